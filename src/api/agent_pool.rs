@@ -1,0 +1,258 @@
+//! [`AgentPool`]: nodes of one kind in a cluster.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::{
+    apis::meta::v1::{Condition, Time},
+    util::intstr::IntOrString,
+};
+use kube::{CustomResource, KubeSchema, core::Duration};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    LastOperation, OperationPhase, OperationType, PowerState, PowerStateStatus, ProvisioningState,
+    VersionCount,
+};
+
+/// A pool of equal nodes in a cluster.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "belay.dev",
+    version = "v1alpha1",
+    kind = "AgentPool",
+    namespaced,
+    shortname = "ap",
+    category = "belay",
+    status = "AgentPoolStatus",
+    derive = "PartialEq",
+    doc = "A pool of equal nodes in a cluster.",
+    scale(
+        spec_replicas_path = ".spec.count",
+        status_replicas_path = ".status.count",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterName", description = "The cluster that it belongs to"),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode", description = "System or User"),
+    printcolumn(name = "Count", type_ = "integer", json_path = ".spec.count", description = "How many nodes it is to have"),
+    printcolumn(name = "Ready Nodes", type_ = "integer", json_path = ".status.readyCount", description = "How many of its nodes are Ready"),
+    printcolumn(name = "Versions", type_ = "string", json_path = ".status.versions[*].kubernetesVersion", description = "What its nodes run"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.provisioningState", description = "What is being done, or how the last operation ended"),
+    printcolumn(name = "Operation", type_ = "string", json_path = ".status.operation.name", description = "In flight on the pool"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether it is as its spec says"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1, description = "Why it is ready or not"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("size(self.metadata.name) <= 63").message("metadata.name: at most 63 characters, it becomes a label of the nodes"),
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.mode != 'System' || self.count >= 1").message("a System pool has at least 1 node; use a User pool for a count of 0").field_path(".count"),
+    validation = Rule::new("self.mode != 'System' || self.powerState != 'Stopped'").message("a System pool can't be Stopped; stop the whole cluster instead").field_path(".powerState"),
+    validation = Rule::new("has(self.vmSize) == has(oldSelf.vmSize) && (!has(self.vmSize) || self.vmSize == oldSelf.vmSize)").message("vmSize is immutable: make a new pool with the other size, then delete this one"),
+)]
+pub struct AgentPoolSpec {
+    /// The cluster that the pool belongs to, in the same namespace. Immutable.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("clusterName is immutable: make a new pool in the other cluster"))]
+    pub cluster_name: String,
+
+    /// System pools are upgraded first, and always have a node.
+    #[serde(default)]
+    pub mode: AgentPoolMode,
+
+    /// How many nodes the pool is to have.
+    #[schemars(range(min = 0, max = 1000))]
+    pub count: i32,
+
+    /// The size of the machines, in the provider's words. Immutable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub vm_size: Option<String>,
+
+    /// The version of the nodes, MAJOR.MINOR.PATCH. Absent, the pool follows its cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 5, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]+[.][0-9]+[.][0-9]+$')").message("must be MAJOR.MINOR.PATCH, for example 1.36.3"))]
+    pub kubernetes_version: Option<String>,
+
+    /// Whether the machines are bought at a discount and may be taken away. Immutable.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("scaleSetPriority is immutable: make a new pool with the other priority"))]
+    pub scale_set_priority: ScaleSetPriority,
+
+    /// Whether the pool is to run.
+    #[serde(default)]
+    pub power_state: PowerState,
+
+    /// Labels of the nodes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    #[x_kube(validation = Rule::new("self.all(key, size(key) <= 317 && !key.startsWith('belay.dev/') && key != 'kubernetes.io/hostname')").message("labels that start with belay.dev/ and kubernetes.io/hostname are set by Belay"))]
+    pub node_labels: BTreeMap<String, NodeLabelValue>,
+
+    /// Taints of the nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub node_taints: Vec<NodeTaint>,
+
+    /// How nodes are replaced.
+    #[serde(default)]
+    pub upgrade_settings: UpgradeSettings,
+}
+
+/// The value of a node's label.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct NodeLabelValue(
+    #[schemars(length(max = 63), regex(pattern = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"))]
+    pub String,
+);
+
+/// What a pool is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AgentPoolMode {
+    /// For what keeps the cluster itself going.
+    System,
+    /// For everything else.
+    #[default]
+    User,
+}
+
+/// How the machines are bought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ScaleSetPriority {
+    /// They stay.
+    #[default]
+    Regular,
+    /// They may be taken away.
+    Spot,
+}
+
+/// A taint of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeTaint {
+    /// The taint's key.
+    #[schemars(length(min = 1, max = 317))]
+    pub key: String,
+    /// The taint's value.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 63))]
+    pub value: String,
+    /// What happens to pods that don't tolerate it.
+    pub effect: TaintEffect,
+}
+
+/// What happens to pods that don't tolerate a taint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TaintEffect {
+    /// No new ones come.
+    NoSchedule,
+    /// New ones come only where there is no other node.
+    PreferNoSchedule,
+    /// None stay.
+    NoExecute,
+}
+
+/// How nodes are replaced, and how long a drain may take.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!((self.maxSurge == 0 || self.maxSurge == '0%') && (self.maxUnavailable == 0 || self.maxUnavailable == '0%'))").message("maxSurge and maxUnavailable can't both be 0: no node could be replaced"))]
+pub struct UpgradeSettings {
+    /// How many nodes may exist beyond `count`: a number, or a percentage of `count` rounded up.
+    #[serde(default = "default_max_surge")]
+    #[schemars(extend("maxLength" = 4))]
+    #[x_kube(validation = Rule::new("type(self) == int ? int(self) >= 0 && int(self) <= 1000 : string(self).matches('^(100|[0-9]{1,2})%$')").message("must be a number from 0 to 1000, or a percentage from 0% to 100%"))]
+    pub max_surge: IntOrString,
+
+    /// How many of `count` nodes may be unavailable: a number, or a percentage of `count` rounded down.
+    #[serde(default = "default_max_unavailable")]
+    #[schemars(extend("maxLength" = 4))]
+    #[x_kube(validation = Rule::new("type(self) == int ? int(self) >= 0 && int(self) <= 1000 : string(self).matches('^(100|[0-9]{1,2})%$')").message("must be a number from 0 to 1000, or a percentage from 0% to 100%"))]
+    pub max_unavailable: IntOrString,
+
+    /// How long the drain of one node may take: 1s to 24h.
+    #[serde(default = "default_drain_timeout")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')").message("must be a duration from 1s to 24h, for example 30m"))]
+    pub drain_timeout: Duration,
+}
+
+impl Default for UpgradeSettings {
+    fn default() -> Self {
+        Self {
+            max_surge: default_max_surge(),
+            max_unavailable: default_max_unavailable(),
+            drain_timeout: default_drain_timeout(),
+        }
+    }
+}
+
+fn default_max_surge() -> IntOrString {
+    IntOrString::Int(1)
+}
+
+fn default_max_unavailable() -> IntOrString {
+    IntOrString::Int(0)
+}
+
+fn default_drain_timeout() -> Duration {
+    std::time::Duration::from_secs(30 * 60).into()
+}
+
+/// What Belay tells of a pool.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentPoolStatus {
+    /// What is being done to the pool, or how the last operation on it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provisioning_state: Option<ProvisioningState>,
+    /// The power state that was reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub power_state: Option<PowerStateStatus>,
+    /// How many nodes there are.
+    #[serde(default)]
+    pub count: i32,
+    /// How many of them are Ready.
+    #[serde(default)]
+    pub ready_count: i32,
+    /// What the nodes run, oldest version first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub versions: Vec<VersionCount>,
+    /// In flight on this pool, or on its cluster with this pool in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<PoolOperation>,
+    /// The operation on this pool that ended last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_operation: Option<LastOperation>,
+    /// The generation of the spec that this status was made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready; Reconciling and Stalled as kstatus reads them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// Selects the pool's nodes by label, for the scale subresource.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+}
+
+/// An operation in flight, as its pool tells it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolOperation {
+    /// The Operation's name.
+    pub name: String,
+    /// What it does.
+    #[serde(rename = "type")]
+    pub type_: OperationType,
+    /// How far it is.
+    pub phase: OperationPhase,
+    /// How far it is, in percent.
+    #[schemars(range(min = 0, max = 100))]
+    pub percent_complete: i32,
+    /// When it took the lock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+}

@@ -1,0 +1,129 @@
+//! [`ManagedCluster`]: a cluster, its provider, and the lock of its operations.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema, core::Duration};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{LastOperation, OperationInFlight, PowerState, PowerStateStatus, ProvisioningState};
+
+/// A Kubernetes cluster whose changes are operations: seen, exclusive, abortable.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "belay.dev",
+    version = "v1alpha1",
+    kind = "ManagedCluster",
+    namespaced,
+    shortname = "mc",
+    category = "belay",
+    status = "ManagedClusterStatus",
+    derive = "PartialEq",
+    doc = "A Kubernetes cluster whose changes are operations: seen, exclusive, abortable.",
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.kubernetesVersion", description = "What the control plane runs"),
+    printcolumn(name = "Power", type_ = "string", json_path = ".status.powerState.code", description = "Running or Stopped"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.provisioningState", description = "What is being done, or how the last operation ended"),
+    printcolumn(name = "Operations", type_ = "string", json_path = ".status.operations[*].name", description = "In flight on the cluster and its pools"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether it is as its spec says"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1, description = "Why it is ready or not"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("size(self.metadata.name) <= 63").message("metadata.name: at most 63 characters, it becomes a label of the nodes"),
+    validation = Rule::new("self.spec.kubernetesVersion == oldSelf.spec.kubernetesVersion || [has(oldSelf.status) && has(oldSelf.status.kubernetesVersion) ? oldSelf.status.kubernetesVersion : oldSelf.spec.kubernetesVersion].all(v, v.split('.')[0] == self.spec.kubernetesVersion.split('.')[0] && int(self.spec.kubernetesVersion.split('.')[1]) - int(v.split('.')[1]) <= 1)").message("spec.kubernetesVersion: a control plane goes up one minor version at a time; upgrade to the next minor first").field_path(".spec.kubernetesVersion"),
+    validation = Rule::new("self.spec.kubernetesVersion == oldSelf.spec.kubernetesVersion || [has(oldSelf.status) && has(oldSelf.status.kubernetesVersion) ? oldSelf.status.kubernetesVersion : oldSelf.spec.kubernetesVersion].all(v, v.split('.')[0] == self.spec.kubernetesVersion.split('.')[0] && int(v.split('.')[1]) - int(self.spec.kubernetesVersion.split('.')[1]) <= 1)").message("spec.kubernetesVersion: a control plane goes back one minor version at most").field_path(".spec.kubernetesVersion"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ManagedClusterSpec {
+    /// The version of the control plane, MAJOR.MINOR.PATCH. Pools that name none follow it.
+    #[schemars(length(min = 5, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]+[.][0-9]+[.][0-9]+$')").message("must be MAJOR.MINOR.PATCH, for example 1.36.3"))]
+    pub kubernetes_version: String,
+
+    /// Whether the cluster is to run.
+    #[serde(default)]
+    pub power_state: PowerState,
+
+    /// What a new change meets while an operation is in flight.
+    #[serde(default)]
+    pub concurrency_policy: ConcurrencyPolicy,
+
+    /// How many finished Operations of this cluster and its pools are kept.
+    #[serde(default = "default_operation_history_limit")]
+    #[schemars(range(min = 0, max = 50))]
+    pub operation_history_limit: i32,
+
+    /// What the nodes come from: exactly one member, and which one never changes.
+    pub provider: ProviderSpec,
+}
+
+fn default_operation_history_limit() -> i32 {
+    50
+}
+
+/// What a new change meets while an operation is in flight, in the words of `CronJob`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ConcurrencyPolicy {
+    /// It is refused.
+    #[default]
+    Forbid,
+    /// It waits until the one in flight ends.
+    Queue,
+    /// The one in flight is aborted, then it runs.
+    Replace,
+}
+
+/// What the nodes of a cluster come from: exactly one member.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("[has(self.kwok)].exists_one(set, set)").message("exactly one provider must be set; this version has: kwok"),
+    validation = Rule::new("has(self.kwok) == has(oldSelf.kwok)").message("which provider a cluster has is immutable"),
+)]
+pub struct ProviderSpec {
+    /// Node objects on the cluster that Belay runs in, kept alive by kwok.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kwok: Option<KwokProviderSpec>,
+}
+
+/// Settings of the kwok provider.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KwokProviderSpec {
+    /// How long a node takes to come up, and the control plane to change its version: 0s to 24h.
+    #[serde(default = "default_node_provisioning_time")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) <= duration('24h')").message("must be a duration from 0s to 24h, for example 2s or 1m30s"))]
+    pub node_provisioning_time: Duration,
+}
+
+fn default_node_provisioning_time() -> Duration {
+    std::time::Duration::from_secs(2).into()
+}
+
+/// What Belay tells of a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ManagedClusterStatus {
+    /// What is being done to the cluster, or how the last operation on it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provisioning_state: Option<ProvisioningState>,
+    /// The power state that was reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub power_state: Option<PowerStateStatus>,
+    /// What the control plane runs now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub kubernetes_version: Option<String>,
+    /// In flight on this cluster and its pools. This list is the lock: what is in it excludes others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub operations: Vec<OperationInFlight>,
+    /// The operation on this cluster that ended last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_operation: Option<LastOperation>,
+    /// The generation of the spec that this status was made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready; Reconciling and Stalled as kstatus reads them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}

@@ -1,0 +1,54 @@
+//! What users write: the custom resources of group `belay.dev`, version `v1alpha1`.
+//!
+//! `belay crds` prints their definitions, generated from these types, and `crds/` holds them.
+
+mod agent_pool;
+mod common;
+mod managed_cluster;
+mod operation;
+mod version;
+
+pub use agent_pool::*;
+pub use common::*;
+pub use managed_cluster::*;
+pub use operation::*;
+pub use version::*;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
+
+/// The API group of all of Belay's resources.
+pub const GROUP: &str = "belay.dev";
+
+/// The abort request. Its value is the reason.
+pub const ABORT_ANNOTATION: &str = "belay.dev/abort";
+/// How an abort treats the step in process: [`ABORT_POLICY_AFTER_STEP`], or `Now` (the default).
+pub const ABORT_POLICY_ANNOTATION: &str = "belay.dev/abort-policy";
+/// The abort policy that lets the step in process finish.
+pub const ABORT_POLICY_AFTER_STEP: &str = "AfterStep";
+
+/// Keeps a cluster, a pool or an operation in flight until its work has ended.
+pub const FINALIZER: &str = "belay.dev/operation";
+
+/// On pools, Operations, nodes and what a provider makes: the cluster's name.
+pub const CLUSTER_LABEL: &str = "belay.dev/cluster";
+/// On nodes and on a pool's Operations: the pool's name.
+pub const AGENT_POOL_LABEL: &str = "belay.dev/agentpool";
+/// On nodes: the namespace of their cluster (nodes have none of their own).
+pub const NAMESPACE_LABEL: &str = "belay.dev/namespace";
+/// On nodes: the Kubernetes version that they run.
+pub const VERSION_LABEL: &str = "belay.dev/kubernetes-version";
+
+/// The definitions of all custom resources, in the order to install them.
+pub fn crds() -> [CustomResourceDefinition; 3] {
+    [ManagedCluster::crd(), AgentPool::crd(), Operation::crd()]
+}
+
+/// The definitions as YAML documents, as `crds/` holds them.
+///
+/// # Errors
+/// Where a definition can't be written as YAML.
+pub fn crds_yaml() -> Result<String, serde_saphyr::ser::Error> {
+    let documents: Result<Vec<_>, _> = crds().iter().map(serde_saphyr::to_string).collect();
+    Ok(documents?.iter().map(|document| format!("---\n{document}")).collect())
+}

@@ -1,0 +1,222 @@
+//! Does what was decided, in order, one write each, and stops at the first that fails. Every write
+//! carries the resourceVersion that it was decided on: what was decided on an old view writes nothing.
+
+use std::{collections::HashMap, fmt::Debug};
+
+use kube::{
+    Api, Resource, ResourceExt as _,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{
+    api::{AgentPool, CLUSTER_LABEL, FINALIZER, ManagedCluster, Operation},
+    lifecycle::{Action, ObjectId, Snapshot},
+};
+
+use super::{Context, FIELD_MANAGER, ReconcileError};
+
+/// One pass over what was decided.
+pub struct Pass<'a> {
+    context: &'a Context,
+    snapshot: &'a Snapshot,
+    namespace: String,
+    /// What an object's resourceVersion became by this pass's own writes.
+    versions: HashMap<ObjectId, Option<String>>,
+}
+
+impl<'a> Pass<'a> {
+    /// A pass over the cluster of `snapshot`.
+    pub fn new(context: &'a Context, snapshot: &'a Snapshot) -> Self {
+        let namespace = snapshot.cluster.namespace().unwrap_or_default();
+        Self { context, snapshot, namespace, versions: HashMap::new() }
+    }
+
+    /// Does all of it.
+    pub async fn run(mut self, actions: Vec<Action>) -> Result<(), ReconcileError> {
+        for action in actions {
+            self.act(action).await?;
+        }
+        Ok(())
+    }
+
+    async fn act(&mut self, action: Action) -> Result<(), ReconcileError> {
+        match action {
+            Action::AddFinalizer(id) => self.set_finalizer(id, true).await,
+            Action::RemoveFinalizer(id) => self.set_finalizer(id, false).await,
+            Action::AdoptPool(name) => self.adopt(name).await,
+            Action::DeletePool(name) => self.delete_pool(&name).await,
+            Action::CreateOperation(operation) => self.create(*operation).await,
+            Action::WriteOperationStatus { name, status } => {
+                tracing::info!(operation = name, phase = ?status.phase, percent = status.percent_complete, blocked = status.blocked.as_ref().map(|blocked| &blocked.message), "operation");
+                self.write_status::<Operation>(ObjectId::Operation(name), &*status).await
+            }
+            Action::WritePoolStatus { name, status } => {
+                self.write_status::<AgentPool>(ObjectId::Pool(name), &*status).await
+            }
+            Action::WriteClusterStatus(status) => {
+                self.write_status::<ManagedCluster>(ObjectId::Cluster, &*status).await
+            }
+            Action::StopWork { uid, stop } => {
+                self.context.workers.stop(&uid, stop);
+                Ok(())
+            }
+            Action::StartWork { job, stop } => {
+                let provider = self.context.providers.of(&job.provider).ok_or(ReconcileError::NoProvider)?;
+                self.context.workers.start(provider, *job, stop);
+                Ok(())
+            }
+            Action::ForgetWork { uid } => {
+                self.context.workers.forget(&uid);
+                Ok(())
+            }
+            Action::Publish(note) => {
+                self.context.events.publish(self.snapshot, note);
+                Ok(())
+            }
+        }
+    }
+
+    fn api<K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>>(&self) -> Api<K> {
+        Api::namespaced(self.context.client.clone(), &self.namespace)
+    }
+
+    /// The object's name and the resourceVersion that the next write to it carries.
+    fn target(&self, id: &ObjectId) -> (String, Option<String>) {
+        let snapshot = self.snapshot;
+        let (name, version) = match id {
+            ObjectId::Cluster => (snapshot.cluster.name_any(), snapshot.cluster.resource_version()),
+            ObjectId::Pool(name) => (name.clone(), snapshot.pool(name).and_then(ResourceVersioned::version)),
+            ObjectId::Operation(name) => {
+                (name.clone(), snapshot.operation(name).and_then(ResourceVersioned::version))
+            }
+        };
+        (name, self.versions.get(id).cloned().unwrap_or(version))
+    }
+
+    async fn write_status<K>(&mut self, id: ObjectId, status: &impl Serialize) -> Result<(), ReconcileError>
+    where
+        K: Ours,
+    {
+        let (name, version) = self.target(&id);
+        let object = json!({
+            "apiVersion": K::api_version(&()),
+            "kind": K::kind(&()),
+            "metadata": {"name": name, "resourceVersion": version},
+            "status": status,
+        });
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let written = self.api::<K>().patch_status(&name, &params, &Patch::Apply(&object)).await?;
+        self.wrote(id, &written);
+        Ok(())
+    }
+
+    fn wrote(&mut self, id: ObjectId, object: &impl Resource) {
+        self.context.seen.wrote(object);
+        self.versions.insert(id, object.resource_version());
+    }
+
+    async fn set_finalizer(&mut self, id: ObjectId, keep: bool) -> Result<(), ReconcileError> {
+        match id {
+            ObjectId::Cluster => self.patch_finalizers::<ManagedCluster>(id, keep).await,
+            ObjectId::Pool(_) => self.patch_finalizers::<AgentPool>(id, keep).await,
+            ObjectId::Operation(_) => self.patch_finalizers::<Operation>(id, keep).await,
+        }
+    }
+
+    async fn patch_finalizers<K: Ours>(&mut self, id: ObjectId, keep: bool) -> Result<(), ReconcileError> {
+        let snapshot = self.snapshot;
+        let before = match &id {
+            ObjectId::Cluster => snapshot.cluster.finalizers().to_vec(),
+            ObjectId::Pool(name) => snapshot.pool(name).map(|pool| pool.finalizers().to_vec()).unwrap_or_default(),
+            ObjectId::Operation(name) => snapshot.operation(name).map(|op| op.finalizers().to_vec()).unwrap_or_default(),
+        };
+        let mut finalizers: Vec<_> = before.into_iter().filter(|name| name != FINALIZER).collect();
+        if keep {
+            finalizers.push(FINALIZER.to_owned());
+        }
+        self.patch_metadata::<K>(id, json!({"finalizers": finalizers})).await
+    }
+
+    async fn adopt(&mut self, name: String) -> Result<(), ReconcileError> {
+        let cluster = &self.snapshot.cluster;
+        let owner = json!({
+            "apiVersion": ManagedCluster::api_version(&()),
+            "kind": ManagedCluster::kind(&()),
+            "name": cluster.name_any(),
+            "uid": cluster.uid(),
+        });
+        let mut owners = self
+            .snapshot
+            .pool(&name)
+            .map(|pool| json!(pool.owner_references()))
+            .unwrap_or_else(|| json!([]));
+        if let Some(owners) = owners.as_array_mut() {
+            owners.retain(|other| other["kind"] != owner["kind"] || other["apiVersion"] != owner["apiVersion"]);
+            owners.push(owner);
+        }
+        let labels = json!({CLUSTER_LABEL: cluster.name_any()});
+        let metadata = json!({"ownerReferences": owners, "labels": labels});
+        self.patch_metadata::<AgentPool>(ObjectId::Pool(name), metadata).await
+    }
+
+    /// Metadata has writers beside Belay, so what is written is merged into it, on the version that it was decided on.
+    async fn patch_metadata<K: Ours>(&mut self, id: ObjectId, mut metadata: Value) -> Result<(), ReconcileError> {
+        let (name, version) = self.target(&id);
+        metadata["resourceVersion"] = json!(version);
+        let patch = Patch::Merge(json!({"metadata": metadata}));
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let written = self.api::<K>().patch(&name, &params, &patch).await;
+        match written {
+            Ok(object) => self.wrote(id, &object),
+            // The last finalizer's removal may be answered so, where the object went with it.
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    async fn delete_pool(&self, name: &str) -> Result<(), ReconcileError> {
+        let uid = self.snapshot.pool(name).and_then(kube::ResourceExt::uid);
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid, resource_version: None }),
+            ..DeleteParams::default()
+        };
+        match self.api::<AgentPool>().delete(name, &params).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn create(&self, operation: Operation) -> Result<(), ReconcileError> {
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+        let name = operation.name_any();
+        match self.api::<Operation>().create(&params, &operation).await {
+            Ok(_) => tracing::info!(operation = name, type_ = ?operation.spec.type_, target = operation.spec.target.name, "operation created"),
+            // It was created before, and the store doesn't show it yet.
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
+/// Belay's own kinds.
+trait Ours:
+    Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned
+{
+}
+impl Ours for ManagedCluster {}
+impl Ours for AgentPool {}
+impl Ours for Operation {}
+
+trait ResourceVersioned {
+    fn version(&self) -> Option<String>;
+}
+impl<K: Resource> ResourceVersioned for K {
+    fn version(&self) -> Option<String> {
+        self.resource_version()
+    }
+}

@@ -1,0 +1,63 @@
+//! Kubernetes Events, on the Operation and on its target. They are sent beside the reconcile: an abort
+//! doesn't wait for them, and one that is lost changes nothing.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Client, Resource as _,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+use tokio::sync::mpsc;
+
+use crate::lifecycle::{Note, Snapshot};
+
+use super::FIELD_MANAGER;
+
+/// A note of an Event fits into this much, in bytes.
+const LONGEST_NOTE: usize = 1024;
+
+/// Sends Events.
+#[derive(Clone)]
+pub struct Events(mpsc::UnboundedSender<(Event, ObjectReference)>);
+
+impl Events {
+    /// A sender, and the future that sends.
+    pub fn new(client: Client) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (sender, mut events) = mpsc::unbounded_channel::<(Event, ObjectReference)>();
+        let recorder = Recorder::new(client, Reporter { controller: FIELD_MANAGER.into(), instance: None });
+        let sending = async move {
+            while let Some((event, on)) = events.recv().await {
+                if let Err(error) = recorder.publish(&event, &on).await {
+                    tracing::warn!(%error, reason = event.reason, "failed to publish an event");
+                }
+            }
+        };
+        (Self(sender), sending)
+    }
+
+    /// Sends an Event on an Operation and on its target.
+    pub fn publish(&self, snapshot: &Snapshot, note: Note) {
+        let operation = snapshot.operation(&note.operation).map(|op| op.object_ref(&()));
+        let target = match note.target_kind {
+            _ if note.target_name.is_empty() => None,
+            crate::api::TargetKind::ManagedCluster => Some(snapshot.cluster.object_ref(&())),
+            crate::api::TargetKind::AgentPool => {
+                snapshot.pool(&note.target_name).map(|pool| pool.object_ref(&()))
+            }
+        };
+        let mut text = note.note;
+        text.truncate(text.floor_char_boundary(LONGEST_NOTE));
+        let event = |related: &Option<ObjectReference>| Event {
+            type_: if note.warning { EventType::Warning } else { EventType::Normal },
+            reason: note.reason.into(),
+            note: Some(text.clone()),
+            action: "Operate".into(),
+            secondary: related.clone(),
+        };
+        for (on, related) in [(&operation, &target), (&target, &operation)] {
+            if let Some(on) = on {
+                // The receiver is gone only while the process ends.
+                let _ = self.0.send((event(related), on.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Pools and Operations that belong to no cluster there is. Nobody reconciles them with a cluster, so they
+//! are told here what is missing, and let go when they are deleted.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{Patch, PatchParams},
+    runtime::reflector::ObjectRef,
+};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::{
+    api::{AgentPool, FINALIZER, ManagedCluster, Operation, TargetKind},
+    lifecycle,
+};
+
+use super::{FIELD_MANAGER, clock, snapshot::Stores};
+
+/// How long what is missing may take to come: people apply a pool and its cluster at once, in any order.
+const GRACE: Duration = Duration::from_secs(2);
+
+enum Stray {
+    Pool(ObjectRef<AgentPool>),
+    Operation(ObjectRef<Operation>),
+}
+
+/// Where strays are told of.
+#[derive(Clone)]
+pub struct Strays {
+    sender: mpsc::UnboundedSender<Stray>,
+    stores: Stores,
+}
+
+impl Strays {
+    /// Where strays are told of, and the future that looks after them.
+    pub fn new(client: Client, stores: Stores) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (sender, mut strays) = mpsc::unbounded_channel();
+        let this = Self { sender, stores: stores.clone() };
+        let looking = async move {
+            stores.ready().await;
+            while let Some(stray) = strays.recv().await {
+                let (client, stores) = (client.clone(), stores.clone());
+                tokio::spawn(async move {
+                    tokio::time::sleep(GRACE).await;
+                    let result = match stray {
+                        Stray::Pool(key) => look_at_pool(client, &stores, &key).await,
+                        Stray::Operation(key) => look_at_operation(client, &stores, &key).await,
+                    };
+                    if let Err(error) = result {
+                        tracing::warn!(%error, "failed to look after what belongs to no cluster");
+                    }
+                });
+            }
+        };
+        (this, looking)
+    }
+
+    /// Looks after a pool, where its cluster isn't there.
+    pub fn pool(&self, pool: &AgentPool, cluster: &ObjectRef<ManagedCluster>) {
+        if self.stores.clusters.get(cluster).is_none() {
+            // The receiver is gone only while the process ends.
+            let _ = self.sender.send(Stray::Pool(ObjectRef::from_obj(pool)));
+        }
+    }
+
+    /// Looks after an Operation whose cluster isn't there.
+    pub fn operation(&self, operation: &Operation) {
+        let _ = self.sender.send(Stray::Operation(ObjectRef::from_obj(operation)));
+    }
+}
+
+async fn look_at_pool(client: Client, stores: &Stores, key: &ObjectRef<AgentPool>) -> kube::Result<()> {
+    let Some(pool) = stores.pools.get(key) else { return Ok(()) };
+    let cluster = super::snapshot::cluster_of_pool(&pool);
+    if stores.clusters.get(&cluster).is_some() {
+        return Ok(());
+    }
+    let namespace = pool.namespace().unwrap_or_default();
+    let pools = Api::<AgentPool>::namespaced(client, &namespace);
+    if lifecycle::owned_by_nothing(&pool.metadata) {
+        let kept: Vec<_> = pool.finalizers().iter().filter(|name| *name != FINALIZER).collect();
+        let patch = json!({"metadata": {"resourceVersion": pool.resource_version(), "finalizers": kept}});
+        pools.patch(&pool.name_any(), &params(), &Patch::Merge(patch)).await?;
+        return Ok(());
+    }
+    let message = format!(
+        "ManagedCluster {} does not exist in namespace {namespace}: create it, or make a new pool with the right spec.clusterName",
+        cluster.name
+    );
+    let mut status = pool.status.clone().unwrap_or_default();
+    lifecycle::stalled(&mut status.conditions, "ClusterNotFound", &message, pool.metadata.generation, clock::now());
+    status.observed_generation = pool.metadata.generation;
+    if pool.status.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    let patch = json!({"metadata": {"resourceVersion": pool.resource_version()}, "status": status});
+    pools.patch_status(&pool.name_any(), &params(), &Patch::Merge(patch)).await?;
+    Ok(())
+}
+
+async fn look_at_operation(client: Client, stores: &Stores, key: &ObjectRef<Operation>) -> kube::Result<()> {
+    let Some(operation) = stores.operations.get(key) else { return Ok(()) };
+    let cluster = stores.cluster_of(&operation);
+    let is_missing = cluster.is_none_or(|cluster| stores.clusters.get(&cluster).is_none());
+    let namespace = operation.namespace().unwrap_or_default();
+    let operations = Api::<Operation>::namespaced(client.clone(), &namespace);
+    let is_finished = operation.status.as_ref().is_some_and(|status| status.phase.is_finished());
+    if !is_missing {
+        return Ok(());
+    }
+    if is_finished {
+        if operation.finalizers().iter().any(|name| name == FINALIZER) {
+            let kept: Vec<_> = operation.finalizers().iter().filter(|name| *name != FINALIZER).collect();
+            let patch = json!({"metadata": {"resourceVersion": operation.resource_version(), "finalizers": kept}});
+            operations.patch(&operation.name_any(), &params(), &Patch::Merge(patch)).await?;
+        }
+        return Ok(());
+    }
+    // The stores may lag behind; the API server tells for certain.
+    let target = &operation.spec.target;
+    let exists = match target.kind {
+        TargetKind::ManagedCluster => Api::<ManagedCluster>::namespaced(client, &namespace).get_opt(&target.name).await?.is_some(),
+        TargetKind::AgentPool => Api::<AgentPool>::namespaced(client, &namespace).get_opt(&target.name).await?.is_some(),
+    };
+    if exists {
+        return Ok(());
+    }
+    let now = clock::now();
+    let mut status = lifecycle::failed_without_target(&operation, now);
+    status.end_time = Some(Time(now));
+    let patch = json!({"metadata": {"resourceVersion": operation.resource_version()}, "status": status});
+    operations.patch_status(&operation.name_any(), &params(), &Patch::Merge(patch)).await?;
+    Ok(())
+}
+
+fn params() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
+}

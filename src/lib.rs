@@ -1,0 +1,6 @@
+//! Belay: Kubernetes clusters whose changes are operations that can be seen and aborted.
+
+pub mod api;
+pub mod controller;
+pub mod lifecycle;
+pub mod provider;

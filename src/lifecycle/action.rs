@@ -1,0 +1,88 @@
+//! What the core asks the shell to do. The shell does them in order and stops at the first that fails;
+//! the order is safe to crash anywhere in.
+
+use crate::api::{
+    AgentPoolStatus, ManagedClusterStatus, Operation, OperationStatus, TargetKind,
+};
+
+use super::{Job, Stop};
+
+/// One thing to write or to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Keep an object until its work has ended.
+    AddFinalizer(ObjectId),
+    /// Let go of an object.
+    RemoveFinalizer(ObjectId),
+    /// Make the cluster a pool's owner.
+    AdoptPool(String),
+    /// Delete a pool of a cluster that is going.
+    DeletePool(String),
+    /// Create an Operation; its name makes a second creation harmless.
+    CreateOperation(Box<Operation>),
+    /// Tell the work of an Operation to stop.
+    StopWork {
+        /// The Operation's uid.
+        uid: String,
+        /// How.
+        stop: Stop,
+    },
+    /// Write an Operation's status.
+    WriteOperationStatus {
+        /// The Operation's name.
+        name: String,
+        /// All of its status.
+        status: Box<OperationStatus>,
+    },
+    /// Write a pool's status.
+    WritePoolStatus {
+        /// The pool's name.
+        name: String,
+        /// All of its status.
+        status: Box<AgentPoolStatus>,
+    },
+    /// Write the cluster's status, and the lock with it.
+    WriteClusterStatus(Box<ManagedClusterStatus>),
+    /// Start the work of an Operation, in a task of its own.
+    StartWork {
+        /// What is to be brought about.
+        job: Box<Job>,
+        /// How it starts: `No` for work, otherwise to come to a stop what a restart left begun.
+        stop: Stop,
+    },
+    /// Forget the work of an Operation that has ended.
+    ForgetWork {
+        /// The Operation's uid.
+        uid: String,
+    },
+    /// Publish an Event on an Operation and on its target.
+    Publish(Note),
+}
+
+/// One of Belay's objects, in the cluster's namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ObjectId {
+    /// The cluster.
+    Cluster,
+    /// The pool of that name.
+    Pool(String),
+    /// The Operation of that name.
+    Operation(String),
+}
+
+/// An Event to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The Operation's name.
+    pub operation: String,
+    /// The kind of its target.
+    pub target_kind: TargetKind,
+    /// The name of its target.
+    pub target_name: String,
+    /// A word for it, such as `OperationCanceled`.
+    pub reason: &'static str,
+    /// What happened.
+    pub note: String,
+    /// Whether it calls for someone.
+    pub warning: bool,
+}

@@ -1,0 +1,119 @@
+//! The words that people script against. Those of a refusal follow the AKS page on `OperationNotAllowed`
+//! errors (design.md, section 4).
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::{OperationInFlight, OperationTarget, ProvisioningState, TargetKind};
+
+/// The code and reason of every refusal.
+pub const OPERATION_NOT_ALLOWED: &str = "OperationNotAllowed";
+
+/// Reasons of conditions and Events.
+pub mod reason {
+    /// The work of an operation began.
+    pub const STARTED: &str = "OperationStarted";
+    /// Something stands in an operation's way.
+    pub const BLOCKED: &str = "OperationBlocked";
+    /// Nothing stands in its way any more.
+    pub const UNBLOCKED: &str = "OperationUnblocked";
+    /// An operation was aborted and is coming to a stop.
+    pub const CANCELING: &str = "OperationCanceling";
+    /// An operation was aborted and has stopped.
+    pub const CANCELED: &str = "OperationCanceled";
+    /// An operation ended as planned.
+    pub const SUCCEEDED: &str = "OperationSucceeded";
+    /// An operation ended by an error.
+    pub const FAILED: &str = "OperationFailed";
+    /// An operation waits for its turn.
+    pub const PENDING: &str = "OperationPending";
+    /// An operation runs.
+    pub const IN_PROGRESS: &str = "OperationInProgress";
+}
+
+/// The refusal of an operation on `target` while `held` is in flight.
+pub fn another_operation(target: &OperationTarget, held: &OperationInFlight) -> String {
+    let name = &held.name;
+    let wait = "please wait for it to finish before starting a new operation";
+    let refusal = match (target.kind, held.target.kind) {
+        (TargetKind::ManagedCluster, TargetKind::AgentPool) => format!(
+            "Managed Cluster operation is not allowed: Another operation ({name}) is in progress on agent pool ({}), {wait}",
+            held.target.name
+        ),
+        (TargetKind::AgentPool, TargetKind::AgentPool) => format!(
+            "Operation is not allowed: Another agentpool operation ({name}) is in progress, {wait}"
+        ),
+        (_, TargetKind::ManagedCluster) => {
+            format!("Operation is not allowed: Another operation ({name}) is in progress, {wait}")
+        }
+    };
+    format!("{refusal}, or abort it: kubectl annotate operation {name} belay.dev/abort=<reason>")
+}
+
+/// The refusal of anything but a deletion on what is being deleted.
+pub fn deletion_was_issued(
+    state: ProvisioningState,
+    name: &str,
+    since: Timestamp,
+    now: Timestamp,
+) -> String {
+    format!(
+        "Unable to perform '{state:?}' operation on '{name}' since deletion was issued on '{name}'. The only allowed operation is deletion once deletion has started. The delete operation started at '{since}' and elapsed time is: '{}' (RFC3339 format)",
+        elapsed(now.duration_since(since))
+    )
+}
+
+/// `hh:mm:ss`, hours without a bound.
+fn elapsed(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs().max(0);
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// What a target that is left alone tells, after its operation was canceled or failed.
+pub fn on_hold(kind: TargetKind, operation: &str, how: &str, ready_to_retry: &str) -> String {
+    format!(
+        "Operation {operation} {how}; the {kind:?} is left alone until its spec changes or an Operation of type Reconcile asks for it ({ready_to_retry})"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{OperationPhase, OperationType};
+
+    fn held(kind: TargetKind, name: &str) -> OperationInFlight {
+        OperationInFlight {
+            name: "op1".into(),
+            type_: OperationType::Upgrade,
+            target: OperationTarget { kind, name: name.into() },
+            phase: OperationPhase::InProgress,
+            percent_complete: 0,
+            start_time: None,
+            target_generation: 1,
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_operation_in_flight_and_how_to_abort_it() {
+        use TargetKind::{AgentPool, ManagedCluster};
+        let abort = ", or abort it: kubectl annotate operation op1 belay.dev/abort=<reason>";
+        for (on, in_flight, expected) in [
+            (ManagedCluster, held(ManagedCluster, "demo"), "Operation is not allowed: Another operation (op1) is in progress, please wait for it to finish before starting a new operation"),
+            (AgentPool, held(ManagedCluster, "demo"), "Operation is not allowed: Another operation (op1) is in progress, please wait for it to finish before starting a new operation"),
+            (AgentPool, held(AgentPool, "np1"), "Operation is not allowed: Another agentpool operation (op1) is in progress, please wait for it to finish before starting a new operation"),
+            (ManagedCluster, held(AgentPool, "np1"), "Managed Cluster operation is not allowed: Another operation (op1) is in progress on agent pool (np1), please wait for it to finish before starting a new operation"),
+        ] {
+            let target = OperationTarget { kind: on, name: "np1".into() };
+            assert_eq!(another_operation(&target, &in_flight), format!("{expected}{abort}"));
+        }
+    }
+
+    #[test]
+    fn a_deletion_allows_only_deletion_and_tells_since_when() {
+        let since: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let now: Timestamp = "2026-01-02T01:02:03Z".parse().expect("a time");
+        assert_eq!(
+            deletion_was_issued(ProvisioningState::Scaling, "np1", since, now),
+            "Unable to perform 'Scaling' operation on 'np1' since deletion was issued on 'np1'. The only allowed operation is deletion once deletion has started. The delete operation started at '2026-01-01T00:00:00Z' and elapsed time is: '25:02:03' (RFC3339 format)"
+        );
+    }
+}

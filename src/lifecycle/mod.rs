@@ -1,0 +1,38 @@
+//! The core: which operation, may it start, what next, how it ends.
+//!
+//! All of it is pure. [`decide`] takes a [`Snapshot`] of one cluster and tells, as [`Action`]s, what is
+//! to be written and done. It knows no clock, no client and no task; so a table, a property test or a
+//! model checker can drive it without a cluster.
+
+mod abort;
+mod action;
+mod conditions;
+mod decide;
+mod finalizers;
+mod job;
+mod lock;
+pub mod messages;
+mod names;
+mod need;
+mod phase;
+pub mod rollout;
+mod snapshot;
+mod status;
+mod steps;
+
+pub use abort::{AbortPolicy, AbortRequest};
+pub use action::{Action, Note, ObjectId};
+pub use conditions::stalled;
+pub use decide::decide;
+pub use finalizers::owned_by_nothing;
+pub use phase::failed_without_target;
+pub use job::{Job, PoolGoal, Stage};
+pub use snapshot::{NodeView, Observation, Progress, Snapshot, StepReport, Stop, Work};
+pub use steps::CONTROL_PLANE_STEP;
+
+#[cfg(test)]
+mod decide_tests;
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod properties;

@@ -1,0 +1,48 @@
+//! Names that follow from what they are for: made again after a crash, they are the same, so that a
+//! second creation meets `AlreadyExists` and nothing is there twice.
+
+use std::hash::Hasher as _;
+
+/// Letters and digits without vowels and without what looks alike, as Kubernetes' own suffixes have.
+const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
+const SUFFIX_LENGTH: usize = 5;
+/// A node's name becomes the label `kubernetes.io/hostname`.
+const LONGEST: usize = 63;
+
+/// `prefix-xxxxx`, the suffix made from `parts`.
+pub(super) fn suffixed(prefix: &str, parts: &[&str]) -> String {
+    let mut hasher = fnv::FnvHasher::default();
+    for part in parts {
+        hasher.write(part.as_bytes());
+        hasher.write_u8(0);
+    }
+    let mut hash = hasher.finish();
+    let suffix: String = (0..SUFFIX_LENGTH)
+        .map(|_| {
+            let letter = usize::try_from(hash % 27).unwrap_or_default();
+            hash /= 27;
+            char::from(ALPHABET[letter])
+        })
+        .collect();
+    let kept = prefix.len().min(LONGEST - SUFFIX_LENGTH - 1);
+    format!("{}-{suffix}", prefix[..kept].trim_end_matches(['-', '.']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_parts_make_the_same_name_and_others_another() {
+        let name = suffixed("demo-np1", &["uid", "0"]);
+        assert_eq!(name, suffixed("demo-np1", &["uid", "0"]));
+        assert_ne!(name, suffixed("demo-np1", &["uid", "1"]));
+        assert_ne!(suffixed("a", &["ab", "c"]), suffixed("a", &["a", "bc"]));
+    }
+
+    #[test]
+    fn a_name_fits_into_a_label() {
+        let name = suffixed(&"a".repeat(120), &["uid"]);
+        assert_eq!(name.len(), 63);
+    }
+}

@@ -1,0 +1,323 @@
+//! The life of one Operation: Pending, InProgress, perhaps Canceling, then Succeeded, Failed or Canceled.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::api::{
+    Blocked, Cancellation, CancellationStatus, ConcurrencyPolicy, Operation, OperationError,
+    OperationPhase, OperationStatus, OperationType, StepPhase,
+};
+
+use super::{
+    AbortRequest, Job, Progress, Snapshot, Stop, Work, abort, conditions, job, lock,
+    messages::{self, OPERATION_NOT_ALLOWED},
+    steps,
+};
+
+/// What becomes of an Operation that hasn't ended.
+pub(super) struct Advance {
+    /// Its status from now on.
+    pub status: OperationStatus,
+    /// How its work is to stop.
+    pub stop: Stop,
+    /// The work to be started, once the status is written.
+    pub start: Option<Box<Job>>,
+}
+
+/// On an Operation that Belay made: the generation of its target's spec that it was made for.
+pub(super) const FOR_GENERATION_ANNOTATION: &str = "belay.dev/for-generation";
+
+/// Takes an Operation one stride further.
+pub(super) fn advance(snapshot: &Snapshot, operation: &Operation, now: Timestamp) -> Advance {
+    let before = operation.status.clone().unwrap_or_default();
+    let request = abort::request(snapshot, operation);
+    let mut next = match before.phase {
+        OperationPhase::InProgress => in_progress(snapshot, operation, before, request, now),
+        OperationPhase::Canceling => canceling(snapshot, operation, before, request, now),
+        _ => pending(snapshot, operation, before, request, now),
+    };
+    next.status.observed_generation = operation.metadata.generation;
+    conditions::of_operation(&mut next.status, operation, now);
+    next
+}
+
+fn only(status: OperationStatus) -> Advance {
+    Advance { status, stop: Stop::No, start: None }
+}
+
+fn pending(
+    snapshot: &Snapshot,
+    operation: &Operation,
+    status: OperationStatus,
+    request: Option<AbortRequest>,
+    now: Timestamp,
+) -> Advance {
+    let target = &operation.spec.target;
+    if let Some(request) = request {
+        // Nothing has begun, so there is nothing to come to a stop.
+        return only(canceled(requested(status, &request, now), now));
+    }
+    if !snapshot.has_target(target.kind, &target.name) {
+        return only(failed(status, job::target_not_found(operation), now));
+    }
+    if let Some(error) = job::contradiction(snapshot, operation) {
+        return only(if is_from_spec(operation) {
+            canceled(requested(status, &replaced(), now), now)
+        } else {
+            failed(status, error, now)
+        });
+    }
+    if holds_lock(snapshot, operation) {
+        return begin(snapshot, operation, status, now);
+    }
+    if !is_from_spec(operation)
+        && let Err(error) = job::job(snapshot, operation)
+    {
+        return only(failed(status, error, now));
+    }
+    match refusal(snapshot, operation, now) {
+        Some(message) => only(failed(status, not_allowed(message), now)),
+        None => only(OperationStatus { phase: OperationPhase::Pending, ..status }),
+    }
+}
+
+/// Why an operation that doesn't hold the lock won't get it.
+fn refusal(snapshot: &Snapshot, operation: &Operation, now: Timestamp) -> Option<String> {
+    let target = &operation.spec.target;
+    if let Some(since) = abort::deletion_of_target(snapshot, operation)
+        && !abort::is_deletion(snapshot, operation)
+    {
+        let state = operation.spec.type_.provisioning_state();
+        return Some(messages::deletion_was_issued(state, &target.name, since, now));
+    }
+    let waits = is_from_spec(operation)
+        || operation.spec.type_ == OperationType::Delete
+        || snapshot.cluster.spec.concurrency_policy != ConcurrencyPolicy::Forbid;
+    if waits {
+        return None;
+    }
+    let lock = snapshot.cluster.status.as_ref().map_or(&[][..], |status| &status.operations);
+    lock::conflict(lock, target).map(|held| messages::another_operation(target, held))
+}
+
+fn begin(
+    snapshot: &Snapshot,
+    operation: &Operation,
+    status: OperationStatus,
+    now: Timestamp,
+) -> Advance {
+    match job::job(snapshot, operation) {
+        Err(error) => only(failed(status, error, now)),
+        Ok(mut job) => {
+            job.steps = steps::plan(&job, snapshot);
+            let status = OperationStatus {
+                phase: OperationPhase::InProgress,
+                start_time: Some(Time(now)),
+                steps: job.steps.clone(),
+                ..status
+            };
+            Advance { status, stop: Stop::No, start: Some(Box::new(job)) }
+        }
+    }
+}
+
+fn in_progress(
+    snapshot: &Snapshot,
+    operation: &Operation,
+    status: OperationStatus,
+    request: Option<AbortRequest>,
+    now: Timestamp,
+) -> Advance {
+    let work = work(snapshot, operation);
+    let status = progressed(status, work, now);
+    match (work, request) {
+        (Some(Work::Done(_)), request) => only(succeeded(status, request.as_ref(), now)),
+        (Some(Work::Failed(error, _)), request) => {
+            only(failed(refused(status, request.as_ref(), now), error.clone(), now))
+        }
+        (_, Some(request)) => {
+            let stop = request.policy.into();
+            let mut status = requested(status, &request, now);
+            status.phase = OperationPhase::Canceling;
+            resume_if_lost(snapshot, operation, status, stop, now)
+        }
+        // It was stopped for an abort that was taken back before it was accepted.
+        (Some(Work::Stopped(_)), None) => start_again(snapshot, operation, status, Stop::No, now),
+        (_, None) => resume_if_lost(snapshot, operation, status, Stop::No, now),
+    }
+}
+
+fn canceling(
+    snapshot: &Snapshot,
+    operation: &Operation,
+    status: OperationStatus,
+    request: Option<AbortRequest>,
+    now: Timestamp,
+) -> Advance {
+    let work = work(snapshot, operation);
+    let status = progressed(status, work, now);
+    match work {
+        Some(Work::Stopped(_)) => only(canceled(status, now)),
+        Some(Work::Done(_)) => only(succeeded(status, request.as_ref(), now)),
+        Some(Work::Failed(error, _)) => {
+            only(failed(refused(status, request.as_ref(), now), error.clone(), now))
+        }
+        Some(Work::Running(_)) | None => {
+            // Without a request (its annotation was removed after it was accepted) it stops at once.
+            let stop = request.map_or(Stop::Now, |request| request.policy.into());
+            resume_if_lost(snapshot, operation, status, stop, now)
+        }
+    }
+}
+
+/// Starts the work where a restart lost it.
+fn resume_if_lost(
+    snapshot: &Snapshot,
+    operation: &Operation,
+    status: OperationStatus,
+    stop: Stop,
+    now: Timestamp,
+) -> Advance {
+    if work(snapshot, operation).is_some() {
+        return Advance { status, stop, start: None };
+    }
+    start_again(snapshot, operation, status, stop, now)
+}
+
+fn start_again(
+    snapshot: &Snapshot,
+    operation: &Operation,
+    status: OperationStatus,
+    stop: Stop,
+    now: Timestamp,
+) -> Advance {
+    match job::job(snapshot, operation) {
+        Ok(job) => Advance { status, stop, start: Some(Box::new(job)) },
+        Err(error) => only(failed(status, error, now)),
+    }
+}
+
+/// Merges what the work reports. Percent never goes down, and a block keeps its beginning.
+fn progressed(mut status: OperationStatus, work: Option<&Work>, now: Timestamp) -> OperationStatus {
+    let Some(progress) = work.map(Work::progress) else { return status };
+    status.steps = steps::merge(&status.steps, progress, now);
+    status.percent_complete = status.percent_complete.max(steps::percent(&status.steps));
+    status.blocked = blocked(status.blocked.take(), progress, now);
+    status
+}
+
+fn blocked(before: Option<Blocked>, progress: &Progress, now: Timestamp) -> Option<Blocked> {
+    let (reason, message) = progress.blocked.clone()?;
+    let since = before
+        .filter(|before| before.reason == reason)
+        .and_then(|before| before.since)
+        .unwrap_or(Time(now));
+    Some(Blocked { reason, message, since: Some(since) })
+}
+
+/// The status with a request to abort that was accepted; what was noted of it before stays.
+fn requested(mut status: OperationStatus, request: &AbortRequest, now: Timestamp) -> OperationStatus {
+    status.cancellation.get_or_insert_with(|| Cancellation {
+        status: CancellationStatus::InProgress,
+        reason: request.reason.clone(),
+        requested_by: String::new(),
+        requested_at: Some(Time(request.requested_at.unwrap_or(now))),
+        accepted_at: Some(Time(now)),
+    });
+    status
+}
+
+/// The status with a request to abort that came too late.
+fn refused(
+    mut status: OperationStatus,
+    request: Option<&AbortRequest>,
+    now: Timestamp,
+) -> OperationStatus {
+    if let Some(request) = request {
+        status = requested(status, request, now);
+    }
+    if let Some(cancellation) = &mut status.cancellation {
+        cancellation.status = CancellationStatus::Failed;
+        cancellation.reason = "the operation ended before the abort took hold".into();
+    }
+    status
+}
+
+fn canceled(mut status: OperationStatus, now: Timestamp) -> OperationStatus {
+    status.steps = steps::end(&status.steps, StepPhase::Canceled, now);
+    if let Some(cancellation) = &mut status.cancellation {
+        cancellation.status = CancellationStatus::Successful;
+    }
+    ended(status, OperationPhase::Canceled, now)
+}
+
+fn succeeded(
+    status: OperationStatus,
+    request: Option<&AbortRequest>,
+    now: Timestamp,
+) -> OperationStatus {
+    let mut status = refused(status, request, now);
+    status.steps = steps::succeed(&status.steps, now);
+    status.percent_complete = 100;
+    ended(status, OperationPhase::Succeeded, now)
+}
+
+fn failed(mut status: OperationStatus, error: OperationError, now: Timestamp) -> OperationStatus {
+    status.steps = steps::end(&status.steps, StepPhase::Failed, now);
+    status.error = Some(error);
+    ended(status, OperationPhase::Failed, now)
+}
+
+fn ended(mut status: OperationStatus, phase: OperationPhase, now: Timestamp) -> OperationStatus {
+    status.phase = phase;
+    status.blocked = None;
+    status.end_time = Some(Time(now));
+    status
+}
+
+fn not_allowed(message: String) -> OperationError {
+    OperationError { code: OPERATION_NOT_ALLOWED.into(), message, ..OperationError::default() }
+}
+
+fn replaced() -> AbortRequest {
+    AbortRequest {
+        reason: "replaced: the spec changed before it began".into(),
+        policy: super::AbortPolicy::Now,
+        requested_at: None,
+    }
+}
+
+fn work<'a>(snapshot: &'a Snapshot, operation: &Operation) -> Option<&'a Work> {
+    snapshot.work.get(operation.metadata.uid.as_deref()?)
+}
+
+/// Whether Belay made the Operation from a spec, rather than a person.
+pub(super) fn is_from_spec(operation: &Operation) -> bool {
+    let annotations = operation.metadata.annotations.as_ref();
+    annotations.is_some_and(|annotations| annotations.contains_key(FOR_GENERATION_ANNOTATION))
+}
+
+/// Whether the lock, as it was read, is the operation's.
+pub(super) fn holds_lock(snapshot: &Snapshot, operation: &Operation) -> bool {
+    let lock = snapshot.cluster.status.as_ref().map_or(&[][..], |status| &status.operations);
+    lock.iter().any(|held| {
+        Some(&held.name) == operation.metadata.name.as_ref() && held.target == operation.spec.target
+    })
+}
+
+/// Whether the operation counts as the last one on its target once it has ended: it held the lock, or an
+/// abort kept it from beginning; not one that was refused or replaced.
+pub(super) fn counts(snapshot: &Snapshot, operation: &Operation, status: &OperationStatus) -> bool {
+    holds_lock(snapshot, operation)
+        || (status.phase == OperationPhase::Canceled
+            && job::contradiction(snapshot, operation).is_none())
+}
+
+/// The status of an Operation whose target there isn't.
+pub fn failed_without_target(operation: &Operation, now: Timestamp) -> OperationStatus {
+    let before = operation.status.clone().unwrap_or_default();
+    let mut status = failed(before, job::target_not_found(operation), now);
+    status.observed_generation = operation.metadata.generation;
+    conditions::of_operation(&mut status, operation, now);
+    status
+}

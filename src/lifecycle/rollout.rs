@@ -1,0 +1,249 @@
+//! The rollout of one pool, node by node: what to make and what to take away next, from the nodes that
+//! there are. Nothing of it is remembered; called again after a crash, it goes on where the nodes stand.
+
+use std::cmp::Reverse;
+
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use crate::api::{Step, StepAction, StepPhase};
+
+use super::{NodeView, PoolGoal, StepReport, Stop, names};
+
+/// What to do next to one node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NodeAction {
+    /// Make a node of that name.
+    Create(String),
+    /// Cordon it, drain it where the goal says so, delete it.
+    Remove(String),
+}
+
+/// What to do next to a pool, and whether there is anything left to do or to wait for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Next {
+    /// What may go on now, side by side.
+    pub actions: Vec<NodeAction>,
+    /// Whether the goal is reached.
+    pub done: bool,
+}
+
+/// What brings the pool nearer to its goal without breaking its bounds: never more than
+/// `count + surge` nodes, never fewer than `count - unavailable` available ones while replacing.
+/// With [`Stop::AfterStep`] only what has begun goes on.
+pub fn next(goal: &PoolGoal, uid: &str, nodes: &[NodeView], stop: Stop) -> Next {
+    let pool = Pool::new(goal, uid, nodes);
+    let mut removals: Vec<&NodeView> = pool.begun_removals();
+    let mut creations = 0;
+    if stop == Stop::No {
+        creations = pool.room_for_new();
+        removals.extend(pool.surplus().into_iter().filter(|node| !pool.is_going(node)));
+        removals.extend(pool.replaceable());
+    }
+    let mut actions: Vec<NodeAction> =
+        pool.new_names().take(creations).map(NodeAction::Create).collect();
+    actions.extend(removals.into_iter().map(|node| NodeAction::Remove(node.name.clone())));
+    let done = actions.is_empty() && pool.is_settled(stop);
+    Next { actions, done }
+}
+
+/// The steps that lead from these nodes to the goal, in the order in which they will begin.
+pub(super) fn plan(goal: &PoolGoal, uid: &str, nodes: &[NodeView]) -> Vec<Step> {
+    let pool = Pool::new(goal, uid, nodes);
+    let surplus = pool.surplus();
+    let is_surplus = |node: &NodeView| surplus.iter().any(|other| other.name == node.name);
+    let replaced: Vec<&NodeView> =
+        pool.outdated().into_iter().filter(|node| !is_surplus(node)).collect();
+    let more = pool.wanted_new().saturating_sub(replaced.len());
+    // Those that replace none are made first: there is room for them at once.
+    let extra = pool.new_names().take(more);
+    let step = |name: &str, action, message: String| Step {
+        name: format!("node/{name}"),
+        action,
+        phase: StepPhase::Pending,
+        message,
+        start_time: None,
+        end_time: None,
+    };
+    let mut steps: Vec<Step> = surplus
+        .iter()
+        .map(|node| step(&node.name, StepAction::Delete, String::new()))
+        .collect();
+    steps.extend(extra.map(|name| step(&name, StepAction::Create, String::new())));
+    steps.extend(replaced.iter().map(|node| {
+        let change = format!("{} to {}", node.version, goal.version);
+        step(&node.name, StepAction::Replace, change)
+    }));
+    steps
+}
+
+/// How far the steps of a pool are, as its nodes tell it. `draining` tells of the drains that go on.
+pub fn report(
+    goal: &PoolGoal,
+    uid: &str,
+    steps: &[Step],
+    nodes: &[NodeView],
+    draining: &dyn Fn(&str) -> Option<String>,
+) -> Vec<StepReport> {
+    let pool = Pool::new(goal, uid, nodes);
+    let waiting_for: Vec<&NodeView> = pool.made_and_not_ready().collect();
+    let mut first_replacement = true;
+    let mut reports = Vec::new();
+    for step in steps {
+        let Some(name) = step.name.strip_prefix("node/") else { continue };
+        let node = nodes.iter().find(|node| node.name == name);
+        let (phase, message) = match (step.action, node) {
+            (StepAction::Create, None) => continue,
+            (StepAction::Create, Some(node)) if node.ready => {
+                (StepPhase::Succeeded, "Ready".to_owned())
+            }
+            (StepAction::Create, Some(_)) => {
+                (StepPhase::InProgress, "waiting for the node to be Ready".to_owned())
+            }
+            (_, None) => (StepPhase::Succeeded, "deleted".to_owned()),
+            (_, Some(node)) => {
+                let drain = draining(&node.name);
+                if let Some(message) = drain {
+                    (StepPhase::InProgress, message)
+                } else if step.action == StepAction::Replace && first_replacement && !waiting_for.is_empty() {
+                    first_replacement = false;
+                    let made = waiting_for.iter().map(|node| node.name.as_str()).collect::<Vec<_>>();
+                    (StepPhase::InProgress, format!("waiting for its replacement {} to be Ready", made.join(", ")))
+                } else {
+                    continue;
+                }
+            }
+        };
+        reports.push(StepReport { name: step.name.clone(), phase, message });
+    }
+    reports
+}
+
+/// The nodes of a pool, seen with its goal.
+struct Pool<'a> {
+    goal: &'a PoolGoal,
+    uid: &'a str,
+    nodes: &'a [NodeView],
+}
+
+impl<'a> Pool<'a> {
+    fn new(goal: &'a PoolGoal, uid: &'a str, nodes: &'a [NodeView]) -> Self {
+        Self { goal, uid, nodes }
+    }
+
+    /// The nodes that are to stay for now.
+    fn present(&self) -> impl Iterator<Item = &'a NodeView> {
+        self.nodes.iter().filter(|node| !node.deleting)
+    }
+
+    /// Whether this operation has begun to take the node away.
+    fn is_going(&self, node: &NodeView) -> bool {
+        node.drained_by.as_deref() == Some(self.uid)
+    }
+
+    fn is_outdated(&self, node: &NodeView) -> bool {
+        self.goal.replace_outdated && node.version != self.goal.version
+    }
+
+    /// Those of another version, in the order in which they are replaced: what is of no use first, then the oldest.
+    fn outdated(&self) -> Vec<&'a NodeView> {
+        let mut nodes: Vec<_> = self.present().filter(|node| self.is_outdated(node)).collect();
+        nodes.sort_by_key(|node| (!self.is_going(node), node.ready, node.created, node.name.clone()));
+        nodes
+    }
+
+    fn up_to_date(&self) -> usize {
+        self.present().filter(|node| !self.is_outdated(node) && !self.is_going(node)).count()
+    }
+
+    /// Those beyond the count that no replacement takes away: cordoned ones first, then those that are
+    /// not Ready, of the older version, the newest.
+    fn surplus(&self) -> Vec<&'a NodeView> {
+        let mut nodes: Vec<_> = self.present().filter(|node| !self.is_outdated(node)).collect();
+        let excess = nodes.len().saturating_sub(self.goal.count);
+        nodes.sort_by_key(|node| {
+            let going = self.is_going(node);
+            (!going, !node.cordoned, node.ready, node.version, Reverse(node.created), node.name.clone())
+        });
+        nodes.truncate(excess);
+        nodes
+    }
+
+    /// Removals that this operation has begun, in this life of the operator or in an earlier one.
+    fn begun_removals(&self) -> Vec<&'a NodeView> {
+        self.present().filter(|node| self.is_going(node)).collect()
+    }
+
+    /// How many nodes are still to be made.
+    fn wanted_new(&self) -> usize {
+        self.goal.count.saturating_sub(self.up_to_date())
+    }
+
+    /// How many of them may be made now.
+    fn room_for_new(&self) -> usize {
+        let outdated = self.present().any(|node| self.is_outdated(node));
+        let surge = if outdated { self.goal.surge } else { 0 };
+        // A node that is going still takes its place, until it is gone.
+        let room = (self.goal.count + surge).saturating_sub(self.nodes.len());
+        self.wanted_new().min(room)
+    }
+
+    /// Outdated nodes that may go now: those that aren't available anyway, and as many others as
+    /// leave enough available ones.
+    fn replaceable(&self) -> Vec<&'a NodeView> {
+        let available = self.present().filter(|node| node.ready && !self.is_going(node)).count();
+        let needed = self.goal.count.saturating_sub(self.goal.unavailable);
+        let mut spare = available.saturating_sub(needed);
+        let candidates = self.outdated().into_iter().filter(|node| !self.is_going(node));
+        candidates
+            .filter(|node| {
+                if !node.ready {
+                    return true;
+                }
+                let may_go = spare > 0;
+                spare = spare.saturating_sub(1);
+                may_go
+            })
+            .collect()
+    }
+
+    fn made_and_not_ready(&self) -> impl Iterator<Item = &'a NodeView> {
+        self.present()
+            .filter(|node| node.made_by.as_deref() == Some(self.uid) && !node.ready)
+    }
+
+    /// Names of nodes that this operation may make. They follow from its uid, so that a stale view or a
+    /// crash leads to the same ones again.
+    fn new_names(&self) -> impl Iterator<Item = String> {
+        let prefix = self.goal.node_prefix.clone();
+        let (uid, nodes, pool) = (self.uid, self.nodes, self.goal.pool.clone());
+        (0_usize..)
+            .map(move |index| names::suffixed(&prefix, &[uid, &pool, &index.to_string()]))
+            .filter(move |name| !nodes.iter().any(|node| node.name == *name))
+    }
+
+    /// Whether nothing is left to wait for.
+    fn is_settled(&self, stop: Stop) -> bool {
+        let going = self.nodes.iter().any(|node| node.deleting || self.is_going(node));
+        let coming = self.made_and_not_ready().next().is_some();
+        let reached = stop != Stop::No
+            || (self.present().count() == self.goal.count && self.outdated().is_empty());
+        !going && !coming && reached
+    }
+}
+
+/// How many nodes a setting means: a percentage of `count` is rounded up for a surge, down for what may
+/// be unavailable, as Deployments do it.
+pub(super) fn resolve(setting: &IntOrString, count: usize, round_up: bool) -> usize {
+    match setting {
+        IntOrString::Int(number) => usize::try_from(*number).unwrap_or_default(),
+        IntOrString::String(text) => {
+            let percent: usize =
+                text.strip_suffix('%').and_then(|number| number.parse().ok()).unwrap_or_default();
+            if round_up { (count * percent).div_ceil(100) } else { count * percent / 100 }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "rollout_tests.rs"]
+mod tests;

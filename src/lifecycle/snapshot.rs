@@ -1,0 +1,142 @@
+//! All that [`decide`](super::decide) looks at: one cluster, its pools, its Operations, what its
+//! provider observes, and how the work in hand is doing.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+
+use crate::api::{
+    AgentPool, KubernetesVersion, ManagedCluster, Operation, OperationError, StepPhase, TargetKind,
+};
+
+/// One cluster with everything that belongs to it, at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The cluster.
+    pub cluster: Arc<ManagedCluster>,
+    /// Its pools, by name.
+    pub pools: Vec<Arc<AgentPool>>,
+    /// The Operations on it and on its pools, oldest first.
+    pub operations: Vec<Arc<Operation>>,
+    /// What the provider observes.
+    pub observed: Observation,
+    /// The work in hand, by the Operation's uid. A restart loses it, and nothing with it.
+    pub work: BTreeMap<String, Work>,
+}
+
+impl Snapshot {
+    /// The pool of that name.
+    pub fn pool(&self, name: &str) -> Option<&AgentPool> {
+        self.pools.iter().find(|pool| pool.metadata.name.as_deref() == Some(name)).map(AsRef::as_ref)
+    }
+
+    /// The Operation of that name.
+    pub fn operation(&self, name: &str) -> Option<&Operation> {
+        self.operations.iter().find(|op| op.metadata.name.as_deref() == Some(name)).map(AsRef::as_ref)
+    }
+
+    /// What the control plane runs.
+    pub fn control_plane(&self) -> Option<KubernetesVersion> {
+        self.observed.control_plane
+    }
+
+    /// The nodes of a pool.
+    pub fn nodes(&self, pool: &str) -> &[NodeView] {
+        self.observed.nodes.get(pool).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether the target of that kind and name exists.
+    pub fn has_target(&self, kind: TargetKind, name: &str) -> bool {
+        match kind {
+            TargetKind::ManagedCluster => self.cluster.metadata.name.as_deref() == Some(name),
+            TargetKind::AgentPool => self.pool(name).is_some(),
+        }
+    }
+}
+
+/// What a provider observes of a cluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observation {
+    /// What the control plane runs; none where there is no control plane.
+    pub control_plane: Option<KubernetesVersion>,
+    /// The nodes, by pool.
+    pub nodes: BTreeMap<String, Vec<NodeView>>,
+}
+
+/// A node, as much of it as the core needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeView {
+    /// Its name.
+    pub name: String,
+    /// What it runs.
+    pub version: KubernetesVersion,
+    /// Whether it is Ready.
+    pub ready: bool,
+    /// Whether no new pods come to it.
+    pub cordoned: bool,
+    /// Whether it is going.
+    pub deleting: bool,
+    /// The uid of the Operation that drains it.
+    pub drained_by: Option<String>,
+    /// The uid of the Operation that made it.
+    pub made_by: Option<String>,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// How the work of one Operation is doing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// It goes on.
+    Running(Progress),
+    /// It was told to stop and has: nothing half-done is left, nothing of it acts any more.
+    Stopped(Progress),
+    /// All that the Operation asked for is there.
+    Done(Progress),
+    /// It can't be done.
+    Failed(OperationError, Progress),
+}
+
+impl Work {
+    /// How far it is.
+    pub fn progress(&self) -> &Progress {
+        match self {
+            Self::Running(progress)
+            | Self::Stopped(progress)
+            | Self::Done(progress)
+            | Self::Failed(_, progress) => progress,
+        }
+    }
+}
+
+/// How far a piece of work is, and what is in its way.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// What became of the steps; those that aren't named are as they were.
+    pub steps: Vec<StepReport>,
+    /// What is in its way: a reason in one word, and a message.
+    pub blocked: Option<(String, String)>,
+}
+
+/// How far one step is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepReport {
+    /// The step's name.
+    pub name: String,
+    /// How far it is.
+    pub phase: StepPhase,
+    /// What is going on.
+    pub message: String,
+}
+
+/// Whether the work of an Operation may go on. It only ever rises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    /// It may.
+    #[default]
+    No,
+    /// What has begun is finished; nothing new begins.
+    AfterStep,
+    /// What has begun is stopped where it stands.
+    Now,
+}

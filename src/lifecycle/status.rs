@@ -1,0 +1,263 @@
+//! What a cluster and a pool tell of themselves, made from the snapshot, the Operations as they will be
+//! written, and the lock as it will be.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::api::{
+    AGENT_POOL_LABEL, AgentPool, AgentPoolStatus, CLUSTER_LABEL, KubernetesVersion, LastOperation,
+    ManagedClusterStatus, NAMESPACE_LABEL, OperationInFlight, OperationPhase, OperationStatus,
+    OperationType, PoolOperation, PowerStateStatus, ProvisioningState, TargetKind, VersionCount,
+};
+
+use super::{
+    Snapshot,
+    conditions::{self, Standing},
+    messages::{self, reason},
+    need,
+};
+
+/// What the statuses of cluster and pools are made from.
+pub(super) struct Report<'a> {
+    pub snapshot: &'a Snapshot,
+    /// The Operations' statuses as they will be, by name.
+    pub operations: &'a BTreeMap<String, OperationStatus>,
+    /// The lock as it will be.
+    pub lock: &'a [OperationInFlight],
+    /// The operations that ended last, where that changes, by target.
+    pub ended: &'a [LastOperation],
+    pub now: Timestamp,
+}
+
+/// How far a target is.
+struct Told {
+    state: ProvisioningState,
+    standing: Standing,
+    reason: String,
+    message: String,
+}
+
+impl Report<'_> {
+    /// The cluster's status.
+    pub fn cluster(&self) -> ManagedClusterStatus {
+        let cluster = &self.snapshot.cluster;
+        let before = cluster.status.clone().unwrap_or_default();
+        let name = cluster.metadata.name.as_deref().unwrap_or_default();
+        let last = self.ended(TargetKind::ManagedCluster, name).or(before.last_operation.clone());
+        let held = self.lock.iter().find(|held| held.target.kind == TargetKind::ManagedCluster);
+        let runs = self.snapshot.control_plane();
+        let ready = runs.map(|runs| format!("the control plane runs {runs}"));
+        let generation = cluster.metadata.generation;
+        let deleting = cluster.metadata.deletion_timestamp.is_some();
+        let told = self.told(TargetKind::ManagedCluster, held, last.as_ref(), ready, generation, deleting);
+        let mut conditions = before.conditions.clone();
+        set_conditions(&mut conditions, &told, generation, self.now);
+        ManagedClusterStatus {
+            provisioning_state: Some(told.state),
+            power_state: Some(PowerStateStatus::default()),
+            kubernetes_version: runs.map(|runs| runs.to_string()),
+            operations: self.lock.to_vec(),
+            last_operation: last,
+            observed_generation: generation,
+            conditions,
+        }
+    }
+
+    /// A pool's status.
+    pub fn pool(&self, pool: &AgentPool) -> AgentPoolStatus {
+        let before = pool.status.clone().unwrap_or_default();
+        let name = pool.metadata.name.as_deref().unwrap_or_default();
+        let nodes = self.snapshot.nodes(name);
+        let last = self.ended(TargetKind::AgentPool, name).or(before.last_operation.clone());
+        let held = self.lock.iter().find(|held| self.is_at_work_on(held, pool));
+        let ready_count = nodes.iter().filter(|node| node.ready).count();
+        let ready = self.pool_is_settled(pool).then(|| format!("{ready_count} of {} nodes are Ready", nodes.len()));
+        let generation = pool.metadata.generation;
+        let deleting = pool.metadata.deletion_timestamp.is_some();
+        let hold = last.as_ref().filter(|last| is_hold(last, generation));
+        let hold = hold.or_else(|| self.cluster_hold_on(pool)).cloned();
+        let told = self.told(TargetKind::AgentPool, held, hold.as_ref().or(last.as_ref()), ready, generation, deleting);
+        let state = match (held, &last) {
+            (None, Some(last)) if hold.is_some() => ended_state(last.phase),
+            _ => told.state,
+        };
+        let mut conditions = before.conditions.clone();
+        set_conditions(&mut conditions, &told, generation, self.now);
+        AgentPoolStatus {
+            provisioning_state: Some(state),
+            power_state: Some(PowerStateStatus::default()),
+            count: count(nodes.len()),
+            ready_count: count(ready_count),
+            versions: versions(nodes.iter().map(|node| node.version)),
+            operation: held.map(|held| PoolOperation {
+                name: held.name.clone(),
+                type_: held.type_,
+                phase: held.phase,
+                percent_complete: held.percent_complete,
+                start_time: held.start_time.clone(),
+            }),
+            last_operation: last,
+            observed_generation: generation,
+            conditions,
+            selector: Some(self.selector(name)),
+        }
+    }
+
+    /// Whether an operation in flight changes the pool: one on itself, or one on its cluster that does.
+    fn is_at_work_on(&self, held: &OperationInFlight, pool: &AgentPool) -> bool {
+        if held.target.kind == TargetKind::AgentPool {
+            return Some(&held.target.name) == pool.metadata.name.as_ref();
+        }
+        match held.type_ {
+            OperationType::Create => false,
+            OperationType::Delete | OperationType::Start | OperationType::Stop => true,
+            _ => need::follows(pool),
+        }
+    }
+
+    fn ended(&self, kind: TargetKind, name: &str) -> Option<LastOperation> {
+        let ended = self.ended.iter().rev();
+        ended.into_iter().find(|last| last.target.kind == kind && last.target.name == name).cloned()
+    }
+
+    /// The hold of the cluster, where it leaves the pool's nodes begun.
+    fn cluster_hold_on(&self, pool: &AgentPool) -> Option<&LastOperation> {
+        if !need::follows(pool) || self.pool_is_settled(pool) {
+            return None;
+        }
+        let cluster = &self.snapshot.cluster;
+        let now = self.ended.iter().find(|last| last.target.kind == TargetKind::ManagedCluster);
+        let before = cluster.status.as_ref().and_then(|status| status.last_operation.as_ref());
+        now.or(before).filter(|last| is_hold(last, cluster.metadata.generation))
+    }
+
+    /// Whether the pool's nodes are what its spec and its cluster ask for.
+    fn pool_is_settled(&self, pool: &AgentPool) -> bool {
+        let name = pool.metadata.name.as_deref().unwrap_or_default();
+        self.snapshot.control_plane().is_some()
+            && count(self.snapshot.nodes(name).len()) == pool.spec.count
+            && !need::has_outdated_nodes(self.snapshot, pool)
+    }
+
+    fn selector(&self, pool: &str) -> String {
+        let metadata = &self.snapshot.cluster.metadata;
+        format!(
+            "{NAMESPACE_LABEL}={},{CLUSTER_LABEL}={},{AGENT_POOL_LABEL}={pool}",
+            metadata.namespace.as_deref().unwrap_or_default(),
+            metadata.name.as_deref().unwrap_or_default(),
+        )
+    }
+
+    fn told(
+        &self,
+        kind: TargetKind,
+        held: Option<&OperationInFlight>,
+        last: Option<&LastOperation>,
+        ready: Option<String>,
+        generation: Option<i64>,
+        deleting: bool,
+    ) -> Told {
+        if let Some(held) = held {
+            return self.told_in_flight(held);
+        }
+        if let Some(last) = last.filter(|last| is_hold(last, generation) || last.target.kind != kind) {
+            return self.told_on_hold(kind, last);
+        }
+        let state = match last {
+            _ if deleting => ProvisioningState::Deleting,
+            Some(last) => ended_state(last.phase),
+            None => ProvisioningState::Creating,
+        };
+        match ready {
+            Some(message) if last.is_some() && !deleting => {
+                Told { state, standing: Standing::Ready, reason: "Succeeded".into(), message }
+            }
+            _ => Told {
+                state,
+                standing: Standing::Reconciling,
+                reason: reason::PENDING.into(),
+                message: self.waiting_for(kind),
+            },
+        }
+    }
+
+    fn told_in_flight(&self, held: &OperationInFlight) -> Told {
+        let canceling = held.phase == OperationPhase::Canceling;
+        let state = if canceling {
+            ProvisioningState::Canceling
+        } else {
+            held.type_.provisioning_state()
+        };
+        let blocked = self.operations.get(&held.name).and_then(|status| status.blocked.as_ref());
+        let name = &held.name;
+        let message = match blocked {
+            _ if canceling => format!("Operation {name} is coming to a stop"),
+            Some(blocked) => format!("Operation {name} is blocked: {}", blocked.message),
+            None => format!("Operation {name} is in progress"),
+        };
+        Told { state, standing: Standing::Reconciling, reason: format!("{state:?}"), message }
+    }
+
+    fn told_on_hold(&self, kind: TargetKind, last: &LastOperation) -> Told {
+        let (reason, how) = match last.phase {
+            OperationPhase::Failed => {
+                let error = self.operations.get(&last.name).map(conditions::error_text);
+                (reason::FAILED, format!("failed ({})", error.unwrap_or_default()))
+            }
+            _ => (reason::CANCELED, "was canceled".to_owned()),
+        };
+        let target = &last.target;
+        let retry = format!("on {:?} {}", target.kind, target.name);
+        Told {
+            state: ended_state(last.phase),
+            standing: Standing::Stalled,
+            reason: reason.into(),
+            message: messages::on_hold(kind, &last.name, &how, &retry),
+        }
+    }
+
+    fn waiting_for(&self, kind: TargetKind) -> String {
+        match self.lock.first() {
+            Some(held) => format!("waits for Operation {} to end", held.name),
+            None if kind == TargetKind::AgentPool && self.snapshot.control_plane().is_none() => {
+                "waits for its cluster's control plane".into()
+            }
+            None => "an Operation is about to begin".into(),
+        }
+    }
+}
+
+fn is_hold(last: &LastOperation, generation: Option<i64>) -> bool {
+    matches!(last.phase, OperationPhase::Canceled | OperationPhase::Failed)
+        && Some(last.target_generation) == generation
+}
+
+fn ended_state(phase: OperationPhase) -> ProvisioningState {
+    match phase {
+        OperationPhase::Failed => ProvisioningState::Failed,
+        OperationPhase::Canceled => ProvisioningState::Canceled,
+        _ => ProvisioningState::Succeeded,
+    }
+}
+
+fn set_conditions(conditions: &mut Vec<Condition>, told: &Told, generation: Option<i64>, now: Timestamp) {
+    conditions::set_standing(conditions, &told.standing, &told.reason, &told.message, generation, now);
+}
+
+fn versions(versions: impl Iterator<Item = KubernetesVersion>) -> Vec<VersionCount> {
+    let mut counts = BTreeMap::<KubernetesVersion, i32>::new();
+    for version in versions {
+        *counts.entry(version).or_default() += 1;
+    }
+    let count = |(version, count): (KubernetesVersion, i32)| VersionCount {
+        kubernetes_version: version.to_string(),
+        count,
+    };
+    counts.into_iter().map(count).collect()
+}
+
+fn count(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,86 @@
+//! The operator.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// Kubernetes clusters whose changes are operations that can be seen and aborted.
+///
+/// Without a command, the operator runs: on the cluster of KUBECONFIG, or as a pod on its own.
+#[derive(Parser)]
+#[command(version, about, long_about)]
+struct Flags {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    /// How log lines are written. Which ones are is set by `RUST_LOG`, "info,kube_runtime=warn" where it isn't set.
+    #[arg(long, env = "BELAY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print the custom resource definitions: belay crds | kubectl apply -f -
+    Crds,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let result = match flags.command {
+        Some(Command::Crds) => print_crds(),
+        None => {
+            start_log(flags.log_format);
+            operate().await
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("belay: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_crds() -> anyhow::Result<()> {
+    print!("{}", belay::api::crds_yaml()?);
+    Ok(())
+}
+
+async fn operate() -> anyhow::Result<()> {
+    let config = kube::Config::infer().await.map_err(|error| {
+        anyhow::anyhow!("no cluster to run on: set KUBECONFIG, or run as a pod with a ServiceAccount ({error})")
+    })?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "belay starts");
+    belay::controller::run_all(config, told_to_end()).await?;
+    tracing::info!("belay ends");
+    Ok(())
+}
+
+async fn told_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube_runtime=warn"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}

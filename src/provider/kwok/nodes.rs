@@ -1,0 +1,230 @@
+//! Node objects: how they are made, and how they are read.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{Node, NodeSpec, NodeStatus, NodeSystemInfo, Taint},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
+};
+use serde_json::json;
+
+use crate::{
+    api::{
+        AGENT_POOL_LABEL, AgentPoolMode, CLUSTER_LABEL, KubernetesVersion, NAMESPACE_LABEL,
+        ScaleSetPriority, VERSION_LABEL,
+    },
+    controller::FIELD_MANAGER,
+    lifecycle::{Job, NodeView, PoolGoal},
+};
+
+use super::stores::Stores;
+
+/// On a node: the uid of the Operation that made it.
+pub(super) const MADE_BY: &str = "belay.dev/made-by";
+/// On a node: the uid of the Operation that drains it.
+pub(super) const DRAINED_BY: &str = "belay.dev/drained-by";
+/// On a node: when its drain began.
+pub(super) const DRAINED_SINCE: &str = "belay.dev/drained-since";
+/// On a node that is drained: it was cordoned before, by someone else, and is to stay so.
+pub(super) const WAS_CORDONED: &str = "belay.dev/was-cordoned";
+/// On a node: when its machine is up.
+pub(super) const PROVISIONED_AT: &str = "belay.dev/provisioned-at";
+/// On a node: kwok keeps it alive. Set when its machine is up.
+const KWOK: (&str, &str) = ("kwok.x-k8s.io/node", "fake");
+/// The label that AKS and Belay's pools know the machines' price by.
+const PRIORITY_LABEL: &str = "belay.dev/scale-set-priority";
+
+/// The nodes of a cluster, by pool.
+pub(super) fn by_pool(stores: &Stores, namespace: &str, cluster: &str) -> BTreeMap<String, Vec<NodeView>> {
+    let mut pools = BTreeMap::<String, Vec<NodeView>>::new();
+    for node in stores.nodes.state() {
+        let labels = node.labels();
+        let is_ours = labels.get(NAMESPACE_LABEL).map(String::as_str) == Some(namespace)
+            && labels.get(CLUSTER_LABEL).map(String::as_str) == Some(cluster);
+        if let (true, Some(pool), Some(view)) = (is_ours, labels.get(AGENT_POOL_LABEL), view(&node)) {
+            pools.entry(pool.clone()).or_default().push(view);
+        }
+    }
+    for nodes in pools.values_mut() {
+        nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    pools
+}
+
+fn view(node: &Node) -> Option<NodeView> {
+    let version: KubernetesVersion = node.labels().get(VERSION_LABEL)?.parse().ok()?;
+    let annotation = |name: &str| node.annotations().get(name).cloned();
+    Some(NodeView {
+        name: node.name_any(),
+        version,
+        ready: is_ready(node),
+        cordoned: is_cordoned(node),
+        deleting: node.metadata.deletion_timestamp.is_some(),
+        drained_by: annotation(DRAINED_BY),
+        made_by: annotation(MADE_BY),
+        created: node.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+    })
+}
+
+fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    is_up(node)
+        && conditions.is_some_and(|conditions| {
+            conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+        })
+}
+
+/// Whether no new pods come to the node.
+pub(super) fn is_cordoned(node: &Node) -> bool {
+    node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false)
+}
+
+/// Whether the node's machine is up.
+pub(super) fn is_up(node: &Node) -> bool {
+    node.annotations().contains_key(KWOK.0)
+}
+
+/// When the node's machine is up.
+pub(super) fn provisioned_at(node: &Node) -> Timestamp {
+    let at = node.annotations().get(PROVISIONED_AT).and_then(|at| at.parse().ok());
+    at.unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// What makes a node's machine be up.
+pub(super) fn up_patch() -> Patch<serde_json::Value> {
+    Patch::Merge(json!({"metadata": {"annotations": {KWOK.0: KWOK.1}}}))
+}
+
+/// A new node of a pool, whose machine is up at `provisioned_at`.
+pub(super) fn make(job: &Job, goal: &PoolGoal, name: &str, provisioned_at: Timestamp) -> Node {
+    let mut labels = goal.labels.clone();
+    let mut label = |key: &str, value: &str| labels.insert(key.to_owned(), value.to_owned());
+    label(CLUSTER_LABEL, &job.cluster);
+    label(NAMESPACE_LABEL, &job.namespace);
+    label(AGENT_POOL_LABEL, &goal.pool);
+    label(VERSION_LABEL, &goal.version.to_string());
+    label("kubernetes.io/hostname", name);
+    label("kubernetes.io/os", "linux");
+    label("kubernetes.io/arch", "amd64");
+    let role = match goal.mode {
+        AgentPoolMode::System => "node-role.kubernetes.io/system",
+        AgentPoolMode::User => "node-role.kubernetes.io/user",
+    };
+    label(role, "");
+    if let Some(size) = &goal.vm_size {
+        label("node.kubernetes.io/instance-type", size);
+    }
+    if goal.priority == ScaleSetPriority::Spot {
+        label(PRIORITY_LABEL, "Spot");
+    }
+    let annotations = [(MADE_BY, job.uid.clone()), (PROVISIONED_AT, provisioned_at.to_string())];
+    let taints = goal.taints.iter().map(|taint| Taint {
+        key: taint.key.clone(),
+        value: (!taint.value.is_empty()).then(|| taint.value.clone()),
+        effect: format!("{:?}", taint.effect),
+        time_added: None,
+    });
+    let version = format!("v{}", goal.version);
+    Node {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some(labels),
+            annotations: Some(annotations.map(|(key, value)| (key.to_owned(), value)).into()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(NodeSpec { taints: Some(taints.collect()), ..NodeSpec::default() }),
+        status: Some(NodeStatus {
+            node_info: Some(NodeSystemInfo {
+                kubelet_version: version.clone(),
+                kube_proxy_version: version,
+                architecture: "amd64".into(),
+                operating_system: "linux".into(),
+                os_image: "kwok".into(),
+                kernel_version: "kwok".into(),
+                container_runtime_version: "kwok".into(),
+                ..NodeSystemInfo::default()
+            }),
+            ..NodeStatus::default()
+        }),
+    }
+}
+
+/// Leaves no node of the job's cluster half-made or half-drained by it: a node that isn't up is deleted,
+/// one whose drain isn't done takes pods again. It reads from the API server, not from a watch that may
+/// lag behind, and goes on until all is so.
+pub(super) async fn leave_nothing_half_done(client: &Client, job: &Job) {
+    let nodes = Api::<Node>::all(client.clone());
+    let ours = ListParams::default()
+        .labels(&format!("{NAMESPACE_LABEL}={},{CLUSTER_LABEL}={}", job.namespace, job.cluster));
+    loop {
+        let half_done = match tokio::time::timeout(super::retry::REQUEST_TIMEOUT, nodes.list(&ours)).await {
+            Ok(Ok(list)) => list.items,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "failed to list nodes to leave none half-done, trying again");
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                continue;
+            }
+            Err(_) => continue,
+        };
+        let mended = join_all(half_done.iter().map(|node| mend(&nodes, job, node))).await;
+        if mended.iter().all(|mended| *mended) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
+/// Whether nothing is left to do on the node.
+async fn mend(nodes: &Api<Node>, job: &Job, node: &Node) -> bool {
+    let is_of_job = |name: &str| node.annotations().get(name) == Some(&job.uid);
+    let result = if is_of_job(MADE_BY) && !is_up(node) {
+        let this = Preconditions { uid: node.uid(), resource_version: None };
+        let params = DeleteParams { preconditions: Some(this), ..DeleteParams::default() };
+        nodes.delete(&node.name_any(), &params).await.map(|_| ())
+    } else if is_of_job(DRAINED_BY) {
+        let patch = Patch::Merge(uncordon(node));
+        nodes.patch(&node.name_any(), &PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }, &patch).await.map(|_| ())
+    } else {
+        return true;
+    };
+    match result {
+        Ok(()) => true,
+        Err(kube::Error::Api(status)) if status.code == 404 => true,
+        Err(error) => {
+            tracing::warn!(node = node.name_any(), %error, "failed to leave the node as it was, trying again");
+            false
+        }
+    }
+}
+
+fn uncordon(node: &Node) -> serde_json::Value {
+    let stays = node.annotations().contains_key(WAS_CORDONED);
+    json!({
+        "metadata": {
+            "resourceVersion": node.resource_version(),
+            "annotations": {DRAINED_BY: null, DRAINED_SINCE: null, WAS_CORDONED: null},
+        },
+        "spec": {"unschedulable": if stays { json!(true) } else { json!(null) }},
+    })
+}
+
+/// What begins a node's drain.
+pub(super) fn cordon(node: &Node, job: &Job, now: Timestamp) -> serde_json::Value {
+    let mut annotations = json!({DRAINED_BY: job.uid});
+    if node.annotations().get(DRAINED_BY) != Some(&job.uid) {
+        annotations[DRAINED_SINCE] = json!(now.to_string());
+        if is_cordoned(node) {
+            annotations[WAS_CORDONED] = json!("true");
+        }
+    }
+    json!({
+        "metadata": {"resourceVersion": node.resource_version(), "annotations": annotations},
+        "spec": {"unschedulable": true},
+    })
+}

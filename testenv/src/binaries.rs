@@ -1,0 +1,202 @@
+//! The binaries: those of `KUBEBUILDER_ASSETS`, or built from their Go modules once and kept outside of the
+//! checkout, in a folder whose name follows from all that the build depends on.
+
+use std::{
+    env,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{Error, tried};
+
+/// How often a build that goes on says so.
+const PROGRESS: Duration = Duration::from_secs(15);
+
+/// Binaries that one go.mod builds.
+struct Family {
+    name: &'static str,
+    /// The module whose version is the binaries'.
+    module: &'static str,
+    /// Each binary's name and package.
+    packages: &'static [(&'static str, &'static str)],
+}
+
+const FAMILIES: [Family; 3] = [
+    Family {
+        name: "kubernetes",
+        module: "k8s.io/kubernetes",
+        packages: &[
+            ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+            ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
+            ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+            ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+        ],
+    },
+    Family {
+        name: "etcd",
+        module: "go.etcd.io/etcd/server/v3",
+        packages: &[("etcd", "go.etcd.io/etcd/server/v3")],
+    },
+    Family {
+        name: "kwok",
+        module: "sigs.k8s.io/kwok",
+        packages: &[("kwok", "sigs.k8s.io/kwok/cmd/kwok")],
+    },
+];
+
+const STAGES: [&str; 5] = [
+    "node/fast/node-initialize.yaml",
+    "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
+    "pod/fast/pod-ready.yaml",
+    "pod/fast/pod-complete.yaml",
+    "pod/fast/pod-delete.yaml",
+];
+
+/// The path of a binary by its name, such as `kubectl`; built where there is none yet.
+///
+/// # Errors
+/// Where it isn't known, or Go can't build it.
+pub fn binary(name: &str) -> Result<PathBuf, Error> {
+    if let Some(assets) = env::var_os("KUBEBUILDER_ASSETS") {
+        let path = PathBuf::from(assets).join(name);
+        if path.is_file() {
+            return Ok(path);
+        }
+    }
+    let known = FAMILIES.iter().find_map(|family| {
+        let package = family.packages.iter().find(|(binary, _)| *binary == name)?;
+        Some((family, package.1))
+    });
+    let (family, package) = known.ok_or_else(|| Error::Build {
+        what: name.into(),
+        why: "testenv knows no such binary".into(),
+    })?;
+    family.binary(name, package)
+}
+
+/// The files that tell kwok how nodes and pods live, in the folder of its module.
+///
+/// # Errors
+/// Where Go doesn't find the module.
+pub fn kwok_stages() -> Result<Vec<PathBuf>, Error> {
+    let kwok = &FAMILIES[2];
+    let folder = kwok.go(&["list", "-m", "-f", "{{.Dir}}", kwok.module])?;
+    let stages = Path::new(folder.trim()).join("kustomize/stage");
+    Ok(STAGES.iter().map(|stage| stages.join(stage)).collect())
+}
+
+impl Family {
+    fn folder(&self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(self.name)
+    }
+
+    fn binary(&self, name: &str, package: &str) -> Result<PathBuf, Error> {
+        let cache = self.cache()?;
+        let path = cache.join(name);
+        if path.is_file() {
+            return Ok(path);
+        }
+        tried(format!("failed to make {}", cache.display()), fs::create_dir_all(&cache))?;
+        let lock = tried("failed to lock the cache", File::create(cache.join(".lock")))?;
+        // Another process may be building the same; then its binary is waited for.
+        tried("failed to lock the cache", lock.lock())?;
+        if !path.is_file() {
+            self.build(name, package, &path)?;
+        }
+        Ok(path)
+    }
+
+    fn build(&self, name: &str, package: &str, path: &Path) -> Result<(), Error> {
+        let version = self.version()?;
+        let half_built = path.with_extension("new");
+        let flags = self.linker_flags(&version);
+        let mut build = Command::new("go");
+        build
+            .args(["build", "-trimpath", "-ldflags", &flags, "-o"])
+            .arg(&half_built)
+            .arg(package)
+            .env("CGO_ENABLED", "0")
+            .current_dir(self.folder())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        let log = path.with_extension("log");
+        let errors = tried("failed to write the build's log", File::create(&log))?;
+        let what = format!("{name} {version}");
+        let mut child = build.stderr(errors).spawn().map_err(|error| no_go(&what, &error))?;
+        eprintln!("testenv: building {what} (the first time only; all of it takes about 6 minutes on 2 cores)");
+        let (began, mut told) = (Instant::now(), Instant::now());
+        let status = loop {
+            if let Some(status) = tried("failed to wait for go", child.try_wait())? {
+                break status;
+            }
+            if told.elapsed() > PROGRESS {
+                told = Instant::now();
+                eprintln!("testenv: building {what}: {} s", began.elapsed().as_secs());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        };
+        if !status.success() {
+            let why = fs::read_to_string(&log).unwrap_or_default();
+            return Err(Error::Build { what, why: crate::process::tail(&why) });
+        }
+        eprintln!("testenv: built {what} in {} s", began.elapsed().as_secs());
+        tried("failed to put the binary in place", fs::rename(&half_built, path))
+    }
+
+    fn linker_flags(&self, version: &str) -> String {
+        if self.name == "kubernetes" {
+            return format!("-s -w -X k8s.io/component-base/version.gitVersion={version}");
+        }
+        "-s -w".into()
+    }
+
+    /// Follows from go.mod, go.sum, the flags, Go's version and the platform.
+    fn cache(&self) -> Result<PathBuf, Error> {
+        let mut key = Sha256::new();
+        for file in ["go.mod", "go.sum"] {
+            let path = self.folder().join(file);
+            key.update(tried(format!("failed to read {}", path.display()), fs::read(&path))?);
+        }
+        key.update(self.linker_flags(""));
+        key.update(self.go(&["env", "GOVERSION", "GOOS", "GOARCH"])?);
+        let digest: String = key.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Ok(cache_root().join(format!("{}-{digest}", self.name)))
+    }
+
+    fn version(&self) -> Result<String, Error> {
+        let version = self.go(&["list", "-m", "-f", "{{.Version}}", self.module])?;
+        Ok(version.trim().to_owned())
+    }
+
+    fn go(&self, args: &[&str]) -> Result<String, Error> {
+        let output: Output = Command::new("go")
+            .args(args)
+            .current_dir(self.folder())
+            .output()
+            .map_err(|error| no_go(self.name, &error))?;
+        if !output.status.success() {
+            let why = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(Error::Build { what: self.name.into(), why });
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+fn no_go(what: &str, error: &std::io::Error) -> Error {
+    Error::Build {
+        what: what.into(),
+        why: format!("go can't be run ({error}): install Go 1.26 or newer, or set KUBEBUILDER_ASSETS"),
+    }
+}
+
+fn cache_root() -> PathBuf {
+    let folder = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    folder("TESTENV_CACHE")
+        .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("testenv")))
+        .or_else(|| folder("HOME").map(|home| home.join(".cache/testenv")))
+        .unwrap_or_else(|| env::temp_dir().join("testenv"))
+}

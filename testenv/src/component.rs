@@ -1,0 +1,33 @@
+//! The parts of a control plane.
+
+/// A part of a control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Component {
+    /// The store.
+    Etcd,
+    /// The API server.
+    ApiServer,
+    /// Deployments, garbage collection, `PodDisruptionBudgets`, nodes and the rest.
+    ControllerManager,
+    /// Gives pods their nodes.
+    Scheduler,
+    /// Keeps fake nodes and their pods alive.
+    Kwok,
+}
+
+impl Component {
+    /// All, in the order in which they start.
+    pub const ALL: [Self; 5] =
+        [Self::Etcd, Self::ApiServer, Self::ControllerManager, Self::Scheduler, Self::Kwok];
+
+    /// The name of its binary and of its log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::ApiServer => "kube-apiserver",
+            Self::ControllerManager => "kube-controller-manager",
+            Self::Scheduler => "kube-scheduler",
+            Self::Kwok => "kwok",
+        }
+    }
+}

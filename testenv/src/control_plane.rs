@@ -1,0 +1,423 @@
+//! A control plane: its folder, its processes, and ways to it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::{authentication::v1::{TokenRequest, TokenRequestSpec}, core::v1::ServiceAccount};
+use kube::{Api, Client, Config, api::PostParams, config::{KubeConfigOptions, Kubeconfig}};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::{
+    Component, Error, binaries,
+    certificates::{self, Authority, Identity},
+    kubeconfig::{User, kubeconfig},
+    process::Process,
+    tried,
+};
+
+/// How long a part may take to be ready.
+const READY: Duration = Duration::from_secs(60);
+/// How long a part may take to end by itself.
+const GRACE: Duration = Duration::from_secs(10);
+/// How often it is tried again where another process took a port first.
+const ATTEMPTS: usize = 3;
+
+/// What a control plane is to have.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    components: BTreeSet<Component>,
+    args: Vec<(Component, String)>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self { components: Component::ALL.into(), args: Vec::new() }
+    }
+}
+
+impl Builder {
+    /// Leaves a part out. etcd and the API server are always there.
+    #[must_use]
+    pub fn without(mut self, component: Component) -> Self {
+        if !matches!(component, Component::Etcd | Component::ApiServer) {
+            self.components.remove(&component);
+        }
+        self
+    }
+
+    /// Gives a part one more flag.
+    #[must_use]
+    pub fn arg(mut self, component: Component, arg: impl Into<String>) -> Self {
+        self.args.push((component, arg.into()));
+        self
+    }
+
+    /// Starts it, and waits until it is ready.
+    ///
+    /// # Errors
+    /// Where a binary can't be built, or a part doesn't become ready.
+    pub async fn start(self) -> Result<ControlPlane, Error> {
+        let mut attempt = 1;
+        loop {
+            match ControlPlane::launch(&self).await {
+                Err(Error::Component { .. }) if attempt < ATTEMPTS => attempt += 1,
+                result => return result,
+            }
+        }
+    }
+}
+
+/// A control plane that runs. It ends when it is dropped.
+pub struct ControlPlane {
+    // Before the folder, so that it ends before its files go.
+    processes: BTreeMap<Component, Process>,
+    programs: BTreeMap<Component, (PathBuf, Vec<String>)>,
+    authority: Authority,
+    admin: Identity,
+    port: u16,
+    folder: Option<TempDir>,
+    path: PathBuf,
+    /// Whether it was ready once; the logs of one that never was are kept.
+    was_ready: bool,
+}
+
+impl ControlPlane {
+    /// What it is to have, to begin with: all parts.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Starts one with all parts.
+    ///
+    /// # Errors
+    /// As [`Builder::start`].
+    pub async fn start() -> Result<Self, Error> {
+        Self::builder().start().await
+    }
+
+    async fn launch(builder: &Builder) -> Result<Self, Error> {
+        let folder = tried("failed to make a folder", TempDir::with_prefix("testenv-"))?;
+        let authority = Authority::new()?;
+        let admin = authority.identity("admin", Some("system:masters"), &[])?;
+        let path = folder.path().to_owned();
+        tried("failed to make a folder", fs::create_dir(path.join("logs")))?;
+        let [etcd, peers, port] = tried("failed to find free ports", free_ports())?;
+        let mut this = Self {
+            processes: BTreeMap::new(),
+            programs: BTreeMap::new(),
+            authority,
+            admin,
+            port,
+            folder: Some(folder),
+            path,
+            was_ready: false,
+        };
+        this.write_identities()?;
+        for component in &builder.components {
+            let program = binaries::binary(component.name())?;
+            let mut args = this.args(*component, etcd, peers)?;
+            args.extend(builder.args.iter().filter(|(of, _)| of == component).map(|(_, arg)| arg.clone()));
+            this.programs.insert(*component, (program, args));
+        }
+        for component in &builder.components {
+            this.start_component(*component).await?;
+        }
+        this.wait_for_defaults().await?;
+        this.was_ready = true;
+        Ok(this)
+    }
+
+    fn write_identities(&self) -> Result<(), Error> {
+        self.write("ca.crt", &self.authority.certificate())?;
+        let [private, public] = certificates::keys()?;
+        self.write("service-accounts.key", &private)?;
+        self.write("service-accounts.pub", &public)?;
+        let hosts = ["localhost", "kubernetes", "kubernetes.default.svc", "127.0.0.1", "10.96.0.1"];
+        let server = self.authority.identity("kube-apiserver", None, &hosts)?;
+        self.write("apiserver.crt", &server.certificate)?;
+        self.write("apiserver.key", &server.key)?;
+        for component in [Component::ControllerManager, Component::Scheduler] {
+            let user = format!("system:{}", component.name());
+            let identity = self.authority.identity(&user, None, &[])?;
+            self.write_kubeconfig(&self.kubeconfig(&User::Certificate(&identity)), component.name())?;
+        }
+        // kwok touches nodes, pods, leases and events of all namespaces; as administrator it needs no roles.
+        self.write_kubeconfig(&self.kubeconfig_admin(), Component::Kwok.name())?;
+        self.write_kubeconfig(&self.kubeconfig_admin(), "admin")?;
+        Ok(())
+    }
+
+    fn args(&self, component: Component, etcd: u16, peers: u16) -> Result<Vec<String>, Error> {
+        let file = |name: &str| self.path.join(name).display().to_string();
+        let kubeconfig = format!("--kubeconfig={}", file(&format!("{}.kubeconfig", component.name())));
+        Ok(match component {
+            Component::Etcd => vec![
+                format!("--data-dir={}", file("etcd")),
+                format!("--listen-client-urls=http://127.0.0.1:{etcd}"),
+                format!("--advertise-client-urls=http://127.0.0.1:{etcd}"),
+                format!("--listen-peer-urls=http://127.0.0.1:{peers}"),
+                format!("--initial-advertise-peer-urls=http://127.0.0.1:{peers}"),
+                format!("--initial-cluster=default=http://127.0.0.1:{peers}"),
+                "--unsafe-no-fsync".into(),
+            ],
+            Component::ApiServer => vec![
+                format!("--etcd-servers=http://127.0.0.1:{etcd}"),
+                "--bind-address=127.0.0.1".into(),
+                format!("--secure-port={}", self.port),
+                // The default one refuses an address on loopback.
+                "--endpoint-reconciler-type=none".into(),
+                format!("--tls-cert-file={}", file("apiserver.crt")),
+                format!("--tls-private-key-file={}", file("apiserver.key")),
+                format!("--client-ca-file={}", file("ca.crt")),
+                format!("--service-account-key-file={}", file("service-accounts.pub")),
+                format!("--service-account-signing-key-file={}", file("service-accounts.key")),
+                "--service-account-issuer=https://kubernetes.default.svc".into(),
+                "--service-cluster-ip-range=10.96.0.0/16".into(),
+                "--authorization-mode=Node,RBAC".into(),
+                "--allow-privileged=true".into(),
+            ],
+            Component::ControllerManager => vec![
+                kubeconfig,
+                "--use-service-account-credentials".into(),
+                format!("--service-account-private-key-file={}", file("service-accounts.key")),
+                format!("--root-ca-file={}", file("ca.crt")),
+                "--leader-elect=false".into(),
+                "--secure-port=0".into(),
+            ],
+            Component::Scheduler => {
+                vec![kubeconfig, "--leader-elect=false".into(), "--secure-port=0".into()]
+            }
+            Component::Kwok => {
+                let stages = binaries::kwok_stages()?;
+                let stages = stages.iter().map(|stage| format!("--config={}", stage.display()));
+                [
+                    kubeconfig,
+                    "--manage-all-nodes=false".into(),
+                    "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake".into(),
+                ]
+                .into_iter()
+                .chain(stages)
+                .collect()
+            }
+        })
+    }
+
+    async fn start_component(&mut self, component: Component) -> Result<(), Error> {
+        let Some((program, args)) = self.programs.get(&component) else { return Ok(()) };
+        let log = self.logs_dir().join(format!("{}.log", component.name()));
+        let process = Process::start(program, args, &log)?;
+        self.processes.insert(component, process);
+        if component == Component::ApiServer {
+            self.wait_until_ready().await?;
+        }
+        Ok(())
+    }
+
+    async fn wait_until_ready(&mut self) -> Result<(), Error> {
+        let mut config = self.config(&self.kubeconfig_admin()).await?;
+        config.default_retry = false;
+        let client = Client::try_from(config)?;
+        let began = Instant::now();
+        loop {
+            if let Ok(request) = http::Request::get("/readyz").body(Vec::new())
+                && client.request_text(request).await.is_ok()
+            {
+                return Ok(());
+            }
+            for (component, process) in &mut self.processes {
+                if !process.is_running() {
+                    return Err(process.error(component.name(), "ended"));
+                }
+            }
+            if began.elapsed() > READY
+                && let Some(process) = self.processes.get(&Component::ApiServer)
+            {
+                return Err(process.error(Component::ApiServer.name(), "was not ready in time"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits for what the controller-manager makes first and pods need: the default `ServiceAccount`.
+    async fn wait_for_defaults(&mut self) -> Result<(), Error> {
+        if !self.processes.contains_key(&Component::ControllerManager) {
+            return Ok(());
+        }
+        let accounts = Api::<ServiceAccount>::namespaced(self.client().await?, "default");
+        let began = Instant::now();
+        while accounts.get_opt("default").await?.is_none() {
+            let Some(process) = self.processes.get_mut(&Component::ControllerManager) else { break };
+            if !process.is_running() || began.elapsed() > READY {
+                return Err(process.error(Component::ControllerManager.name(), "made no ServiceAccount"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    /// Stops a part: SIGTERM, then, after ten seconds, SIGKILL.
+    pub fn stop(&mut self, component: Component) {
+        if let Some(mut process) = self.processes.remove(&component) {
+            process.end(GRACE);
+        }
+    }
+
+    /// Kills a part by SIGKILL.
+    pub fn kill(&mut self, component: Component) {
+        self.processes.remove(&component);
+    }
+
+    /// Starts a part again that was stopped or killed, with the same ports and data.
+    ///
+    /// # Errors
+    /// Where it doesn't become ready.
+    pub async fn start_again(&mut self, component: Component) -> Result<(), Error> {
+        self.start_component(component).await
+    }
+
+    /// Freezes a part, so that it answers nothing and its connections stay open.
+    pub fn pause(&self, component: Component) {
+        if let Some(process) = self.processes.get(&component) {
+            process.signal(Signal::STOP);
+        }
+    }
+
+    /// Lets a part go on that was paused.
+    pub fn resume(&self, component: Component) {
+        if let Some(process) = self.processes.get(&component) {
+            process.signal(Signal::CONT);
+        }
+    }
+
+    /// The process id of a part that runs.
+    pub fn pid(&self, component: Component) -> Option<u32> {
+        self.processes.get(&component).map(Process::pid)
+    }
+
+    /// The API server's address.
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// The folder with everything of this control plane.
+    pub fn dir(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder with a log of each part.
+    pub fn logs_dir(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
+    /// A kubeconfig that may do everything.
+    pub fn kubeconfig_admin(&self) -> Kubeconfig {
+        self.kubeconfig(&User::Certificate(&self.admin))
+    }
+
+    /// A kubeconfig of a user, in these groups and in `system:authenticated`.
+    pub fn kubeconfig_for_user(&self, name: &str, groups: &[&str]) -> Kubeconfig {
+        self.kubeconfig(&User::As(&self.admin, name, groups))
+    }
+
+    /// A kubeconfig of a `ServiceAccount`, which is made where there is none, with a token for a day.
+    ///
+    /// # Errors
+    /// Where the API server refuses.
+    pub async fn kubeconfig_for_service_account(&self, namespace: &str, name: &str) -> Result<Kubeconfig, Error> {
+        let accounts = Api::<ServiceAccount>::namespaced(self.client().await?, namespace);
+        if accounts.get_opt(name).await?.is_none() {
+            let mut account = ServiceAccount::default();
+            account.metadata.name = Some(name.to_owned());
+            accounts.create(&PostParams::default(), &account).await?;
+        }
+        let spec = TokenRequestSpec { expiration_seconds: Some(24 * 60 * 60), ..TokenRequestSpec::default() };
+        let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
+        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await?;
+        let token = answer.status.and_then(|status| status.token).unwrap_or_default();
+        Ok(self.kubeconfig(&User::Token(&token)))
+    }
+
+    fn kubeconfig(&self, user: &User<'_>) -> Kubeconfig {
+        kubeconfig(&self.url(), &self.authority.certificate(), user)
+    }
+
+    /// A client that may do everything.
+    ///
+    /// # Errors
+    /// Where none can be made.
+    pub async fn client(&self) -> Result<Client, Error> {
+        self.client_for(&self.kubeconfig_admin()).await
+    }
+
+    /// A client of a kubeconfig.
+    ///
+    /// # Errors
+    /// Where none can be made.
+    pub async fn client_for(&self, kubeconfig: &Kubeconfig) -> Result<Client, Error> {
+        Ok(Client::try_from(self.config(kubeconfig).await?)?)
+    }
+
+    /// A client's configuration of a kubeconfig.
+    ///
+    /// # Errors
+    /// Where the kubeconfig can't be used.
+    pub async fn config(&self, kubeconfig: &Kubeconfig) -> Result<Config, Error> {
+        Ok(Config::from_custom_kubeconfig(kubeconfig.clone(), &KubeConfigOptions::default()).await?)
+    }
+
+    /// Writes a kubeconfig into the folder, for programs.
+    ///
+    /// # Errors
+    /// Where it can't be written.
+    pub fn write_kubeconfig(&self, kubeconfig: &Kubeconfig, name: &str) -> Result<PathBuf, Error> {
+        let text = serde_json::to_string_pretty(kubeconfig).unwrap_or_default();
+        self.write(&format!("{name}.kubeconfig"), &text)
+    }
+
+    /// A kubectl of the control plane's version, as administrator.
+    ///
+    /// # Errors
+    /// Where it can't be built.
+    pub fn kubectl(&self) -> Result<Command, Error> {
+        let mut command = Command::new(binaries::binary("kubectl")?);
+        command.env("KUBECONFIG", self.path.join("admin.kubeconfig"));
+        Ok(command)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<PathBuf, Error> {
+        let path = self.path.join(name);
+        tried(format!("failed to write {}", path.display()), fs::write(&path, text))?;
+        Ok(path)
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        // All at once, for what they keep is thrown away.
+        for process in self.processes.values() {
+            process.signal(Signal::KILL);
+        }
+        self.processes.clear();
+        let is_kept = !self.was_ready || std::thread::panicking() || std::env::var_os("TESTENV_KEEP").is_some();
+        if let Some(folder) = self.folder.take().filter(|_| is_kept) {
+            eprintln!("testenv: logs are kept in {}", folder.keep().join("logs").display());
+        }
+    }
+}
+
+/// Free ports on loopback. Another process may take one first; then the control plane is started anew.
+fn free_ports() -> std::io::Result<[u16; 3]> {
+    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
+    let mut ports = [0; 3];
+    for (port, listener) in ports.iter_mut().zip(listeners) {
+        *port = listener?.local_addr()?.port();
+    }
+    Ok(ports)
+}

@@ -1,0 +1,74 @@
+//! A real Kubernetes control plane for the tests of operators: etcd, kube-apiserver,
+//! kube-controller-manager, kube-scheduler and kwok, built from their Go modules and started on loopback.
+//!
+//! It is to Rust what envtest is to Go. (The crate `envtest` binds Go's own, which starts etcd and
+//! kube-apiserver only, and needs clang for it.)
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), testenv::Error> {
+//! let control_plane = testenv::ControlPlane::start().await?;
+//! let client = control_plane.client().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! What it starts ends with it: on drop, and when its process ends in whichever way.
+
+mod binaries;
+mod certificates;
+mod component;
+mod control_plane;
+mod kubeconfig;
+mod process;
+
+pub use binaries::{binary, kwok_stages};
+pub use component::Component;
+pub use control_plane::{Builder, ControlPlane};
+
+use std::path::PathBuf;
+
+/// Why there is no control plane.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A binary couldn't be built.
+    #[error("failed to build {what}: {why}")]
+    Build {
+        /// Its name.
+        what: String,
+        /// What the build said.
+        why: String,
+    },
+    /// A component ended, or didn't become ready in time.
+    #[error("{component} {what}; its log is {} and ends:\n{tail}", log.display())]
+    Component {
+        /// Its name.
+        component: String,
+        /// What it did.
+        what: String,
+        /// Its log.
+        log: PathBuf,
+        /// The last lines of the log.
+        tail: String,
+    },
+    /// A certificate couldn't be made.
+    #[error("failed to make a certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
+    /// A file couldn't be read or written, or a process not be started.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// No client could be made, or the API server refused.
+    #[error(transparent)]
+    Client(#[from] kube::Error),
+    /// A kubeconfig couldn't be used.
+    #[error(transparent)]
+    Kubeconfig(#[from] kube::config::KubeconfigError),
+}
+
+/// Says what was tried when it failed.
+fn tried<T>(what: impl Into<String>, result: std::io::Result<T>) -> Result<T, Error> {
+    result.map_err(|source| Error::Io { what: what.into(), source })
+}
