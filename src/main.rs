@@ -1,7 +1,11 @@
 //! The operator.
 
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
@@ -14,9 +18,13 @@ struct Flags {
     #[command(subcommand)]
     command: Option<Command>,
 
-    /// How log lines are written. Which ones are is set by `RUST_LOG`, "info,kube_runtime=warn" where it isn't set.
+    /// How log lines are written. Which ones are is set by `RUST_LOG`, "`info,kube_runtime=warn`" where it isn't set.
     #[arg(long, env = "BELAY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
+
+    /// The one namespace whose clusters are looked after; all where it isn't set.
+    #[arg(long, env = "BELAY_NAMESPACE")]
+    namespace: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -30,17 +38,21 @@ enum LogFormat {
 #[derive(Subcommand)]
 enum Command {
     /// Print the custom resource definitions: belay crds | kubectl apply -f -
-    Crds,
+    Crds {
+        /// Write a file for each into this folder instead.
+        #[arg(long)]
+        output: Option<PathBuf>,
+    },
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let flags = Flags::parse();
     let result = match flags.command {
-        Some(Command::Crds) => print_crds(),
+        Some(Command::Crds { output }) => print_crds(output.as_deref()),
         None => {
             start_log(flags.log_format);
-            operate().await
+            operate(flags.namespace.as_deref()).await
         }
     };
     match result {
@@ -52,24 +64,36 @@ async fn main() -> ExitCode {
     }
 }
 
-fn print_crds() -> anyhow::Result<()> {
-    print!("{}", belay::api::crds_yaml()?);
+fn print_crds(output: Option<&Path>) -> anyhow::Result<()> {
+    let Some(folder) = output else {
+        print!("{}", belay::api::crds_yaml()?);
+        return Ok(());
+    };
+    for (name, yaml) in belay::api::crd_files()? {
+        let path = folder.join(name);
+        std::fs::write(&path, yaml)
+            .with_context(|| format!("failed to write {}", path.display()))?;
+    }
     Ok(())
 }
 
-async fn operate() -> anyhow::Result<()> {
+async fn operate(namespace: Option<&str>) -> anyhow::Result<()> {
     let config = kube::Config::infer().await.map_err(|error| {
-        anyhow::anyhow!("no cluster to run on: set KUBECONFIG, or run as a pod with a ServiceAccount ({error})")
+        anyhow::anyhow!(
+            "no cluster to run on: set KUBECONFIG, or run as a pod with a ServiceAccount ({error})"
+        )
     })?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "belay starts");
-    belay::controller::run_all(config, told_to_end()).await?;
+    belay::controller::run_all(config, namespace, told_to_end()).await?;
     tracing::info!("belay ends");
     Ok(())
 }
 
 async fn told_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
     tokio::select! {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
@@ -77,8 +101,11 @@ async fn told_to_end() {
 }
 
 fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube_runtime=warn"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,kube_runtime=warn"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

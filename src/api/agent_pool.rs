@@ -105,7 +105,10 @@ pub struct AgentPoolSpec {
 #[serde(transparent)]
 #[schemars(inline)]
 pub struct NodeLabelValue(
-    #[schemars(length(max = 63), regex(pattern = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"))]
+    #[schemars(
+        length(max = 63),
+        regex(pattern = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
+    )]
     pub String,
 );
 
@@ -197,7 +200,7 @@ fn default_max_unavailable() -> IntOrString {
 }
 
 fn default_drain_timeout() -> Duration {
-    std::time::Duration::from_secs(30 * 60).into()
+    std::time::Duration::from_mins(30).into()
 }
 
 /// What Belay tells of a pool.

@@ -44,11 +44,27 @@ pub fn crds() -> [CustomResourceDefinition; 3] {
     [ManagedCluster::crd(), AgentPool::crd(), Operation::crd()]
 }
 
-/// The definitions as YAML documents, as `crds/` holds them.
+/// The definitions as files of YAML, as `crds/` holds them: names and contents.
+///
+/// # Errors
+/// Where a definition can't be written as YAML.
+pub fn crd_files() -> Result<Vec<(String, String)>, serde_saphyr::ser::Error> {
+    let file = |crd: &CustomResourceDefinition| {
+        let yaml = serde_saphyr::to_string(crd)?;
+        Ok((format!("{}.yaml", crd.spec.names.plural), yaml))
+    };
+    crds().iter().map(file).collect()
+}
+
+/// The definitions as one text of YAML documents.
 ///
 /// # Errors
 /// Where a definition can't be written as YAML.
 pub fn crds_yaml() -> Result<String, serde_saphyr::ser::Error> {
-    let documents: Result<Vec<_>, _> = crds().iter().map(serde_saphyr::to_string).collect();
-    Ok(documents?.iter().map(|document| format!("---\n{document}")).collect())
+    let mut yaml = String::new();
+    for (_, document) in crd_files()? {
+        yaml.push_str("---\n");
+        yaml.push_str(&document);
+    }
+    Ok(yaml)
 }

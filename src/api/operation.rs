@@ -19,15 +19,56 @@ use super::{OperationPhase, OperationTarget, OperationType};
     status = "OperationStatus",
     derive = "PartialEq",
     doc = "One change to a cluster or a pool: seen, exclusive, abortable. To abort: kubectl annotate operation NAME belay.dev/abort=REASON",
-    printcolumn(name = "Kind", type_ = "string", json_path = ".spec.target.kind", description = "What kind of thing it is on", priority = 1),
-    printcolumn(name = "Target", type_ = "string", json_path = ".spec.target.name", description = "What it is on"),
-    printcolumn(name = "Type", type_ = "string", json_path = ".spec.type", description = "What it does"),
-    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "How far it is"),
-    printcolumn(name = "Percent", type_ = "integer", json_path = ".status.percentComplete", description = "How far it is, in percent"),
-    printcolumn(name = "Blocked By", type_ = "string", json_path = ".status.blocked.reason", description = "What stands in its way"),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1, description = "What is going on"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    selectable = ".spec.target.name",
+    printcolumn(
+        name = "Kind",
+        type_ = "string",
+        json_path = ".spec.target.kind",
+        description = "What kind of thing it is on",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Target",
+        type_ = "string",
+        json_path = ".spec.target.name",
+        description = "What it is on"
+    ),
+    printcolumn(
+        name = "Type",
+        type_ = "string",
+        json_path = ".spec.type",
+        description = "What it does"
+    ),
+    printcolumn(
+        name = "Phase",
+        type_ = "string",
+        json_path = ".status.phase",
+        description = "How far it is"
+    ),
+    printcolumn(
+        name = "Percent",
+        type_ = "integer",
+        json_path = ".status.percentComplete",
+        description = "How far it is, in percent"
+    ),
+    printcolumn(
+        name = "Blocked By",
+        type_ = "string",
+        json_path = ".status.blocked.reason",
+        description = "What stands in its way"
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1,
+        description = "What is going on"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    selectable = ".spec.target.name"
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

@@ -25,8 +25,16 @@ impl FromStr for KubernetesVersion {
         let invalid = || InvalidVersion(text.to_owned());
         let mut numbers = text.split('.').map(str::parse);
         let mut next = || numbers.next().and_then(Result::ok).ok_or_else(invalid);
-        let version = Self { major: next()?, minor: next()?, patch: next()? };
-        if numbers.next().is_some() { Err(invalid()) } else { Ok(version) }
+        let version = Self {
+            major: next()?,
+            minor: next()?,
+            patch: next()?,
+        };
+        if numbers.next().is_some() {
+            Err(invalid())
+        } else {
+            Ok(version)
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, fmt::Debug};
 
 use kube::{
-    Api, Resource, ResourceExt as _,
+    Api, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -30,7 +30,12 @@ impl<'a> Pass<'a> {
     /// A pass over the cluster of `snapshot`.
     pub fn new(context: &'a Context, snapshot: &'a Snapshot) -> Self {
         let namespace = snapshot.cluster.namespace().unwrap_or_default();
-        Self { context, snapshot, namespace, versions: HashMap::new() }
+        Self {
+            context,
+            snapshot,
+            namespace,
+            versions: HashMap::new(),
+        }
     }
 
     /// Does all of it.
@@ -50,20 +55,27 @@ impl<'a> Pass<'a> {
             Action::CreateOperation(operation) => self.create(*operation).await,
             Action::WriteOperationStatus { name, status } => {
                 tracing::info!(operation = name, phase = ?status.phase, percent = status.percent_complete, blocked = status.blocked.as_ref().map(|blocked| &blocked.message), "operation");
-                self.write_status::<Operation>(ObjectId::Operation(name), &*status).await
+                self.write_status::<Operation>(ObjectId::Operation(name), &*status)
+                    .await
             }
             Action::WritePoolStatus { name, status } => {
-                self.write_status::<AgentPool>(ObjectId::Pool(name), &*status).await
+                self.write_status::<AgentPool>(ObjectId::Pool(name), &*status)
+                    .await
             }
             Action::WriteClusterStatus(status) => {
-                self.write_status::<ManagedCluster>(ObjectId::Cluster, &*status).await
+                self.write_status::<ManagedCluster>(ObjectId::Cluster, &*status)
+                    .await
             }
             Action::StopWork { uid, stop } => {
                 self.context.workers.stop(&uid, stop);
                 Ok(())
             }
             Action::StartWork { job, stop } => {
-                let provider = self.context.providers.of(&job.provider).ok_or(ReconcileError::NoProvider)?;
+                let provider = self
+                    .context
+                    .providers
+                    .of(&job.provider)
+                    .ok_or(ReconcileError::NoProvider)?;
                 self.context.workers.start(provider, *job, stop);
                 Ok(())
             }
@@ -78,7 +90,9 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn api<K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>>(&self) -> Api<K> {
+    fn api<K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>>(
+        &self,
+    ) -> Api<K> {
         Api::namespaced(self.context.client.clone(), &self.namespace)
     }
 
@@ -86,16 +100,29 @@ impl<'a> Pass<'a> {
     fn target(&self, id: &ObjectId) -> (String, Option<String>) {
         let snapshot = self.snapshot;
         let (name, version) = match id {
-            ObjectId::Cluster => (snapshot.cluster.name_any(), snapshot.cluster.resource_version()),
-            ObjectId::Pool(name) => (name.clone(), snapshot.pool(name).and_then(ResourceVersioned::version)),
-            ObjectId::Operation(name) => {
-                (name.clone(), snapshot.operation(name).and_then(ResourceVersioned::version))
-            }
+            ObjectId::Cluster => (
+                snapshot.cluster.name_any(),
+                snapshot.cluster.resource_version(),
+            ),
+            ObjectId::Pool(name) => (
+                name.clone(),
+                snapshot.pool(name).and_then(ResourceVersioned::version),
+            ),
+            ObjectId::Operation(name) => (
+                name.clone(),
+                snapshot
+                    .operation(name)
+                    .and_then(ResourceVersioned::version),
+            ),
         };
         (name, self.versions.get(id).cloned().unwrap_or(version))
     }
 
-    async fn write_status<K>(&mut self, id: ObjectId, status: &impl Serialize) -> Result<(), ReconcileError>
+    async fn write_status<K>(
+        &mut self,
+        id: ObjectId,
+        status: &impl Serialize,
+    ) -> Result<(), ReconcileError>
     where
         K: Ours,
     {
@@ -107,7 +134,10 @@ impl<'a> Pass<'a> {
             "status": status,
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        let written = self.api::<K>().patch_status(&name, &params, &Patch::Apply(&object)).await?;
+        let written = self
+            .api::<K>()
+            .patch_status(&name, &params, &Patch::Apply(&object))
+            .await?;
         self.wrote(id, &written);
         Ok(())
     }
@@ -125,18 +155,32 @@ impl<'a> Pass<'a> {
         }
     }
 
-    async fn patch_finalizers<K: Ours>(&mut self, id: ObjectId, keep: bool) -> Result<(), ReconcileError> {
+    async fn patch_finalizers<K: Ours>(
+        &mut self,
+        id: ObjectId,
+        keep: bool,
+    ) -> Result<(), ReconcileError> {
         let snapshot = self.snapshot;
         let before = match &id {
             ObjectId::Cluster => snapshot.cluster.finalizers().to_vec(),
-            ObjectId::Pool(name) => snapshot.pool(name).map(|pool| pool.finalizers().to_vec()).unwrap_or_default(),
-            ObjectId::Operation(name) => snapshot.operation(name).map(|op| op.finalizers().to_vec()).unwrap_or_default(),
+            ObjectId::Pool(name) => snapshot
+                .pool(name)
+                .map(|pool| pool.finalizers().to_vec())
+                .unwrap_or_default(),
+            ObjectId::Operation(name) => snapshot
+                .operation(name)
+                .map(|op| op.finalizers().to_vec())
+                .unwrap_or_default(),
         };
-        let mut finalizers: Vec<_> = before.into_iter().filter(|name| name != FINALIZER).collect();
+        let mut finalizers: Vec<_> = before
+            .into_iter()
+            .filter(|name| name != FINALIZER)
+            .collect();
         if keep {
             finalizers.push(FINALIZER.to_owned());
         }
-        self.patch_metadata::<K>(id, json!({"finalizers": finalizers})).await
+        self.patch_metadata::<K>(id, json!({"finalizers": finalizers}))
+            .await
     }
 
     async fn adopt(&mut self, name: String) -> Result<(), ReconcileError> {
@@ -147,26 +191,33 @@ impl<'a> Pass<'a> {
             "name": cluster.name_any(),
             "uid": cluster.uid(),
         });
-        let mut owners = self
-            .snapshot
-            .pool(&name)
-            .map(|pool| json!(pool.owner_references()))
-            .unwrap_or_else(|| json!([]));
+        let pool = self.snapshot.pool(&name);
+        let mut owners = json!(pool.map(ResourceExt::owner_references).unwrap_or_default());
         if let Some(owners) = owners.as_array_mut() {
-            owners.retain(|other| other["kind"] != owner["kind"] || other["apiVersion"] != owner["apiVersion"]);
+            owners.retain(|other| {
+                other["kind"] != owner["kind"] || other["apiVersion"] != owner["apiVersion"]
+            });
             owners.push(owner);
         }
         let labels = json!({CLUSTER_LABEL: cluster.name_any()});
         let metadata = json!({"ownerReferences": owners, "labels": labels});
-        self.patch_metadata::<AgentPool>(ObjectId::Pool(name), metadata).await
+        self.patch_metadata::<AgentPool>(ObjectId::Pool(name), metadata)
+            .await
     }
 
     /// Metadata has writers beside Belay, so what is written is merged into it, on the version that it was decided on.
-    async fn patch_metadata<K: Ours>(&mut self, id: ObjectId, mut metadata: Value) -> Result<(), ReconcileError> {
+    async fn patch_metadata<K: Ours>(
+        &mut self,
+        id: ObjectId,
+        mut metadata: Value,
+    ) -> Result<(), ReconcileError> {
         let (name, version) = self.target(&id);
         metadata["resourceVersion"] = json!(version);
         let patch = Patch::Merge(json!({"metadata": metadata}));
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.into()),
+            ..PatchParams::default()
+        };
         let written = self.api::<K>().patch(&name, &params, &patch).await;
         match written {
             Ok(object) => self.wrote(id, &object),
@@ -178,9 +229,12 @@ impl<'a> Pass<'a> {
     }
 
     async fn delete_pool(&self, name: &str) -> Result<(), ReconcileError> {
-        let uid = self.snapshot.pool(name).and_then(kube::ResourceExt::uid);
+        let uid = self.snapshot.pool(name).and_then(ResourceExt::uid);
         let params = DeleteParams {
-            preconditions: Some(Preconditions { uid, resource_version: None }),
+            preconditions: Some(Preconditions {
+                uid,
+                resource_version: None,
+            }),
             ..DeleteParams::default()
         };
         match self.api::<AgentPool>().delete(name, &params).await {
@@ -191,10 +245,15 @@ impl<'a> Pass<'a> {
     }
 
     async fn create(&self, operation: Operation) -> Result<(), ReconcileError> {
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+        let params = PostParams {
+            field_manager: Some(FIELD_MANAGER.into()),
+            ..PostParams::default()
+        };
         let name = operation.name_any();
         match self.api::<Operation>().create(&params, &operation).await {
-            Ok(_) => tracing::info!(operation = name, type_ = ?operation.spec.type_, target = operation.spec.target.name, "operation created"),
+            Ok(_) => {
+                tracing::info!(operation = name, type_ = ?operation.spec.type_, target = operation.spec.target.name, "operation created");
+            }
             // It was created before, and the store doesn't show it yet.
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(error) => return Err(error.into()),
@@ -205,7 +264,10 @@ impl<'a> Pass<'a> {
 
 /// Belay's own kinds.
 trait Ours:
-    Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned
+    Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+    + Clone
+    + Debug
+    + DeserializeOwned
 {
 }
 impl Ours for ManagedCluster {}

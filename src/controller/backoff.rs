@@ -21,14 +21,19 @@ impl Backoff {
     /// The next pause: twice the last, from 200 ms to 30 s.
     pub fn next(&self, cluster: &ObjectRef<ManagedCluster>) -> Duration {
         let mut pauses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let pause = pauses.get(cluster).map_or(FIRST, |last| (*last * 2).min(LONGEST));
+        let pause = pauses
+            .get(cluster)
+            .map_or(FIRST, |last| (*last * 2).min(LONGEST));
         pauses.insert(cluster.clone(), pause);
         pause
     }
 
     /// Forgets the pauses of a cluster that could be reconciled.
     pub fn reset(&self, cluster: &ObjectRef<ManagedCluster>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(cluster);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(cluster);
     }
 }
 
@@ -40,7 +45,10 @@ mod tests {
     fn a_pause_doubles_to_a_bound_and_begins_anew_after_success() {
         let (backoff, cluster) = (Backoff::default(), ObjectRef::new("demo"));
         let pauses: Vec<_> = (0..9).map(|_| backoff.next(&cluster).as_millis()).collect();
-        assert_eq!(pauses, [200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000]);
+        assert_eq!(
+            pauses,
+            [200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000]
+        );
         backoff.reset(&cluster);
         assert_eq!(backoff.next(&cluster), FIRST);
     }

@@ -23,7 +23,13 @@ impl Events {
     /// A sender, and the future that sends.
     pub fn new(client: Client) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, mut events) = mpsc::unbounded_channel::<(Event, ObjectReference)>();
-        let recorder = Recorder::new(client, Reporter { controller: FIELD_MANAGER.into(), instance: None });
+        let recorder = Recorder::new(
+            client,
+            Reporter {
+                controller: FIELD_MANAGER.into(),
+                instance: None,
+            },
+        );
         let sending = async move {
             while let Some((event, on)) = events.recv().await {
                 if let Err(error) = recorder.publish(&event, &on).await {
@@ -36,18 +42,24 @@ impl Events {
 
     /// Sends an Event on an Operation and on its target.
     pub fn publish(&self, snapshot: &Snapshot, note: Note) {
-        let operation = snapshot.operation(&note.operation).map(|op| op.object_ref(&()));
+        let operation = snapshot
+            .operation(&note.operation)
+            .map(|op| op.object_ref(&()));
         let target = match note.target_kind {
             _ if note.target_name.is_empty() => None,
             crate::api::TargetKind::ManagedCluster => Some(snapshot.cluster.object_ref(&())),
-            crate::api::TargetKind::AgentPool => {
-                snapshot.pool(&note.target_name).map(|pool| pool.object_ref(&()))
-            }
+            crate::api::TargetKind::AgentPool => snapshot
+                .pool(&note.target_name)
+                .map(|pool| pool.object_ref(&())),
         };
         let mut text = note.note;
         text.truncate(text.floor_char_boundary(LONGEST_NOTE));
         let event = |related: &Option<ObjectReference>| Event {
-            type_: if note.warning { EventType::Warning } else { EventType::Normal },
+            type_: if note.warning {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            },
             reason: note.reason.into(),
             note: Some(text.clone()),
             action: "Operate".into(),

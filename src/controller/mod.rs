@@ -12,7 +12,7 @@ mod workers;
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
+use futures::{FutureExt as _, StreamExt as _, stream};
 use kube::{
     Client,
     runtime::{
@@ -41,7 +41,7 @@ use workers::Workers;
 pub const FIELD_MANAGER: &str = "belay";
 
 /// How often a cluster is looked at where nothing changes. Nothing depends on it.
-const RESYNC: Duration = Duration::from_secs(300);
+const RESYNC: Duration = Duration::from_mins(5);
 
 /// What every reconcile needs.
 pub struct Context {
@@ -71,13 +71,25 @@ pub enum ReconcileError {
     Api(#[from] kube::Error),
 }
 
-/// Runs until `shutdown`. `client` must not retry by itself.
-pub async fn run(client: Client, providers: Providers, shutdown: impl Future<Output = ()> + Send + Sync + 'static) {
-    let (clusters, clusters_ready, cluster_stream) = watches::watch_all::<ManagedCluster>(&client);
-    let (pools, pools_ready, pool_stream) = watches::watch_all::<AgentPool>(&client);
-    let (operations, operations_ready, operation_stream) = watches::watch_all::<Operation>(&client);
+/// Runs on the clusters of `namespace`, or of all, until `shutdown`. `client` must not retry by itself.
+pub async fn run(
+    client: Client,
+    namespace: Option<&str>,
+    providers: Providers,
+    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let (clusters, clusters_ready, cluster_stream) =
+        watches::watch::<ManagedCluster>(&client, namespace);
+    let (pools, pools_ready, pool_stream) = watches::watch::<AgentPool>(&client, namespace);
+    let (operations, operations_ready, operation_stream) =
+        watches::watch::<Operation>(&client, namespace);
     let ready = [clusters_ready, pools_ready, operations_ready];
-    let stores = Stores { clusters: clusters.clone(), pools, operations, ready };
+    let stores = Stores {
+        clusters: clusters.clone(),
+        pools,
+        operations,
+        ready,
+    };
     let (changed, changes) = mpsc::unbounded_channel();
     let (events, sending) = Events::new(client.clone());
     let (strays, mending) = strays::Strays::new(client.clone(), stores.clone());
@@ -93,7 +105,9 @@ pub async fn run(client: Client, providers: Providers, shutdown: impl Future<Out
     });
     let pool_strays = strays.clone();
     let to_cluster = move |operation: Operation| {
-        let cluster = stores.cluster_of(&operation).filter(|key| stores.clusters.get(key).is_some());
+        let cluster = stores
+            .cluster_of(&operation)
+            .filter(|key| stores.clusters.get(key).is_some());
         if cluster.is_none() {
             strays.operation(&operation);
         }
@@ -108,7 +122,10 @@ pub async fn run(client: Client, providers: Providers, shutdown: impl Future<Out
         .with_config(Config::default())
         .watches_stream(pool_stream, to_owner)
         .watches_stream(operation_stream, to_cluster)
-        .reconcile_on(stream::select(UnboundedReceiverStream::new(changes), provider_changes))
+        .reconcile_on(stream::select(
+            UnboundedReceiverStream::new(changes),
+            provider_changes,
+        ))
         .graceful_shutdown_on(shutdown)
         .run(reconcile, retry, context.clone())
         .for_each(|_| std::future::ready(()));
@@ -119,16 +136,25 @@ pub async fn run(client: Client, providers: Providers, shutdown: impl Future<Out
     }
 }
 
-async fn reconcile(cluster: Arc<ManagedCluster>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+async fn reconcile(
+    cluster: Arc<ManagedCluster>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
     context.stores.ready().await;
     let snapshot = snapshot::build(&cluster, &context)?;
     let actions = lifecycle::decide(&snapshot, clock::now());
     tracing::debug!(cluster = %ObjectRef::from_obj(cluster.as_ref()), actions = actions.len(), "decided");
     Pass::new(&context, &snapshot).run(actions).await?;
-    context.backoff.reset(&ObjectRef::from_obj(cluster.as_ref()));
+    context
+        .backoff
+        .reset(&ObjectRef::from_obj(cluster.as_ref()));
     Ok(Action::requeue(RESYNC))
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "kube's error policy is called so"
+)]
 fn retry(cluster: Arc<ManagedCluster>, error: &ReconcileError, context: Arc<Context>) -> Action {
     let key = ObjectRef::from_obj(cluster.as_ref());
     match error {
@@ -149,24 +175,25 @@ fn retry(cluster: Arc<ManagedCluster>, error: &ReconcileError, context: Arc<Cont
     }
 }
 
-/// A future that can be named.
-pub type Running = BoxFuture<'static, ()>;
-
-/// Runs Belay with all its providers on the cluster that `config` reaches, until `shutdown`.
+/// Runs Belay with all its providers on the cluster that `config` reaches, for the clusters of
+/// `namespace` or of all, until `shutdown`.
 ///
 /// # Errors
 /// Where no client can be made of `config`.
 pub async fn run_all(
     mut config: kube::Config,
+    namespace: Option<&str>,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) -> Result<(), kube::Error> {
     // kube would repeat an eviction that a PDB refuses for minutes, and a write of the lock that was
     // answered late; what may be tried again is tried by who knows why.
     config.default_retry = false;
     let client = Client::try_from(config)?;
-    let (kwok, watches) = crate::provider::kwok::Kwok::new(client.clone());
-    let providers = Providers { kwok: Arc::new(kwok) };
-    let controller = run(client, providers, shutdown).boxed();
+    let (kwok, watches) = crate::provider::kwok::Kwok::new(client.clone(), namespace);
+    let providers = Providers {
+        kwok: Arc::new(kwok),
+    };
+    let controller = run(client, namespace, providers, shutdown).boxed();
     tokio::select! {
         () = controller => {}
         () = watches => {}

@@ -16,13 +16,18 @@ impl Seen {
     /// Notes a write.
     pub fn wrote(&self, object: &impl Resource) {
         if let (Some(uid), Some(version)) = (object.uid(), version(object)) {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, version);
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(uid, version);
         }
     }
 
     /// Whether an object, as a store has it, is at least as new as the last write to it.
     pub fn is_fresh(&self, object: &impl Resource) -> bool {
-        let (Some(uid), Some(version)) = (object.uid(), version(object)) else { return true };
+        let (Some(uid), Some(version)) = (object.uid(), version(object)) else {
+            return true;
+        };
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match written.get(&uid) {
             Some(last) if version < *last => false,

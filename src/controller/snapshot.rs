@@ -42,7 +42,9 @@ impl Stores {
         let name = match target.kind {
             TargetKind::ManagedCluster => Some(target.name.clone()),
             TargetKind::AgentPool => {
-                let pool = self.pools.get(&ObjectRef::new(&target.name).within(&namespace));
+                let pool = self
+                    .pools
+                    .get(&ObjectRef::new(&target.name).within(&namespace));
                 pool.map(|pool| pool.spec.cluster_name.clone())
                     .or_else(|| operation.labels().get(CLUSTER_LABEL).cloned())
             }
@@ -66,18 +68,33 @@ pub fn build(cluster: &Arc<ManagedCluster>, context: &Context) -> Result<Snapsho
     let stores = &context.stores;
     // The store may have a newer one than the controller was woken with.
     let cluster = stores.clusters.get(&key).unwrap_or_else(|| cluster.clone());
-    let mut pools = stores.pools.state_filter(|pool| cluster_of_pool(pool) == key);
+    let mut pools = stores
+        .pools
+        .state_filter(|pool| cluster_of_pool(pool) == key);
     pools.sort_by_key(|pool| pool.name_any());
-    let mut operations = stores.operations.state_filter(|op| stores.cluster_of(op).as_ref() == Some(&key));
+    let mut operations = stores
+        .operations
+        .state_filter(|op| stores.cluster_of(op).as_ref() == Some(&key));
     operations.sort_by_key(|op| (op.creation_timestamp(), op.name_any()));
     let seen = &context.seen;
     let is_fresh = seen.is_fresh(cluster.as_ref())
         & pools.iter().all(|pool| seen.is_fresh(pool.as_ref()))
-        & operations.iter().all(|operation| seen.is_fresh(operation.as_ref()));
+        & operations
+            .iter()
+            .all(|operation| seen.is_fresh(operation.as_ref()));
     if !is_fresh {
         return Err(ReconcileError::Stale);
     }
-    let provider = context.providers.of(&cluster.spec.provider).ok_or(ReconcileError::NoProvider)?;
+    let provider = context
+        .providers
+        .of(&cluster.spec.provider)
+        .ok_or(ReconcileError::NoProvider)?;
     let observed = provider.observe(&cluster).ok_or(ReconcileError::NotReady)?;
-    Ok(Snapshot { work: context.workers.of(&key), cluster, pools, operations, observed })
+    Ok(Snapshot {
+        work: context.workers.of(&key),
+        cluster,
+        pools,
+        operations,
+        observed,
+    })
 }

@@ -36,9 +36,15 @@ pub struct Strays {
 
 impl Strays {
     /// Where strays are told of, and the future that looks after them.
-    pub fn new(client: Client, stores: Stores) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    pub fn new(
+        client: Client,
+        stores: Stores,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, mut strays) = mpsc::unbounded_channel();
-        let this = Self { sender, stores: stores.clone() };
+        let this = Self {
+            sender,
+            stores: stores.clone(),
+        };
         let looking = async move {
             stores.ready().await;
             while let Some(stray) = strays.recv().await {
@@ -68,12 +74,20 @@ impl Strays {
 
     /// Looks after an Operation whose cluster isn't there.
     pub fn operation(&self, operation: &Operation) {
-        let _ = self.sender.send(Stray::Operation(ObjectRef::from_obj(operation)));
+        let _ = self
+            .sender
+            .send(Stray::Operation(ObjectRef::from_obj(operation)));
     }
 }
 
-async fn look_at_pool(client: Client, stores: &Stores, key: &ObjectRef<AgentPool>) -> kube::Result<()> {
-    let Some(pool) = stores.pools.get(key) else { return Ok(()) };
+async fn look_at_pool(
+    client: Client,
+    stores: &Stores,
+    key: &ObjectRef<AgentPool>,
+) -> kube::Result<()> {
+    let Some(pool) = stores.pools.get(key) else {
+        return Ok(());
+    };
     let cluster = super::snapshot::cluster_of_pool(&pool);
     if stores.clusters.get(&cluster).is_some() {
         return Ok(());
@@ -81,9 +95,16 @@ async fn look_at_pool(client: Client, stores: &Stores, key: &ObjectRef<AgentPool
     let namespace = pool.namespace().unwrap_or_default();
     let pools = Api::<AgentPool>::namespaced(client, &namespace);
     if lifecycle::owned_by_nothing(&pool.metadata) {
-        let kept: Vec<_> = pool.finalizers().iter().filter(|name| *name != FINALIZER).collect();
-        let patch = json!({"metadata": {"resourceVersion": pool.resource_version(), "finalizers": kept}});
-        pools.patch(&pool.name_any(), &params(), &Patch::Merge(patch)).await?;
+        let kept: Vec<_> = pool
+            .finalizers()
+            .iter()
+            .filter(|name| *name != FINALIZER)
+            .collect();
+        let patch =
+            json!({"metadata": {"resourceVersion": pool.resource_version(), "finalizers": kept}});
+        pools
+            .patch(&pool.name_any(), &params(), &Patch::Merge(patch))
+            .await?;
         return Ok(());
     }
     let message = format!(
@@ -91,39 +112,68 @@ async fn look_at_pool(client: Client, stores: &Stores, key: &ObjectRef<AgentPool
         cluster.name
     );
     let mut status = pool.status.clone().unwrap_or_default();
-    lifecycle::stalled(&mut status.conditions, "ClusterNotFound", &message, pool.metadata.generation, clock::now());
+    lifecycle::stalled(
+        &mut status.conditions,
+        "ClusterNotFound",
+        &message,
+        pool.metadata.generation,
+        clock::now(),
+    );
     status.observed_generation = pool.metadata.generation;
     if pool.status.as_ref() == Some(&status) {
         return Ok(());
     }
     let patch = json!({"metadata": {"resourceVersion": pool.resource_version()}, "status": status});
-    pools.patch_status(&pool.name_any(), &params(), &Patch::Merge(patch)).await?;
+    pools
+        .patch_status(&pool.name_any(), &params(), &Patch::Merge(patch))
+        .await?;
     Ok(())
 }
 
-async fn look_at_operation(client: Client, stores: &Stores, key: &ObjectRef<Operation>) -> kube::Result<()> {
-    let Some(operation) = stores.operations.get(key) else { return Ok(()) };
+async fn look_at_operation(
+    client: Client,
+    stores: &Stores,
+    key: &ObjectRef<Operation>,
+) -> kube::Result<()> {
+    let Some(operation) = stores.operations.get(key) else {
+        return Ok(());
+    };
     let cluster = stores.cluster_of(&operation);
     let is_missing = cluster.is_none_or(|cluster| stores.clusters.get(&cluster).is_none());
     let namespace = operation.namespace().unwrap_or_default();
     let operations = Api::<Operation>::namespaced(client.clone(), &namespace);
-    let is_finished = operation.status.as_ref().is_some_and(|status| status.phase.is_finished());
+    let is_finished = operation
+        .status
+        .as_ref()
+        .is_some_and(|status| status.phase.is_finished());
     if !is_missing {
         return Ok(());
     }
     if is_finished {
         if operation.finalizers().iter().any(|name| name == FINALIZER) {
-            let kept: Vec<_> = operation.finalizers().iter().filter(|name| *name != FINALIZER).collect();
+            let kept: Vec<_> = operation
+                .finalizers()
+                .iter()
+                .filter(|name| *name != FINALIZER)
+                .collect();
             let patch = json!({"metadata": {"resourceVersion": operation.resource_version(), "finalizers": kept}});
-            operations.patch(&operation.name_any(), &params(), &Patch::Merge(patch)).await?;
+            operations
+                .patch(&operation.name_any(), &params(), &Patch::Merge(patch))
+                .await?;
         }
         return Ok(());
     }
     // The stores may lag behind; the API server tells for certain.
     let target = &operation.spec.target;
     let exists = match target.kind {
-        TargetKind::ManagedCluster => Api::<ManagedCluster>::namespaced(client, &namespace).get_opt(&target.name).await?.is_some(),
-        TargetKind::AgentPool => Api::<AgentPool>::namespaced(client, &namespace).get_opt(&target.name).await?.is_some(),
+        TargetKind::ManagedCluster => Api::<ManagedCluster>::namespaced(client, &namespace)
+            .get_opt(&target.name)
+            .await?
+            .is_some(),
+        TargetKind::AgentPool => Api::<AgentPool>::namespaced(client, &namespace)
+            .get_opt(&target.name)
+            .await?
+            .is_some(),
     };
     if exists {
         return Ok(());
@@ -131,11 +181,17 @@ async fn look_at_operation(client: Client, stores: &Stores, key: &ObjectRef<Oper
     let now = clock::now();
     let mut status = lifecycle::failed_without_target(&operation, now);
     status.end_time = Some(Time(now));
-    let patch = json!({"metadata": {"resourceVersion": operation.resource_version()}, "status": status});
-    operations.patch_status(&operation.name_any(), &params(), &Patch::Merge(patch)).await?;
+    let patch =
+        json!({"metadata": {"resourceVersion": operation.resource_version()}, "status": status});
+    operations
+        .patch_status(&operation.name_any(), &params(), &Patch::Merge(patch))
+        .await?;
     Ok(())
 }
 
 fn params() -> PatchParams {
-    PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
+    PatchParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PatchParams::default()
+    }
 }

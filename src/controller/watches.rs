@@ -5,7 +5,7 @@ use std::{fmt::Debug, future::ready};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    core::DeserializeGuard,
+    core::{DeserializeGuard, NamespaceResourceScope},
     runtime::{
         WatchStreamExt as _,
         reflector::{self, Store},
@@ -13,7 +13,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::watch as flag;
 
 /// How long a watch lasts before it is begun anew, in seconds. One that went silent is noticed this much
 /// and five seconds later; kube's default is 290.
@@ -22,7 +22,7 @@ pub const WATCH_TIMEOUT_SECONDS: u32 = 15;
 /// Whether the first look at a kind is complete. (kube's `Store::wait_until_ready` wakes only the last of
 /// several that wait for the same store.)
 #[derive(Clone, Debug)]
-pub struct Readiness(watch::Receiver<bool>);
+pub struct Readiness(flag::Receiver<bool>);
 
 impl Readiness {
     /// Whether it is complete now.
@@ -40,13 +40,19 @@ impl Readiness {
 }
 
 /// A stream of events that fills a store, and tells when the first look is complete.
-pub fn reflected<K, S>(events: S) -> (Store<K>, Readiness, impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static)
+pub fn reflected<K, S>(
+    events: S,
+) -> (
+    Store<K>,
+    Readiness,
+    impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
+)
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
     S: Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
 {
     let (store, writer) = reflector::store();
-    let (told, ready) = watch::channel(false);
+    let (told, ready) = flag::channel(false);
     let events = events.reflect(writer).inspect_ok(move |event| {
         if matches!(event, Event::InitDone) {
             told.send_replace(true);
@@ -55,16 +61,40 @@ where
     (store, Readiness(ready), events)
 }
 
-/// A store of all objects of a kind, and the stream that fills it and gives each one that was touched.
+/// The objects of a kind in a namespace, or in all.
+pub fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// A store of all objects of a kind in a namespace, or in all, and the stream that fills it and gives each one that was touched.
 ///
 /// It lists with the most recent semantics, for the lock is among what it reads. An object that can't be
 /// read is told and left out; the watch goes on.
-pub fn watch_all<K>(client: &Client) -> (Store<K>, Readiness, impl Stream<Item = Result<K, watcher::Error>> + Send + 'static)
+pub fn watch<K>(
+    client: &Client,
+    namespace: Option<&str>,
+) -> (
+    Store<K>,
+    Readiness,
+    impl Stream<Item = Result<K, watcher::Error>> + Send + 'static,
+)
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
     let config = watcher::Config::default().timeout(WATCH_TIMEOUT_SECONDS);
-    let events = watcher::watcher(Api::<DeserializeGuard<K>>::all(client.clone()), config)
+    let events = watcher::watcher(scoped::<DeserializeGuard<K>>(client, namespace), config)
         .default_backoff()
         .filter_map(|event| ready(readable(event).transpose()));
     let (store, readiness, events) = reflected(events);
@@ -77,7 +107,10 @@ fn readable<K: Resource<DynamicType = ()>>(
     let object = |guard: DeserializeGuard<K>| match guard.0 {
         Ok(object) => Some(object),
         Err(error) => {
-            let (namespace, name) = (error.metadata.namespace.unwrap_or_default(), error.metadata.name.unwrap_or_default());
+            let (namespace, name) = (
+                error.metadata.namespace.unwrap_or_default(),
+                error.metadata.name.unwrap_or_default(),
+            );
             tracing::error!(kind = %K::kind(&()), namespace, name, error = error.error, "left out an object that can't be read");
             None
         }
@@ -93,5 +126,9 @@ fn readable<K: Resource<DynamicType = ()>>(
 
 /// `namespace/name`, for logs and keys.
 pub fn full_name(object: &impl Resource) -> String {
-    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+    format!(
+        "{}/{}",
+        object.namespace().unwrap_or_default(),
+        object.name_any()
+    )
 }

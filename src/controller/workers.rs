@@ -47,14 +47,21 @@ impl Drop for Worker {
 impl Workers {
     /// No work yet. Clusters whose work got further are sent to `changed`.
     pub fn new(changed: mpsc::UnboundedSender<ObjectRef<ManagedCluster>>) -> Self {
-        Self { workers: Arc::default(), changed }
+        Self {
+            workers: Arc::default(),
+            changed,
+        }
     }
 
     /// How the work on a cluster is doing, by the Operations' uids.
     pub fn of(&self, cluster: &ObjectRef<ManagedCluster>) -> BTreeMap<String, Work> {
         let workers = self.lock();
-        let of_cluster = workers.iter().filter(|(_, worker)| worker.cluster == *cluster);
-        of_cluster.map(|(uid, worker)| (uid.clone(), worker.work())).collect()
+        let of_cluster = workers
+            .iter()
+            .filter(|(_, worker)| worker.cluster == *cluster);
+        of_cluster
+            .map(|(uid, worker)| (uid.clone(), worker.work()))
+            .collect()
     }
 
     /// Starts the work of a job, in place of what was there for the same Operation.
@@ -66,7 +73,12 @@ impl Workers {
         let changed = Arc::new(move || drop(sender.send(of.clone())));
         let control = Control::new(stop, changed.clone());
         let uid = job.uid.clone();
-        let span = tracing::info_span!("work", operation = job.operation, namespace = job.namespace, cluster = job.cluster);
+        let span = tracing::info_span!(
+            "work",
+            operation = job.operation,
+            namespace = job.namespace,
+            cluster = job.cluster
+        );
         let (this, line) = (self.clone(), control.clone());
         // Held until the worker is noted, so that its end finds it.
         let mut workers = self.lock();
@@ -76,7 +88,9 @@ impl Workers {
                 let end = run.await.ok();
                 match &end {
                     Some(Ok(end)) => tracing::info!(?end, "work ended"),
-                    Some(Err(error)) => tracing::error!(code = error.code, error = error.message, "work failed"),
+                    Some(Err(error)) => {
+                        tracing::error!(code = error.code, error = error.message, "work failed");
+                    }
                     None => tracing::error!("work broke off, starting it again"),
                 }
                 this.end(&job.uid, end);
@@ -84,7 +98,16 @@ impl Workers {
             }
             .instrument(span),
         );
-        workers.insert(uid, Worker { cluster, stop: told, control, end: None, task });
+        workers.insert(
+            uid,
+            Worker {
+                cluster,
+                stop: told,
+                control,
+                end: None,
+                task,
+            },
+        );
     }
 
     /// Tells the work of an Operation to stop. A stop never becomes milder.

@@ -52,7 +52,11 @@ fn by_annotation(operation: &Operation) -> Option<AbortRequest> {
         Some(ABORT_POLICY_AFTER_STEP) => AbortPolicy::AfterStep,
         _ => AbortPolicy::Now,
     };
-    Some(AbortRequest { reason, policy, requested_at: annotated_at(&operation.metadata) })
+    Some(AbortRequest {
+        reason,
+        policy,
+        requested_at: annotated_at(&operation.metadata),
+    })
 }
 
 /// When the annotation was set, as the API server noted it with its field manager.
@@ -70,7 +74,11 @@ fn annotated_at(metadata: &ObjectMeta) -> Option<Timestamp> {
 }
 
 fn by_deletion(snapshot: &Snapshot, operation: &Operation) -> Option<AbortRequest> {
-    let now = |reason: String| AbortRequest { reason, policy: AbortPolicy::Now, requested_at: None };
+    let now = |reason: String| AbortRequest {
+        reason,
+        policy: AbortPolicy::Now,
+        requested_at: None,
+    };
     if operation.metadata.deletion_timestamp.is_some() && !is_deletion(snapshot, operation) {
         return Some(now("the Operation was deleted".into()));
     }
@@ -79,8 +87,14 @@ fn by_deletion(snapshot: &Snapshot, operation: &Operation) -> Option<AbortReques
     let cluster_goes = cluster.deletion_timestamp.is_some();
     let name = match target.kind {
         TargetKind::AgentPool if cluster_goes => cluster.name.clone().unwrap_or_default(),
-        TargetKind::ManagedCluster if cluster_goes && !is_deletion(snapshot, operation) => target.name.clone(),
-        TargetKind::AgentPool if pool_goes(snapshot, operation) && !is_deletion(snapshot, operation) => target.name.clone(),
+        TargetKind::ManagedCluster if cluster_goes && !is_deletion(snapshot, operation) => {
+            target.name.clone()
+        }
+        TargetKind::AgentPool
+            if pool_goes(snapshot, operation) && !is_deletion(snapshot, operation) =>
+        {
+            target.name.clone()
+        }
         _ => return None,
     };
     Some(now(format!("deletion was issued on '{name}'")))

@@ -1,9 +1,7 @@
 //! What the core asks the shell to do. The shell does them in order and stops at the first that fails;
 //! the order is safe to crash anywhere in.
 
-use crate::api::{
-    AgentPoolStatus, ManagedClusterStatus, Operation, OperationStatus, TargetKind,
-};
+use crate::api::{AgentPoolStatus, ManagedClusterStatus, Operation, OperationStatus, TargetKind};
 
 use super::{Job, Stop};
 

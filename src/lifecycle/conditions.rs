@@ -32,7 +32,11 @@ pub(super) fn set_standing(
         Standing::Reconciling => ("False", "True", "False"),
         Standing::Stalled => ("False", "False", "True"),
     };
-    for (type_, status) in [("Ready", ready), ("Reconciling", reconciling), ("Stalled", stalled)] {
+    for (type_, status) in [
+        ("Ready", ready),
+        ("Reconciling", reconciling),
+        ("Stalled", stalled),
+    ] {
         set(conditions, type_, status, reason, message, generation, now);
     }
 }
@@ -46,11 +50,15 @@ fn set(
     generation: Option<i64>,
     now: Timestamp,
 ) {
-    let before = conditions.iter().position(|condition| condition.type_ == type_);
+    let before = conditions
+        .iter()
+        .position(|condition| condition.type_ == type_);
     let since = before
         .map(|at| &conditions[at])
         .filter(|condition| condition.status == status)
-        .map_or(Time(now), |condition| condition.last_transition_time.clone());
+        .map_or(Time(now), |condition| {
+            condition.last_transition_time.clone()
+        });
     let condition = Condition {
         type_: type_.into(),
         status: status.into(),
@@ -69,9 +77,12 @@ fn set(
 pub(super) fn of_operation(status: &mut OperationStatus, operation: &Operation, now: Timestamp) {
     let blocked = status.blocked.as_ref();
     let (standing, succeeded, reason, message) = match status.phase {
-        OperationPhase::Pending => {
-            (Standing::Reconciling, "Unknown", reason::PENDING, "waits for its turn".to_owned())
-        }
+        OperationPhase::Pending => (
+            Standing::Reconciling,
+            "Unknown",
+            reason::PENDING,
+            "waits for its turn".to_owned(),
+        ),
         OperationPhase::InProgress => match blocked {
             Some(blocked) => (
                 Standing::Reconciling,
@@ -79,35 +90,76 @@ pub(super) fn of_operation(status: &mut OperationStatus, operation: &Operation, 
                 reason::BLOCKED,
                 format!("{} ({})", blocked.message, blocked.reason),
             ),
-            None => (Standing::Reconciling, "Unknown", reason::IN_PROGRESS, "in progress".to_owned()),
+            None => (
+                Standing::Reconciling,
+                "Unknown",
+                reason::IN_PROGRESS,
+                "in progress".to_owned(),
+            ),
         },
-        OperationPhase::Canceling => {
-            (Standing::Reconciling, "Unknown", reason::CANCELING, "coming to a stop".to_owned())
-        }
-        OperationPhase::Succeeded => {
-            (Standing::Ready, "True", reason::SUCCEEDED, "succeeded".to_owned())
-        }
-        OperationPhase::Failed => (Standing::Stalled, "False", reason::FAILED, error_text(status)),
-        OperationPhase::Canceled => {
-            (Standing::Stalled, "False", reason::CANCELED, cancel_text(status))
-        }
+        OperationPhase::Canceling => (
+            Standing::Reconciling,
+            "Unknown",
+            reason::CANCELING,
+            "coming to a stop".to_owned(),
+        ),
+        OperationPhase::Succeeded => (
+            Standing::Ready,
+            "True",
+            reason::SUCCEEDED,
+            "succeeded".to_owned(),
+        ),
+        OperationPhase::Failed => (
+            Standing::Stalled,
+            "False",
+            reason::FAILED,
+            error_text(status),
+        ),
+        OperationPhase::Canceled => (
+            Standing::Stalled,
+            "False",
+            reason::CANCELED,
+            cancel_text(status),
+        ),
     };
     let generation = operation.metadata.generation;
-    set_standing(&mut status.conditions, &standing, reason, &message, generation, now);
-    set(&mut status.conditions, "Succeeded", succeeded, reason, &message, generation, now);
+    set_standing(
+        &mut status.conditions,
+        &standing,
+        reason,
+        &message,
+        generation,
+        now,
+    );
+    set(
+        &mut status.conditions,
+        "Succeeded",
+        succeeded,
+        reason,
+        &message,
+        generation,
+        now,
+    );
 }
 
 /// The error of an Operation that failed, in one line.
 pub(super) fn error_text(status: &OperationStatus) -> String {
-    status
-        .error
-        .as_ref()
-        .map_or_else(|| "failed".to_owned(), |error| format!("{}: {}", error.code, error.message))
+    status.error.as_ref().map_or_else(
+        || "failed".to_owned(),
+        |error| format!("{}: {}", error.code, error.message),
+    )
 }
 
 fn cancel_text(status: &OperationStatus) -> String {
-    let reason = status.cancellation.as_ref().map_or("", |cancellation| &cancellation.reason);
-    if reason.is_empty() { "canceled".into() } else { format!("canceled: {reason}") }
+    let reason = status
+        .cancellation
+        .as_ref()
+        .map_or("", |cancellation| &cancellation.reason);
+    if reason.is_empty() {
+        "canceled".into()
+    } else {
+        format!("canceled: {reason}")
+    }
 }
 
 /// Tells of an object that it stays as it is until someone acts.
@@ -118,5 +170,12 @@ pub fn stalled(
     generation: Option<i64>,
     now: Timestamp,
 ) {
-    set_standing(conditions, &Standing::Stalled, reason, message, generation, now);
+    set_standing(
+        conditions,
+        &Standing::Stalled,
+        reason,
+        message,
+        generation,
+        now,
+    );
 }

@@ -46,7 +46,9 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Vec<Action> {
     actions.extend(strides.start_work());
     actions.extend(forget_work(snapshot));
     actions.extend(create_needed(snapshot, &lock));
-    actions.extend(finalizers::release(snapshot, &|operation| strides.status(operation)));
+    actions.extend(finalizers::release(snapshot, &|operation| {
+        strides.status(operation)
+    }));
     actions.extend(strides.notes(snapshot));
     actions
 }
@@ -69,7 +71,10 @@ impl<'a> Strides<'a> {
 
     /// The status of an Operation as it will be.
     fn status(&self, operation: &Operation) -> OperationStatus {
-        let advanced = self.unfinished.iter().find(|(op, _)| op.metadata.name == operation.metadata.name);
+        let advanced = self
+            .unfinished
+            .iter()
+            .find(|(op, _)| op.metadata.name == operation.metadata.name);
         match advanced {
             Some((_, advance)) => advance.status.clone(),
             None => operation.status.clone().unwrap_or_default(),
@@ -78,13 +83,21 @@ impl<'a> Strides<'a> {
 
     fn statuses(&self, snapshot: &Snapshot) -> BTreeMap<String, OperationStatus> {
         let name = |operation: &Operation| operation.metadata.name.clone().unwrap_or_default();
-        snapshot.operations.iter().map(|operation| (name(operation), self.status(operation))).collect()
+        snapshot
+            .operations
+            .iter()
+            .map(|operation| (name(operation), self.status(operation)))
+            .collect()
     }
 
     /// The lock: without those that ended, then with those whose turn it is. The order of the queue is that
     /// of creation, deletions first; who waits lets nobody past that would keep it waiting.
     fn next_lock(&self, snapshot: &Snapshot, now: Timestamp) -> Vec<OperationInFlight> {
-        let held = snapshot.cluster.status.as_ref().map_or(&[][..], |status| &status.operations);
+        let held = snapshot
+            .cluster
+            .status
+            .as_ref()
+            .map_or(&[][..], |status| &status.operations);
         let mut lock: Vec<OperationInFlight> = held
             .iter()
             .filter_map(|held| {
@@ -108,7 +121,8 @@ impl<'a> Strides<'a> {
         let mut waiting: Vec<&OperationTarget> = Vec::new();
         for operation in queue {
             let target = &operation.spec.target;
-            let is_free = lock::conflict(held, target).is_none() && lock::conflict(&lock, target).is_none();
+            let is_free =
+                lock::conflict(held, target).is_none() && lock::conflict(&lock, target).is_none();
             if is_free && !waiting.iter().any(|other| lock::excludes(other, target)) {
                 lock.push(in_flight(snapshot, operation, now));
             } else {
@@ -120,11 +134,18 @@ impl<'a> Strides<'a> {
 
     /// The operations that end now, or that ended and aren't noted yet.
     fn ended(&self, snapshot: &Snapshot) -> Vec<LastOperation> {
-        let held = snapshot.cluster.status.as_ref().map_or(&[][..], |status| &status.operations);
+        let held = snapshot
+            .cluster
+            .status
+            .as_ref()
+            .map_or(&[][..], |status| &status.operations);
         let noted = held.iter().filter_map(|held| {
             let operation = snapshot.operation(&held.name)?;
             let status = self.status(operation);
-            status.phase.is_finished().then(|| last_operation(operation, &status, held.target_generation))
+            status
+                .phase
+                .is_finished()
+                .then(|| last_operation(operation, &status, held.target_generation))
         });
         let kept_from_beginning = self.unfinished.iter().filter_map(|(operation, advance)| {
             let counts = phase::counts(snapshot, operation, &advance.status)
@@ -138,12 +159,18 @@ impl<'a> Strides<'a> {
     }
 
     fn stop_work(&self, snapshot: &Snapshot) -> Vec<Action> {
-        let stops = self.unfinished.iter().filter(|(_, advance)| advance.stop != Stop::No);
+        let stops = self
+            .unfinished
+            .iter()
+            .filter(|(_, advance)| advance.stop != Stop::No);
         stops
             .filter_map(|(operation, advance)| {
                 let uid = operation.metadata.uid.clone()?;
                 let running = matches!(snapshot.work.get(&uid), Some(Work::Running(_)));
-                running.then_some(Action::StopWork { uid, stop: advance.stop })
+                running.then_some(Action::StopWork {
+                    uid,
+                    stop: advance.stop,
+                })
             })
             .collect()
     }
@@ -176,7 +203,10 @@ impl<'a> Strides<'a> {
     fn start_work(&self) -> Vec<Action> {
         let starts = self.unfinished.iter().filter_map(|(_, advance)| {
             let job = advance.start.clone()?;
-            Some(Action::StartWork { job, stop: advance.stop })
+            Some(Action::StartWork {
+                job,
+                stop: advance.stop,
+            })
         });
         starts.collect()
     }
@@ -208,10 +238,16 @@ fn target_generation(snapshot: &Snapshot, target: &OperationTarget) -> i64 {
         TargetKind::ManagedCluster => Some(&snapshot.cluster.metadata),
         TargetKind::AgentPool => snapshot.pool(&target.name).map(|pool| &pool.metadata),
     };
-    metadata.and_then(|metadata| metadata.generation).unwrap_or_default()
+    metadata
+        .and_then(|metadata| metadata.generation)
+        .unwrap_or_default()
 }
 
-fn last_operation(operation: &Operation, status: &OperationStatus, generation: i64) -> LastOperation {
+fn last_operation(
+    operation: &Operation,
+    status: &OperationStatus,
+    generation: i64,
+) -> LastOperation {
     LastOperation {
         name: name_of(operation),
         type_: operation.spec.type_,
@@ -230,7 +266,10 @@ fn write_targets(snapshot: &Snapshot, report: &Report<'_>) -> Vec<Action> {
         let status = report.pool(pool);
         if pool.status.as_ref() != Some(&status) {
             let name = pool.metadata.name.clone().unwrap_or_default();
-            actions.push(Action::WritePoolStatus { name, status: Box::new(status) });
+            actions.push(Action::WritePoolStatus {
+                name,
+                status: Box::new(status),
+            });
         }
     }
     let status = report.cluster();
@@ -243,31 +282,49 @@ fn write_targets(snapshot: &Snapshot, report: &Report<'_>) -> Vec<Action> {
 /// Work of Operations that have ended and were written so, or that are no more.
 fn forget_work(snapshot: &Snapshot) -> Vec<Action> {
     let is_over = |uid: &str| {
-        let of = snapshot.operations.iter().find(|op| op.metadata.uid.as_deref() == Some(uid));
+        let of = snapshot
+            .operations
+            .iter()
+            .find(|op| op.metadata.uid.as_deref() == Some(uid));
         of.is_none_or(|operation| phase_of(operation).is_finished())
     };
     let over = snapshot.work.keys().filter(|uid| is_over(uid));
-    over.map(|uid| Action::ForgetWork { uid: uid.clone() }).collect()
+    over.map(|uid| Action::ForgetWork { uid: uid.clone() })
+        .collect()
 }
 
 /// Creates the Operations that the specs ask for: the cluster's before its pools', and none while another
 /// is in flight or waits for the same target. A deletion doesn't wait for that.
 fn create_needed(snapshot: &Snapshot, lock: &[OperationInFlight]) -> Vec<Action> {
-    let held = snapshot.cluster.status.as_ref().map_or(&[][..], |status| &status.operations);
+    let held = snapshot
+        .cluster
+        .status
+        .as_ref()
+        .map_or(&[][..], |status| &status.operations);
     let is_busy = |spec: &OperationSpec| {
         let in_the_way = |operation: &&Arc<Operation>| {
             !phase_of(operation).is_finished()
                 && lock::excludes(&operation.spec.target, &spec.target)
                 && (spec.type_ != OperationType::Delete || operation.spec == *spec)
         };
-        let locked = lock::conflict(held, &spec.target).is_some() || lock::conflict(lock, &spec.target).is_some();
-        (locked && spec.type_ != OperationType::Delete) || snapshot.operations.iter().any(|op| in_the_way(&op))
+        let locked = lock::conflict(held, &spec.target).is_some()
+            || lock::conflict(lock, &spec.target).is_some();
+        (locked && spec.type_ != OperationType::Delete)
+            || snapshot.operations.iter().any(|op| in_the_way(&op))
     };
     let mut needs: Vec<OperationSpec> = need::cluster_need(snapshot).into_iter().collect();
     if needs.is_empty() {
-        needs.extend(snapshot.pools.iter().filter_map(|pool| need::pool_need(snapshot, pool)));
+        needs.extend(
+            snapshot
+                .pools
+                .iter()
+                .filter_map(|pool| need::pool_need(snapshot, pool)),
+        );
     } else {
-        let pools = snapshot.pools.iter().filter_map(|pool| need::pool_need(snapshot, pool));
+        let pools = snapshot
+            .pools
+            .iter()
+            .filter_map(|pool| need::pool_need(snapshot, pool));
         needs.extend(pools.filter(|spec| spec.type_ == OperationType::Delete));
     }
     needs.retain(|spec| !is_busy(spec));
@@ -283,12 +340,18 @@ fn from_spec(snapshot: &Snapshot, spec: OperationSpec) -> Operation {
     let (uid, last) = match target.kind {
         TargetKind::ManagedCluster => {
             let status = cluster.status.as_ref();
-            (&cluster.metadata.uid, status.and_then(|status| status.last_operation.as_ref()))
+            (
+                &cluster.metadata.uid,
+                status.and_then(|status| status.last_operation.as_ref()),
+            )
         }
         TargetKind::AgentPool => {
             let pool = snapshot.pool(&target.name);
             let status = pool.and_then(|pool| pool.status.as_ref());
-            (pool.map_or(&None, |pool| &pool.metadata.uid), status.and_then(|status| status.last_operation.as_ref()))
+            (
+                pool.map_or(&None, |pool| &pool.metadata.uid),
+                status.and_then(|status| status.last_operation.as_ref()),
+            )
         }
     };
     let generation = target_generation(snapshot, target).to_string();
@@ -301,7 +364,10 @@ fn from_spec(snapshot: &Snapshot, spec: OperationSpec) -> Operation {
     ];
     let name = names::suffixed(&format!("{}-{type_}", target.name), &parts);
     let mut labels = BTreeMap::new();
-    labels.insert(CLUSTER_LABEL.to_owned(), cluster.metadata.name.clone().unwrap_or_default());
+    labels.insert(
+        CLUSTER_LABEL.to_owned(),
+        cluster.metadata.name.clone().unwrap_or_default(),
+    );
     if target.kind == TargetKind::AgentPool {
         labels.insert(AGENT_POOL_LABEL.to_owned(), target.name.clone());
     }
@@ -314,39 +380,65 @@ fn from_spec(snapshot: &Snapshot, spec: OperationSpec) -> Operation {
         owner_references: Some(vec![owner(cluster)]),
         ..ObjectMeta::default()
     };
-    Operation { metadata, spec, status: None }
+    Operation {
+        metadata,
+        spec,
+        status: None,
+    }
 }
 
 /// The cluster, as the owner of what belongs to it. It doesn't wait for what it owns: its Delete operation does.
 fn owner(cluster: &ManagedCluster) -> OwnerReference {
     let owner = cluster.controller_owner_ref(&()).unwrap_or_default();
-    OwnerReference { block_owner_deletion: None, controller: None, ..owner }
+    OwnerReference {
+        block_owner_deletion: None,
+        controller: None,
+        ..owner
+    }
 }
 
 /// The Event of a transition, if there is one.
 fn note(snapshot: &Snapshot, operation: &Operation, after: &OperationStatus) -> Option<Note> {
     let before = operation.status.clone().unwrap_or_default();
-    let reason_given = after.cancellation.as_ref().map_or("", |cancellation| &cancellation.reason);
-    let (reason, note, warning) = if before.phase != after.phase {
-        match after.phase {
-            OperationPhase::Pending => return None,
-            OperationPhase::InProgress => (reason::STARTED, "started".to_owned(), false),
-            OperationPhase::Canceling => (reason::CANCELING, format!("abort accepted: {reason_given}"), false),
-            OperationPhase::Canceled => (reason::CANCELED, format!("canceled: {reason_given}"), false),
-            OperationPhase::Succeeded => (reason::SUCCEEDED, "succeeded".to_owned(), false),
-            OperationPhase::Failed => {
-                let error = after.error.clone().unwrap_or_default();
-                (reason::FAILED, format!("{}: {}", error.code, error.message), true)
-            }
-        }
-    } else {
-        let message = |status: &OperationStatus| status.blocked.as_ref().map(|blocked| blocked.message.clone());
+    let reason_given = after
+        .cancellation
+        .as_ref()
+        .map_or("", |cancellation| &cancellation.reason);
+    let (reason, note, warning) = if before.phase == after.phase {
+        let message = |status: &OperationStatus| {
+            status
+                .blocked
+                .as_ref()
+                .map(|blocked| blocked.message.clone())
+        };
         match (message(&before), message(after)) {
             (before, Some(now)) if before.as_ref() != Some(&now) => (reason::BLOCKED, now, true),
             (Some(_), None) if !after.phase.is_finished() => {
                 (reason::UNBLOCKED, "goes on".to_owned(), false)
             }
             _ => return None,
+        }
+    } else {
+        match after.phase {
+            OperationPhase::Pending => return None,
+            OperationPhase::InProgress => (reason::STARTED, "started".to_owned(), false),
+            OperationPhase::Canceling => (
+                reason::CANCELING,
+                format!("abort accepted: {reason_given}"),
+                false,
+            ),
+            OperationPhase::Canceled => {
+                (reason::CANCELED, format!("canceled: {reason_given}"), false)
+            }
+            OperationPhase::Succeeded => (reason::SUCCEEDED, "succeeded".to_owned(), false),
+            OperationPhase::Failed => {
+                let error = after.error.clone().unwrap_or_default();
+                (
+                    reason::FAILED,
+                    format!("{}: {}", error.code, error.message),
+                    true,
+                )
+            }
         }
     };
     let target = &operation.spec.target;
@@ -356,14 +448,22 @@ fn note(snapshot: &Snapshot, operation: &Operation, after: &OperationStatus) -> 
         note: format!("Operation {name} ({:?}): {note}", operation.spec.type_),
         operation: name,
         target_kind: target.kind,
-        target_name: if exists { target.name.clone() } else { String::new() },
+        target_name: if exists {
+            target.name.clone()
+        } else {
+            String::new()
+        },
         reason,
         warning,
     })
 }
 
 fn phase_of(operation: &Operation) -> OperationPhase {
-    operation.status.as_ref().map(|status| status.phase).unwrap_or_default()
+    operation
+        .status
+        .as_ref()
+        .map(|status| status.phase)
+        .unwrap_or_default()
 }
 
 fn name_of(operation: &Operation) -> String {

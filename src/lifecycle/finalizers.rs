@@ -7,7 +7,10 @@ use crate::api::{AgentPool, FINALIZER, Operation, OperationStatus, TargetKind};
 use super::{Action, ObjectId, Snapshot, need};
 
 fn is_kept(metadata: &ObjectMeta) -> bool {
-    metadata.finalizers.as_ref().is_some_and(|kept| kept.iter().any(|name| name == FINALIZER))
+    metadata
+        .finalizers
+        .as_ref()
+        .is_some_and(|kept| kept.iter().any(|name| name == FINALIZER))
 }
 
 fn is_going(metadata: &ObjectMeta) -> bool {
@@ -25,12 +28,20 @@ pub(super) fn keep(snapshot: &Snapshot) -> Vec<Action> {
     if !is_kept(cluster) && !is_going(cluster) {
         actions.push(Action::AddFinalizer(ObjectId::Cluster));
     }
-    for pool in snapshot.pools.iter().map(|pool| &pool.metadata).filter(|pool| !is_going(pool)) {
+    for pool in snapshot
+        .pools
+        .iter()
+        .map(|pool| &pool.metadata)
+        .filter(|pool| !is_going(pool))
+    {
         if !is_kept(pool) {
             actions.push(Action::AddFinalizer(ObjectId::Pool(name(pool))));
         }
         let owners = pool.owner_references.as_deref().unwrap_or_default();
-        if !owners.iter().any(|owner| Some(&owner.uid) == cluster.uid.as_ref()) {
+        if !owners
+            .iter()
+            .any(|owner| Some(&owner.uid) == cluster.uid.as_ref())
+        {
             actions.push(Action::AdoptPool(name(pool)));
         }
     }
@@ -49,7 +60,12 @@ pub(super) fn release(
 ) -> Vec<Action> {
     let mut actions = Vec::new();
     let status = snapshot.cluster.status.clone().unwrap_or_default();
-    let is_noted = |op: &Operation| !status.operations.iter().any(|held| Some(&held.name) == op.metadata.name.as_ref());
+    let is_noted = |op: &Operation| {
+        !status
+            .operations
+            .iter()
+            .any(|held| Some(&held.name) == op.metadata.name.as_ref())
+    };
     for operation in &snapshot.operations {
         let metadata = &operation.metadata;
         if is_kept(metadata) && statuses(operation).phase.is_finished() && is_noted(operation) {
@@ -63,8 +79,13 @@ pub(super) fn release(
         if cluster_is_deleted && !is_going(&pool.metadata) {
             actions.push(Action::DeletePool(name(&pool.metadata)));
         }
-        if is_kept(&pool.metadata) && is_going(&pool.metadata) && (cluster_is_deleted || pool_is_deleted(pool, &status.operations)) {
-            actions.push(Action::RemoveFinalizer(ObjectId::Pool(name(&pool.metadata))));
+        if is_kept(&pool.metadata)
+            && is_going(&pool.metadata)
+            && (cluster_is_deleted || pool_is_deleted(pool, &status.operations))
+        {
+            actions.push(Action::RemoveFinalizer(ObjectId::Pool(name(
+                &pool.metadata,
+            ))));
         }
     }
     if cluster_is_deleted && snapshot.pools.is_empty() && is_kept(&snapshot.cluster.metadata) {
@@ -74,9 +95,13 @@ pub(super) fn release(
 }
 
 fn pool_is_deleted(pool: &AgentPool, lock: &[crate::api::OperationInFlight]) -> bool {
-    let last = pool.status.as_ref().and_then(|status| status.last_operation.as_ref());
+    let last = pool
+        .status
+        .as_ref()
+        .and_then(|status| status.last_operation.as_ref());
     let is_held = lock.iter().any(|held| {
-        held.target.kind == TargetKind::ManagedCluster || Some(&held.target.name) == pool.metadata.name.as_ref()
+        held.target.kind == TargetKind::ManagedCluster
+            || Some(&held.target.name) == pool.metadata.name.as_ref()
     });
     need::is_gone(last) && !is_held
 }

@@ -88,21 +88,37 @@ pub(super) fn job(snapshot: &Snapshot, operation: &Operation) -> Result<Job, Ope
         cluster_uid: name(&cluster.metadata.uid),
         provider: cluster.spec.provider.clone(),
         stages,
-        steps: operation.status.as_ref().map(|status| status.steps.clone()).unwrap_or_default(),
+        steps: operation
+            .status
+            .as_ref()
+            .map(|status| status.steps.clone())
+            .unwrap_or_default(),
     })
 }
 
-fn cluster_stages(snapshot: &Snapshot, operation: &Operation) -> Result<Vec<Stage>, OperationError> {
+fn cluster_stages(
+    snapshot: &Snapshot,
+    operation: &Operation,
+) -> Result<Vec<Stage>, OperationError> {
     let wanted: KubernetesVersion = parse(&snapshot.cluster.spec.kubernetes_version)?;
     if snapshot.cluster.metadata.deletion_timestamp.is_some() {
-        let pools = snapshot.pools.iter().map(|pool| Stage::Pool(gone(snapshot, pool, false)));
+        let pools = snapshot
+            .pools
+            .iter()
+            .map(|pool| Stage::Pool(gone(snapshot, pool, false)));
         return Ok(pools.chain([Stage::ControlPlane(None)]).collect());
     }
     let control_plane = Stage::ControlPlane(Some(wanted));
     let followers = || {
-        let mut pools: Vec<_> = snapshot.pools.iter().filter(|pool| need::follows(pool)).collect();
+        let mut pools: Vec<_> = snapshot
+            .pools
+            .iter()
+            .filter(|pool| need::follows(pool))
+            .collect();
         pools.sort_by_key(|pool| pool.spec.mode != AgentPoolMode::System);
-        pools.into_iter().map(|pool| Stage::Pool(follower_goal(snapshot, pool, wanted)))
+        pools
+            .into_iter()
+            .map(|pool| Stage::Pool(follower_goal(snapshot, pool, wanted)))
     };
     match operation.spec.type_ {
         OperationType::Create => Ok(vec![control_plane]),
@@ -119,17 +135,23 @@ fn cluster_stages(snapshot: &Snapshot, operation: &Operation) -> Result<Vec<Stag
 
 fn pool_stages(snapshot: &Snapshot, operation: &Operation) -> Result<Vec<Stage>, OperationError> {
     let spec = &operation.spec;
-    let pool = snapshot.pool(&spec.target.name).ok_or_else(|| target_not_found(operation))?;
+    let pool = snapshot
+        .pool(&spec.target.name)
+        .ok_or_else(|| target_not_found(operation))?;
     if pool.metadata.deletion_timestamp.is_some() {
         return Ok(vec![Stage::Pool(gone(snapshot, pool, true))]);
     }
     let version = need::desired_version(snapshot, pool).ok_or_else(no_control_plane)?;
     let goal = goal(snapshot, pool, version);
     match spec.type_ {
-        OperationType::Create | OperationType::Upgrade | OperationType::Rollback | OperationType::Reconcile => {
-            Ok(vec![Stage::Pool(goal)])
-        }
-        OperationType::Scale => Ok(vec![Stage::Pool(PoolGoal { replace_outdated: false, ..goal })]),
+        OperationType::Create
+        | OperationType::Upgrade
+        | OperationType::Rollback
+        | OperationType::Reconcile => Ok(vec![Stage::Pool(goal)]),
+        OperationType::Scale => Ok(vec![Stage::Pool(PoolGoal {
+            replace_outdated: false,
+            ..goal
+        })]),
         other => Err(unsupported(other, "AgentPool")),
     }
 }
@@ -141,19 +163,36 @@ fn goal(snapshot: &Snapshot, pool: &AgentPool, version: KubernetesVersion) -> Po
     let surge = rollout::resolve(&settings.max_surge, count, true);
     let unavailable = rollout::resolve(&settings.max_unavailable, count, false);
     let name = pool.metadata.name.clone().unwrap_or_default();
-    let cluster = snapshot.cluster.metadata.name.as_deref().unwrap_or_default();
+    let cluster = snapshot
+        .cluster
+        .metadata
+        .name
+        .as_deref()
+        .unwrap_or_default();
     PoolGoal {
-        node_prefix: if name.starts_with(&format!("{cluster}-")) { name.clone() } else { format!("{cluster}-{name}") },
+        node_prefix: if name.starts_with(&format!("{cluster}-")) {
+            name.clone()
+        } else {
+            format!("{cluster}-{name}")
+        },
         pool: name,
         count,
         version,
         replace_outdated: true,
         surge,
         // Both can come out as 0 of a small count; then one is taken, as Deployments do it.
-        unavailable: if surge == 0 { unavailable.max(1) } else { unavailable },
+        unavailable: if surge == 0 {
+            unavailable.max(1)
+        } else {
+            unavailable
+        },
         drain: true,
         drain_timeout: settings.drain_timeout.into(),
-        labels: spec.node_labels.iter().map(|(key, value)| (key.clone(), value.0.clone())).collect(),
+        labels: spec
+            .node_labels
+            .iter()
+            .map(|(key, value)| (key.clone(), value.0.clone()))
+            .collect(),
         taints: spec.node_taints.clone(),
         vm_size: spec.vm_size.clone(),
         priority: spec.scale_set_priority,
@@ -174,16 +213,27 @@ fn follower_goal(snapshot: &Snapshot, pool: &AgentPool, version: KubernetesVersi
 
 /// The pool without nodes.
 fn gone(snapshot: &Snapshot, pool: &AgentPool, drain: bool) -> PoolGoal {
-    let version = snapshot.control_plane().unwrap_or(KubernetesVersion { major: 0, minor: 0, patch: 0 });
-    PoolGoal { count: 0, replace_outdated: false, drain, ..goal(snapshot, pool, version) }
+    let version = snapshot.control_plane().unwrap_or(KubernetesVersion {
+        major: 0,
+        minor: 0,
+        patch: 0,
+    });
+    PoolGoal {
+        count: 0,
+        replace_outdated: false,
+        drain,
+        ..goal(snapshot, pool, version)
+    }
 }
 
 fn parse(version: &str) -> Result<KubernetesVersion, OperationError> {
-    version.parse().map_err(|error: crate::api::InvalidVersion| OperationError {
-        code: "InvalidParameter".into(),
-        message: error.to_string(),
-        ..OperationError::default()
-    })
+    version
+        .parse()
+        .map_err(|error: crate::api::InvalidVersion| OperationError {
+            code: "InvalidParameter".into(),
+            message: error.to_string(),
+            ..OperationError::default()
+        })
 }
 
 fn unsupported(type_: OperationType, kind: &str) -> OperationError {
@@ -224,16 +274,20 @@ pub(super) fn target_not_found(operation: &Operation) -> OperationError {
 pub(super) fn contradiction(snapshot: &Snapshot, operation: &Operation) -> Option<OperationError> {
     let spec = &operation.spec;
     let (asked, said, field) = match (spec.target.kind, &spec.kubernetes_version, spec.count) {
-        (TargetKind::ManagedCluster, Some(version), _) => {
-            (version.clone(), snapshot.cluster.spec.kubernetes_version.clone(), "kubernetesVersion")
-        }
+        (TargetKind::ManagedCluster, Some(version), _) => (
+            version.clone(),
+            snapshot.cluster.spec.kubernetes_version.clone(),
+            "kubernetesVersion",
+        ),
         (TargetKind::AgentPool, Some(version), _) => {
             let desired = need::desired_version(snapshot, snapshot.pool(&spec.target.name)?)?;
             (version.clone(), desired.to_string(), "kubernetesVersion")
         }
-        (_, None, Some(count)) => {
-            (count.to_string(), snapshot.pool(&spec.target.name)?.spec.count.to_string(), "count")
-        }
+        (_, None, Some(count)) => (
+            count.to_string(),
+            snapshot.pool(&spec.target.name)?.spec.count.to_string(),
+            "count",
+        ),
         (_, None, None) => return None,
     };
     (asked != said).then(|| OperationError {

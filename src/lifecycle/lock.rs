@@ -23,8 +23,14 @@ mod tests {
 
     #[test]
     fn a_cluster_excludes_all_and_a_pool_itself() {
-        let cluster = OperationTarget { kind: TargetKind::ManagedCluster, name: "demo".into() };
-        let pool = |name: &str| OperationTarget { kind: TargetKind::AgentPool, name: name.into() };
+        let cluster = OperationTarget {
+            kind: TargetKind::ManagedCluster,
+            name: "demo".into(),
+        };
+        let pool = |name: &str| OperationTarget {
+            kind: TargetKind::AgentPool,
+            name: name.into(),
+        };
         for (a, b, excluded) in [
             (cluster.clone(), cluster.clone(), true),
             (cluster.clone(), pool("np1"), true),

@@ -65,7 +65,12 @@ pub fn deletion_was_issued(
 /// `hh:mm:ss`, hours without a bound.
 fn elapsed(duration: SignedDuration) -> String {
     let seconds = duration.as_secs().max(0);
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    format!(
+        "{:02}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
 }
 
 /// What a target that is left alone tells, after its operation was canceled or failed.
@@ -84,7 +89,10 @@ mod tests {
         OperationInFlight {
             name: "op1".into(),
             type_: OperationType::Upgrade,
-            target: OperationTarget { kind, name: name.into() },
+            target: OperationTarget {
+                kind,
+                name: name.into(),
+            },
             phase: OperationPhase::InProgress,
             percent_complete: 0,
             start_time: None,
@@ -97,13 +105,35 @@ mod tests {
         use TargetKind::{AgentPool, ManagedCluster};
         let abort = ", or abort it: kubectl annotate operation op1 belay.dev/abort=<reason>";
         for (on, in_flight, expected) in [
-            (ManagedCluster, held(ManagedCluster, "demo"), "Operation is not allowed: Another operation (op1) is in progress, please wait for it to finish before starting a new operation"),
-            (AgentPool, held(ManagedCluster, "demo"), "Operation is not allowed: Another operation (op1) is in progress, please wait for it to finish before starting a new operation"),
-            (AgentPool, held(AgentPool, "np1"), "Operation is not allowed: Another agentpool operation (op1) is in progress, please wait for it to finish before starting a new operation"),
-            (ManagedCluster, held(AgentPool, "np1"), "Managed Cluster operation is not allowed: Another operation (op1) is in progress on agent pool (np1), please wait for it to finish before starting a new operation"),
+            (
+                ManagedCluster,
+                held(ManagedCluster, "demo"),
+                "Operation is not allowed: Another operation (op1) is in progress, please wait for it to finish before starting a new operation",
+            ),
+            (
+                AgentPool,
+                held(ManagedCluster, "demo"),
+                "Operation is not allowed: Another operation (op1) is in progress, please wait for it to finish before starting a new operation",
+            ),
+            (
+                AgentPool,
+                held(AgentPool, "np1"),
+                "Operation is not allowed: Another agentpool operation (op1) is in progress, please wait for it to finish before starting a new operation",
+            ),
+            (
+                ManagedCluster,
+                held(AgentPool, "np1"),
+                "Managed Cluster operation is not allowed: Another operation (op1) is in progress on agent pool (np1), please wait for it to finish before starting a new operation",
+            ),
         ] {
-            let target = OperationTarget { kind: on, name: "np1".into() };
-            assert_eq!(another_operation(&target, &in_flight), format!("{expected}{abort}"));
+            let target = OperationTarget {
+                kind: on,
+                name: "np1".into(),
+            };
+            assert_eq!(
+                another_operation(&target, &in_flight),
+                format!("{expected}{abort}")
+            );
         }
     }
 

@@ -25,8 +25,8 @@ pub use action::{Action, Note, ObjectId};
 pub use conditions::stalled;
 pub use decide::decide;
 pub use finalizers::owned_by_nothing;
-pub use phase::failed_without_target;
 pub use job::{Job, PoolGoal, Stage};
+pub use phase::failed_without_target;
 pub use snapshot::{NodeView, Observation, Progress, Snapshot, StepReport, Stop, Work};
 pub use steps::CONTROL_PLANE_STEP;
 

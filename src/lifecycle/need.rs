@@ -11,20 +11,29 @@ use super::Snapshot;
 /// The operation that holds a target back, if it is on hold.
 fn hold(last: Option<&LastOperation>, generation: Option<i64>) -> Option<&LastOperation> {
     last.filter(|last| {
-        matches!(last.phase, OperationPhase::Canceled | OperationPhase::Failed)
-            && Some(last.target_generation) == generation
+        matches!(
+            last.phase,
+            OperationPhase::Canceled | OperationPhase::Failed
+        ) && Some(last.target_generation) == generation
     })
 }
 
 /// The operation that holds the cluster back.
 pub(super) fn cluster_hold(snapshot: &Snapshot) -> Option<&LastOperation> {
-    let last = snapshot.cluster.status.as_ref().and_then(|status| status.last_operation.as_ref());
+    let last = snapshot
+        .cluster
+        .status
+        .as_ref()
+        .and_then(|status| status.last_operation.as_ref());
     hold(last, snapshot.cluster.metadata.generation)
 }
 
 /// The operation that holds a pool back by itself.
 pub(super) fn pool_hold(pool: &AgentPool) -> Option<&LastOperation> {
-    let last = pool.status.as_ref().and_then(|status| status.last_operation.as_ref());
+    let last = pool
+        .status
+        .as_ref()
+        .and_then(|status| status.last_operation.as_ref());
     hold(last, pool.metadata.generation)
 }
 
@@ -36,15 +45,25 @@ pub(super) fn follows(pool: &AgentPool) -> bool {
 /// What the pool's nodes are to run: its own version, or the control plane's; never a newer one than the control plane's.
 pub(super) fn desired_version(snapshot: &Snapshot, pool: &AgentPool) -> Option<KubernetesVersion> {
     let control_plane = snapshot.control_plane()?;
-    let own = pool.spec.kubernetes_version.as_deref().and_then(|version| version.parse().ok());
-    Some(own.map_or(control_plane, |own: KubernetesVersion| own.min(control_plane)))
+    let own = pool
+        .spec
+        .kubernetes_version
+        .as_deref()
+        .and_then(|version| version.parse().ok());
+    Some(own.map_or(control_plane, |own: KubernetesVersion| {
+        own.min(control_plane)
+    }))
 }
 
 /// Whether a node of the pool runs another version than it is to run.
 pub(super) fn has_outdated_nodes(snapshot: &Snapshot, pool: &AgentPool) -> bool {
     let name = pool.metadata.name.as_deref().unwrap_or_default();
-    desired_version(snapshot, pool)
-        .is_some_and(|version| snapshot.nodes(name).iter().any(|node| node.version != version))
+    desired_version(snapshot, pool).is_some_and(|version| {
+        snapshot
+            .nodes(name)
+            .iter()
+            .any(|node| node.version != version)
+    })
 }
 
 /// The operation that the cluster needs.
@@ -69,7 +88,11 @@ pub(super) fn cluster_need(snapshot: &Snapshot) -> Option<OperationSpec> {
     }
     let wanted: KubernetesVersion = cluster.spec.kubernetes_version.parse().ok()?;
     let Some(runs) = snapshot.control_plane() else {
-        let type_ = if last.is_none() { OperationType::Create } else { OperationType::Reconcile };
+        let type_ = if last.is_none() {
+            OperationType::Create
+        } else {
+            OperationType::Reconcile
+        };
         return Some(spec(type_, None));
     };
     let left_behind = || {
@@ -92,11 +115,17 @@ pub(super) fn pool_need(snapshot: &Snapshot, pool: &AgentPool) -> Option<Operati
     if pool_hold(pool).is_some() || snapshot.cluster.metadata.deletion_timestamp.is_some() {
         return None;
     }
-    let last = pool.status.as_ref().and_then(|status| status.last_operation.as_ref());
+    let last = pool
+        .status
+        .as_ref()
+        .and_then(|status| status.last_operation.as_ref());
     let name = pool.metadata.name.clone().unwrap_or_default();
     let spec = |type_, version: Option<KubernetesVersion>, count| OperationSpec {
         type_,
-        target: OperationTarget { kind: TargetKind::AgentPool, name: name.clone() },
+        target: OperationTarget {
+            kind: TargetKind::AgentPool,
+            name: name.clone(),
+        },
         kubernetes_version: version.map(|version| version.to_string()),
         count,
     };
@@ -128,14 +157,21 @@ pub(super) fn pool_need(snapshot: &Snapshot, pool: &AgentPool) -> Option<Operati
     }
     let newest = nodes.iter().map(|node| node.version).max();
     let back = newest.is_some_and(|newest| newest > version);
-    let type_ = if back { OperationType::Rollback } else { OperationType::Upgrade };
+    let type_ = if back {
+        OperationType::Rollback
+    } else {
+        OperationType::Upgrade
+    };
     Some(spec(type_, Some(version), None))
 }
 
 /// Whether the pool was made, so that its nodes are its cluster's to upgrade.
 fn pool_is_there(pool: &AgentPool) -> bool {
     pool.metadata.deletion_timestamp.is_none()
-        && pool.status.as_ref().is_some_and(|status| status.last_operation.is_some())
+        && pool
+            .status
+            .as_ref()
+            .is_some_and(|status| status.last_operation.is_some())
 }
 
 /// Whether the last operation took everything away that the target had.

@@ -42,7 +42,11 @@ pub(super) fn advance(snapshot: &Snapshot, operation: &Operation, now: Timestamp
 }
 
 fn only(status: OperationStatus) -> Advance {
-    Advance { status, stop: Stop::No, start: None }
+    Advance {
+        status,
+        stop: Stop::No,
+        start: None,
+    }
 }
 
 fn pending(
@@ -77,7 +81,10 @@ fn pending(
     }
     match refusal(snapshot, operation, now) {
         Some(message) => only(failed(status, not_allowed(message), now)),
-        None => only(OperationStatus { phase: OperationPhase::Pending, ..status }),
+        None => only(OperationStatus {
+            phase: OperationPhase::Pending,
+            ..status
+        }),
     }
 }
 
@@ -88,7 +95,12 @@ fn refusal(snapshot: &Snapshot, operation: &Operation, now: Timestamp) -> Option
         && !abort::is_deletion(snapshot, operation)
     {
         let state = operation.spec.type_.provisioning_state();
-        return Some(messages::deletion_was_issued(state, &target.name, since, now));
+        return Some(messages::deletion_was_issued(
+            state,
+            &target.name,
+            since,
+            now,
+        ));
     }
     let waits = is_from_spec(operation)
         || operation.spec.type_ == OperationType::Delete
@@ -96,7 +108,11 @@ fn refusal(snapshot: &Snapshot, operation: &Operation, now: Timestamp) -> Option
     if waits {
         return None;
     }
-    let lock = snapshot.cluster.status.as_ref().map_or(&[][..], |status| &status.operations);
+    let lock = snapshot
+        .cluster
+        .status
+        .as_ref()
+        .map_or(&[][..], |status| &status.operations);
     lock::conflict(lock, target).map(|held| messages::another_operation(target, held))
 }
 
@@ -116,7 +132,11 @@ fn begin(
                 steps: job.steps.clone(),
                 ..status
             };
-            Advance { status, stop: Stop::No, start: Some(Box::new(job)) }
+            Advance {
+                status,
+                stop: Stop::No,
+                start: Some(Box::new(job)),
+            }
         }
     }
 }
@@ -132,9 +152,11 @@ fn in_progress(
     let status = progressed(status, work, now);
     match (work, request) {
         (Some(Work::Done(_)), request) => only(succeeded(status, request.as_ref(), now)),
-        (Some(Work::Failed(error, _)), request) => {
-            only(failed(refused(status, request.as_ref(), now), error.clone(), now))
-        }
+        (Some(Work::Failed(error, _)), request) => only(failed(
+            refused(status, request.as_ref(), now),
+            error.clone(),
+            now,
+        )),
         (_, Some(request)) => {
             let stop = request.policy.into();
             let mut status = requested(status, &request, now);
@@ -159,9 +181,11 @@ fn canceling(
     match work {
         Some(Work::Stopped(_)) => only(canceled(status, now)),
         Some(Work::Done(_)) => only(succeeded(status, request.as_ref(), now)),
-        Some(Work::Failed(error, _)) => {
-            only(failed(refused(status, request.as_ref(), now), error.clone(), now))
-        }
+        Some(Work::Failed(error, _)) => only(failed(
+            refused(status, request.as_ref(), now),
+            error.clone(),
+            now,
+        )),
         Some(Work::Running(_)) | None => {
             // Without a request (its annotation was removed after it was accepted) it stops at once.
             let stop = request.map_or(Stop::Now, |request| request.policy.into());
@@ -179,7 +203,11 @@ fn resume_if_lost(
     now: Timestamp,
 ) -> Advance {
     if work(snapshot, operation).is_some() {
-        return Advance { status, stop, start: None };
+        return Advance {
+            status,
+            stop,
+            start: None,
+        };
     }
     start_again(snapshot, operation, status, stop, now)
 }
@@ -192,14 +220,20 @@ fn start_again(
     now: Timestamp,
 ) -> Advance {
     match job::job(snapshot, operation) {
-        Ok(job) => Advance { status, stop, start: Some(Box::new(job)) },
+        Ok(job) => Advance {
+            status,
+            stop,
+            start: Some(Box::new(job)),
+        },
         Err(error) => only(failed(status, error, now)),
     }
 }
 
 /// Merges what the work reports. Percent never goes down, and a block keeps its beginning.
 fn progressed(mut status: OperationStatus, work: Option<&Work>, now: Timestamp) -> OperationStatus {
-    let Some(progress) = work.map(Work::progress) else { return status };
+    let Some(progress) = work.map(Work::progress) else {
+        return status;
+    };
     status.steps = steps::merge(&status.steps, progress, now);
     status.percent_complete = status.percent_complete.max(steps::percent(&status.steps));
     status.blocked = blocked(status.blocked.take(), progress, now);
@@ -212,11 +246,19 @@ fn blocked(before: Option<Blocked>, progress: &Progress, now: Timestamp) -> Opti
         .filter(|before| before.reason == reason)
         .and_then(|before| before.since)
         .unwrap_or(Time(now));
-    Some(Blocked { reason, message, since: Some(since) })
+    Some(Blocked {
+        reason,
+        message,
+        since: Some(since),
+    })
 }
 
 /// The status with a request to abort that was accepted; what was noted of it before stays.
-fn requested(mut status: OperationStatus, request: &AbortRequest, now: Timestamp) -> OperationStatus {
+fn requested(
+    mut status: OperationStatus,
+    request: &AbortRequest,
+    now: Timestamp,
+) -> OperationStatus {
     status.cancellation.get_or_insert_with(|| Cancellation {
         status: CancellationStatus::InProgress,
         reason: request.reason.clone(),
@@ -276,7 +318,11 @@ fn ended(mut status: OperationStatus, phase: OperationPhase, now: Timestamp) -> 
 }
 
 fn not_allowed(message: String) -> OperationError {
-    OperationError { code: OPERATION_NOT_ALLOWED.into(), message, ..OperationError::default() }
+    OperationError {
+        code: OPERATION_NOT_ALLOWED.into(),
+        message,
+        ..OperationError::default()
+    }
 }
 
 fn replaced() -> AbortRequest {
@@ -299,7 +345,11 @@ pub(super) fn is_from_spec(operation: &Operation) -> bool {
 
 /// Whether the lock, as it was read, is the operation's.
 pub(super) fn holds_lock(snapshot: &Snapshot, operation: &Operation) -> bool {
-    let lock = snapshot.cluster.status.as_ref().map_or(&[][..], |status| &status.operations);
+    let lock = snapshot
+        .cluster
+        .status
+        .as_ref()
+        .map_or(&[][..], |status| &status.operations);
     lock.iter().any(|held| {
         Some(&held.name) == operation.metadata.name.as_ref() && held.target == operation.spec.target
     })

@@ -36,12 +36,23 @@ pub fn next(goal: &PoolGoal, uid: &str, nodes: &[NodeView], stop: Stop) -> Next 
     let mut creations = 0;
     if stop == Stop::No {
         creations = pool.room_for_new();
-        removals.extend(pool.surplus().into_iter().filter(|node| !pool.is_going(node)));
+        removals.extend(
+            pool.surplus()
+                .into_iter()
+                .filter(|node| !pool.is_going(node)),
+        );
         removals.extend(pool.replaceable());
     }
-    let mut actions: Vec<NodeAction> =
-        pool.new_names().take(creations).map(NodeAction::Create).collect();
-    actions.extend(removals.into_iter().map(|node| NodeAction::Remove(node.name.clone())));
+    let mut actions: Vec<NodeAction> = pool
+        .new_names()
+        .take(creations)
+        .map(NodeAction::Create)
+        .collect();
+    actions.extend(
+        removals
+            .into_iter()
+            .map(|node| NodeAction::Remove(node.name.clone())),
+    );
     let done = actions.is_empty() && pool.is_settled(stop);
     Next { actions, done }
 }
@@ -51,8 +62,11 @@ pub(super) fn plan(goal: &PoolGoal, uid: &str, nodes: &[NodeView]) -> Vec<Step> 
     let pool = Pool::new(goal, uid, nodes);
     let surplus = pool.surplus();
     let is_surplus = |node: &NodeView| surplus.iter().any(|other| other.name == node.name);
-    let replaced: Vec<&NodeView> =
-        pool.outdated().into_iter().filter(|node| !is_surplus(node)).collect();
+    let replaced: Vec<&NodeView> = pool
+        .outdated()
+        .into_iter()
+        .filter(|node| !is_surplus(node))
+        .collect();
     let more = pool.wanted_new().saturating_sub(replaced.len());
     // Those that replace none are made first: there is room for them at once.
     let extra = pool.new_names().take(more);
@@ -89,31 +103,50 @@ pub fn report(
     let mut first_replacement = true;
     let mut reports = Vec::new();
     for step in steps {
-        let Some(name) = step.name.strip_prefix("node/") else { continue };
+        let Some(name) = step.name.strip_prefix("node/") else {
+            continue;
+        };
         let node = nodes.iter().find(|node| node.name == name);
         let (phase, message) = match (step.action, node) {
             (StepAction::Create, None) => continue,
             (StepAction::Create, Some(node)) if node.ready => {
                 (StepPhase::Succeeded, "Ready".to_owned())
             }
-            (StepAction::Create, Some(_)) => {
-                (StepPhase::InProgress, "waiting for the node to be Ready".to_owned())
-            }
+            (StepAction::Create, Some(_)) => (
+                StepPhase::InProgress,
+                "waiting for the node to be Ready".to_owned(),
+            ),
             (_, None) => (StepPhase::Succeeded, "deleted".to_owned()),
             (_, Some(node)) => {
                 let drain = draining(&node.name);
                 if let Some(message) = drain {
                     (StepPhase::InProgress, message)
-                } else if step.action == StepAction::Replace && first_replacement && !waiting_for.is_empty() {
+                } else if step.action == StepAction::Replace
+                    && first_replacement
+                    && !waiting_for.is_empty()
+                {
                     first_replacement = false;
-                    let made = waiting_for.iter().map(|node| node.name.as_str()).collect::<Vec<_>>();
-                    (StepPhase::InProgress, format!("waiting for its replacement {} to be Ready", made.join(", ")))
+                    let made = waiting_for
+                        .iter()
+                        .map(|node| node.name.as_str())
+                        .collect::<Vec<_>>();
+                    (
+                        StepPhase::InProgress,
+                        format!(
+                            "waiting for its replacement {} to be Ready",
+                            made.join(", ")
+                        ),
+                    )
                 } else {
                     continue;
                 }
             }
         };
-        reports.push(StepReport { name: step.name.clone(), phase, message });
+        reports.push(StepReport {
+            name: step.name.clone(),
+            phase,
+            message,
+        });
     }
     reports
 }
@@ -146,23 +179,45 @@ impl<'a> Pool<'a> {
 
     /// Those of another version, in the order in which they are replaced: what is of no use first, then the oldest.
     fn outdated(&self) -> Vec<&'a NodeView> {
-        let mut nodes: Vec<_> = self.present().filter(|node| self.is_outdated(node)).collect();
-        nodes.sort_by_key(|node| (!self.is_going(node), node.ready, node.created, node.name.clone()));
+        let mut nodes: Vec<_> = self
+            .present()
+            .filter(|node| self.is_outdated(node))
+            .collect();
+        nodes.sort_by_key(|node| {
+            (
+                !self.is_going(node),
+                node.ready,
+                node.created,
+                node.name.clone(),
+            )
+        });
         nodes
     }
 
     fn up_to_date(&self) -> usize {
-        self.present().filter(|node| !self.is_outdated(node) && !self.is_going(node)).count()
+        self.present()
+            .filter(|node| !self.is_outdated(node) && !self.is_going(node))
+            .count()
     }
 
     /// Those beyond the count that no replacement takes away: cordoned ones first, then those that are
     /// not Ready, of the older version, the newest.
     fn surplus(&self) -> Vec<&'a NodeView> {
-        let mut nodes: Vec<_> = self.present().filter(|node| !self.is_outdated(node)).collect();
+        let mut nodes: Vec<_> = self
+            .present()
+            .filter(|node| !self.is_outdated(node))
+            .collect();
         let excess = nodes.len().saturating_sub(self.goal.count);
         nodes.sort_by_key(|node| {
             let going = self.is_going(node);
-            (!going, !node.cordoned, node.ready, node.version, Reverse(node.created), node.name.clone())
+            (
+                !going,
+                !node.cordoned,
+                node.ready,
+                node.version,
+                Reverse(node.created),
+                node.name.clone(),
+            )
         });
         nodes.truncate(excess);
         nodes
@@ -190,10 +245,16 @@ impl<'a> Pool<'a> {
     /// Outdated nodes that may go now: those that aren't available anyway, and as many others as
     /// leave enough available ones.
     fn replaceable(&self) -> Vec<&'a NodeView> {
-        let available = self.present().filter(|node| node.ready && !self.is_going(node)).count();
+        let available = self
+            .present()
+            .filter(|node| node.ready && !self.is_going(node))
+            .count();
         let needed = self.goal.count.saturating_sub(self.goal.unavailable);
         let mut spare = available.saturating_sub(needed);
-        let candidates = self.outdated().into_iter().filter(|node| !self.is_going(node));
+        let candidates = self
+            .outdated()
+            .into_iter()
+            .filter(|node| !self.is_going(node));
         candidates
             .filter(|node| {
                 if !node.ready {
@@ -223,7 +284,10 @@ impl<'a> Pool<'a> {
 
     /// Whether nothing is left to wait for.
     fn is_settled(&self, stop: Stop) -> bool {
-        let going = self.nodes.iter().any(|node| node.deleting || self.is_going(node));
+        let going = self
+            .nodes
+            .iter()
+            .any(|node| node.deleting || self.is_going(node));
         let coming = self.made_and_not_ready().next().is_some();
         let reached = stop != Stop::No
             || (self.present().count() == self.goal.count && self.outdated().is_empty());
@@ -237,9 +301,15 @@ pub(super) fn resolve(setting: &IntOrString, count: usize, round_up: bool) -> us
     match setting {
         IntOrString::Int(number) => usize::try_from(*number).unwrap_or_default(),
         IntOrString::String(text) => {
-            let percent: usize =
-                text.strip_suffix('%').and_then(|number| number.parse().ok()).unwrap_or_default();
-            if round_up { (count * percent).div_ceil(100) } else { count * percent / 100 }
+            let percent: usize = text
+                .strip_suffix('%')
+                .and_then(|number| number.parse().ok())
+                .unwrap_or_default();
+            if round_up {
+                (count * percent).div_ceil(100)
+            } else {
+                count * percent / 100
+            }
         }
     }
 }

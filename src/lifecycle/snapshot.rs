@@ -27,12 +27,18 @@ pub struct Snapshot {
 impl Snapshot {
     /// The pool of that name.
     pub fn pool(&self, name: &str) -> Option<&AgentPool> {
-        self.pools.iter().find(|pool| pool.metadata.name.as_deref() == Some(name)).map(AsRef::as_ref)
+        self.pools
+            .iter()
+            .find(|pool| pool.metadata.name.as_deref() == Some(name))
+            .map(AsRef::as_ref)
     }
 
     /// The Operation of that name.
     pub fn operation(&self, name: &str) -> Option<&Operation> {
-        self.operations.iter().find(|op| op.metadata.name.as_deref() == Some(name)).map(AsRef::as_ref)
+        self.operations
+            .iter()
+            .find(|op| op.metadata.name.as_deref() == Some(name))
+            .map(AsRef::as_ref)
     }
 
     /// What the control plane runs.

@@ -45,13 +45,25 @@ impl Report<'_> {
         let cluster = &self.snapshot.cluster;
         let before = cluster.status.clone().unwrap_or_default();
         let name = cluster.metadata.name.as_deref().unwrap_or_default();
-        let last = self.ended(TargetKind::ManagedCluster, name).or(before.last_operation.clone());
-        let held = self.lock.iter().find(|held| held.target.kind == TargetKind::ManagedCluster);
+        let last = self
+            .ended(TargetKind::ManagedCluster, name)
+            .or(before.last_operation.clone());
+        let held = self
+            .lock
+            .iter()
+            .find(|held| held.target.kind == TargetKind::ManagedCluster);
         let runs = self.snapshot.control_plane();
         let ready = runs.map(|runs| format!("the control plane runs {runs}"));
         let generation = cluster.metadata.generation;
         let deleting = cluster.metadata.deletion_timestamp.is_some();
-        let told = self.told(TargetKind::ManagedCluster, held, last.as_ref(), ready, generation, deleting);
+        let told = self.told(
+            TargetKind::ManagedCluster,
+            held,
+            last.as_ref(),
+            ready,
+            generation,
+            deleting,
+        );
         let mut conditions = before.conditions.clone();
         set_conditions(&mut conditions, &told, generation, self.now);
         ManagedClusterStatus {
@@ -70,15 +82,29 @@ impl Report<'_> {
         let before = pool.status.clone().unwrap_or_default();
         let name = pool.metadata.name.as_deref().unwrap_or_default();
         let nodes = self.snapshot.nodes(name);
-        let last = self.ended(TargetKind::AgentPool, name).or(before.last_operation.clone());
-        let held = self.lock.iter().find(|held| self.is_at_work_on(held, pool));
+        let last = self
+            .ended(TargetKind::AgentPool, name)
+            .or(before.last_operation.clone());
+        let held = self
+            .lock
+            .iter()
+            .find(|held| Self::is_at_work_on(held, pool));
         let ready_count = nodes.iter().filter(|node| node.ready).count();
-        let ready = self.pool_is_settled(pool).then(|| format!("{ready_count} of {} nodes are Ready", nodes.len()));
+        let ready = self
+            .pool_is_settled(pool)
+            .then(|| format!("{ready_count} of {} nodes are Ready", nodes.len()));
         let generation = pool.metadata.generation;
         let deleting = pool.metadata.deletion_timestamp.is_some();
         let hold = last.as_ref().filter(|last| is_hold(last, generation));
         let hold = hold.or_else(|| self.cluster_hold_on(pool)).cloned();
-        let told = self.told(TargetKind::AgentPool, held, hold.as_ref().or(last.as_ref()), ready, generation, deleting);
+        let told = self.told(
+            TargetKind::AgentPool,
+            held,
+            hold.as_ref().or(last.as_ref()),
+            ready,
+            generation,
+            deleting,
+        );
         let state = match (held, &last) {
             (None, Some(last)) if hold.is_some() => ended_state(last.phase),
             _ => told.state,
@@ -106,7 +132,7 @@ impl Report<'_> {
     }
 
     /// Whether an operation in flight changes the pool: one on itself, or one on its cluster that does.
-    fn is_at_work_on(&self, held: &OperationInFlight, pool: &AgentPool) -> bool {
+    fn is_at_work_on(held: &OperationInFlight, pool: &AgentPool) -> bool {
         if held.target.kind == TargetKind::AgentPool {
             return Some(&held.target.name) == pool.metadata.name.as_ref();
         }
@@ -119,7 +145,10 @@ impl Report<'_> {
 
     fn ended(&self, kind: TargetKind, name: &str) -> Option<LastOperation> {
         let ended = self.ended.iter().rev();
-        ended.into_iter().find(|last| last.target.kind == kind && last.target.name == name).cloned()
+        ended
+            .into_iter()
+            .find(|last| last.target.kind == kind && last.target.name == name)
+            .cloned()
     }
 
     /// The hold of the cluster, where it leaves the pool's nodes begun.
@@ -128,9 +157,16 @@ impl Report<'_> {
             return None;
         }
         let cluster = &self.snapshot.cluster;
-        let now = self.ended.iter().find(|last| last.target.kind == TargetKind::ManagedCluster);
-        let before = cluster.status.as_ref().and_then(|status| status.last_operation.as_ref());
-        now.or(before).filter(|last| is_hold(last, cluster.metadata.generation))
+        let now = self
+            .ended
+            .iter()
+            .find(|last| last.target.kind == TargetKind::ManagedCluster);
+        let before = cluster
+            .status
+            .as_ref()
+            .and_then(|status| status.last_operation.as_ref());
+        now.or(before)
+            .filter(|last| is_hold(last, cluster.metadata.generation))
     }
 
     /// Whether the pool's nodes are what its spec and its cluster ask for.
@@ -162,7 +198,9 @@ impl Report<'_> {
         if let Some(held) = held {
             return self.told_in_flight(held);
         }
-        if let Some(last) = last.filter(|last| is_hold(last, generation) || last.target.kind != kind) {
+        if let Some(last) =
+            last.filter(|last| is_hold(last, generation) || last.target.kind != kind)
+        {
             return self.told_on_hold(kind, last);
         }
         let state = match last {
@@ -171,9 +209,12 @@ impl Report<'_> {
             None => ProvisioningState::Creating,
         };
         match ready {
-            Some(message) if last.is_some() && !deleting => {
-                Told { state, standing: Standing::Ready, reason: "Succeeded".into(), message }
-            }
+            Some(message) if last.is_some() && !deleting => Told {
+                state,
+                standing: Standing::Ready,
+                reason: "Succeeded".into(),
+                message,
+            },
             _ => Told {
                 state,
                 standing: Standing::Reconciling,
@@ -190,21 +231,32 @@ impl Report<'_> {
         } else {
             held.type_.provisioning_state()
         };
-        let blocked = self.operations.get(&held.name).and_then(|status| status.blocked.as_ref());
+        let blocked = self
+            .operations
+            .get(&held.name)
+            .and_then(|status| status.blocked.as_ref());
         let name = &held.name;
         let message = match blocked {
             _ if canceling => format!("Operation {name} is coming to a stop"),
             Some(blocked) => format!("Operation {name} is blocked: {}", blocked.message),
             None => format!("Operation {name} is in progress"),
         };
-        Told { state, standing: Standing::Reconciling, reason: format!("{state:?}"), message }
+        Told {
+            state,
+            standing: Standing::Reconciling,
+            reason: format!("{state:?}"),
+            message,
+        }
     }
 
     fn told_on_hold(&self, kind: TargetKind, last: &LastOperation) -> Told {
         let (reason, how) = match last.phase {
             OperationPhase::Failed => {
                 let error = self.operations.get(&last.name).map(conditions::error_text);
-                (reason::FAILED, format!("failed ({})", error.unwrap_or_default()))
+                (
+                    reason::FAILED,
+                    format!("failed ({})", error.unwrap_or_default()),
+                )
             }
             _ => (reason::CANCELED, "was canceled".to_owned()),
         };
@@ -230,8 +282,10 @@ impl Report<'_> {
 }
 
 fn is_hold(last: &LastOperation, generation: Option<i64>) -> bool {
-    matches!(last.phase, OperationPhase::Canceled | OperationPhase::Failed)
-        && Some(last.target_generation) == generation
+    matches!(
+        last.phase,
+        OperationPhase::Canceled | OperationPhase::Failed
+    ) && Some(last.target_generation) == generation
 }
 
 fn ended_state(phase: OperationPhase) -> ProvisioningState {
@@ -242,8 +296,20 @@ fn ended_state(phase: OperationPhase) -> ProvisioningState {
     }
 }
 
-fn set_conditions(conditions: &mut Vec<Condition>, told: &Told, generation: Option<i64>, now: Timestamp) {
-    conditions::set_standing(conditions, &told.standing, &told.reason, &told.message, generation, now);
+fn set_conditions(
+    conditions: &mut Vec<Condition>,
+    told: &Told,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    conditions::set_standing(
+        conditions,
+        &told.standing,
+        &told.reason,
+        &told.message,
+        generation,
+        now,
+    );
 }
 
 fn versions(versions: impl Iterator<Item = KubernetesVersion>) -> Vec<VersionCount> {

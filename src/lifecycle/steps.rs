@@ -29,7 +29,14 @@ pub(super) fn plan(job: &Job, snapshot: &Snapshot) -> Vec<Step> {
                     _ => continue,
                 };
                 let (name, phase) = (CONTROL_PLANE_STEP.to_owned(), StepPhase::Pending);
-                steps.push(Step { name, action, phase, message, start_time: None, end_time: None });
+                steps.push(Step {
+                    name,
+                    action,
+                    phase,
+                    message,
+                    start_time: None,
+                    end_time: None,
+                });
             }
         }
     }
@@ -40,7 +47,9 @@ pub(super) fn plan(job: &Job, snapshot: &Snapshot) -> Vec<Step> {
 pub(super) fn merge(steps: &[Step], progress: &Progress, now: Timestamp) -> Vec<Step> {
     let mut steps = steps.to_vec();
     for report in &progress.steps {
-        let step = steps.iter_mut().find(|step| step.name == report.name && !has_ended(step.phase));
+        let step = steps
+            .iter_mut()
+            .find(|step| step.name == report.name && !has_ended(step.phase));
         if let Some(step) = step {
             set_phase(step, report.phase, now);
             step.message.clone_from(&report.message);
@@ -82,7 +91,9 @@ pub(super) fn percent(steps: &[Step]) -> i32 {
             _ => 0,
         })
         .sum();
-    let percent = (done * 100).checked_div(steps.len() * 2).unwrap_or_default();
+    let percent = (done * 100)
+        .checked_div(steps.len() * 2)
+        .unwrap_or_default();
     i32::try_from(percent.min(99)).unwrap_or(99)
 }
 
@@ -138,14 +149,21 @@ mod tests {
             message: "again".into(),
         };
         let before = vec![step("node/a", StepPhase::Succeeded)];
-        let progress = Progress { steps: vec![report], blocked: None };
+        let progress = Progress {
+            steps: vec![report],
+            blocked: None,
+        };
         assert_eq!(merge(&before, &progress, Timestamp::UNIX_EPOCH), before);
     }
 
     #[test]
     fn at_the_end_what_ran_has_stopped_and_what_never_ran_is_skipped() {
         use StepPhase::{Canceled, InProgress, Pending, Skipped, Succeeded};
-        let before = [step("a", Succeeded), step("b", InProgress), step("c", Pending)];
+        let before = [
+            step("a", Succeeded),
+            step("b", InProgress),
+            step("c", Pending),
+        ];
         let after = end(&before, Canceled, Timestamp::UNIX_EPOCH);
         let phases: Vec<_> = after.iter().map(|step| step.phase).collect();
         assert_eq!(phases, [Succeeded, Canceled, Skipped]);

@@ -60,7 +60,11 @@ pub struct Control {
 impl Control {
     /// A line that tells `changed` whenever the progress changed.
     pub fn new(stop: watch::Receiver<Stop>, changed: Arc<dyn Fn() + Send + Sync>) -> Self {
-        Self { stop, progress: Arc::default(), changed }
+        Self {
+            stop,
+            progress: Arc::default(),
+            changed,
+        }
     }
 
     /// Whether the work may go on.
@@ -81,7 +85,10 @@ impl Control {
     /// stays; told twice, it is told once.
     pub fn report(&self, progress: Progress) {
         let mut told = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = Progress { blocked: progress.blocked, steps: told.steps.clone() };
+        let mut next = Progress {
+            blocked: progress.blocked,
+            steps: told.steps.clone(),
+        };
         for step in progress.steps {
             match next.steps.iter_mut().find(|told| told.name == step.name) {
                 Some(told) => *told = step,
@@ -97,7 +104,10 @@ impl Control {
 
     /// How far the work is.
     pub fn progress(&self) -> Progress {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.progress
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 

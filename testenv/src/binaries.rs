@@ -31,7 +31,10 @@ const FAMILIES: [Family; 3] = [
         module: "k8s.io/kubernetes",
         packages: &[
             ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
-            ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
+            (
+                "kube-controller-manager",
+                "k8s.io/kubernetes/cmd/kube-controller-manager",
+            ),
             ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
             ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
         ],
@@ -91,7 +94,9 @@ pub fn kwok_stages() -> Result<Vec<PathBuf>, Error> {
 
 impl Family {
     fn folder(&self) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(self.name)
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tools")
+            .join(self.name)
     }
 
     fn binary(&self, name: &str, package: &str) -> Result<PathBuf, Error> {
@@ -100,8 +105,14 @@ impl Family {
         if path.is_file() {
             return Ok(path);
         }
-        tried(format!("failed to make {}", cache.display()), fs::create_dir_all(&cache))?;
-        let lock = tried("failed to lock the cache", File::create(cache.join(".lock")))?;
+        tried(
+            format!("failed to make {}", cache.display()),
+            fs::create_dir_all(&cache),
+        )?;
+        let lock = tried(
+            "failed to lock the cache",
+            File::create(cache.join(".lock")),
+        )?;
         // Another process may be building the same; then its binary is waited for.
         tried("failed to lock the cache", lock.lock())?;
         if !path.is_file() {
@@ -126,8 +137,13 @@ impl Family {
         let log = path.with_extension("log");
         let errors = tried("failed to write the build's log", File::create(&log))?;
         let what = format!("{name} {version}");
-        let mut child = build.stderr(errors).spawn().map_err(|error| no_go(&what, &error))?;
-        eprintln!("testenv: building {what} (the first time only; all of it takes about 6 minutes on 2 cores)");
+        let mut child = build
+            .stderr(errors)
+            .spawn()
+            .map_err(|error| no_go(&what, &error))?;
+        eprintln!(
+            "testenv: building {what} (the first time only; all of it takes about 6 minutes on 2 cores)"
+        );
         let (began, mut told) = (Instant::now(), Instant::now());
         let status = loop {
             if let Some(status) = tried("failed to wait for go", child.try_wait())? {
@@ -141,10 +157,16 @@ impl Family {
         };
         if !status.success() {
             let why = fs::read_to_string(&log).unwrap_or_default();
-            return Err(Error::Build { what, why: crate::process::tail(&why) });
+            return Err(Error::Build {
+                what,
+                why: crate::process::tail(&why),
+            });
         }
         eprintln!("testenv: built {what} in {} s", began.elapsed().as_secs());
-        tried("failed to put the binary in place", fs::rename(&half_built, path))
+        tried(
+            "failed to put the binary in place",
+            fs::rename(&half_built, path),
+        )
     }
 
     fn linker_flags(&self, version: &str) -> String {
@@ -159,12 +181,16 @@ impl Family {
         let mut key = Sha256::new();
         for file in ["go.mod", "go.sum"] {
             let path = self.folder().join(file);
-            key.update(tried(format!("failed to read {}", path.display()), fs::read(&path))?);
+            key.update(tried(
+                format!("failed to read {}", path.display()),
+                fs::read(&path),
+            )?);
         }
         key.update(self.linker_flags(""));
         key.update(self.go(&["env", "GOVERSION", "GOOS", "GOARCH"])?);
-        let digest: String = key.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Ok(cache_root().join(format!("{}-{digest}", self.name)))
+        let digest = key.finalize();
+        let digest = u64::from_be_bytes(std::array::from_fn(|index| digest[index]));
+        Ok(cache_root().join(format!("{}-{digest:016x}", self.name)))
     }
 
     fn version(&self) -> Result<String, Error> {
@@ -180,7 +206,10 @@ impl Family {
             .map_err(|error| no_go(self.name, &error))?;
         if !output.status.success() {
             let why = String::from_utf8_lossy(&output.stderr).into_owned();
-            return Err(Error::Build { what: self.name.into(), why });
+            return Err(Error::Build {
+                what: self.name.into(),
+                why,
+            });
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -189,12 +218,18 @@ impl Family {
 fn no_go(what: &str, error: &std::io::Error) -> Error {
     Error::Build {
         what: what.into(),
-        why: format!("go can't be run ({error}): install Go 1.26 or newer, or set KUBEBUILDER_ASSETS"),
+        why: format!(
+            "go can't be run ({error}): install Go 1.26 or newer, or set KUBEBUILDER_ASSETS"
+        ),
     }
 }
 
 fn cache_root() -> PathBuf {
-    let folder = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = |name: &str| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     folder("TESTENV_CACHE")
         .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("testenv")))
         .or_else(|| folder("HOME").map(|home| home.join(".cache/testenv")))

@@ -9,8 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use k8s_openapi::api::{authentication::v1::{TokenRequest, TokenRequestSpec}, core::v1::ServiceAccount};
-use kube::{Api, Client, Config, api::PostParams, config::{KubeConfigOptions, Kubeconfig}};
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    core::v1::ServiceAccount,
+};
+use kube::{
+    Api, Client, Config,
+    api::PostParams,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -23,7 +30,7 @@ use crate::{
 };
 
 /// How long a part may take to be ready.
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
 /// How long a part may take to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
 /// How often it is tried again where another process took a port first.
@@ -38,7 +45,10 @@ pub struct Builder {
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { components: Component::ALL.into(), args: Vec::new() }
+        Self {
+            components: Component::ALL.into(),
+            args: Vec::new(),
+        }
     }
 }
 
@@ -123,7 +133,13 @@ impl ControlPlane {
         for component in &builder.components {
             let program = binaries::binary(component.name())?;
             let mut args = this.args(*component, etcd, peers)?;
-            args.extend(builder.args.iter().filter(|(of, _)| of == component).map(|(_, arg)| arg.clone()));
+            args.extend(
+                builder
+                    .args
+                    .iter()
+                    .filter(|(of, _)| of == component)
+                    .map(|(_, arg)| arg.clone()),
+            );
             this.programs.insert(*component, (program, args));
         }
         for component in &builder.components {
@@ -139,14 +155,23 @@ impl ControlPlane {
         let [private, public] = certificates::keys()?;
         self.write("service-accounts.key", &private)?;
         self.write("service-accounts.pub", &public)?;
-        let hosts = ["localhost", "kubernetes", "kubernetes.default.svc", "127.0.0.1", "10.96.0.1"];
+        let hosts = [
+            "localhost",
+            "kubernetes",
+            "kubernetes.default.svc",
+            "127.0.0.1",
+            "10.96.0.1",
+        ];
         let server = self.authority.identity("kube-apiserver", None, &hosts)?;
         self.write("apiserver.crt", &server.certificate)?;
         self.write("apiserver.key", &server.key)?;
         for component in [Component::ControllerManager, Component::Scheduler] {
             let user = format!("system:{}", component.name());
             let identity = self.authority.identity(&user, None, &[])?;
-            self.write_kubeconfig(&self.kubeconfig(&User::Certificate(&identity)), component.name())?;
+            self.write_kubeconfig(
+                &self.kubeconfig(&User::Certificate(&identity)),
+                component.name(),
+            )?;
         }
         // kwok touches nodes, pods, leases and events of all namespaces; as administrator it needs no roles.
         self.write_kubeconfig(&self.kubeconfig_admin(), Component::Kwok.name())?;
@@ -156,7 +181,10 @@ impl ControlPlane {
 
     fn args(&self, component: Component, etcd: u16, peers: u16) -> Result<Vec<String>, Error> {
         let file = |name: &str| self.path.join(name).display().to_string();
-        let kubeconfig = format!("--kubeconfig={}", file(&format!("{}.kubeconfig", component.name())));
+        let kubeconfig = format!(
+            "--kubeconfig={}",
+            file(&format!("{}.kubeconfig", component.name()))
+        );
         Ok(match component {
             Component::Etcd => vec![
                 format!("--data-dir={}", file("etcd")),
@@ -176,8 +204,14 @@ impl ControlPlane {
                 format!("--tls-cert-file={}", file("apiserver.crt")),
                 format!("--tls-private-key-file={}", file("apiserver.key")),
                 format!("--client-ca-file={}", file("ca.crt")),
-                format!("--service-account-key-file={}", file("service-accounts.pub")),
-                format!("--service-account-signing-key-file={}", file("service-accounts.key")),
+                format!(
+                    "--service-account-key-file={}",
+                    file("service-accounts.pub")
+                ),
+                format!(
+                    "--service-account-signing-key-file={}",
+                    file("service-accounts.key")
+                ),
                 "--service-account-issuer=https://kubernetes.default.svc".into(),
                 "--service-cluster-ip-range=10.96.0.0/16".into(),
                 "--authorization-mode=Node,RBAC".into(),
@@ -186,17 +220,26 @@ impl ControlPlane {
             Component::ControllerManager => vec![
                 kubeconfig,
                 "--use-service-account-credentials".into(),
-                format!("--service-account-private-key-file={}", file("service-accounts.key")),
+                format!(
+                    "--service-account-private-key-file={}",
+                    file("service-accounts.key")
+                ),
                 format!("--root-ca-file={}", file("ca.crt")),
                 "--leader-elect=false".into(),
                 "--secure-port=0".into(),
             ],
             Component::Scheduler => {
-                vec![kubeconfig, "--leader-elect=false".into(), "--secure-port=0".into()]
+                vec![
+                    kubeconfig,
+                    "--leader-elect=false".into(),
+                    "--secure-port=0".into(),
+                ]
             }
             Component::Kwok => {
                 let stages = binaries::kwok_stages()?;
-                let stages = stages.iter().map(|stage| format!("--config={}", stage.display()));
+                let stages = stages
+                    .iter()
+                    .map(|stage| format!("--config={}", stage.display()));
                 [
                     kubeconfig,
                     "--manage-all-nodes=false".into(),
@@ -210,7 +253,9 @@ impl ControlPlane {
     }
 
     async fn start_component(&mut self, component: Component) -> Result<(), Error> {
-        let Some((program, args)) = self.programs.get(&component) else { return Ok(()) };
+        let Some((program, args)) = self.programs.get(&component) else {
+            return Ok(());
+        };
         let log = self.logs_dir().join(format!("{}.log", component.name()));
         let process = Process::start(program, args, &log)?;
         self.processes.insert(component, process);
@@ -253,9 +298,14 @@ impl ControlPlane {
         let accounts = Api::<ServiceAccount>::namespaced(self.client().await?, "default");
         let began = Instant::now();
         while accounts.get_opt("default").await?.is_none() {
-            let Some(process) = self.processes.get_mut(&Component::ControllerManager) else { break };
+            let Some(process) = self.processes.get_mut(&Component::ControllerManager) else {
+                break;
+            };
             if !process.is_running() || began.elapsed() > READY {
-                return Err(process.error(Component::ControllerManager.name(), "made no ServiceAccount"));
+                return Err(process.error(
+                    Component::ControllerManager.name(),
+                    "made no ServiceAccount",
+                ));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -330,17 +380,32 @@ impl ControlPlane {
     ///
     /// # Errors
     /// Where the API server refuses.
-    pub async fn kubeconfig_for_service_account(&self, namespace: &str, name: &str) -> Result<Kubeconfig, Error> {
+    pub async fn kubeconfig_for_service_account(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Kubeconfig, Error> {
         let accounts = Api::<ServiceAccount>::namespaced(self.client().await?, namespace);
         if accounts.get_opt(name).await?.is_none() {
             let mut account = ServiceAccount::default();
             account.metadata.name = Some(name.to_owned());
             accounts.create(&PostParams::default(), &account).await?;
         }
-        let spec = TokenRequestSpec { expiration_seconds: Some(24 * 60 * 60), ..TokenRequestSpec::default() };
-        let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
-        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await?;
-        let token = answer.status.and_then(|status| status.token).unwrap_or_default();
+        let spec = TokenRequestSpec {
+            expiration_seconds: Some(24 * 60 * 60),
+            ..TokenRequestSpec::default()
+        };
+        let request = TokenRequest {
+            spec: Some(spec),
+            ..TokenRequest::default()
+        };
+        let answer = accounts
+            .create_token_request(name, &PostParams::default(), &request)
+            .await?;
+        let token = answer
+            .status
+            .and_then(|status| status.token)
+            .unwrap_or_default();
         Ok(self.kubeconfig(&User::Token(&token)))
     }
 
@@ -369,7 +434,10 @@ impl ControlPlane {
     /// # Errors
     /// Where the kubeconfig can't be used.
     pub async fn config(&self, kubeconfig: &Kubeconfig) -> Result<Config, Error> {
-        Ok(Config::from_custom_kubeconfig(kubeconfig.clone(), &KubeConfigOptions::default()).await?)
+        Ok(
+            Config::from_custom_kubeconfig(kubeconfig.clone(), &KubeConfigOptions::default())
+                .await?,
+        )
     }
 
     /// Writes a kubeconfig into the folder, for programs.
@@ -393,7 +461,10 @@ impl ControlPlane {
 
     fn write(&self, name: &str, text: &str) -> Result<PathBuf, Error> {
         let path = self.path.join(name);
-        tried(format!("failed to write {}", path.display()), fs::write(&path, text))?;
+        tried(
+            format!("failed to write {}", path.display()),
+            fs::write(&path, text),
+        )?;
         Ok(path)
     }
 }
@@ -405,9 +476,14 @@ impl Drop for ControlPlane {
             process.signal(Signal::KILL);
         }
         self.processes.clear();
-        let is_kept = !self.was_ready || std::thread::panicking() || std::env::var_os("TESTENV_KEEP").is_some();
+        let is_kept = !self.was_ready
+            || std::thread::panicking()
+            || std::env::var_os("TESTENV_KEEP").is_some();
         if let Some(folder) = self.folder.take().filter(|_| is_kept) {
-            eprintln!("testenv: logs are kept in {}", folder.keep().join("logs").display());
+            eprintln!(
+                "testenv: logs are kept in {}",
+                folder.keep().join("logs").display()
+            );
         }
     }
 }

@@ -23,6 +23,7 @@ mod process;
 pub use binaries::{binary, kwok_stages};
 pub use component::Component;
 pub use control_plane::{Builder, ControlPlane};
+pub use process::Process;
 
 use std::path::PathBuf;
 
@@ -70,5 +71,8 @@ pub enum Error {
 
 /// Says what was tried when it failed.
 fn tried<T>(what: impl Into<String>, result: std::io::Result<T>) -> Result<T, Error> {
-    result.map_err(|source| Error::Io { what: what.into(), source })
+    result.map_err(|source| Error::Io {
+        what: what.into(),
+        source,
+    })
 }

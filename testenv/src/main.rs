@@ -38,18 +38,28 @@ enum Command {
 async fn main() -> anyhow::Result<()> {
     match Flags::parse().command {
         Command::Build => {
-            for name in Component::ALL.map(Component::name).into_iter().chain(["kubectl"]) {
+            for name in Component::ALL
+                .map(Component::name)
+                .into_iter()
+                .chain(["kubectl"])
+            {
                 println!("{}", testenv::binary(name)?.display());
             }
         }
         Command::Path { name } => println!("{}", testenv::binary(&name)?.display()),
-        Command::Up { kubeconfig, until_stdin_closes } => up(&kubeconfig, until_stdin_closes).await?,
+        Command::Up {
+            kubeconfig,
+            until_stdin_closes,
+        } => up(&kubeconfig, until_stdin_closes).await?,
     }
     Ok(())
 }
 
 async fn up(kubeconfig: &std::path::Path, until_stdin_closes: bool) -> anyhow::Result<()> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     let end = async {
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -60,9 +70,16 @@ async fn up(kubeconfig: &std::path::Path, until_stdin_closes: bool) -> anyhow::R
     let run = async {
         let control_plane = ControlPlane::start().await?;
         let half_written = kubeconfig.with_extension("new");
-        std::fs::write(&half_written, serde_json::to_string_pretty(&control_plane.kubeconfig_admin())?)?;
+        std::fs::write(
+            &half_written,
+            serde_json::to_string_pretty(&control_plane.kubeconfig_admin())?,
+        )?;
         std::fs::rename(&half_written, kubeconfig)?;
-        println!("ready: KUBECONFIG={} logs={}", kubeconfig.display(), control_plane.logs_dir().display());
+        println!(
+            "ready: KUBECONFIG={} logs={}",
+            kubeconfig.display(),
+            control_plane.logs_dir().display()
+        );
         std::future::pending::<()>().await;
         anyhow::Ok(())
     };
@@ -75,7 +92,10 @@ async fn up(kubeconfig: &std::path::Path, until_stdin_closes: bool) -> anyhow::R
 async fn stdin_closes() {
     let reads = tokio::task::spawn_blocking(|| {
         let mut buffer = [0; 64];
-        while std::io::stdin().read(&mut buffer).is_ok_and(|read| read > 0) {}
+        while std::io::stdin()
+            .read(&mut buffer)
+            .is_ok_and(|read| read > 0)
+        {}
     });
     // It ends either way.
     let _ = reads.await;

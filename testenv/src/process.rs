@@ -1,6 +1,7 @@
 //! One process of a control plane, that doesn't outlive who started it.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -15,25 +16,52 @@ use crate::{Error, tried};
 /// How much of a log an error shows, in lines.
 const TAIL: usize = 20;
 
-/// A process that was started.
-pub(crate) struct Process {
+/// A process that ends with who started it: a part of a control plane, or the operator under test.
+pub struct Process {
     child: Child,
-    pub log: PathBuf,
+    log: PathBuf,
 }
 
 impl Process {
-    /// Starts a program whose output goes to `log`.
+    /// Starts a program whose output is added to `log`.
+    ///
+    /// # Errors
+    /// Where it can't be started, or the log not be written.
     pub fn start(program: &Path, args: &[String], log: &Path) -> Result<Self, Error> {
+        Self::start_with(program, args, &[], log)
+    }
+
+    /// Starts a program with more in its environment.
+    ///
+    /// # Errors
+    /// As [`Process::start`].
+    pub fn start_with(
+        program: &Path,
+        args: &[String],
+        environment: &[(&str, &OsStr)],
+        log: &Path,
+    ) -> Result<Self, Error> {
         let output = tried(
             format!("failed to write {}", log.display()),
             File::options().create(true).append(true).open(log),
         )?;
         let errors = tried("failed to write a log", output.try_clone())?;
         let mut command = guarded(program);
-        command.args(args).stdin(Stdio::null()).stdout(output).stderr(errors);
+        command
+            .args(args)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors);
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let child = tried(format!("failed to start {}", program.display()), spawn(command))?;
-        Ok(Self { child, log: log.to_owned() })
+        let child = tried(
+            format!("failed to start {}", program.display()),
+            spawn(command),
+        )?;
+        Ok(Self {
+            child,
+            log: log.to_owned(),
+        })
     }
 
     /// The process's id.
@@ -47,7 +75,7 @@ impl Process {
     }
 
     /// Sends a signal.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         if let Some(pid) = pid {
             // It may have ended meanwhile.
@@ -55,7 +83,8 @@ impl Process {
         }
     }
 
-    /// Ends it and waits until it has ended: by SIGTERM, and after that time by SIGKILL.
+    /// Ends it and waits until it has ended: by SIGTERM, and after that time by SIGKILL; at once by
+    /// SIGKILL where the time is none.
     pub fn end(&mut self, grace: Duration) {
         if !grace.is_zero() {
             self.signal(Signal::TERM);
@@ -69,7 +98,7 @@ impl Process {
     }
 
     /// An error that shows what the process said last.
-    pub fn error(&self, component: &str, what: &str) -> Error {
+    pub(crate) fn error(&self, component: &str, what: &str) -> Error {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         Error::Component {
             component: component.into(),
@@ -96,7 +125,9 @@ pub(crate) fn tail(text: &str) -> String {
 fn guarded(program: &Path) -> Command {
     static SETPRIV: OnceLock<bool> = OnceLock::new();
     let has_setpriv = SETPRIV.get_or_init(|| {
-        let probe = Command::new("setpriv").args(["--pdeathsig", "KILL", "true"]).output();
+        let probe = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "true"])
+            .output();
         probe.is_ok_and(|output| output.status.success())
     });
     if !has_setpriv {

@@ -8,7 +8,10 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
-use kube::{Api, Client, api::PostParams};
+use kube::{
+    Api, Client,
+    api::{EvictParams, ListParams, PostParams},
+};
 use serde_json::json;
 use testenv::{Component, ControlPlane};
 
@@ -16,7 +19,7 @@ use testenv::{Component, ControlPlane};
 async fn eventually<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
     let began = Instant::now();
     while !is_so().await {
-        assert!(began.elapsed() < Duration::from_secs(60), "never {what}");
+        assert!(began.elapsed() < Duration::from_mins(1), "never {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -29,12 +32,19 @@ async fn create<K>(api: &Api<K>, value: serde_json::Value) -> K
 where
     K: kube::Resource + Clone + serde::de::DeserializeOwned + serde::Serialize + std::fmt::Debug,
 {
-    api.create(&PostParams::default(), &object(value)).await.expect("created")
+    api.create(&PostParams::default(), &object(value))
+        .await
+        .expect("created")
 }
 
 async fn fake_node(client: &Client) {
-    let node = json!({"metadata": {"name": "fake-0", "annotations": {"kwok.x-k8s.io/node": "fake"}}});
-    create(&Api::<k8s_openapi::api::core::v1::Node>::all(client.clone()), node).await;
+    let node =
+        json!({"metadata": {"name": "fake-0", "annotations": {"kwok.x-k8s.io/node": "fake"}}});
+    create(
+        &Api::<k8s_openapi::api::core::v1::Node>::all(client.clone()),
+        node,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,37 +59,72 @@ async fn a_pod_of_a_deployment_runs_on_a_fake_node_and_a_pdb_refuses_its_evictio
             "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": "web"}]}}}}),
     )
     .await;
-    let budgets = Api::<k8s_openapi::api::policy::v1::PodDisruptionBudget>::default_namespaced(client.clone());
+    let budgets = Api::<k8s_openapi::api::policy::v1::PodDisruptionBudget>::default_namespaced(
+        client.clone(),
+    );
     create(&budgets, json!({"metadata": {"name": "web"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": labels}}})).await;
     let pods = Api::<Pod>::default_namespaced(client);
     let running = || async {
-        let list = pods.list(&Default::default()).await.expect("pods");
-        let is_running = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
+        let list = pods.list(&ListParams::default()).await.expect("pods");
+        let is_running = |pod: &Pod| {
+            pod.status
+                .as_ref()
+                .and_then(|status| status.phase.as_deref())
+                == Some("Running")
+        };
         list.items.iter().any(is_running)
     };
     eventually("runs a pod", running).await;
     eventually("counts the pod as healthy", || async {
         let budget = budgets.get("web").await.expect("the budget");
-        budget.status.is_some_and(|status| status.current_healthy == Some(1))
+        budget
+            .status
+            .is_some_and(|status| status.current_healthy == Some(1))
     })
     .await;
-    let name = pods.list(&Default::default()).await.expect("pods").items[0].metadata.name.clone().expect("a name");
-    let refusal = tokio::time::timeout(Duration::from_secs(2), pods.evict(&name, &Default::default())).await;
+    let name = pods.list(&ListParams::default()).await.expect("pods").items[0]
+        .metadata
+        .name
+        .clone()
+        .expect("a name");
+    let refusal = tokio::time::timeout(
+        Duration::from_secs(2),
+        pods.evict(&name, &EvictParams::default()),
+    )
+    .await;
     // kube repeats what is refused with 429, so either it still does or it gave up.
     assert!(!matches!(refusal, Ok(Ok(_))), "the eviction was allowed");
-    assert!(pods.get(&name).await.expect("the pod").metadata.deletion_timestamp.is_none());
+    assert!(
+        pods.get(&name)
+            .await
+            .expect("the pod")
+            .metadata
+            .deletion_timestamp
+            .is_none()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_control_planes_run_side_by_side() {
-    let bare = || ControlPlane::builder().without(Component::ControllerManager).without(Component::Scheduler).without(Component::Kwok);
+    let bare = || {
+        ControlPlane::builder()
+            .without(Component::ControllerManager)
+            .without(Component::Scheduler)
+            .without(Component::Kwok)
+    };
     let (one, two) = tokio::join!(bare().start(), bare().start());
     let (one, two) = (one.expect("one"), two.expect("two"));
     assert_ne!(one.url(), two.url());
     let namespaces = Api::<Namespace>::all(one.client().await.expect("a client"));
     create(&namespaces, json!({"metadata": {"name": "only-here"}})).await;
     let others = Api::<Namespace>::all(two.client().await.expect("a client"));
-    assert!(others.get_opt("only-here").await.expect("an answer").is_none());
+    assert!(
+        others
+            .get_opt("only-here")
+            .await
+            .expect("an answer")
+            .is_none()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,25 +134,46 @@ async fn an_api_server_that_was_killed_comes_back_with_its_data() {
     let maps = Api::<ConfigMap>::default_namespaced(client);
     create(&maps, json!({"metadata": {"name": "kept"}})).await;
     control_plane.kill(Component::ApiServer);
-    control_plane.start_again(Component::ApiServer).await.expect("started again");
+    control_plane
+        .start_again(Component::ApiServer)
+        .await
+        .expect("started again");
     assert!(maps.get_opt("kept").await.expect("an answer").is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_and_a_service_account_may_do_only_what_a_role_allows() {
     let control_plane = ControlPlane::start().await.expect("a control plane");
-    let account = control_plane.kubeconfig_for_service_account("default", "tester").await.expect("a token");
-    for kubeconfig in [control_plane.kubeconfig_for_user("jane", &["developers"]), account] {
-        let client = control_plane.client_for(&kubeconfig).await.expect("a client");
-        let refusal = Api::<Pod>::default_namespaced(client).list(&Default::default()).await.expect_err("forbidden");
-        assert!(matches!(&refusal, kube::Error::Api(status) if status.code == 403), "{refusal}");
+    let account = control_plane
+        .kubeconfig_for_service_account("default", "tester")
+        .await
+        .expect("a token");
+    for kubeconfig in [
+        control_plane.kubeconfig_for_user("jane", &["developers"]),
+        account,
+    ] {
+        let client = control_plane
+            .client_for(&kubeconfig)
+            .await
+            .expect("a client");
+        let refusal = Api::<Pod>::default_namespaced(client)
+            .list(&ListParams::default())
+            .await
+            .expect_err("forbidden");
+        assert!(
+            matches!(&refusal, kube::Error::Api(status) if status.code == 403),
+            "{refusal}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_left_after_a_drop() {
     let control_plane = ControlPlane::start().await.expect("a control plane");
-    let (dir, pids) = (control_plane.dir().to_owned(), Component::ALL.map(|part| control_plane.pid(part).expect("a pid")));
+    let (dir, pids) = (
+        control_plane.dir().to_owned(),
+        Component::ALL.map(|part| control_plane.pid(part).expect("a pid")),
+    );
     drop(control_plane);
     assert!(!dir.exists(), "the folder is left");
     for pid in pids {
@@ -125,14 +191,24 @@ async fn nothing_runs_on_when_its_process_is_killed() {
         .spawn()
         .expect("started");
     let mut ready = String::new();
-    BufReader::new(up.stdout.take().expect("its output")).read_line(&mut ready).expect("a line");
+    BufReader::new(up.stdout.take().expect("its output"))
+        .read_line(&mut ready)
+        .expect("a line");
     assert!(ready.starts_with("ready: KUBECONFIG="), "{ready}");
-    let logs = ready.trim().rsplit_once("logs=").expect("a folder").1.to_owned();
+    let logs = ready
+        .trim()
+        .rsplit_once("logs=")
+        .expect("a folder")
+        .1
+        .to_owned();
     let home = Path::new(&logs).parent().expect("a folder").to_owned();
     assert!(!with_text(&home).is_empty(), "nothing ran");
     up.kill().expect("killed");
     up.wait().expect("ended");
-    eventually("ended with its process", || async { with_text(&home).is_empty() }).await;
+    eventually("ended with its process", || async {
+        with_text(&home).is_empty()
+    })
+    .await;
     std::fs::remove_dir_all(home).expect("removed");
 }
 
@@ -146,5 +222,9 @@ fn with_text(folder: &Path) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").expect("processes").flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let text = folder.display().to_string();
-    pids.filter(|pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains(&text))).collect()
+    pids.filter(|pid| {
+        std::fs::read_to_string(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| line.contains(&text))
+    })
+    .collect()
 }

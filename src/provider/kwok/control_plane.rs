@@ -14,7 +14,8 @@ use kube::{
 
 use crate::{
     api::{
-        CLUSTER_LABEL, KubernetesVersion, ManagedCluster, NAMESPACE_LABEL, OperationError, StepPhase,
+        CLUSTER_LABEL, KubernetesVersion, ManagedCluster, NAMESPACE_LABEL, OperationError,
+        StepPhase,
     },
     controller::FIELD_MANAGER,
     lifecycle::{CONTROL_PLANE_STEP, Job, Progress, StepReport, Stop},
@@ -33,7 +34,11 @@ fn record_name(cluster: &str) -> String {
 }
 
 /// What the control plane runs.
-pub(super) fn version(stores: &Stores, namespace: &str, cluster: &str) -> Option<KubernetesVersion> {
+pub(super) fn version(
+    stores: &Stores,
+    namespace: &str,
+    cluster: &str,
+) -> Option<KubernetesVersion> {
     let key = ObjectRef::new(&record_name(cluster)).within(namespace);
     let record = stores.records.get(&key)?;
     record.data.as_ref()?.get(VERSION_KEY)?.parse().ok()
@@ -62,23 +67,26 @@ pub(super) async fn bring_to(
         }
     }
     let records = Api::<ConfigMap>::namespaced(client.clone(), &job.namespace);
-    let written = match wanted {
-        Some(version) => {
-            let record = record(job, version);
-            let params = PatchParams::apply(FIELD_MANAGER).force();
-            let name = record_name(&job.cluster);
-            answered(control, "write the control plane's version", || async {
-                records.patch(&name, &params, &Patch::Apply(&record)).await.map(|_| ())
-            })
-            .await
-        }
-        None => {
-            let name = record_name(&job.cluster);
-            answered(control, "delete the control plane", || async {
-                records.delete(&name, &DeleteParams::default()).await.map(|_| ())
-            })
-            .await
-        }
+    let written = if let Some(version) = wanted {
+        let record = record(job, version);
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let name = record_name(&job.cluster);
+        answered(control, "write the control plane's version", || async {
+            records
+                .patch(&name, &params, &Patch::Apply(&record))
+                .await
+                .map(|_| ())
+        })
+        .await
+    } else {
+        let name = record_name(&job.cluster);
+        answered(control, "delete the control plane", || async {
+            records
+                .delete(&name, &DeleteParams::default())
+                .await
+                .map(|_| ())
+        })
+        .await
     };
     match written {
         Ok(()) => {}
@@ -99,17 +107,31 @@ pub(super) async fn bring_to(
 }
 
 fn report(control: &Control, phase: StepPhase) {
-    let step = StepReport { name: CONTROL_PLANE_STEP.into(), phase, message: String::new() };
-    control.report(Progress { steps: vec![step], blocked: None });
+    let step = StepReport {
+        name: CONTROL_PLANE_STEP.into(),
+        phase,
+        message: String::new(),
+    };
+    control.report(Progress {
+        steps: vec![step],
+        blocked: None,
+    });
 }
 
 fn record(job: &Job, version: KubernetesVersion) -> ConfigMap {
-    let labels = [(CLUSTER_LABEL, &job.cluster), (NAMESPACE_LABEL, &job.namespace)];
+    let labels = [
+        (CLUSTER_LABEL, &job.cluster),
+        (NAMESPACE_LABEL, &job.namespace),
+    ];
     ConfigMap {
         metadata: ObjectMeta {
             name: Some(record_name(&job.cluster)),
             namespace: Some(job.namespace.clone()),
-            labels: Some(labels.map(|(key, value)| (key.to_owned(), value.clone())).into()),
+            labels: Some(
+                labels
+                    .map(|(key, value)| (key.to_owned(), value.clone()))
+                    .into(),
+            ),
             owner_references: Some(vec![OwnerReference {
                 api_version: ManagedCluster::api_version(&()).into(),
                 kind: ManagedCluster::kind(&()).into(),
@@ -119,7 +141,10 @@ fn record(job: &Job, version: KubernetesVersion) -> ConfigMap {
             }]),
             ..ObjectMeta::default()
         },
-        data: Some(BTreeMap::from([(VERSION_KEY.to_owned(), version.to_string())])),
+        data: Some(BTreeMap::from([(
+            VERSION_KEY.to_owned(),
+            version.to_string(),
+        )])),
         ..ConfigMap::default()
     }
 }

@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, time::Duration};
 use futures::{Stream, StreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::{core::v1::Pod, policy::v1::{Eviction, PodDisruptionBudget}},
+    api::{
+        core::v1::Pod,
+        policy::v1::{Eviction, PodDisruptionBudget},
+    },
     apimachinery::pkg::apis::meta::v1::{DeleteOptions, LabelSelector, ObjectMeta, Preconditions},
 };
 use kube::{
@@ -124,8 +127,12 @@ impl Drain<'_> {
             match self.evict_one(&evictee.pod).await {
                 Ok(()) => evictee.pod.metadata.deletion_timestamp = Some(now().into()),
                 Err(Ended::Stopped) => return Err(DrainEnd::Stopped),
-                Err(Ended::Refused(status)) if status.code == 404 || status.code == 409 => gone.push(key.clone()),
-                Err(Ended::Refused(status)) => evictee.refused = Some(self.refusal(&evictee.pod, &status)),
+                Err(Ended::Refused(status)) if status.code == 404 || status.code == 409 => {
+                    gone.push(key.clone());
+                }
+                Err(Ended::Refused(status)) => {
+                    evictee.refused = Some(self.refusal(&evictee.pod, &status));
+                }
             }
         }
         for key in gone {
@@ -143,17 +150,29 @@ impl Drain<'_> {
         }
         let name = pod.name_any();
         let eviction = Eviction {
-            metadata: ObjectMeta { name: pod.metadata.name.clone(), namespace: pod.namespace(), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: pod.metadata.name.clone(),
+                namespace: pod.namespace(),
+                ..ObjectMeta::default()
+            },
             delete_options: Some(DeleteOptions {
-                preconditions: Some(Preconditions { uid: pod.uid(), resource_version: None }),
+                preconditions: Some(Preconditions {
+                    uid: pod.uid(),
+                    resource_version: None,
+                }),
                 ..DeleteOptions::default()
             }),
         };
-        let pods = Api::<Pod>::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
+        let pods =
+            Api::<Pod>::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
         let params = PostParams::default();
         let request = pods.create_subresource::<_, Status>("eviction", &name, &params, &eviction);
         let failed = |message: String| {
-            Ended::Refused(Box::new(Status { message, code: 500, ..Status::default() }))
+            Ended::Refused(Box::new(Status {
+                message,
+                code: 500,
+                ..Status::default()
+            }))
         };
         tokio::select! {
             answer = tokio::time::timeout(REQUEST_TIMEOUT, request) => match answer {
@@ -173,14 +192,23 @@ impl Drain<'_> {
     fn refusal(&self, pod: &Pod, status: &Status) -> (String, String) {
         let pod_name = full_name(pod);
         if status.code != 429 {
-            return (BLOCKED_BY_ERROR.into(), format!("eviction of {pod_name} failed: {}", status.message));
+            return (
+                BLOCKED_BY_ERROR.into(),
+                format!("eviction of {pod_name} failed: {}", status.message),
+            );
         }
         let budgets = self.budgets_of(pod);
-        let in_the_way = budgets.iter().find(|budget| allowed(budget) <= 0).or(budgets.first());
+        let in_the_way = budgets
+            .iter()
+            .find(|budget| allowed(budget) <= 0)
+            .or(budgets.first());
         let message = match in_the_way {
             Some(budget) => {
                 let namespace = budget.namespace().unwrap_or_default();
-                format!("eviction of {pod_name} would violate {BLOCKED_BY_BUDGET} {namespace}/{}", budget.name_any())
+                format!(
+                    "eviction of {pod_name} would violate {BLOCKED_BY_BUDGET} {namespace}/{}",
+                    budget.name_any()
+                )
             }
             None => format!("eviction of {pod_name} was refused: {}", status.message),
         };
@@ -200,7 +228,9 @@ impl Drain<'_> {
 
     /// Whether every PDB of the pod allows a disruption now.
     fn may_be_evicted_now(&self, pod: &Pod) -> bool {
-        self.budgets_of(pod).iter().all(|budget| allowed(budget) > 0)
+        self.budgets_of(pod)
+            .iter()
+            .all(|budget| allowed(budget) > 0)
     }
 
     async fn time_is_up(&self) {
@@ -211,8 +241,16 @@ impl Drain<'_> {
     fn took_too_long(&self, evictees: &BTreeMap<String, Evictee>) -> OperationError {
         let why = draining(evictees).blocked.map(|(_, message)| message);
         let details = evictees.values().map(|evictee| ErrorDetail {
-            code: evictee.refused.as_ref().map_or("PodTerminating", |(reason, _)| reason).to_owned(),
-            message: evictee.refused.as_ref().map_or("has not ended yet", |(_, message)| message).to_owned(),
+            code: evictee
+                .refused
+                .as_ref()
+                .map_or("PodTerminating", |(reason, _)| reason)
+                .to_owned(),
+            message: evictee
+                .refused
+                .as_ref()
+                .map_or("has not ended yet", |(_, message)| message)
+                .to_owned(),
             target: format!("pod/{}", full_name(&evictee.pod)),
         });
         OperationError {
@@ -223,7 +261,11 @@ impl Drain<'_> {
                 self.timeout,
                 why.unwrap_or_else(|| format!("{} pods have not ended", evictees.len()))
             ),
-            subcode: evictees.values().find_map(|evictee| evictee.refused.as_ref()).map_or("PodTerminating", |(reason, _)| reason).to_owned(),
+            subcode: evictees
+                .values()
+                .find_map(|evictee| evictee.refused.as_ref())
+                .map_or("PodTerminating", |(reason, _)| reason)
+                .to_owned(),
             details: details.take(10).collect(),
         }
     }
@@ -241,7 +283,9 @@ pub(super) enum DrainEnd {
 fn draining(evictees: &BTreeMap<String, Evictee>) -> Draining {
     Draining {
         left: evictees.len(),
-        blocked: evictees.values().find_map(|evictee| evictee.refused.clone()),
+        blocked: evictees
+            .values()
+            .find_map(|evictee| evictee.refused.clone()),
     }
 }
 
@@ -254,7 +298,10 @@ fn release(evictees: &mut BTreeMap<String, Evictee>, may: impl Fn(&Evictee) -> b
     }
 }
 
-fn note(evictees: &mut BTreeMap<String, Evictee>, event: Option<Result<Event<Pod>, watcher::Error>>) {
+fn note(
+    evictees: &mut BTreeMap<String, Evictee>,
+    event: Option<Result<Event<Pod>, watcher::Error>>,
+) {
     match event {
         Some(Ok(Event::Init)) => evictees.clear(),
         Some(Ok(Event::Apply(pod) | Event::InitApply(pod))) => {
@@ -270,25 +317,41 @@ fn note(evictees: &mut BTreeMap<String, Evictee>, event: Option<Result<Event<Pod
             evictees.remove(&full_name(&pod));
         }
         Some(Ok(Event::InitDone)) | None => {}
-        Some(Err(error)) => tracing::warn!(%error, "failed to watch the pods of a node, trying again"),
+        Some(Err(error)) => {
+            tracing::warn!(%error, "failed to watch the pods of a node, trying again");
+        }
     }
 }
 
 /// Pods that end by themselves, mirror pods and those of `DaemonSets` stay.
 fn has_to_go(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
     let is_over = matches!(phase, Some("Succeeded" | "Failed"));
-    let is_mirror = pod.annotations().contains_key("kubernetes.io/config.mirror");
-    let is_of_daemon_set = pod.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.kind == "DaemonSet");
+    let is_mirror = pod
+        .annotations()
+        .contains_key("kubernetes.io/config.mirror");
+    let is_of_daemon_set = pod
+        .owner_references()
+        .iter()
+        .any(|owner| owner.controller == Some(true) && owner.kind == "DaemonSet");
     !is_over && !is_mirror && !is_of_daemon_set
 }
 
 fn selects(selector: &LabelSelector, pod: &Pod) -> bool {
-    Selector::try_from(selector.clone()).is_ok_and(|selector| selector.matches(pod.meta().labels.as_ref().unwrap_or(&BTreeMap::new())))
+    Selector::try_from(selector.clone()).is_ok_and(|selector| {
+        selector.matches(pod.meta().labels.as_ref().unwrap_or(&BTreeMap::new()))
+    })
 }
 
 fn allowed(budget: &PodDisruptionBudget) -> i32 {
-    budget.status.as_ref().and_then(|status| status.disruptions_allowed).unwrap_or_default()
+    budget
+        .status
+        .as_ref()
+        .and_then(|status| status.disruptions_allowed)
+        .unwrap_or_default()
 }
 
 fn full_name(pod: &Pod) -> String {

@@ -27,10 +27,10 @@ pub struct Kwok {
 }
 
 impl Kwok {
-    /// A provider on the cluster that `client` reaches, and the future that keeps its watches going.
+    /// A provider on the cluster that `client` reaches, for the clusters of `namespace` or of all, and the future that keeps its watches going.
     /// `client` must not retry by itself: an eviction that a PDB refuses is to be told, not repeated.
-    pub fn new(client: Client) -> (Self, BoxFuture<'static, ()>) {
-        let (stores, watches) = Stores::new(&client);
+    pub fn new(client: Client, namespace: Option<&str>) -> (Self, BoxFuture<'static, ()>) {
+        let (stores, watches) = Stores::new(&client, namespace);
         (Self { client, stores }, watches)
     }
 
@@ -41,25 +41,34 @@ impl Kwok {
             }
             let end = match stage {
                 Stage::ControlPlane(version) => {
-                    control_plane::bring_to(&self.client, &self.stores, job, *version, control).await?
+                    control_plane::bring_to(&self.client, &self.stores, job, *version, control)
+                        .await?
                 }
                 Stage::Pool(goal) => {
-                    pool::PoolWork::new(&self.client, &self.stores, job, goal, control).run().await?
+                    pool::PoolWork::new(&self.client, &self.stores, job, goal, control)
+                        .run()
+                        .await?
                 }
             };
             if end == End::Stopped {
                 return Ok(end);
             }
         }
-        Ok(if control.stop() == Stop::No { End::Done } else { End::Stopped })
+        Ok(if control.stop() == Stop::No {
+            End::Done
+        } else {
+            End::Stopped
+        })
     }
 }
 
 #[async_trait]
 impl Provider for Kwok {
     fn observe(&self, cluster: &ManagedCluster) -> Option<Observation> {
-        let (namespace, name) =
-            (cluster.metadata.namespace.as_deref()?, cluster.metadata.name.as_deref()?);
+        let (namespace, name) = (
+            cluster.metadata.namespace.as_deref()?,
+            cluster.metadata.name.as_deref()?,
+        );
         self.stores.are_ready().then(|| Observation {
             control_plane: control_plane::version(&self.stores, namespace, name),
             nodes: nodes::by_pool(&self.stores, namespace, name),
@@ -75,7 +84,9 @@ impl Provider for Kwok {
         let end = self.stages(job, control).await;
         // Done leaves nothing half-done; what stopped or failed may.
         if end != Ok(End::Done) {
-            nodes::leave_nothing_half_done(&self.client, job).boxed().await;
+            nodes::leave_nothing_half_done(&self.client, job)
+                .boxed()
+                .await;
         }
         end
     }

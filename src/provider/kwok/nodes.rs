@@ -41,13 +41,18 @@ const KWOK: (&str, &str) = ("kwok.x-k8s.io/node", "fake");
 const PRIORITY_LABEL: &str = "belay.dev/scale-set-priority";
 
 /// The nodes of a cluster, by pool.
-pub(super) fn by_pool(stores: &Stores, namespace: &str, cluster: &str) -> BTreeMap<String, Vec<NodeView>> {
+pub(super) fn by_pool(
+    stores: &Stores,
+    namespace: &str,
+    cluster: &str,
+) -> BTreeMap<String, Vec<NodeView>> {
     let mut pools = BTreeMap::<String, Vec<NodeView>>::new();
     for node in stores.nodes.state() {
         let labels = node.labels();
         let is_ours = labels.get(NAMESPACE_LABEL).map(String::as_str) == Some(namespace)
             && labels.get(CLUSTER_LABEL).map(String::as_str) == Some(cluster);
-        if let (true, Some(pool), Some(view)) = (is_ours, labels.get(AGENT_POOL_LABEL), view(&node)) {
+        if let (true, Some(pool), Some(view)) = (is_ours, labels.get(AGENT_POOL_LABEL), view(&node))
+        {
             pools.entry(pool.clone()).or_default().push(view);
         }
     }
@@ -68,21 +73,33 @@ fn view(node: &Node) -> Option<NodeView> {
         deleting: node.metadata.deletion_timestamp.is_some(),
         drained_by: annotation(DRAINED_BY),
         made_by: annotation(MADE_BY),
-        created: node.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+        created: node
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map_or(Timestamp::UNIX_EPOCH, |time| time.0),
     })
 }
 
 fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let conditions = node
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
     is_up(node)
         && conditions.is_some_and(|conditions| {
-            conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+            conditions
+                .iter()
+                .any(|condition| condition.type_ == "Ready" && condition.status == "True")
         })
 }
 
 /// Whether no new pods come to the node.
 pub(super) fn is_cordoned(node: &Node) -> bool {
-    node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false)
+    node.spec
+        .as_ref()
+        .and_then(|spec| spec.unschedulable)
+        .unwrap_or(false)
 }
 
 /// Whether the node's machine is up.
@@ -92,7 +109,10 @@ pub(super) fn is_up(node: &Node) -> bool {
 
 /// When the node's machine is up.
 pub(super) fn provisioned_at(node: &Node) -> Timestamp {
-    let at = node.annotations().get(PROVISIONED_AT).and_then(|at| at.parse().ok());
+    let at = node
+        .annotations()
+        .get(PROVISIONED_AT)
+        .and_then(|at| at.parse().ok());
     at.unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
@@ -123,7 +143,10 @@ pub(super) fn make(job: &Job, goal: &PoolGoal, name: &str, provisioned_at: Times
     if goal.priority == ScaleSetPriority::Spot {
         label(PRIORITY_LABEL, "Spot");
     }
-    let annotations = [(MADE_BY, job.uid.clone()), (PROVISIONED_AT, provisioned_at.to_string())];
+    let annotations = [
+        (MADE_BY, job.uid.clone()),
+        (PROVISIONED_AT, provisioned_at.to_string()),
+    ];
     let taints = goal.taints.iter().map(|taint| Taint {
         key: taint.key.clone(),
         value: (!taint.value.is_empty()).then(|| taint.value.clone()),
@@ -135,10 +158,17 @@ pub(super) fn make(job: &Job, goal: &PoolGoal, name: &str, provisioned_at: Times
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             labels: Some(labels),
-            annotations: Some(annotations.map(|(key, value)| (key.to_owned(), value)).into()),
+            annotations: Some(
+                annotations
+                    .map(|(key, value)| (key.to_owned(), value))
+                    .into(),
+            ),
             ..ObjectMeta::default()
         },
-        spec: Some(NodeSpec { taints: Some(taints.collect()), ..NodeSpec::default() }),
+        spec: Some(NodeSpec {
+            taints: Some(taints.collect()),
+            ..NodeSpec::default()
+        }),
         status: Some(NodeStatus {
             node_info: Some(NodeSystemInfo {
                 kubelet_version: version.clone(),
@@ -160,10 +190,14 @@ pub(super) fn make(job: &Job, goal: &PoolGoal, name: &str, provisioned_at: Times
 /// lag behind, and goes on until all is so.
 pub(super) async fn leave_nothing_half_done(client: &Client, job: &Job) {
     let nodes = Api::<Node>::all(client.clone());
-    let ours = ListParams::default()
-        .labels(&format!("{NAMESPACE_LABEL}={},{CLUSTER_LABEL}={}", job.namespace, job.cluster));
+    let ours = ListParams::default().labels(&format!(
+        "{NAMESPACE_LABEL}={},{CLUSTER_LABEL}={}",
+        job.namespace, job.cluster
+    ));
     loop {
-        let half_done = match tokio::time::timeout(super::retry::REQUEST_TIMEOUT, nodes.list(&ours)).await {
+        let half_done = match tokio::time::timeout(super::retry::REQUEST_TIMEOUT, nodes.list(&ours))
+            .await
+        {
             Ok(Ok(list)) => list.items,
             Ok(Err(error)) => {
                 tracing::warn!(%error, "failed to list nodes to leave none half-done, trying again");
@@ -184,12 +218,28 @@ pub(super) async fn leave_nothing_half_done(client: &Client, job: &Job) {
 async fn mend(nodes: &Api<Node>, job: &Job, node: &Node) -> bool {
     let is_of_job = |name: &str| node.annotations().get(name) == Some(&job.uid);
     let result = if is_of_job(MADE_BY) && !is_up(node) {
-        let this = Preconditions { uid: node.uid(), resource_version: None };
-        let params = DeleteParams { preconditions: Some(this), ..DeleteParams::default() };
+        let this = Preconditions {
+            uid: node.uid(),
+            resource_version: None,
+        };
+        let params = DeleteParams {
+            preconditions: Some(this),
+            ..DeleteParams::default()
+        };
         nodes.delete(&node.name_any(), &params).await.map(|_| ())
     } else if is_of_job(DRAINED_BY) {
         let patch = Patch::Merge(uncordon(node));
-        nodes.patch(&node.name_any(), &PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }, &patch).await.map(|_| ())
+        nodes
+            .patch(
+                &node.name_any(),
+                &PatchParams {
+                    field_manager: Some(FIELD_MANAGER.into()),
+                    ..PatchParams::default()
+                },
+                &patch,
+            )
+            .await
+            .map(|_| ())
     } else {
         return true;
     };

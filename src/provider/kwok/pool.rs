@@ -66,7 +66,13 @@ enum NodeEnd {
 }
 
 impl PoolWork {
-    pub fn new(client: &Client, stores: &Stores, job: &Job, goal: &PoolGoal, control: &Control) -> Self {
+    pub fn new(
+        client: &Client,
+        stores: &Stores,
+        job: &Job,
+        goal: &PoolGoal,
+        control: &Control,
+    ) -> Self {
         let shared = Shared {
             client: client.clone(),
             stores: stores.clone(),
@@ -101,7 +107,11 @@ impl PoolWork {
             self.report(&nodes);
             let next = rollout::next(&self.shared.goal, &self.shared.job.uid, &nodes, stop);
             if next.done && self.tasks.is_empty() {
-                return Ok(if stop == Stop::No { End::Done } else { End::Stopped });
+                return Ok(if stop == Stop::No {
+                    End::Done
+                } else {
+                    End::Stopped
+                });
             }
             self.begin(next.actions);
             self.bring_up(&nodes);
@@ -124,8 +134,10 @@ impl PoolWork {
         let job = &self.shared.job;
         let mut pools = nodes::by_pool(&self.shared.stores, &job.namespace, &job.cluster);
         let mut nodes = pools.remove(&self.shared.goal.pool).unwrap_or_default();
-        self.unseen.retain(|name| !nodes.iter().any(|node| node.name == *name));
-        self.gone.retain(|name| nodes.iter().any(|node| node.name == *name));
+        self.unseen
+            .retain(|name| !nodes.iter().any(|node| node.name == *name));
+        self.gone
+            .retain(|name| nodes.iter().any(|node| node.name == *name));
         nodes.retain(|node| !self.gone.contains(&node.name));
         nodes
     }
@@ -150,7 +162,10 @@ impl PoolWork {
     /// Brings up the machines of nodes that were made before a restart.
     fn bring_up(&mut self, nodes: &[NodeView]) {
         let uid = self.shared.job.uid.clone();
-        for node in nodes.iter().filter(|node| node.made_by.as_deref() == Some(&uid) && !node.ready) {
+        for node in nodes
+            .iter()
+            .filter(|node| node.made_by.as_deref() == Some(&uid) && !node.ready)
+        {
             let seen = self.shared.stores.nodes.get(&ObjectRef::new(&node.name));
             let is_down = seen.as_ref().is_some_and(|node| !nodes::is_up(node));
             if let (true, Some(seen)) = (is_down && self.busy.insert(node.name.clone()), seen) {
@@ -208,11 +223,19 @@ impl PoolWork {
         let mut steps = rollout::report(goal, &job.uid, &job.steps, nodes, &draining);
         // Steps of other pools aren't this one's to tell.
         let is_other = |name: &str| {
-            let seen = self.shared.stores.nodes.get(&ObjectRef::new(name.trim_start_matches("node/")));
-            seen.is_some_and(|node| node.labels().get(crate::api::AGENT_POOL_LABEL) != Some(&goal.pool))
+            let seen = self
+                .shared
+                .stores
+                .nodes
+                .get(&ObjectRef::new(name.trim_start_matches("node/")));
+            seen.is_some_and(|node| {
+                node.labels().get(crate::api::AGENT_POOL_LABEL) != Some(&goal.pool)
+            })
         };
         steps.retain(|step| !is_other(&step.name));
-        let blocked = drains.values().find_map(|draining| draining.blocked.clone());
+        let blocked = drains
+            .values()
+            .find_map(|draining| draining.blocked.clone());
         drop(drains);
         self.shared.control.report(Progress { steps, blocked });
     }
@@ -228,11 +251,25 @@ impl Shared {
     }
 
     async fn make(&self, name: &str) -> Result<NodeEnd, DrainEnd> {
-        let takes = self.job.provider.kwok.as_ref().map(|kwok| Duration::from(kwok.node_provisioning_time));
+        let takes = self
+            .job
+            .provider
+            .kwok
+            .as_ref()
+            .map(|kwok| Duration::from(kwok.node_provisioning_time));
         let up_at = clock::now() + takes.unwrap_or_default();
         let node = nodes::make(&self.job, &self.goal, name, up_at);
-        let (api, params) = (self.api(), PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() });
-        let made = answered(&self.control, "create a node", || api.create(&params, &node)).await;
+        let (api, params) = (
+            self.api(),
+            PostParams {
+                field_manager: Some(FIELD_MANAGER.into()),
+                ..PostParams::default()
+            },
+        );
+        let made = answered(&self.control, "create a node", || {
+            api.create(&params, &node)
+        })
+        .await;
         match made {
             Ok(_) => {}
             // It was made before a crash, or by a request whose answer was lost.
@@ -250,7 +287,11 @@ impl Shared {
             () = self.control.told(Stop::Now) => return Err(DrainEnd::Stopped),
         }
         let (api, name, params, patch) = (self.api(), node.name_any(), params(), nodes::up_patch());
-        match answered(&self.control, "bring a node up", || api.patch(&name, &params, &patch)).await {
+        match answered(&self.control, "bring a node up", || {
+            api.patch(&name, &params, &patch)
+        })
+        .await
+        {
             Ok(_) => Ok(NodeEnd::Made),
             Err(Ended::Refused(status)) if status.code == 404 => Ok(NodeEnd::Made),
             Err(ended) => Err(node_end(&format!("bring node {name} up"), ended)),
@@ -260,15 +301,23 @@ impl Shared {
     /// Cordons, drains and deletes a node.
     async fn remove(&self, name: &str) -> Result<NodeEnd, DrainEnd> {
         let api = self.api();
-        let Some(node) = self.cordon(&api, name).await? else { return Ok(NodeEnd::Removed) };
+        let Some(node) = self.cordon(&api, name).await? else {
+            return Ok(NodeEnd::Removed);
+        };
         if self.goal.drain {
             self.drain(&node).await?;
         }
         if self.control.stop() == Stop::Now {
             return Err(DrainEnd::Stopped);
         }
-        let this = Preconditions { uid: node.uid(), resource_version: None };
-        let params = DeleteParams { preconditions: Some(this), ..DeleteParams::default() };
+        let this = Preconditions {
+            uid: node.uid(),
+            resource_version: None,
+        };
+        let params = DeleteParams {
+            preconditions: Some(this),
+            ..DeleteParams::default()
+        };
         let deleted = answered(&self.control, "delete a node", || async {
             api.delete(name, &params).await.map(|_| ())
         });
@@ -289,7 +338,11 @@ impl Shared {
             };
             let patch = Patch::Merge(nodes::cordon(&node, &self.job, clock::now()));
             let params = params();
-            match answered(&self.control, "cordon a node", || api.patch(name, &params, &patch)).await {
+            match answered(&self.control, "cordon a node", || {
+                api.patch(name, &params, &patch)
+            })
+            .await
+            {
                 Ok(node) => return Ok(Some(node)),
                 Err(Ended::Refused(status)) if matches!(status.code, 404 | 409) => {}
                 Err(ended) => return Err(node_end(&format!("cordon node {name}"), ended)),
@@ -300,7 +353,10 @@ impl Shared {
     async fn drain(&self, node: &Node) -> Result<(), DrainEnd> {
         let name = node.name_any();
         self.tell(&name, Draining::default());
-        let since = node.annotations().get(nodes::DRAINED_SINCE).and_then(|since| since.parse().ok());
+        let since = node
+            .annotations()
+            .get(nodes::DRAINED_SINCE)
+            .and_then(|since| since.parse().ok());
         let drain = Drain {
             client: &self.client,
             stores: &self.stores,
@@ -317,7 +373,6 @@ impl Shared {
         self.drains().insert(node.to_owned(), draining);
         self.drains_changed.send_modify(|changes| *changes += 1);
     }
-
 }
 
 fn node_end(what: &str, ended: Ended) -> DrainEnd {
@@ -328,5 +383,8 @@ fn node_end(what: &str, ended: Ended) -> DrainEnd {
 }
 
 fn params() -> PatchParams {
-    PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
+    PatchParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PatchParams::default()
+    }
 }

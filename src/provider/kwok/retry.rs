@@ -4,11 +4,7 @@ use std::{future::Future, time::Duration};
 
 use kube::Error;
 
-use crate::{
-    api::OperationError,
-    lifecycle::Stop,
-    provider::Control,
-};
+use crate::{api::OperationError, lifecycle::Stop, provider::Control};
 
 /// How long one request may take. With [`Stop::Now`] the whole stop is to take less than two seconds.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,7 +47,9 @@ where
         };
         match answer {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(Error::Api(status))) if !may_pass(&status) => return Err(Ended::Refused(status)),
+            Ok(Err(Error::Api(status))) if !may_pass(&status) => {
+                return Err(Ended::Refused(status));
+            }
             Ok(Err(error)) => tracing::warn!(%error, "failed to {what}, trying again"),
             Err(_) => tracing::warn!("no answer to {what} in {REQUEST_TIMEOUT:?}, trying again"),
         }
@@ -71,7 +69,11 @@ fn may_pass(status: &kube::core::Status) -> bool {
 /// A refusal as an operation's error.
 pub(super) fn refused(what: &str, status: &kube::core::Status) -> OperationError {
     OperationError {
-        code: if status.reason.is_empty() { "ProviderError".into() } else { status.reason.clone() },
+        code: if status.reason.is_empty() {
+            "ProviderError".into()
+        } else {
+            status.reason.clone()
+        },
         message: format!("failed to {what}: {}", status.message),
         subcode: status.code.to_string(),
         details: Vec::new(),

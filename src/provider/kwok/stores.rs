@@ -17,7 +17,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::{
     api::{CLUSTER_LABEL, ManagedCluster, NAMESPACE_LABEL},
-    controller::watches::{Readiness, WATCH_TIMEOUT_SECONDS, reflected},
+    controller::watches::{Readiness, WATCH_TIMEOUT_SECONDS, reflected, scoped},
 };
 
 /// How many changes may wait to be looked at; where more came, all clusters are looked at.
@@ -36,13 +36,18 @@ pub(super) struct Stores {
 }
 
 impl Stores {
-    /// The stores, and the future that fills them.
-    pub fn new(client: &Client) -> (Self, BoxFuture<'static, ()>) {
-        let ours = watcher::Config::default().labels(CLUSTER_LABEL).timeout(WATCH_TIMEOUT_SECONDS);
+    /// The stores for the clusters of a namespace, or of all, and the future that fills them.
+    pub fn new(client: &Client, namespace: Option<&str>) -> (Self, BoxFuture<'static, ()>) {
+        let of_namespace = namespace.map(|name| format!(",{NAMESPACE_LABEL}={name}"));
+        let selector = format!("{CLUSTER_LABEL}{}", of_namespace.unwrap_or_default());
+        let ours = watcher::Config::default()
+            .labels(&selector)
+            .timeout(WATCH_TIMEOUT_SECONDS);
         let all = watcher::Config::default().timeout(WATCH_TIMEOUT_SECONDS);
         let nodes = watcher(Api::<Node>::all(client.clone()), ours.clone()).default_backoff();
-        let records = watcher(Api::<ConfigMap>::all(client.clone()), ours).default_backoff();
-        let budgets = watcher(Api::<PodDisruptionBudget>::all(client.clone()), all).default_backoff();
+        let records = watcher(scoped::<ConfigMap>(client, namespace), ours).default_backoff();
+        let budgets =
+            watcher(Api::<PodDisruptionBudget>::all(client.clone()), all).default_backoff();
         let (nodes, nodes_ready, node_events) = reflected(nodes);
         let (records, records_ready, record_events) = reflected(records);
         let (budgets, budgets_ready, budget_events) = reflected(budgets);
@@ -64,14 +69,19 @@ impl Stores {
     }
 
     /// Tells of clusters whose nodes or control planes changed. That a first look is complete is a change too.
-    async fn tell_clusters<K: Resource>(self, events: impl Stream<Item = Result<Event<K>, watcher::Error>>) {
+    async fn tell_clusters<K: Resource>(
+        self,
+        events: impl Stream<Item = Result<Event<K>, watcher::Error>>,
+    ) {
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Apply(object) | Event::Delete(object)) => self.tell_cluster(&object),
                 Ok(Event::InitDone) => {
                     let all = self.nodes.state();
-                    all.iter().for_each(|node| self.tell_cluster(node.as_ref()));
+                    for node in all {
+                        self.tell_cluster(node.as_ref());
+                    }
                 }
                 Ok(_) => continue,
                 Err(error) => {
@@ -84,12 +94,17 @@ impl Stores {
     }
 
     /// Tells drains that a `PodDisruptionBudget` changed.
-    async fn tell_drains(self, events: impl Stream<Item = Result<Event<PodDisruptionBudget>, watcher::Error>>) {
+    async fn tell_drains(
+        self,
+        events: impl Stream<Item = Result<Event<PodDisruptionBudget>, watcher::Error>>,
+    ) {
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
             match event {
                 Ok(_) => self.budgets_changed.send_modify(|changes| *changes += 1),
-                Err(error) => tracing::warn!(%error, "failed to watch PodDisruptionBudgets, trying again"),
+                Err(error) => {
+                    tracing::warn!(%error, "failed to watch PodDisruptionBudgets, trying again");
+                }
             }
         }
     }
@@ -124,7 +139,10 @@ impl Stores {
                 match changes.recv().await {
                     Ok(cluster) => return Some((cluster, changes)),
                     Err(broadcast::error::RecvError::Lagged(missed)) => {
-                        tracing::warn!(missed, "changes of nodes came faster than they were looked at");
+                        tracing::warn!(
+                            missed,
+                            "changes of nodes came faster than they were looked at"
+                        );
                     }
                     Err(broadcast::error::RecvError::Closed) => return None,
                 }
@@ -134,9 +152,13 @@ impl Stores {
 
     fn tell_cluster(&self, object: &impl Resource) {
         let labels = object.labels();
-        if let (Some(namespace), Some(name)) = (labels.get(NAMESPACE_LABEL), labels.get(CLUSTER_LABEL)) {
+        if let (Some(namespace), Some(name)) =
+            (labels.get(NAMESPACE_LABEL), labels.get(CLUSTER_LABEL))
+        {
             // Nobody may be listening yet; then all clusters will be looked at anyway.
-            let _ = self.clusters_changed.send(ObjectRef::new(name).within(namespace));
+            let _ = self
+                .clusters_changed
+                .send(ObjectRef::new(name).within(namespace));
         }
     }
 }

@@ -1,0 +1,311 @@
+//! An abort stops an operation where it stands.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use belay::api::{
+    CancellationStatus, OperationPhase, OperationType, ProvisioningState, StepPhase, TargetKind,
+};
+use futures::StreamExt as _;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use serde_json::json;
+
+use super::belay::{Belay, World, is_cordoned, is_true, version};
+
+/// A cluster whose upgrade hangs on a PDB, and the upgrade's name.
+async fn hanging_upgrade(belay: &Belay) -> String {
+    belay.ready_cluster(50, 3).await;
+    belay.create_workload(3, 3).await;
+    belay.set_version("1.36.3").await;
+    let operation = belay.operation(OperationType::Upgrade, "demo").await;
+    belay.is_blocked(&operation).await;
+    operation
+}
+
+pub async fn a_blocked_upgrade_is_canceled_where_it_stands(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let operation = hanging_upgrade(&belay).await;
+    belay.abort(&operation, "stuck on a PDB").await;
+    let status = belay
+        .is_in_phase(&operation, OperationPhase::Canceled)
+        .await;
+    use OperationPhase::{Canceled, Canceling, InProgress};
+    assert!(
+        belay
+            .phases(&operation)
+            .ends_with(&[InProgress, Canceling, Canceled]),
+        "Canceling comes first"
+    );
+    let cancellation = status.cancellation.expect("a cancellation");
+    assert_eq!(cancellation.status, CancellationStatus::Successful);
+    assert_eq!(cancellation.reason, "stuck on a PDB");
+    assert!(cancellation.requested_at.is_some() && cancellation.accepted_at.is_some());
+    assert!(status.end_time.is_some() && status.blocked.is_none());
+    assert!(status.percent_complete > 0 && status.percent_complete < 100);
+    let phases: Vec<_> = status.steps.iter().map(|step| step.phase).collect();
+    assert!(
+        phases.contains(&StepPhase::Succeeded),
+        "the control plane was upgraded: {phases:?}"
+    );
+    assert!(phases.contains(&StepPhase::Canceled), "{phases:?}");
+    assert!(phases.contains(&StepPhase::Skipped), "{phases:?}");
+    belay
+        .eventually("has the cluster Canceled and the lock free", || async {
+            let status = belay.cluster().await.status.unwrap_or_default();
+            status.provisioning_state == Some(ProvisioningState::Canceled)
+                && status.operations.is_empty()
+        })
+        .await;
+    let nodes = belay.nodes().await;
+    assert!(
+        nodes.iter().all(|node| !is_cordoned(node)),
+        "the node whose drain wasn't done takes pods again"
+    );
+    let versions: std::collections::BTreeSet<_> = nodes.iter().map(version).collect();
+    assert_eq!(versions.len(), 2, "nothing is rolled back: {versions:?}");
+    belay.check_history();
+}
+
+pub async fn an_abort_takes_less_than_two_seconds(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let operation = hanging_upgrade(&belay).await;
+    let mut seen = Box::pin(
+        watcher(
+            belay.api::<belay::api::Operation>(),
+            watcher::Config::default(),
+        )
+        .applied_objects(),
+    );
+    let began = Instant::now();
+    belay.abort(&operation, "in a hurry").await;
+    let canceled = async {
+        while let Some(Ok(seen)) = seen.next().await {
+            if seen.metadata.name.as_ref() == Some(&operation)
+                && seen
+                    .status
+                    .is_some_and(|status| status.phase == OperationPhase::Canceled)
+            {
+                return;
+            }
+        }
+    };
+    // The promise of design.md, section 3: a deadline that the operator states, not a benchmark.
+    tokio::time::timeout(Duration::from_secs(2), canceled)
+        .await
+        .expect("Canceled in two seconds");
+    println!("abort to Canceled: {:?}", began.elapsed());
+}
+
+pub async fn an_abort_while_nodes_are_made_leaves_no_half_made_node(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.create_cluster(0).await;
+    belay.cluster_is_ready().await;
+    let slow = json!({"spec": {"provider": {"kwok": {"nodeProvisioningTime": "10m"}}}});
+    let clusters = belay.api::<belay::api::ManagedCluster>();
+    clusters
+        .patch("demo", &Default::default(), &kube::api::Patch::Merge(slow))
+        .await
+        .expect("patched");
+    belay.create_pool("np1", 3).await;
+    let operation = belay.operation(OperationType::Create, "np1").await;
+    belay
+        .eventually("makes nodes", || async { belay.nodes().await.len() == 3 })
+        .await;
+    belay.abort(&operation, "wrong size").await;
+    belay
+        .is_in_phase(&operation, OperationPhase::Canceled)
+        .await;
+    assert!(belay.nodes().await.is_empty(), "no half-made node is left");
+    belay.check_history();
+}
+
+pub async fn an_abort_of_a_pending_operation_cancels_it_before_it_began(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let queue = json!({"spec": {"concurrencyPolicy": "Queue"}});
+    let in_flight = hanging_upgrade(&belay).await;
+    let clusters = belay.api::<belay::api::ManagedCluster>();
+    clusters
+        .patch("demo", &Default::default(), &kube::api::Patch::Merge(queue))
+        .await
+        .expect("patched");
+    belay
+        .reconcile(TargetKind::AgentPool, "np1", "waiting")
+        .await;
+    belay
+        .eventually("has it wait for its turn", || async {
+            is_true(&belay.status("waiting").await.conditions, "Reconciling")
+        })
+        .await;
+    belay.abort("waiting", "not needed").await;
+    let status = belay.is_in_phase("waiting", OperationPhase::Canceled).await;
+    assert_eq!(
+        belay.phases("waiting"),
+        [OperationPhase::Pending, OperationPhase::Canceled]
+    );
+    assert!(
+        status.start_time.is_none() && status.steps.is_empty(),
+        "it never began"
+    );
+    assert_eq!(
+        status.cancellation.expect("a cancellation").status,
+        CancellationStatus::Successful
+    );
+    assert_eq!(
+        belay.status(&in_flight).await.phase,
+        OperationPhase::InProgress,
+        "the other goes on"
+    );
+    belay.check_history();
+}
+
+pub async fn a_second_abort_changes_nothing(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let operation = hanging_upgrade(&belay).await;
+    belay.abort(&operation, "first").await;
+    let first = belay
+        .is_in_phase(&operation, OperationPhase::Canceled)
+        .await;
+    belay.abort(&operation, "second").await;
+    // Whatever it would do, it would have done before another operation has come and gone.
+    belay.create_pool("np2", 1).await;
+    belay.pool_is_ready("np2").await;
+    assert_eq!(belay.status(&operation).await, first);
+}
+
+pub async fn an_abort_that_races_with_the_end_has_one_of_two_legal_ends(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    let (mut canceled, mut succeeded) = (0, 0);
+    for round in 0..30_u32 {
+        let count = if round % 2 == 0 { 2 } else { 1 };
+        belay.set_count("np1", count).await;
+        let operation = newest_unfinished(&belay).await;
+        // Later in each round, so that it meets the operation at each of its moments.
+        tokio::time::sleep(Duration::from_millis(u64::from(round) * 4)).await;
+        belay.abort(&operation, "a race").await;
+        belay
+            .eventually("ends", || async {
+                belay.status(&operation).await.phase.is_finished()
+            })
+            .await;
+        let status = belay.status(&operation).await;
+        let cancellation = status
+            .cancellation
+            .as_ref()
+            .map(|cancellation| cancellation.status);
+        match status.phase {
+            OperationPhase::Canceled => {
+                canceled += 1;
+                assert_eq!(
+                    cancellation,
+                    Some(CancellationStatus::Successful),
+                    "{operation}"
+                );
+            }
+            OperationPhase::Succeeded => {
+                succeeded += 1;
+                // None: it had ended before it was asked for.
+                assert_ne!(
+                    cancellation,
+                    Some(CancellationStatus::Successful),
+                    "{operation}"
+                );
+                assert_ne!(
+                    cancellation,
+                    Some(CancellationStatus::InProgress),
+                    "{operation}"
+                );
+            }
+            other => panic!("{operation} ended {other:?}"),
+        }
+        let name = format!("settle-{round}");
+        belay.reconcile(TargetKind::AgentPool, "np1", &name).await;
+        belay
+            .eventually("settles", || async {
+                let status = belay.status(&name).await;
+                // The lock may be held a moment longer than the phase tells; then it is asked again.
+                status.phase == OperationPhase::Succeeded
+                    || (status.phase == OperationPhase::Failed
+                        && belay.nodes().await.len() == count)
+            })
+            .await;
+        belay.pool_is_ready("np1").await;
+    }
+    println!("canceled {canceled}, succeeded {succeeded}");
+    assert_eq!(canceled + succeeded, 30);
+    belay.check_history();
+}
+
+async fn newest_unfinished(belay: &Belay) -> String {
+    let find = || async {
+        let operations = belay.operations(OperationType::Scale, "np1").await;
+        let is_new = |op: &&belay::api::Operation| {
+            op.metadata
+                .annotations
+                .as_ref()
+                .is_none_or(|annotations| !annotations.contains_key("belay.dev/abort"))
+        };
+        operations
+            .iter()
+            .find(is_new)
+            .and_then(|operation| operation.metadata.name.clone())
+    };
+    belay
+        .eventually("has a new operation", || async { find().await.is_some() })
+        .await;
+    find().await.expect("an operation")
+}
+
+pub async fn after_step_lets_the_step_in_process_finish(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let operation = hanging_upgrade(&belay).await;
+    belay.kubectl(&[
+        "annotate",
+        "operation",
+        &operation,
+        "belay.dev/abort=after this node",
+        "belay.dev/abort-policy=AfterStep",
+    ]);
+    belay
+        .is_in_phase(&operation, OperationPhase::Canceling)
+        .await;
+    let draining = belay
+        .nodes()
+        .await
+        .into_iter()
+        .find(is_cordoned)
+        .expect("a node that is drained");
+    belay.keep_available(2).await;
+    belay
+        .is_in_phase(&operation, OperationPhase::Canceled)
+        .await;
+    let nodes = belay.nodes().await;
+    assert!(
+        nodes
+            .iter()
+            .all(|node| node.metadata.name != draining.metadata.name),
+        "its drain was finished"
+    );
+    assert!(
+        nodes.iter().any(|node| version(node) == "v1.35.7"),
+        "no other node was begun"
+    );
+    belay.check_history();
+}
+
+pub async fn deleting_an_operation_aborts_it(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let operation = hanging_upgrade(&belay).await;
+    belay.kubectl(&["delete", "operation", &operation, "--timeout=20s"]);
+    assert!(
+        belay.phases(&operation).contains(&OperationPhase::Canceled),
+        "it was canceled before it went"
+    );
+    assert!(belay.nodes().await.iter().all(|node| !is_cordoned(node)));
+    let status = belay.cluster().await.status.expect("a status");
+    assert!(status.operations.is_empty(), "the lock is free");
+    assert_eq!(status.last_operation.map(|last| last.name), Some(operation));
+    belay.check_history();
+}

@@ -1,0 +1,113 @@
+//! What was applied comes up.
+
+use std::sync::Arc;
+
+use belay::api::{OperationPhase, OperationType, PowerState, ProvisioningState, TargetKind};
+
+use super::belay::{Belay, World, is_true, version};
+
+pub async fn a_cluster_and_its_pools_come_up_from_what_was_applied(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.kubectl(&[
+        "apply",
+        "-f",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart"),
+    ]);
+    belay.pool_is_ready("demo-np1").await;
+    belay.pool_is_ready("demo-system").await;
+    let status = belay.cluster().await.status.expect("a status");
+    assert_eq!(
+        status.provisioning_state,
+        Some(ProvisioningState::Succeeded)
+    );
+    assert_eq!(status.kubernetes_version.as_deref(), Some("1.35.7"));
+    assert_eq!(
+        status.power_state.map(|state| state.code),
+        Some(PowerState::Running)
+    );
+    assert!(status.operations.is_empty(), "the lock is free");
+    for (target, kind) in [("demo", "mc"), ("demo-np1", "ap"), ("demo-system", "ap")] {
+        let name = belay.operation(OperationType::Create, target).await;
+        use OperationPhase::{InProgress, Pending, Succeeded};
+        let phases = belay.phases(&name);
+        assert!(
+            phases.ends_with(&[Pending, InProgress, Succeeded]),
+            "{name}: {phases:?}"
+        );
+        let status = belay.status(&name).await;
+        assert_eq!(status.percent_complete, 100);
+        assert!(status.start_time.is_some() && status.end_time >= status.start_time);
+        belay.kubectl(&[
+            "wait",
+            "--for=condition=Ready",
+            &format!("{kind}/{target}"),
+            "--timeout=10s",
+        ]);
+        belay.kubectl(&[
+            "wait",
+            "--for=condition=Succeeded",
+            &format!("op/{name}"),
+            "--timeout=10s",
+        ]);
+        let is_told = || async {
+            let events = belay.events(target).await;
+            ["OperationStarted", "OperationSucceeded"]
+                .iter()
+                .all(|reason| events.iter().any(|(told, _)| told == reason))
+        };
+        belay
+            .eventually("tells of it by Events on the target", is_told)
+            .await;
+    }
+    let nodes = belay.nodes().await;
+    assert_eq!(nodes.len(), 5);
+    assert!(nodes.iter().all(|node| version(node) == "v1.35.7"));
+    let pool = belay.pool("demo-np1").await.status.expect("a status");
+    assert_eq!((pool.count, pool.ready_count), (3, 3));
+    assert!(is_true(&pool.conditions, "Ready") && !is_true(&pool.conditions, "Stalled"));
+    belay.check_history();
+}
+
+pub async fn a_pool_without_its_cluster_says_so_and_comes_up_once_it_is_there(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.create_pool("np1", 1).await;
+    belay
+        .eventually("tells that the cluster is missing", || async {
+            let conditions = belay
+                .pool("np1")
+                .await
+                .status
+                .unwrap_or_default()
+                .conditions;
+            conditions.iter().any(|condition| {
+                condition.type_ == "Stalled"
+                    && condition.status == "True"
+                    && condition.reason == "ClusterNotFound"
+                    && condition
+                        .message
+                        .starts_with("ManagedCluster demo does not exist")
+            })
+        })
+        .await;
+    belay.create_cluster(0).await;
+    belay.pool_is_ready("np1").await;
+    belay.check_history();
+}
+
+pub async fn an_operation_on_nothing_fails_and_says_what_is_missing(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay
+        .reconcile(TargetKind::AgentPool, "nowhere", "lost")
+        .await;
+    let status = belay.is_in_phase("lost", OperationPhase::Failed).await;
+    let error = status.error.expect("an error");
+    assert_eq!(error.code, "NotFound");
+    assert!(
+        error
+            .message
+            .starts_with("AgentPool nowhere does not exist"),
+        "{}",
+        error.message
+    );
+    belay.kubectl(&["delete", "op", "lost", "--timeout=10s"]);
+}

@@ -1,0 +1,95 @@
+//! Black-box tests: the operator runs as a process on a real control plane, and each test does and sees
+//! only what a user can: apply, annotate, delete, watch. Each has a namespace and an operator of its own.
+
+mod abort;
+mod api;
+mod belay;
+mod create;
+mod delete;
+mod hold;
+mod quiet;
+mod restart;
+mod scale;
+mod upgrade;
+
+use std::{future::Future, pin::Pin, process::ExitCode, sync::Arc};
+
+use libtest_mimic::{Arguments, Trial};
+use testenv::ControlPlane;
+
+use belay::World;
+
+type Test = fn(Arc<World>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The tests of a module, by their names.
+macro_rules! tests {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        &[$((concat!(stringify!($module), "::", stringify!($name)), |world| Box::pin($module::$name(world)))),*]
+    };
+}
+
+const TESTS: &[(&str, Test)] = tests![
+    api::each_rule_of_the_schema_refuses_with_a_sentence_that_says_what_to_do,
+    api::explain_tells_of_every_field,
+    create::a_cluster_and_its_pools_come_up_from_what_was_applied,
+    create::a_pool_without_its_cluster_says_so_and_comes_up_once_it_is_there,
+    create::an_operation_on_nothing_fails_and_says_what_is_missing,
+    scale::a_pool_scales_up_and_down_by_kubectl_scale,
+    upgrade::an_upgrade_under_load_violates_no_pdb,
+    upgrade::a_pdb_that_is_relaxed_lets_the_upgrade_go_on,
+    upgrade::a_drain_that_takes_too_long_fails_and_names_pod_and_pdb,
+    abort::a_blocked_upgrade_is_canceled_where_it_stands,
+    abort::an_abort_takes_less_than_two_seconds,
+    abort::an_abort_while_nodes_are_made_leaves_no_half_made_node,
+    abort::an_abort_of_a_pending_operation_cancels_it_before_it_began,
+    abort::a_second_abort_changes_nothing,
+    abort::an_abort_that_races_with_the_end_has_one_of_two_legal_ends,
+    abort::after_step_lets_the_step_in_process_finish,
+    abort::deleting_an_operation_aborts_it,
+    hold::a_canceled_target_is_left_alone_until_someone_asks,
+    hold::a_change_of_the_spec_ends_the_hold,
+    restart::an_operator_that_is_killed_goes_on_where_things_stand,
+    restart::an_abort_is_honoured_by_the_next_operator,
+    delete::deleting_a_cluster_takes_its_pools_and_nodes,
+    delete::deleting_a_pool_drains_its_nodes,
+    delete::a_deletion_in_the_middle_of_an_upgrade_aborts_it,
+    quiet::nothing_is_written_while_nothing_changes,
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Tests wait more than they work.
+    arguments.test_threads.get_or_insert(6);
+    if arguments.list {
+        return libtest_mimic::run(&arguments, trials(None)).exit_code();
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let world = runtime.block_on(async {
+        let control_plane = ControlPlane::start()
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
+        Arc::new(World::new(control_plane, tokio::runtime::Handle::current()).await)
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials(Some(&world)));
+    if conclusion.has_failed() {
+        world.keep_logs();
+    }
+    // Ends the control plane before the process.
+    drop(world);
+    conclusion.exit_code()
+}
+
+fn trials(world: Option<&Arc<World>>) -> Vec<Trial> {
+    TESTS
+        .iter()
+        .map(|(name, test)| {
+            let world = world.cloned();
+            Trial::test(*name, move || {
+                let Some(world) = world else { return Ok(()) };
+                let handle = world.handle.clone();
+                handle.block_on(test(world));
+                Ok(())
+            })
+        })
+        .collect()
+}

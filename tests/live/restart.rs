@@ -1,0 +1,105 @@
+//! An operator that is killed loses nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use belay::api::{OperationPhase, OperationType, TargetKind};
+
+use super::belay::{Belay, World, is_cordoned, version};
+
+/// Kills the operator every so often while the future runs, a little later each time.
+async fn under_kills(belay: &Belay, until: impl Future<Output = ()>) {
+    let killing = async {
+        for round in 0.. {
+            tokio::time::sleep(Duration::from_millis(60 + round * 45 % 700)).await;
+            belay.kill_operator();
+            belay.start_operator();
+        }
+    };
+    tokio::select! {
+        () = until => {}
+        () = killing => {}
+    }
+}
+
+pub async fn an_operator_that_is_killed_goes_on_where_things_stand(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    under_kills(&belay, belay.ready_cluster(100, 3)).await;
+    belay.create_workload(6, 5).await;
+    assert_eq!(belay.nodes().await.len(), 3);
+    under_kills(&belay, async {
+        belay.set_count("np1", 4).await;
+        belay
+            .eventually("has four nodes", || async {
+                belay.nodes().await.len() == 4
+            })
+            .await;
+        belay.pool_is_ready("np1").await;
+    })
+    .await;
+    under_kills(&belay, async {
+        belay.set_version("1.36.3").await;
+        let operation = belay.operation(OperationType::Upgrade, "demo").await;
+        belay
+            .is_in_phase(&operation, OperationPhase::Succeeded)
+            .await;
+        belay.cluster_is_ready().await;
+    })
+    .await;
+    let nodes = belay.nodes().await;
+    assert_eq!(nodes.len(), 4);
+    assert!(
+        nodes
+            .iter()
+            .all(|node| version(node) == "v1.36.3" && !is_cordoned(node))
+    );
+    let all = [
+        OperationType::Create,
+        OperationType::Scale,
+        OperationType::Upgrade,
+        OperationType::Reconcile,
+    ];
+    for (type_, target, expected) in [
+        (all[0], "demo", 1),
+        (all[0], "np1", 1),
+        (all[1], "np1", 1),
+        (all[2], "demo", 1),
+        (all[3], "np1", 0),
+    ] {
+        assert_eq!(
+            belay.operations(type_, target).await.len(),
+            expected,
+            "{type_:?} of {target}"
+        );
+    }
+    belay.check_history();
+}
+
+pub async fn an_abort_is_honoured_by_the_next_operator(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(50, 2).await;
+    belay.create_workload(2, 2).await;
+    belay.set_version("1.36.3").await;
+    let operation = belay.operation(OperationType::Upgrade, "demo").await;
+    belay.is_blocked(&operation).await;
+    belay.kill_operator();
+    assert!(
+        belay.nodes().await.iter().any(is_cordoned),
+        "it was killed in the middle of a drain"
+    );
+    belay.abort(&operation, "while nobody looked").await;
+    belay.start_operator();
+    belay
+        .is_in_phase(&operation, OperationPhase::Canceled)
+        .await;
+    assert!(belay.nodes().await.iter().all(|node| !is_cordoned(node)));
+    // Killed again and again between Canceling and the end of the next one.
+    belay.keep_available(1).await;
+    under_kills(&belay, async {
+        belay
+            .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+            .await;
+        belay.is_in_phase("go-on", OperationPhase::Succeeded).await;
+    })
+    .await;
+    belay.check_history();
+}
