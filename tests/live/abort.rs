@@ -9,7 +9,10 @@ use belay::api::{
     CancellationStatus, OperationPhase, OperationType, ProvisioningState, StepPhase, TargetKind,
 };
 use futures::StreamExt as _;
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{
+    api::{Patch, PatchParams},
+    runtime::{WatchStreamExt as _, watcher},
+};
 use serde_json::json;
 
 use super::belay::{Belay, World, is_cordoned, is_true, version};
@@ -31,11 +34,12 @@ pub async fn a_blocked_upgrade_is_canceled_where_it_stands(world: Arc<World>) {
     let status = belay
         .is_in_phase(&operation, OperationPhase::Canceled)
         .await;
-    use OperationPhase::{Canceled, Canceling, InProgress};
     assert!(
-        belay
-            .phases(&operation)
-            .ends_with(&[InProgress, Canceling, Canceled]),
+        belay.phases(&operation).ends_with(&[
+            OperationPhase::InProgress,
+            OperationPhase::Canceling,
+            OperationPhase::Canceled
+        ]),
         "Canceling comes first"
     );
     let cancellation = status.cancellation.expect("a cancellation");
@@ -105,7 +109,7 @@ pub async fn an_abort_while_nodes_are_made_leaves_no_half_made_node(world: Arc<W
     let slow = json!({"spec": {"provider": {"kwok": {"nodeProvisioningTime": "10m"}}}});
     let clusters = belay.api::<belay::api::ManagedCluster>();
     clusters
-        .patch("demo", &Default::default(), &kube::api::Patch::Merge(slow))
+        .patch("demo", &PatchParams::default(), &Patch::Merge(slow))
         .await
         .expect("patched");
     belay.create_pool("np1", 3).await;
@@ -127,7 +131,7 @@ pub async fn an_abort_of_a_pending_operation_cancels_it_before_it_began(world: A
     let in_flight = hanging_upgrade(&belay).await;
     let clusters = belay.api::<belay::api::ManagedCluster>();
     clusters
-        .patch("demo", &Default::default(), &kube::api::Patch::Merge(queue))
+        .patch("demo", &PatchParams::default(), &Patch::Merge(queue))
         .await
         .expect("patched");
     belay

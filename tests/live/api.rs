@@ -8,6 +8,136 @@ const CLUSTER: &str = "{apiVersion: belay.dev/v1alpha1, kind: ManagedCluster, me
 const POOL: &str = "{apiVersion: belay.dev/v1alpha1, kind: AgentPool, metadata: {name: np1}, spec: {clusterName: demo, count: 1, mode: System, vmSize: small}}";
 const OPERATION: &str = "{apiVersion: belay.dev/v1alpha1, kind: Operation, metadata: {name: op1}, spec: {type: Reconcile, target: {kind: AgentPool, name: np1}}}";
 
+/// A manifest, what of it is replaced by what, and what the refusal says.
+const REFUSALS: &[(&str, &str, &str, &str)] = &[
+    (
+        CLUSTER,
+        "1.35.7",
+        "1.35",
+        "must be MAJOR.MINOR.PATCH, for example 1.36.3",
+    ),
+    (
+        CLUSTER,
+        "1.35.7",
+        "1.37.0",
+        "a control plane goes up one minor version at a time; upgrade to the next minor first",
+    ),
+    (
+        CLUSTER,
+        "1.35.7",
+        "1.33.0",
+        "a control plane goes back one minor version at most",
+    ),
+    (
+        CLUSTER,
+        "{kwok: {}}",
+        "{}",
+        "exactly one provider must be set; this version has: kwok",
+    ),
+    (
+        CLUSTER,
+        "{kwok: {}}",
+        "{kwok: {nodeProvisioningTime: soon}}",
+        "must be a duration from 0s to 24h, for example 2s or 1m30s",
+    ),
+    (
+        CLUSTER,
+        "provider:",
+        "operationHistoryLimit: 51, provider:",
+        "should be less than or equal to 50",
+    ),
+    (
+        POOL,
+        "count: 1",
+        "count: 0",
+        "a System pool has at least 1 node; use a User pool for a count of 0",
+    ),
+    (
+        POOL,
+        "count: 1",
+        "count: 1001",
+        "should be less than or equal to 1000",
+    ),
+    (
+        POOL,
+        "count: 1",
+        "powerState: Stopped, count: 1",
+        "a System pool can't be Stopped; stop the whole cluster instead",
+    ),
+    (
+        POOL,
+        "clusterName: demo",
+        "clusterName: other",
+        "clusterName is immutable: make a new pool in the other cluster",
+    ),
+    (
+        POOL,
+        "vmSize: small",
+        "vmSize: large",
+        "vmSize is immutable: make a new pool with the other size, then delete this one",
+    ),
+    (
+        POOL,
+        ", vmSize: small",
+        "",
+        "vmSize is immutable: make a new pool with the other size, then delete this one",
+    ),
+    (
+        POOL,
+        "count: 1",
+        "scaleSetPriority: Spot, count: 1",
+        "scaleSetPriority is immutable: make a new pool with the other priority",
+    ),
+    (
+        POOL,
+        "count: 1",
+        "upgradeSettings: {maxSurge: 0%}, count: 1",
+        "maxSurge and maxUnavailable can't both be 0: no node could be replaced",
+    ),
+    (
+        POOL,
+        "count: 1",
+        "upgradeSettings: {maxSurge: many}, count: 1",
+        "must be a number from 0 to 1000, or a percentage from 0% to 100%",
+    ),
+    (
+        POOL,
+        "count: 1",
+        "upgradeSettings: {drainTimeout: 0s}, count: 1",
+        "must be a duration from 1s to 24h, for example 30m",
+    ),
+    (
+        POOL,
+        "count: 1",
+        "nodeLabels: {belay.dev/cluster: x}, count: 1",
+        "labels that start with belay.dev/ and kubernetes.io/hostname are set by Belay",
+    ),
+    (
+        OPERATION,
+        "type: Reconcile",
+        "type: Create",
+        "an Operation's spec is immutable: abort it, and create another",
+    ),
+    (
+        OPERATION,
+        "name: op1}, spec: {type: Reconcile",
+        "name: op2}, spec: {type: Upgrade",
+        "kubernetesVersion is for type Upgrade and Rollback, and needed there",
+    ),
+    (
+        OPERATION,
+        "name: op1}, spec: {type: Reconcile",
+        "name: op2}, spec: {type: Scale",
+        "count is for type Scale, and needed there",
+    ),
+    (
+        OPERATION,
+        "name: op1}, spec: {type: Reconcile, target: {kind: AgentPool",
+        "name: op2}, spec: {type: Scale, count: 2, target: {kind: ManagedCluster",
+        "only an AgentPool can be scaled",
+    ),
+];
+
 fn apply(belay: &Belay, manifest: &str) -> Result<String, String> {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(manifest.as_bytes()).expect("written");
@@ -21,134 +151,7 @@ pub async fn each_rule_of_the_schema_refuses_with_a_sentence_that_says_what_to_d
     for manifest in [CLUSTER, POOL, OPERATION] {
         apply(&belay, manifest).expect("a valid manifest is taken");
     }
-    for (manifest, was, becomes, expected) in [
-        (
-            CLUSTER,
-            "1.35.7",
-            "1.35",
-            "must be MAJOR.MINOR.PATCH, for example 1.36.3",
-        ),
-        (
-            CLUSTER,
-            "1.35.7",
-            "1.37.0",
-            "a control plane goes up one minor version at a time; upgrade to the next minor first",
-        ),
-        (
-            CLUSTER,
-            "1.35.7",
-            "1.33.0",
-            "a control plane goes back one minor version at most",
-        ),
-        (
-            CLUSTER,
-            "{kwok: {}}",
-            "{}",
-            "exactly one provider must be set; this version has: kwok",
-        ),
-        (
-            CLUSTER,
-            "{kwok: {}}",
-            "{kwok: {nodeProvisioningTime: soon}}",
-            "must be a duration from 0s to 24h, for example 2s or 1m30s",
-        ),
-        (
-            CLUSTER,
-            "provider:",
-            "operationHistoryLimit: 51, provider:",
-            "should be less than or equal to 50",
-        ),
-        (
-            POOL,
-            "count: 1",
-            "count: 0",
-            "a System pool has at least 1 node; use a User pool for a count of 0",
-        ),
-        (
-            POOL,
-            "count: 1",
-            "count: 1001",
-            "should be less than or equal to 1000",
-        ),
-        (
-            POOL,
-            "count: 1",
-            "powerState: Stopped, count: 1",
-            "a System pool can't be Stopped; stop the whole cluster instead",
-        ),
-        (
-            POOL,
-            "clusterName: demo",
-            "clusterName: other",
-            "clusterName is immutable: make a new pool in the other cluster",
-        ),
-        (
-            POOL,
-            "vmSize: small",
-            "vmSize: large",
-            "vmSize is immutable: make a new pool with the other size, then delete this one",
-        ),
-        (
-            POOL,
-            ", vmSize: small",
-            "",
-            "vmSize is immutable: make a new pool with the other size, then delete this one",
-        ),
-        (
-            POOL,
-            "count: 1",
-            "scaleSetPriority: Spot, count: 1",
-            "scaleSetPriority is immutable: make a new pool with the other priority",
-        ),
-        (
-            POOL,
-            "count: 1",
-            "upgradeSettings: {maxSurge: 0%}, count: 1",
-            "maxSurge and maxUnavailable can't both be 0: no node could be replaced",
-        ),
-        (
-            POOL,
-            "count: 1",
-            "upgradeSettings: {maxSurge: many}, count: 1",
-            "must be a number from 0 to 1000, or a percentage from 0% to 100%",
-        ),
-        (
-            POOL,
-            "count: 1",
-            "upgradeSettings: {drainTimeout: 0s}, count: 1",
-            "must be a duration from 1s to 24h, for example 30m",
-        ),
-        (
-            POOL,
-            "count: 1",
-            "nodeLabels: {belay.dev/cluster: x}, count: 1",
-            "labels that start with belay.dev/ and kubernetes.io/hostname are set by Belay",
-        ),
-        (
-            OPERATION,
-            "type: Reconcile",
-            "type: Create",
-            "an Operation's spec is immutable: abort it, and create another",
-        ),
-        (
-            OPERATION,
-            "name: op1}, spec: {type: Reconcile",
-            "name: op2}, spec: {type: Upgrade",
-            "kubernetesVersion is for type Upgrade and Rollback, and needed there",
-        ),
-        (
-            OPERATION,
-            "name: op1}, spec: {type: Reconcile",
-            "name: op2}, spec: {type: Scale",
-            "count is for type Scale, and needed there",
-        ),
-        (
-            OPERATION,
-            "name: op1}, spec: {type: Reconcile, target: {kind: AgentPool",
-            "name: op2}, spec: {type: Scale, count: 2, target: {kind: ManagedCluster",
-            "only an AgentPool can be scaled",
-        ),
-    ] {
+    for &(manifest, was, becomes, expected) in REFUSALS {
         let changed = manifest.replace(was, becomes);
         assert_ne!(changed, manifest, "{was} is in the manifest");
         let refusal = apply(&belay, &changed).expect_err(&changed);

@@ -17,7 +17,7 @@ use ::belay::api::{
     OperationType, TargetKind,
 };
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::{Event, Node, Pod};
+use k8s_openapi::api::core::v1::{Event, Node};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{ListParams, Patch, PatchParams, PostParams},
@@ -27,7 +27,7 @@ use serde_json::json;
 use testenv::{ControlPlane, Process};
 
 /// How long anything may take that is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The control plane of all tests.
 pub struct World {
@@ -39,7 +39,7 @@ pub struct World {
 
 impl World {
     /// Makes Belay's kinds known to the control plane.
-    pub async fn new(control_plane: ControlPlane, handle: tokio::runtime::Handle) -> Self {
+    pub fn new(control_plane: ControlPlane, handle: tokio::runtime::Handle) -> Self {
         let kubeconfig = control_plane.dir().join("admin.kubeconfig");
         let this = Self {
             control_plane,
@@ -364,14 +364,6 @@ impl Belay {
             .list(&ours)
             .await
             .expect("nodes")
-            .items
-    }
-
-    pub async fn pods(&self) -> Vec<Pod> {
-        self.api::<Pod>()
-            .list(&ListParams::default())
-            .await
-            .expect("pods")
             .items
     }
 

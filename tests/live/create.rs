@@ -28,10 +28,13 @@ pub async fn a_cluster_and_its_pools_come_up_from_what_was_applied(world: Arc<Wo
     assert!(status.operations.is_empty(), "the lock is free");
     for (target, kind) in [("demo", "mc"), ("demo-np1", "ap"), ("demo-system", "ap")] {
         let name = belay.operation(OperationType::Create, target).await;
-        use OperationPhase::{InProgress, Pending, Succeeded};
         let phases = belay.phases(&name);
         assert!(
-            phases.ends_with(&[Pending, InProgress, Succeeded]),
+            phases.ends_with(&[
+                OperationPhase::Pending,
+                OperationPhase::InProgress,
+                OperationPhase::Succeeded
+            ]),
             "{name}: {phases:?}"
         );
         let status = belay.status(&name).await;

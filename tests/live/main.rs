@@ -68,7 +68,7 @@ fn main() -> ExitCode {
         let control_plane = ControlPlane::start()
             .await
             .unwrap_or_else(|error| panic!("{error}"));
-        Arc::new(World::new(control_plane, tokio::runtime::Handle::current()).await)
+        Arc::new(World::new(control_plane, tokio::runtime::Handle::current()))
     });
     let conclusion = libtest_mimic::run(&arguments, trials(Some(&world)));
     if conclusion.has_failed() {

@@ -10,6 +10,7 @@ use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api,
+    api::{Patch, PatchParams},
     runtime::{WatchStreamExt as _, watcher},
 };
 use serde_json::json;
@@ -32,13 +33,13 @@ pub async fn an_upgrade_under_load_violates_no_pdb(world: Arc<World>) {
                 watcher::Event::Apply(pod) | watcher::Event::InitApply(pod) => {
                     let name = pod.metadata.name.clone().unwrap_or_default();
                     if is_healthy(&pod) {
-                        healthy.insert(name)
+                        healthy.insert(name);
                     } else {
-                        healthy.remove(&name)
-                    };
+                        healthy.remove(&name);
+                    }
                 }
                 watcher::Event::Delete(pod) => {
-                    drop(healthy.remove(&pod.metadata.name.unwrap_or_default()))
+                    healthy.remove(&pod.metadata.name.unwrap_or_default());
                 }
                 watcher::Event::InitDone => is_complete = true,
                 watcher::Event::Init => healthy.clear(),
@@ -126,11 +127,7 @@ pub async fn a_drain_that_takes_too_long_fails_and_names_pod_and_pdb(world: Arc<
     let settings = json!({"spec": {"upgradeSettings": {"drainTimeout": "1s"}}});
     let pools: Api<belay::api::AgentPool> = belay.api();
     pools
-        .patch(
-            "np1",
-            &Default::default(),
-            &kube::api::Patch::Merge(settings),
-        )
+        .patch("np1", &PatchParams::default(), &Patch::Merge(settings))
         .await
         .expect("patched");
     belay.set_version("1.36.3").await;
