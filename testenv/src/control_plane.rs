@@ -220,6 +220,9 @@ impl ControlPlane {
             Component::ControllerManager => vec![
                 kubeconfig,
                 "--use-service-account-credentials".into(),
+                // By default the tokens of its many controllers alone take 5 s.
+                "--kube-api-qps=500".into(),
+                "--kube-api-burst=500".into(),
                 format!(
                     "--service-account-private-key-file={}",
                     file("service-accounts.key")
