@@ -1,0 +1,84 @@
+//! What Belay is for, on a real control plane: an upgrade that a `PodDisruptionBudget` holds up, and its
+//! abort. It succeeds only where every state that it tells of was seen on the API server.
+//!
+//! `make demo` runs it. With `KEEP=1` it stays up, to try things on, until Ctrl-C.
+
+mod eyes;
+mod screen;
+mod stage;
+mod story;
+
+use std::{process::ExitCode, time::Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use stage::Stage;
+
+/// What a shell gives for a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // Were the caller killed, nobody would be left to end a demo that stays up.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
+    demo().await.unwrap_or_else(|error| {
+        eprintln!("demo: failed: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Whatever way this ends, all that it started ends with it.
+async fn demo() -> anyhow::Result<ExitCode> {
+    let mut end = std::pin::pin!(told_to_end());
+    let mut stage = tokio::select! {
+        stage = play() => stage?,
+        told = &mut end => {
+            told?;
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+    };
+    if is_to_stay_up() {
+        stage.invite()?;
+        let failed = tokio::select! {
+            result = stage.look_on() => result,
+            told = end => told,
+        };
+        if let Err(error) = failed {
+            stage.tell_of_failure().await;
+            return Err(error);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn play() -> anyhow::Result<Stage> {
+    let began = Instant::now();
+    let mut stage = Stage::set().await?;
+    if let Err(error) = story::tell(&mut stage).await {
+        stage.tell_of_failure().await;
+        return Err(error);
+    }
+    stage.heading(&format!(
+        "All of this was seen on the API server, in this order, within {} s",
+        began.elapsed().as_secs()
+    ))?;
+    Ok(stage)
+}
+
+fn is_to_stay_up() -> bool {
+    std::env::var("KEEP").is_ok_and(|keep| !matches!(keep.as_str(), "" | "0"))
+}
+
+/// Waits for Ctrl-C, for SIGTERM, or for the terminal to close.
+async fn told_to_end() -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    Ok(())
+}

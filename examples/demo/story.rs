@@ -1,0 +1,185 @@
+//! What happens, act by act. Each act ends where what it tells of was seen.
+
+use anyhow::ensure;
+use belay::api::{Operation, OperationPhase, OperationType};
+use kube::ResourceExt as _;
+
+use crate::stage::Stage;
+
+/// What examples/quickstart makes.
+const CLUSTER: &str = "demo";
+const POOLS: usize = 2;
+const NODES: usize = 5;
+const BUDGET: &str = "default/web";
+const OLD: &str = "1.35.7";
+const NEW: &str = "1.36.3";
+/// What examples/reconcile.yaml makes.
+const RECONCILE: &str = "demo-go-on";
+
+/// Tells it all.
+pub async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
+    install(stage).await?;
+    come_up(stage).await?;
+    let upgrade = upgrade(stage).await?;
+    abort(stage, &upgrade).await?;
+    hold(stage, &upgrade).await?;
+    go_on(stage, &upgrade).await
+}
+
+async fn install(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.heading("Belay: its kinds, and the operator as a process")?;
+    stage.run("kubectl apply -f crds/").await?;
+    stage
+        .run("kubectl wait --for=condition=Established --timeout=20s -f crds/")
+        .await?;
+    stage.start_operator()
+}
+
+async fn come_up(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.heading(&format!(
+        "A cluster on {OLD}: 2 System nodes, 3 User nodes, and 3 pods that their PDB lets none go of"
+    ))?;
+    stage.run("kubectl apply -f examples/quickstart/").await?;
+    stage
+        .until("the cluster and its pools Ready", |eyes| {
+            eyes.all_is_ready(POOLS).then_some(())
+        })
+        .await?;
+    let versions = [(format!("v{OLD}"), NODES)].into();
+    stage
+        .until(&format!("{NODES} nodes on {OLD}"), |eyes| {
+            (eyes.versions() == versions).then_some(())
+        })
+        .await?;
+    stage
+        .run("kubectl rollout status deployment/web --timeout=20s")
+        .await
+}
+
+/// Upgrades until a PDB is in the way; gives the Operation's name.
+async fn upgrade(stage: &mut Stage) -> anyhow::Result<String> {
+    stage.heading(&format!("Upgrade to {NEW}"))?;
+    stage
+        .run(&format!(
+            r#"kubectl patch managedcluster {CLUSTER} --type=merge -p '{{"spec":{{"kubernetesVersion":"{NEW}"}}}}'"#
+        ))
+        .await?;
+    let name = stage
+        .until("the Upgrade", |eyes| {
+            let upgrade = eyes.operation(OperationType::Upgrade, CLUSTER);
+            upgrade.map(Operation::name_any)
+        })
+        .await?;
+    let blocked = stage
+        .until("the Upgrade blocked", |eyes| eyes.blocked(&name))
+        .await?;
+    ensure!(
+        blocked.reason == "PodDisruptionBudget" && blocked.message.contains(BUDGET),
+        "the Upgrade is blocked by something else: {blocked:?}"
+    );
+    stage.run("kubectl get operations").await?;
+    Ok(name)
+}
+
+async fn abort(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
+    use OperationPhase::{Canceled, Canceling, InProgress, Pending};
+    stage.heading("Abort it")?;
+    stage
+        .run(&format!(
+            "kubectl annotate operation {upgrade} belay.dev/abort='stuck on a PDB'"
+        ))
+        .await?;
+    for phase in [Canceling, Canceled] {
+        stage
+            .until(&format!("{upgrade} {phase:?}"), |eyes| {
+                eyes.phases(upgrade).contains(&phase).then_some(())
+            })
+            .await?;
+    }
+    in_order(stage, upgrade, &[Pending, InProgress, Canceling, Canceled])?;
+    stage.heading(
+        "It stopped where it stood: what was upgraded stays so, and every node takes pods",
+    )?;
+    let versions = stage
+        .until("nodes of both versions, none cordoned", |eyes| {
+            let versions = eyes.versions();
+            let both = [OLD, NEW].map(|version| format!("v{version}"));
+            let is_mixed = versions.keys().eq(&both);
+            (is_mixed && !eyes.has_cordoned_nodes()).then_some(versions)
+        })
+        .await?;
+    stage
+        .run("kubectl get nodes -L belay.dev/agentpool")
+        .await?;
+    let counts: Vec<_> = versions
+        .iter()
+        .map(|(version, count)| format!("{count} on {version}"))
+        .collect();
+    stage.say(&counts.join(", "))
+}
+
+async fn hold(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
+    stage.heading("It isn't begun again: the cluster is left alone until someone acts")?;
+    let hold = stage
+        .until("the cluster left alone", crate::eyes::Eyes::hold)
+        .await?;
+    ensure!(
+        hold.reason == "OperationCanceled" && hold.message.contains(upgrade),
+        "the cluster is stalled by something else: {hold:?}"
+    );
+    stage.run("kubectl get mc,op").await?;
+    stage
+        .run(&format!(
+            r#"kubectl get mc {CLUSTER} -o jsonpath='{{.status.conditions[?(@.type=="Stalled")].message}}'"#
+        ))
+        .await
+}
+
+async fn go_on(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
+    use OperationPhase::{Canceled, InProgress, Pending, Succeeded};
+    stage.heading("Relax the PDB, and ask for the rest")?;
+    stage
+        .run(r#"kubectl patch pdb web --type=merge -p '{"spec":{"minAvailable":2}}'"#)
+        .await?;
+    stage
+        .run("kubectl wait pdb/web --for=jsonpath='{.status.disruptionsAllowed}'=1 --timeout=20s")
+        .await?;
+    let before = stage.eyes.names();
+    stage
+        .run("kubectl create -f examples/reconcile.yaml")
+        .await?;
+    stage
+        .until(&format!("{RECONCILE} Succeeded"), |eyes| {
+            eyes.phases(RECONCILE).contains(&Succeeded).then_some(())
+        })
+        .await?;
+    in_order(stage, RECONCILE, &[Pending, InProgress, Succeeded])?;
+    let versions = [(format!("v{NEW}"), NODES)].into();
+    stage
+        .until(
+            &format!("everything Ready, {NODES} nodes on {NEW}"),
+            |eyes| (eyes.all_is_ready(POOLS) && eyes.versions() == versions).then_some(()),
+        )
+        .await?;
+    stage.run("kubectl get mc,ap,op").await?;
+    let phases = stage.eyes.phases(upgrade);
+    ensure!(phases.last() == Some(&Canceled), "{upgrade} is {phases:?}");
+    let mut expected = before;
+    expected.insert(RECONCILE.to_owned());
+    let names = stage.eyes.names();
+    ensure!(
+        names == expected,
+        "other Operations than {expected:?} were begun: {names:?}"
+    );
+    Ok(())
+}
+
+/// Checks that an Operation was seen in these phases, in this order, and in no other.
+fn in_order(stage: &Stage, operation: &str, expected: &[OperationPhase]) -> anyhow::Result<()> {
+    let phases = stage.eyes.phases(operation);
+    ensure!(
+        phases == expected,
+        "{operation} was seen in {phases:?} instead of {expected:?}"
+    );
+    Ok(())
+}
