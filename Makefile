@@ -1,34 +1,53 @@
 # Everything a newcomer needs. Each target does its own set-up; the first run builds a Kubernetes
 # control plane from its Go modules (about 6 minutes on 2 cores) and keeps it outside of the checkout.
 
+CARGO_DENY := 0.20.2
+
+# Where cargo builds to, and where tools are kept from one checkout to the next.
+BIN := $(or $(CARGO_TARGET_DIR),target)/debug
+CARGO_DENY_ROOT := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/belay/cargo-deny-$(CARGO_DENY)
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt generate tools
+.PHONY: help demo test check fmt generate licences build tools needs
 
 help: ## Show this
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
-demo: tools ## Show an upgrade hang on a PodDisruptionBudget, and abort it (KEEP=1 keeps it running)
-	@cargo build --quiet --bin belay
-	@cargo run --quiet --example demo
+demo: tools ## Show an upgrade hang on a PodDisruptionBudget, and abort it (KEEP=1: then stay up)
+	@$(BIN)/examples/demo
 
 test: tools ## Run all tests, on a real control plane
 	cargo test --workspace --no-fail-fast
 
-check: ## Format, lints, and generated files up to date
+check: needs ## Check format, lints, generated files and licences
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	$(MAKE) generate
-	git diff --exit-code -- crds || (echo "crds/ was not up to date: run make generate and commit it" && false)
+	@$(MAKE) --no-print-directory build
+	@new=$$(mktemp -d) && $(BIN)/belay crds --output $$new && diff -r crds $$new; same=$$?; rm -r $$new; \
+	  test $$same = 0 || { echo "crds/ differs from src/api: run make generate, and commit it"; exit 1; }
+	@$(MAKE) --no-print-directory licences
 
 fmt: ## Format the code
 	cargo fmt --all
 
-generate: ## Generate crds/ from src/api
-	cargo run --quiet --bin belay -- crds --output crds
+generate: build ## Generate crds/ from src/api
+	$(BIN)/belay crds --output crds
 
-tools: ## Build the control plane, where it isn't built yet
-	@for tool in cargo cc; do command -v $$tool >/dev/null || { \
-	  echo "$$tool is needed: install Rust from rustup, and a C compiler (Debian: apt-get install build-essential)"; exit 1; }; done
-	@test -n "$$KUBEBUILDER_ASSETS" || command -v go >/dev/null || { \
-	  echo "Go 1.26 or newer is needed, or set KUBEBUILDER_ASSETS"; exit 1; }
-	@cargo run --quiet -p testenv -- build >/dev/null
+licences: ## Check the dependencies' licences, versions and sources (deny.toml)
+	@test -x $(CARGO_DENY_ROOT)/bin/cargo-deny || \
+	  cargo install --quiet --locked --debug --root $(CARGO_DENY_ROOT) --version $(CARGO_DENY) cargo-deny
+	$(CARGO_DENY_ROOT)/bin/cargo-deny --locked check licenses bans sources
+
+# The operator, the demo and testenv by one build: each alone would have other features of the
+# dependencies, and compile them again.
+build: needs
+	cargo build --workspace --bins --examples
+
+# The control plane's binaries, where they aren't built yet.
+tools: build
+	@$(BIN)/testenv build >/dev/null
+
+needs:
+	@command -v cargo >/dev/null || { echo "cargo is needed: install Rust by rustup, https://rustup.rs"; exit 1; }
+	@command -v cc >/dev/null || { echo "A C compiler is needed: install gcc or clang (Debian: apt-get install build-essential)"; exit 1; }
+	@command -v go >/dev/null || { echo "Go 1.26 or newer is needed: https://go.dev/doc/install"; exit 1; }
