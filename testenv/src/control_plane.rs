@@ -94,8 +94,8 @@ pub struct ControlPlane {
     port: u16,
     folder: Option<TempDir>,
     path: PathBuf,
-    /// Whether it was ready once; the logs of one that never was are kept.
-    was_ready: bool,
+    /// Whether it failed to start; then its logs are kept.
+    failed: bool,
 }
 
 impl ControlPlane {
@@ -127,12 +127,18 @@ impl ControlPlane {
             port,
             folder: Some(folder),
             path,
-            was_ready: false,
+            failed: false,
         };
-        this.write_identities()?;
+        let started = this.start_all(builder, etcd, peers).await;
+        this.failed = started.is_err();
+        started.map(|()| this)
+    }
+
+    async fn start_all(&mut self, builder: &Builder, etcd: u16, peers: u16) -> Result<(), Error> {
+        self.write_identities()?;
         for component in &builder.components {
             let program = binaries::binary(component.name())?;
-            let mut args = this.args(*component, etcd, peers)?;
+            let mut args = self.args(*component, etcd, peers)?;
             args.extend(
                 builder
                     .args
@@ -140,14 +146,12 @@ impl ControlPlane {
                     .filter(|(of, _)| of == component)
                     .map(|(_, arg)| arg.clone()),
             );
-            this.programs.insert(*component, (program, args));
+            self.programs.insert(*component, (program, args));
         }
         for component in &builder.components {
-            this.start_component(*component).await?;
+            self.start_component(*component).await?;
         }
-        this.wait_for_defaults().await?;
-        this.was_ready = true;
-        Ok(this)
+        self.wait_for_defaults().await
     }
 
     fn write_identities(&self) -> Result<(), Error> {
@@ -479,9 +483,8 @@ impl Drop for ControlPlane {
             process.signal(Signal::KILL);
         }
         self.processes.clear();
-        let is_kept = !self.was_ready
-            || std::thread::panicking()
-            || std::env::var_os("TESTENV_KEEP").is_some();
+        let is_kept =
+            self.failed || std::thread::panicking() || std::env::var_os("TESTENV_KEEP").is_some();
         if let Some(folder) = self.folder.take().filter(|_| is_kept) {
             eprintln!(
                 "testenv: logs are kept in {}",
