@@ -36,7 +36,7 @@ use super::{
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode", description = "System or User"),
     printcolumn(name = "Count", type_ = "integer", json_path = ".spec.count", description = "How many nodes it is to have"),
     printcolumn(name = "Ready Nodes", type_ = "integer", json_path = ".status.readyCount", description = "How many of its nodes are Ready"),
-    printcolumn(name = "Versions", type_ = "string", json_path = ".status.versions[*].kubernetesVersion", description = "What its nodes run"),
+    printcolumn(name = "Versions", type_ = "string", json_path = ".status.versionSummary", description = "What its nodes run, and how many run it"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.provisioningState", description = "What is being done, or how the last operation ended"),
     printcolumn(name = "Operation", type_ = "string", json_path = ".status.operation.name", description = "In flight on the pool"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether it is as its spec says"),
@@ -177,7 +177,7 @@ pub struct UpgradeSettings {
     /// How long the drain of one node may take: 1s to 24h.
     #[serde(default = "default_drain_timeout")]
     #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')").message("must be a duration from 1s to 24h, for example 30m"))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')").message("must be a duration from 1s to 24h, for example 30m"))]
     pub drain_timeout: Duration,
 }
 
@@ -219,10 +219,13 @@ pub struct AgentPoolStatus {
     /// How many of them are Ready.
     #[serde(default)]
     pub ready_count: i32,
-    /// What the nodes run, oldest version first.
+    /// What the nodes run, oldest version first. Where there is no node, what its next ones will run, with a count of 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub versions: Vec<VersionCount>,
+    /// `versions` in one line, for `kubectl get`, whose columns show one value each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version_summary: Option<String>,
     /// In flight on this pool, or on its cluster with this pool in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<PoolOperation>,
@@ -232,6 +235,9 @@ pub struct AgentPoolStatus {
     /// The generation of the spec that this status was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// A fingerprint of the abort annotation's value that was honoured last: each value is honoured once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_abort: Option<String>,
     /// Ready; Reconciling and Stalled as kstatus reads them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -182,6 +182,9 @@ pub struct LastOperation {
     /// canceled or failed is left alone until its spec has another.
     #[serde(default)]
     pub target_generation: i64,
+    /// Why it was canceled or failed, in one line; it outlives the Operation.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
 }
 
 /// Conditions, one of a type.

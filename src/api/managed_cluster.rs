@@ -90,12 +90,29 @@ pub struct KwokProviderSpec {
     /// How long a node takes to come up, and the control plane to change its version: 0s to 24h.
     #[serde(default = "default_node_provisioning_time")]
     #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) <= duration('24h')").message("must be a duration from 0s to 24h, for example 2s or 1m30s"))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) <= duration('24h')").message("must be a duration from 0s to 24h, for example 2s or 1m30s"))]
     pub node_provisioning_time: Duration,
+
+    /// How long a node may take to be Ready before the operation that makes it fails with
+    /// `NodeProvisioningTimeout`: 1s to 24h.
+    #[serde(default = "default_node_provisioning_timeout")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')").message("must be a duration from 1s to 24h, for example 15m"))]
+    pub node_provisioning_timeout: Duration,
+
+    /// How many nodes the cluster may have, as a cloud's quota does; an operation that needs more fails
+    /// with `QuotaExceeded`. Absent, there is no quota.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_nodes: Option<i32>,
 }
 
 fn default_node_provisioning_time() -> Duration {
     std::time::Duration::from_secs(2).into()
+}
+
+fn default_node_provisioning_timeout() -> Duration {
+    std::time::Duration::from_mins(15).into()
 }
 
 /// What Belay tells of a cluster.
@@ -122,6 +139,9 @@ pub struct ManagedClusterStatus {
     /// The generation of the spec that this status was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// A fingerprint of the abort annotation's value that was honoured last: each value is honoured once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_abort: Option<String>,
     /// Ready; Reconciling and Stalled as kstatus reads them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -24,6 +24,8 @@ pub const GROUP: &str = "belay.dev";
 pub const ABORT_ANNOTATION: &str = "belay.dev/abort";
 /// How an abort treats the step in process: [`ABORT_POLICY_AFTER_STEP`], or `Now` (the default).
 pub const ABORT_POLICY_ANNOTATION: &str = "belay.dev/abort-policy";
+/// Who asked for the abort, as the API server saw it: stamped at admission.
+pub const ABORT_REQUESTED_BY_ANNOTATION: &str = "belay.dev/abort-requested-by";
 /// The abort policy that lets the step in process finish.
 pub const ABORT_POLICY_AFTER_STEP: &str = "AfterStep";
 

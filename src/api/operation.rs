@@ -137,7 +137,8 @@ pub struct OperationStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
-    /// What it is about: `control-plane`, or `node/` with the node's name.
+    /// What it is about: `control-plane`, `node/` with the node's name, or, where there are too many
+    /// nodes to tell of each, `agentpool/` with the pool's name for the rest of them.
     pub name: String,
     /// What is done to it.
     pub action: StepAction,
@@ -146,6 +147,12 @@ pub struct Step {
     /// What is going on.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// How many nodes it is about, where it is about more than one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<i32>,
+    /// How many of them are done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes_done: Option<i32>,
     /// When it began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
@@ -163,6 +170,12 @@ pub enum StepAction {
     Replace,
     /// Its version changes in place.
     Upgrade,
+    /// Its settings change in place.
+    Update,
+    /// It is turned on.
+    Start,
+    /// It is turned off.
+    Stop,
     /// It is drained and deleted.
     Delete,
 }

@@ -52,6 +52,14 @@ impl<'a> Pass<'a> {
             Action::RemoveFinalizer(id) => self.set_finalizer(id, false).await,
             Action::AdoptPool(name) => self.adopt(name).await,
             Action::DeletePool(name) => self.delete_pool(&name).await,
+            Action::DeleteOperation(name) => self.delete_operation(&name).await,
+            Action::ChangeSpec { uid, change } => {
+                let context = self.context;
+                context
+                    .specs
+                    .change(&context.client, self.snapshot, &uid, &change)
+                    .await
+            }
             Action::CreateOperation(operation) => self.create(*operation).await,
             Action::WriteOperationStatus { name, status } => {
                 tracing::info!(operation = name, phase = ?status.phase, percent = status.percent_complete, blocked = status.blocked.as_ref().map(|blocked| &blocked.message), "operation");
@@ -230,6 +238,15 @@ impl<'a> Pass<'a> {
 
     async fn delete_pool(&self, name: &str) -> Result<(), ReconcileError> {
         let uid = self.snapshot.pool(name).and_then(ResourceExt::uid);
+        self.delete::<AgentPool>(name, uid).await
+    }
+
+    async fn delete_operation(&self, name: &str) -> Result<(), ReconcileError> {
+        let uid = self.snapshot.operation(name).and_then(ResourceExt::uid);
+        self.delete::<Operation>(name, uid).await
+    }
+
+    async fn delete<K: Ours>(&self, name: &str, uid: Option<String>) -> Result<(), ReconcileError> {
         let params = DeleteParams {
             preconditions: Some(Preconditions {
                 uid,
@@ -237,7 +254,7 @@ impl<'a> Pass<'a> {
             }),
             ..DeleteParams::default()
         };
-        match self.api::<AgentPool>().delete(name, &params).await {
+        match self.api::<K>().delete(name, &params).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => Err(error.into()),

@@ -6,6 +6,7 @@ pub mod clock;
 mod events;
 mod seen;
 mod snapshot;
+mod specs;
 mod strays;
 pub mod watches;
 mod workers;
@@ -35,6 +36,7 @@ use backoff::Backoff;
 use events::Events;
 use seen::Seen;
 use snapshot::Stores;
+use specs::Specs;
 use workers::Workers;
 
 /// The name that Belay writes under.
@@ -51,6 +53,7 @@ pub struct Context {
     workers: Workers,
     events: Events,
     seen: Seen,
+    specs: Specs,
     backoff: Backoff,
 }
 
@@ -66,6 +69,9 @@ pub enum ReconcileError {
     /// The cluster's provider isn't part of this version.
     #[error("the cluster's provider is not part of this version")]
     NoProvider,
+    /// What a person's Operation asks for was refused, and is to be told on it.
+    #[error("what an Operation asks for was refused")]
+    Refused,
     /// The API server refused, or couldn't be reached.
     #[error(transparent)]
     Api(#[from] kube::Error),
@@ -101,6 +107,7 @@ pub async fn run(
         workers: Workers::new(changed),
         events,
         seen: Seen::default(),
+        specs: Specs::default(),
         backoff: Backoff::default(),
     });
     let pool_strays = strays.clone();
@@ -163,6 +170,7 @@ fn retry(cluster: Arc<ManagedCluster>, error: &ReconcileError, context: Arc<Cont
             tracing::debug!(cluster = %key, %error, "waiting");
             Action::requeue(Duration::from_secs(1))
         }
+        ReconcileError::Refused => Action::requeue(Duration::ZERO),
         ReconcileError::Api(kube::Error::Api(status)) if status.code == 409 => {
             tracing::debug!(cluster = %key, "decided on an old view, deciding anew");
             Action::requeue(Duration::from_millis(50))

@@ -90,8 +90,10 @@ pub fn build(cluster: &Arc<ManagedCluster>, context: &Context) -> Result<Snapsho
         .of(&cluster.spec.provider)
         .ok_or(ReconcileError::NoProvider)?;
     let observed = provider.observe(&cluster).ok_or(ReconcileError::NotReady)?;
+    let refused_specs = context.specs.refused(operations.iter().map(AsRef::as_ref));
     Ok(Snapshot {
         work: context.workers.of(&key),
+        refused_specs,
         cluster,
         pools,
         operations,

@@ -3,7 +3,7 @@
 
 use crate::api::{AgentPoolStatus, ManagedClusterStatus, Operation, OperationStatus, TargetKind};
 
-use super::{Job, Stop};
+use super::{Job, SpecChange, Stop};
 
 /// One thing to write or to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,15 @@ pub enum Action {
     DeletePool(String),
     /// Create an Operation; its name makes a second creation harmless.
     CreateOperation(Box<Operation>),
+    /// Delete an Operation that ended, for there are newer ones enough.
+    DeleteOperation(String),
+    /// Write what a person's Operation asks for into its target's spec, or delete its target.
+    ChangeSpec {
+        /// The Operation's uid.
+        uid: String,
+        /// What is to change.
+        change: SpecChange,
+    },
     /// Tell the work of an Operation to stop.
     StopWork {
         /// The Operation's uid.

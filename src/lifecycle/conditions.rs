@@ -142,8 +142,16 @@ pub(super) fn of_operation(status: &mut OperationStatus, operation: &Operation, 
     );
 }
 
-/// The error of an Operation that failed, in one line.
-pub(super) fn error_text(status: &OperationStatus) -> String {
+/// Why an Operation was canceled or failed, in one line; nothing where it succeeded.
+pub(super) fn end_text(status: &OperationStatus) -> String {
+    match status.phase {
+        OperationPhase::Failed => error_text(status),
+        OperationPhase::Canceled => cancel_text(status),
+        _ => String::new(),
+    }
+}
+
+fn error_text(status: &OperationStatus) -> String {
     status.error.as_ref().map_or_else(
         || "failed".to_owned(),
         |error| format!("{}: {}", error.code, error.message),

@@ -6,7 +6,8 @@ use crate::api::{AgentPool, FINALIZER, Operation, OperationStatus, TargetKind};
 
 use super::{Action, ObjectId, Snapshot, need};
 
-fn is_kept(metadata: &ObjectMeta) -> bool {
+/// Whether an object is kept until its work has ended.
+pub(super) fn is_kept(metadata: &ObjectMeta) -> bool {
     metadata
         .finalizers
         .as_ref()

@@ -1,13 +1,13 @@
 //! What an Operation is to bring about, for a provider to work on: stages, one after the other.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use crate::api::{
-    AgentPool, AgentPoolMode, KubernetesVersion, NodeTaint, Operation, OperationError,
-    OperationType, ProviderSpec, ScaleSetPriority, Step, TargetKind,
+    AgentPool, AgentPoolMode, KubernetesVersion, Operation, OperationError, OperationType,
+    PowerState, ProviderSpec, ScaleSetPriority, Step, TargetKind,
 };
 
-use super::{Snapshot, need, rollout};
+use super::{NodeSettings, Snapshot, hold, need, rollout};
 
 /// The work of one Operation.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,10 +33,19 @@ pub struct Job {
 /// One stage of a [`Job`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Stage {
-    /// The control plane runs that version; none: it is gone.
-    ControlPlane(Option<KubernetesVersion>),
+    /// The control plane is so; none: it is gone.
+    ControlPlane(Option<ControlPlaneGoal>),
     /// A pool has its nodes.
     Pool(PoolGoal),
+}
+
+/// What the control plane is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlPlaneGoal {
+    /// What it runs.
+    pub version: KubernetesVersion,
+    /// Whether it is on.
+    pub running: bool,
 }
 
 /// The nodes that a pool is to have.
@@ -60,16 +69,12 @@ pub struct PoolGoal {
     pub drain: bool,
     /// How long the drain of one node may take.
     pub drain_timeout: Duration,
-    /// Labels of new nodes.
-    pub labels: BTreeMap<String, String>,
-    /// Taints of new nodes.
-    pub taints: Vec<NodeTaint>,
+    /// What all nodes carry, old and new.
+    pub settings: NodeSettings,
     /// The size of new machines.
     pub vm_size: Option<String>,
     /// How new machines are bought.
     pub priority: ScaleSetPriority,
-    /// What the pool is for.
-    pub mode: AgentPoolMode,
 }
 
 /// The work of an Operation, or why there can be none.
@@ -100,37 +105,63 @@ fn cluster_stages(
     snapshot: &Snapshot,
     operation: &Operation,
 ) -> Result<Vec<Stage>, OperationError> {
-    let wanted: KubernetesVersion = parse(&snapshot.cluster.spec.kubernetes_version)?;
+    let spec = &snapshot.cluster.spec;
+    let version: KubernetesVersion = parse(&spec.kubernetes_version)?;
     if snapshot.cluster.metadata.deletion_timestamp.is_some() {
-        let pools = snapshot
-            .pools
-            .iter()
-            .map(|pool| Stage::Pool(gone(snapshot, pool, false)));
+        let pools = snapshot.pools.iter();
+        let pools = pools.map(|pool| Stage::Pool(gone(snapshot, pool, false)));
         return Ok(pools.chain([Stage::ControlPlane(None)]).collect());
     }
-    let control_plane = Stage::ControlPlane(Some(wanted));
-    let followers = || {
-        let mut pools: Vec<_> = snapshot
-            .pools
-            .iter()
-            .filter(|pool| need::follows(pool))
-            .collect();
+    let running = spec.power_state == PowerState::Running;
+    let control_plane = Stage::ControlPlane(Some(ControlPlaneGoal { version, running }));
+    // What the cluster's operation changes on a pool, with what it is to have in the end.
+    let pool = |pool: &Arc<AgentPool>| {
+        let runs = running && pool.spec.power_state == PowerState::Running;
+        let goal = PoolGoal {
+            drain: running,
+            ..goal(snapshot, pool, need::version_under(version, pool))
+        };
+        Stage::Pool(PoolGoal {
+            count: in_cluster_count(snapshot, pool, runs),
+            ..goal
+        })
+    };
+    let system_first = || {
+        let mut pools: Vec<_> = snapshot.pools.iter().collect();
         pools.sort_by_key(|pool| pool.spec.mode != AgentPoolMode::System);
         pools
-            .into_iter()
-            .map(|pool| Stage::Pool(follower_goal(snapshot, pool, wanted)))
     };
-    match operation.spec.type_ {
-        OperationType::Create => Ok(vec![control_plane]),
-        OperationType::Rollback => Ok(followers().chain([control_plane]).collect()),
-        OperationType::Reconcile if snapshot.control_plane().is_some_and(|runs| runs > wanted) => {
-            Ok(followers().chain([control_plane]).collect())
+    let all = || system_first().into_iter().map(pool);
+    let followers = || {
+        let followers = system_first()
+            .into_iter()
+            .filter(|pool| need::follows(pool));
+        followers.map(pool)
+    };
+    let goes_back = snapshot.control_plane().is_some_and(|runs| runs > version);
+    Ok(match operation.spec.type_ {
+        OperationType::Create => vec![control_plane],
+        OperationType::Stop | OperationType::Reconcile if !running => {
+            // What keeps the cluster going goes last.
+            all().rev().chain([control_plane]).collect()
         }
-        OperationType::Upgrade | OperationType::Reconcile => {
-            Ok([control_plane].into_iter().chain(followers()).collect())
+        OperationType::Rollback | OperationType::Reconcile if goes_back => {
+            all().chain([control_plane]).collect()
         }
-        other => Err(unsupported(other, "ManagedCluster")),
-    }
+        OperationType::Upgrade | OperationType::Rollback => {
+            [control_plane].into_iter().chain(followers()).collect()
+        }
+        OperationType::Start | OperationType::Reconcile => {
+            [control_plane].into_iter().chain(all()).collect()
+        }
+        OperationType::Update => system_first()
+            .into_iter()
+            .map(|pool| Stage::Pool(in_place(snapshot, pool)))
+            .collect(),
+        other @ (OperationType::Stop | OperationType::Scale | OperationType::Delete) => {
+            return Err(unsupported(other, "ManagedCluster"));
+        }
+    })
 }
 
 fn pool_stages(snapshot: &Snapshot, operation: &Operation) -> Result<Vec<Stage>, OperationError> {
@@ -143,25 +174,28 @@ fn pool_stages(snapshot: &Snapshot, operation: &Operation) -> Result<Vec<Stage>,
     }
     let version = need::desired_version(snapshot, pool).ok_or_else(no_control_plane)?;
     let goal = goal(snapshot, pool, version);
-    match spec.type_ {
+    Ok(vec![Stage::Pool(match spec.type_ {
         OperationType::Create
+        | OperationType::Start
         | OperationType::Upgrade
         | OperationType::Rollback
-        | OperationType::Reconcile => Ok(vec![Stage::Pool(goal)]),
-        OperationType::Scale => Ok(vec![Stage::Pool(PoolGoal {
-            replace_outdated: false,
+        | OperationType::Reconcile => goal,
+        // The version of a pool that follows its cluster is the cluster's to change.
+        OperationType::Scale | OperationType::Stop => PoolGoal {
+            replace_outdated: !need::follows(pool),
             ..goal
-        })]),
-        other => Err(unsupported(other, "AgentPool")),
-    }
+        },
+        OperationType::Update => in_place(snapshot, pool),
+        other @ OperationType::Delete => return Err(unsupported(other, "AgentPool")),
+    })])
 }
 
 /// The pool as its spec says, with nodes of `version`.
 fn goal(snapshot: &Snapshot, pool: &AgentPool, version: KubernetesVersion) -> PoolGoal {
     let (spec, settings) = (&pool.spec, &pool.spec.upgrade_settings);
-    let count = usize::try_from(spec.count).unwrap_or_default();
-    let surge = rollout::resolve(&settings.max_surge, count, true);
-    let unavailable = rollout::resolve(&settings.max_unavailable, count, false);
+    let full = need::count_if(true, pool);
+    let surge = rollout::resolve(&settings.max_surge, full, true);
+    let unavailable = rollout::resolve(&settings.max_unavailable, full, false);
     let name = pool.metadata.name.clone().unwrap_or_default();
     let cluster = snapshot
         .cluster
@@ -176,7 +210,7 @@ fn goal(snapshot: &Snapshot, pool: &AgentPool, version: KubernetesVersion) -> Po
             format!("{cluster}-{name}")
         },
         pool: name,
-        count,
+        count: need::desired_count(snapshot, pool),
         version,
         replace_outdated: true,
         surge,
@@ -188,36 +222,46 @@ fn goal(snapshot: &Snapshot, pool: &AgentPool, version: KubernetesVersion) -> Po
         },
         drain: true,
         drain_timeout: settings.drain_timeout.into(),
-        labels: spec
-            .node_labels
-            .iter()
-            .map(|(key, value)| (key.clone(), value.0.clone()))
-            .collect(),
-        taints: spec.node_taints.clone(),
+        settings: NodeSettings::of(pool),
         vm_size: spec.vm_size.clone(),
         priority: spec.scale_set_priority,
-        mode: spec.mode,
     }
 }
 
-/// A pool in an operation of its cluster. One that is on hold changes its version and not its size: only
-/// its own spec, or an Operation on it, takes it from the hold.
-fn follower_goal(snapshot: &Snapshot, pool: &AgentPool, version: KubernetesVersion) -> PoolGoal {
-    let goal = goal(snapshot, pool, version);
-    if need::pool_hold(pool).is_some() {
-        let count = snapshot.nodes(&goal.pool).len();
-        return PoolGoal { count, ..goal };
+/// How many nodes a pool has after an operation of its cluster. One that is on hold changes its version
+/// and not its size: only its own spec, or an Operation on it, takes it from the hold.
+fn in_cluster_count(snapshot: &Snapshot, pool: &AgentPool, runs: bool) -> usize {
+    if runs && need::pool_power(pool) == PowerState::Running && hold::pool_hold(pool).is_some() {
+        return present(snapshot, pool);
     }
-    goal
+    need::count_if(runs, pool)
 }
+
+/// The pool's nodes as they are, with its settings.
+fn in_place(snapshot: &Snapshot, pool: &AgentPool) -> PoolGoal {
+    let version = need::desired_version(snapshot, pool).unwrap_or(NO_VERSION);
+    PoolGoal {
+        count: present(snapshot, pool),
+        replace_outdated: false,
+        ..goal(snapshot, pool, version)
+    }
+}
+
+fn present(snapshot: &Snapshot, pool: &AgentPool) -> usize {
+    let nodes = snapshot.nodes(pool.metadata.name.as_deref().unwrap_or_default());
+    nodes.iter().filter(|node| !node.deleting).count()
+}
+
+/// The version of new nodes where none will be made.
+const NO_VERSION: KubernetesVersion = KubernetesVersion {
+    major: 0,
+    minor: 0,
+    patch: 0,
+};
 
 /// The pool without nodes.
 fn gone(snapshot: &Snapshot, pool: &AgentPool, drain: bool) -> PoolGoal {
-    let version = snapshot.control_plane().unwrap_or(KubernetesVersion {
-        major: 0,
-        minor: 0,
-        patch: 0,
-    });
+    let version = snapshot.control_plane().unwrap_or(NO_VERSION);
     PoolGoal {
         count: 0,
         replace_outdated: false,
@@ -240,13 +284,14 @@ fn unsupported(type_: OperationType, kind: &str) -> OperationError {
     OperationError {
         code: "OperationNotSupported".into(),
         message: format!(
-            "an Operation of type {type_:?} can't be asked for on a {kind}: change the {kind}'s spec instead, or use type Reconcile"
+            "an Operation of type {type_:?} can't be run on this {kind} as its spec is: use type Reconcile to bring it to its spec"
         ),
         ..OperationError::default()
     }
 }
 
-fn no_control_plane() -> OperationError {
+/// The error of what needs a control plane.
+pub(super) fn no_control_plane() -> OperationError {
     OperationError {
         code: "ControlPlaneNotFound".into(),
         message: "the cluster has no control plane: bring it to its spec first, with an Operation of type Reconcile on the ManagedCluster".into(),
@@ -267,35 +312,4 @@ pub(super) fn target_not_found(operation: &Operation) -> OperationError {
         ),
         ..OperationError::default()
     }
-}
-
-/// Whether a person's Operation asks for something else than its target's spec says: Belay doesn't bring
-/// about what the next look at the spec would take back.
-pub(super) fn contradiction(snapshot: &Snapshot, operation: &Operation) -> Option<OperationError> {
-    let spec = &operation.spec;
-    let (asked, said, field) = match (spec.target.kind, &spec.kubernetes_version, spec.count) {
-        (TargetKind::ManagedCluster, Some(version), _) => (
-            version.clone(),
-            snapshot.cluster.spec.kubernetes_version.clone(),
-            "kubernetesVersion",
-        ),
-        (TargetKind::AgentPool, Some(version), _) => {
-            let desired = need::desired_version(snapshot, snapshot.pool(&spec.target.name)?)?;
-            (version.clone(), desired.to_string(), "kubernetesVersion")
-        }
-        (_, None, Some(count)) => (
-            count.to_string(),
-            snapshot.pool(&spec.target.name)?.spec.count.to_string(),
-            "count",
-        ),
-        (_, None, None) => return None,
-    };
-    (asked != said).then(|| OperationError {
-        code: "InvalidParameter".into(),
-        message: format!(
-            "the Operation asks for {field} {asked}, {:?} {} is to have {said}: change its spec, and Belay makes the Operation",
-            spec.target.kind, spec.target.name
-        ),
-        ..OperationError::default()
-    })
 }

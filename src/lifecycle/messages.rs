@@ -3,10 +3,17 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::{OperationInFlight, OperationTarget, ProvisioningState, TargetKind};
+use crate::api::{OperationInFlight, OperationTarget, PowerState, ProvisioningState, TargetKind};
 
 /// The code and reason of every refusal.
 pub const OPERATION_NOT_ALLOWED: &str = "OperationNotAllowed";
+
+/// Why an abort of a rollback failed, once the control plane goes back (as EKS refuses it).
+pub const ROLLBACK_HAS_BEGUN: &str =
+    "the control plane's rollback has begun: it can't be aborted any more";
+
+/// Why an abort failed that came too late.
+pub const ENDED_BEFORE_ABORT: &str = "the operation ended before the abort took hold";
 
 /// Reasons of conditions and Events.
 pub mod reason {
@@ -60,6 +67,49 @@ pub fn deletion_was_issued(
         "Unable to perform '{state:?}' operation on '{name}' since deletion was issued on '{name}'. The only allowed operation is deletion once deletion has started. The delete operation started at '{since}' and elapsed time is: '{}' (RFC3339 format)",
         elapsed(now.duration_since(since))
     )
+}
+
+/// The refusal of a start of what isn't stopped.
+pub fn cannot_start(
+    kind: TargetKind,
+    state: ProvisioningState,
+    power: PowerState,
+    since: Option<Timestamp>,
+    now: Timestamp,
+) -> String {
+    let refusal = format!(
+        "{} is in Provisioning State({state:?}) and Power State({power:?}), starting cannot be performed",
+        words(kind)
+    );
+    since.map_or(refusal.clone(), |since| {
+        format!(
+            "{refusal} The previous operation started at '{since}' and elapsed time is: '{}' (RFC3339 format)",
+            elapsed(now.duration_since(since))
+        )
+    })
+}
+
+/// The refusal of a stop of what doesn't run.
+pub fn not_running(kind: TargetKind, since: Option<Timestamp>, now: Timestamp) -> String {
+    let refusal = format!(
+        "{} is not currently running, stopping cannot be performed",
+        words(kind)
+    );
+    since.map_or(refusal.clone(), |since| {
+        let passed = now.duration_since(since);
+        let days = passed.as_hours().max(0) / 24;
+        format!(
+            "{refusal}; The stop operation started at '{since}' and elapsed time is: '{days} days and {}' (RFC3339 format)",
+            elapsed(passed - SignedDuration::from_hours(days * 24))
+        )
+    })
+}
+
+fn words(kind: TargetKind) -> &'static str {
+    match kind {
+        TargetKind::ManagedCluster => "managed cluster",
+        TargetKind::AgentPool => "agent pool",
+    }
 }
 
 /// `hh:mm:ss`, hours without a bound.
@@ -135,6 +185,21 @@ mod tests {
                 format!("{expected}{abort}")
             );
         }
+    }
+
+    #[test]
+    fn a_start_or_stop_at_the_wrong_time_tells_the_state_and_since_when() {
+        let since: Timestamp = "2026-02-13T15:01:15Z".parse().expect("a time");
+        let now: Timestamp = "2026-02-20T16:17:52Z".parse().expect("a time");
+        assert_eq!(
+            not_running(TargetKind::ManagedCluster, Some(since), now),
+            "managed cluster is not currently running, stopping cannot be performed; The stop operation started at '2026-02-13T15:01:15Z' and elapsed time is: '7 days and 01:16:37' (RFC3339 format)"
+        );
+        let (state, power) = (ProvisioningState::Starting, PowerState::Running);
+        assert_eq!(
+            cannot_start(TargetKind::ManagedCluster, state, power, Some(since), since),
+            "managed cluster is in Provisioning State(Starting) and Power State(Running), starting cannot be performed The previous operation started at '2026-02-13T15:01:15Z' and elapsed time is: '00:00:00' (RFC3339 format)"
+        );
     }
 
     #[test]

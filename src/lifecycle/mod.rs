@@ -6,28 +6,41 @@
 
 mod abort;
 mod action;
+mod ask;
 mod conditions;
+mod creation;
 mod decide;
 mod finalizers;
+mod history;
+mod hold;
 mod job;
 mod lock;
 pub mod messages;
 mod names;
 mod need;
+pub mod node_steps;
+mod notes;
+mod objection;
 mod phase;
+mod power;
 pub mod rollout;
+mod settings;
 mod snapshot;
 mod status;
 mod steps;
 
 pub use abort::{AbortPolicy, AbortRequest};
 pub use action::{Action, Note, ObjectId};
+pub use ask::SpecChange;
 pub use conditions::stalled;
 pub use decide::decide;
 pub use finalizers::owned_by_nothing;
-pub use job::{Job, PoolGoal, Stage};
+pub use job::{ControlPlaneGoal, Job, PoolGoal, Stage};
 pub use phase::failed_without_target;
-pub use snapshot::{NodeView, Observation, Progress, Snapshot, StepReport, Stop, Work};
+pub use settings::NodeSettings;
+pub use snapshot::{
+    ControlPlaneView, NodeView, Observation, Progress, Snapshot, StepReport, Stop, Work,
+};
 pub use steps::CONTROL_PLANE_STEP;
 
 #[cfg(test)]

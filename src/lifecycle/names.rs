@@ -3,6 +3,8 @@
 
 use std::hash::Hasher as _;
 
+use crate::api::Operation;
+
 /// Letters and digits without vowels and without what looks alike, as Kubernetes' own suffixes have.
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX_LENGTH: usize = 5;
@@ -26,6 +28,18 @@ pub(super) fn suffixed(prefix: &str, parts: &[&str]) -> String {
         .collect();
     let kept = prefix.len().min(LONGEST - SUFFIX_LENGTH - 1);
     format!("{}-{suffix}", prefix[..kept].trim_end_matches(['-', '.']))
+}
+
+/// The name of an Operation.
+pub(super) fn name_of(operation: &Operation) -> String {
+    operation.metadata.name.clone().unwrap_or_default()
+}
+
+/// A short text that differs where the text differs.
+pub(super) fn fingerprint(text: &str) -> String {
+    let mut hasher = fnv::FnvHasher::default();
+    hasher.write(text.as_bytes());
+    format!("{:016x}", hasher.finish())
 }
 
 #[cfg(test)]

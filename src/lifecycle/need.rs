@@ -1,41 +1,15 @@
-//! Which operation closes the difference between a spec and what is there. None, while the target is on
-//! hold: left alone after an operation that was canceled or failed, until its spec changes.
+//! Which operation closes the difference between a spec and what is there: one for all that differs, of
+//! the weightiest type. None, while the target is on hold.
 
 use crate::api::{
     AgentPool, KubernetesVersion, LastOperation, OperationPhase, OperationSpec, OperationTarget,
-    OperationType, TargetKind,
+    OperationType, PowerState, TargetKind,
 };
 
-use super::Snapshot;
-
-/// The operation that holds a target back, if it is on hold.
-fn hold(last: Option<&LastOperation>, generation: Option<i64>) -> Option<&LastOperation> {
-    last.filter(|last| {
-        matches!(
-            last.phase,
-            OperationPhase::Canceled | OperationPhase::Failed
-        ) && Some(last.target_generation) == generation
-    })
-}
-
-/// The operation that holds the cluster back.
-pub(super) fn cluster_hold(snapshot: &Snapshot) -> Option<&LastOperation> {
-    let last = snapshot
-        .cluster
-        .status
-        .as_ref()
-        .and_then(|status| status.last_operation.as_ref());
-    hold(last, snapshot.cluster.metadata.generation)
-}
-
-/// The operation that holds a pool back by itself.
-pub(super) fn pool_hold(pool: &AgentPool) -> Option<&LastOperation> {
-    let last = pool
-        .status
-        .as_ref()
-        .and_then(|status| status.last_operation.as_ref());
-    hold(last, pool.metadata.generation)
-}
+use super::{
+    NodeSettings, Snapshot,
+    hold::{cluster_hold, cluster_hold_covers, is_rolled_back_halfway, pool_hold},
+};
 
 /// Whether the pool follows its cluster's version.
 pub(super) fn follows(pool: &AgentPool) -> bool {
@@ -44,26 +18,54 @@ pub(super) fn follows(pool: &AgentPool) -> bool {
 
 /// What the pool's nodes are to run: its own version, or the control plane's; never a newer one than the control plane's.
 pub(super) fn desired_version(snapshot: &Snapshot, pool: &AgentPool) -> Option<KubernetesVersion> {
-    let control_plane = snapshot.control_plane()?;
-    let own = pool
-        .spec
-        .kubernetes_version
-        .as_deref()
-        .and_then(|version| version.parse().ok());
-    Some(own.map_or(control_plane, |own: KubernetesVersion| {
-        own.min(control_plane)
-    }))
+    Some(version_under(snapshot.control_plane()?, pool))
+}
+
+/// What the pool's nodes are to run under a control plane of that version.
+pub(super) fn version_under(
+    control_plane: KubernetesVersion,
+    pool: &AgentPool,
+) -> KubernetesVersion {
+    let own = pool.spec.kubernetes_version.as_deref();
+    let own: Option<KubernetesVersion> = own.and_then(|version| version.parse().ok());
+    own.map_or(control_plane, |own| own.min(control_plane))
+}
+
+/// How many nodes the pool is to have: none while it or its cluster is off.
+pub(super) fn desired_count(snapshot: &Snapshot, pool: &AgentPool) -> usize {
+    let runs = snapshot.is_running() && pool.spec.power_state == PowerState::Running;
+    count_if(runs, pool)
+}
+
+/// The pool's count, or none.
+pub(super) fn count_if(runs: bool, pool: &AgentPool) -> usize {
+    let count = usize::try_from(pool.spec.count).unwrap_or_default();
+    if runs { count } else { 0 }
 }
 
 /// Whether a node of the pool runs another version than it is to run.
 pub(super) fn has_outdated_nodes(snapshot: &Snapshot, pool: &AgentPool) -> bool {
     let name = pool.metadata.name.as_deref().unwrap_or_default();
     desired_version(snapshot, pool).is_some_and(|version| {
-        snapshot
-            .nodes(name)
-            .iter()
-            .any(|node| node.version != version)
+        let nodes = snapshot.nodes(name).iter();
+        nodes.into_iter().any(|node| node.version != version)
     })
+}
+
+/// Whether the pool has the number of nodes, with the settings, that it is to have.
+pub(super) fn has_its_nodes(snapshot: &Snapshot, pool: &AgentPool) -> bool {
+    let nodes = snapshot.nodes(pool.metadata.name.as_deref().unwrap_or_default());
+    let present = || nodes.iter().filter(|node| !node.deleting);
+    let settings = NodeSettings::of(pool);
+    present().count() == desired_count(snapshot, pool)
+        && present().all(|node| node.settings == settings)
+}
+
+/// The power state that the pool's status tells.
+pub(super) fn pool_power(pool: &AgentPool) -> PowerState {
+    let status = pool.status.as_ref();
+    let power = status.and_then(|status| status.power_state);
+    power.unwrap_or_default().code
 }
 
 /// The operation that the cluster needs.
@@ -95,6 +97,11 @@ pub(super) fn cluster_need(snapshot: &Snapshot) -> Option<OperationSpec> {
         };
         return Some(spec(type_, None));
     };
+    match (cluster.spec.power_state, snapshot.is_running()) {
+        (PowerState::Stopped, true) => return Some(spec(OperationType::Stop, None)),
+        (PowerState::Running, false) => return Some(spec(OperationType::Start, None)),
+        _ => {}
+    }
     let left_behind = || {
         snapshot
             .pools
@@ -119,12 +126,11 @@ pub(super) fn pool_need(snapshot: &Snapshot, pool: &AgentPool) -> Option<Operati
         .status
         .as_ref()
         .and_then(|status| status.last_operation.as_ref());
-    let name = pool.metadata.name.clone().unwrap_or_default();
     let spec = |type_, version: Option<KubernetesVersion>, count| OperationSpec {
         type_,
         target: OperationTarget {
             kind: TargetKind::AgentPool,
-            name: name.clone(),
+            name: pool.metadata.name.clone().unwrap_or_default(),
         },
         kubernetes_version: version.map(|version| version.to_string()),
         count,
@@ -136,33 +142,77 @@ pub(super) fn pool_need(snapshot: &Snapshot, pool: &AgentPool) -> Option<Operati
     let Some(last) = last else {
         return Some(spec(OperationType::Create, None, None));
     };
-    let unchanged = Some(last.target_generation) == pool.metadata.generation;
+    let changed = Some(last.target_generation) != pool.metadata.generation;
+    if !changed && is_rolled_back_halfway(snapshot, pool) {
+        // The cluster is on hold; its pools converge to what the control plane runs.
+        return Some(spec(OperationType::Upgrade, Some(version), None));
+    }
     // What the cluster's own operation left begun is on hold with the cluster.
-    if unchanged && follows(pool) && cluster_hold(snapshot).is_some() {
+    if !changed && cluster_hold(snapshot).is_some_and(|hold| cluster_hold_covers(hold, pool)) {
         return None;
     }
-    let nodes = snapshot.nodes(&name);
-    let present = nodes.iter().filter(|node| !node.deleting).count();
-    let resized = i32::try_from(present) != Ok(pool.spec.count);
-    let outdated = !follows(pool) && has_outdated_nodes(snapshot, pool);
-    if !resized && !outdated {
+    if let Some(type_) = power_change(snapshot, pool) {
+        return Some(spec(type_, None, None));
+    }
+    if let Some(type_) = version_change(snapshot, pool, version) {
+        return Some(spec(type_, Some(version), None));
+    }
+    let resized = !has_its_nodes(snapshot, pool);
+    match (changed, resized) {
+        // The spec is as the last operation left it: then it was the nodes that changed.
+        (false, true) => Some(spec(OperationType::Reconcile, None, None)),
+        (false, false) => None,
+        (true, _) if has_other_count(snapshot, pool) => {
+            Some(spec(OperationType::Scale, None, Some(pool.spec.count)))
+        }
+        (true, _) => Some(spec(OperationType::Update, None, None)),
+    }
+}
+
+fn power_change(snapshot: &Snapshot, pool: &AgentPool) -> Option<OperationType> {
+    if !snapshot.is_running() {
         return None;
     }
-    // The spec is as the last operation left it: then it was the nodes that changed.
-    if unchanged {
-        return Some(spec(OperationType::Reconcile, None, None));
+    match (pool.spec.power_state, pool_power(pool)) {
+        (PowerState::Stopped, PowerState::Running) => Some(OperationType::Stop),
+        (PowerState::Running, PowerState::Stopped) => Some(OperationType::Start),
+        _ => None,
     }
-    if !outdated {
-        return Some(spec(OperationType::Scale, None, Some(pool.spec.count)));
+}
+
+/// Whether the pool itself is to change its version. One that follows its cluster changes with it.
+fn version_change(
+    snapshot: &Snapshot,
+    pool: &AgentPool,
+    wanted: KubernetesVersion,
+) -> Option<OperationType> {
+    if follows(pool) {
+        return None;
     }
-    let newest = nodes.iter().map(|node| node.version).max();
-    let back = newest.is_some_and(|newest| newest > version);
-    let type_ = if back {
-        OperationType::Rollback
+    let newest = newest_version(snapshot, pool)?;
+    let nodes = snapshot.nodes(pool.metadata.name.as_deref().unwrap_or_default());
+    if newest > wanted {
+        Some(OperationType::Rollback)
+    } else if newest < wanted || nodes.iter().any(|node| node.version != wanted) {
+        Some(OperationType::Upgrade)
     } else {
-        OperationType::Upgrade
-    };
-    Some(spec(type_, Some(version), None))
+        None
+    }
+}
+
+/// The newest version of the pool: of its nodes, or, where it has none, what its next ones were to run.
+pub(super) fn newest_version(snapshot: &Snapshot, pool: &AgentPool) -> Option<KubernetesVersion> {
+    let nodes = snapshot.nodes(pool.metadata.name.as_deref().unwrap_or_default());
+    let of_nodes = nodes.iter().map(|node| node.version).max();
+    of_nodes.or_else(|| {
+        let told = &pool.status.as_ref()?.versions;
+        told.last()?.kubernetes_version.parse().ok()
+    })
+}
+
+fn has_other_count(snapshot: &Snapshot, pool: &AgentPool) -> bool {
+    let nodes = snapshot.nodes(pool.metadata.name.as_deref().unwrap_or_default());
+    nodes.iter().filter(|node| !node.deleting).count() != desired_count(snapshot, pool)
 }
 
 /// Whether the pool was made, so that its nodes are its cluster's to upgrade.

@@ -5,11 +5,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{
     Blocked, Cancellation, CancellationStatus, ConcurrencyPolicy, Operation, OperationError,
-    OperationPhase, OperationStatus, OperationType, StepPhase,
+    OperationPhase, OperationStatus, OperationTarget, OperationType, StepPhase, TargetKind,
 };
 
 use super::{
-    AbortRequest, Job, Progress, Snapshot, Stop, Work, abort, conditions, job, lock,
+    AbortRequest, Job, Progress, Snapshot, SpecChange, Stop, Work, abort, ask, conditions, job,
+    lock,
     messages::{self, OPERATION_NOT_ALLOWED},
     steps,
 };
@@ -22,6 +23,8 @@ pub(super) struct Advance {
     pub stop: Stop,
     /// The work to be started, once the status is written.
     pub start: Option<Box<Job>>,
+    /// What is to be written into its target's spec before it begins.
+    pub change: Option<SpecChange>,
 }
 
 /// On an Operation that Belay made: the generation of its target's spec that it was made for.
@@ -30,7 +33,7 @@ pub(super) const FOR_GENERATION_ANNOTATION: &str = "belay.dev/for-generation";
 /// Takes an Operation one stride further.
 pub(super) fn advance(snapshot: &Snapshot, operation: &Operation, now: Timestamp) -> Advance {
     let before = operation.status.clone().unwrap_or_default();
-    let request = abort::request(snapshot, operation);
+    let request = abort::request(snapshot, operation, now);
     let mut next = match before.phase {
         OperationPhase::InProgress => in_progress(snapshot, operation, before, request, now),
         OperationPhase::Canceling => canceling(snapshot, operation, before, request, now),
@@ -46,6 +49,7 @@ fn only(status: OperationStatus) -> Advance {
         status,
         stop: Stop::No,
         start: None,
+        change: None,
     }
 }
 
@@ -64,28 +68,70 @@ fn pending(
     if !snapshot.has_target(target.kind, &target.name) {
         return only(failed(status, job::target_not_found(operation), now));
     }
-    if let Some(error) = job::contradiction(snapshot, operation) {
-        return only(if is_from_spec(operation) {
-            canceled(requested(status, &replaced(), now), now)
-        } else {
-            failed(status, error, now)
-        });
+    if let Some(why) = is_replaced(snapshot, operation) {
+        return only(canceled(requested(status, &replaced(why), now), now));
+    }
+    if let Some(error) = error_before_it_begins(snapshot, operation, now) {
+        return only(failed(status, error, now));
+    }
+    let waits = OperationStatus {
+        phase: OperationPhase::Pending,
+        ..status.clone()
+    };
+    // A deletion is issued at once, as it is by `kubectl delete`: then it waits for its turn.
+    let may_write =
+        holds_lock(snapshot, operation) || operation.spec.type_ == OperationType::Delete;
+    let change = ask::change(snapshot, operation).filter(|_| may_write && !is_from_spec(operation));
+    if change.is_some() {
+        return Advance {
+            change,
+            ..only(waits)
+        };
     }
     if holds_lock(snapshot, operation) {
         return begin(snapshot, operation, status, now);
     }
-    if !is_from_spec(operation)
-        && let Err(error) = job::job(snapshot, operation)
-    {
-        return only(failed(status, error, now));
+    only(waits)
+}
+
+/// Why an operation that waits is not to run any more.
+fn is_replaced(snapshot: &Snapshot, operation: &Operation) -> Option<String> {
+    if is_from_spec(operation) && ask::is_stale(snapshot, operation) {
+        return Some("replaced: the spec changed before it began".into());
     }
-    match refusal(snapshot, operation, now) {
-        Some(message) => only(failed(status, not_allowed(message), now)),
-        None => only(OperationStatus {
-            phase: OperationPhase::Pending,
-            ..status
-        }),
+    let policy = snapshot.cluster.spec.concurrency_policy;
+    let is_kept = policy == ConcurrencyPolicy::Forbid
+        || operation.spec.type_ == OperationType::Delete
+        || lock::conflict(snapshot.lock(), &operation.spec.target).is_none()
+        || holds_lock(snapshot, operation);
+    if is_kept {
+        return None;
     }
+    let newer = ask::replaced_by(snapshot, operation)?;
+    Some(format!(
+        "replaced by Operation {newer}: only the newest change that waits is kept"
+    ))
+}
+
+/// Why an operation can't begin, now or later.
+fn error_before_it_begins(
+    snapshot: &Snapshot,
+    operation: &Operation,
+    now: Timestamp,
+) -> Option<OperationError> {
+    if is_from_spec(operation) {
+        return None;
+    }
+    let uid = operation.metadata.uid.as_deref().unwrap_or_default();
+    if let Some(error) = snapshot.refused_specs.get(uid) {
+        return Some(error.clone());
+    }
+    if holds_lock(snapshot, operation) {
+        return None;
+    }
+    refusal(snapshot, operation, now)
+        .map(not_allowed)
+        .or_else(|| ask::objection(snapshot, operation, now))
 }
 
 /// Why an operation that doesn't hold the lock won't get it.
@@ -108,12 +154,7 @@ fn refusal(snapshot: &Snapshot, operation: &Operation, now: Timestamp) -> Option
     if waits {
         return None;
     }
-    let lock = snapshot
-        .cluster
-        .status
-        .as_ref()
-        .map_or(&[][..], |status| &status.operations);
-    lock::conflict(lock, target).map(|held| messages::another_operation(target, held))
+    lock::conflict(snapshot.lock(), target).map(|held| messages::another_operation(target, held))
 }
 
 fn begin(
@@ -133,9 +174,8 @@ fn begin(
                 ..status
             };
             Advance {
-                status,
-                stop: Stop::No,
                 start: Some(Box::new(job)),
+                ..only(status)
             }
         }
     }
@@ -157,6 +197,12 @@ fn in_progress(
             error.clone(),
             now,
         )),
+        (_, Some(request))
+            if was_refused(&status) || abort::is_past_return(snapshot, operation) =>
+        {
+            let status = too_late(requested(status, &request, now));
+            resume_if_lost(snapshot, operation, status, Stop::No, now)
+        }
         (_, Some(request)) => {
             let stop = request.policy.into();
             let mut status = requested(status, &request, now);
@@ -186,6 +232,11 @@ fn canceling(
             error.clone(),
             now,
         )),
+        Some(Work::Running(_)) | None if abort::is_past_return(snapshot, operation) => {
+            let mut status = too_late(status);
+            status.phase = OperationPhase::InProgress;
+            resume_if_lost(snapshot, operation, status, Stop::No, now)
+        }
         Some(Work::Running(_)) | None => {
             // Without a request (its annotation was removed after it was accepted) it stops at once.
             let stop = request.map_or(Stop::Now, |request| request.policy.into());
@@ -204,9 +255,8 @@ fn resume_if_lost(
 ) -> Advance {
     if work(snapshot, operation).is_some() {
         return Advance {
-            status,
             stop,
-            start: None,
+            ..only(status)
         };
     }
     start_again(snapshot, operation, status, stop, now)
@@ -221,9 +271,9 @@ fn start_again(
 ) -> Advance {
     match job::job(snapshot, operation) {
         Ok(job) => Advance {
-            status,
             stop,
             start: Some(Box::new(job)),
+            ..only(status)
         },
         Err(error) => only(failed(status, error, now)),
     }
@@ -262,7 +312,7 @@ fn requested(
     status.cancellation.get_or_insert_with(|| Cancellation {
         status: CancellationStatus::InProgress,
         reason: request.reason.clone(),
-        requested_by: String::new(),
+        requested_by: request.requested_by.clone(),
         requested_at: Some(Time(request.requested_at.unwrap_or(now))),
         accepted_at: Some(Time(now)),
     });
@@ -278,9 +328,26 @@ fn refused(
     if let Some(request) = request {
         status = requested(status, request, now);
     }
+    if let Some(cancellation) = &mut status.cancellation
+        && cancellation.status == CancellationStatus::InProgress
+    {
+        cancellation.status = CancellationStatus::Failed;
+        cancellation.reason = messages::ENDED_BEFORE_ABORT.into();
+    }
+    status
+}
+
+/// Whether a request to abort was refused for good, though the operation goes on.
+fn was_refused(status: &OperationStatus) -> bool {
+    let cancellation = status.cancellation.as_ref();
+    cancellation.is_some_and(|cancellation| cancellation.status == CancellationStatus::Failed)
+}
+
+/// The status with a request to abort that was refused: the operation goes on.
+fn too_late(mut status: OperationStatus) -> OperationStatus {
     if let Some(cancellation) = &mut status.cancellation {
         cancellation.status = CancellationStatus::Failed;
-        cancellation.reason = "the operation ended before the abort took hold".into();
+        cancellation.reason = messages::ROLLBACK_HAS_BEGUN.into();
     }
     status
 }
@@ -317,7 +384,8 @@ fn ended(mut status: OperationStatus, phase: OperationPhase, now: Timestamp) -> 
     status
 }
 
-fn not_allowed(message: String) -> OperationError {
+/// The error of what can't be done now.
+pub(super) fn not_allowed(message: String) -> OperationError {
     OperationError {
         code: OPERATION_NOT_ALLOWED.into(),
         message,
@@ -325,10 +393,11 @@ fn not_allowed(message: String) -> OperationError {
     }
 }
 
-fn replaced() -> AbortRequest {
+fn replaced(reason: String) -> AbortRequest {
     AbortRequest {
-        reason: "replaced: the spec changed before it began".into(),
+        reason,
         policy: super::AbortPolicy::Now,
+        requested_by: String::new(),
         requested_at: None,
     }
 }
@@ -337,30 +406,46 @@ fn work<'a>(snapshot: &'a Snapshot, operation: &Operation) -> Option<&'a Work> {
     snapshot.work.get(operation.metadata.uid.as_deref()?)
 }
 
+/// The phase of an Operation.
+pub(super) fn of(operation: &Operation) -> OperationPhase {
+    let status = operation.status.as_ref();
+    status.map(|status| status.phase).unwrap_or_default()
+}
+
+/// The generation of its target's spec that Belay made the Operation for; none where a person made it.
+pub(super) fn made_for(operation: &Operation) -> Option<&String> {
+    let annotations = operation.metadata.annotations.as_ref()?;
+    annotations.get(FOR_GENERATION_ANNOTATION)
+}
+
 /// Whether Belay made the Operation from a spec, rather than a person.
 pub(super) fn is_from_spec(operation: &Operation) -> bool {
-    let annotations = operation.metadata.annotations.as_ref();
-    annotations.is_some_and(|annotations| annotations.contains_key(FOR_GENERATION_ANNOTATION))
+    made_for(operation).is_some()
 }
 
 /// Whether the lock, as it was read, is the operation's.
 pub(super) fn holds_lock(snapshot: &Snapshot, operation: &Operation) -> bool {
-    let lock = snapshot
-        .cluster
-        .status
-        .as_ref()
-        .map_or(&[][..], |status| &status.operations);
-    lock.iter().any(|held| {
+    snapshot.lock().iter().any(|held| {
         Some(&held.name) == operation.metadata.name.as_ref() && held.target == operation.spec.target
     })
+}
+
+/// The generation of a target's spec, as it was read.
+pub(super) fn target_generation(snapshot: &Snapshot, target: &OperationTarget) -> i64 {
+    let metadata = match target.kind {
+        TargetKind::ManagedCluster => Some(&snapshot.cluster.metadata),
+        TargetKind::AgentPool => snapshot.pool(&target.name).map(|pool| &pool.metadata),
+    };
+    metadata
+        .and_then(|metadata| metadata.generation)
+        .unwrap_or_default()
 }
 
 /// Whether the operation counts as the last one on its target once it has ended: it held the lock, or an
 /// abort kept it from beginning; not one that was refused or replaced.
 pub(super) fn counts(snapshot: &Snapshot, operation: &Operation, status: &OperationStatus) -> bool {
     holds_lock(snapshot, operation)
-        || (status.phase == OperationPhase::Canceled
-            && job::contradiction(snapshot, operation).is_none())
+        || (status.phase == OperationPhase::Canceled && is_replaced(snapshot, operation).is_none())
 }
 
 /// The status of an Operation whose target there isn't.

@@ -5,9 +5,7 @@ use std::cmp::Reverse;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::api::{Step, StepAction, StepPhase};
-
-use super::{NodeView, PoolGoal, StepReport, Stop, names};
+use super::{NodeView, PoolGoal, Stop, names};
 
 /// What to do next to one node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,6 +14,17 @@ pub enum NodeAction {
     Create(String),
     /// Cordon it, drain it where the goal says so, delete it.
     Remove(String),
+    /// Give it the pool's settings, in place.
+    Update(String),
+}
+
+impl NodeAction {
+    /// The node's name.
+    pub fn node(&self) -> &str {
+        match self {
+            Self::Create(name) | Self::Remove(name) | Self::Update(name) => name,
+        }
+    }
 }
 
 /// What to do next to a pool, and whether there is anything left to do or to wait for.
@@ -33,8 +42,10 @@ pub struct Next {
 pub fn next(goal: &PoolGoal, uid: &str, nodes: &[NodeView], stop: Stop) -> Next {
     let pool = Pool::new(goal, uid, nodes);
     let mut removals: Vec<&NodeView> = pool.begun_removals();
+    let mut updates = Vec::new();
     let mut creations = 0;
     if stop == Stop::No {
+        updates = pool.unlike_their_settings();
         creations = pool.room_for_new();
         removals.extend(
             pool.surplus()
@@ -53,113 +64,38 @@ pub fn next(goal: &PoolGoal, uid: &str, nodes: &[NodeView], stop: Stop) -> Next 
             .into_iter()
             .map(|node| NodeAction::Remove(node.name.clone())),
     );
+    actions.extend(
+        updates
+            .into_iter()
+            .map(|node| NodeAction::Update(node.name.clone())),
+    );
     let done = actions.is_empty() && pool.is_settled(stop);
     Next { actions, done }
 }
 
-/// The steps that lead from these nodes to the goal, in the order in which they will begin.
-pub(super) fn plan(goal: &PoolGoal, uid: &str, nodes: &[NodeView]) -> Vec<Step> {
+/// What the rollout waits for though it does nothing about it: a node that isn't Ready keeps others from
+/// being replaced. A reason in one word, and a message.
+pub fn waits_for(goal: &PoolGoal, uid: &str, nodes: &[NodeView]) -> Option<(String, String)> {
     let pool = Pool::new(goal, uid, nodes);
-    let surplus = pool.surplus();
-    let is_surplus = |node: &NodeView| surplus.iter().any(|other| other.name == node.name);
-    let replaced: Vec<&NodeView> = pool
-        .outdated()
-        .into_iter()
-        .filter(|node| !is_surplus(node))
-        .collect();
-    let more = pool.wanted_new().saturating_sub(replaced.len());
-    // Those that replace none are made first: there is room for them at once.
-    let extra = pool.new_names().take(more);
-    let step = |name: &str, action, message: String| Step {
-        name: format!("node/{name}"),
-        action,
-        phase: StepPhase::Pending,
-        message,
-        start_time: None,
-        end_time: None,
-    };
-    let mut steps: Vec<Step> = surplus
-        .iter()
-        .map(|node| step(&node.name, StepAction::Delete, String::new()))
-        .collect();
-    steps.extend(extra.map(|name| step(&name, StepAction::Create, String::new())));
-    steps.extend(replaced.iter().map(|node| {
-        let change = format!("{} to {}", node.version, goal.version);
-        step(&node.name, StepAction::Replace, change)
-    }));
-    steps
-}
-
-/// How far the steps of a pool are, as its nodes tell it. `draining` tells of the drains that go on.
-pub fn report(
-    goal: &PoolGoal,
-    uid: &str,
-    steps: &[Step],
-    nodes: &[NodeView],
-    draining: &dyn Fn(&str) -> Option<String>,
-) -> Vec<StepReport> {
-    let pool = Pool::new(goal, uid, nodes);
-    let waiting_for: Vec<&NodeView> = pool.made_and_not_ready().collect();
-    let mut first_replacement = true;
-    let mut reports = Vec::new();
-    for step in steps {
-        let Some(name) = step.name.strip_prefix("node/") else {
-            continue;
-        };
-        let node = nodes.iter().find(|node| node.name == name);
-        let (phase, message) = match (step.action, node) {
-            (StepAction::Create, None) => continue,
-            (StepAction::Create, Some(node)) if node.ready => {
-                (StepPhase::Succeeded, "Ready".to_owned())
-            }
-            (StepAction::Create, Some(_)) => (
-                StepPhase::InProgress,
-                "waiting for the node to be Ready".to_owned(),
-            ),
-            (_, None) => (StepPhase::Succeeded, "deleted".to_owned()),
-            (_, Some(node)) => {
-                let drain = draining(&node.name);
-                if let Some(message) = drain {
-                    (StepPhase::InProgress, message)
-                } else if step.action == StepAction::Replace
-                    && first_replacement
-                    && !waiting_for.is_empty()
-                {
-                    first_replacement = false;
-                    let made = waiting_for
-                        .iter()
-                        .map(|node| node.name.as_str())
-                        .collect::<Vec<_>>();
-                    (
-                        StepPhase::InProgress,
-                        format!(
-                            "waiting for its replacement {} to be Ready",
-                            made.join(", ")
-                        ),
-                    )
-                } else {
-                    continue;
-                }
-            }
-        };
-        reports.push(StepReport {
-            name: step.name.clone(),
-            phase,
-            message,
-        });
-    }
-    reports
+    let node = pool
+        .present()
+        .find(|node| !node.ready && !pool.is_going(node) && node.made_by.as_deref() != Some(uid))?;
+    let message = format!(
+        "node {} is not Ready, so no other node of AgentPool {} may be unavailable now",
+        node.name, goal.pool
+    );
+    (!pool.outdated().is_empty()).then(|| ("NodeNotReady".to_owned(), message))
 }
 
 /// The nodes of a pool, seen with its goal.
-struct Pool<'a> {
-    goal: &'a PoolGoal,
+pub(super) struct Pool<'a> {
+    pub goal: &'a PoolGoal,
     uid: &'a str,
-    nodes: &'a [NodeView],
+    pub nodes: &'a [NodeView],
 }
 
 impl<'a> Pool<'a> {
-    fn new(goal: &'a PoolGoal, uid: &'a str, nodes: &'a [NodeView]) -> Self {
+    pub fn new(goal: &'a PoolGoal, uid: &'a str, nodes: &'a [NodeView]) -> Self {
         Self { goal, uid, nodes }
     }
 
@@ -178,7 +114,7 @@ impl<'a> Pool<'a> {
     }
 
     /// Those of another version, in the order in which they are replaced: what is of no use first, then the oldest.
-    fn outdated(&self) -> Vec<&'a NodeView> {
+    pub fn outdated(&self) -> Vec<&'a NodeView> {
         let mut nodes: Vec<_> = self
             .present()
             .filter(|node| self.is_outdated(node))
@@ -194,7 +130,7 @@ impl<'a> Pool<'a> {
         nodes
     }
 
-    fn up_to_date(&self) -> usize {
+    pub fn up_to_date(&self) -> usize {
         self.present()
             .filter(|node| !self.is_outdated(node) && !self.is_going(node))
             .count()
@@ -202,7 +138,7 @@ impl<'a> Pool<'a> {
 
     /// Those beyond the count that no replacement takes away: cordoned ones first, then those that are
     /// not Ready, of the older version, the newest.
-    fn surplus(&self) -> Vec<&'a NodeView> {
+    pub fn surplus(&self) -> Vec<&'a NodeView> {
         let mut nodes: Vec<_> = self
             .present()
             .filter(|node| !self.is_outdated(node))
@@ -223,13 +159,26 @@ impl<'a> Pool<'a> {
         nodes
     }
 
+    /// Those that stay as they are but for their settings.
+    pub fn unlike_their_settings(&self) -> Vec<&'a NodeView> {
+        let surplus = self.surplus();
+        let stays = |node: &NodeView| {
+            !self.is_outdated(node)
+                && !self.is_going(node)
+                && !surplus.iter().any(|other| other.name == node.name)
+        };
+        self.present()
+            .filter(|node| node.settings != self.goal.settings && stays(node))
+            .collect()
+    }
+
     /// Removals that this operation has begun, in this life of the operator or in an earlier one.
     fn begun_removals(&self) -> Vec<&'a NodeView> {
         self.present().filter(|node| self.is_going(node)).collect()
     }
 
     /// How many nodes are still to be made.
-    fn wanted_new(&self) -> usize {
+    pub fn wanted_new(&self) -> usize {
         self.goal.count.saturating_sub(self.up_to_date())
     }
 
@@ -267,14 +216,14 @@ impl<'a> Pool<'a> {
             .collect()
     }
 
-    fn made_and_not_ready(&self) -> impl Iterator<Item = &'a NodeView> {
+    pub fn made_and_not_ready(&self) -> impl Iterator<Item = &'a NodeView> {
         self.present()
             .filter(|node| node.made_by.as_deref() == Some(self.uid) && !node.ready)
     }
 
     /// Names of nodes that this operation may make. They follow from its uid, so that a stale view or a
     /// crash leads to the same ones again.
-    fn new_names(&self) -> impl Iterator<Item = String> {
+    pub fn new_names(&self) -> impl Iterator<Item = String> {
         let prefix = self.goal.node_prefix.clone();
         let (uid, nodes, pool) = (self.uid, self.nodes, self.goal.pool.clone());
         (0_usize..)
@@ -290,7 +239,9 @@ impl<'a> Pool<'a> {
             .any(|node| node.deleting || self.is_going(node));
         let coming = self.made_and_not_ready().next().is_some();
         let reached = stop != Stop::No
-            || (self.present().count() == self.goal.count && self.outdated().is_empty());
+            || (self.present().count() == self.goal.count
+                && self.outdated().is_empty()
+                && self.unlike_their_settings().is_empty());
         !going && !coming && reached
     }
 }

@@ -6,8 +6,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 
 use crate::api::{
-    AgentPool, KubernetesVersion, ManagedCluster, Operation, OperationError, StepPhase, TargetKind,
+    AgentPool, KubernetesVersion, ManagedCluster, Operation, OperationError, OperationInFlight,
+    StepPhase, TargetKind,
 };
+
+use super::NodeSettings;
 
 /// One cluster with everything that belongs to it, at one moment.
 #[derive(Clone, Debug)]
@@ -22,6 +25,9 @@ pub struct Snapshot {
     pub observed: Observation,
     /// The work in hand, by the Operation's uid. A restart loses it, and nothing with it.
     pub work: BTreeMap<String, Work>,
+    /// Why a person's Operation couldn't be written into its target's spec, by the Operation's uid. A
+    /// restart loses it; then it is tried, and refused, again.
+    pub refused_specs: BTreeMap<String, OperationError>,
 }
 
 impl Snapshot {
@@ -43,7 +49,20 @@ impl Snapshot {
 
     /// What the control plane runs.
     pub fn control_plane(&self) -> Option<KubernetesVersion> {
-        self.observed.control_plane
+        let control_plane = self.observed.control_plane.as_ref()?;
+        Some(control_plane.version)
+    }
+
+    /// Whether the cluster has a control plane and it is on.
+    pub fn is_running(&self) -> bool {
+        let control_plane = self.observed.control_plane.as_ref();
+        control_plane.is_some_and(|control_plane| control_plane.running)
+    }
+
+    /// The lock as it was read.
+    pub fn lock(&self) -> &[OperationInFlight] {
+        let status = self.cluster.status.as_ref();
+        status.map_or(&[], |status| &status.operations)
     }
 
     /// The nodes of a pool.
@@ -63,10 +82,21 @@ impl Snapshot {
 /// What a provider observes of a cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observation {
-    /// What the control plane runs; none where there is no control plane.
-    pub control_plane: Option<KubernetesVersion>,
+    /// The control plane, where there is one.
+    pub control_plane: Option<ControlPlaneView>,
     /// The nodes, by pool.
     pub nodes: BTreeMap<String, Vec<NodeView>>,
+}
+
+/// A control plane, as much of it as the core needs to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlPlaneView {
+    /// What it runs.
+    pub version: KubernetesVersion,
+    /// Whether it is on.
+    pub running: bool,
+    /// The version that it is changing to: such a change has begun, and is seen through.
+    pub changing_to: Option<KubernetesVersion>,
 }
 
 /// A node, as much of it as the core needs to know.
@@ -82,6 +112,8 @@ pub struct NodeView {
     pub cordoned: bool,
     /// Whether it is going.
     pub deleting: bool,
+    /// The settings that it carries.
+    pub settings: NodeSettings,
     /// The uid of the Operation that drains it.
     pub drained_by: Option<String>,
     /// The uid of the Operation that made it.
@@ -133,6 +165,8 @@ pub struct StepReport {
     pub phase: StepPhase,
     /// What is going on.
     pub message: String,
+    /// How many nodes are done, of a step that is about more than one.
+    pub nodes_done: Option<i32>,
 }
 
 /// Whether the work of an Operation may go on. It only ever rises.

@@ -9,14 +9,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use crate::api::{
     AGENT_POOL_LABEL, AgentPool, AgentPoolStatus, CLUSTER_LABEL, KubernetesVersion, LastOperation,
     ManagedClusterStatus, NAMESPACE_LABEL, OperationInFlight, OperationPhase, OperationStatus,
-    OperationType, PoolOperation, PowerStateStatus, ProvisioningState, TargetKind, VersionCount,
+    OperationType, PoolOperation, PowerState, PowerStateStatus, ProvisioningState, TargetKind,
+    VersionCount,
 };
 
 use super::{
-    Snapshot,
+    Snapshot, abort,
     conditions::{self, Standing},
+    hold::{self, is_hold},
     messages::{self, reason},
-    need,
+    need, power,
 };
 
 /// What the statuses of cluster and pools are made from.
@@ -53,7 +55,13 @@ impl Report<'_> {
             .iter()
             .find(|held| held.target.kind == TargetKind::ManagedCluster);
         let runs = self.snapshot.control_plane();
-        let ready = runs.map(|runs| format!("the control plane runs {runs}"));
+        let ready = runs.map(|runs| {
+            if self.snapshot.is_running() {
+                format!("the control plane runs {runs}")
+            } else {
+                format!("stopped; the control plane is to run {runs}")
+            }
+        });
         let generation = cluster.metadata.generation;
         let deleting = cluster.metadata.deletion_timestamp.is_some();
         let told = self.told(
@@ -68,11 +76,14 @@ impl Report<'_> {
         set_conditions(&mut conditions, &told, generation, self.now);
         ManagedClusterStatus {
             provisioning_state: Some(told.state),
-            power_state: Some(PowerStateStatus::default()),
+            power_state: Some(PowerStateStatus {
+                code: power::of_cluster(self.snapshot, held),
+            }),
             kubernetes_version: runs.map(|runs| runs.to_string()),
             operations: self.lock.to_vec(),
             last_operation: last,
             observed_generation: generation,
+            observed_abort: abort::observed_abort(&cluster.metadata),
             conditions,
         }
     }
@@ -90,9 +101,11 @@ impl Report<'_> {
             .iter()
             .find(|held| Self::is_at_work_on(held, pool));
         let ready_count = nodes.iter().filter(|node| node.ready).count();
-        let ready = self
-            .pool_is_settled(pool)
-            .then(|| format!("{ready_count} of {} nodes are Ready", nodes.len()));
+        let power = power::of_pool(self.snapshot, pool, held, self.ended_on(pool));
+        let ready = self.pool_is_settled(pool).then(|| match power {
+            PowerState::Running => format!("{ready_count} of {} nodes are Ready", nodes.len()),
+            PowerState::Stopped => "stopped".to_owned(),
+        });
         let generation = pool.metadata.generation;
         let deleting = pool.metadata.deletion_timestamp.is_some();
         let hold = last.as_ref().filter(|last| is_hold(last, generation));
@@ -111,12 +124,14 @@ impl Report<'_> {
         };
         let mut conditions = before.conditions.clone();
         set_conditions(&mut conditions, &told, generation, self.now);
+        let versions = self.versions(pool, &before);
         AgentPoolStatus {
             provisioning_state: Some(state),
-            power_state: Some(PowerStateStatus::default()),
+            power_state: Some(PowerStateStatus { code: power }),
             count: count(nodes.len()),
             ready_count: count(ready_count),
-            versions: versions(nodes.iter().map(|node| node.version)),
+            version_summary: summary(&versions),
+            versions,
             operation: held.map(|held| PoolOperation {
                 name: held.name.clone(),
                 type_: held.type_,
@@ -126,8 +141,48 @@ impl Report<'_> {
             }),
             last_operation: last,
             observed_generation: generation,
+            observed_abort: abort::observed_abort(&pool.metadata),
             conditions,
             selector: Some(self.selector(name)),
+        }
+    }
+
+    /// The operation that ends now on the pool, or on its cluster with the pool in it.
+    fn ended_on(&self, pool: &AgentPool) -> Option<&LastOperation> {
+        self.ended.iter().rev().find(|last| {
+            if last.target.kind == TargetKind::AgentPool {
+                Some(&last.target.name) == pool.metadata.name.as_ref()
+            } else {
+                changes_pool(last.type_, pool)
+            }
+        })
+    }
+
+    /// What the pool's nodes run. Where it has none, what its next ones will run, as the last operation on
+    /// it left it.
+    fn versions(&self, pool: &AgentPool, before: &AgentPoolStatus) -> Vec<VersionCount> {
+        let nodes = self
+            .snapshot
+            .nodes(pool.metadata.name.as_deref().unwrap_or_default());
+        if !nodes.is_empty() {
+            return versions(nodes.iter().map(|node| node.version));
+        }
+        let succeeded = self
+            .ended_on(pool)
+            .is_some_and(|last| last.phase == OperationPhase::Succeeded);
+        let last = before.versions.last().map(|last| VersionCount {
+            count: 0,
+            ..last.clone()
+        });
+        let next = need::desired_version(self.snapshot, pool).map(|version| VersionCount {
+            kubernetes_version: version.to_string(),
+            count: 0,
+        });
+        let is_made = before.last_operation.is_some() || succeeded;
+        match (need::follows(pool) || succeeded, last) {
+            _ if !is_made => Vec::new(),
+            (false, Some(last)) => vec![last],
+            _ => next.into_iter().collect(),
         }
     }
 
@@ -136,11 +191,7 @@ impl Report<'_> {
         if held.target.kind == TargetKind::AgentPool {
             return Some(&held.target.name) == pool.metadata.name.as_ref();
         }
-        match held.type_ {
-            OperationType::Create => false,
-            OperationType::Delete | OperationType::Start | OperationType::Stop => true,
-            _ => need::follows(pool),
-        }
+        changes_pool(held.type_, pool)
     }
 
     fn ended(&self, kind: TargetKind, name: &str) -> Option<LastOperation> {
@@ -153,7 +204,7 @@ impl Report<'_> {
 
     /// The hold of the cluster, where it leaves the pool's nodes begun.
     fn cluster_hold_on(&self, pool: &AgentPool) -> Option<&LastOperation> {
-        if !need::follows(pool) || self.pool_is_settled(pool) {
+        if self.pool_is_settled(pool) {
             return None;
         }
         let cluster = &self.snapshot.cluster;
@@ -167,13 +218,14 @@ impl Report<'_> {
             .and_then(|status| status.last_operation.as_ref());
         now.or(before)
             .filter(|last| is_hold(last, cluster.metadata.generation))
+            .filter(|last| hold::cluster_hold_covers(last, pool))
+            .filter(|_| !hold::is_rolled_back_halfway(self.snapshot, pool))
     }
 
     /// Whether the pool's nodes are what its spec and its cluster ask for.
     fn pool_is_settled(&self, pool: &AgentPool) -> bool {
-        let name = pool.metadata.name.as_deref().unwrap_or_default();
         self.snapshot.control_plane().is_some()
-            && count(self.snapshot.nodes(name).len()) == pool.spec.count
+            && need::has_its_nodes(self.snapshot, pool)
             && !need::has_outdated_nodes(self.snapshot, pool)
     }
 
@@ -201,7 +253,7 @@ impl Report<'_> {
         if let Some(last) =
             last.filter(|last| is_hold(last, generation) || last.target.kind != kind)
         {
-            return self.told_on_hold(kind, last);
+            return Self::told_on_hold(kind, last);
         }
         let state = match last {
             _ if deleting => ProvisioningState::Deleting,
@@ -249,15 +301,9 @@ impl Report<'_> {
         }
     }
 
-    fn told_on_hold(&self, kind: TargetKind, last: &LastOperation) -> Told {
+    fn told_on_hold(kind: TargetKind, last: &LastOperation) -> Told {
         let (reason, how) = match last.phase {
-            OperationPhase::Failed => {
-                let error = self.operations.get(&last.name).map(conditions::error_text);
-                (
-                    reason::FAILED,
-                    format!("failed ({})", error.unwrap_or_default()),
-                )
-            }
+            OperationPhase::Failed => (reason::FAILED, format!("failed ({})", last.message)),
             _ => (reason::CANCELED, "was canceled".to_owned()),
         };
         let target = &last.target;
@@ -281,11 +327,13 @@ impl Report<'_> {
     }
 }
 
-fn is_hold(last: &LastOperation, generation: Option<i64>) -> bool {
-    matches!(
-        last.phase,
-        OperationPhase::Canceled | OperationPhase::Failed
-    ) && Some(last.target_generation) == generation
+/// Whether an operation of that type on a cluster changes the pool too.
+fn changes_pool(type_: OperationType, pool: &AgentPool) -> bool {
+    match type_ {
+        OperationType::Create => false,
+        OperationType::Upgrade => need::follows(pool),
+        _ => true,
+    }
 }
 
 fn ended_state(phase: OperationPhase) -> ProvisioningState {
@@ -322,6 +370,13 @@ fn versions(versions: impl Iterator<Item = KubernetesVersion>) -> Vec<VersionCou
         count,
     };
     counts.into_iter().map(count).collect()
+}
+
+/// `1.35.7 (2), 1.36.3 (1)`.
+fn summary(versions: &[VersionCount]) -> Option<String> {
+    let one = |of: &VersionCount| format!("{} ({})", of.kubernetes_version, of.count);
+    let all: Vec<_> = versions.iter().map(one).collect();
+    (!all.is_empty()).then(|| all.join(", "))
 }
 
 fn count(number: usize) -> i32 {

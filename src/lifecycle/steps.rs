@@ -6,41 +6,80 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{Step, StepAction, StepPhase};
 
-use super::{Job, Progress, Snapshot, Stage, rollout};
+use super::{ControlPlaneGoal, ControlPlaneView, Job, Progress, Snapshot, Stage, node_steps};
 
 /// The name of the step that changes the control plane.
 pub const CONTROL_PLANE_STEP: &str = "control-plane";
+/// What the name of a step begins with that is about one node.
+pub(super) const NODE_STEP_PREFIX: &str = "node/";
+/// What the name of a step begins with that is about many nodes of a pool.
+pub(super) const POOL_STEP_PREFIX: &str = "agentpool/";
+
+/// How many steps of single nodes an operation has at most, so that the largest stays well under what an
+/// object may have; the nodes beyond are told of by pool.
+const MOST_NODE_STEPS: usize = 200;
 
 /// The steps that lead from what is observed to what the job asks for.
 pub(super) fn plan(job: &Job, snapshot: &Snapshot) -> Vec<Step> {
     let mut steps = Vec::new();
+    let mut left = MOST_NODE_STEPS;
     for stage in &job.stages {
         match stage {
             Stage::Pool(goal) => {
-                steps.extend(rollout::plan(goal, &job.uid, snapshot.nodes(&goal.pool)));
+                let nodes = snapshot.nodes(&goal.pool);
+                let of_pool = node_steps::plan(goal, &job.uid, nodes, left);
+                left = left.saturating_sub(of_pool.len());
+                steps.extend(of_pool);
             }
-            Stage::ControlPlane(version) => {
-                let (action, message) = match (snapshot.control_plane(), version) {
-                    (None, Some(version)) => (StepAction::Create, version.to_string()),
-                    (Some(runs), Some(version)) if runs != *version => {
-                        (StepAction::Upgrade, format!("{runs} to {version}"))
-                    }
-                    (Some(_), None) => (StepAction::Delete, String::new()),
-                    _ => continue,
-                };
-                let (name, phase) = (CONTROL_PLANE_STEP.to_owned(), StepPhase::Pending);
-                steps.push(Step {
-                    name,
-                    action,
-                    phase,
-                    message,
-                    start_time: None,
-                    end_time: None,
-                });
+            Stage::ControlPlane(goal) => {
+                let observed = snapshot.observed.control_plane;
+                let change = control_plane_change(observed, *goal);
+                steps.extend(
+                    change.map(|(action, message)| {
+                        step(CONTROL_PLANE_STEP.to_owned(), action, message)
+                    }),
+                );
             }
         }
     }
     steps
+}
+
+/// What is done to the control plane, if anything.
+fn control_plane_change(
+    observed: Option<ControlPlaneView>,
+    goal: Option<ControlPlaneGoal>,
+) -> Option<(StepAction, String)> {
+    let (observed, goal) = match (observed, goal) {
+        (None, goal) => return goal.map(|goal| (StepAction::Create, goal.version.to_string())),
+        (Some(_), None) => return Some((StepAction::Delete, String::new())),
+        (Some(observed), Some(goal)) => (observed, goal),
+    };
+    let change = if observed.version == goal.version {
+        String::new()
+    } else {
+        format!("{} to {}", observed.version, goal.version)
+    };
+    match (observed.running, goal.running) {
+        (true, false) => Some((StepAction::Stop, change)),
+        (false, true) => Some((StepAction::Start, change)),
+        _ if change.is_empty() => None,
+        _ => Some((StepAction::Upgrade, change)),
+    }
+}
+
+/// A step that hasn't begun.
+pub(super) fn step(name: String, action: StepAction, message: String) -> Step {
+    Step {
+        name,
+        action,
+        phase: StepPhase::Pending,
+        message,
+        nodes: None,
+        nodes_done: None,
+        start_time: None,
+        end_time: None,
+    }
 }
 
 /// The steps with what is reported of them. What has ended stays so.
@@ -53,6 +92,7 @@ pub(super) fn merge(steps: &[Step], progress: &Progress, now: Timestamp) -> Vec<
         if let Some(step) = step {
             set_phase(step, report.phase, now);
             step.message.clone_from(&report.message);
+            step.nodes_done = step.nodes_done.max(report.nodes_done);
         }
     }
     steps
@@ -81,20 +121,34 @@ pub(super) fn succeed(steps: &[Step], now: Timestamp) -> Vec<Step> {
     steps
 }
 
-/// How far the steps are: 0 to 99, since 100 is for an operation that succeeded.
+/// How far the steps are: 0 to 99, since 100 is for an operation that succeeded. Each counts as much as it
+/// takes about; one that is in process counts half, or by its nodes.
 pub(super) fn percent(steps: &[Step]) -> i32 {
-    let done: usize = steps
+    let all: i64 = steps.iter().map(|step| weight(step) * nodes(step)).sum();
+    let done: i64 = steps
         .iter()
-        .map(|step| match step.phase {
-            StepPhase::Succeeded => 2,
-            StepPhase::InProgress => 1,
+        .map(|step| match (step.phase, step.nodes_done) {
+            (StepPhase::Succeeded, _) => 2 * weight(step) * nodes(step),
+            (StepPhase::InProgress, Some(done)) => 2 * weight(step) * i64::from(done),
+            (StepPhase::InProgress, None) => weight(step),
             _ => 0,
         })
         .sum();
-    let percent = (done * 100)
-        .checked_div(steps.len() * 2)
-        .unwrap_or_default();
+    let percent = (done * 100).checked_div(all * 2).unwrap_or_default();
     i32::try_from(percent.min(99)).unwrap_or(99)
+}
+
+/// How long a step takes beside others: bringing a machine up is what takes time.
+fn weight(step: &Step) -> i64 {
+    match step.action {
+        StepAction::Replace => 5,
+        StepAction::Create | StepAction::Upgrade | StepAction::Start => 4,
+        StepAction::Delete | StepAction::Update | StepAction::Stop => 1,
+    }
+}
+
+fn nodes(step: &Step) -> i64 {
+    i64::from(step.nodes.unwrap_or(1))
 }
 
 fn has_ended(phase: StepPhase) -> bool {
@@ -117,12 +171,8 @@ mod tests {
 
     fn step(name: &str, phase: StepPhase) -> Step {
         Step {
-            name: name.into(),
-            action: StepAction::Replace,
             phase,
-            message: String::new(),
-            start_time: None,
-            end_time: None,
+            ..super::step(name.into(), StepAction::Replace, String::new())
         }
     }
 
@@ -147,6 +197,7 @@ mod tests {
             name: "node/a".into(),
             phase: StepPhase::InProgress,
             message: "again".into(),
+            nodes_done: None,
         };
         let before = vec![step("node/a", StepPhase::Succeeded)];
         let progress = Progress {

@@ -67,6 +67,11 @@ impl Control {
         }
     }
 
+    /// A line for what can't be stopped any more.
+    pub fn unstoppable() -> Self {
+        Self::new(watch::channel(Stop::No).1, Arc::new(|| ()))
+    }
+
     /// Whether the work may go on.
     pub fn stop(&self) -> Stop {
         *self.stop.borrow()

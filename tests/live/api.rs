@@ -13,7 +13,7 @@ const REFUSALS: &[(&str, &str, &str, &str)] = &[
     (
         CLUSTER,
         "1.35.7",
-        "1.35",
+        "'1.35'",
         "must be MAJOR.MINOR.PATCH, for example 1.36.3",
     ),
     (

@@ -27,7 +27,7 @@ use serde_json::json;
 use testenv::{ControlPlane, Process};
 
 /// How long anything may take that is waited for.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// The control plane of all tests.
 pub struct World {

@@ -6,14 +6,18 @@ use belay::api::{OperationPhase, OperationType, TargetKind};
 
 use super::belay::{Belay, World, is_cordoned, version};
 
-/// Kills the operator every so often while the future runs, a little later each time.
+/// How often the operator is killed, at most: then it is left to come to the end.
+const KILLS: u64 = 20;
+
+/// Kills the operator again and again while the future runs, a little later each time.
 async fn under_kills(belay: &Belay, until: impl Future<Output = ()>) {
     let killing = async {
-        for round in 0.. {
-            tokio::time::sleep(Duration::from_millis(60 + round * 45 % 700)).await;
+        for round in 0..KILLS {
+            tokio::time::sleep(Duration::from_millis(60 + round * 45)).await;
             belay.kill_operator();
             belay.start_operator();
         }
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         () = until => {}

@@ -27,6 +27,7 @@ use crate::{
 };
 
 use super::{
+    node_work::NodeEnd,
     retry::{Ended, REQUEST_TIMEOUT},
     stores::Stores,
 };
@@ -35,6 +36,10 @@ use super::{
 const BLOCKED_BY_BUDGET: &str = "PodDisruptionBudget";
 /// The reason of a block by anything else.
 const BLOCKED_BY_ERROR: &str = "EvictionFailed";
+/// The reason of a block by a pod that doesn't end.
+const BLOCKED_BY_POD: &str = "PodTerminating";
+/// How long after its grace period a pod may be there still before that is told.
+const SLACK: Duration = Duration::from_secs(5);
 /// How long a refused eviction rests where no watch tells that it may succeed; kubectl drain's pause.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -71,7 +76,7 @@ impl Drain<'_> {
     ///
     /// # Errors
     /// `PodDrainFailure` where the drain took longer than it may.
-    pub async fn run(&self) -> Result<(), DrainEnd> {
+    pub async fn run(&self) -> Result<(), NodeEnd> {
         let pods = Api::<Pod>::all(self.client.clone());
         let of_node = watcher::Config::default()
             .fields(&format!("spec.nodeName={}", self.node))
@@ -93,8 +98,9 @@ impl Drain<'_> {
                 event = events.next() => note(&mut evictees, event),
                 _ = budgets.changed() => release(&mut evictees, |evictee| self.may_be_evicted_now(&evictee.pod)),
                 () = tokio::time::sleep(RETRY), if is_blocked => release(&mut evictees, |_| true),
-                () = self.time_is_up() => return Err(DrainEnd::Failed(self.took_too_long(&evictees))),
-                () = self.control.told(Stop::Now) => return Err(DrainEnd::Stopped),
+                () = until_overdue(&evictees) => {}
+                () = self.time_is_up() => return Err(NodeEnd::Failed(self.took_too_long(&evictees))),
+                () = self.control.told(Stop::Now) => return Err(NodeEnd::Stopped),
             }
         }
     }
@@ -103,11 +109,11 @@ impl Drain<'_> {
         &self,
         events: &mut (impl Stream<Item = Result<Event<Pod>, watcher::Error>> + Unpin),
         evictees: &mut BTreeMap<String, Evictee>,
-    ) -> Result<(), DrainEnd> {
+    ) -> Result<(), NodeEnd> {
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
-                () = self.control.told(Stop::Now) => return Err(DrainEnd::Stopped),
+                () = self.control.told(Stop::Now) => return Err(NodeEnd::Stopped),
             };
             let is_complete = matches!(event, Some(Ok(Event::InitDone)));
             note(evictees, event);
@@ -118,15 +124,21 @@ impl Drain<'_> {
     }
 
     /// Evicts each pod that isn't going yet and wasn't refused since the last change.
-    async fn evict(&self, evictees: &mut BTreeMap<String, Evictee>) -> Result<(), DrainEnd> {
+    async fn evict(&self, evictees: &mut BTreeMap<String, Evictee>) -> Result<(), NodeEnd> {
         let due = |evictee: &Evictee| {
             evictee.refused.is_none() && evictee.pod.metadata.deletion_timestamp.is_none()
         };
         let mut gone = Vec::new();
         for (key, evictee) in evictees.iter_mut().filter(|(_, evictee)| due(evictee)) {
             match self.evict_one(&evictee.pod).await {
-                Ok(()) => evictee.pod.metadata.deletion_timestamp = Some(now().into()),
-                Err(Ended::Stopped) => return Err(DrainEnd::Stopped),
+                Ok(()) => {
+                    // As the API server sets it; its own word comes by the watch.
+                    let grace = evictee.pod.spec.as_ref();
+                    let grace = grace.and_then(|spec| spec.termination_grace_period_seconds);
+                    let ends = now() + Duration::from_secs(grace.unwrap_or(30).unsigned_abs());
+                    evictee.pod.metadata.deletion_timestamp = Some(ends.into());
+                }
+                Err(Ended::Stopped) => return Err(NodeEnd::Stopped),
                 Err(Ended::Refused(status)) if status.code == 404 || status.code == 409 => {
                     gone.push(key.clone());
                 }
@@ -244,7 +256,7 @@ impl Drain<'_> {
             code: evictee
                 .refused
                 .as_ref()
-                .map_or("PodTerminating", |(reason, _)| reason)
+                .map_or(BLOCKED_BY_POD, |(reason, _)| reason)
                 .to_owned(),
             message: evictee
                 .refused
@@ -264,28 +276,50 @@ impl Drain<'_> {
             subcode: evictees
                 .values()
                 .find_map(|evictee| evictee.refused.as_ref())
-                .map_or("PodTerminating", |(reason, _)| reason)
+                .map_or(BLOCKED_BY_POD, |(reason, _)| reason)
                 .to_owned(),
             details: details.take(10).collect(),
         }
     }
 }
 
-/// How a drain ended that wasn't completed.
-#[derive(Debug)]
-pub(super) enum DrainEnd {
-    /// The work was told to stop.
-    Stopped,
-    /// It can't be done.
-    Failed(OperationError),
-}
-
 fn draining(evictees: &BTreeMap<String, Evictee>) -> Draining {
+    let refused = evictees
+        .values()
+        .find_map(|evictee| evictee.refused.clone());
+    let overdue = || {
+        evictees.values().find_map(|evictee| {
+            let due = due(evictee)?;
+            (due <= now()).then(|| {
+                let message = format!(
+                    "{} was told to end and is past its grace period",
+                    full_name(&evictee.pod)
+                );
+                (BLOCKED_BY_POD.to_owned(), message)
+            })
+        })
+    };
     Draining {
         left: evictees.len(),
-        blocked: evictees
-            .values()
-            .find_map(|evictee| evictee.refused.clone()),
+        blocked: refused.or_else(overdue),
+    }
+}
+
+/// When a pod that was told to end should be gone: its `deletionTimestamp` is the end of its grace period.
+fn due(evictee: &Evictee) -> Option<Timestamp> {
+    let ends = evictee.pod.metadata.deletion_timestamp.as_ref()?;
+    Some(ends.0 + SLACK)
+}
+
+/// Waits until the next pod is overdue.
+async fn until_overdue(evictees: &BTreeMap<String, Evictee>) {
+    let next = evictees.values().filter_map(due).filter(|due| *due > now());
+    match next.min() {
+        None => std::future::pending().await,
+        Some(due) => {
+            let left = due.duration_since(now());
+            tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
+        }
     }
 }
 

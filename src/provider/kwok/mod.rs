@@ -1,11 +1,15 @@
 //! Nodes as Node objects on the cluster that Belay runs in, kept alive by kwok (sigs.k8s.io/kwok). The
 //! scheduler, the pods, the Eviction API and the PodDisruptionBudgets are real.
 
+mod coming_up;
 mod control_plane;
 mod drain;
+mod node_work;
 mod nodes;
 mod pool;
+mod quota;
 mod retry;
+mod settings;
 mod stores;
 
 use async_trait::async_trait;
@@ -40,9 +44,8 @@ impl Kwok {
                 return Ok(End::Stopped);
             }
             let end = match stage {
-                Stage::ControlPlane(version) => {
-                    control_plane::bring_to(&self.client, &self.stores, job, *version, control)
-                        .await?
+                Stage::ControlPlane(goal) => {
+                    control_plane::bring_to(&self.client, &self.stores, job, *goal, control).await?
                 }
                 Stage::Pool(goal) => {
                     pool::PoolWork::new(&self.client, &self.stores, job, goal, control)
@@ -54,11 +57,7 @@ impl Kwok {
                 return Ok(end);
             }
         }
-        Ok(if control.stop() == Stop::No {
-            End::Done
-        } else {
-            End::Stopped
-        })
+        Ok(End::Done)
     }
 }
 
@@ -70,7 +69,7 @@ impl Provider for Kwok {
             cluster.metadata.name.as_deref()?,
         );
         self.stores.are_ready().then(|| Observation {
-            control_plane: control_plane::version(&self.stores, namespace, name),
+            control_plane: control_plane::view(&self.stores, namespace, name),
             nodes: nodes::by_pool(&self.stores, namespace, name),
         })
     }

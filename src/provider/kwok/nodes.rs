@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Node, NodeSpec, NodeStatus, NodeSystemInfo, Taint},
+    api::core::v1::{Node, NodeSpec, NodeStatus, NodeSystemInfo},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
@@ -16,14 +16,14 @@ use serde_json::json;
 
 use crate::{
     api::{
-        AGENT_POOL_LABEL, AgentPoolMode, CLUSTER_LABEL, KubernetesVersion, NAMESPACE_LABEL,
-        ScaleSetPriority, VERSION_LABEL,
+        AGENT_POOL_LABEL, CLUSTER_LABEL, KubernetesVersion, NAMESPACE_LABEL, ScaleSetPriority,
+        VERSION_LABEL,
     },
     controller::FIELD_MANAGER,
     lifecycle::{Job, NodeView, PoolGoal},
 };
 
-use super::stores::Stores;
+use super::{settings, stores::Stores};
 
 /// On a node: the uid of the Operation that made it.
 pub(super) const MADE_BY: &str = "belay.dev/made-by";
@@ -71,6 +71,7 @@ fn view(node: &Node) -> Option<NodeView> {
         ready: is_ready(node),
         cordoned: is_cordoned(node),
         deleting: node.metadata.deletion_timestamp.is_some(),
+        settings: settings::applied(node),
         drained_by: annotation(DRAINED_BY),
         made_by: annotation(MADE_BY),
         created: node
@@ -123,7 +124,7 @@ pub(super) fn up_patch() -> Patch<serde_json::Value> {
 
 /// A new node of a pool, whose machine is up at `provisioned_at`.
 pub(super) fn make(job: &Job, goal: &PoolGoal, name: &str, provisioned_at: Timestamp) -> Node {
-    let mut labels = goal.labels.clone();
+    let mut labels = settings::labels(&goal.settings);
     let mut label = |key: &str, value: &str| labels.insert(key.to_owned(), value.to_owned());
     label(CLUSTER_LABEL, &job.cluster);
     label(NAMESPACE_LABEL, &job.namespace);
@@ -132,11 +133,6 @@ pub(super) fn make(job: &Job, goal: &PoolGoal, name: &str, provisioned_at: Times
     label("kubernetes.io/hostname", name);
     label("kubernetes.io/os", "linux");
     label("kubernetes.io/arch", "amd64");
-    let role = match goal.mode {
-        AgentPoolMode::System => "node-role.kubernetes.io/system",
-        AgentPoolMode::User => "node-role.kubernetes.io/user",
-    };
-    label(role, "");
     if let Some(size) = &goal.vm_size {
         label("node.kubernetes.io/instance-type", size);
     }
@@ -145,14 +141,12 @@ pub(super) fn make(job: &Job, goal: &PoolGoal, name: &str, provisioned_at: Times
     }
     let annotations = [
         (MADE_BY, job.uid.clone()),
+        (
+            settings::ANNOTATION,
+            settings::to_annotation(&goal.settings),
+        ),
         (PROVISIONED_AT, provisioned_at.to_string()),
     ];
-    let taints = goal.taints.iter().map(|taint| Taint {
-        key: taint.key.clone(),
-        value: (!taint.value.is_empty()).then(|| taint.value.clone()),
-        effect: format!("{:?}", taint.effect),
-        time_added: None,
-    });
     let version = format!("v{}", goal.version);
     Node {
         metadata: ObjectMeta {
@@ -166,7 +160,7 @@ pub(super) fn make(job: &Job, goal: &PoolGoal, name: &str, provisioned_at: Times
             ..ObjectMeta::default()
         },
         spec: Some(NodeSpec {
-            taints: Some(taints.collect()),
+            taints: Some(settings::taints(&goal.settings)),
             ..NodeSpec::default()
         }),
         status: Some(NodeStatus {

@@ -1,68 +1,40 @@
 //! The work on one pool: what the rollout says next is done to each node in a task of its own, until the
 //! goal is reached.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::Node;
-use kube::{
-    Api, Client, ResourceExt as _,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
-    runtime::reflector::ObjectRef,
-};
+use kube::{Client, ResourceExt as _, runtime::reflector::ObjectRef};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     api::OperationError,
-    controller::{FIELD_MANAGER, clock},
     lifecycle::{
-        Job, NodeView, PoolGoal, Progress, Stop,
+        Job, NodeView, PoolGoal, Progress, Stop, node_steps,
         rollout::{self, NodeAction},
     },
     provider::{Control, End},
 };
 
 use super::{
-    drain::{Drain, DrainEnd, Draining},
-    nodes,
-    retry::{Ended, answered, refused},
+    coming_up::ComingUp,
+    node_work::{NodeDone, NodeEnd, Shared},
+    nodes, quota,
     stores::Stores,
 };
 
 /// How long tasks may take to come to a stop by themselves. Their requests give up before.
 const STOPPING: Duration = Duration::from_millis(1200);
 
-/// What the tasks of a pool share.
-#[derive(Clone)]
-struct Shared {
-    client: Client,
-    stores: Stores,
-    job: Arc<Job>,
-    goal: Arc<PoolGoal>,
-    control: Control,
-    draining: Arc<Mutex<BTreeMap<String, Draining>>>,
-    drains_changed: watch::Sender<u64>,
-}
-
 /// The work on one pool.
 pub(super) struct PoolWork {
     shared: Shared,
-    tasks: JoinSet<(String, Result<NodeEnd, DrainEnd>)>,
+    tasks: JoinSet<(String, Result<NodeDone, NodeEnd>)>,
     /// Nodes that a task is busy with.
     busy: BTreeSet<String>,
     /// Nodes that were made and aren't seen yet.
     unseen: BTreeSet<String>,
     /// Nodes that were deleted and may be seen still.
     gone: BTreeSet<String>,
-}
-
-/// How a task on a node ended.
-enum NodeEnd {
-    Made,
-    Removed,
 }
 
 impl PoolWork {
@@ -105,16 +77,18 @@ impl PoolWork {
             nodes_changed.mark_unchanged();
             let nodes = self.nodes();
             self.report(&nodes);
-            let next = rollout::next(&self.shared.goal, &self.shared.job.uid, &nodes, stop);
+            let (goal, uid) = (&self.shared.goal, &self.shared.job.uid);
+            let next = rollout::next(goal, uid, &nodes, stop);
             if next.done && self.tasks.is_empty() {
-                return Ok(if stop == Stop::No {
-                    End::Done
-                } else {
-                    End::Stopped
-                });
+                let is_reached = rollout::next(goal, uid, &nodes, Stop::No).done;
+                return Ok(if is_reached { End::Done } else { End::Stopped });
             }
-            self.begin(next.actions);
+            if let Err(error) = self.begin(next.actions) {
+                self.come_to_a_stop().await;
+                return Err(error);
+            }
             self.bring_up(&nodes);
+            let slowest = self.slowest(&nodes);
             tokio::select! {
                 _ = nodes_changed.changed() => {}
                 _ = drains_changed.changed() => {}
@@ -123,6 +97,10 @@ impl PoolWork {
                         self.come_to_a_stop().await;
                         return Err(error);
                     }
+                }
+                () = slowest.times_out(), if stop == Stop::No => {
+                    self.come_to_a_stop().await;
+                    return Err(slowest.error());
                 }
                 () = control.told(if stop == Stop::No { Stop::AfterStep } else { Stop::Now }) => {}
             }
@@ -142,20 +120,44 @@ impl PoolWork {
         nodes
     }
 
-    fn begin(&mut self, actions: Vec<NodeAction>) {
+    fn begin(&mut self, actions: Vec<NodeAction>) -> Result<(), OperationError> {
         for action in actions {
-            let (NodeAction::Create(name) | NodeAction::Remove(name)) = &action;
-            if self.unseen.contains(name) || !self.busy.insert(name.clone()) {
+            let name = action.node().to_owned();
+            if self.unseen.contains(&name) || self.busy.contains(&name) {
                 continue;
             }
-            let (shared, name) = (self.shared.clone(), name.clone());
+            if matches!(action, NodeAction::Create(_)) {
+                let (shared, coming) = (&self.shared, self.busy.union(&self.unseen));
+                quota::check(&shared.stores, &shared.job, coming)?;
+            }
+            self.busy.insert(name.clone());
+            let shared = self.shared.clone();
             self.tasks.spawn(async move {
                 let end = match action {
                     NodeAction::Create(_) => shared.make(&name).await,
                     NodeAction::Remove(_) => shared.remove(&name).await,
+                    NodeAction::Update(_) => shared.update(&name).await,
                 };
                 (name, end)
             });
+        }
+        Ok(())
+    }
+
+    /// The node of this operation that has been coming up for longest.
+    fn slowest(&self, nodes: &[NodeView]) -> ComingUp {
+        let timeout = self.shared.job.provider.kwok.as_ref();
+        let uid = &self.shared.job.uid;
+        let mut coming: Vec<_> = nodes
+            .iter()
+            .filter(|node| node.made_by.as_ref() == Some(uid) && !node.ready && !node.deleting)
+            .collect();
+        coming.sort_by_key(|node| node.created);
+        ComingUp {
+            node: coming.first().map(|node| (node.name.clone(), node.created)),
+            timeout: timeout
+                .map(|kwok| kwok.node_provisioning_timeout.into())
+                .unwrap_or_default(),
         }
     }
 
@@ -180,7 +182,7 @@ impl PoolWork {
 
     fn note(
         &mut self,
-        ended: Result<(String, Result<NodeEnd, DrainEnd>), tokio::task::JoinError>,
+        ended: Result<(String, Result<NodeDone, NodeEnd>), tokio::task::JoinError>,
     ) -> Result<(), OperationError> {
         let (name, end) = ended.map_err(|error| OperationError {
             code: "InternalError".into(),
@@ -190,14 +192,14 @@ impl PoolWork {
         self.busy.remove(&name);
         self.shared.drains().remove(&name);
         match end {
-            Ok(NodeEnd::Made) => {
+            Ok(NodeDone::Made) => {
                 self.unseen.insert(name);
             }
-            Ok(NodeEnd::Removed) => {
+            Ok(NodeDone::Removed) => {
                 self.gone.insert(name);
             }
-            Err(DrainEnd::Stopped) => {}
-            Err(DrainEnd::Failed(error)) => return Err(error),
+            Ok(NodeDone::Updated) | Err(NodeEnd::Stopped) => {}
+            Err(NodeEnd::Failed(error)) => return Err(error),
         }
         Ok(())
     }
@@ -220,7 +222,7 @@ impl PoolWork {
                 left => format!("draining: {left} pods left"),
             })
         };
-        let mut steps = rollout::report(goal, &job.uid, &job.steps, nodes, &draining);
+        let mut steps = node_steps::report(goal, &job.uid, &job.steps, nodes, &draining);
         // Steps of other pools aren't this one's to tell.
         let is_other = |name: &str| {
             let seen = self
@@ -235,156 +237,14 @@ impl PoolWork {
         steps.retain(|step| !is_other(&step.name));
         let blocked = drains
             .values()
-            .find_map(|draining| draining.blocked.clone());
+            .find_map(|draining| draining.blocked.clone())
+            .or_else(|| {
+                let is_idle = self.tasks.is_empty();
+                is_idle
+                    .then(|| rollout::waits_for(goal, &job.uid, nodes))
+                    .flatten()
+            });
         drop(drains);
         self.shared.control.report(Progress { steps, blocked });
-    }
-}
-
-impl Shared {
-    fn drains(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Draining>> {
-        self.draining.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn api(&self) -> Api<Node> {
-        Api::all(self.client.clone())
-    }
-
-    async fn make(&self, name: &str) -> Result<NodeEnd, DrainEnd> {
-        let takes = self
-            .job
-            .provider
-            .kwok
-            .as_ref()
-            .map(|kwok| Duration::from(kwok.node_provisioning_time));
-        let up_at = clock::now() + takes.unwrap_or_default();
-        let node = nodes::make(&self.job, &self.goal, name, up_at);
-        let (api, params) = (
-            self.api(),
-            PostParams {
-                field_manager: Some(FIELD_MANAGER.into()),
-                ..PostParams::default()
-            },
-        );
-        let made = answered(&self.control, "create a node", || {
-            api.create(&params, &node)
-        })
-        .await;
-        match made {
-            Ok(_) => {}
-            // It was made before a crash, or by a request whose answer was lost.
-            Err(Ended::Refused(status)) if status.code == 409 => return Ok(NodeEnd::Made),
-            Err(ended) => return Err(node_end(&format!("create node {name}"), ended)),
-        }
-        self.bring_up(&node).await
-    }
-
-    /// Waits for the machine to be up, then lets kwok keep the node alive.
-    async fn bring_up(&self, node: &Node) -> Result<NodeEnd, DrainEnd> {
-        let left = nodes::provisioned_at(node).duration_since(clock::now());
-        tokio::select! {
-            () = tokio::time::sleep(Duration::try_from(left).unwrap_or_default()) => {}
-            () = self.control.told(Stop::Now) => return Err(DrainEnd::Stopped),
-        }
-        let (api, name, params, patch) = (self.api(), node.name_any(), params(), nodes::up_patch());
-        match answered(&self.control, "bring a node up", || {
-            api.patch(&name, &params, &patch)
-        })
-        .await
-        {
-            Ok(_) => Ok(NodeEnd::Made),
-            Err(Ended::Refused(status)) if status.code == 404 => Ok(NodeEnd::Made),
-            Err(ended) => Err(node_end(&format!("bring node {name} up"), ended)),
-        }
-    }
-
-    /// Cordons, drains and deletes a node.
-    async fn remove(&self, name: &str) -> Result<NodeEnd, DrainEnd> {
-        let api = self.api();
-        let Some(node) = self.cordon(&api, name).await? else {
-            return Ok(NodeEnd::Removed);
-        };
-        if self.goal.drain {
-            self.drain(&node).await?;
-        }
-        if self.control.stop() == Stop::Now {
-            return Err(DrainEnd::Stopped);
-        }
-        let this = Preconditions {
-            uid: node.uid(),
-            resource_version: None,
-        };
-        let params = DeleteParams {
-            preconditions: Some(this),
-            ..DeleteParams::default()
-        };
-        let deleted = answered(&self.control, "delete a node", || async {
-            api.delete(name, &params).await.map(|_| ())
-        });
-        match deleted.await {
-            Ok(()) => Ok(NodeEnd::Removed),
-            Err(Ended::Refused(status)) if matches!(status.code, 404 | 409) => Ok(NodeEnd::Removed),
-            Err(ended) => Err(node_end(&format!("delete node {name}"), ended)),
-        }
-    }
-
-    /// The node, cordoned for this operation; none where there is no such node any more. Someone else may
-    /// write to it at the same time; then it is read and tried again.
-    async fn cordon(&self, api: &Api<Node>, name: &str) -> Result<Option<Node>, DrainEnd> {
-        loop {
-            let read = answered(&self.control, "read a node", || api.get_opt(name)).await;
-            let Some(node) = read.map_err(|ended| node_end("read a node", ended))? else {
-                return Ok(None);
-            };
-            let patch = Patch::Merge(nodes::cordon(&node, &self.job, clock::now()));
-            let params = params();
-            match answered(&self.control, "cordon a node", || {
-                api.patch(name, &params, &patch)
-            })
-            .await
-            {
-                Ok(node) => return Ok(Some(node)),
-                Err(Ended::Refused(status)) if matches!(status.code, 404 | 409) => {}
-                Err(ended) => return Err(node_end(&format!("cordon node {name}"), ended)),
-            }
-        }
-    }
-
-    async fn drain(&self, node: &Node) -> Result<(), DrainEnd> {
-        let name = node.name_any();
-        self.tell(&name, Draining::default());
-        let since = node
-            .annotations()
-            .get(nodes::DRAINED_SINCE)
-            .and_then(|since| since.parse().ok());
-        let drain = Drain {
-            client: &self.client,
-            stores: &self.stores,
-            control: &self.control,
-            node: &name,
-            deadline: since.unwrap_or_else(clock::now) + self.goal.drain_timeout,
-            timeout: self.goal.drain_timeout,
-            report: &|draining| self.tell(&name, draining),
-        };
-        drain.run().await
-    }
-
-    fn tell(&self, node: &str, draining: Draining) {
-        self.drains().insert(node.to_owned(), draining);
-        self.drains_changed.send_modify(|changes| *changes += 1);
-    }
-}
-
-fn node_end(what: &str, ended: Ended) -> DrainEnd {
-    match ended {
-        Ended::Stopped => DrainEnd::Stopped,
-        Ended::Refused(status) => DrainEnd::Failed(refused(what, &status)),
-    }
-}
-
-fn params() -> PatchParams {
-    PatchParams {
-        field_manager: Some(FIELD_MANAGER.into()),
-        ..PatchParams::default()
     }
 }

@@ -1,0 +1,195 @@
+//! Writes what a person's Operation asks for into its target's spec: by server-side apply, under a field
+//! manager of its own, so that a field which another manager will apply again (GitOps) is told and not
+//! fought over.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, PoisonError},
+};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
+    core::{NamespaceResourceScope, Status},
+};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::{
+    api::{AgentPool, ManagedCluster, Operation, OperationError, TargetKind},
+    lifecycle::{Snapshot, SpecChange},
+};
+
+use super::ReconcileError;
+
+/// The name that a person's Operation is written into a spec under.
+pub const SPEC_MANAGER: &str = "belay-operation";
+
+/// What was refused, by the Operation's uid.
+#[derive(Default)]
+pub struct Specs(Mutex<HashMap<String, OperationError>>);
+
+impl Specs {
+    /// What was refused of these Operations. What is no longer asked for is forgotten.
+    pub fn refused<'a>(
+        &self,
+        operations: impl Iterator<Item = &'a Operation>,
+    ) -> BTreeMap<String, OperationError> {
+        let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = BTreeMap::new();
+        for operation in operations {
+            let Some(uid) = operation.uid() else { continue };
+            let status = operation.status.as_ref();
+            if status.is_some_and(|status| status.phase.is_finished()) {
+                refused.remove(&uid);
+            } else if let Some(error) = refused.get(&uid) {
+                found.insert(uid, error.clone());
+            }
+        }
+        found
+    }
+
+    /// Makes the change, or notes why it was refused.
+    ///
+    /// # Errors
+    /// [`ReconcileError::Refused`] where it was refused: then it is to be decided again.
+    pub async fn change(
+        &self,
+        client: &Client,
+        snapshot: &Snapshot,
+        uid: &str,
+        change: &SpecChange,
+    ) -> Result<(), ReconcileError> {
+        let name = &change.target.name;
+        let made = match change.target.kind {
+            TargetKind::ManagedCluster => {
+                write::<ManagedCluster>(client, &snapshot.cluster.metadata, change).await
+            }
+            TargetKind::AgentPool => {
+                let Some(pool) = snapshot.pool(name) else {
+                    return Ok(());
+                };
+                write::<AgentPool>(client, &pool.metadata, change).await
+            }
+        };
+        let status = match made {
+            Ok(()) => return Ok(()),
+            Err(kube::Error::Api(status)) if is_final(&status) => status,
+            Err(error) => return Err(error.into()),
+        };
+        let error = error(change, &status);
+        tracing::info!(
+            target = name,
+            code = error.code,
+            error = error.message,
+            "spec refused"
+        );
+        let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.insert(uid.to_owned(), error);
+        Err(ReconcileError::Refused)
+    }
+}
+
+async fn write<K>(client: &Client, metadata: &ObjectMeta, change: &SpecChange) -> kube::Result<()>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let api = Api::<K>::namespaced(client.clone(), namespace);
+    let name = &change.target.name;
+    let Some(spec) = &change.spec else {
+        let this = Preconditions {
+            uid: metadata.uid.clone(),
+            resource_version: None,
+        };
+        let params = DeleteParams {
+            preconditions: Some(this),
+            ..DeleteParams::default()
+        };
+        return api.delete(name, &params).await.map(|_| ());
+    };
+    let object = Patch::Apply(json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": {"name": name, "resourceVersion": metadata.resource_version},
+        "spec": spec,
+    }));
+    let params = PatchParams::apply(SPEC_MANAGER);
+    match api.patch(name, &params, &object).await {
+        Err(kube::Error::Api(status)) if is_conflict_with_people(metadata, &status) => {
+            let params = params.force();
+            api.patch(name, &params, &object).await.map(|_| ())
+        }
+        result => result.map(|_| ()),
+    }
+}
+
+/// Whether trying again wouldn't help.
+fn is_final(status: &Status) -> bool {
+    match status.code {
+        400 | 403 | 422 => true,
+        409 => !managers_in_the_way(status).is_empty(),
+        _ => false,
+    }
+}
+
+/// Who owns the fields that were to be applied.
+fn managers_in_the_way(status: &Status) -> Vec<&str> {
+    let causes = status
+        .details
+        .as_ref()
+        .map_or(&[][..], |details| &details.causes);
+    causes
+        .iter()
+        .filter(|cause| cause.reason == "FieldManagerConflict")
+        .filter_map(|cause| cause.message.split('"').nth(1))
+        .collect()
+}
+
+/// Whether only people wrote the fields before, by hand. A manager that applies, and any other than
+/// kubectl, will apply again.
+fn is_conflict_with_people(metadata: &ObjectMeta, status: &Status) -> bool {
+    let managers = managers_in_the_way(status);
+    let entries = metadata.managed_fields.as_deref().unwrap_or_default();
+    let applies = |entry: &ManagedFieldsEntry, manager: &str| {
+        entry.manager.as_deref() == Some(manager) && entry.operation.as_deref() == Some("Apply")
+    };
+    !managers.is_empty()
+        && managers.iter().all(|manager| {
+            manager.starts_with("kubectl") && !entries.iter().any(|entry| applies(entry, manager))
+        })
+}
+
+fn error(change: &SpecChange, status: &Status) -> OperationError {
+    let target = &change.target;
+    let managers = managers_in_the_way(status);
+    let (code, message) = if managers.is_empty() {
+        let code = match status.code {
+            403 => "Forbidden",
+            _ => "InvalidParameter",
+        };
+        (code, status.message.clone())
+    } else {
+        let fields = change.spec.as_ref().and_then(|spec| spec.as_object());
+        let fields: Vec<_> = fields.into_iter().flat_map(|spec| spec.keys()).collect();
+        let fields = fields.into_iter().map(|field| format!("spec.{field}"));
+        let message = format!(
+            "{} of {:?} {} is owned by {}: change it there (in Git, where it is applied from), and Belay makes the Operation",
+            fields.collect::<Vec<_>>().join(", "),
+            target.kind,
+            target.name,
+            managers.join(", ")
+        );
+        ("Conflict", message)
+    };
+    OperationError {
+        code: code.into(),
+        message,
+        subcode: status.reason.clone(),
+        details: Vec::new(),
+    }
+}

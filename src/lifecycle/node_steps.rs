@@ -1,0 +1,166 @@
+//! The steps of one pool's rollout: one for each node, or, where there are too many to tell of each, one for
+//! all the rest.
+
+use crate::api::{Step, StepAction, StepPhase};
+
+use super::{
+    NodeView, PoolGoal, StepReport,
+    rollout::Pool,
+    steps::{NODE_STEP_PREFIX, POOL_STEP_PREFIX, step},
+};
+
+/// The steps that lead from these nodes to the goal, in the order in which they will begin; at most `most`
+/// of single nodes.
+pub(super) fn plan(goal: &PoolGoal, uid: &str, nodes: &[NodeView], most: usize) -> Vec<Step> {
+    let pool = Pool::new(goal, uid, nodes);
+    let surplus = pool.surplus();
+    let is_surplus = |node: &NodeView| surplus.iter().any(|other| other.name == node.name);
+    let replaced: Vec<&NodeView> = pool
+        .outdated()
+        .into_iter()
+        .filter(|node| !is_surplus(node))
+        .collect();
+    let more = pool.wanted_new().saturating_sub(replaced.len());
+    let node =
+        |name: &str, action, message| step(format!("{NODE_STEP_PREFIX}{name}"), action, message);
+    let mut steps: Vec<Step> = surplus
+        .iter()
+        .map(|gone| node(&gone.name, StepAction::Delete, String::new()))
+        .collect();
+    let unlike = pool.unlike_their_settings();
+    steps.extend(
+        unlike
+            .iter()
+            .map(|unlike| node(&unlike.name, StepAction::Update, String::new())),
+    );
+    // Those that replace none are made first: there is room for them at once.
+    let extra = pool.new_names().take(more);
+    steps.extend(extra.map(|name| node(&name, StepAction::Create, String::new())));
+    steps.extend(replaced.iter().map(|old| {
+        let change = format!("{} to {}", old.version, goal.version);
+        node(&old.name, StepAction::Replace, change)
+    }));
+    fold(goal, steps, most)
+}
+
+/// Puts all steps beyond `most` into one.
+fn fold(goal: &PoolGoal, mut steps: Vec<Step>, most: usize) -> Vec<Step> {
+    let rest = steps.split_off(most.min(steps.len()));
+    if let Some(first) = rest.first() {
+        let name = format!("{POOL_STEP_PREFIX}{}", goal.pool);
+        let nodes = i32::try_from(rest.len()).unwrap_or(i32::MAX);
+        steps.push(Step {
+            nodes: Some(nodes),
+            nodes_done: Some(0),
+            ..step(name, first.action, format!("{nodes} more nodes"))
+        });
+    }
+    steps
+}
+
+/// How far the steps of a pool are, as its nodes tell it. `draining` tells of the drains that go on.
+pub fn report(
+    goal: &PoolGoal,
+    uid: &str,
+    steps: &[Step],
+    nodes: &[NodeView],
+    draining: &dyn Fn(&str) -> Option<String>,
+) -> Vec<StepReport> {
+    let pool = Pool::new(goal, uid, nodes);
+    let mut waiting_for: Vec<&str> = pool
+        .made_and_not_ready()
+        .map(|node| node.name.as_str())
+        .collect();
+    let mut reports = Vec::new();
+    for step in steps {
+        let report = |phase, message: String| StepReport {
+            name: step.name.clone(),
+            phase,
+            message,
+            nodes_done: None,
+        };
+        if let Some(name) = step.name.strip_prefix(NODE_STEP_PREFIX) {
+            let node = nodes.iter().find(|node| node.name == name);
+            let told = of_node(goal, step, node, draining).or_else(|| {
+                let waits = step.action == StepAction::Replace && !waiting_for.is_empty();
+                waits.then(|| {
+                    let made = std::mem::take(&mut waiting_for).join(", ");
+                    let message = format!("waiting for its replacement {made} to be Ready");
+                    (StepPhase::InProgress, message)
+                })
+            });
+            reports.extend(told.map(|(phase, message)| report(phase, message)));
+        } else if step.name.strip_prefix(POOL_STEP_PREFIX) == Some(&goal.pool) {
+            reports.push(of_rest(&pool, steps, step));
+        }
+    }
+    reports
+}
+
+/// What a node tells of its step; nothing where nothing is done to it yet.
+fn of_node(
+    goal: &PoolGoal,
+    step: &Step,
+    node: Option<&NodeView>,
+    draining: &dyn Fn(&str) -> Option<String>,
+) -> Option<(StepPhase, String)> {
+    match (step.action, node) {
+        (StepAction::Create, None) => None,
+        (StepAction::Create, Some(node)) if node.ready => {
+            Some((StepPhase::Succeeded, "Ready".to_owned()))
+        }
+        (StepAction::Create, Some(_)) => Some((
+            StepPhase::InProgress,
+            "waiting for the node to be Ready".to_owned(),
+        )),
+        (StepAction::Update, Some(node)) => (node.settings == goal.settings)
+            .then(|| (StepPhase::Succeeded, "updated in place".to_owned())),
+        (_, None) => Some((StepPhase::Succeeded, "deleted".to_owned())),
+        (_, Some(node)) => draining(&node.name).map(|message| (StepPhase::InProgress, message)),
+    }
+}
+
+/// How far the step is that stands for all nodes which have none of their own.
+fn of_rest(pool: &Pool<'_>, steps: &[Step], rest: &Step) -> StepReport {
+    let has_own_step = |name: &str| {
+        steps
+            .iter()
+            .any(|step| step.name.strip_prefix(NODE_STEP_PREFIX) == Some(name))
+    };
+    let left = |nodes: Vec<&NodeView>| {
+        nodes
+            .iter()
+            .filter(|node| !has_own_step(&node.name))
+            .count()
+    };
+    let own_creations = steps
+        .iter()
+        .filter(|step| step.action == StepAction::Create && step.nodes.is_none())
+        .filter(|step| {
+            let name = step.name.trim_start_matches(NODE_STEP_PREFIX);
+            !pool.nodes.iter().any(|node| node.name == name)
+        });
+    let missing = pool
+        .wanted_new()
+        .saturating_sub(pool.outdated().len())
+        .saturating_sub(own_creations.count());
+    let left = left(pool.surplus())
+        + left(pool.outdated())
+        + left(pool.unlike_their_settings())
+        + left(pool.made_and_not_ready().collect())
+        + missing;
+    let all = rest.nodes.unwrap_or_default();
+    let left = i32::try_from(left).unwrap_or(i32::MAX).min(all);
+    let done = all - left;
+    let phase = match done {
+        0 => StepPhase::Pending,
+        _ if left == 0 => StepPhase::Succeeded,
+        _ => StepPhase::InProgress,
+    };
+    StepReport {
+        name: rest.name.clone(),
+        phase,
+        message: format!("{done} of {all} nodes"),
+        nodes_done: Some(done),
+    }
+}

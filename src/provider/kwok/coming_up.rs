@@ -1,0 +1,39 @@
+//! How long a node may take to be Ready.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::{api::OperationError, controller::clock};
+
+/// A node that is coming up, if there is one.
+pub(super) struct ComingUp {
+    /// Its name, and when it was made.
+    pub node: Option<(String, Timestamp)>,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+impl ComingUp {
+    /// Waits until the node has taken too long; for ever where there is none.
+    pub async fn times_out(&self) {
+        let Some((_, made)) = &self.node else {
+            return std::future::pending().await;
+        };
+        let left = (*made + self.timeout).duration_since(clock::now());
+        tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
+    }
+
+    /// The error of an operation whose node took too long.
+    pub fn error(&self) -> OperationError {
+        let name = self.node.as_ref().map_or("", |(name, _)| name);
+        OperationError {
+            code: "NodeProvisioningTimeout".into(),
+            message: format!(
+                "node {name} was not Ready in {:?}; look for the cause, or set a longer spec.provider.kwok.nodeProvisioningTimeout on the ManagedCluster, then create an Operation of type Reconcile",
+                self.timeout
+            ),
+            ..OperationError::default()
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! A pool's settings on its nodes: labels and taints, beside those that others put there.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Node, Taint};
+use kube::ResourceExt as _;
+use serde_json::json;
+
+use crate::{
+    api::{AgentPoolMode, NodeTaint},
+    lifecycle::NodeSettings,
+};
+
+/// On a node: the settings of its pool that were last applied to it, as JSON. What isn't named there is
+/// someone else's.
+pub(super) const ANNOTATION: &str = "belay.dev/settings";
+
+/// The settings that were applied to a node last.
+pub(super) fn applied(node: &Node) -> NodeSettings {
+    let applied = node.annotations().get(ANNOTATION);
+    applied
+        .and_then(|applied| serde_json::from_str(applied).ok())
+        .unwrap_or_default()
+}
+
+/// The settings as their annotation tells them.
+pub(super) fn to_annotation(settings: &NodeSettings) -> String {
+    serde_json::to_string(settings).unwrap_or_default()
+}
+
+/// The labels that a pool's settings put on a node.
+pub(super) fn labels(settings: &NodeSettings) -> BTreeMap<String, String> {
+    let role = match settings.mode {
+        AgentPoolMode::System => "node-role.kubernetes.io/system",
+        AgentPoolMode::User => "node-role.kubernetes.io/user",
+    };
+    let mut labels = settings.labels.clone();
+    labels.insert(role.to_owned(), String::new());
+    labels
+}
+
+/// The taints that a pool's settings put on a node.
+pub(super) fn taints(settings: &NodeSettings) -> Vec<Taint> {
+    let taint = |taint: &NodeTaint| Taint {
+        key: taint.key.clone(),
+        value: (!taint.value.is_empty()).then(|| taint.value.clone()),
+        effect: format!("{:?}", taint.effect),
+        time_added: None,
+    };
+    settings.taints.iter().map(taint).collect()
+}
+
+/// What gives a node its pool's settings in place: what was applied before and is no longer asked for
+/// goes, what others put on the node stays.
+pub(super) fn update(node: &Node, settings: &NodeSettings) -> serde_json::Value {
+    let before = applied(node);
+    let dropped = labels(&before).into_keys().map(|key| (key, json!(null)));
+    let given = labels(settings).into_iter();
+    let changed: serde_json::Map<_, _> = dropped
+        .chain(given.map(|(key, value)| (key, json!(value))))
+        .collect();
+    let is_same = |a: &Taint, b: &Taint| a.key == b.key && a.effect == b.effect;
+    let (gone, wanted) = (taints(&before), taints(settings));
+    let current = node.spec.as_ref().and_then(|spec| spec.taints.clone());
+    let mut kept = current.unwrap_or_default();
+    kept.retain(|taint| {
+        !gone.iter().any(|gone| is_same(gone, taint))
+            && !wanted.iter().any(|wanted| is_same(wanted, taint))
+    });
+    kept.extend(wanted);
+    json!({
+        "metadata": {
+            "resourceVersion": node.resource_version(),
+            "labels": changed,
+            "annotations": {ANNOTATION: to_annotation(settings)},
+        },
+        "spec": {"taints": kept},
+    })
+}
