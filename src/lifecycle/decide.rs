@@ -33,10 +33,11 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Vec<Action> {
         ended: &ended,
         now,
     };
-    let mut actions = strides.stop_work(snapshot);
+    let mut actions = strides.hold_work(snapshot);
     actions.extend(finalizers::keep(snapshot));
     actions.extend(strides.keep());
     actions.extend(strides.write_operations(snapshot, false));
+    actions.extend(strides.stop_work(snapshot));
     actions.extend(write_targets(snapshot, &report));
     // An abort that kept an operation from beginning is noted on its target first: were it forgotten in
     // between, the spec would ask for the same operation again.
@@ -166,21 +167,33 @@ impl<'a> Strides<'a> {
         noted.chain(kept_from_beginning).collect()
     }
 
-    fn stop_work(&self, snapshot: &Snapshot) -> Vec<Action> {
-        let stops = self
-            .unfinished
-            .iter()
-            .filter(|(_, advance)| advance.stop != Stop::No);
-        stops
-            .filter_map(|(operation, advance)| {
-                let uid = operation.metadata.uid.clone()?;
-                let running = matches!(snapshot.work.get(&uid), Some(Work::Running(_)));
-                running.then_some(Action::StopWork {
-                    uid,
-                    stop: advance.stop,
-                })
-            })
+    /// Before `Canceling` is written, work that is to stop begins nothing new; so from that write on no
+    /// step starts.
+    fn hold_work(&self, snapshot: &Snapshot) -> Vec<Action> {
+        let stopping = self.stopping(snapshot);
+        stopping
+            .filter(|(operation, _)| phase::of(operation) != OperationPhase::Canceling)
+            .filter_map(|(operation, _)| stop(operation, Stop::AfterStep))
             .collect()
+    }
+
+    /// Once `Canceling` is written, what is in process comes to a stop.
+    fn stop_work(&self, snapshot: &Snapshot) -> Vec<Action> {
+        self.stopping(snapshot)
+            .filter_map(|(operation, advance)| stop(operation, advance.stop))
+            .collect()
+    }
+
+    /// Those whose work goes on and is to stop.
+    fn stopping(
+        &self,
+        snapshot: &Snapshot,
+    ) -> impl Iterator<Item = &(&'a Arc<Operation>, Advance)> {
+        self.unfinished.iter().filter(|(operation, advance)| {
+            let uid = operation.metadata.uid.as_ref();
+            let work = uid.and_then(|uid| snapshot.work.get(uid));
+            advance.stop != Stop::No && matches!(work, Some(Work::Running(_)))
+        })
     }
 
     fn keep(&self) -> Vec<Action> {
@@ -236,6 +249,11 @@ impl<'a> Strides<'a> {
             .map(Action::Publish)
             .collect()
     }
+}
+
+fn stop(operation: &Operation, stop: Stop) -> Option<Action> {
+    let uid = operation.metadata.uid.clone()?;
+    Some(Action::StopWork { uid, stop })
 }
 
 fn in_flight(snapshot: &Snapshot, operation: &Operation, now: Timestamp) -> OperationInFlight {
