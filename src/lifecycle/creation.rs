@@ -154,10 +154,13 @@ fn from_spec(snapshot: &Snapshot, spec: OperationSpec) -> Operation {
     };
     let generation = phase::target_generation(snapshot, target).to_string();
     let type_ = format!("{:?}", spec.type_).to_lowercase();
+    // The version may be the control plane's, which changes while the generation doesn't.
+    let version = spec.kubernetes_version.as_deref().unwrap_or_default();
     let parts = [
         uid.as_deref().unwrap_or_default(),
         &generation,
         &type_,
+        version,
         last.map_or("", |last| &last.name),
     ];
     let name = names::suffixed(&format!("{}-{type_}", target.name), &parts);
