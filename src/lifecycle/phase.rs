@@ -275,7 +275,7 @@ fn start_again(
             start: Some(Box::new(job)),
             ..only(status)
         },
-        Err(error) => only(failed(status, error, now)),
+        Err(error) => only(failed(refused(status, None, now), error, now)),
     }
 }
 
