@@ -208,22 +208,27 @@ fn by_deletion(snapshot: &Snapshot, operation: &Operation) -> Option<AbortReques
     if operation.metadata.deletion_timestamp.is_some() && !is_deletion(snapshot, operation) {
         return Some(now("the Operation was deleted".into()));
     }
+    let name = deletion_in_the_way(snapshot, operation)?;
+    Some(now(format!("deletion was issued on '{name}'")))
+}
+
+/// The name of what is being deleted, where the operation is another than that deletion.
+pub(super) fn deletion_in_the_way(snapshot: &Snapshot, operation: &Operation) -> Option<String> {
     let target = &operation.spec.target;
     let cluster = &snapshot.cluster.metadata;
     let cluster_goes = cluster.deletion_timestamp.is_some();
-    let name = match target.kind {
-        TargetKind::AgentPool if cluster_goes => cluster.name.clone().unwrap_or_default(),
+    match target.kind {
+        TargetKind::AgentPool if cluster_goes => Some(cluster.name.clone().unwrap_or_default()),
         TargetKind::ManagedCluster if cluster_goes && !is_deletion(snapshot, operation) => {
-            target.name.clone()
+            Some(target.name.clone())
         }
         TargetKind::AgentPool
             if pool_goes(snapshot, operation) && !is_deletion(snapshot, operation) =>
         {
-            target.name.clone()
+            Some(target.name.clone())
         }
-        _ => return None,
-    };
-    Some(now(format!("deletion was issued on '{name}'")))
+        _ => None,
+    }
 }
 
 fn pool_goes(snapshot: &Snapshot, operation: &Operation) -> bool {

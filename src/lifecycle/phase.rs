@@ -442,10 +442,13 @@ pub(super) fn target_generation(snapshot: &Snapshot, target: &OperationTarget) -
 }
 
 /// Whether the operation counts as the last one on its target once it has ended: it held the lock, or an
-/// abort kept it from beginning; not one that was refused or replaced.
+/// abort kept it from beginning; not one that was refused or replaced, nor one that gave way to a deletion,
+/// which it would hold back.
 pub(super) fn counts(snapshot: &Snapshot, operation: &Operation, status: &OperationStatus) -> bool {
     holds_lock(snapshot, operation)
-        || (status.phase == OperationPhase::Canceled && is_replaced(snapshot, operation).is_none())
+        || (status.phase == OperationPhase::Canceled
+            && is_replaced(snapshot, operation).is_none()
+            && abort::deletion_in_the_way(snapshot, operation).is_none())
 }
 
 /// The status of an Operation whose target there isn't.
