@@ -89,13 +89,11 @@ pub(super) fn cluster_need(snapshot: &Snapshot) -> Option<OperationSpec> {
         return (!is_gone(last)).then(|| spec(OperationType::Delete, None));
     }
     let wanted: KubernetesVersion = cluster.spec.kubernetes_version.parse().ok()?;
+    if last.is_none() {
+        return Some(spec(OperationType::Create, None));
+    }
     let Some(runs) = snapshot.control_plane() else {
-        let type_ = if last.is_none() {
-            OperationType::Create
-        } else {
-            OperationType::Reconcile
-        };
-        return Some(spec(type_, None));
+        return Some(spec(OperationType::Reconcile, None));
     };
     match (cluster.spec.power_state, snapshot.is_running()) {
         (PowerState::Stopped, true) => return Some(spec(OperationType::Stop, None)),
