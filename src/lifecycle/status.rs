@@ -317,9 +317,12 @@ impl Report<'_> {
     }
 
     fn waiting_for(&self, kind: TargetKind) -> String {
+        let is_pool = kind == TargetKind::AgentPool;
+        let cluster_goes = self.snapshot.cluster.metadata.deletion_timestamp.is_some();
         match self.lock.first() {
             Some(held) => format!("waits for Operation {} to end", held.name),
-            None if kind == TargetKind::AgentPool && self.snapshot.control_plane().is_none() => {
+            None if is_pool && cluster_goes => "waits for its cluster's deletion".into(),
+            None if is_pool && self.snapshot.control_plane().is_none() => {
                 "waits for its cluster's control plane".into()
             }
             None => "an Operation is about to begin".into(),
