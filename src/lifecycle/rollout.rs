@@ -194,9 +194,12 @@ impl<'a> Pool<'a> {
     /// Outdated nodes that may go now: those that aren't available anyway, and as many others as
     /// leave enough available ones.
     fn replaceable(&self) -> Vec<&'a NodeView> {
+        // What is taken as surplus in the same stride is no longer there to count on.
+        let surplus = self.surplus();
         let available = self
             .present()
             .filter(|node| node.ready && !self.is_going(node))
+            .filter(|node| !surplus.contains(node))
             .count();
         let needed = self.goal.count.saturating_sub(self.goal.unavailable);
         let mut spare = available.saturating_sub(needed);
