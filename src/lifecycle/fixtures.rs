@@ -1,1 +1,373 @@
+//! A cluster in memory, for the tests of the core: what people do to it ([`World`]'s methods here), what
+//! the shell does with what was decided (`shell`), and machines that take their time (`work`). What the
+//! objects consist of is known to this folder alone.
 
+mod reading;
+mod shell;
+mod work;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use serde_json::json;
+
+use crate::api::{
+    ABORT_ANNOTATION, ABORT_POLICY_ANNOTATION, AgentPool, AgentPoolMode, FINALIZER,
+    KubernetesVersion, ManagedCluster, Operation, OperationTarget, OperationType, ScaleSetPriority,
+    TargetKind,
+};
+
+use super::{NodeView, ObjectId, Observation, PoolGoal, Snapshot};
+
+pub(super) use reading::{Decided, condition};
+pub(super) use work::{grow, leave_nothing_half_done};
+
+/// The cluster's name.
+pub(super) const CLUSTER: &str = "demo";
+/// The version that a new world's cluster has.
+pub(super) const OLD: &str = "1.35.7";
+/// One that it can be upgraded to.
+pub(super) const NEW: &str = "1.36.3";
+
+pub(super) fn version(text: &str) -> KubernetesVersion {
+    text.parse().expect("a version")
+}
+
+/// A Ready node. The number in its name is its age: `a1` was made before `a2`.
+pub(super) fn node(name: &str, runs: &str) -> NodeView {
+    let digits: String = name.chars().filter(char::is_ascii_digit).collect();
+    NodeView {
+        name: name.into(),
+        version: version(runs),
+        ready: true,
+        cordoned: false,
+        deleting: false,
+        drained_by: None,
+        made_by: None,
+        created: Timestamp::from_second(digits.parse().unwrap_or_default()).expect("a time"),
+    }
+}
+
+/// A pool of `count` nodes of [`NEW`]; one more may exist while they are replaced.
+pub(super) fn goal(count: usize) -> PoolGoal {
+    PoolGoal {
+        pool: "np1".into(),
+        node_prefix: "demo-np1".into(),
+        count,
+        version: version(NEW),
+        replace_outdated: true,
+        surge: 1,
+        unavailable: 0,
+        drain: true,
+        drain_timeout: std::time::Duration::from_mins(30),
+        labels: BTreeMap::new(),
+        taints: Vec::new(),
+        vm_size: None,
+        priority: ScaleSetPriority::default(),
+        mode: AgentPoolMode::default(),
+    }
+}
+
+/// The cluster, as an Operation's target.
+pub(super) fn cluster() -> OperationTarget {
+    OperationTarget {
+        kind: TargetKind::ManagedCluster,
+        name: CLUSTER.into(),
+    }
+}
+
+/// A pool, as an Operation's target.
+pub(super) fn pool(name: &str) -> OperationTarget {
+    OperationTarget {
+        kind: TargetKind::AgentPool,
+        name: name.into(),
+    }
+}
+
+/// A cluster with all that belongs to it. What a person changes is taken at any time: admission, which
+/// reads caches, may have let it pass.
+pub(super) struct World {
+    state: Snapshot,
+    workers: BTreeMap<String, work::Worker>,
+    /// Pools of which a disruption budget lets no pod be evicted.
+    guarded: BTreeSet<String>,
+    now: Timestamp,
+    /// The last resourceVersion that was given.
+    written: u64,
+    is_gone: bool,
+}
+
+impl World {
+    /// A cluster that was created a moment ago.
+    pub fn new() -> Self {
+        let spec = json!({"kubernetesVersion": OLD, "provider": {"kwok": {}}});
+        let cluster = ManagedCluster::new(CLUSTER, serde_json::from_value(spec).expect("a spec"));
+        let mut world = Self {
+            state: Snapshot {
+                cluster: Arc::new(cluster),
+                pools: Vec::new(),
+                operations: Vec::new(),
+                observed: Observation::default(),
+                work: BTreeMap::new(),
+            },
+            workers: BTreeMap::new(),
+            guarded: BTreeSet::new(),
+            now: "2026-01-01T00:00:00Z".parse().expect("a time"),
+            written: 0,
+            is_gone: false,
+        };
+        world.created(&ObjectId::Cluster);
+        world
+    }
+
+    /// A cluster with a pool of two nodes, `np1`, where nothing is left to do.
+    pub fn settled() -> Self {
+        Self::new().with_pool("np1", 2).at_rest()
+    }
+
+    /// With one more pool.
+    pub fn with_pool(mut self, name: &str, count: i32) -> Self {
+        self.create_pool(name, count);
+        self
+    }
+
+    /// Once nothing is left to do.
+    pub fn at_rest(mut self) -> Self {
+        self.settle();
+        self
+    }
+
+    // What a person does.
+
+    /// Creates a pool that follows its cluster's version.
+    pub fn create_pool(&mut self, name: &str, count: i32) -> &mut Self {
+        let spec = json!({"clusterName": CLUSTER, "count": count});
+        let pool = AgentPool::new(name, serde_json::from_value(spec).expect("a spec"));
+        self.state.pools.push(Arc::new(pool));
+        self.state
+            .pools
+            .sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+        self.created(&ObjectId::Pool(name.into()))
+    }
+
+    /// Gives the cluster another version.
+    pub fn set_version(&mut self, runs: &str) -> &mut Self {
+        let cluster = Arc::make_mut(&mut self.state.cluster);
+        cluster.spec.kubernetes_version = runs.into();
+        self.spec_changed(&ObjectId::Cluster)
+    }
+
+    /// Gives a pool another size.
+    pub fn set_count(&mut self, pool: &str, count: i32) -> &mut Self {
+        self.pool_mut(pool).spec.count = count;
+        self.spec_changed(&ObjectId::Pool(pool.into()))
+    }
+
+    /// Gives a pool a version of its own, or lets it follow its cluster.
+    pub fn set_pool_version(&mut self, pool: &str, runs: Option<&str>) -> &mut Self {
+        self.pool_mut(pool).spec.kubernetes_version = runs.map(Into::into);
+        self.spec_changed(&ObjectId::Pool(pool.into()))
+    }
+
+    /// Creates an Operation of that name.
+    pub fn ask(&mut self, name: &str, type_: OperationType, target: &OperationTarget) -> &mut Self {
+        self.ask_with(name, json!({"type": type_, "target": target}))
+    }
+
+    /// Creates an Upgrade to that version.
+    pub fn ask_for_version(&mut self, name: &str, to: &str, target: &OperationTarget) -> &mut Self {
+        let spec = json!({"type": "Upgrade", "target": target, "kubernetesVersion": to});
+        self.ask_with(name, spec)
+    }
+
+    /// Creates a Scale to that count.
+    pub fn ask_for_count(&mut self, name: &str, to: i32, target: &OperationTarget) -> &mut Self {
+        self.ask_with(
+            name,
+            json!({"type": "Scale", "target": target, "count": to}),
+        )
+    }
+
+    fn ask_with(&mut self, name: &str, spec: serde_json::Value) -> &mut Self {
+        let spec = serde_json::from_value(spec).expect("a spec");
+        self.add_operation(Operation::new(name, spec));
+        self
+    }
+
+    /// Asks for an operation's abort.
+    pub fn abort(&mut self, operation: &str, reason: &str) -> &mut Self {
+        self.annotate(operation, ABORT_ANNOTATION, Some(reason))
+    }
+
+    /// Asks for an operation's abort, once the step in process is done.
+    pub fn abort_after_step(&mut self, operation: &str, reason: &str) -> &mut Self {
+        self.annotate(operation, ABORT_POLICY_ANNOTATION, Some("AfterStep"));
+        self.abort(operation, reason)
+    }
+
+    /// Asks for an operation's abort at once, whatever was asked for before.
+    pub fn abort_now(&mut self, operation: &str, reason: &str) -> &mut Self {
+        self.annotate(operation, ABORT_POLICY_ANNOTATION, None);
+        self.abort(operation, reason)
+    }
+
+    /// Takes a request to abort back.
+    pub fn take_abort_back(&mut self, operation: &str) -> &mut Self {
+        self.annotate(operation, ABORT_ANNOTATION, None)
+    }
+
+    fn annotate(&mut self, operation: &str, key: &str, value: Option<&str>) -> &mut Self {
+        let id = ObjectId::Operation(operation.into());
+        let metadata = self.metadata_mut(&id).expect("an Operation");
+        let annotations = metadata.annotations.get_or_insert_default();
+        match value {
+            Some(value) => annotations.insert(key.into(), value.into()),
+            None => annotations.remove(key),
+        };
+        self.wrote(&id);
+        self
+    }
+
+    /// Deletes an object, which then stays for as long as Belay keeps it.
+    pub fn delete(&mut self, id: &ObjectId) -> &mut Self {
+        let now = self.now;
+        if let Some(metadata) = self.metadata_mut(id)
+            && metadata.deletion_timestamp.is_none()
+        {
+            metadata.deletion_timestamp = Some(Time(now));
+            self.spec_changed(id);
+            self.remove_if_let_go(id);
+        }
+        self
+    }
+
+    /// Deletes an object whatever keeps it.
+    pub fn delete_by_force(&mut self, id: &ObjectId) -> &mut Self {
+        if let Some(metadata) = self.metadata_mut(id) {
+            metadata.finalizers = None;
+        }
+        self.delete(id);
+        self.remove_if_let_go(id);
+        self
+    }
+
+    // What happens by itself.
+
+    /// Time passes.
+    pub fn wait(&mut self, seconds: i64) -> &mut Self {
+        self.now += SignedDuration::from_secs(seconds);
+        self
+    }
+
+    /// A node of the pool breaks and is gone.
+    pub fn lose_node(&mut self, pool: &str) -> &mut Self {
+        if let Some(nodes) = self.state.observed.nodes.get_mut(pool) {
+            nodes.pop();
+        }
+        self
+    }
+
+    /// The control plane breaks and is gone.
+    pub fn lose_control_plane(&mut self) -> &mut Self {
+        self.state.observed.control_plane = None;
+        self
+    }
+
+    /// A disruption budget begins to guard the pods of a pool.
+    pub fn guard(&mut self, pool: &str) -> &mut Self {
+        self.guarded.insert(pool.into());
+        self
+    }
+
+    /// No disruption budget guards anything any more.
+    pub fn unguard(&mut self) -> &mut Self {
+        self.guarded.clear();
+        self
+    }
+
+    /// Another generation of the same fields, as a change of any of them brings it.
+    fn spec_changed(&mut self, id: &ObjectId) -> &mut Self {
+        if let Some(metadata) = self.metadata_mut(id) {
+            metadata.generation = metadata.generation.map(|generation| generation + 1);
+        }
+        self.wrote(id);
+        self
+    }
+
+    fn add_operation(&mut self, operation: Operation) {
+        let id = ObjectId::Operation(operation.metadata.name.clone().unwrap_or_default());
+        if self.metadata_mut(&id).is_none() {
+            self.state.operations.push(Arc::new(operation));
+            self.created(&id);
+            let age = |op: &Arc<Operation>| {
+                let metadata = &op.metadata;
+                (metadata.creation_timestamp.clone(), metadata.name.clone())
+            };
+            self.state.operations.sort_by_key(age);
+        }
+    }
+
+    /// What the API server fills in.
+    fn created(&mut self, id: &ObjectId) -> &mut Self {
+        let (now, uid) = (self.now, format!("uid-{}", self.written));
+        let metadata = self.metadata_mut(id).expect("what was created");
+        metadata.namespace = Some("team-a".into());
+        metadata.uid = Some(uid);
+        metadata.generation = Some(1);
+        metadata.creation_timestamp = Some(Time(now));
+        self.wrote(id);
+        self
+    }
+
+    fn wrote(&mut self, id: &ObjectId) {
+        self.written += 1;
+        let version = self.written.to_string();
+        if let Some(metadata) = self.metadata_mut(id) {
+            metadata.resource_version = Some(version);
+        }
+    }
+
+    fn remove_if_let_go(&mut self, id: &ObjectId) {
+        let is_let_go = |metadata: &ObjectMeta| {
+            let kept = metadata.finalizers.as_deref().unwrap_or_default();
+            metadata.deletion_timestamp.is_some() && !kept.iter().any(|name| name == FINALIZER)
+        };
+        match id {
+            ObjectId::Cluster => self.is_gone |= is_let_go(&self.state.cluster.metadata),
+            ObjectId::Pool(name) => self.state.pools.retain(|pool| {
+                pool.metadata.name.as_ref() != Some(name) || !is_let_go(&pool.metadata)
+            }),
+            ObjectId::Operation(name) => self.state.operations.retain(|operation| {
+                operation.metadata.name.as_ref() != Some(name) || !is_let_go(&operation.metadata)
+            }),
+        }
+    }
+
+    fn metadata_mut(&mut self, id: &ObjectId) -> Option<&mut ObjectMeta> {
+        match id {
+            ObjectId::Cluster => {
+                (!self.is_gone).then(|| &mut Arc::make_mut(&mut self.state.cluster).metadata)
+            }
+            ObjectId::Pool(name) => {
+                let mut pools = self.state.pools.iter_mut();
+                let pool = pools.find(|pool| pool.metadata.name.as_ref() == Some(name))?;
+                Some(&mut Arc::make_mut(pool).metadata)
+            }
+            ObjectId::Operation(name) => {
+                let mut operations = self.state.operations.iter_mut();
+                let operation = operations.find(|op| op.metadata.name.as_ref() == Some(name))?;
+                Some(&mut Arc::make_mut(operation).metadata)
+            }
+        }
+    }
+
+    fn pool_mut(&mut self, name: &str) -> &mut AgentPool {
+        let mut pools = self.state.pools.iter_mut();
+        let pool = pools.find(|pool| pool.metadata.name.as_deref() == Some(name));
+        Arc::make_mut(pool.expect("a pool of that name"))
+    }
+}

@@ -1,0 +1,327 @@
+//! Rules of abort.
+
+use crate::{
+    api::{
+        CancellationStatus,
+        OperationPhase::{Canceled, Canceling, Failed, Pending, Succeeded},
+        OperationType::{Delete, Reconcile, Scale},
+        ProvisioningState, StepPhase,
+    },
+    lifecycle::{
+        Action, ObjectId, Stop,
+        fixtures::{NEW, OLD, World, cluster, pool},
+    },
+};
+
+use super::{Change, blocked_upgrade};
+
+#[test]
+fn an_abort_of_what_never_began_ends_it_at_once() {
+    let mut world = World::settled();
+    world.set_version(NEW).stride();
+    let upgrade = world.unfinished().remove(0);
+    world.abort(&upgrade, "changed my mind").stride();
+    let status = world.status(&upgrade);
+    assert_eq!(status.phase, Canceled);
+    assert!(status.start_time.is_none() && status.steps.is_empty());
+    let cancellation = status.cancellation.expect("a cancellation");
+    assert_eq!(cancellation.status, CancellationStatus::Successful);
+    assert_eq!(cancellation.reason, "changed my mind");
+    world.settle();
+    assert_eq!(world.versions("np1"), [OLD, OLD]);
+    assert!(world.lock().is_empty());
+}
+
+#[test]
+fn an_abort_of_what_holds_the_lock_and_never_began_gives_the_lock_back() {
+    let mut world = World::settled();
+    world.set_version(NEW).stride().stride();
+    let upgrade = world.lock().remove(0);
+    assert_eq!(world.phase(&upgrade), Pending);
+    world.abort(&upgrade, "stop").settle();
+    assert_eq!(world.phase(&upgrade), Canceled);
+    assert!(world.lock().is_empty());
+    assert_eq!(
+        world.cluster_status().provisioning_state,
+        Some(ProvisioningState::Canceled)
+    );
+}
+
+#[test]
+fn canceling_is_written_before_what_is_in_process_stops() {
+    let (mut world, upgrade) = blocked_upgrade();
+    world.wait(60).abort(&upgrade, "stop");
+    let decided = world.decide();
+    assert_eq!(decided.phases(), [Canceling]);
+    assert_eq!(decided.events(), ["OperationCanceling"]);
+    let written = decided.place(|action| matches!(action, Action::WriteOperationStatus { .. }));
+    let told = |how| {
+        decided.place(|action| matches!(action, Action::StopWork { stop, .. } if *stop == how))
+    };
+    // From that write on no step starts: nothing new begins even before it.
+    assert!(told(Stop::AfterStep) < written, "{decided:#?}");
+    assert!(told(Stop::Now) > written, "{decided:#?}");
+    let status = world.stride().status(&upgrade);
+    let cancellation = status.cancellation.expect("a cancellation");
+    assert_eq!(cancellation.status, CancellationStatus::InProgress);
+    assert!(cancellation.accepted_at > status.start_time);
+    assert_eq!(world.lock(), [upgrade], "until it has stopped");
+}
+
+#[test]
+fn no_work_is_started_for_what_is_canceling() {
+    for policy in [World::abort, World::abort_after_step] {
+        let (mut world, upgrade) = blocked_upgrade();
+        policy(&mut world, &upgrade, "stop").stride();
+        for _ in 0..3 {
+            assert!(!world.restart().decide().starts().contains(&Stop::No));
+            world.stride().work();
+        }
+    }
+}
+
+#[test]
+fn an_aborted_operation_stops_where_it_stands() {
+    let (mut world, upgrade) = blocked_upgrade();
+    world.abort(&upgrade, "not now").settle();
+    let status = world.status(&upgrade);
+    assert_eq!(status.phase, Canceled);
+    assert!(status.end_time.is_some() && status.blocked.is_none());
+    assert!(status.percent_complete < 100);
+    let cancellation = status.cancellation.expect("a cancellation");
+    assert_eq!(cancellation.status, CancellationStatus::Successful);
+    // The control plane is upgraded; the drain ceased; the other node's turn never came.
+    let expected = [
+        StepPhase::Succeeded,
+        StepPhase::Canceled,
+        StepPhase::Skipped,
+    ];
+    assert_eq!(world.steps(&upgrade), expected);
+    assert_eq!(
+        world.cluster_status().kubernetes_version.as_deref(),
+        Some(NEW)
+    );
+    assert_eq!(world.cordoned("np1"), 0);
+    assert!(world.lock().is_empty());
+    assert_eq!(
+        world.cluster_status().provisioning_state,
+        Some(ProvisioningState::Canceled)
+    );
+}
+
+#[test]
+fn after_step_lets_the_drain_that_began_finish_and_no_other_begin() {
+    let (mut world, upgrade) = blocked_upgrade();
+    world.abort_after_step(&upgrade, "tonight");
+    assert!(!world.decide().stops().contains(&Stop::Now));
+    for _ in 0..5 {
+        world.stride().work();
+    }
+    assert_eq!(
+        world.phase(&upgrade),
+        Canceling,
+        "the drain is blocked still"
+    );
+    world.unguard().settle();
+    let expected = [
+        StepPhase::Succeeded,
+        StepPhase::Succeeded,
+        StepPhase::Skipped,
+    ];
+    assert_eq!(
+        (world.phase(&upgrade), world.steps(&upgrade)),
+        (Canceled, expected.into())
+    );
+    let mut versions = world.versions("np1");
+    versions.sort();
+    assert_eq!(versions, [OLD, NEW]);
+}
+
+#[test]
+fn an_abort_after_the_step_may_become_one_that_stops_now() {
+    let (mut world, upgrade) = blocked_upgrade();
+    world.abort_after_step(&upgrade, "tonight").stride();
+    world.abort_now(&upgrade, "at once").settle();
+    assert_eq!(
+        (world.phase(&upgrade), world.cordoned("np1")),
+        (Canceled, 0)
+    );
+}
+
+#[test]
+fn an_abort_that_comes_too_late_is_told_as_failed() {
+    let ends: [(Change, _); 2] = [(World::finish, Succeeded), (World::fail, Failed)];
+    for (end, phase) in ends {
+        for was_accepted in [false, true] {
+            let (mut world, upgrade) = blocked_upgrade();
+            if was_accepted {
+                world.abort_after_step(&upgrade, "stop").stride();
+                assert_eq!(world.phase(&upgrade), Canceling);
+            }
+            end(world.unguard()).abort(&upgrade, "stop").settle();
+            let status = world.status(&upgrade);
+            assert_eq!(status.phase, phase);
+            let cancellation = status.cancellation.expect("a cancellation");
+            assert_eq!(cancellation.status, CancellationStatus::Failed);
+            assert_eq!(
+                cancellation.reason,
+                "the operation ended before the abort took hold"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_abort_that_is_taken_back_after_it_was_accepted_still_holds() {
+    let (mut world, upgrade) = blocked_upgrade();
+    world.abort_after_step(&upgrade, "stop").stride();
+    world.take_abort_back(&upgrade).settle();
+    assert_eq!(world.phase(&upgrade), Canceled);
+}
+
+#[test]
+fn an_abort_that_is_taken_back_before_it_was_accepted_lets_the_work_go_on() {
+    let (mut world, upgrade) = blocked_upgrade();
+    world.abort(&upgrade, "stop");
+    let mut pass = world.pass();
+    let held = |action: &Action| matches!(action, Action::StopWork { .. });
+    assert!(world.act(&mut pass).as_ref().is_some_and(held));
+    world.take_abort_back(&upgrade).unguard();
+    assert!(
+        world.act(&mut pass).is_none(),
+        "it was decided on an old view"
+    );
+    world.settle();
+    assert_eq!(
+        (world.phase(&upgrade), world.versions("np1")),
+        (Succeeded, vec![NEW.into(); 2])
+    );
+}
+
+#[test]
+fn the_deletion_of_an_operation_aborts_it_and_it_goes_once_it_has_stopped() {
+    let (mut world, upgrade) = blocked_upgrade();
+    let id = ObjectId::Operation(upgrade.clone());
+    world.delete(&id).stride();
+    assert_eq!(world.phase(&upgrade), Canceling);
+    world.settle();
+    assert!(!world.exists(&id));
+    assert_eq!(
+        world.cluster_status().provisioning_state,
+        Some(ProvisioningState::Canceled)
+    );
+}
+
+#[test]
+fn a_deletion_aborts_what_is_in_flight_and_then_deletes() {
+    let (mut world, upgrade) = blocked_upgrade();
+    world.delete(&ObjectId::Cluster).stride();
+    assert_eq!(world.phase(&upgrade), Canceling);
+    let reason = world
+        .status(&upgrade)
+        .cancellation
+        .expect("a cancellation")
+        .reason;
+    assert_eq!(reason, "deletion was issued on 'demo'");
+    world.settle();
+    assert!(world.is_gone());
+    assert_eq!(world.pools().count() + world.versions("np1").len(), 0);
+    let mut world = World::settled();
+    world.set_count("np1", 3);
+    let scale = world.begin(Scale);
+    world.delete(&ObjectId::Pool("np1".into())).stride();
+    assert_eq!(world.phase(&scale), Canceling);
+    world.settle();
+    assert_eq!(world.pools().count() + world.versions("np1").len(), 0);
+    assert!(!world.is_gone());
+}
+
+#[test]
+fn what_is_being_deleted_takes_no_other_operation() {
+    let mut world = World::settled();
+    world
+        .guard("np1")
+        .delete(&ObjectId::Pool("np1".into()))
+        .wait(5);
+    world.ask_for_count("more", 5, &pool("np1")).stride();
+    assert_eq!(world.phase("more"), Canceled);
+    let mut world = World::settled();
+    world
+        .delete(&ObjectId::Cluster)
+        .wait(5)
+        .ask("mine", Reconcile, &pool("np1"))
+        .stride();
+    assert_eq!(world.phase("mine"), Canceled);
+    assert!(world.at_rest().is_gone());
+}
+
+#[test]
+fn a_deletion_outlives_a_crash_after_what_it_kept_from_beginning_was_noted() {
+    for (deleted, target) in [
+        (ObjectId::Cluster, cluster()),
+        (ObjectId::Pool("np1".into()), pool("np1")),
+    ] {
+        for actions in 0..6 {
+            let mut world = World::settled();
+            world.ask("mine", Reconcile, &target).stride();
+            world.wait(1).delete(&deleted);
+            let mut pass = world.pass();
+            for _ in 0..actions {
+                world.act(&mut pass);
+            }
+            world.restart().settle();
+            assert!(!world.exists(&deleted), "after {actions} actions");
+        }
+    }
+}
+
+#[test]
+fn an_aborted_deletion_is_on_hold_until_someone_asks() {
+    let mut world = World::settled();
+    world.guard("np1").delete(&ObjectId::Pool("np1".into()));
+    let delete = world.begin(Delete);
+    world.work().work().stride();
+    world.abort(&delete, "keep it for now").settle();
+    assert_eq!(
+        (world.phase(&delete), world.versions("np1").len()),
+        (Canceled, 2)
+    );
+    world
+        .unguard()
+        .wait(1)
+        .ask("go", Reconcile, &pool("np1"))
+        .settle();
+    assert_eq!(world.pools().count(), 0);
+}
+
+#[test]
+fn an_operation_whose_target_vanishes_while_it_is_canceling_tells_that_the_abort_failed() {
+    let mut world = World::settled();
+    world.set_count("np1", 3);
+    let scale = world.begin(Scale);
+    world.abort(&scale, "stop").stride();
+    world
+        .delete_by_force(&ObjectId::Pool("np1".into()))
+        .restart()
+        .settle();
+    let status = world.status(&scale);
+    assert_eq!(status.phase, Failed);
+    let cancellation = status.cancellation.expect("a cancellation");
+    assert_eq!(cancellation.status, CancellationStatus::Failed);
+    assert!(world.lock().is_empty());
+}
+
+#[test]
+fn work_that_a_restart_lost_while_canceling_is_only_brought_to_a_stop() {
+    let (mut world, upgrade) = blocked_upgrade();
+    world.abort(&upgrade, "stop").stride().restart();
+    assert_eq!(world.decide().starts(), [Stop::Now]);
+    world.settle();
+    assert_eq!(
+        (world.phase(&upgrade), world.cordoned("np1")),
+        (Canceled, 0)
+    );
+    let (mut world, upgrade) = blocked_upgrade();
+    world.abort_after_step(&upgrade, "stop").stride().restart();
+    assert_eq!(world.decide().starts(), [Stop::AfterStep]);
+}

@@ -1,0 +1,206 @@
+//! The hold: a target whose operation was canceled or failed is left alone until someone acts.
+
+use crate::{
+    api::{
+        OperationPhase::{Canceled, Succeeded},
+        OperationType::{Create, Reconcile, Scale},
+        ProvisioningState,
+    },
+    lifecycle::{
+        ObjectId,
+        fixtures::{NEW, OLD, World, cluster, condition},
+    },
+};
+
+use super::{blocked_upgrade, failed_upgrade};
+
+/// An upgrade that was aborted while a drain went on, and its Operation's name.
+fn canceled_upgrade() -> (World, String) {
+    let (mut world, upgrade) = blocked_upgrade();
+    world.abort(&upgrade, "not now").settle().unguard();
+    assert_eq!(world.phase(&upgrade), Canceled);
+    (world, upgrade)
+}
+
+#[test]
+fn after_a_cancel_or_a_failure_a_target_is_left_alone() {
+    for ((mut world, upgrade), reason) in [
+        (canceled_upgrade(), "OperationCanceled"),
+        (failed_upgrade(), "OperationFailed"),
+    ] {
+        world.restart().wait(3600);
+        assert!(world.decide().0.is_empty(), "{:#?}", world.decide());
+        for conditions in [
+            world.cluster_status().conditions,
+            world.pool_status("np1").conditions,
+        ] {
+            assert_eq!(condition(&conditions, "Stalled"), ("True", reason));
+            for told in &conditions {
+                assert!(told.message.contains(&upgrade), "{}", told.message);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_change_of_the_spec_ends_the_hold() {
+    for (mut world, _) in [canceled_upgrade(), failed_upgrade()] {
+        world.set_version("1.36.4").settle();
+        assert_eq!(world.versions("np1"), ["1.36.4", "1.36.4"]);
+        let conditions = world.cluster_status().conditions;
+        assert_eq!(condition(&conditions, "Stalled").0, "False");
+    }
+}
+
+#[test]
+fn a_reconcile_ends_the_hold() {
+    for (mut world, _) in [canceled_upgrade(), failed_upgrade()] {
+        world.ask("go-on", Reconcile, &cluster()).settle();
+        assert_eq!(world.phase("go-on"), Succeeded);
+        assert_eq!(world.versions("np1"), [NEW, NEW]);
+        assert_eq!(
+            world.cluster_status().provisioning_state,
+            Some(ProvisioningState::Succeeded)
+        );
+    }
+}
+
+#[test]
+fn a_reconcile_that_is_aborted_leaves_its_target_on_hold() {
+    let (mut world, _) = canceled_upgrade();
+    world.ask("go-on", Reconcile, &cluster());
+    world.begin(Reconcile);
+    world.abort("go-on", "not yet").settle();
+    assert_eq!(world.phase("go-on"), Canceled);
+    assert!(world.decide().created().is_empty());
+}
+
+#[test]
+fn what_never_began_is_left_alone_as_well() {
+    let mut world = World::settled();
+    world.set_count("np1", 3).stride();
+    let scale = world.unfinished().remove(0);
+    world.abort(&scale, "stop").settle();
+    assert_eq!(
+        (world.versions("np1").len(), world.operations().count()),
+        (2, 3)
+    );
+    let told = world.pool_status("np1");
+    assert_eq!(told.provisioning_state, Some(ProvisioningState::Canceled));
+    world.set_count("np1", 4).settle();
+    assert_eq!(world.versions("np1").len(), 4);
+}
+
+#[test]
+fn an_abort_of_what_never_began_outlives_a_crash() {
+    for actions in 0..5 {
+        let mut world = World::settled();
+        world.set_version(NEW).stride();
+        let upgrade = world.unfinished().remove(0);
+        world.abort(&upgrade, "stop");
+        let mut pass = world.pass();
+        for _ in 0..actions {
+            world.act(&mut pass);
+        }
+        world.restart().settle();
+        assert_eq!(world.versions("np1"), [OLD, OLD], "after {actions} actions");
+    }
+}
+
+#[test]
+fn a_hold_outlives_a_crash_wherever_it_comes() {
+    let delete: fn(&mut World, &str) = |world, scale| {
+        world.delete(&ObjectId::Operation(scale.into()));
+    };
+    let abort: fn(&mut World, &str) = |world, scale| {
+        world.abort(scale, "stop");
+    };
+    for how in [abort, delete] {
+        for (passes, actions) in (0..4).flat_map(|passes| (0..6).map(move |n| (passes, n))) {
+            let mut world = World::settled();
+            world.set_count("np1", 3);
+            let scale = world.begin(Scale);
+            how(&mut world, &scale);
+            for _ in 0..passes {
+                world.stride().work();
+            }
+            let mut pass = world.pass();
+            for _ in 0..actions {
+                world.act(&mut pass);
+            }
+            world.restart().settle();
+            let at = format!("after {passes} passes and {actions} actions");
+            assert_eq!(world.versions("np1").len(), 2, "{at}");
+            let told = world.pool_status("np1");
+            let expected = ("True", "OperationCanceled");
+            assert_eq!(condition(&told.conditions, "Stalled"), expected, "{at}");
+        }
+    }
+}
+
+#[test]
+fn a_hold_of_one_pool_is_none_of_another() {
+    let mut world = World::settled().with_pool("np2", 1).at_rest();
+    world.set_count("np1", 3);
+    let scale = world.begin(Scale);
+    world.abort(&scale, "stop").settle();
+    world.set_count("np2", 2).settle();
+    assert_eq!(
+        (world.versions("np1").len(), world.versions("np2").len()),
+        (2, 2)
+    );
+}
+
+#[test]
+fn a_pool_on_hold_follows_its_clusters_version_and_keeps_its_size() {
+    let mut world = World::settled();
+    world.set_count("np1", 3);
+    let scale = world.begin(Scale);
+    world.abort(&scale, "stop").settle();
+    world.set_version(NEW).settle();
+    assert_eq!(world.versions("np1"), [NEW, NEW]);
+    let told = world.pool_status("np1");
+    assert_eq!(
+        condition(&told.conditions, "Stalled"),
+        ("True", "OperationCanceled")
+    );
+}
+
+#[test]
+fn while_its_cluster_is_on_hold_a_pool_may_be_scaled_and_one_be_made() {
+    let (mut world, _) = canceled_upgrade();
+    world.set_count("np1", 3).create_pool("np2", 1).settle();
+    assert_eq!(
+        (world.versions("np1").len(), world.versions("np2")),
+        (3, vec![NEW.into()])
+    );
+    assert!(
+        world.versions("np1").contains(&OLD.into()),
+        "and nothing else"
+    );
+}
+
+#[test]
+fn a_create_that_was_aborted_is_gone_on_with_when_someone_asks() {
+    let mut world = World::new().with_pool("np1", 2);
+    let create = world.begin(Create);
+    world.abort(&create, "stop").settle();
+    assert!(world.versions("np1").is_empty());
+    world.ask("go-on", Reconcile, &cluster()).settle();
+    assert_eq!(world.versions("np1"), [OLD, OLD]);
+}
+
+#[test]
+fn a_hold_is_told_after_its_operation_is_deleted() {
+    let (mut world, upgrade) = failed_upgrade();
+    world.delete(&ObjectId::Operation(upgrade.clone())).settle();
+    let conditions = world.cluster_status().conditions;
+    let stalled = conditions
+        .iter()
+        .find(|condition| condition.type_ == "Stalled");
+    let message = &stalled.expect("a condition").message;
+    assert!(
+        message.starts_with(&format!("Operation {upgrade} failed; ")),
+        "{message}"
+    );
+}
