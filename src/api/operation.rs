@@ -115,6 +115,10 @@ pub struct OperationStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub steps: Vec<Step>,
+    /// What it is to bring about, as JSON, as it was planned when it began: a change of the spec meanwhile
+    /// is for the next operation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
     /// What stands in its way now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked: Option<Blocked>,

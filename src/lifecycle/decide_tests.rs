@@ -6,7 +6,7 @@ mod hold;
 use crate::api::{
     OperationPhase::{Canceled, Canceling, Failed, InProgress, Pending, Succeeded},
     OperationTarget,
-    OperationType::{Create, Delete, Reconcile, Rollback, Scale, Upgrade},
+    OperationType::{Create, Delete, Reconcile, Rollback, Scale, Start, Upgrade},
     ProvisioningState, StepPhase,
 };
 
@@ -161,19 +161,41 @@ fn an_operation_that_someone_asks_for_meanwhile_is_refused() {
 }
 
 #[test]
-fn an_operation_that_asks_for_something_else_than_the_spec_fails() {
+fn what_a_person_asks_for_is_written_into_the_spec_before_it_runs() {
     let mut world = World::settled();
-    world.ask_for_version("up", NEW, &cluster());
-    world.ask_for_count("more", 5, &pool("np1"));
-    world.ask("other", Reconcile, &pool("np9")).stride();
+    world.ask_for_version("up", NEW, &cluster()).stride();
+    let decided = world.stride().decide();
+    let changes = |action: &Action| matches!(action, Action::ChangeSpec { .. });
+    assert!(decided.place(changes).is_some() && decided.starts().is_empty());
+    assert_eq!(world.stride().wanted_version(), NEW);
+    assert_eq!(world.at_rest().versions("np1"), [NEW, NEW]);
+}
+
+#[test]
+fn an_operation_that_can_t_be_done_fails_and_changes_no_spec() {
+    let mut world = World::settled();
+    world.ask_for_version("too far", "1.39.0", &cluster());
+    world.ask_to_go_back("back to what is newer", NEW, &cluster());
+    world.ask_for_count("as it is", 2, &pool("np1"));
+    world.ask("start what runs", Start, &cluster());
+    world.ask("make what is there", Create, &pool("np1"));
+    world.ask("on nothing", Reconcile, &pool("np9")).stride();
     for (name, code) in [
-        ("up", "InvalidParameter"),
-        ("more", "InvalidParameter"),
-        ("other", "NotFound"),
+        ("too far", "InvalidParameter"),
+        ("back to what is newer", "InvalidParameter"),
+        ("as it is", "OperationNotAllowed"),
+        ("start what runs", "OperationNotAllowed"),
+        ("make what is there", "OperationNotAllowed"),
+        ("on nothing", "NotFound"),
     ] {
         let error = world.status(name).error.expect("an error");
-        assert_eq!((world.phase(name), error.code.as_str()), (Failed, code));
+        assert_eq!(
+            (world.phase(name), error.code.as_str()),
+            (Failed, code),
+            "{name}"
+        );
     }
+    assert_eq!(world.wanted_version(), OLD);
     let settled = world.at_rest().pool_status("np1");
     assert_eq!(
         settled.provisioning_state,
@@ -270,6 +292,7 @@ fn percent_stays_where_a_provider_takes_a_step_back() {
         name: step.name.clone(),
         phase: StepPhase::Pending,
         message: String::new(),
+        nodes_done: None,
     });
     let progress = Progress {
         steps: taken_back.collect(),

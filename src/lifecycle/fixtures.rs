@@ -16,12 +16,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde_json::json;
 
 use crate::api::{
-    ABORT_ANNOTATION, ABORT_POLICY_ANNOTATION, AgentPool, AgentPoolMode, FINALIZER,
-    KubernetesVersion, ManagedCluster, Operation, OperationTarget, OperationType, ScaleSetPriority,
-    TargetKind,
+    ABORT_ANNOTATION, ABORT_POLICY_ANNOTATION, AgentPool, ConcurrencyPolicy, FINALIZER,
+    KubernetesVersion, ManagedCluster, NodeLabelValue, Operation, OperationTarget, OperationType,
+    PowerState, ScaleSetPriority, TargetKind,
 };
 
-use super::{NodeView, ObjectId, Observation, PoolGoal, Snapshot};
+use super::{NodeSettings, NodeView, ObjectId, Observation, PoolGoal, Snapshot};
 
 pub(super) use reading::{Decided, condition};
 pub(super) use work::{grow, leave_nothing_half_done};
@@ -46,6 +46,7 @@ pub(super) fn node(name: &str, runs: &str) -> NodeView {
         ready: true,
         cordoned: false,
         deleting: false,
+        settings: NodeSettings::default(),
         drained_by: None,
         made_by: None,
         created: Timestamp::from_second(digits.parse().unwrap_or_default()).expect("a time"),
@@ -64,11 +65,9 @@ pub(super) fn goal(count: usize) -> PoolGoal {
         unavailable: 0,
         drain: true,
         drain_timeout: std::time::Duration::from_mins(30),
-        labels: BTreeMap::new(),
-        taints: Vec::new(),
+        settings: NodeSettings::default(),
         vm_size: None,
         priority: ScaleSetPriority::default(),
-        mode: AgentPoolMode::default(),
     }
 }
 
@@ -86,6 +85,10 @@ pub(super) fn pool(name: &str) -> OperationTarget {
         kind: TargetKind::AgentPool,
         name: name.into(),
     }
+}
+
+fn op(name: &str) -> ObjectId {
+    ObjectId::Operation(name.into())
 }
 
 /// A cluster with all that belongs to it. What a person changes is taken at any time: admission, which
@@ -113,6 +116,7 @@ impl World {
                 operations: Vec::new(),
                 observed: Observation::default(),
                 work: BTreeMap::new(),
+                refused_specs: BTreeMap::new(),
             },
             workers: BTreeMap::new(),
             guarded: BTreeSet::new(),
@@ -173,6 +177,38 @@ impl World {
         self.spec_changed(&ObjectId::Pool(pool.into()))
     }
 
+    /// Turns the cluster on or off.
+    pub fn set_power(&mut self, power: PowerState) -> &mut Self {
+        Arc::make_mut(&mut self.state.cluster).spec.power_state = power;
+        self.spec_changed(&ObjectId::Cluster)
+    }
+
+    /// Turns a pool on or off.
+    pub fn set_pool_power(&mut self, pool: &str, power: PowerState) -> &mut Self {
+        self.pool_mut(pool).spec.power_state = power;
+        self.spec_changed(&ObjectId::Pool(pool.into()))
+    }
+
+    /// Gives the nodes of a pool a label.
+    pub fn set_label(&mut self, pool: &str, value: &str) -> &mut Self {
+        let labels = &mut self.pool_mut(pool).spec.node_labels;
+        labels.insert("tier".into(), NodeLabelValue(value.into()));
+        self.spec_changed(&ObjectId::Pool(pool.into()))
+    }
+
+    /// Says what a new change meets while an operation is in flight.
+    pub fn set_policy(&mut self, policy: ConcurrencyPolicy) -> &mut Self {
+        Arc::make_mut(&mut self.state.cluster)
+            .spec
+            .concurrency_policy = policy;
+        self.spec_changed(&ObjectId::Cluster)
+    }
+
+    /// Asks for the abort of what is in flight on a cluster or a pool.
+    pub fn abort_on(&mut self, id: &ObjectId, reason: &str) -> &mut Self {
+        self.annotate(id, ABORT_ANNOTATION, Some(reason))
+    }
+
     /// Creates an Operation of that name.
     pub fn ask(&mut self, name: &str, type_: OperationType, target: &OperationTarget) -> &mut Self {
         self.ask_with(name, json!({"type": type_, "target": target}))
@@ -181,6 +217,12 @@ impl World {
     /// Creates an Upgrade to that version.
     pub fn ask_for_version(&mut self, name: &str, to: &str, target: &OperationTarget) -> &mut Self {
         let spec = json!({"type": "Upgrade", "target": target, "kubernetesVersion": to});
+        self.ask_with(name, spec)
+    }
+
+    /// Creates a Rollback to that version.
+    pub fn ask_to_go_back(&mut self, name: &str, to: &str, target: &OperationTarget) -> &mut Self {
+        let spec = json!({"type": "Rollback", "target": target, "kubernetesVersion": to});
         self.ask_with(name, spec)
     }
 
@@ -200,35 +242,34 @@ impl World {
 
     /// Asks for an operation's abort.
     pub fn abort(&mut self, operation: &str, reason: &str) -> &mut Self {
-        self.annotate(operation, ABORT_ANNOTATION, Some(reason))
+        self.annotate(&op(operation), ABORT_ANNOTATION, Some(reason))
     }
 
     /// Asks for an operation's abort, once the step in process is done.
     pub fn abort_after_step(&mut self, operation: &str, reason: &str) -> &mut Self {
-        self.annotate(operation, ABORT_POLICY_ANNOTATION, Some("AfterStep"));
+        self.annotate(&op(operation), ABORT_POLICY_ANNOTATION, Some("AfterStep"));
         self.abort(operation, reason)
     }
 
     /// Asks for an operation's abort at once, whatever was asked for before.
     pub fn abort_now(&mut self, operation: &str, reason: &str) -> &mut Self {
-        self.annotate(operation, ABORT_POLICY_ANNOTATION, None);
+        self.annotate(&op(operation), ABORT_POLICY_ANNOTATION, None);
         self.abort(operation, reason)
     }
 
     /// Takes a request to abort back.
     pub fn take_abort_back(&mut self, operation: &str) -> &mut Self {
-        self.annotate(operation, ABORT_ANNOTATION, None)
+        self.annotate(&op(operation), ABORT_ANNOTATION, None)
     }
 
-    fn annotate(&mut self, operation: &str, key: &str, value: Option<&str>) -> &mut Self {
-        let id = ObjectId::Operation(operation.into());
-        let metadata = self.metadata_mut(&id).expect("an Operation");
+    fn annotate(&mut self, id: &ObjectId, key: &str, value: Option<&str>) -> &mut Self {
+        let metadata = self.metadata_mut(id).expect("what is annotated");
         let annotations = metadata.annotations.get_or_insert_default();
         match value {
             Some(value) => annotations.insert(key.into(), value.into()),
             None => annotations.remove(key),
         };
-        self.wrote(&id);
+        self.wrote(id);
         self
     }
 

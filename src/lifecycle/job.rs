@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::api::{
     AgentPool, AgentPoolMode, KubernetesVersion, Operation, OperationError, OperationType,
     PowerState, ProviderSpec, ScaleSetPriority, Step, TargetKind,
@@ -31,7 +33,7 @@ pub struct Job {
 }
 
 /// One stage of a [`Job`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Stage {
     /// The control plane is so; none: it is gone.
     ControlPlane(Option<ControlPlaneGoal>),
@@ -40,7 +42,7 @@ pub enum Stage {
 }
 
 /// What the control plane is to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControlPlaneGoal {
     /// What it runs.
     pub version: KubernetesVersion,
@@ -49,7 +51,7 @@ pub struct ControlPlaneGoal {
 }
 
 /// The nodes that a pool is to have.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PoolGoal {
     /// The pool's name.
     pub pool: String,
@@ -77,13 +79,15 @@ pub struct PoolGoal {
     pub priority: ScaleSetPriority,
 }
 
-/// The work of an Operation, or why there can be none.
+/// The work of an Operation, or why there can be none: as it was planned when it began, or, where it
+/// hasn't, as the specs are now.
 pub(super) fn job(snapshot: &Snapshot, operation: &Operation) -> Result<Job, OperationError> {
     let cluster = &snapshot.cluster;
     let name = |name: &Option<String>| name.clone().unwrap_or_default();
-    let stages = match operation.spec.target.kind {
-        TargetKind::ManagedCluster => cluster_stages(snapshot, operation)?,
-        TargetKind::AgentPool => pool_stages(snapshot, operation)?,
+    let stages = match (planned(snapshot, operation), operation.spec.target.kind) {
+        (Some(stages), _) => stages,
+        (None, TargetKind::ManagedCluster) => cluster_stages(snapshot, operation)?,
+        (None, TargetKind::AgentPool) => pool_stages(snapshot, operation)?,
     };
     Ok(Job {
         operation: name(&operation.metadata.name),
@@ -99,6 +103,22 @@ pub(super) fn job(snapshot: &Snapshot, operation: &Operation) -> Result<Job, Ope
             .map(|status| status.steps.clone())
             .unwrap_or_default(),
     })
+}
+
+/// The stages as an Operation's status keeps them.
+pub(super) fn to_plan(stages: &[Stage]) -> Option<String> {
+    serde_json::to_string(stages).ok()
+}
+
+fn planned(snapshot: &Snapshot, operation: &Operation) -> Option<Vec<Stage>> {
+    let plan = operation.status.as_ref()?.plan.as_ref()?;
+    let mut stages: Vec<Stage> = serde_json::from_str(plan).ok()?;
+    // No node is made for a pool that there isn't any more.
+    stages.retain(|stage| match stage {
+        Stage::Pool(goal) => goal.count == 0 || snapshot.pool(&goal.pool).is_some(),
+        Stage::ControlPlane(_) => true,
+    });
+    Some(stages)
 }
 
 fn cluster_stages(

@@ -170,6 +170,7 @@ fn begin(
             let status = OperationStatus {
                 phase: OperationPhase::InProgress,
                 start_time: Some(Time(now)),
+                plan: job::to_plan(&job.stages),
                 steps: job.steps.clone(),
                 ..status
             };
@@ -379,6 +380,7 @@ fn failed(mut status: OperationStatus, error: OperationError, now: Timestamp) ->
 
 fn ended(mut status: OperationStatus, phase: OperationPhase, now: Timestamp) -> OperationStatus {
     status.phase = phase;
+    status.plan = None;
     status.blocked = None;
     status.end_time = Some(Time(now));
     status

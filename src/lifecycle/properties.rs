@@ -5,21 +5,28 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use crate::api::{OperationInFlight, OperationPhase, OperationStatus, OperationType};
+use crate::api::{
+    CancellationStatus, ConcurrencyPolicy, OperationInFlight, OperationPhase, OperationStatus,
+    OperationType, PowerState,
+};
 
 use super::{
     Action, ObjectId, Stop,
-    fixtures::{CLUSTER, NEW, World, cluster, condition, pool},
+    fixtures::{CLUSTER, NEW, OLD, World, cluster, condition, pool},
     lock,
 };
 
 const POOLS: [&str; 3] = ["np1", "np2", "np3"];
+const REASONS: [&str; 2] = ["stop", "once more"];
 const VERSIONS: [&str; 3] = ["1.35.7", "1.36.3", "1.36.4"];
 
 /// What may happen.
 #[derive(Clone, Debug)]
 enum Event {
     SetVersion(&'static str),
+    SetPower(PowerState),
+    SetPolicy(ConcurrencyPolicy),
+    AbortCluster(&'static str),
     DeleteCluster,
     /// To one of the pools.
     Pool(&'static str, PoolEvent),
@@ -44,6 +51,9 @@ enum PoolEvent {
     Create(i32),
     SetCount(i32),
     SetVersion(Option<&'static str>),
+    SetPower(PowerState),
+    SetLabel(&'static str),
+    Abort(&'static str),
     Delete,
     DeleteByForce,
     Guard,
@@ -59,11 +69,27 @@ enum OperationEvent {
     DeleteByForce,
 }
 
+fn power() -> impl Strategy<Value = PowerState> {
+    select(&[
+        PowerState::Running,
+        PowerState::Running,
+        PowerState::Stopped,
+    ])
+}
+
+fn policy() -> impl Strategy<Value = ConcurrencyPolicy> {
+    use ConcurrencyPolicy::{Forbid, Queue, Replace};
+    select(&[Forbid, Queue, Replace])
+}
+
 fn pool_event() -> impl Strategy<Value = PoolEvent> {
     prop_oneof![
         4 => (0..4).prop_map(PoolEvent::SetCount),
         3 => (0..4).prop_map(PoolEvent::Create),
         2 => option::of(select(&VERSIONS)).prop_map(PoolEvent::SetVersion),
+        2 => power().prop_map(PoolEvent::SetPower),
+        2 => select(&REASONS).prop_map(PoolEvent::SetLabel),
+        2 => select(&REASONS).prop_map(PoolEvent::Abort),
         2 => Just(PoolEvent::Delete),
         1 => Just(PoolEvent::DeleteByForce),
         1 => Just(PoolEvent::Guard),
@@ -85,6 +111,11 @@ fn asked() -> impl Strategy<Value = OperationType> {
     prop_oneof![
         6 => Just(OperationType::Reconcile),
         1 => Just(OperationType::Create),
+        1 => Just(OperationType::Scale),
+        1 => Just(OperationType::Start),
+        1 => Just(OperationType::Stop),
+        1 => Just(OperationType::Update),
+        1 => Just(OperationType::Rollback),
         1 => Just(OperationType::Upgrade),
         1 => Just(OperationType::Delete),
     ]
@@ -100,6 +131,9 @@ fn by_others() -> impl Strategy<Value = Event> {
         14 => pool.prop_map(|(pool, event)| Event::Pool(pool, event)),
         12 => operation.prop_map(|(at, event)| Event::Operation(at, event)),
         3 => ask.prop_map(|(type_, on)| Event::Ask(type_, on)),
+        3 => power().prop_map(Event::SetPower),
+        2 => policy().prop_map(Event::SetPolicy),
+        2 => select(&REASONS).prop_map(Event::AbortCluster),
         1 => Just(Event::DeleteCluster),
         9 => Just(Event::Work),
         2 => Just(Event::Wait),
@@ -125,6 +159,8 @@ struct Checked {
     /// The statuses that were written last, by the Operations' uids.
     written: BTreeMap<String, OperationStatus>,
     asked: usize,
+    /// Whether an Operation was removed by force: then its nodes are left to the next one.
+    was_forced: bool,
 }
 
 impl Checked {
@@ -140,6 +176,7 @@ impl Checked {
             world,
             written: BTreeMap::new(),
             asked: 0,
+            was_forced: false,
         }
     }
 
@@ -162,6 +199,9 @@ impl Checked {
         }
         match event {
             Event::SetVersion(version) => world.set_version(version),
+            Event::SetPower(power) => world.set_power(*power),
+            Event::SetPolicy(policy) => world.set_policy(*policy),
+            Event::AbortCluster(reason) => world.abort_on(&ObjectId::Cluster, reason),
             Event::DeleteCluster => world.delete(&ObjectId::Cluster),
             Event::Pool(pool, event) => self.befalls_pool(pool, event),
             Event::Operation(at, event) => self.befalls_operation(*at, event),
@@ -171,6 +211,8 @@ impl Checked {
                 let target = on.map_or_else(cluster, pool);
                 match type_ {
                     OperationType::Upgrade => world.ask_for_version(&name, NEW, &target),
+                    OperationType::Rollback => world.ask_to_go_back(&name, OLD, &target),
+                    OperationType::Scale => world.ask_for_count(&name, 1, &target),
                     _ => world.ask(&name, *type_, &target),
                 }
             }
@@ -189,6 +231,9 @@ impl Checked {
             PoolEvent::Create(count) if !exists => world.create_pool(pool, *count),
             PoolEvent::SetCount(count) if exists => world.set_count(pool, *count),
             PoolEvent::SetVersion(version) if exists => world.set_pool_version(pool, *version),
+            PoolEvent::SetPower(power) if exists => world.set_pool_power(pool, *power),
+            PoolEvent::SetLabel(value) if exists => world.set_label(pool, value),
+            PoolEvent::Abort(reason) if exists => world.abort_on(&id, reason),
             PoolEvent::Delete => world.delete(&id),
             PoolEvent::DeleteByForce => world.delete_by_force(&id),
             PoolEvent::Guard => world.guard(pool),
@@ -209,7 +254,10 @@ impl Checked {
             OperationEvent::AbortAfterStep => world.abort_after_step(name, "stop"),
             OperationEvent::TakeAbortBack => world.take_abort_back(name),
             OperationEvent::Delete => world.delete(&id),
-            OperationEvent::DeleteByForce => world.delete_by_force(&id),
+            OperationEvent::DeleteByForce => {
+                self.was_forced = true;
+                world.delete_by_force(&id)
+            }
         }
     }
 
@@ -309,6 +357,8 @@ impl Checked {
         assert_told(&status.conditions, CLUSTER);
         if is_ready(&status.conditions) {
             assert_eq!(status.kubernetes_version, Some(world.wanted_version()));
+            let (told, wanted) = world.power();
+            assert_eq!(told, wanted);
         }
         for pool in world.pools() {
             let told = world.pool_status(&pool);
@@ -323,7 +373,8 @@ impl Checked {
                 let expected = vec![own.map_or(runs.clone(), |own| own.min(runs)); count];
                 assert_eq!(world.versions(&pool), expected, "{pool}");
             }
-            assert_eq!(world.cordoned(&pool), 0, "{pool} takes pods");
+            let is_mended = world.cordoned(&pool) == 0;
+            assert!(is_mended || self.was_forced, "{pool} takes pods");
         }
     }
 }
@@ -333,7 +384,10 @@ fn check_transition(name: &str, before: &OperationStatus, after: &OperationStatu
     let may_follow = match before.phase {
         Pending => !matches!(after.phase, Canceling | Succeeded),
         InProgress => !matches!(after.phase, Pending | Canceled),
-        Canceling => !matches!(after.phase, Pending | InProgress),
+        // Where an abort is refused, the operation goes on.
+        Canceling => {
+            !matches!(after.phase, Pending) && (after.phase != InProgress || is_refused(after))
+        }
         Succeeded | Failed | Canceled => after == before,
     };
     let change = format!("{name}: {before:#?} to {after:#?}");
@@ -353,14 +407,20 @@ fn check_transition(name: &str, before: &OperationStatus, after: &OperationStatu
         "{change}"
     );
     if let Some(cancellation) = &after.cancellation {
-        use crate::api::CancellationStatus as Status;
+        use CancellationStatus as Status;
         let expected = match after.phase {
             Canceled => Status::Successful,
-            Succeeded | Failed => Status::Failed,
+            // It goes on where the abort was refused.
+            Succeeded | Failed | InProgress => Status::Failed,
             _ => Status::InProgress,
         };
         assert_eq!(cancellation.status, expected, "{change}");
     }
+}
+
+fn is_refused(status: &OperationStatus) -> bool {
+    let cancellation = status.cancellation.as_ref();
+    cancellation.is_some_and(|cancellation| cancellation.status == CancellationStatus::Failed)
 }
 
 fn check_lock(held: &[OperationInFlight]) {

@@ -5,7 +5,13 @@ use std::collections::BTreeSet;
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::lifecycle::fixtures::{NEW, OLD, goal, grow, leave_nothing_half_done, node};
+use crate::{
+    api::StepPhase,
+    lifecycle::{
+        fixtures::{NEW, OLD, goal, grow, leave_nothing_half_done, node},
+        node_steps,
+    },
+};
 
 const UID: &str = "uid-1";
 
@@ -80,7 +86,7 @@ fn stride(goal: &PoolGoal, uid: &str, nodes: &mut Vec<NodeView>, stop: Stop) -> 
 fn removals(next: &Next) -> Vec<String> {
     let removed = next.actions.iter().filter_map(|action| match action {
         NodeAction::Remove(name) => Some(name.clone()),
-        NodeAction::Create(_) => None,
+        NodeAction::Create(_) | NodeAction::Update(_) => None,
     });
     removed.collect()
 }
@@ -362,9 +368,9 @@ fn what_is_planned_is_what_is_done() {
             ..goal(count)
         };
         let mut nodes = old(there);
-        let steps = plan(&goal, UID, &nodes);
+        let steps = node_steps::plan(&goal, UID, &nodes, 200);
         roll(&goal, UID, &mut nodes);
-        let reports = report(&goal, UID, &steps, &nodes, &|_| None);
+        let reports = node_steps::report(&goal, UID, &steps, &nodes, &|_| None);
         let phases: Vec<_> = reports.iter().map(|report| report.phase).collect();
         assert_eq!(
             phases,

@@ -47,9 +47,8 @@ impl Report<'_> {
         let cluster = &self.snapshot.cluster;
         let before = cluster.status.clone().unwrap_or_default();
         let name = cluster.metadata.name.as_deref().unwrap_or_default();
-        let last = self
-            .ended(TargetKind::ManagedCluster, name)
-            .or(before.last_operation.clone());
+        let ended = self.ended(TargetKind::ManagedCluster, name);
+        let last = last_of(ended, before.last_operation.clone());
         let held = self
             .lock
             .iter()
@@ -93,9 +92,8 @@ impl Report<'_> {
         let before = pool.status.clone().unwrap_or_default();
         let name = pool.metadata.name.as_deref().unwrap_or_default();
         let nodes = self.snapshot.nodes(name);
-        let last = self
-            .ended(TargetKind::AgentPool, name)
-            .or(before.last_operation.clone());
+        let ended = self.ended(TargetKind::AgentPool, name);
+        let last = last_of(ended, before.last_operation.clone());
         let held = self
             .lock
             .iter()
@@ -327,6 +325,20 @@ impl Report<'_> {
             }
             None => "an Operation is about to begin".into(),
         }
+    }
+}
+
+/// The last operation, with one that ends now. The hold of a newer change, aborted while it waited, isn't
+/// lifted by the end of what it waited for.
+fn last_of(ended: Option<LastOperation>, before: Option<LastOperation>) -> Option<LastOperation> {
+    match (ended, before) {
+        (Some(ended), Some(before))
+            if ended.target_generation < before.target_generation
+                && is_hold(&before, Some(before.target_generation)) =>
+        {
+            Some(before)
+        }
+        (ended, before) => ended.or(before),
     }
 }
 

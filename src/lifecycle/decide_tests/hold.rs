@@ -2,6 +2,7 @@
 
 use crate::{
     api::{
+        ConcurrencyPolicy,
         OperationPhase::{Canceled, Succeeded},
         OperationType::{Create, Reconcile, Scale},
         ProvisioningState,
@@ -200,7 +201,35 @@ fn a_hold_is_told_after_its_operation_is_deleted() {
         .find(|condition| condition.type_ == "Stalled");
     let message = &stalled.expect("a condition").message;
     assert!(
-        message.starts_with(&format!("Operation {upgrade} failed; ")),
+        message.starts_with(&format!("Operation {upgrade} failed (QuotaExceeded: ")),
         "{message}"
     );
+}
+
+#[test]
+fn a_change_that_was_aborted_while_it_waited_stays_on_hold_when_its_turn_would_come() {
+    let mut world = World::settled();
+    world.set_policy(ConcurrencyPolicy::Queue).settle();
+    world.set_count("np1", 3).guard("np1");
+    let scale = world.begin(Scale);
+    world.wait(1).set_count("np1", 4).stride();
+    let waiting = world.unfinished().pop().expect("a change that waits");
+    assert_ne!(waiting, scale);
+    world.abort(&waiting, "not needed").settle();
+    assert_eq!(world.phase(&scale), Succeeded);
+    assert_eq!(world.versions("np1").len(), 3, "the change is left alone");
+}
+
+#[test]
+fn a_restart_in_the_middle_goes_on_with_what_was_planned() {
+    let mut world = World::settled();
+    world.set_count("np1", 3);
+    let scale = world.begin(Scale);
+    world.set_count("np1", 5).restart();
+    while !world.phase(&scale).is_finished() {
+        world.stride().work();
+    }
+    assert_eq!(world.versions("np1").len(), 3);
+    world.settle();
+    assert_eq!(world.versions("np1").len(), 5, "the rest is the next one's");
 }

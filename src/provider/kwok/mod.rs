@@ -80,6 +80,9 @@ impl Provider for Kwok {
 
     async fn run(&self, job: &Job, control: &Control) -> Result<End, OperationError> {
         self.stores.ready().await;
+        nodes::mend_what_others_left(&self.client, job)
+            .boxed()
+            .await;
         let end = self.stages(job, control).await;
         // Done leaves nothing half-done; what stopped or failed may.
         if end != Ok(End::Done) {

@@ -20,7 +20,7 @@ use crate::{
         VERSION_LABEL,
     },
     controller::FIELD_MANAGER,
-    lifecycle::{Job, NodeView, PoolGoal},
+    lifecycle::{Job, NodeView, PoolGoal, Stage},
 };
 
 use super::{settings, stores::Stores};
@@ -183,6 +183,19 @@ pub(super) fn make(job: &Job, goal: &PoolGoal, name: &str, provisioned_at: Times
 /// one whose drain isn't done takes pods again. It reads from the API server, not from a watch that may
 /// lag behind, and goes on until all is so.
 pub(super) async fn leave_nothing_half_done(client: &Client, job: &Job) {
+    let is_of_job = |node: &Node| {
+        [MADE_BY, DRAINED_BY]
+            .iter()
+            .any(|by| node.annotations().get(*by) == Some(&job.uid))
+    };
+    leave_none_half_done(client, job, &is_of_job).await;
+}
+
+async fn leave_none_half_done(
+    client: &Client,
+    job: &Job,
+    is_to_mend: &(dyn Fn(&Node) -> bool + Sync),
+) {
     let nodes = Api::<Node>::all(client.clone());
     let ours = ListParams::default().labels(&format!(
         "{NAMESPACE_LABEL}={},{CLUSTER_LABEL}={}",
@@ -200,7 +213,8 @@ pub(super) async fn leave_nothing_half_done(client: &Client, job: &Job) {
             }
             Err(_) => continue,
         };
-        let mended = join_all(half_done.iter().map(|node| mend(&nodes, job, node))).await;
+        let half_done = half_done.iter().filter(|node| is_to_mend(node));
+        let mended = join_all(half_done.map(|node| mend(&nodes, node))).await;
         if mended.iter().all(|mended| *mended) {
             return;
         }
@@ -208,10 +222,31 @@ pub(super) async fn leave_nothing_half_done(client: &Client, job: &Job) {
     }
 }
 
+/// Before work begins: what is half-done on the job's pools was left by an Operation that was removed by
+/// force, for nobody else works on them now.
+pub(super) async fn mend_what_others_left(client: &Client, job: &Job) {
+    let pools: Vec<&String> = job
+        .stages
+        .iter()
+        .filter_map(|stage| match stage {
+            Stage::Pool(goal) => Some(&goal.pool),
+            Stage::ControlPlane(_) => None,
+        })
+        .collect();
+    let is_left = |node: &Node| {
+        let is_of_job = |name: &str| node.annotations().get(name).is_none_or(|by| *by == job.uid);
+        node.labels()
+            .get(AGENT_POOL_LABEL)
+            .is_some_and(|pool| pools.contains(&pool))
+            && !(is_of_job(DRAINED_BY) && (is_of_job(MADE_BY) || is_up(node)))
+    };
+    leave_none_half_done(client, job, &is_left).await;
+}
+
 /// Whether nothing is left to do on the node.
-async fn mend(nodes: &Api<Node>, job: &Job, node: &Node) -> bool {
-    let is_of_job = |name: &str| node.annotations().get(name) == Some(&job.uid);
-    let result = if is_of_job(MADE_BY) && !is_up(node) {
+async fn mend(nodes: &Api<Node>, node: &Node) -> bool {
+    let is_marked = |name: &str| node.annotations().contains_key(name);
+    let result = if is_marked(MADE_BY) && !is_up(node) {
         let this = Preconditions {
             uid: node.uid(),
             resource_version: None,
@@ -221,7 +256,7 @@ async fn mend(nodes: &Api<Node>, job: &Job, node: &Node) -> bool {
             ..DeleteParams::default()
         };
         nodes.delete(&node.name_any(), &params).await.map(|_| ())
-    } else if is_of_job(DRAINED_BY) {
+    } else if is_marked(DRAINED_BY) {
         let patch = Patch::Merge(uncordon(node));
         nodes
             .patch(
