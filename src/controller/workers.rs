@@ -113,11 +113,15 @@ impl Workers {
     /// Tells the work of an Operation to stop. A stop never becomes milder.
     pub fn stop(&self, uid: &str, stop: Stop) {
         if let Some(worker) = self.lock().get(uid) {
-            worker.stop.send_if_modified(|told| {
+            let rises = worker.stop.send_if_modified(|told| {
                 let rises = *told < stop;
                 *told = stop.max(*told);
                 rises
             });
+            if rises {
+                // What it has begun until now is known now.
+                let _ = self.changed.send(worker.cluster.clone());
+            }
         }
     }
 
@@ -145,7 +149,7 @@ impl Worker {
     fn work(&self) -> Work {
         let progress = self.control.progress();
         match &self.end {
-            None => Work::Running(progress),
+            None => Work::Running(progress, self.control.stop()),
             Some(Ok(End::Done)) => Work::Done(progress),
             Some(Ok(End::Stopped)) => Work::Stopped(progress),
             Some(Err(error)) => Work::Failed(error.clone(), progress),

@@ -11,7 +11,7 @@ use crate::api::{
 };
 
 use super::{
-    Action, ObjectId, Snapshot, Stop, Work, conditions, creation, finalizers, history, lock,
+    Action, ObjectId, Snapshot, Work, conditions, creation, finalizers, history, lock,
     names::name_of,
     notes,
     phase::{self, Advance},
@@ -33,8 +33,7 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Vec<Action> {
         ended: &ended,
         now,
     };
-    let mut actions = strides.hold_work(snapshot);
-    actions.extend(finalizers::keep(snapshot));
+    let mut actions = finalizers::keep(snapshot);
     actions.extend(strides.keep());
     actions.extend(strides.write_operations(snapshot, false));
     actions.extend(strides.stop_work(snapshot));
@@ -167,33 +166,18 @@ impl<'a> Strides<'a> {
         noted.chain(kept_from_beginning).collect()
     }
 
-    /// Before `Canceling` is written, work that is to stop begins nothing new; so from that write on no
-    /// step starts.
-    fn hold_work(&self, snapshot: &Snapshot) -> Vec<Action> {
-        let stopping = self.stopping(snapshot);
-        stopping
-            .filter(|(operation, _)| phase::of(operation) != OperationPhase::Canceling)
-            .filter_map(|(operation, _)| stop(operation, Stop::AfterStep))
-            .collect()
-    }
-
     /// Once `Canceling` is written, what is in process comes to a stop.
     fn stop_work(&self, snapshot: &Snapshot) -> Vec<Action> {
-        self.stopping(snapshot)
-            .filter_map(|(operation, advance)| stop(operation, advance.stop))
-            .collect()
-    }
-
-    /// Those whose work goes on and is to stop.
-    fn stopping(
-        &self,
-        snapshot: &Snapshot,
-    ) -> impl Iterator<Item = &(&'a Arc<Operation>, Advance)> {
-        self.unfinished.iter().filter(|(operation, advance)| {
-            let uid = operation.metadata.uid.as_ref();
-            let work = uid.and_then(|uid| snapshot.work.get(uid));
-            advance.stop != Stop::No && matches!(work, Some(Work::Running(_)))
-        })
+        let stops = self.unfinished.iter().filter_map(|(operation, advance)| {
+            let (uid, stop) = (operation.metadata.uid.clone()?, advance.stop);
+            match snapshot.work.get(&uid) {
+                Some(Work::Running(_, told)) if *told < stop => {
+                    Some(Action::StopWork { uid, stop })
+                }
+                _ => None,
+            }
+        });
+        stops.collect()
     }
 
     fn keep(&self) -> Vec<Action> {
@@ -249,11 +233,6 @@ impl<'a> Strides<'a> {
             .map(Action::Publish)
             .collect()
     }
-}
-
-fn stop(operation: &Operation, stop: Stop) -> Option<Action> {
-    let uid = operation.metadata.uid.clone()?;
-    Some(Action::StopWork { uid, stop })
 }
 
 fn in_flight(snapshot: &Snapshot, operation: &Operation, now: Timestamp) -> OperationInFlight {

@@ -300,7 +300,7 @@ fn percent_stays_where_a_provider_takes_a_step_back() {
     };
     let mut snapshot = world.snapshot();
     let uid = world.uid(&upgrade);
-    snapshot.work.insert(uid, Work::Running(progress));
+    snapshot.work.insert(uid, Work::Running(progress, Stop::No));
     let now = before.start_time.expect("it began").0;
     let written = decide(&snapshot, now)
         .into_iter()

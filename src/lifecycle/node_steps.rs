@@ -5,7 +5,7 @@ use crate::api::{Step, StepAction, StepPhase};
 
 use super::{
     NodeView, PoolGoal, StepReport,
-    rollout::Pool,
+    rollout::{NodeAction, Pool},
     steps::{NODE_STEP_PREFIX, POOL_STEP_PREFIX, step},
 };
 
@@ -56,6 +56,21 @@ fn fold(goal: &PoolGoal, mut steps: Vec<Step>, most: usize) -> Vec<Step> {
         });
     }
     steps
+}
+
+/// What is told of a node's step as it begins.
+pub fn beginning(action: &NodeAction) -> StepReport {
+    let message = match action {
+        NodeAction::Create(_) => "making the node",
+        NodeAction::Remove(_) => "draining",
+        NodeAction::Update(_) => "updating in place",
+    };
+    StepReport {
+        name: format!("{NODE_STEP_PREFIX}{}", action.node()),
+        phase: StepPhase::InProgress,
+        message: message.to_owned(),
+        nodes_done: None,
+    }
 }
 
 /// How far the steps of a pool are, as its nodes tell it. `draining` tells of the drains that go on.

@@ -204,6 +204,12 @@ fn in_progress(
             let status = too_late(requested(status, &request, now));
             resume_if_lost(snapshot, operation, status, Stop::No, now)
         }
+        // It is told to begin nothing new first: what it has begun by then is told with `Canceling`, and
+        // from that write on no step starts.
+        (Some(Work::Running(_, Stop::No)), Some(_)) => Advance {
+            stop: Stop::AfterStep,
+            ..only(status)
+        },
         (_, Some(request)) => {
             let stop = request.policy.into();
             let mut status = requested(status, &request, now);
@@ -233,12 +239,12 @@ fn canceling(
             error.clone(),
             now,
         )),
-        Some(Work::Running(_)) | None if abort::is_past_return(snapshot, operation) => {
+        Some(Work::Running(..)) | None if abort::is_past_return(snapshot, operation) => {
             let mut status = too_late(status);
             status.phase = OperationPhase::InProgress;
             resume_if_lost(snapshot, operation, status, Stop::No, now)
         }
-        Some(Work::Running(_)) | None => {
+        Some(Work::Running(..)) | None => {
             // Without a request (its annotation was removed after it was accepted) it stops at once.
             let stop = request.map_or(Stop::Now, |request| request.policy.into());
             resume_if_lost(snapshot, operation, status, stop, now)

@@ -27,6 +27,13 @@ impl NodeAction {
     }
 }
 
+/// Whether an action goes on with what this operation has begun.
+pub fn has_begun(action: &NodeAction, uid: &str, nodes: &[NodeView]) -> bool {
+    let node = nodes.iter().find(|node| node.name == action.node());
+    let is_going = node.is_some_and(|node| node.drained_by.as_deref() == Some(uid));
+    matches!(action, NodeAction::Remove(_)) && is_going
+}
+
 /// What to do next to a pool, and whether there is anything left to do or to wait for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Next {

@@ -125,8 +125,8 @@ pub struct NodeView {
 /// How the work of one Operation is doing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
-    /// It goes on.
-    Running(Progress),
+    /// It goes on, and was told to stop in that way.
+    Running(Progress, Stop),
     /// It was told to stop and has: nothing half-done is left, nothing of it acts any more.
     Stopped(Progress),
     /// All that the Operation asked for is there.
@@ -139,7 +139,7 @@ impl Work {
     /// How far it is.
     pub fn progress(&self) -> &Progress {
         match self {
-            Self::Running(progress)
+            Self::Running(progress, _)
             | Self::Stopped(progress)
             | Self::Done(progress)
             | Self::Failed(_, progress) => progress,

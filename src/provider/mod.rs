@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::{
     api::{ManagedCluster, OperationError, ProviderSpec},
-    lifecycle::{Job, Observation, Progress, Stop},
+    lifecycle::{Job, Observation, Progress, StepReport, Stop},
 };
 
 /// What a provider is asked to do, and what it promises.
@@ -28,7 +28,7 @@ pub trait Provider: Send + Sync {
     /// Brings about what the job asks for, from wherever things stand: it is called again after a crash,
     /// with the same uid, and what is already there is left as it is.
     ///
-    /// Once `control` tells it to stop, no new step begins. With [`Stop::AfterStep`] what has begun is
+    /// A step begins by [`Control::begin`] alone. Once `control` tells it to stop, no new step begins. With [`Stop::AfterStep`] what has begun is
     /// finished first; with [`Stop::Now`] it stops where it stands, within two seconds, whatever hangs.
     /// When it returns, in whichever way, nothing of it acts any more and nothing half-done is left: a
     /// node whose drain isn't done takes pods again.
@@ -84,6 +84,22 @@ impl Control {
             // Whoever could tell is gone: the process ends.
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Begins a step, and tells it; not where the work was told to stop. So whoever told it, and then looks
+    /// at its progress, knows of every step that began.
+    pub fn begin(&self, step: StepReport) -> bool {
+        // Held until the step is told: nobody can tell the work to stop in between.
+        let stop = self.stop.borrow();
+        if *stop != Stop::No {
+            return false;
+        }
+        let blocked = self.progress().blocked;
+        self.report(Progress {
+            steps: vec![step],
+            blocked,
+        });
+        true
     }
 
     /// Tells how far some of the steps are, and what is in the way now. What was told of other steps

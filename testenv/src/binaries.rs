@@ -53,7 +53,8 @@ const FAMILIES: [Family; 3] = [
 
 const STAGES: [&str; 5] = [
     "node/fast/node-initialize.yaml",
-    "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
+    // Without leases: kwok takes one only for a node that it manages from its creation on.
+    "node/heartbeat/node-heartbeat.yaml",
     "pod/fast/pod-ready.yaml",
     "pod/fast/pod-complete.yaml",
     "pod/fast/pod-delete.yaml",

@@ -52,6 +52,11 @@ impl World {
             let crd = format!("crd/{crd}.belay.dev");
             this.kubectl(&["wait", "--for=condition=Established", &crd]);
         }
+        // Discovery comes a moment later.
+        let began = Instant::now();
+        while this.try_kubectl(&["explain", "operation"]).is_err() {
+            assert!(began.elapsed() < PATIENCE, "never explains operations");
+        }
         this
     }
 

@@ -63,10 +63,9 @@ pub(super) async fn bring_to(
     if is_reached(seen, goal) {
         return Ok(End::Done);
     }
-    if control.stop() != Stop::No && !is_changing(seen) {
+    if !is_changing(seen) && !control.begin(step(StepPhase::InProgress)) {
         return Ok(End::Stopped);
     }
-    report(control, StepPhase::InProgress);
     let work = ControlPlane {
         records: Api::namespaced(client.clone(), &job.namespace),
         stores,
@@ -78,7 +77,10 @@ pub(super) async fn bring_to(
         None => work.delete().await?,
     };
     if end == End::Done {
-        report(control, StepPhase::Succeeded);
+        control.report(Progress {
+            steps: vec![step(StepPhase::Succeeded)],
+            blocked: None,
+        });
     }
     Ok(end)
 }
@@ -203,17 +205,13 @@ impl ControlPlane<'_> {
     }
 }
 
-fn report(control: &Control, phase: StepPhase) {
-    let step = StepReport {
+fn step(phase: StepPhase) -> StepReport {
+    StepReport {
         name: CONTROL_PLANE_STEP.into(),
         phase,
         message: String::new(),
         nodes_done: None,
-    };
-    control.report(Progress {
-        steps: vec![step],
-        blocked: None,
-    });
+    }
 }
 
 fn record(job: &Job, view: ControlPlaneView) -> ConfigMap {

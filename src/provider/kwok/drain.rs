@@ -218,8 +218,9 @@ impl Drain<'_> {
             Some(budget) => {
                 let namespace = budget.namespace().unwrap_or_default();
                 format!(
-                    "eviction of {pod_name} would violate {BLOCKED_BY_BUDGET} {namespace}/{}",
-                    budget.name_any()
+                    "eviction of {pod_name} would violate {BLOCKED_BY_BUDGET} {namespace}/{}{}",
+                    budget.name_any(),
+                    cut_off(budget, pod)
                 )
             }
             None => format!("eviction of {pod_name} was refused: {}", status.message),
@@ -386,6 +387,20 @@ fn allowed(budget: &PodDisruptionBudget) -> i32 {
         .as_ref()
         .and_then(|status| status.disruptions_allowed)
         .unwrap_or_default()
+}
+
+/// An eviction that was approved and cut off (whoever asked for it died) is held against the budget for
+/// two minutes: that tells why no other is allowed.
+fn cut_off(budget: &PodDisruptionBudget, pod: &Pod) -> String {
+    let status = budget.status.as_ref();
+    let disrupted = status.and_then(|status| status.disrupted_pods.as_ref());
+    let since = disrupted.and_then(|pods| pods.get(&pod.name_any()));
+    since.map_or_else(String::new, |since| {
+        format!(
+            ", which waits up to 2 minutes for an eviction that was approved at {} and cut off",
+            since.0
+        )
+    })
 }
 
 fn full_name(pod: &Pod) -> String {

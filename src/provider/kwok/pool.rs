@@ -83,7 +83,7 @@ impl PoolWork {
                 let is_reached = rollout::next(goal, uid, &nodes, Stop::No).done;
                 return Ok(if is_reached { End::Done } else { End::Stopped });
             }
-            if let Err(error) = self.begin(next.actions) {
+            if let Err(error) = self.begin(next.actions, &nodes) {
                 self.come_to_a_stop().await;
                 return Err(error);
             }
@@ -120,7 +120,11 @@ impl PoolWork {
         nodes
     }
 
-    fn begin(&mut self, actions: Vec<NodeAction>) -> Result<(), OperationError> {
+    fn begin(
+        &mut self,
+        actions: Vec<NodeAction>,
+        nodes: &[NodeView],
+    ) -> Result<(), OperationError> {
         for action in actions {
             let name = action.node().to_owned();
             if self.unseen.contains(&name) || self.busy.contains(&name) {
@@ -129,6 +133,11 @@ impl PoolWork {
             if matches!(action, NodeAction::Create(_)) {
                 let (shared, coming) = (&self.shared, self.busy.union(&self.unseen));
                 quota::check(&shared.stores, &shared.job, coming)?;
+            }
+            let step = node_steps::beginning(&action);
+            let is_new = !rollout::has_begun(&action, &self.shared.job.uid, nodes);
+            if is_new && !self.shared.control.begin(step) {
+                return Ok(());
             }
             self.busy.insert(name.clone());
             let shared = self.shared.clone();
