@@ -124,9 +124,16 @@ fn elapsed(duration: SignedDuration) -> String {
 }
 
 /// What a target that is left alone tells, after its operation was canceled or failed.
-pub fn on_hold(kind: TargetKind, operation: &str, how: &str, ready_to_retry: &str) -> String {
+pub fn on_hold(
+    kind: TargetKind,
+    operation: &str,
+    how: &str,
+    its_target: &OperationTarget,
+) -> String {
     format!(
-        "Operation {operation} {how}; the {kind:?} is left alone until its spec changes or an Operation of type Reconcile asks for it ({ready_to_retry})"
+        "Operation {operation} {how}; this {kind:?} is left alone until the spec of {on:?} {name} changes, or an Operation of type Reconcile on it asks for the rest",
+        on = its_target.kind,
+        name = its_target.name,
     )
 }
 

@@ -304,13 +304,11 @@ impl Report<'_> {
             OperationPhase::Failed => (reason::FAILED, format!("failed ({})", last.message)),
             _ => (reason::CANCELED, "was canceled".to_owned()),
         };
-        let target = &last.target;
-        let retry = format!("on {:?} {}", target.kind, target.name);
         Told {
             state: ended_state(last.phase),
             standing: Standing::Stalled,
             reason: reason.into(),
-            message: messages::on_hold(kind, &last.name, &how, &retry),
+            message: messages::on_hold(kind, &last.name, &how, &last.target),
         }
     }
 

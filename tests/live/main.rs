@@ -53,7 +53,7 @@ const TESTS: &[(&str, Test)] = tests![
     delete::deleting_a_cluster_takes_its_pools_and_nodes,
     delete::deleting_a_pool_drains_its_nodes,
     delete::a_deletion_in_the_middle_of_an_upgrade_aborts_it,
-    quiet::nothing_is_written_while_nothing_changes,
+    quiet::nothing_is_written_in_a_quiet_minute,
 ];
 
 fn main() -> ExitCode {

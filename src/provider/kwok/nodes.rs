@@ -62,7 +62,8 @@ pub(super) fn by_pool(
     pools
 }
 
-fn view(node: &Node) -> Option<NodeView> {
+/// A node, as much of it as the core needs to know; none where it isn't one of Belay's.
+pub(super) fn view(node: &Node) -> Option<NodeView> {
     let version: KubernetesVersion = node.labels().get(VERSION_LABEL)?.parse().ok()?;
     let annotation = |name: &str| node.annotations().get(name).cloned();
     Some(NodeView {

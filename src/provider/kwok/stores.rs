@@ -1,5 +1,7 @@
 //! What watches tell of nodes, control planes and PodDisruptionBudgets.
 
+use std::collections::HashMap;
+
 use futures::{FutureExt as _, Stream, StreamExt as _, future::BoxFuture};
 use k8s_openapi::api::{
     core::v1::{ConfigMap, Node},
@@ -61,22 +63,40 @@ impl Stores {
             clusters_changed: broadcast::channel(WAITING_CHANGES).0,
         };
         let filling = futures::future::join3(
-            stores.clone().tell_clusters(node_events),
-            stores.clone().tell_clusters(record_events),
+            stores
+                .clone()
+                .tell_clusters(node_events, super::nodes::view),
+            stores
+                .clone()
+                .tell_clusters(record_events, |record| record.data.clone()),
             stores.clone().tell_drains(budget_events),
         );
         (stores, filling.map(|_| ()).boxed())
     }
 
-    /// Tells of clusters whose nodes or control planes changed. That a first look is complete is a change too.
-    async fn tell_clusters<K: Resource>(
+    /// Tells of clusters whose nodes or control planes changed, as far as `view` tells them: a heartbeat
+    /// changes nothing. That a first look is complete is a change too.
+    async fn tell_clusters<K: Resource, V: PartialEq>(
         self,
         events: impl Stream<Item = Result<Event<K>, watcher::Error>>,
+        view: impl Fn(&K) -> Option<V>,
     ) {
         let mut events = std::pin::pin!(events);
+        let mut known = HashMap::new();
         while let Some(event) = events.next().await {
             match event {
-                Ok(Event::Apply(object) | Event::Delete(object)) => self.tell_cluster(&object),
+                Ok(Event::Apply(object)) => {
+                    let view = view(&object);
+                    if known.get(&object.uid()) == Some(&view) {
+                        continue;
+                    }
+                    known.insert(object.uid(), view);
+                    self.tell_cluster(&object);
+                }
+                Ok(Event::Delete(object)) => {
+                    known.remove(&object.uid());
+                    self.tell_cluster(&object);
+                }
                 Ok(Event::InitDone) => {
                     let all = self.nodes.state();
                     for node in all {
