@@ -8,7 +8,7 @@ BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 CARGO_DENY_ROOT := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/belay/cargo-deny-$(CARGO_DENY)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt generate licences build tools needs
+.PHONY: help demo test check bench fmt generate licences build tools needs
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ check: needs ## Check format, lints, generated files and licences
 	@new=$$(mktemp -d) && $(BIN)/belay crds --output $$new && diff -r crds $$new; same=$$?; rm -r $$new; \
 	  test $$same = 0 || { echo "crds/ differs from src/api: run make generate, and commit it"; exit 1; }
 	@$(MAKE) --no-print-directory licences
+
+bench: tools ## Measure an abort beside the least that it could take
+	cargo bench --bench abort
 
 fmt: ## Format the code
 	cargo fmt --all
