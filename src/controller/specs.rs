@@ -150,8 +150,11 @@ fn managers_in_the_way(status: &Status) -> Vec<&str> {
         .collect()
 }
 
-/// Whether only people wrote the fields before, by hand. A manager that applies, and any other than
-/// kubectl, will apply again.
+/// What the API server calls a client that gives no name.
+const NAMELESS: &str = "unknown";
+
+/// Whether only people wrote the fields before, by hand: with kubectl, or with a client so plain that it
+/// has no name. A manager that applies, and any other, will write again.
 fn is_conflict_with_people(metadata: &ObjectMeta, status: &Status) -> bool {
     let managers = managers_in_the_way(status);
     let entries = metadata.managed_fields.as_deref().unwrap_or_default();
@@ -160,7 +163,8 @@ fn is_conflict_with_people(metadata: &ObjectMeta, status: &Status) -> bool {
     };
     !managers.is_empty()
         && managers.iter().all(|manager| {
-            manager.starts_with("kubectl") && !entries.iter().any(|entry| applies(entry, manager))
+            let is_by_hand = manager.starts_with("kubectl") || *manager == NAMELESS;
+            is_by_hand && !entries.iter().any(|entry| applies(entry, manager))
         })
 }
 
