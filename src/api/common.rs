@@ -75,6 +75,19 @@ pub enum OperationType {
 }
 
 impl OperationType {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Create,
+        Self::Update,
+        Self::Upgrade,
+        Self::Rollback,
+        Self::Scale,
+        Self::Start,
+        Self::Stop,
+        Self::Delete,
+        Self::Reconcile,
+    ];
+
     /// The provisioning state of a target while an operation of this type runs on it.
     pub fn provisioning_state(self) -> ProvisioningState {
         match self {
@@ -86,6 +99,17 @@ impl OperationType {
             Self::Start => ProvisioningState::Starting,
             Self::Stop => ProvisioningState::Stopping,
             Self::Delete => ProvisioningState::Deleting,
+        }
+    }
+
+    /// The provisioning state that an operation of this type, in that phase, gives its target.
+    pub fn provisioning_state_in(self, phase: OperationPhase) -> ProvisioningState {
+        match phase {
+            OperationPhase::Pending | OperationPhase::InProgress => self.provisioning_state(),
+            OperationPhase::Canceling => ProvisioningState::Canceling,
+            OperationPhase::Succeeded => ProvisioningState::Succeeded,
+            OperationPhase::Failed => ProvisioningState::Failed,
+            OperationPhase::Canceled => ProvisioningState::Canceled,
         }
     }
 }
@@ -109,9 +133,40 @@ pub enum OperationPhase {
 }
 
 impl OperationPhase {
+    /// All of them, in the order of an operation's life.
+    pub const ALL: [Self; 6] = [
+        Self::Pending,
+        Self::InProgress,
+        Self::Canceling,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Canceled,
+    ];
+
     /// Whether it is an end: such a phase never changes.
     pub fn is_finished(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Canceled)
+        self.successors().is_empty()
+    }
+
+    /// The phases that may come next. `docs/states.md` shows them.
+    pub fn successors(self) -> &'static [Self] {
+        match self {
+            Self::Pending => &[Self::InProgress, Self::Failed, Self::Canceled],
+            Self::InProgress => &[Self::Canceling, Self::Succeeded, Self::Failed],
+            // Back to InProgress where the abort is refused: a control plane that has begun to go back.
+            Self::Canceling => &[
+                Self::Canceled,
+                Self::InProgress,
+                Self::Succeeded,
+                Self::Failed,
+            ],
+            Self::Succeeded | Self::Failed | Self::Canceled => &[],
+        }
+    }
+
+    /// Whether an operation in this phase may be in that one next, or still.
+    pub fn may_become(self, next: Self) -> bool {
+        self == next || self.successors().contains(&next)
     }
 }
 

@@ -184,6 +184,19 @@ pub enum StepAction {
     Delete,
 }
 
+impl StepAction {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Create,
+        Self::Replace,
+        Self::Upgrade,
+        Self::Update,
+        Self::Start,
+        Self::Stop,
+        Self::Delete,
+    ];
+}
+
 /// How far a step is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum StepPhase {

@@ -39,6 +39,7 @@ pub(super) fn advance(snapshot: &Snapshot, operation: &Operation, now: Timestamp
         OperationPhase::Canceling => canceling(snapshot, operation, before, request, now),
         _ => pending(snapshot, operation, before, request, now),
     };
+    debug_assert!(of(operation).may_become(next.status.phase));
     next.status.observed_generation = operation.metadata.generation;
     conditions::of_operation(&mut next.status, operation, now);
     next

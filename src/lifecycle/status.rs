@@ -117,7 +117,7 @@ impl Report<'_> {
             deleting,
         );
         let state = match (held, &last) {
-            (None, Some(last)) if hold.is_some() => ended_state(last.phase),
+            (None, Some(last)) if hold.is_some() => last.type_.provisioning_state_in(last.phase),
             _ => told.state,
         };
         let mut conditions = before.conditions.clone();
@@ -255,7 +255,7 @@ impl Report<'_> {
         }
         let state = match last {
             _ if deleting => ProvisioningState::Deleting,
-            Some(last) => ended_state(last.phase),
+            Some(last) => last.type_.provisioning_state_in(last.phase),
             None => ProvisioningState::Creating,
         };
         match ready {
@@ -276,11 +276,7 @@ impl Report<'_> {
 
     fn told_in_flight(&self, held: &OperationInFlight) -> Told {
         let canceling = held.phase == OperationPhase::Canceling;
-        let state = if canceling {
-            ProvisioningState::Canceling
-        } else {
-            held.type_.provisioning_state()
-        };
+        let state = held.type_.provisioning_state_in(held.phase);
         let blocked = self
             .operations
             .get(&held.name)
@@ -305,7 +301,7 @@ impl Report<'_> {
             _ => (reason::CANCELED, "was canceled".to_owned()),
         };
         Told {
-            state: ended_state(last.phase),
+            state: last.type_.provisioning_state_in(last.phase),
             standing: Standing::Stalled,
             reason: reason.into(),
             message: messages::on_hold(kind, &last.name, &how, &last.target),
@@ -346,14 +342,6 @@ fn changes_pool(type_: OperationType, pool: &AgentPool) -> bool {
         OperationType::Create => false,
         OperationType::Upgrade => need::follows(pool),
         _ => true,
-    }
-}
-
-fn ended_state(phase: OperationPhase) -> ProvisioningState {
-    match phase {
-        OperationPhase::Failed => ProvisioningState::Failed,
-        OperationPhase::Canceled => ProvisioningState::Canceled,
-        _ => ProvisioningState::Succeeded,
     }
 }
 
