@@ -14,7 +14,7 @@ use kube::{
     core::{NamespaceResourceScope, Status},
 };
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::{
     api::{AgentPool, ManagedCluster, Operation, OperationError, TargetKind},
@@ -25,6 +25,9 @@ use super::ReconcileError;
 
 /// The name that a person's Operation is written into a spec under.
 pub const SPEC_MANAGER: &str = "belay-operation";
+
+/// What the API server calls a client that gives no name.
+const NAMELESS: &str = "unknown";
 
 /// What was refused, by the Operation's uid.
 #[derive(Default)]
@@ -62,15 +65,19 @@ impl Specs {
         change: &SpecChange,
     ) -> Result<(), ReconcileError> {
         let name = &change.target.name;
-        let made = match change.target.kind {
+        let (metadata, made) = match change.target.kind {
             TargetKind::ManagedCluster => {
-                write::<ManagedCluster>(client, &snapshot.cluster.metadata, change).await
+                let (metadata, spec) = (&snapshot.cluster.metadata, json!(snapshot.cluster.spec));
+                let made = write::<ManagedCluster>(client, metadata, &spec, change).await;
+                (metadata, made)
             }
             TargetKind::AgentPool => {
                 let Some(pool) = snapshot.pool(name) else {
                     return Ok(());
                 };
-                write::<AgentPool>(client, &pool.metadata, change).await
+                let (metadata, spec) = (&pool.metadata, json!(pool.spec));
+                let made = write::<AgentPool>(client, metadata, &spec, change).await;
+                (metadata, made)
             }
         };
         let status = match made {
@@ -78,7 +85,7 @@ impl Specs {
             Err(kube::Error::Api(status)) if is_final(&status) => status,
             Err(error) => return Err(error.into()),
         };
-        let error = error(change, &status);
+        let error = error(metadata, change, &status);
         tracing::info!(
             target = name,
             code = error.code,
@@ -91,7 +98,12 @@ impl Specs {
     }
 }
 
-async fn write<K>(client: &Client, metadata: &ObjectMeta, change: &SpecChange) -> kube::Result<()>
+async fn write<K>(
+    client: &Client,
+    metadata: &ObjectMeta,
+    current: &Value,
+    change: &SpecChange,
+) -> kube::Result<()>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
         + Clone
@@ -116,7 +128,7 @@ where
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
         "metadata": {"name": name, "resourceVersion": metadata.resource_version},
-        "spec": spec,
+        "spec": with_what_was_applied(metadata, current, spec),
     }));
     let params = PatchParams::apply(SPEC_MANAGER);
     match api.patch(name, &params, &object).await {
@@ -126,6 +138,26 @@ where
         }
         result => result.map(|_| ()),
     }
+}
+
+/// The fields that are to change, with those that earlier Operations applied: what a manager applies no
+/// longer is taken away.
+fn with_what_was_applied(metadata: &ObjectMeta, current: &Value, change: &Value) -> Value {
+    let entries = metadata.managed_fields.as_deref().unwrap_or_default();
+    let applied = entries
+        .iter()
+        .filter(|entry| applies(entry, SPEC_MANAGER))
+        .filter_map(|entry| entry.fields_v1.as_ref()?.0["f:spec"].as_object())
+        .flat_map(|fields| fields.keys())
+        .filter_map(|field| field.strip_prefix("f:"))
+        .map(|field| (field.to_owned(), current[field].clone()));
+    let mut spec: Map<String, Value> = applied.collect();
+    spec.extend(change.as_object().cloned().unwrap_or_default());
+    Value::Object(spec)
+}
+
+fn applies(entry: &ManagedFieldsEntry, manager: &str) -> bool {
+    entry.manager.as_deref() == Some(manager) && entry.operation.as_deref() == Some("Apply")
 }
 
 /// Whether trying again wouldn't help.
@@ -150,27 +182,24 @@ fn managers_in_the_way(status: &Status) -> Vec<&str> {
         .collect()
 }
 
-/// What the API server calls a client that gives no name.
-const NAMELESS: &str = "unknown";
-
-/// Whether only people wrote the fields before, by hand: with kubectl, or with a client so plain that it
-/// has no name. A manager that applies, and any other, will write again.
+/// Whether only people wrote the fields before, by hand.
 fn is_conflict_with_people(metadata: &ObjectMeta, status: &Status) -> bool {
     let managers = managers_in_the_way(status);
-    let entries = metadata.managed_fields.as_deref().unwrap_or_default();
-    let applies = |entry: &ManagedFieldsEntry, manager: &str| {
-        entry.manager.as_deref() == Some(manager) && entry.operation.as_deref() == Some("Apply")
-    };
-    !managers.is_empty()
-        && managers.iter().all(|manager| {
-            let is_by_hand = manager.starts_with("kubectl") || *manager == NAMELESS;
-            is_by_hand && !entries.iter().any(|entry| applies(entry, manager))
-        })
+    !managers.is_empty() && managers.iter().all(|manager| is_by_hand(metadata, manager))
 }
 
-fn error(change: &SpecChange, status: &Status) -> OperationError {
+/// Whether a manager is a person with kubectl, or with a client so plain that it has no name. One that
+/// applies, and any other, will write again.
+fn is_by_hand(metadata: &ObjectMeta, manager: &str) -> bool {
+    let entries = metadata.managed_fields.as_deref().unwrap_or_default();
+    let is_plain = manager.starts_with("kubectl") || manager == NAMELESS;
+    is_plain && !entries.iter().any(|entry| applies(entry, manager))
+}
+
+fn error(metadata: &ObjectMeta, change: &SpecChange, status: &Status) -> OperationError {
     let target = &change.target;
-    let managers = managers_in_the_way(status);
+    let mut managers = managers_in_the_way(status);
+    managers.retain(|manager| !is_by_hand(metadata, manager));
     let (code, message) = if managers.is_empty() {
         let code = match status.code {
             403 => "Forbidden",
