@@ -150,10 +150,8 @@ impl<'a> Strides<'a> {
         let noted = held.iter().filter_map(|held| {
             let operation = snapshot.operation(&held.name)?;
             let status = self.status(operation);
-            status
-                .phase
-                .is_finished()
-                .then(|| last_operation(operation, &status, Self::generation(snapshot, held)))
+            let counts = status.phase.is_finished() && !phase::is_refusal(operation, &status);
+            counts.then(|| last_operation(operation, &status, Self::generation(snapshot, held)))
         });
         let kept_from_beginning = self.unfinished.iter().filter_map(|(operation, advance)| {
             let counts = phase::counts(snapshot, operation, &advance.status)

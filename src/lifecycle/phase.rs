@@ -460,6 +460,13 @@ pub(super) fn counts(snapshot: &Snapshot, operation: &Operation, status: &Operat
             && abort::deletion_in_the_way(snapshot, operation).is_none())
 }
 
+/// Whether a person's Operation was refused before it began: its target stays as it was, and on no hold.
+pub(super) fn is_refusal(operation: &Operation, status: &OperationStatus) -> bool {
+    !is_from_spec(operation)
+        && status.phase == OperationPhase::Failed
+        && status.start_time.is_none()
+}
+
 /// The status of an Operation whose target there isn't.
 pub fn failed_without_target(operation: &Operation, now: Timestamp) -> OperationStatus {
     let before = operation.status.clone().unwrap_or_default();
