@@ -1,7 +1,7 @@
 //! Does what was decided, in order, one write each, and stops at the first that fails. Every write
 //! carries the resourceVersion that it was decided on: what was decided on an old view writes nothing.
 
-use std::{collections::HashMap, fmt::Debug};
+use std::{collections::HashMap, fmt::Debug, time::Duration};
 
 use kube::{
     Api, Resource, ResourceExt,
@@ -16,6 +16,10 @@ use crate::{
 };
 
 use super::{Context, FIELD_MANAGER, ReconcileError};
+
+/// How long one action may take. One that isn't answered by then may have been done or not: it is
+/// decided anew.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One pass over what was decided.
 pub struct Pass<'a> {
@@ -41,7 +45,8 @@ impl<'a> Pass<'a> {
     /// Does all of it.
     pub async fn run(mut self, actions: Vec<Action>) -> Result<(), ReconcileError> {
         for action in actions {
-            self.act(action).await?;
+            let acted = tokio::time::timeout(TIMEOUT, self.act(action)).await;
+            acted.map_err(|_| ReconcileError::NoAnswer)??;
         }
         Ok(())
     }

@@ -72,6 +72,9 @@ pub enum ReconcileError {
     /// What a person's Operation asks for was refused, and is to be told on it.
     #[error("what an Operation asks for was refused")]
     Refused,
+    /// The API server didn't answer.
+    #[error("no answer from the API server")]
+    NoAnswer,
     /// The API server refused, or couldn't be reached.
     #[error(transparent)]
     Api(#[from] kube::Error),
