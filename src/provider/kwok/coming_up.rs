@@ -20,7 +20,9 @@ impl ComingUp {
         let Some((_, made)) = &self.node else {
             return std::future::pending().await;
         };
-        let left = (*made + self.timeout).duration_since(clock::now());
+        // When it was made is told in whole seconds.
+        let end = *made + self.timeout + Duration::from_secs(1);
+        let left = end.duration_since(clock::now());
         tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
     }
 
