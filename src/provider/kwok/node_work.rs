@@ -42,8 +42,10 @@ pub(super) struct Shared {
 
 /// What was done to a node.
 pub(super) enum NodeDone {
-    /// It was made and is Ready.
+    /// It was made, and its machine is up.
     Made,
+    /// It was made before.
+    Found,
     /// It was drained and deleted.
     Removed,
     /// It has its pool's settings.
@@ -93,7 +95,7 @@ impl Shared {
         match made {
             Ok(_) => tracing::info!(node = name, version = %self.goal.version, "node made"),
             // It was made before a crash, or by a request whose answer was lost.
-            Err(Ended::Refused(status)) if status.code == 409 => return Ok(NodeDone::Made),
+            Err(Ended::Refused(status)) if status.code == 409 => return Ok(NodeDone::Found),
             Err(ended) => return Err(node_end(&format!("create node {name}"), ended)),
         }
         self.bring_up(&node).await

@@ -33,6 +33,8 @@ pub(super) struct PoolWork {
     busy: BTreeSet<String>,
     /// Nodes that were made and aren't seen yet.
     unseen: BTreeSet<String>,
+    /// Nodes whose machines were brought up, and may be seen down still.
+    up: BTreeSet<String>,
     /// Nodes that were deleted and may be seen still.
     gone: BTreeSet<String>,
 }
@@ -59,6 +61,7 @@ impl PoolWork {
             tasks: JoinSet::new(),
             busy: BTreeSet::new(),
             unseen: BTreeSet::new(),
+            up: BTreeSet::new(),
             gone: BTreeSet::new(),
         }
     }
@@ -179,7 +182,8 @@ impl PoolWork {
         {
             let seen = self.shared.stores.nodes.get(&ObjectRef::new(&node.name));
             let is_down = seen.as_ref().is_some_and(|node| !nodes::is_up(node));
-            if let (true, Some(seen)) = (is_down && self.busy.insert(node.name.clone()), seen) {
+            let is_due = is_down && !self.up.contains(&node.name);
+            if let (true, Some(seen)) = (is_due && self.busy.insert(node.name.clone()), seen) {
                 let (shared, name) = (self.shared.clone(), node.name.clone());
                 self.tasks.spawn(async move {
                     let end = shared.bring_up(&seen).await;
@@ -202,6 +206,10 @@ impl PoolWork {
         self.shared.drains().remove(&name);
         match end {
             Ok(NodeDone::Made) => {
+                self.up.insert(name.clone());
+                self.unseen.insert(name);
+            }
+            Ok(NodeDone::Found) => {
                 self.unseen.insert(name);
             }
             Ok(NodeDone::Removed) => {
