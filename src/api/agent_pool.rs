@@ -36,6 +36,7 @@ use super::{
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode", description = "System or User"),
     printcolumn(name = "Count", type_ = "integer", json_path = ".spec.count", description = "How many nodes it is to have"),
     printcolumn(name = "Ready Nodes", type_ = "integer", json_path = ".status.readyCount", description = "How many of its nodes are Ready"),
+    printcolumn(name = "Power", type_ = "string", json_path = ".status.powerState.code", description = "Running or Stopped; it is still on its way there while State says Starting or Stopping"),
     printcolumn(name = "Versions", type_ = "string", json_path = ".status.versionSummary", description = "What its nodes run, and how many run it"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.provisioningState", description = "What is being done, or how the last operation ended"),
     printcolumn(name = "Operation", type_ = "string", json_path = ".status.operation.name", description = "In flight on the pool"),
