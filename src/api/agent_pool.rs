@@ -11,8 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    LastOperation, OperationPhase, OperationType, PowerState, PowerStateStatus, ProvisioningState,
-    VersionCount,
+    ConcurrencyPolicy, LastOperation, OperationPhase, OperationType, PowerState, PowerStateStatus,
+    ProvisioningState, VersionCount,
 };
 
 /// A pool of equal nodes in a cluster.
@@ -73,7 +73,7 @@ pub struct AgentPoolSpec {
     /// The version of the nodes, MAJOR.MINOR.PATCH. Absent, the pool follows its cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 5, max = 32))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]+[.][0-9]+[.][0-9]+$')").message("must be MAJOR.MINOR.PATCH, for example 1.36.3"))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{1,5}[.][0-9]{1,5}[.][0-9]{1,5}$')").message("must be MAJOR.MINOR.PATCH, for example 1.36.3"))]
     pub kubernetes_version: Option<String>,
 
     /// Whether the machines are bought at a discount and may be taken away. Immutable.
@@ -230,6 +230,9 @@ pub struct AgentPoolStatus {
     /// In flight on this pool, or on its cluster with this pool in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<PoolOperation>,
+    /// What a change of this pool depends on of its cluster: the API server reads it here when it admits one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<PoolCluster>,
     /// The operation on this pool that ended last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_operation: Option<LastOperation>,
@@ -246,6 +249,32 @@ pub struct AgentPoolStatus {
     /// Selects the pool's nodes by label, for the scale subresource.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
+}
+
+/// A cluster, as its pool tells it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolCluster {
+    /// What its control plane runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes_version: Option<String>,
+    /// What a new change meets while an operation is in flight.
+    pub concurrency_policy: ConcurrencyPolicy,
+    /// What is being done to it, or how the last operation on it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provisioning_state: Option<ProvisioningState>,
+    /// Its power state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub power_state: Option<PowerStateStatus>,
+    /// The name of the operation in flight on the whole of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+    /// How many System pools it has.
+    #[serde(default)]
+    pub system_pools: i32,
+    /// Since when it is being deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_timestamp: Option<Time>,
 }
 
 /// An operation in flight, as its pool tells it.

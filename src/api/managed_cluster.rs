@@ -5,7 +5,10 @@ use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LastOperation, OperationInFlight, PowerState, PowerStateStatus, ProvisioningState};
+use super::{
+    AgentPoolMode, LastOperation, OperationInFlight, PowerState, PowerStateStatus,
+    ProvisioningState,
+};
 
 /// A Kubernetes cluster whose changes are operations: seen, exclusive, abortable.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -34,7 +37,7 @@ use super::{LastOperation, OperationInFlight, PowerState, PowerStateStatus, Prov
 pub struct ManagedClusterSpec {
     /// The version of the control plane, MAJOR.MINOR.PATCH. Pools that name none follow it.
     #[schemars(length(min = 5, max = 32))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]+[.][0-9]+[.][0-9]+$')").message("must be MAJOR.MINOR.PATCH, for example 1.36.3"))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{1,5}[.][0-9]{1,5}[.][0-9]{1,5}$')").message("must be MAJOR.MINOR.PATCH, for example 1.36.3"))]
     pub kubernetes_version: String,
 
     /// Whether the cluster is to run.
@@ -133,6 +136,11 @@ pub struct ManagedClusterStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub operations: Vec<OperationInFlight>,
+    /// Its pools, as much of them as a change of the cluster or of another pool depends on: the API server
+    /// reads it here when it admits one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub agent_pools: Vec<ClusterPool>,
     /// The operation on this cluster that ended last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_operation: Option<LastOperation>,
@@ -146,4 +154,17 @@ pub struct ManagedClusterStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// A pool, as its cluster tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterPool {
+    /// Its name.
+    pub name: String,
+    /// System or User.
+    pub mode: AgentPoolMode,
+    /// The version of its own that it is to run. Absent, it follows the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes_version: Option<String>,
 }

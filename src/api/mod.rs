@@ -26,6 +26,8 @@ pub const ABORT_ANNOTATION: &str = "belay.dev/abort";
 pub const ABORT_POLICY_ANNOTATION: &str = "belay.dev/abort-policy";
 /// Who asked for the abort, as the API server saw it: stamped at admission.
 pub const ABORT_REQUESTED_BY_ANNOTATION: &str = "belay.dev/abort-requested-by";
+/// On an Operation that Belay made: the generation of its target's spec that it was made for.
+pub const FOR_GENERATION_ANNOTATION: &str = "belay.dev/for-generation";
 /// The abort policy that lets the step in process finish.
 pub const ABORT_POLICY_AFTER_STEP: &str = "AfterStep";
 

@@ -86,7 +86,7 @@ pub struct OperationSpec {
     /// The version to go to, MAJOR.MINOR.PATCH, for Upgrade and Rollback.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 5, max = 32))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]+[.][0-9]+[.][0-9]+$')").message("must be MAJOR.MINOR.PATCH, for example 1.36.3"))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{1,5}[.][0-9]{1,5}[.][0-9]{1,5}$')").message("must be MAJOR.MINOR.PATCH, for example 1.36.3"))]
     pub kubernetes_version: Option<String>,
     /// The number of nodes to go to, for Scale.
     #[serde(skip_serializing_if = "Option::is_none")]

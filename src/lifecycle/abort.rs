@@ -208,31 +208,24 @@ fn by_deletion(snapshot: &Snapshot, operation: &Operation) -> Option<AbortReques
     if operation.metadata.deletion_timestamp.is_some() && !is_deletion(snapshot, operation) {
         return Some(now("the Operation was deleted".into()));
     }
-    let name = deletion_in_the_way(snapshot, operation)?;
+    let (name, _) = deletion_in_the_way(snapshot, operation)?;
     Some(now(format!("deletion was issued on '{name}'")))
 }
 
-/// The name of what is being deleted, where the operation is another than that deletion.
-pub(super) fn deletion_in_the_way(snapshot: &Snapshot, operation: &Operation) -> Option<String> {
+/// What is being deleted and since when, where the operation is another than that deletion.
+pub(super) fn deletion_in_the_way(
+    snapshot: &Snapshot,
+    operation: &Operation,
+) -> Option<(String, Timestamp)> {
     let target = &operation.spec.target;
     let cluster = &snapshot.cluster.metadata;
-    let cluster_goes = cluster.deletion_timestamp.is_some();
-    match target.kind {
-        TargetKind::AgentPool if cluster_goes => Some(cluster.name.clone().unwrap_or_default()),
-        TargetKind::ManagedCluster if cluster_goes && !is_deletion(snapshot, operation) => {
-            Some(target.name.clone())
-        }
-        TargetKind::AgentPool
-            if pool_goes(snapshot, operation) && !is_deletion(snapshot, operation) =>
-        {
-            Some(target.name.clone())
-        }
-        _ => None,
+    if target.kind == TargetKind::AgentPool
+        && let Some(since) = &cluster.deletion_timestamp
+    {
+        return Some((cluster.name.clone().unwrap_or_default(), since.0));
     }
-}
-
-fn pool_goes(snapshot: &Snapshot, operation: &Operation) -> bool {
-    deletion_of_target(snapshot, operation).is_some()
+    let since = deletion_of_target(snapshot, operation)?;
+    (!is_deletion(snapshot, operation)).then(|| (target.name.clone(), since))
 }
 
 /// Whether the operation deletes its target: a Delete, or a Reconcile that was asked for after the

@@ -6,14 +6,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::Resource as _;
 
 use crate::api::{
-    AGENT_POOL_LABEL, CLUSTER_LABEL, ConcurrencyPolicy, FINALIZER, LastOperation, ManagedCluster,
-    Operation, OperationInFlight, OperationSpec, OperationType, PowerState, TargetKind,
+    AGENT_POOL_LABEL, CLUSTER_LABEL, ConcurrencyPolicy, FINALIZER, FOR_GENERATION_ANNOTATION,
+    LastOperation, ManagedCluster, Operation, OperationInFlight, OperationSpec, OperationType,
+    PowerState, TargetKind,
 };
 
-use super::{
-    Action, Snapshot, hold, lock, names, need,
-    phase::{self, FOR_GENERATION_ANNOTATION},
-};
+use super::{Action, Snapshot, hold, lock, names, need, phase};
 
 /// Creates the Operations that the specs ask for: the cluster's before its pools', and none while another
 /// waits for the same target. While one is in flight, only a deletion is created, and, where the cluster's

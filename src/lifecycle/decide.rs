@@ -266,8 +266,9 @@ fn last_operation(
 /// Pools before the cluster: the lock is released with the cluster's status, once its pools have noted what ended.
 fn write_targets(snapshot: &Snapshot, report: &Report<'_>) -> Vec<Action> {
     let mut actions = Vec::new();
+    let cluster_status = report.cluster();
     for pool in &snapshot.pools {
-        let status = report.pool(pool);
+        let status = report.pool(pool, &cluster_status);
         if pool.status.as_ref() != Some(&status) {
             let name = pool.metadata.name.clone().unwrap_or_default();
             actions.push(Action::WritePoolStatus {
@@ -276,9 +277,8 @@ fn write_targets(snapshot: &Snapshot, report: &Report<'_>) -> Vec<Action> {
             });
         }
     }
-    let status = report.cluster();
-    if snapshot.cluster.status.as_ref() != Some(&status) {
-        actions.push(Action::WriteClusterStatus(Box::new(status)));
+    if snapshot.cluster.status.as_ref() != Some(&cluster_status) {
+        actions.push(Action::WriteClusterStatus(Box::new(cluster_status)));
     }
     actions
 }

@@ -3,10 +3,18 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::{OperationInFlight, OperationTarget, PowerState, ProvisioningState, TargetKind};
+use crate::api::{
+    OperationInFlight, OperationTarget, OperationType, PowerState, ProvisioningState, TargetKind,
+};
 
-/// The code and reason of every refusal.
+use super::template::Template;
+
+/// The code of what can't be done now.
 pub const OPERATION_NOT_ALLOWED: &str = "OperationNotAllowed";
+/// The code of what can never be done.
+pub const INVALID_PARAMETER: &str = "InvalidParameter";
+/// The code of what somebody else may do.
+pub const FORBIDDEN: &str = "Forbidden";
 
 /// Why an abort of a rollback failed, once the control plane goes back (as EKS refuses it).
 pub const ROLLBACK_HAS_BEGUN: &str =
@@ -37,79 +45,175 @@ pub mod reason {
     pub const IN_PROGRESS: &str = "OperationInProgress";
 }
 
-/// The refusal of an operation on `target` while `held` is in flight.
-pub fn another_operation(target: &OperationTarget, held: &OperationInFlight) -> String {
-    let name = &held.name;
-    let wait = "please wait for it to finish before starting a new operation";
-    let refusal = match (target.kind, held.target.kind) {
-        (TargetKind::ManagedCluster, TargetKind::AgentPool) => format!(
-            "Managed Cluster operation is not allowed: Another operation ({name}) is in progress on agent pool ({}), {wait}",
-            held.target.name
-        ),
-        (TargetKind::AgentPool, TargetKind::AgentPool) => format!(
-            "Operation is not allowed: Another agentpool operation ({name}) is in progress, {wait}"
-        ),
-        (_, TargetKind::ManagedCluster) => {
-            format!("Operation is not allowed: Another operation ({name}) is in progress, {wait}")
-        }
-    };
-    format!("{refusal}, or abort it: kubectl annotate operation {name} belay.dev/abort=<reason>")
+/// The sentences that refuse, one for each reason. The API server tells them by the policies that are made
+/// from them (`crate::admission`), and Belay tells them where admission was late or is absent.
+pub mod refusal {
+    use super::Template;
+
+    /// An operation on the cluster is in flight.
+    pub const ANOTHER_OPERATION: Template = Template(
+        "Operation is not allowed: Another operation ({operation}) is in progress, please wait for it to finish before starting a new operation, or abort it: kubectl annotate operation {operation} belay.dev/abort=<reason>",
+    );
+    /// An operation on the pool is in flight.
+    pub const ANOTHER_AGENTPOOL_OPERATION: Template = Template(
+        "Operation is not allowed: Another agentpool operation ({operation}) is in progress, please wait for it to finish before starting a new operation, or abort it: kubectl annotate operation {operation} belay.dev/abort=<reason>",
+    );
+    /// An operation on one of the cluster's pools is in flight.
+    pub const ANOTHER_OPERATION_ON_POOL: Template = Template(
+        "Managed Cluster operation is not allowed: Another operation ({operation}) is in progress on agent pool ({pool}), please wait for it to finish before starting a new operation, or abort it: kubectl annotate operation {operation} belay.dev/abort=<reason>",
+    );
+    /// Its deletion was issued, or its cluster's.
+    pub const DELETION_WAS_ISSUED: Template = Template(
+        "Unable to perform '{state}' operation on '{name}' since deletion was issued on '{deleted}'. The only allowed operation is deletion once deletion has started. The delete operation started at '{since}'",
+    );
+    /// A start or a stop at the wrong time.
+    pub const WRONG_TIME: Template = Template(
+        "{kind} is in Provisioning State({state}) and Power State({power}), {change} cannot be performed",
+    );
+    /// Goes on with [`WRONG_TIME`], where it is known.
+    pub const PREVIOUS_OPERATION: Template =
+        Template(" The previous operation started at '{since}'");
+    /// A stop of what doesn't run.
+    pub const NOT_RUNNING: Template =
+        Template("{kind} is not currently running, stopping cannot be performed");
+    /// Goes on with [`NOT_RUNNING`], where it is known.
+    pub const STOP_OPERATION: Template = Template("; The stop operation started at '{since}'");
+    /// Goes on with what told since when, where it is known what time it is.
+    pub const ELAPSED: Template = Template(" and elapsed time is: '{elapsed}' (RFC3339 format)");
+
+    /// A Create of what there is.
+    pub const EXISTS_ALREADY: Template =
+        Template("{kind} {name} exists already: use type Reconcile to bring it to its spec");
+    /// A change to the version that it has.
+    pub const RUNS_ALREADY: Template = Template("{kind} {name} runs {version} already");
+    /// A Scale to the number of nodes that it has.
+    pub const HAS_NODES_ALREADY: Template = Template("AgentPool {name} has {count} nodes already");
+    /// An Upgrade that would go down.
+    pub const RUNS_NEWER: Template = Template(
+        "{kind} {name} runs {version}, which is newer than {wanted}: use type Rollback to go back",
+    );
+    /// A Rollback that would go up.
+    pub const RUNS_OLDER: Template = Template(
+        "{kind} {name} runs {version}, which is older than {wanted}: use type Upgrade to go up",
+    );
+    /// More than one minor version up.
+    pub const ONE_MINOR_UP: Template = Template(
+        "a control plane goes up one minor version at a time: it runs {version}, so upgrade to a {next} first",
+    );
+    /// More than one minor version down.
+    pub const ONE_MINOR_BACK: Template = Template(
+        "a control plane goes back one minor version at most: it runs {version}, so {last} is the oldest",
+    );
+    /// A pool beyond its control plane.
+    pub const POOL_TOO_NEW: Template = Template(
+        "AgentPool {name} can't be newer than its control plane, which runs {version}: upgrade the ManagedCluster first",
+    );
+    /// A pool too far behind its control plane.
+    pub const POOL_TOO_OLD: Template = Template(
+        "AgentPool {name} can't be more than three minor versions older than its control plane, which runs {version}",
+    );
+    /// A control plane that would leave a pool too far behind.
+    pub const POOL_LEFT_BEHIND: Template = Template(
+        "ManagedCluster {name} can't go to {version}: AgentPool {pool} is to run {behind}, and can't be more than three minor versions older; upgrade it first",
+    );
+    /// The loss of the last System pool.
+    pub const LAST_SYSTEM_POOL: Template = Template(
+        "AgentPool {name} is the last System pool of ManagedCluster {cluster}, which needs one as long as it lives: make another System pool first",
+    );
+
+    /// An abort of what has ended.
+    pub const HAS_ENDED: Template =
+        Template("Operation {name} has ended ({phase}): there is nothing to abort");
+    /// An abort on a target where nothing goes on.
+    pub const NOTHING_IN_FLIGHT: Template =
+        Template("no operation is in flight on {kind} {name}: there is nothing to abort");
+    /// An abort by who may not.
+    pub const MAY_NOT_ABORT: Template = Template(
+        "User \"{user}\" cannot abort: that needs the verb update on {resource}/abort in API group belay.dev in the namespace \"{namespace}\"",
+    );
+    /// An annotation that isn't for people.
+    pub const NOT_YOURS: Template = Template("the annotation {annotation} is set by {whom} alone");
 }
 
-/// The refusal of anything but a deletion on what is being deleted.
+/// The refusal of an operation on `target` while `held` is in flight.
+pub fn another_operation(target: &OperationTarget, held: &OperationInFlight) -> String {
+    let template = match (target.kind, held.target.kind) {
+        (TargetKind::ManagedCluster, TargetKind::AgentPool) => refusal::ANOTHER_OPERATION_ON_POOL,
+        (TargetKind::AgentPool, TargetKind::AgentPool) => refusal::ANOTHER_AGENTPOOL_OPERATION,
+        (_, TargetKind::ManagedCluster) => refusal::ANOTHER_OPERATION,
+    };
+    template.fill(&[("operation", &held.name), ("pool", &held.target.name)])
+}
+
+/// The refusal of anything but a deletion of `name`, while `deleted` (itself, or its cluster) is being deleted.
 pub fn deletion_was_issued(
-    state: ProvisioningState,
+    type_: OperationType,
     name: &str,
+    deleted: &str,
     since: Timestamp,
     now: Timestamp,
 ) -> String {
-    format!(
-        "Unable to perform '{state:?}' operation on '{name}' since deletion was issued on '{name}'. The only allowed operation is deletion once deletion has started. The delete operation started at '{since}' and elapsed time is: '{}' (RFC3339 format)",
-        elapsed(now.duration_since(since))
-    )
+    let state = format!("{:?}", type_.provisioning_state());
+    let refusal = refusal::DELETION_WAS_ISSUED.fill(&[
+        ("state", &state),
+        ("name", &name),
+        ("deleted", &deleted),
+        ("since", &since),
+    ]);
+    refusal + &told_elapsed(&elapsed(now.duration_since(since)))
 }
 
-/// The refusal of a start of what isn't stopped.
-pub fn cannot_start(
+/// The refusal of a start or a stop (`is_start`) at the wrong time.
+pub fn wrong_time(
     kind: TargetKind,
-    state: ProvisioningState,
-    power: PowerState,
+    (state, power): (ProvisioningState, PowerState),
+    is_start: bool,
     since: Option<Timestamp>,
     now: Timestamp,
 ) -> String {
-    let refusal = format!(
-        "{} is in Provisioning State({state:?}) and Power State({power:?}), starting cannot be performed",
-        words(kind)
-    );
-    since.map_or(refusal.clone(), |since| {
-        format!(
-            "{refusal} The previous operation started at '{since}' and elapsed time is: '{}' (RFC3339 format)",
-            elapsed(now.duration_since(since))
-        )
-    })
+    let refusal = refusal::WRONG_TIME.fill(&[
+        ("kind", &words(kind)),
+        ("state", &format!("{state:?}")),
+        ("power", &format!("{power:?}")),
+        ("change", &if is_start { STARTING } else { STOPPING }),
+    ]);
+    let since = since.map(|since| {
+        let told = refusal::PREVIOUS_OPERATION.fill(&[("since", &since)]);
+        told + &told_elapsed(&elapsed(now.duration_since(since)))
+    });
+    refusal + &since.unwrap_or_default()
 }
 
 /// The refusal of a stop of what doesn't run.
 pub fn not_running(kind: TargetKind, since: Option<Timestamp>, now: Timestamp) -> String {
-    let refusal = format!(
-        "{} is not currently running, stopping cannot be performed",
-        words(kind)
-    );
-    since.map_or(refusal.clone(), |since| {
+    let refusal = refusal::NOT_RUNNING.fill(&[("kind", &words(kind))]);
+    let since = since.map(|since| {
         let passed = now.duration_since(since);
         let days = passed.as_hours().max(0) / 24;
-        format!(
-            "{refusal}; The stop operation started at '{since}' and elapsed time is: '{days} days and {}' (RFC3339 format)",
-            elapsed(passed - SignedDuration::from_hours(days * 24))
-        )
-    })
+        let rest = elapsed(passed - SignedDuration::from_hours(days * 24));
+        let told = refusal::STOP_OPERATION.fill(&[("since", &since)]);
+        told + &told_elapsed(&format!("{days}{DAYS_AND}{rest}"))
+    });
+    refusal + &since.unwrap_or_default()
 }
 
-fn words(kind: TargetKind) -> &'static str {
+/// What a start and a stop are called while they are refused.
+pub const STARTING: &str = "starting";
+/// See [`STARTING`].
+pub const STOPPING: &str = "stopping";
+/// Between the days and the hours of an elapsed time.
+pub const DAYS_AND: &str = " days and ";
+
+/// What a kind is called in the refusals of a start or a stop.
+pub fn words(kind: TargetKind) -> &'static str {
     match kind {
         TargetKind::ManagedCluster => "managed cluster",
         TargetKind::AgentPool => "agent pool",
     }
+}
+
+fn told_elapsed(elapsed: &str) -> String {
+    refusal::ELAPSED.fill(&[("elapsed", &elapsed)])
 }
 
 /// `hh:mm:ss`, hours without a bound.
@@ -140,7 +244,7 @@ pub fn on_hold(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{OperationPhase, OperationType};
+    use crate::api::OperationPhase;
 
     fn held(kind: TargetKind, name: &str) -> OperationInFlight {
         OperationInFlight {
@@ -204,7 +308,13 @@ mod tests {
         );
         let (state, power) = (ProvisioningState::Starting, PowerState::Running);
         assert_eq!(
-            cannot_start(TargetKind::ManagedCluster, state, power, Some(since), since),
+            wrong_time(
+                TargetKind::ManagedCluster,
+                (state, power),
+                true,
+                Some(since),
+                since
+            ),
             "managed cluster is in Provisioning State(Starting) and Power State(Running), starting cannot be performed The previous operation started at '2026-02-13T15:01:15Z' and elapsed time is: '00:00:00' (RFC3339 format)"
         );
     }
@@ -214,7 +324,7 @@ mod tests {
         let since: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
         let now: Timestamp = "2026-01-02T01:02:03Z".parse().expect("a time");
         assert_eq!(
-            deletion_was_issued(ProvisioningState::Scaling, "np1", since, now),
+            deletion_was_issued(OperationType::Scale, "np1", "np1", since, now),
             "Unable to perform 'Scaling' operation on 'np1' since deletion was issued on 'np1'. The only allowed operation is deletion once deletion has started. The delete operation started at '2026-01-01T00:00:00Z' and elapsed time is: '25:02:03' (RFC3339 format)"
         );
     }

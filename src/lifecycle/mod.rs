@@ -28,6 +28,7 @@ mod settings;
 mod snapshot;
 mod status;
 mod steps;
+pub mod template;
 
 pub use abort::{AbortPolicy, AbortRequest};
 pub use action::{Action, Note, ObjectId};

@@ -1,14 +1,20 @@
 //! Why what a person's Operation asks for can't be done, in words that say what to ask for instead. The
 //! API server refuses the same at admission; here it ends the Operation Failed.
 
+use std::fmt::Display;
+
 use jiff::Timestamp;
 
 use crate::api::{
     AgentPool, KubernetesVersion, LastOperation, ManagedCluster, Operation, OperationError,
-    OperationType, PowerState, ProvisioningState, TargetKind,
+    OperationInFlight, OperationType, PowerState, ProvisioningState, TargetKind,
 };
 
-use super::{Snapshot, hold, job, messages, need, phase};
+use super::{
+    Snapshot, hold, job,
+    messages::{self, refusal},
+    need, phase,
+};
 
 /// How many minor versions a pool may be behind its control plane (Kubernetes' version skew policy).
 const OLDEST_POOL_MINORS: u32 = 3;
@@ -28,21 +34,20 @@ pub(super) fn to_cluster(
     let is_settled =
         hold::cluster_hold(snapshot).is_none() && need::cluster_need(snapshot).is_none();
     match spec.type_ {
-        OperationType::Create if snapshot.control_plane().is_some() => Some(not_allowed(format!(
-            "ManagedCluster {name} exists already: use type Reconcile to bring it to its spec"
-        ))),
+        OperationType::Create if snapshot.control_plane().is_some() => Some(not_allowed(
+            refusal::EXISTS_ALREADY.fill(&[("kind", &"ManagedCluster"), ("name", &name)]),
+        )),
         OperationType::Upgrade | OperationType::Rollback => {
             let Some(runs) = snapshot.control_plane() else {
                 return Some(job::no_control_plane());
             };
             let wanted: KubernetesVersion = spec.kubernetes_version.as_deref()?.parse().ok()?;
             if wanted == runs && is_settled {
-                return Some(not_allowed(format!(
-                    "ManagedCluster {name} runs {runs} already"
-                )));
+                return Some(runs_already("ManagedCluster", name, runs));
             }
             direction("ManagedCluster", name, spec.type_, runs, wanted)
                 .or_else(|| one_minor_at_a_time(runs, wanted))
+                .or_else(|| pool_left_behind(snapshot, name, wanted))
         }
         OperationType::Start | OperationType::Stop => {
             power(&TargetState::of(cluster), spec.type_, is_settled, now)
@@ -69,9 +74,9 @@ pub(super) fn to_pool(
         .as_ref()
         .and_then(|status| status.last_operation.as_ref());
     match spec.type_ {
-        OperationType::Create if last.is_some() && is_settled => Some(not_allowed(format!(
-            "AgentPool {name} exists already: use type Reconcile to bring it to its spec"
-        ))),
+        OperationType::Create if last.is_some() && is_settled => Some(not_allowed(
+            refusal::EXISTS_ALREADY.fill(&[("kind", &"AgentPool"), ("name", &name)]),
+        )),
         OperationType::Upgrade | OperationType::Rollback => {
             let Some(control_plane) = snapshot.control_plane() else {
                 return Some(job::no_control_plane());
@@ -79,7 +84,7 @@ pub(super) fn to_pool(
             let wanted: KubernetesVersion = spec.kubernetes_version.as_deref()?.parse().ok()?;
             let runs = need::newest_version(snapshot, pool).unwrap_or(wanted);
             if wanted == runs && is_settled {
-                return Some(not_allowed(format!("AgentPool {name} runs {runs} already")));
+                return Some(runs_already("AgentPool", name, runs));
             }
             direction("AgentPool", name, spec.type_, runs, wanted)
                 .or_else(|| skew(name, control_plane, wanted))
@@ -87,10 +92,9 @@ pub(super) fn to_pool(
         OperationType::Scale
             if is_settled && need::desired_count(snapshot, pool) == count(spec.count) =>
         {
-            Some(not_allowed(format!(
-                "AgentPool {name} has {} nodes already",
-                count(spec.count)
-            )))
+            Some(not_allowed(
+                refusal::HAS_NODES_ALREADY.fill(&[("name", &name), ("count", &count(spec.count))]),
+            ))
         }
         OperationType::Start | OperationType::Stop => {
             if !snapshot.is_running() {
@@ -107,6 +111,12 @@ fn count(count: Option<i32>) -> usize {
     usize::try_from(count.unwrap_or_default()).unwrap_or_default()
 }
 
+fn runs_already(kind: &str, name: &str, version: KubernetesVersion) -> OperationError {
+    let places: [(&str, &dyn Display); 3] =
+        [("kind", &kind), ("name", &name), ("version", &version)];
+    not_allowed(refusal::RUNS_ALREADY.fill(&places))
+}
+
 fn direction(
     kind: &str,
     name: &str,
@@ -114,15 +124,17 @@ fn direction(
     runs: KubernetesVersion,
     wanted: KubernetesVersion,
 ) -> Option<OperationError> {
-    match type_ {
-        OperationType::Upgrade if wanted < runs => Some(invalid(format!(
-            "{kind} {name} runs {runs}, which is newer than {wanted}: use type Rollback to go back"
-        ))),
-        OperationType::Rollback if wanted > runs => Some(invalid(format!(
-            "{kind} {name} runs {runs}, which is older than {wanted}: use type Upgrade to go up"
-        ))),
-        _ => None,
-    }
+    let template = match type_ {
+        OperationType::Upgrade if wanted < runs => refusal::RUNS_NEWER,
+        OperationType::Rollback if wanted > runs => refusal::RUNS_OLDER,
+        _ => return None,
+    };
+    Some(invalid(template.fill(&[
+        ("kind", &kind),
+        ("name", &name),
+        ("version", &runs),
+        ("wanted", &wanted),
+    ])))
 }
 
 fn one_minor_at_a_time(
@@ -130,19 +142,16 @@ fn one_minor_at_a_time(
     wanted: KubernetesVersion,
 ) -> Option<OperationError> {
     let (from, to) = (i64::from(runs.minor), i64::from(wanted.minor));
+    let minor = |minor: u32| format!("{}.{minor}", runs.major);
     if runs.major != wanted.major || to - from > 1 {
-        return Some(invalid(format!(
-            "a control plane goes up one minor version at a time: it runs {runs}, so upgrade to a {}.{} first",
-            runs.major,
-            runs.minor + 1
-        )));
+        let next = minor(runs.minor + 1);
+        return Some(invalid(
+            refusal::ONE_MINOR_UP.fill(&[("version", &runs), ("next", &next)]),
+        ));
     }
     (from - to > 1).then(|| {
-        invalid(format!(
-            "a control plane goes back one minor version at most: it runs {runs}, so {}.{} is the oldest",
-            runs.major,
-            runs.minor.saturating_sub(1)
-        ))
+        let last = minor(runs.minor.saturating_sub(1));
+        invalid(refusal::ONE_MINOR_BACK.fill(&[("version", &runs), ("last", &last)]))
     })
 }
 
@@ -151,17 +160,50 @@ fn skew(
     control_plane: KubernetesVersion,
     wanted: KubernetesVersion,
 ) -> Option<OperationError> {
-    if wanted > control_plane {
-        return Some(invalid(format!(
-            "AgentPool {name} can't be newer than its control plane, which runs {control_plane}: upgrade the ManagedCluster first"
-        )));
-    }
-    let too_old = control_plane.minor.saturating_sub(wanted.minor) > OLDEST_POOL_MINORS;
-    too_old.then(|| {
-        invalid(format!(
-            "AgentPool {name} can't be more than three minor versions older than its control plane, which runs {control_plane}"
-        ))
-    })
+    let template = if wanted > control_plane {
+        refusal::POOL_TOO_NEW
+    } else if is_too_old(control_plane, wanted) {
+        refusal::POOL_TOO_OLD
+    } else {
+        return None;
+    };
+    Some(invalid(
+        template.fill(&[("name", &name), ("version", &control_plane)]),
+    ))
+}
+
+fn is_too_old(control_plane: KubernetesVersion, pool: KubernetesVersion) -> bool {
+    control_plane.minor.saturating_sub(pool.minor) > OLDEST_POOL_MINORS
+}
+
+/// A pool whose own version is too old for a control plane of the wanted one.
+fn pool_left_behind(
+    snapshot: &Snapshot,
+    name: &str,
+    wanted: KubernetesVersion,
+) -> Option<OperationError> {
+    let own = |pool: &AgentPool| -> Option<KubernetesVersion> {
+        pool.spec.kubernetes_version.as_deref()?.parse().ok()
+    };
+    let pools = snapshot.pools.iter();
+    let behind = pools
+        .filter(|pool| pool.metadata.deletion_timestamp.is_none())
+        .find(|pool| own(pool).is_some_and(|own| is_too_old(wanted, own)))?;
+    Some(invalid(
+        refusal::POOL_LEFT_BEHIND.fill(&[
+            ("name", &name),
+            ("version", &wanted),
+            ("pool", &behind.metadata.name.as_deref().unwrap_or_default()),
+            (
+                "behind",
+                &behind
+                    .spec
+                    .kubernetes_version
+                    .as_deref()
+                    .unwrap_or_default(),
+            ),
+        ]),
+    ))
 }
 
 /// What the vendors' refusals tell of a cluster or a pool.
@@ -197,9 +239,12 @@ impl TargetState {
         }
     }
 
-    fn since(&self) -> Option<Timestamp> {
+    fn since(&self, type_: OperationType) -> Option<Timestamp> {
         let last = self.last.as_ref()?;
-        last.start_time.as_ref().map(|time| time.0)
+        // A stop's refusal tells of the stop before; where another operation came after it, of none.
+        let is_told = type_ != OperationType::Stop || last.type_ == OperationType::Stop;
+        let start = last.start_time.as_ref().filter(|_| is_told)?;
+        Some(start.0)
     }
 }
 
@@ -218,17 +263,38 @@ fn power(
 }
 
 fn wrong_power(state: &TargetState, type_: OperationType, now: Timestamp) -> OperationError {
-    let since = state.since();
+    let since = state.since(type_);
     not_allowed(if type_ == OperationType::Start {
-        messages::cannot_start(state.kind, state.state, state.power, since, now)
+        messages::wrong_time(state.kind, (state.state, state.power), true, since, now)
     } else {
         messages::not_running(state.kind, since, now)
     })
 }
 
+/// Why a start or a stop isn't done while `held` is in flight on its target.
+pub(super) fn wrong_time(
+    snapshot: &Snapshot,
+    operation: &Operation,
+    held: &OperationInFlight,
+    now: Timestamp,
+) -> Option<String> {
+    let target = &operation.spec.target;
+    let state = match target.kind {
+        TargetKind::ManagedCluster => TargetState::of(&snapshot.cluster),
+        TargetKind::AgentPool => TargetState::of_pool(snapshot.pool(&target.name)?),
+    };
+    Some(messages::wrong_time(
+        target.kind,
+        (state.state, state.power),
+        operation.spec.type_ == OperationType::Start,
+        held.start_time.as_ref().map(|time| time.0),
+        now,
+    ))
+}
+
 fn invalid(message: String) -> OperationError {
     OperationError {
-        code: "InvalidParameter".into(),
+        code: messages::INVALID_PARAMETER.into(),
         message,
         ..OperationError::default()
     }

@@ -4,15 +4,16 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{
-    Blocked, Cancellation, CancellationStatus, ConcurrencyPolicy, Operation, OperationError,
-    OperationPhase, OperationStatus, OperationTarget, OperationType, StepPhase, TargetKind,
+    Blocked, Cancellation, CancellationStatus, ConcurrencyPolicy, FOR_GENERATION_ANNOTATION,
+    Operation, OperationError, OperationPhase, OperationStatus, OperationTarget, OperationType,
+    StepPhase, TargetKind,
 };
 
 use super::{
     AbortRequest, Job, Progress, Snapshot, SpecChange, Stop, Work, abort, ask, conditions, job,
     lock,
     messages::{self, OPERATION_NOT_ALLOWED},
-    steps,
+    objection, steps,
 };
 
 /// What becomes of an Operation that hasn't ended.
@@ -26,9 +27,6 @@ pub(super) struct Advance {
     /// What is to be written into its target's spec before it begins.
     pub change: Option<SpecChange>,
 }
-
-/// On an Operation that Belay made: the generation of its target's spec that it was made for.
-pub(super) const FOR_GENERATION_ANNOTATION: &str = "belay.dev/for-generation";
 
 /// Takes an Operation one stride further.
 pub(super) fn advance(snapshot: &Snapshot, operation: &Operation, now: Timestamp) -> Advance {
@@ -62,6 +60,9 @@ fn pending(
     now: Timestamp,
 ) -> Advance {
     let target = &operation.spec.target;
+    if let Some(why) = refused_by_deletion(snapshot, operation, now) {
+        return only(failed(status, not_allowed(why), now));
+    }
     if let Some(request) = request {
         // Nothing has begun, so there is nothing to come to a stop.
         return only(canceled(requested(status, &request, now), now));
@@ -135,27 +136,33 @@ fn error_before_it_begins(
         .or_else(|| ask::objection(snapshot, operation, now))
 }
 
+/// Why an operation that came after a deletion was issued isn't done. One that waited before is canceled.
+fn refused_by_deletion(
+    snapshot: &Snapshot,
+    operation: &Operation,
+    now: Timestamp,
+) -> Option<String> {
+    let (deleted, since) = abort::deletion_in_the_way(snapshot, operation)?;
+    let asked = operation.metadata.creation_timestamp.as_ref()?;
+    let spec = &operation.spec;
+    (asked.0 >= since && !is_from_spec(operation))
+        .then(|| messages::deletion_was_issued(spec.type_, &spec.target.name, &deleted, since, now))
+}
+
 /// Why an operation that doesn't hold the lock won't get it.
 fn refusal(snapshot: &Snapshot, operation: &Operation, now: Timestamp) -> Option<String> {
-    let target = &operation.spec.target;
-    if let Some(since) = abort::deletion_of_target(snapshot, operation)
-        && !abort::is_deletion(snapshot, operation)
-    {
-        let state = operation.spec.type_.provisioning_state();
-        return Some(messages::deletion_was_issued(
-            state,
-            &target.name,
-            since,
-            now,
-        ));
-    }
-    let waits = is_from_spec(operation)
-        || operation.spec.type_ == OperationType::Delete
+    let spec = &operation.spec;
+    let waits = spec.type_ == OperationType::Delete
         || snapshot.cluster.spec.concurrency_policy != ConcurrencyPolicy::Forbid;
     if waits {
         return None;
     }
-    lock::conflict(snapshot.lock(), target).map(|held| messages::another_operation(target, held))
+    let held = lock::conflict(snapshot.lock(), &spec.target)?;
+    let is_power_change = matches!(spec.type_, OperationType::Start | OperationType::Stop);
+    if is_power_change && held.target == spec.target {
+        return objection::wrong_time(snapshot, operation, held, now);
+    }
+    Some(messages::another_operation(&spec.target, held))
 }
 
 fn begin(

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::{
-    AGENT_POOL_LABEL, AgentPool, AgentPoolStatus, CLUSTER_LABEL, KubernetesVersion, LastOperation,
-    ManagedClusterStatus, NAMESPACE_LABEL, OperationInFlight, OperationPhase, OperationStatus,
-    OperationType, PoolOperation, PowerState, PowerStateStatus, ProvisioningState, TargetKind,
-    VersionCount,
+    AGENT_POOL_LABEL, AgentPool, AgentPoolMode, AgentPoolStatus, CLUSTER_LABEL, ClusterPool,
+    KubernetesVersion, LastOperation, ManagedClusterStatus, NAMESPACE_LABEL, OperationInFlight,
+    OperationPhase, OperationStatus, OperationType, PoolCluster, PoolOperation, PowerState,
+    PowerStateStatus, ProvisioningState, TargetKind, VersionCount,
 };
 
 use super::{
@@ -54,7 +54,8 @@ impl Report<'_> {
             .iter()
             .find(|held| held.target.kind == TargetKind::ManagedCluster);
         let runs = self.snapshot.control_plane();
-        let ready = runs.map(|runs| {
+        let is_settled = need::cluster_need(self.snapshot).is_none();
+        let ready = runs.filter(|_| is_settled).map(|runs| {
             if self.snapshot.is_running() {
                 format!("the control plane runs {runs}")
             } else {
@@ -80,6 +81,7 @@ impl Report<'_> {
             }),
             kubernetes_version: runs.map(|runs| runs.to_string()),
             operations: self.lock.to_vec(),
+            agent_pools: self.agent_pools(),
             last_operation: last,
             observed_generation: generation,
             observed_abort: abort::observed_abort(&cluster.metadata),
@@ -87,8 +89,38 @@ impl Report<'_> {
         }
     }
 
-    /// A pool's status.
-    pub fn pool(&self, pool: &AgentPool) -> AgentPoolStatus {
+    fn agent_pools(&self) -> Vec<ClusterPool> {
+        let pools = self.snapshot.pools.iter();
+        pools
+            .filter(|pool| pool.metadata.deletion_timestamp.is_none())
+            .map(|pool| ClusterPool {
+                name: pool.metadata.name.clone().unwrap_or_default(),
+                mode: pool.spec.mode,
+                kubernetes_version: pool.spec.kubernetes_version.clone(),
+            })
+            .collect()
+    }
+
+    /// The cluster with that status, as its pools tell it.
+    fn cluster_of_pools(&self, status: &ManagedClusterStatus) -> PoolCluster {
+        let cluster = &self.snapshot.cluster;
+        let mut lock = self.lock.iter();
+        let held = lock.find(|held| held.target.kind == TargetKind::ManagedCluster);
+        let pools = status.agent_pools.iter();
+        let system_pools = pools.filter(|pool| pool.mode == AgentPoolMode::System);
+        PoolCluster {
+            kubernetes_version: status.kubernetes_version.clone(),
+            concurrency_policy: cluster.spec.concurrency_policy,
+            provisioning_state: status.provisioning_state,
+            power_state: status.power_state,
+            operation: held.map(|held| held.name.clone()),
+            system_pools: count(system_pools.count()),
+            deletion_timestamp: cluster.metadata.deletion_timestamp.clone(),
+        }
+    }
+
+    /// A pool's status, where its cluster has that one.
+    pub fn pool(&self, pool: &AgentPool, cluster: &ManagedClusterStatus) -> AgentPoolStatus {
         let before = pool.status.clone().unwrap_or_default();
         let name = pool.metadata.name.as_deref().unwrap_or_default();
         let nodes = self.snapshot.nodes(name);
@@ -137,6 +169,7 @@ impl Report<'_> {
                 percent_complete: held.percent_complete,
                 start_time: held.start_time.clone(),
             }),
+            cluster: Some(self.cluster_of_pools(cluster)),
             last_operation: last,
             observed_generation: generation,
             observed_abort: abort::observed_abort(&pool.metadata),

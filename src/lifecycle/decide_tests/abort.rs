@@ -245,20 +245,40 @@ fn a_deletion_aborts_what_is_in_flight_and_then_deletes() {
 
 #[test]
 fn what_is_being_deleted_takes_no_other_operation() {
+    let refusal = |world: &World, operation: &str| {
+        assert_eq!(world.phase(operation), Failed);
+        let error = world.status(operation).error.expect("an error");
+        assert_eq!(error.code, "OperationNotAllowed");
+        let (refusal, since) = error
+            .message
+            .split_once(". The only allowed")
+            .expect("a sentence");
+        assert!(
+            since.ends_with("elapsed time is: '00:00:05' (RFC3339 format)"),
+            "{since}"
+        );
+        refusal.to_owned()
+    };
     let mut world = World::settled();
     world
         .guard("np1")
         .delete(&ObjectId::Pool("np1".into()))
         .wait(5);
     world.ask_for_count("more", 5, &pool("np1")).stride();
-    assert_eq!(world.phase("more"), Canceled);
+    assert_eq!(
+        refusal(&world, "more"),
+        "Unable to perform 'Scaling' operation on 'np1' since deletion was issued on 'np1'"
+    );
     let mut world = World::settled();
     world
         .delete(&ObjectId::Cluster)
         .wait(5)
         .ask("mine", Reconcile, &pool("np1"))
         .stride();
-    assert_eq!(world.phase("mine"), Canceled);
+    assert_eq!(
+        refusal(&world, "mine"),
+        "Unable to perform 'Updating' operation on 'np1' since deletion was issued on 'demo'"
+    );
     assert!(world.at_rest().is_gone());
 }
 
