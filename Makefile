@@ -23,8 +23,10 @@ check: needs ## Check format, lints, generated files and licences
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	@$(MAKE) --no-print-directory build
-	@new=$$(mktemp -d) && $(BIN)/belay crds --output $$new && diff -r crds $$new; same=$$?; rm -r $$new; \
-	  test $$same = 0 || { echo "crds/ differs from src/api: run make generate, and commit it"; exit 1; }
+	@for what in crds policies; do \
+	  new=$$(mktemp -d) && $(BIN)/belay $$what --output $$new && diff -r $$what $$new; same=$$?; rm -r $$new; \
+	  test $$same = 0 || { echo "$$what/ differs from src: run make generate, and commit it"; exit 1; }; \
+	done
 	@$(MAKE) --no-print-directory licences
 
 bench: tools ## Measure an abort beside the least that it could take
@@ -33,8 +35,9 @@ bench: tools ## Measure an abort beside the least that it could take
 fmt: ## Format the code
 	cargo fmt --all
 
-generate: build ## Generate crds/ from src/api
+generate: build ## Generate crds/ from src/api and policies/ from src/admission
 	$(BIN)/belay crds --output crds
+	$(BIN)/belay policies --output policies
 
 licences: ## Check the dependencies' licences, versions and sources (deny.toml)
 	@test -x $(CARGO_DENY_ROOT)/bin/cargo-deny || \

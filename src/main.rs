@@ -44,13 +44,22 @@ enum Command {
         #[arg(long)]
         output: Option<PathBuf>,
     },
+    /// Print the admission policies and roles: belay policies | kubectl apply -f -
+    Policies {
+        /// Write a file for each into this folder instead.
+        #[arg(long)]
+        output: Option<PathBuf>,
+    },
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let flags = Flags::parse();
     let result = match flags.command {
-        Some(Command::Crds { output }) => print_crds(output.as_deref()),
+        Some(Command::Crds { output }) => print(output.as_deref(), belay::api::crd_files),
+        Some(Command::Policies { output }) => {
+            print(output.as_deref(), belay::admission::policy_files)
+        }
         None => {
             start_log(flags.log_format);
             operate(flags.namespace.as_deref()).await
@@ -65,12 +74,19 @@ async fn main() -> ExitCode {
     }
 }
 
-fn print_crds(output: Option<&Path>) -> anyhow::Result<()> {
-    let Some(folder) = output else {
-        print!("{}", belay::api::crds_yaml()?);
-        return Ok(());
-    };
-    for (name, yaml) in belay::api::crd_files()? {
+/// Names and contents.
+type Files = Vec<(String, String)>;
+
+/// Prints files of YAML, or writes them into a folder.
+fn print(
+    output: Option<&Path>,
+    files: fn() -> Result<Files, serde_saphyr::ser::Error>,
+) -> anyhow::Result<()> {
+    for (name, yaml) in files()? {
+        let Some(folder) = output else {
+            print!("---\n{yaml}");
+            continue;
+        };
         let path = folder.join(name);
         std::fs::write(&path, yaml)
             .with_context(|| format!("failed to write {}", path.display()))?;

@@ -59,16 +59,3 @@ pub fn crd_files() -> Result<Vec<(String, String)>, serde_saphyr::ser::Error> {
     };
     crds().iter().map(file).collect()
 }
-
-/// The definitions as one text of YAML documents.
-///
-/// # Errors
-/// Where a definition can't be written as YAML.
-pub fn crds_yaml() -> Result<String, serde_saphyr::ser::Error> {
-    let mut yaml = String::new();
-    for (_, document) in crd_files()? {
-        yaml.push_str("---\n");
-        yaml.push_str(&document);
-    }
-    Ok(yaml)
-}

@@ -36,6 +36,7 @@ use backoff::Backoff;
 use events::Events;
 use seen::Seen;
 use snapshot::Stores;
+pub use specs::SPEC_MANAGER;
 use specs::Specs;
 use workers::Workers;
 

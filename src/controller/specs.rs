@@ -18,7 +18,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     api::{AgentPool, ManagedCluster, Operation, OperationError, TargetKind},
-    lifecycle::{Snapshot, SpecChange},
+    lifecycle::{
+        Snapshot, SpecChange,
+        messages::{FORBIDDEN, INVALID_PARAMETER},
+    },
 };
 
 use super::ReconcileError;
@@ -196,16 +199,22 @@ fn is_by_hand(metadata: &ObjectMeta, manager: &str) -> bool {
     is_plain && !entries.iter().any(|entry| applies(entry, manager))
 }
 
+/// The code and the message of a policy's refusal, without what the API server puts around it.
+fn told_by_policy(status: &Status) -> Option<(&str, &str)> {
+    let (_, told) = status.message.split_once(" denied request: (")?;
+    told.split_once(") ")
+}
+
 fn error(metadata: &ObjectMeta, change: &SpecChange, status: &Status) -> OperationError {
     let target = &change.target;
     let mut managers = managers_in_the_way(status);
     managers.retain(|manager| !is_by_hand(metadata, manager));
     let (code, message) = if managers.is_empty() {
-        let code = match status.code {
-            403 => "Forbidden",
-            _ => "InvalidParameter",
-        };
-        (code, status.message.clone())
+        let (code, message) = told_by_policy(status).unwrap_or(match status.code {
+            403 => (FORBIDDEN, &status.message),
+            _ => (INVALID_PARAMETER, &status.message),
+        });
+        (code, message.to_owned())
     } else {
         let fields = change.spec.as_ref().and_then(|spec| spec.as_object());
         let fields: Vec<_> = fields.into_iter().flat_map(|spec| spec.keys()).collect();

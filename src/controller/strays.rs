@@ -9,7 +9,7 @@ use kube::{
     api::{Patch, PatchParams},
     runtime::reflector::ObjectRef,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -120,10 +120,14 @@ async fn look_at_pool(
         clock::now(),
     );
     status.observed_generation = pool.metadata.generation;
+    // What was told of the cluster would keep its last System pool.
+    status.cluster = None;
     if pool.status.as_ref() == Some(&status) {
         return Ok(());
     }
-    let patch = json!({"metadata": {"resourceVersion": pool.resource_version()}, "status": status});
+    let mut patch =
+        json!({"metadata": {"resourceVersion": pool.resource_version()}, "status": status});
+    patch["status"]["cluster"] = Value::Null;
     pools
         .patch_status(&pool.name_any(), &params(), &Patch::Merge(patch))
         .await?;

@@ -1,6 +1,6 @@
 //! What the definitions themselves refuse, and how they read.
 
-use std::{io::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use super::belay::{Belay, World};
 
@@ -139,9 +139,8 @@ const REFUSALS: &[(&str, &str, &str, &str)] = &[
 ];
 
 fn apply(belay: &Belay, manifest: &str) -> Result<String, String> {
-    let mut file = tempfile::NamedTempFile::new().expect("a file");
-    file.write_all(manifest.as_bytes()).expect("written");
-    belay.try_kubectl(&["apply", "-f", &file.path().display().to_string()])
+    let namespace = ["-n", &belay.namespace, "apply"];
+    belay.world.kubectl_with(&namespace, manifest)
 }
 
 pub async fn each_rule_of_the_schema_refuses_with_a_sentence_that_says_what_to_do(

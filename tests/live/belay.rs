@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     future::Future,
+    io::Write as _,
     path::{Path, PathBuf},
     process::Command,
     sync::{
@@ -57,7 +58,43 @@ impl World {
         while this.try_kubectl(&["explain", "operation"]).is_err() {
             assert!(began.elapsed() < PATIENCE, "never explains operations");
         }
+        this.kubectl(&[
+            "apply",
+            "-f",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/policies"),
+        ]);
+        this.wait_for_policies();
         this
+    }
+
+    /// Waits until the API server judges by the policies: by the last of them, and by the one that stamps.
+    fn wait_for_policies(&self) {
+        let cluster = "{apiVersion: belay.dev/v1alpha1, kind: ManagedCluster, metadata: {name: probe, annotations: {belay.dev/abort: x}}, spec: {kubernetesVersion: 1.35.7, provider: {kwok: {}}}}";
+        let pool = "{apiVersion: belay.dev/v1alpha1, kind: AgentPool, metadata: {name: probe}, spec: {clusterName: probe, count: 1, kubernetesVersion: 1.36.3}}";
+        let apply = ["apply", "--server-side", "-o", "yaml"];
+        let try_it = [&apply[..], &["--dry-run=server"]].concat();
+        let began = Instant::now();
+        loop {
+            let stamped = self.kubectl_with(&try_it, cluster).is_ok_and(|made| {
+                made.contains(::belay::api::ABORT_REQUESTED_BY_ANNOTATION)
+                    && self.kubectl_with(&apply, cluster).is_ok()
+            });
+            let refused = self.kubectl_with(&try_it, pool).err();
+            if stamped && refused.is_some_and(|why| why.contains("can't be newer")) {
+                break;
+            }
+            assert!(began.elapsed() < PATIENCE, "the policies never took hold");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.kubectl(&["delete", "managedcluster", "probe"]);
+    }
+
+    /// Runs kubectl on a manifest.
+    pub fn kubectl_with(&self, args: &[&str], manifest: &str) -> Result<String, String> {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(manifest.as_bytes()).expect("written");
+        let path = file.path().display().to_string();
+        self.try_kubectl(&[args, &["-f", &path]].concat())
     }
 
     /// Runs kubectl and gives what it printed, where it succeeded.
@@ -326,11 +363,16 @@ impl Belay {
 
     /// Asks for the abort of an Operation.
     pub async fn abort(&self, operation: &str, reason: &str) {
+        self.try_abort(operation, reason).await.expect("patched");
+    }
+
+    /// Asks for the abort of an Operation that may have ended.
+    pub async fn try_abort(&self, operation: &str, reason: &str) -> kube::Result<Operation> {
         let patch = Patch::Merge(json!({"metadata": {"annotations": {"belay.dev/abort": reason}}}));
-        self.api::<Operation>()
+        let operations = self.api::<Operation>();
+        operations
             .patch(operation, &PatchParams::default(), &patch)
             .await
-            .expect("patched");
     }
 
     /// Creates an Operation of type Reconcile.
@@ -416,6 +458,15 @@ impl Belay {
         })
         .await;
         self.status(operation).await
+    }
+
+    /// Waits until nothing holds the lock: it is held a moment longer than an Operation's phase tells.
+    pub async fn lock_is_free(&self) {
+        self.eventually("has its lock free", || async {
+            let status = self.cluster().await.status.unwrap_or_default();
+            status.operations.is_empty()
+        })
+        .await;
     }
 
     pub async fn pool_is_ready(&self, pool: &str) {

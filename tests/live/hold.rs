@@ -16,6 +16,7 @@ async fn canceled_upgrade(belay: &Belay) -> String {
     belay
         .is_in_phase(&operation, OperationPhase::Canceled)
         .await;
+    belay.lock_is_free().await;
     operation
 }
 

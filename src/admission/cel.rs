@@ -1,0 +1,60 @@
+//! CEL expressions that more than one policy is made with. Arguments and results are expressions.
+
+use crate::lifecycle::messages::{DAYS_AND, refusal};
+
+use super::policy::Refusal;
+
+/// The message of the first refusal that applies; empty where none does.
+pub fn first_of(refusals: &[Refusal]) -> String {
+    let each = refusals
+        .iter()
+        .map(|refusal| format!("{}\n? {}\n: ", refusal.when, refusal.message));
+    format!("{}\"\"", each.collect::<String>())
+}
+
+/// A version as a number, so that versions are compared by it.
+pub fn rank(version: &str) -> String {
+    format!(
+        "[{version}.split(\".\")].map(n, int(n[0]) * 10000000000 + int(n[1]) * 100000 + int(n[2]))[0]"
+    )
+}
+
+/// The minor version of a version, as a number.
+pub fn minor(version: &str) -> String {
+    format!("int({version}.split(\".\")[1])")
+}
+
+/// Whether a pool of that version is too old for a control plane of that one.
+pub fn is_too_old(control_plane: &str, pool: &str) -> String {
+    format!("{} - {} > 3", minor(control_plane), minor(pool))
+}
+
+/// How a refusal goes on with how much time has passed `since`, where it is known what time it is `now`.
+pub fn told_elapsed(now: Option<&str>, since: &str, in_days: bool) -> String {
+    let Some(now) = now else { return String::new() };
+    let passed =
+        format!("[{now} - timestamp({since})].map(d, d < duration(\"0s\") ? duration(\"0s\") : d)");
+    let padded = ".map(n, n < 10 ? \"0\" + string(n) : string(n)).join(\":\")";
+    let text = if in_days {
+        format!(
+            "{passed}.map(d, string(d.getHours() / 24) + \"{DAYS_AND}\" + [d.getHours() % 24, d.getMinutes() % 60, d.getSeconds() % 60]{padded})[0]"
+        )
+    } else {
+        format!(
+            "{passed}.map(d, [d.getHours(), d.getMinutes() % 60, d.getSeconds() % 60]{padded})[0]"
+        )
+    };
+    format!(" + {}", refusal::ELAPSED.cel(&[("elapsed", &text)]))
+}
+
+/// The expression, or nothing where `since` is empty.
+pub fn if_known(since: &str, told: &str) -> String {
+    format!("({since} != \"\" ? {told} : \"\")")
+}
+
+/// Whether a target is as its spec says, by its own account.
+pub fn is_settled(target: &str) -> String {
+    format!(
+        "{target}.?status.?observedGeneration.orValue(0) == {target}.metadata.generation && {target}.?status.?conditions.orValue([]).exists(c, c.type == \"Ready\" && c.status == \"True\")"
+    )
+}

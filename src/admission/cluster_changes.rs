@@ -1,0 +1,151 @@
+//! Changes of a cluster's spec. Those that start no operation aren't looked at.
+
+use crate::{
+    api::TargetKind,
+    lifecycle::messages::{INVALID_PARAMETER, OPERATION_NOT_ALLOWED, refusal},
+};
+
+use super::{
+    cel::{is_too_old, rank},
+    operator::is_operator,
+    policy::{Policy, Refusal, on},
+    power::Target,
+};
+
+/// The policy.
+pub fn policy() -> Policy {
+    let differs = "object.spec.kubernetesVersion != oldObject.spec.kubernetesVersion || object.spec.powerState != oldObject.spec.powerState";
+    let goes_down = format!(
+        "{} < {}",
+        rank("object.spec.kubernetesVersion"),
+        rank("oldObject.spec.kubernetesVersion")
+    );
+    Policy {
+        name: "belay-cluster-changes",
+        description: "Refuses a change of a ManagedCluster's version or power state while an operation is in flight that excludes it",
+        operations: &[on::UPDATE],
+        resources: &["managedclusters"],
+        params: None,
+        condition: (
+            "starts-an-operation",
+            format!("({differs}) && !({})", is_operator()),
+        ),
+        variables: [
+            vec![
+                ("cluster", "oldObject".to_owned()),
+                ("policy", "object.spec.concurrencyPolicy".to_owned()),
+                (
+                    "isPowerChange",
+                    "object.spec.powerState != oldObject.spec.powerState".to_owned(),
+                ),
+                ("isStart", "object.spec.powerState == \"Running\"".to_owned()),
+                (
+                    "change",
+                    format!(
+                        "variables.isPowerChange ? (variables.isStart ? \"Starting\" : \"Stopping\") : {goes_down} ? \"RollingBack\" : \"Upgrading\""
+                    ),
+                ),
+                ("wanted", "object.spec.kubernetesVersion".to_owned()),
+            ],
+            variables(),
+        ]
+        .concat(),
+        refusals: [
+            vec![deletion(None)],
+            lock("variables.policy == \"Forbid\"", "variables.isPowerChange", None),
+            vec![pool_left_behind(
+                "object.spec.kubernetesVersion != oldObject.spec.kubernetesVersion",
+            )],
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
+        rights: Vec::new(),
+    }
+}
+
+/// What the refusals of a change of `variables.cluster` are made with.
+pub fn variables() -> Vec<(&'static str, String)> {
+    let of = |path: &str| format!("variables.cluster.?status{path}");
+    vec![
+        ("lock", of(".?operations.orValue([])")),
+        (
+            "own",
+            "variables.lock.filter(held, held.target.kind == \"ManagedCluster\")".to_owned(),
+        ),
+        ("state", of(".?provisioningState.orValue(\"Creating\")")),
+        ("power", of(".?powerState.?code.orValue(\"Running\")")),
+        (
+            "behind",
+            format!(
+                "{}.filter(pool, has(pool.kubernetesVersion) && {})",
+                of(".?agentPools.orValue([])"),
+                is_too_old("variables.wanted", "pool.kubernetesVersion")
+            ),
+        ),
+    ]
+}
+
+/// A change of what is being deleted.
+pub fn deletion(now: Option<&str>) -> Refusal {
+    let since = "variables.cluster.metadata.deletionTimestamp";
+    let name = "variables.cluster.metadata.name";
+    let places = [
+        ("state", "variables.change"),
+        ("name", name),
+        ("deleted", name),
+        ("since", since),
+    ];
+    let message = refusal::DELETION_WAS_ISSUED.cel(&places);
+    Refusal::new(
+        OPERATION_NOT_ALLOWED,
+        format!("has({since})"),
+        &(message + &super::cel::told_elapsed(now, since, false)),
+    )
+}
+
+/// A change, of the power state or another, while an operation is in flight.
+pub fn lock(forbids: &str, is_power_change: &str, now: Option<&str>) -> Vec<Refusal> {
+    let target = Target {
+        kind: TargetKind::ManagedCluster,
+        state: "variables.state",
+        power: "variables.power",
+        since: "variables.own[0].?startTime.orValue(\"\")",
+        stopped: "\"\"",
+    };
+    let own = format!("{forbids} && size(variables.own) > 0");
+    vec![
+        target.wrong_time(
+            &format!("{own} && {is_power_change}"),
+            "variables.isStart",
+            now,
+        ),
+        Refusal::new(
+            OPERATION_NOT_ALLOWED,
+            own,
+            &refusal::ANOTHER_OPERATION.cel(&[("operation", "variables.own[0].name")]),
+        ),
+        Refusal::new(
+            OPERATION_NOT_ALLOWED,
+            format!("{forbids} && size(variables.lock) > 0"),
+            &refusal::ANOTHER_OPERATION_ON_POOL.cel(&[
+                ("operation", "variables.lock[0].name"),
+                ("pool", "variables.lock[0].target.name"),
+            ]),
+        ),
+    ]
+}
+
+/// A version that would leave a pool too far behind.
+pub fn pool_left_behind(is_version_change: &str) -> Refusal {
+    Refusal::new(
+        INVALID_PARAMETER,
+        format!("{is_version_change} && size(variables.behind) > 0"),
+        &refusal::POOL_LEFT_BEHIND.cel(&[
+            ("name", "variables.cluster.metadata.name"),
+            ("version", "variables.wanted"),
+            ("pool", "variables.behind[0].name"),
+            ("behind", "variables.behind[0].kubernetesVersion"),
+        ]),
+    )
+}

@@ -1,0 +1,63 @@
+//! What the API server refuses by itself: policies in CEL, without a webhook.
+//!
+//! `belay policies` prints them, and `policies/` holds them. They tell what the core tells of the same
+//! refusal (`crate::lifecycle::messages`). A request is judged by what its object and a cached copy of a
+//! cluster or pool say; where that is late, the core decides the same again.
+
+mod abort;
+mod cel;
+mod cluster_changes;
+mod new_pools;
+mod operations;
+mod operator;
+mod policy;
+mod pool_changes;
+mod power;
+mod requested_by;
+mod roles;
+mod system_pools;
+
+use serde::Serialize;
+use serde_saphyr::ser::Error;
+
+use policy::Policy;
+
+fn validating() -> Vec<Policy> {
+    vec![
+        cluster_changes::policy(),
+        pool_changes::policy(),
+        pool_changes::scale_policy(),
+        new_pools::policy(),
+        system_pools::policy(),
+        operations::on_clusters(),
+        operations::on_pools(),
+        abort::policy(),
+    ]
+}
+
+/// The policies and roles as files of YAML, as `policies/` holds them: names and contents.
+///
+/// # Errors
+/// Where one can't be written as YAML.
+pub fn policy_files() -> Result<Vec<(String, String)>, Error> {
+    let mut files = Vec::new();
+    for policy in validating() {
+        let both = [
+            documents(&[policy.policy()])?,
+            documents(&[policy.binding()])?,
+        ];
+        files.push((format!("{}.yaml", policy.name), both.join("---\n")));
+    }
+    let both = [
+        documents(&[requested_by::policy()])?,
+        documents(&[requested_by::binding()])?,
+    ];
+    files.push((format!("{}.yaml", requested_by::NAME), both.join("---\n")));
+    files.push(("roles.yaml".to_owned(), documents(&roles::roles())?));
+    Ok(files)
+}
+
+fn documents<T: Serialize>(objects: &[T]) -> Result<String, Error> {
+    let texts: Result<Vec<_>, _> = objects.iter().map(serde_saphyr::to_string).collect();
+    Ok(texts?.join("---\n"))
+}

@@ -1,0 +1,282 @@
+//! Operations that people create. What can't be known here (what a target needs that is about to change,
+//! what its nodes run) the core decides.
+
+use crate::{
+    api::TargetKind,
+    lifecycle::messages::{INVALID_PARAMETER, OPERATION_NOT_ALLOWED, refusal},
+};
+
+use super::{
+    cel::{is_settled, minor, rank},
+    cluster_changes,
+    operator::is_operator,
+    policy::{Policy, Refusal, on},
+    pool_changes,
+    power::Target,
+};
+
+const NOW: &str = "variables.now";
+const IS_POWER_CHANGE: &str = "variables.type in [\"Start\", \"Stop\"]";
+const IS_VERSION_CHANGE: &str = "variables.wanted != \"\" && variables.runs != \"\"";
+/// A deletion waits for its turn whatever the policy, and asked for twice it is one.
+const FORBIDS: &str = "variables.policy == \"Forbid\" && variables.type != \"Delete\"";
+
+/// The policy for Operations on clusters.
+pub fn on_clusters() -> Policy {
+    let cluster = "variables.cluster";
+    let mut variables = variables("cluster");
+    variables.extend([
+        (
+            "policy",
+            "variables.cluster.spec.concurrencyPolicy".to_owned(),
+        ),
+        (
+            "runs",
+            "variables.cluster.?status.?kubernetesVersion.orValue(\"\")".to_owned(),
+        ),
+        ("isSettled", is_settled(cluster)),
+    ]);
+    variables.extend(cluster_changes::variables());
+    let target = Target {
+        kind: TargetKind::ManagedCluster,
+        state: "variables.state",
+        power: "variables.power",
+        since: "variables.lastSince",
+        stopped: "variables.stopped",
+    };
+    variables.extend(last_operation("variables.cluster"));
+    let mut refusals = vec![unless_deleting(cluster_changes::deletion(Some(NOW)))];
+    refusals.extend(cluster_changes::lock(FORBIDS, IS_POWER_CHANGE, Some(NOW)));
+    refusals.push(exists_already("variables.runs != \"\"", "ManagedCluster"));
+    refusals.extend(versions("ManagedCluster"));
+    refusals.extend(one_minor_at_a_time());
+    refusals.push(cluster_changes::pool_left_behind(IS_VERSION_CHANGE));
+    refusals.extend(power(&target));
+    Policy {
+        name: "belay-operations-on-clusters",
+        description: "Refuses an Operation on a ManagedCluster that can't be done now",
+        operations: &[on::CREATE],
+        resources: &["operations"],
+        params: Some("ManagedCluster"),
+        condition: ("on-the-cluster", condition("ManagedCluster")),
+        variables,
+        refusals,
+        rights: Vec::new(),
+    }
+}
+
+/// The policy for Operations on pools.
+pub fn on_pools() -> Policy {
+    let mut variables = variables("pool");
+    variables.extend(pool_changes::variables());
+    variables.extend([
+        (
+            "runs",
+            "[variables.pool.?status.?versions.orValue([])].map(all, size(all) > 0 ? all[size(all) - 1].kubernetesVersion : \"\")[0]".to_owned(),
+        ),
+        ("isSettled", is_settled("variables.pool")),
+        (
+            "clusterPower",
+            "variables.pool.?status.?cluster.?powerState.?code.orValue(\"Running\")".to_owned(),
+        ),
+        (
+            "clusterState",
+            "variables.pool.?status.?cluster.?provisioningState.orValue(\"Creating\")".to_owned(),
+        ),
+        (
+            "count",
+            "variables.clusterPower == \"Running\" && variables.pool.spec.powerState == \"Running\" ? variables.pool.spec.count : 0".to_owned(),
+        ),
+    ]);
+    variables.extend(last_operation("variables.pool"));
+    let mut refusals: Vec<_> = pool_changes::deletions(Some(NOW))
+        .into_iter()
+        .map(unless_deleting)
+        .collect();
+    refusals.extend(pool_changes::lock(FORBIDS, IS_POWER_CHANGE, Some(NOW)));
+    refusals.push(exists_already(
+        "variables.hasLast && variables.isSettled",
+        "AgentPool",
+    ));
+    refusals.extend(versions("AgentPool"));
+    refusals.extend(pool_changes::skew(
+        "variables.wanted != \"\"",
+        "variables.pool.metadata.name",
+    ));
+    refusals.push(Refusal::new(
+        OPERATION_NOT_ALLOWED,
+        "variables.type == \"Scale\" && variables.isSettled && object.spec.count == variables.count",
+        &refusal::HAS_NODES_ALREADY.cel(&[
+            ("name", "variables.pool.metadata.name"),
+            ("count", "string(variables.count)"),
+        ]),
+    ));
+    let cluster = Target {
+        kind: TargetKind::ManagedCluster,
+        state: "variables.clusterState",
+        power: "variables.clusterPower",
+        since: "\"\"",
+        stopped: "\"\"",
+    };
+    let is_off = |type_: &str| {
+        format!("variables.type == \"{type_}\" && variables.clusterPower == \"Stopped\"")
+    };
+    refusals.push(cluster.wrong_time(&is_off("Start"), "true", None));
+    refusals.push(cluster.not_running(&is_off("Stop"), None));
+    refusals.extend(power(&Target {
+        kind: TargetKind::AgentPool,
+        state: "variables.state",
+        power: "variables.power",
+        since: "variables.lastSince",
+        stopped: "variables.stopped",
+    }));
+    Policy {
+        name: "belay-operations-on-pools",
+        description: "Refuses an Operation on an AgentPool that can't be done now",
+        operations: &[on::CREATE],
+        resources: &["operations"],
+        params: Some("AgentPool"),
+        condition: ("on-the-pool", condition("AgentPool")),
+        variables,
+        refusals,
+        rights: Vec::new(),
+    }
+}
+
+fn condition(kind: &str) -> String {
+    format!(
+        "params.metadata.name == object.spec.target.name && object.spec.target.kind == \"{kind}\" && !({})",
+        is_operator()
+    )
+}
+
+fn variables(target: &'static str) -> Vec<(&'static str, String)> {
+    let states = [
+        ("Create", "Creating"),
+        ("Upgrade", "Upgrading"),
+        ("Rollback", "RollingBack"),
+        ("Scale", "Scaling"),
+        ("Start", "Starting"),
+        ("Stop", "Stopping"),
+    ];
+    let states = states.map(|(type_, state)| format!("\"{type_}\": \"{state}\""));
+    vec![
+        (target, "params".to_owned()),
+        ("type", "object.spec.type".to_owned()),
+        ("isStart", "variables.type == \"Start\"".to_owned()),
+        (
+            "change",
+            format!(
+                "{{{}}}[?variables.type].orValue(\"Updating\")",
+                states.join(", ")
+            ),
+        ),
+        (
+            "wanted",
+            "object.spec.?kubernetesVersion.orValue(\"\")".to_owned(),
+        ),
+        (
+            "now",
+            "timestamp(object.metadata.creationTimestamp)".to_owned(),
+        ),
+    ]
+}
+
+/// When a target's last operation began, and, where that was a stop, when it was stopped.
+fn last_operation(target: &str) -> Vec<(&'static str, String)> {
+    let last = format!("{target}.?status.?lastOperation");
+    vec![
+        ("hasLast", format!("{last}.hasValue()")),
+        ("lastSince", format!("{last}.?startTime.orValue(\"\")")),
+        (
+            "stopped",
+            format!("{last}.?type.orValue(\"\") == \"Stop\" ? variables.lastSince : \"\""),
+        ),
+    ]
+}
+
+/// On what is being deleted, its deletion may be asked for, and its deletion again after one that failed.
+fn unless_deleting(refusal: Refusal) -> Refusal {
+    Refusal {
+        when: format!(
+            "!(variables.type in [\"Delete\", \"Reconcile\"]) && {}",
+            refusal.when
+        ),
+        ..refusal
+    }
+}
+
+fn exists_already(exists: &str, kind: &str) -> Refusal {
+    Refusal::new(
+        OPERATION_NOT_ALLOWED,
+        format!("variables.type == \"Create\" && {exists}"),
+        &refusal::EXISTS_ALREADY.cel(&[
+            ("kind", &format!("\"{kind}\"")),
+            ("name", "params.metadata.name"),
+        ]),
+    )
+}
+
+/// A version that it has, or in the other direction.
+fn versions(kind: &str) -> Vec<Refusal> {
+    let kind = format!("\"{kind}\"");
+    let places = [
+        ("kind", kind.as_str()),
+        ("name", "params.metadata.name"),
+        ("version", "variables.runs"),
+        ("wanted", "variables.wanted"),
+    ];
+    let (wanted, runs) = (rank("variables.wanted"), rank("variables.runs"));
+    vec![
+        Refusal::new(
+            OPERATION_NOT_ALLOWED,
+            format!(
+                "{IS_VERSION_CHANGE} && variables.wanted == variables.runs && variables.isSettled"
+            ),
+            &refusal::RUNS_ALREADY.cel(&places),
+        ),
+        Refusal::new(
+            INVALID_PARAMETER,
+            format!("{IS_VERSION_CHANGE} && variables.type == \"Upgrade\" && {wanted} < {runs}"),
+            &refusal::RUNS_NEWER.cel(&places),
+        ),
+        Refusal::new(
+            INVALID_PARAMETER,
+            format!("{IS_VERSION_CHANGE} && variables.type == \"Rollback\" && {wanted} > {runs}"),
+            &refusal::RUNS_OLDER.cel(&places),
+        ),
+    ]
+}
+
+fn one_minor_at_a_time() -> Vec<Refusal> {
+    let (wanted, runs) = (minor("variables.wanted"), minor("variables.runs"));
+    let major = "variables.runs.split(\".\")[0]";
+    let other_major = format!("{major} != variables.wanted.split(\".\")[0]");
+    let next = format!("{major} + \".\" + string({runs} + 1)");
+    let last = format!("{major} + \".\" + string({runs} - 1)");
+    vec![
+        Refusal::new(
+            INVALID_PARAMETER,
+            format!("{IS_VERSION_CHANGE} && ({other_major} || {wanted} - {runs} > 1)"),
+            &refusal::ONE_MINOR_UP.cel(&[("version", "variables.runs"), ("next", &next)]),
+        ),
+        Refusal::new(
+            INVALID_PARAMETER,
+            format!("{IS_VERSION_CHANGE} && {runs} - {wanted} > 1"),
+            &refusal::ONE_MINOR_BACK.cel(&[("version", "variables.runs"), ("last", &last)]),
+        ),
+    ]
+}
+
+/// A start of what runs, or a stop of what is stopped.
+fn power(target: &Target<'_>) -> Vec<Refusal> {
+    let is_so = |type_: &str, state: &str| {
+        format!(
+            "variables.isSettled && variables.type == \"{type_}\" && variables.power == \"{state}\""
+        )
+    };
+    vec![
+        target.wrong_time(&is_so("Start", "Running"), "true", Some(NOW)),
+        target.not_running(&is_so("Stop", "Stopped"), Some(NOW)),
+    ]
+}

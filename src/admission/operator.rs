@@ -1,0 +1,24 @@
+//! How the policies tell Belay's own requests from people's.
+
+use crate::{
+    api::GROUP,
+    controller::{FIELD_MANAGER, SPEC_MANAGER},
+};
+
+/// The verb, on `managedclusters`, of who runs Belay. Kubernetes itself has no such verb.
+pub const OPERATE: &str = "operate";
+
+/// Whether a request is Belay's own: a CEL expression of type bool.
+///
+/// It takes two things. The field manager says what the request means to be: no client sends Belay's by
+/// itself, so an administrator, who may do everything, is refused like anybody else. The verb says who may
+/// mean so: to send Belay's field manager helps nobody who hasn't been given that verb. Who has both, on
+/// purpose, could as well delete the policy; and the lock itself isn't decided here, so the worst of it is
+/// a change that waits for its turn.
+///
+/// Neither is a name: Belay may run under any account, or outside of the cluster.
+pub fn is_operator() -> String {
+    format!(
+        "request.?options.?fieldManager.orValue(\"\") in [\"{FIELD_MANAGER}\", \"{SPEC_MANAGER}\"] && authorizer.group(\"{GROUP}\").resource(\"managedclusters\").namespace(request.namespace).check(\"{OPERATE}\").allowed()"
+    )
+}

@@ -1,0 +1,161 @@
+//! A `ValidatingAdmissionPolicy` with its binding.
+
+use k8s_openapi::{
+    api::admissionregistration::v1::{
+        MatchCondition, MatchResources, NamedRuleWithOperations, ParamKind, ParamRef,
+        ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+        ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec, Validation, Variable,
+    },
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+};
+
+use crate::api::GROUP;
+
+use super::cel::first_of;
+
+/// The version of Belay's kinds that policies see.
+pub const VERSION: &str = "v1alpha1";
+
+/// The operations of requests, as rules name them.
+pub mod on {
+    pub const CREATE: &str = "CREATE";
+    pub const UPDATE: &str = "UPDATE";
+    pub const DELETE: &str = "DELETE";
+}
+
+/// What is refused, and how that is told.
+pub struct Refusal {
+    /// Where it is so: a CEL expression of type bool.
+    pub when: String,
+    /// What is told: a CEL expression of type string.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal with a code, which is told in brackets before the message.
+    pub fn new(code: &str, when: impl Into<String>, message: &str) -> Self {
+        Self {
+            when: when.into(),
+            message: format!("\"({code}) \" + {message}"),
+        }
+    }
+}
+
+/// A policy that refuses.
+pub struct Policy {
+    /// Its name, and its binding's.
+    pub name: &'static str,
+    /// What it is for.
+    pub description: &'static str,
+    /// The operations that it looks at.
+    pub operations: &'static [&'static str],
+    /// The resources that it looks at.
+    pub resources: &'static [&'static str],
+    /// The kind in the request's namespace whose objects are its `params`: it is evaluated for each of them.
+    pub params: Option<&'static str>,
+    /// Which requests it is about (with `params`, for each of them): a name and a CEL expression. All of
+    /// them are evaluated, whatever the others say: what is dear comes last in one of them.
+    pub condition: (&'static str, String),
+    /// What the refusals are made with, in the order of use.
+    pub variables: Vec<(&'static str, String)>,
+    /// The refusals; the first that applies is told.
+    pub refusals: Vec<Refusal>,
+    /// What is refused by who asks: `authorizer` isn't there for messages, so each is a validation of its own.
+    pub rights: Vec<Refusal>,
+}
+
+impl Policy {
+    /// The policy.
+    pub fn policy(&self) -> ValidatingAdmissionPolicy {
+        let (condition, expression) = &self.condition;
+        let variable = |(name, expression): (&str, String)| Variable {
+            name: name.to_owned(),
+            expression,
+        };
+        let mut variables = self.variables.clone();
+        variables.push(("refusal", first_of(&self.refusals)));
+        let spec = ValidatingAdmissionPolicySpec {
+            failure_policy: Some("Fail".into()),
+            match_constraints: Some(constraints(self.operations, self.resources)),
+            match_conditions: Some(vec![MatchCondition {
+                name: (*condition).to_owned(),
+                expression: expression.clone(),
+            }]),
+            param_kind: self.params.map(|kind| ParamKind {
+                api_version: Some(format!("{GROUP}/{VERSION}")),
+                kind: Some(kind.to_owned()),
+            }),
+            variables: Some(variables.into_iter().map(variable).collect()),
+            validations: Some(self.validations()),
+            ..ValidatingAdmissionPolicySpec::default()
+        };
+        ValidatingAdmissionPolicy {
+            metadata: metadata(self.name, Some(self.description)),
+            spec: Some(spec),
+            status: None,
+        }
+    }
+
+    fn validations(&self) -> Vec<Validation> {
+        let right = |right: &Refusal| Validation {
+            expression: format!("!({})", right.when),
+            message_expression: Some(right.message.clone()),
+            reason: Some("Forbidden".into()),
+            ..Validation::default()
+        };
+        let refusal = Validation {
+            expression: "variables.refusal == \"\"".into(),
+            message_expression: Some("variables.refusal".into()),
+            reason: Some("Forbidden".into()),
+            ..Validation::default()
+        };
+        self.rights.iter().map(right).chain([refusal]).collect()
+    }
+
+    /// Its binding: everywhere.
+    pub fn binding(&self) -> ValidatingAdmissionPolicyBinding {
+        let params = self.params.map(|_| ParamRef {
+            // Those of the request's namespace.
+            selector: Some(LabelSelector::default()),
+            parameter_not_found_action: Some("Allow".into()),
+            ..ParamRef::default()
+        });
+        ValidatingAdmissionPolicyBinding {
+            metadata: metadata(self.name, None),
+            spec: ValidatingAdmissionPolicyBindingSpec {
+                policy_name: self.name.to_owned(),
+                param_ref: params,
+                validation_actions: vec!["Deny".into()],
+                ..ValidatingAdmissionPolicyBindingSpec::default()
+            },
+        }
+    }
+}
+
+/// What a policy and its binding are called and are for.
+pub fn metadata(name: &str, description: Option<&str>) -> ObjectMeta {
+    let description = description.map(|text| {
+        let key = "kubernetes.io/description".to_owned();
+        [(key, text.to_owned())].into()
+    });
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        annotations: description,
+        ..ObjectMeta::default()
+    }
+}
+
+/// Which requests on Belay's resources a policy looks at.
+pub fn constraints(operations: &[&str], resources: &[&str]) -> MatchResources {
+    let owned = |of: &[&str]| Some(of.iter().map(|&one| one.to_owned()).collect());
+    MatchResources {
+        resource_rules: Some(vec![NamedRuleWithOperations {
+            api_groups: owned(&[GROUP]),
+            api_versions: owned(&[VERSION]),
+            operations: owned(operations),
+            resources: owned(resources),
+            ..NamedRuleWithOperations::default()
+        }]),
+        ..MatchResources::default()
+    }
+}

@@ -1,0 +1,53 @@
+//! A start or a stop at the wrong time.
+
+use crate::{
+    api::TargetKind,
+    lifecycle::messages::{OPERATION_NOT_ALLOWED, STARTING, STOPPING, refusal, words},
+};
+
+use super::{
+    cel::{if_known, told_elapsed},
+    policy::Refusal,
+};
+
+/// A cluster or a pool, as expressions tell of it.
+pub struct Target<'a> {
+    /// Its kind.
+    pub kind: TargetKind,
+    /// Its provisioning state.
+    pub state: &'a str,
+    /// Its power state.
+    pub power: &'a str,
+    /// When its operation before began; empty where that isn't known.
+    pub since: &'a str,
+    /// When it was stopped; empty where that isn't known.
+    pub stopped: &'a str,
+}
+
+impl Target<'_> {
+    /// The refusal of a start or, where `is_start` isn't so, of a stop, while something goes on.
+    pub fn wrong_time(&self, when: &str, is_start: &str, now: Option<&str>) -> Refusal {
+        let change = format!("({is_start} ? \"{STARTING}\" : \"{STOPPING}\")");
+        let kind = format!("\"{}\"", words(self.kind));
+        let told = refusal::WRONG_TIME.cel(&[
+            ("kind", &kind),
+            ("state", self.state),
+            ("power", self.power),
+            ("change", &change),
+        ]);
+        let previous = refusal::PREVIOUS_OPERATION.cel(&[("since", self.since)]);
+        let previous = previous + &told_elapsed(now, self.since, false);
+        let message = format!("{told} + {}", if_known(self.since, &previous));
+        Refusal::new(OPERATION_NOT_ALLOWED, when, &message)
+    }
+
+    /// The refusal of a stop of what doesn't run.
+    pub fn not_running(&self, when: &str, now: Option<&str>) -> Refusal {
+        let kind = format!("\"{}\"", words(self.kind));
+        let told = refusal::NOT_RUNNING.cel(&[("kind", &kind)]);
+        let stop = refusal::STOP_OPERATION.cel(&[("since", self.stopped)]);
+        let stop = stop + &told_elapsed(now, self.stopped, true);
+        let message = format!("{told} + {}", if_known(self.stopped, &stop));
+        Refusal::new(OPERATION_NOT_ALLOWED, when, &message)
+    }
+}

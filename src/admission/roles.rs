@@ -1,0 +1,95 @@
+//! Roles for people, which fold into Kubernetes' own `view`, `edit` and `admin`. They divide what is asked
+//! of a cluster: to change it and to abort are rights of their own.
+
+use k8s_openapi::{
+    api::rbac::v1::{AggregationRule, ClusterRole, PolicyRule},
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+};
+
+use crate::api::GROUP;
+
+const KINDS: [&str; 3] = ["managedclusters", "agentpools", "operations"];
+const READ: [&str; 3] = ["get", "list", "watch"];
+const CHANGE: [&str; 2] = ["patch", "update"];
+const AGGREGATE_TO_BELAY_ADMIN: &str = "rbac.belay.dev/aggregate-to-belay-admin";
+
+/// The roles.
+pub fn roles() -> [ClusterRole; 4] {
+    let writes = ["create", "delete", "deletecollection", "patch", "update"];
+    let aborts = KINDS.map(|kind| format!("{kind}/abort"));
+    let aborts = aborts.each_ref().map(String::as_str);
+    [
+        role("belay-viewer", "view", vec![rule(&KINDS, &READ)]),
+        role(
+            "belay-editor",
+            "edit",
+            vec![
+                rule(&KINDS, &READ),
+                rule(&KINDS, &writes),
+                rule(&["agentpools/scale"], &["get", "patch", "update"]),
+            ],
+        ),
+        // To abort is to annotate an Operation, whose spec is immutable; who may change clusters and pools
+        // too may do it there.
+        role(
+            "belay-aborter",
+            "edit",
+            vec![
+                rule(&KINDS, &READ),
+                rule(&["operations"], &CHANGE),
+                rule(&aborts, &["update"]),
+            ],
+        ),
+        admin(),
+    ]
+}
+
+fn rule(resources: &[&str], verbs: &[&str]) -> PolicyRule {
+    let owned = |of: &[&str]| of.iter().map(|&one| one.to_owned()).collect();
+    PolicyRule {
+        api_groups: Some(vec![GROUP.to_owned()]),
+        resources: Some(owned(resources)),
+        verbs: owned(verbs),
+        ..PolicyRule::default()
+    }
+}
+
+fn role(name: &str, folds_into: &str, rules: Vec<PolicyRule>) -> ClusterRole {
+    let labels = [
+        aggregate_to(folds_into),
+        (AGGREGATE_TO_BELAY_ADMIN.to_owned(), "true".to_owned()),
+    ];
+    ClusterRole {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some(labels.into()),
+            ..ObjectMeta::default()
+        },
+        rules: Some(rules),
+        aggregation_rule: None,
+    }
+}
+
+/// All of the others.
+fn admin() -> ClusterRole {
+    let selector = LabelSelector {
+        match_labels: Some([(AGGREGATE_TO_BELAY_ADMIN.to_owned(), "true".to_owned())].into()),
+        ..LabelSelector::default()
+    };
+    ClusterRole {
+        metadata: ObjectMeta {
+            name: Some("belay-admin".to_owned()),
+            labels: Some([aggregate_to("admin")].into()),
+            ..ObjectMeta::default()
+        },
+        rules: None,
+        aggregation_rule: Some(AggregationRule {
+            cluster_role_selectors: Some(vec![selector]),
+        }),
+    }
+}
+
+fn aggregate_to(role: &str) -> (String, String) {
+    let label = format!("rbac.authorization.k8s.io/aggregate-to-{role}");
+    (label, "true".to_owned())
+}

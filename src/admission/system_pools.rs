@@ -1,0 +1,38 @@
+//! A cluster that has System pools keeps one as long as it lives. How many it has is told in the status of
+//! each of its pools; where two of them go in the same instant, each still sees the other.
+
+use crate::lifecycle::messages::{OPERATION_NOT_ALLOWED, refusal};
+
+use super::policy::{Policy, Refusal, on};
+
+/// The policy.
+pub fn policy() -> Policy {
+    let goes = "request.operation == \"DELETE\" ? !has(oldObject.metadata.deletionTimestamp) : object.spec.mode != \"System\"";
+    Policy {
+        name: "belay-system-pools",
+        description: "Refuses the loss of the last System AgentPool of a ManagedCluster",
+        operations: &[on::UPDATE, on::DELETE],
+        resources: &["agentpools"],
+        params: None,
+        condition: (
+            "loses-a-system-pool",
+            format!("oldObject.spec.mode == \"System\" && ({goes})"),
+        ),
+        variables: Vec::new(),
+        refusals: vec![last_system_pool()],
+        rights: Vec::new(),
+    }
+}
+
+/// With a cluster, or with its namespace, its last System pool may go.
+fn last_system_pool() -> Refusal {
+    let lives = "oldObject.?status.?cluster.hasValue() && !has(oldObject.status.cluster.deletionTimestamp) && !has(namespaceObject.metadata.deletionTimestamp)";
+    Refusal::new(
+        OPERATION_NOT_ALLOWED,
+        format!("{lives} && oldObject.status.cluster.systemPools <= 1"),
+        &refusal::LAST_SYSTEM_POOL.cel(&[
+            ("name", "oldObject.metadata.name"),
+            ("cluster", "oldObject.spec.clusterName"),
+        ]),
+    )
+}
