@@ -6,11 +6,15 @@ mod api;
 mod belay;
 mod create;
 mod delete;
+mod doors;
 mod hold;
 mod quiet;
+mod race;
+mod refusals;
 mod restart;
 mod scale;
 mod upgrade;
+mod who_may_abort;
 
 use std::{future::Future, pin::Pin, process::ExitCode, sync::Arc};
 
@@ -53,6 +57,24 @@ const TESTS: &[(&str, Test)] = tests![
     delete::deleting_a_cluster_takes_its_pools_and_nodes,
     delete::deleting_a_pool_drains_its_nodes,
     delete::a_deletion_in_the_middle_of_an_upgrade_aborts_it,
+    refusals::no_change_passes_while_the_cluster_is_busy,
+    refusals::a_busy_pool_refuses_changes_of_itself_and_of_its_cluster,
+    refusals::what_starts_no_operation_always_passes,
+    refusals::a_start_or_stop_at_the_wrong_time_tells_since_when,
+    refusals::a_start_of_what_runs_and_a_stop_of_what_is_stopped_tell_since_when,
+    refusals::what_is_being_deleted_allows_only_deletion,
+    refusals::what_is_so_already_is_refused,
+    refusals::versions_that_cluster_and_pools_cannot_have_are_refused,
+    refusals::the_last_system_pool_stays_as_long_as_its_cluster,
+    refusals::what_has_ended_or_never_began_can_not_be_aborted,
+    refusals::the_field_manager_of_belay_opens_no_door_to_others,
+    who_may_abort::who_edits_may_not_abort,
+    who_may_abort::who_aborts_need_not_edit,
+    who_may_abort::who_has_both_rights_aborts_on_the_target_too,
+    who_may_abort::nobody_says_that_somebody_else_aborts,
+    who_may_abort::nobody_says_that_belay_made_an_operation,
+    who_may_abort::the_roles_fold_into_those_of_kubernetes,
+    race::of_two_operations_in_the_same_instant_one_runs,
     quiet::nothing_is_written_in_a_quiet_minute,
 ];
 

@@ -1,0 +1,163 @@
+//! Two Operations in the same instant: admission may let both pass, for it reads caches. Then one runs, and
+//! the other ends Failed, in the words that admission has.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use belay::api::{Operation, OperationPhase, OperationStatus};
+use futures::future::join_all;
+use kube::api::PostParams;
+use serde_json::{Value, json};
+
+use super::{
+    belay::{Belay, World},
+    doors::{and_abort, operation, without_elapsed},
+};
+
+const POOLS: usize = 6;
+const ROUNDS: usize = 36;
+
+/// How many of those that lost were refused by the API server, and how many by Belay.
+#[derive(Default)]
+struct Losers {
+    at_the_door: AtomicUsize,
+    by_belay: AtomicUsize,
+}
+
+pub async fn of_two_operations_in_the_same_instant_one_runs(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    // What runs is to run while the other is decided.
+    belay.create_cluster(400).await;
+    let pools: Vec<_> = (0..POOLS).map(|number| format!("np{number}")).collect();
+    for pool in &pools {
+        let spec = json!({"clusterName": "demo", "count": 1});
+        let manifest = json!({"apiVersion": "belay.dev/v1alpha1", "kind": "AgentPool", "metadata": {"name": pool}, "spec": spec});
+        belay.create(&manifest.to_string()).expect("created");
+    }
+    for pool in &pools {
+        belay.pool_is_ready(pool).await;
+    }
+    belay.lock_is_free().await;
+    let losers = Losers::default();
+    let races = pools.iter().map(|pool| race_on(&belay, pool, &losers));
+    join_all(races).await;
+    let at_the_door = losers.at_the_door.load(Ordering::Relaxed);
+    let by_belay = losers.by_belay.load(Ordering::Relaxed);
+    println!("refused at the door {at_the_door}, by Belay {by_belay}");
+    assert_eq!(at_the_door + by_belay, POOLS * ROUNDS);
+    assert!(by_belay > 0, "no race was Belay's to decide");
+    belay.check_history();
+}
+
+async fn race_on(belay: &Belay, pool: &str, losers: &Losers) {
+    for round in 0..ROUNDS {
+        let spec = |second: usize| match round % 3 {
+            // To 2 or to 3 nodes, and later to 4 or to 5, so that each is a change.
+            0 => json!({"type": "Scale", "on": pool, "count": 2 + second + 2 * (round % 2)}),
+            1 => json!({"type": "Stop", "on": pool}),
+            _ => json!({"type": "Start", "on": pool}),
+        };
+        let names = [0, 1].map(|second| format!("{pool}-{round}-{second}"));
+        let [first, second] = [0, 1].map(|of| create(belay, &names[of], spec(of)));
+        let created = tokio::join!(first, second);
+        let refused: Vec<_> = [created.0, created.1]
+            .into_iter()
+            .filter_map(Result::err)
+            .collect();
+        let admitted = || async {
+            let mut statuses = Vec::new();
+            for name in &names {
+                if let Ok(Some(operation)) = belay.api::<Operation>().get_opt(name).await {
+                    statuses.push((name.clone(), operation.status.unwrap_or_default()));
+                }
+            }
+            statuses
+        };
+        belay
+            .eventually("ends its race", || async {
+                let statuses = admitted().await;
+                statuses
+                    .iter()
+                    .all(|(_, status)| status.phase.is_finished())
+            })
+            .await;
+        let statuses = admitted().await;
+        let [winner] = with_phase(&statuses, OperationPhase::Succeeded)[..] else {
+            panic!("one of two runs: {statuses:?}, {refused:?}");
+        };
+        if let [refusal] = &refused[..] {
+            losers.at_the_door.fetch_add(1, Ordering::Relaxed);
+            let (_, told) = refusal
+                .split_once("denied request: (OperationNotAllowed) ")
+                .expect(refusal);
+            check_words(told, round, winner);
+        } else {
+            losers.by_belay.fetch_add(1, Ordering::Relaxed);
+            let [(_, loser)] = with_phase(&statuses, OperationPhase::Failed)[..] else {
+                panic!("the other is Failed: {statuses:?}");
+            };
+            let error = loser.error.as_ref().expect("an error");
+            assert_eq!(error.code, "OperationNotAllowed");
+            assert!(loser.start_time.is_none(), "it never began");
+            check_words(&error.message, round, winner);
+        }
+        belay
+            .eventually("lets the pool go", || async {
+                let status = belay.pool(pool).await.status.unwrap_or_default();
+                status.operation.is_none()
+            })
+            .await;
+    }
+}
+
+type Named = (String, OperationStatus);
+
+fn with_phase(statuses: &[Named], phase: OperationPhase) -> Vec<&Named> {
+    let in_phase = statuses.iter().filter(|(_, status)| status.phase == phase);
+    in_phase.collect()
+}
+
+/// Creates an Operation, or gives the refusal.
+async fn create(belay: &Belay, name: &str, spec: Value) -> Result<(), String> {
+    let manifest = operation(name, spec);
+    let operation: Operation = serde_json::from_str(&manifest).expect("an operation");
+    let operations = belay.api::<Operation>();
+    let created = operations.create(&PostParams::default(), &operation).await;
+    match created {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 403 => Err(status.message.clone()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn check_words(told: &str, round: usize, (winner, status): &Named) {
+    let change = match round % 3 {
+        0 => {
+            let abort = and_abort(winner);
+            let expected = format!(
+                "Operation is not allowed: Another agentpool operation ({winner}) is in progress, {abort}"
+            );
+            return assert_eq!(told, expected);
+        }
+        1 => "stopping",
+        _ => "starting",
+    };
+    let told = without_elapsed(told, "");
+    let (state, since) = told
+        .split_once(" The previous operation started at '")
+        .expect(&told);
+    assert!(
+        state.starts_with("agent pool is in Provisioning State(")
+            && state.ends_with(&format!("), {change} cannot be performed")),
+        "{state}"
+    );
+    // The lock was taken when the work began, or a moment before.
+    let since: jiff::Timestamp = since.trim_end_matches('\'').parse().expect("a time");
+    let began = status.start_time.as_ref().expect("a time").0;
+    assert!(
+        began.duration_since(since).as_secs().abs() <= 2,
+        "{since}, {began}"
+    );
+}
