@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 
 use crate::api::{
     AGENT_POOL_LABEL, AgentPool, AgentPoolMode, AgentPoolStatus, CLUSTER_LABEL, ClusterPool,
@@ -84,9 +84,32 @@ impl Report<'_> {
             agent_pools: self.agent_pools(),
             last_operation: last,
             observed_generation: generation,
-            observed_abort: abort::observed_abort(&cluster.metadata),
+            observed_abort: self.observed_abort(
+                &cluster.metadata,
+                held,
+                before.observed_abort.as_ref(),
+            ),
             conditions,
         }
+    }
+
+    /// What is noted of a target's abort annotation: a request is, once the operation in flight on the very
+    /// target has accepted it. (Its work is told to begin nothing new before that.)
+    fn observed_abort(
+        &self,
+        metadata: &ObjectMeta,
+        held: Option<&OperationInFlight>,
+        before: Option<&String>,
+    ) -> Option<String> {
+        let asked = abort::observed_abort(metadata);
+        let in_flight = held.and_then(|held| self.operations.get(&held.name));
+        let is_to_be_accepted = in_flight.is_some_and(|status| {
+            status.phase == OperationPhase::InProgress && status.cancellation.is_none()
+        });
+        if asked.is_some() && is_to_be_accepted {
+            return before.cloned();
+        }
+        asked
     }
 
     fn agent_pools(&self) -> Vec<ClusterPool> {
@@ -172,7 +195,11 @@ impl Report<'_> {
             cluster: Some(self.cluster_of_pools(cluster)),
             last_operation: last,
             observed_generation: generation,
-            observed_abort: abort::observed_abort(&pool.metadata),
+            observed_abort: self.observed_abort(
+                &pool.metadata,
+                held.filter(|held| held.target.kind == TargetKind::AgentPool),
+                before.observed_abort.as_ref(),
+            ),
             conditions,
             selector: Some(self.selector(name)),
         }

@@ -4,7 +4,7 @@ use crate::{
     api::{
         CancellationStatus,
         OperationPhase::{Canceled, Canceling, Failed, Pending, Succeeded},
-        OperationType::{Delete, Reconcile, Scale},
+        OperationType::{Delete, Reconcile, Scale, Upgrade},
         ProvisioningState, StepPhase,
     },
     lifecycle::{
@@ -45,6 +45,21 @@ fn an_abort_of_what_holds_the_lock_and_never_began_gives_the_lock_back() {
         world.cluster_status().provisioning_state,
         Some(ProvisioningState::Canceled)
     );
+}
+
+#[test]
+fn an_abort_on_the_target_is_noted_once_it_is_accepted() {
+    let (mut world, upgrade) = blocked_upgrade();
+    world.wait(60).abort_on(&ObjectId::Cluster, "stop");
+    assert_eq!(world.decide().stops(), [Stop::AfterStep]);
+    world.settle();
+    assert_eq!(world.phase(&upgrade), Canceled);
+    assert!(world.cluster_status().observed_abort.is_some());
+    // The same value aborts nothing more.
+    world.set_version("1.36.4");
+    let again = world.begin(Upgrade);
+    world.unguard().settle();
+    assert_eq!(world.phase(&again), Succeeded);
 }
 
 #[test]
