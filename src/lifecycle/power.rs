@@ -32,7 +32,7 @@ pub(super) fn of_pool(
         };
     }
     let nodes = snapshot.nodes(pool.metadata.name.as_deref().unwrap_or_default());
-    if !nodes.is_empty() {
+    if nodes.iter().any(|node| !node.deleting) {
         return PowerState::Running;
     }
     match ended {

@@ -37,6 +37,8 @@ pub(super) struct PoolWork {
     up: BTreeSet<String>,
     /// Nodes that were deleted and may be seen still.
     gone: BTreeSet<String>,
+    /// Whether one of those is seen as if it were to stay.
+    lags: bool,
 }
 
 impl PoolWork {
@@ -63,6 +65,7 @@ impl PoolWork {
             unseen: BTreeSet::new(),
             up: BTreeSet::new(),
             gone: BTreeSet::new(),
+            lags: false,
         }
     }
 
@@ -82,7 +85,9 @@ impl PoolWork {
             self.report(&nodes);
             let (goal, uid) = (&self.shared.goal, &self.shared.job.uid);
             let next = rollout::next(goal, uid, &nodes, stop);
-            if next.done && self.tasks.is_empty() {
+            // What ends is judged by what the watch has seen: were a deleted node seen still, the pool would
+            // need the same again.
+            if next.done && self.tasks.is_empty() && !self.lags {
                 let is_reached = rollout::next(goal, uid, &nodes, Stop::No).done;
                 return Ok(if is_reached { End::Done } else { End::Stopped });
             }
@@ -119,6 +124,9 @@ impl PoolWork {
             .retain(|name| !nodes.iter().any(|node| node.name == *name));
         self.gone
             .retain(|name| nodes.iter().any(|node| node.name == *name));
+        self.lags = nodes
+            .iter()
+            .any(|node| !node.deleting && self.gone.contains(&node.name));
         nodes.retain(|node| !self.gone.contains(&node.name));
         nodes
     }
