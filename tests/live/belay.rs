@@ -228,11 +228,7 @@ impl Belay {
 
     /// Starts an operator for the namespace.
     pub fn start_operator(&self) {
-        let log = self
-            .world
-            .control_plane
-            .logs_dir()
-            .join(format!("belay-{}.log", self.namespace));
+        let log = self.log_file();
         let environment = [
             ("KUBECONFIG", self.world.kubeconfig.as_os_str()),
             ("BELAY_NAMESPACE", OsStr::new(&self.namespace)),
@@ -241,6 +237,16 @@ impl Belay {
         let program = Path::new(env!("CARGO_BIN_EXE_belay"));
         let operator = Process::start_with(program, &[], &environment, &log).expect("started");
         *self.operator.lock().expect("the operator") = Some(operator);
+    }
+
+    fn log_file(&self) -> PathBuf {
+        let logs = self.world.control_plane.logs_dir();
+        logs.join(format!("belay-{}.log", self.namespace))
+    }
+
+    /// What the operators of the namespace have logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).expect("a log")
     }
 
     /// Kills the operator by SIGKILL.
@@ -469,13 +475,21 @@ impl Belay {
         .await;
     }
 
+    /// Waits until a pool is as its spec says, and its operation has given the lock back.
     pub async fn pool_is_ready(&self, pool: &str) {
         let what = format!("has pool {pool} ready");
         self.eventually(&what, || async {
             let pool = self.pool(pool).await;
-            let status = pool.status.unwrap_or_default();
+            let status = pool.status.clone().unwrap_or_default();
+            let cluster = self.api::<ManagedCluster>();
+            let cluster = cluster.get_opt(&pool.spec.cluster_name).await;
+            let cluster = cluster
+                .expect("an answer")
+                .and_then(|cluster| cluster.status);
+            let mut held = cluster.iter().flat_map(|status| &status.operations);
             status.observed_generation == pool.metadata.generation
                 && is_true(&status.conditions, "Ready")
+                && !held.any(|held| held.target.name == pool.name_any())
         })
         .await;
     }

@@ -8,6 +8,7 @@ mod create;
 mod delete;
 mod doors;
 mod hold;
+mod hostile;
 mod quiet;
 mod race;
 mod refusals;
@@ -75,6 +76,7 @@ const TESTS: &[(&str, Test)] = tests![
     who_may_abort::nobody_says_that_belay_made_an_operation,
     who_may_abort::the_roles_fold_into_those_of_kubernetes,
     race::of_two_operations_in_the_same_instant_one_runs,
+    hostile::hostile_objects_neither_stop_belay_nor_keep_it_from_the_others,
     quiet::nothing_is_written_in_a_quiet_minute,
 ];
 

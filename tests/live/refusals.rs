@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use belay::api::{OperationPhase, OperationType, PowerState};
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 use serde_json::json;
 
 use super::{
@@ -168,6 +169,11 @@ pub async fn what_is_being_deleted_allows_only_deletion(world: Arc<World>) {
         )
     };
     belay.kubectl(&["delete", "agentpool", "np1", "--wait=false"]);
+    belay
+        .eventually("lets np1 go", || async {
+            belay.pool("np1").await.finalizers() == ["example.com/kept"]
+        })
+        .await;
     let since = belay
         .pool("np1")
         .await

@@ -177,7 +177,7 @@ pub async fn the_roles_fold_into_those_of_kubernetes(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let can = |user: &str, verb: &str, resource: &str| {
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-        let resource = format!("{resource}");
+        let resource = format!("{resource}.belay.dev");
         let subresource = format!("--subresource={subresource}");
         let asked = ["auth", "can-i", verb, &resource, &subresource];
         let answer = belay.try_as(user, &asked);
