@@ -27,6 +27,8 @@ check: needs ## Check format, lints, generated files and licences
 	  new=$$(mktemp -d) && $(BIN)/belay $$what --output $$new && diff -r $$what $$new; same=$$?; rm -r $$new; \
 	  test $$same = 0 || { echo "$$what/ differs from src: run make generate, and commit it"; exit 1; }; \
 	done
+	@$(BIN)/kubectl-belay reference | diff docs/kubectl-belay.md - || \
+	  { echo "docs/kubectl-belay.md differs from the help of src/cli: run make generate, and commit it"; exit 1; }
 	@$(MAKE) --no-print-directory licences
 
 bench: tools ## Measure an abort beside the least that it could take
@@ -35,9 +37,10 @@ bench: tools ## Measure an abort beside the least that it could take
 fmt: ## Format the code
 	cargo fmt --all
 
-generate: build ## Generate crds/ from src/api and policies/ from src/admission
+generate: build ## Generate crds/ from src/api, policies/ from src/admission, docs/kubectl-belay.md from src/cli
 	$(BIN)/belay crds --output crds
 	$(BIN)/belay policies --output policies
+	$(BIN)/kubectl-belay reference > docs/kubectl-belay.md
 
 licences: ## Check the dependencies' licences, versions and sources (deny.toml)
 	@test -x $(CARGO_DENY_ROOT)/bin/cargo-deny || \

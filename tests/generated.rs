@@ -32,3 +32,13 @@ fn policies_are_what_the_rules_generate() {
     let policies = belay::admission::policy_files();
     check("policies", policies.expect("the policies"));
 }
+
+#[test]
+fn the_plugins_page_is_what_its_help_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/kubectl-belay.md");
+    let committed = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        committed.trim_end() == belay::cli::reference().trim_end(),
+        "docs/kubectl-belay.md is not up to date: run make generate"
+    );
+}

@@ -1,0 +1,8 @@
+//! The kubectl plugin.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    belay::cli::run().await
+}

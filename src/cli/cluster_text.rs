@@ -1,0 +1,236 @@
+//! One cluster in words: how it is, its pools, what is in flight on it, and what helps.
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use crate::api::{
+    AgentPool, ManagedCluster, Operation, OperationPhase, ProvisioningState, VersionCount,
+};
+
+use super::{
+    look::Look,
+    progress,
+    table::Table,
+    text,
+    view::{View, condition, phase, target_words},
+};
+
+/// How wide a bar is.
+pub const BAR_WIDTH: usize = 30;
+
+/// All of it.
+pub fn all(view: &View, look: &Look, now: Timestamp) -> String {
+    let mut parts = vec![head(view, look, now)];
+    for operation in &view.operations {
+        let bar = bar(operation, look);
+        let beside = progress::beside_bar(operation, now);
+        let phase = progress::phase_word(operation, look);
+        parts.push(format!(
+            "{}\n  {phase}  {bar}{beside}\n{}",
+            progress::title(operation, look),
+            progress::details(operation, look, now)
+        ));
+    }
+    parts.extend(what_helps(view, look));
+    parts.join("\n\n")
+}
+
+/// The bar of an Operation that doesn't move: nothing where it isn't a terminal.
+fn bar(operation: &Operation, look: &Look) -> String {
+    if look.width.is_none() {
+        return String::new();
+    }
+    let percent = progress_of(operation);
+    let done = BAR_WIDTH * usize::try_from(percent).unwrap_or_default() / 100;
+    let (done, left) = ("━".repeat(done), "─".repeat(BAR_WIDTH - done));
+    format!("{}{left} ", look.good(&done))
+}
+
+/// How far an Operation is, in percent.
+pub fn progress_of(operation: &Operation) -> u64 {
+    let percent = super::view::status(operation).percent_complete;
+    u64::try_from(percent).unwrap_or_default()
+}
+
+/// How the cluster and its pools are.
+pub fn head(view: &View, look: &Look, now: Timestamp) -> String {
+    let cluster = &view.cluster;
+    let status = cluster.status.clone().unwrap_or_default();
+    let name = look.bold(&cluster.name_any());
+    let state = state_word(status.provisioning_state, look);
+    let mut lines = vec![format!("ManagedCluster {name}: {state}")];
+    let mut fact = |what: &str, text: &str| {
+        lines.push(look.wrap(&format!("  {what:<9}"), "           ", text));
+    };
+    fact("Version", &version_text(cluster));
+    fact("Nodes", &nodes_text(&view.pools));
+    let power = status
+        .power_state
+        .map_or("-".to_owned(), |power| format!("{:?}", power.code));
+    fact("Power", &power);
+    match condition(&status.conditions, "Ready") {
+        Some(ready) => {
+            let since = text::since(Some(&ready.last_transition_time), now);
+            let told = format!("{} for {since}: {}", ready.status, ready.message);
+            fact("Ready", &told);
+        }
+        None => fact("Ready", "Unknown: no operator has looked at it yet"),
+    }
+    if let (Some(last), true) = (&status.last_operation, view.operations.is_empty()) {
+        let when = text::since(last.end_time.as_ref(), now);
+        let why = if last.message.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", last.message)
+        };
+        fact(
+            "Last",
+            &format!(
+                "{:?} {} {:?} {when} ago{why}",
+                last.type_, last.name, last.phase
+            ),
+        );
+    }
+    format!("{}\n\n{}", lines.join("\n"), pools(&view.pools, look))
+}
+
+fn version_text(cluster: &ManagedCluster) -> String {
+    let wanted = &cluster.spec.kubernetes_version;
+    let runs = cluster
+        .status
+        .as_ref()
+        .and_then(|status| status.kubernetes_version.as_ref());
+    match runs {
+        Some(runs) if runs == wanted => runs.clone(),
+        Some(runs) => format!("{runs}, to be {wanted}"),
+        None => format!("none yet, to be {wanted}"),
+    }
+}
+
+/// `3 on 1.35.7, 2 on 1.36.3`: the nodes of all pools by version.
+fn nodes_text(pools: &[AgentPool]) -> String {
+    let mut versions: Vec<VersionCount> = Vec::new();
+    let told = pools
+        .iter()
+        .filter_map(|pool| pool.status.as_ref())
+        .flat_map(|status| &status.versions);
+    for more in told {
+        match versions
+            .iter_mut()
+            .find(|it| it.kubernetes_version == more.kubernetes_version)
+        {
+            Some(known) => known.count += more.count,
+            None => versions.push(more.clone()),
+        }
+    }
+    versions.sort_by_key(|it| {
+        it.kubernetes_version
+            .parse::<crate::api::KubernetesVersion>()
+            .ok()
+    });
+    let words: Vec<_> = versions
+        .iter()
+        .filter(|it| it.count > 0)
+        .map(|it| format!("{} on {}", it.count, it.kubernetes_version))
+        .collect();
+    if words.is_empty() {
+        "none".into()
+    } else {
+        words.join(", ")
+    }
+}
+
+fn pools(pools: &[AgentPool], look: &Look) -> String {
+    if pools.is_empty() {
+        return "It has no pools.".into();
+    }
+    let mut table = Table::new(&[
+        ("POOL", 0),
+        ("MODE", 4),
+        ("READY", 0),
+        ("VERSIONS", 1),
+        ("STATE", 0),
+        ("OPERATION", 2),
+    ]);
+    for pool in pools {
+        let status = pool.status.clone().unwrap_or_default();
+        let operation = status
+            .operation
+            .map_or("-".to_owned(), |operation| operation.name);
+        table.push([
+            pool.name_any(),
+            format!("{:?}", pool.spec.mode),
+            format!("{}/{}", status.ready_count, pool.spec.count),
+            status.version_summary.unwrap_or_else(|| "-".into()),
+            state_word(status.provisioning_state, look),
+            operation,
+        ]);
+    }
+    table.page(look)
+}
+
+/// A provisioning state, in its colour.
+pub fn state_word(state: Option<ProvisioningState>, look: &Look) -> String {
+    let Some(state) = state else {
+        return look.warn("Unknown");
+    };
+    let word = format!("{state:?}");
+    match state {
+        ProvisioningState::Succeeded => look.good(&word),
+        ProvisioningState::Failed => look.bad(&word),
+        ProvisioningState::Canceled | ProvisioningState::Canceling => look.warn(&word),
+        _ => word,
+    }
+}
+
+/// The commands that help, if something is to be helped.
+pub fn what_helps(view: &View, look: &Look) -> Option<String> {
+    let mut commands = Vec::new();
+    let name = view.cluster.name_any();
+    for operation in &view.operations {
+        let is_blocked = progress::in_the_way(&super::view::status(operation)).is_some();
+        if is_blocked {
+            let of = &operation.spec.target.name;
+            commands.push(("What is in the way", look.command(&format!("why {of}"))));
+        }
+        if matches!(
+            phase(operation),
+            OperationPhase::InProgress | OperationPhase::Pending
+        ) {
+            let target = target_words(&operation.spec.target);
+            commands.push(("To stop it", look.command(&format!("abort {target}"))));
+        }
+    }
+    if view.operations.is_empty() {
+        let conditions = view
+            .cluster
+            .status
+            .as_ref()
+            .map(|status| status.conditions.as_slice());
+        let is = |conditions: &[_], type_| {
+            condition(conditions, type_).is_some_and(|it| it.status == "True")
+        };
+        let is_stalled = conditions.is_some_and(|it| is(it, "Stalled"));
+        if is_stalled {
+            commands.push(("What happened", look.command(&format!("why {name}"))));
+            commands.push((
+                "To go on",
+                look.command(&format!("reconcile cluster {name}")),
+            ));
+        }
+        let held = view.pools.iter().filter(|pool| {
+            let status = pool.status.as_ref();
+            !is_stalled && status.is_some_and(|status| is(&status.conditions, "Stalled"))
+        });
+        for pool in held {
+            let pool = pool.name_any();
+            commands.push(("What happened", look.command(&format!("why {pool}"))));
+            commands.push(("To go on", look.command(&format!("reconcile pool {pool}"))));
+        }
+    }
+    let lines: Vec<_> = commands
+        .iter()
+        .map(|(what, command)| format!("{what:<20}{command}"))
+        .collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}

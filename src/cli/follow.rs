@@ -1,0 +1,114 @@
+//! Follows one Operation to its end, with a bar on a terminal and a line for each change in a pipe.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use kube::{
+    ResourceExt as _,
+    runtime::{WatchStreamExt as _, watcher, watcher::Event},
+};
+
+use crate::{
+    api::Operation,
+    controller::{clock, watches::WATCH_TIMEOUT_SECONDS},
+};
+
+use super::{screen::Screen, session::Session, view::phase};
+
+/// How often what tells of time is written anew.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How following ended.
+pub enum Followed {
+    /// It is as was waited for, or it ended.
+    Reached(Box<Operation>),
+    /// It was deleted.
+    Gone,
+    /// Ctrl-C was pressed.
+    Interrupted,
+    /// It took too long.
+    TimedOut,
+}
+
+/// Follows an Operation until it ends, or until `is_enough` says so.
+///
+/// # Errors
+/// Where it can't be watched or shown.
+pub async fn follow(
+    session: &Session,
+    operation: &Operation,
+    timeout: Option<Duration>,
+    is_enough: impl Fn(&Operation) -> bool,
+) -> anyhow::Result<Followed> {
+    let mut screen = Screen::new(session);
+    let end = watch(session, operation, timeout, is_enough, &mut screen).await;
+    match &end {
+        Ok(Followed::Reached(_)) if session.is_live => screen.clear(),
+        _ => screen.leave(),
+    }
+    if let (Ok(Followed::Reached(operation)), true) = (&end, session.is_live) {
+        let line = super::progress::line(operation);
+        super::output::say(&session.look.now().wrap("", "  ", &line))?;
+    }
+    end
+}
+
+async fn watch(
+    session: &Session,
+    operation: &Operation,
+    timeout: Option<Duration>,
+    is_enough: impl Fn(&Operation) -> bool,
+    screen: &mut Screen,
+) -> anyhow::Result<Followed> {
+    let name = operation.name_any();
+    let config = watcher::Config::default()
+        .fields(&format!("metadata.name={name}"))
+        .timeout(WATCH_TIMEOUT_SECONDS);
+    let mut events = watcher(session.api::<Operation>(), config)
+        .default_backoff()
+        .boxed();
+    let mut seconds = tokio::time::interval(SECOND);
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut time_is_up = std::pin::pin!(after(timeout));
+    let mut last = operation.clone();
+    let mut is_listed = false;
+    let mut trouble = None;
+    screen.operation(&last, clock::now())?;
+    loop {
+        tokio::select! {
+            event = events.next() => match event {
+                Some(Ok(Event::Init)) => is_listed = false,
+                Some(Ok(Event::InitDone)) if !is_listed => return Ok(Followed::Gone),
+                Some(Ok(Event::InitDone)) => trouble = None,
+                Some(Ok(Event::Apply(now) | Event::InitApply(now))) => {
+                    if now.uid() != operation.uid() {
+                        return Ok(Followed::Gone);
+                    }
+                    (is_listed, last) = (true, now);
+                    screen.operation(&last, clock::now())?;
+                    if phase(&last).is_finished() || is_enough(&last) {
+                        return Ok(Followed::Reached(Box::new(last)));
+                    }
+                }
+                Some(Ok(Event::Delete(_))) | None => return Ok(Followed::Gone),
+                Some(Err(error)) => {
+                    let error = error.to_string();
+                    if trouble.as_ref() != Some(&error) {
+                        screen.say(&format!("no news: {error}; trying again"))?;
+                    }
+                    trouble = Some(error);
+                }
+            },
+            _ = seconds.tick(), if session.is_live => screen.operation(&last, clock::now())?,
+            _ = &mut interrupt => return Ok(Followed::Interrupted),
+            () = &mut time_is_up => return Ok(Followed::TimedOut),
+        }
+    }
+}
+
+async fn after(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout).await,
+        None => std::future::pending().await,
+    }
+}

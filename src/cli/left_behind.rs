@@ -1,0 +1,240 @@
+//! What an abort leaves behind: computed from the steps as they are now.
+
+use kube::ResourceExt as _;
+
+use crate::{
+    api::{
+        AgentPool, Operation, OperationPhase, OperationType, Step, StepAction, StepPhase,
+        TargetKind,
+    },
+    lifecycle::{AbortPolicy, CONTROL_PLANE_STEP},
+};
+
+use super::{text, view::status};
+
+/// What it is computed from.
+pub struct Facts<'a> {
+    /// The Operation that is to be aborted.
+    pub operation: &'a Operation,
+    /// What the control plane runs now.
+    pub control_plane: Option<&'a str>,
+    /// The pools of the cluster.
+    pub pools: &'a [AgentPool],
+    /// How the step in process is treated.
+    pub policy: AbortPolicy,
+}
+
+/// What is left, one sentence each: what stays done, what becomes of what is in process, what isn't done.
+pub fn sentences(facts: &Facts<'_>) -> Vec<String> {
+    let status = status(facts.operation);
+    if status.phase == OperationPhase::Pending {
+        return vec!["It has not begun: nothing is changed.".into()];
+    }
+    let mut sentences = Vec::new();
+    for phase in [
+        StepPhase::Succeeded,
+        StepPhase::InProgress,
+        StepPhase::Pending,
+    ] {
+        let of = |step: &&Step| step.phase == phase;
+        for step in status.steps.iter().filter(of) {
+            if is_single(step) && step.name != CONTROL_PLANE_STEP && phase != StepPhase::InProgress
+            {
+                continue;
+            }
+            sentences.extend(facts.of_step(step));
+        }
+        if phase != StepPhase::InProgress {
+            sentences.extend(of_nodes(&status.steps, phase));
+        }
+    }
+    sentences.extend(facts.more_nodes_than_asked_for());
+    if facts.policy == AbortPolicy::AfterStep && status.blocked.is_some() {
+        sentences.push("What is in process is blocked: the abort waits as long as that lasts. Without --after-step it doesn't.".into());
+    }
+    sentences
+}
+
+/// What holds after the abort of an Operation that has begun.
+pub fn afterwards(operation: &Operation) -> String {
+    let spec = &operation.spec;
+    let kind = spec.target.kind;
+    if spec.type_ == OperationType::Rollback && kind == TargetKind::ManagedCluster {
+        return "Nothing is undone. The pools then go to what the control plane runs, by Operations of their own.".into();
+    }
+    format!(
+        "Nothing is undone. The {kind:?} is then left alone until its spec changes, or someone asks for the rest:"
+    )
+}
+
+impl Facts<'_> {
+    fn of_step(&self, step: &Step) -> Option<String> {
+        if step.name == CONTROL_PLANE_STEP {
+            return Some(self.of_control_plane(step));
+        }
+        match (step.phase, is_single(step)) {
+            (_, false) => Some(of_rest(step)),
+            (StepPhase::InProgress, true) => Some(self.of_node(step)),
+            _ => None,
+        }
+    }
+
+    fn of_control_plane(&self, step: &Step) -> String {
+        let runs = self.control_plane.unwrap_or("its version");
+        match (step.phase, step.action) {
+            (StepPhase::InProgress, _) if self.is_rollback() => {
+                "The control plane's rollback has begun: the abort will be refused.".into()
+            }
+            (StepPhase::InProgress, _) if self.policy == AbortPolicy::AfterStep => {
+                "The control plane's change has begun and is seen through.".into()
+            }
+            (StepPhase::InProgress, StepAction::Create) => {
+                "The control plane is being made: that is given up.".into()
+            }
+            (StepPhase::InProgress, _) => {
+                format!(
+                    "The control plane's change has begun: it is given up, and the control plane stays on {runs}."
+                )
+            }
+            (StepPhase::Succeeded, StepAction::Delete) => "The control plane is gone.".into(),
+            (StepPhase::Succeeded, StepAction::Stop) => "The control plane stays off.".into(),
+            (StepPhase::Succeeded, _) => format!("The control plane stays on {runs}."),
+            _ => format!("The control plane is not changed: it stays on {runs}."),
+        }
+    }
+
+    fn is_rollback(&self) -> bool {
+        self.operation.spec.type_ == OperationType::Rollback
+    }
+
+    /// The step of a node that is in process.
+    fn of_node(&self, step: &Step) -> String {
+        let node = node_of(step);
+        if self.policy == AbortPolicy::AfterStep {
+            return format!("{node}, now {}, is finished first.", doing(step));
+        }
+        let is_draining = step.message.starts_with("draining");
+        match step.action {
+            StepAction::Replace | StepAction::Delete if is_draining => {
+                format!(
+                    "{node} stays: its drain ends where it is ({}), and it takes pods again.",
+                    step.message
+                )
+            }
+            StepAction::Replace => {
+                match step.message.strip_prefix("waiting for its replacement ") {
+                    Some(rest) => {
+                        let made = rest.trim_end_matches(" to be Ready");
+                        format!(
+                            "{node} stays as it is; its replacement {made}, which is not Ready yet, is taken away."
+                        )
+                    }
+                    None => format!("{node} stays as it is."),
+                }
+            }
+            StepAction::Create => format!("{node} is not Ready yet and is taken away."),
+            StepAction::Delete => format!("{node} stays."),
+            StepAction::Update => format!("{node} may have its new settings or its old ones."),
+            StepAction::Upgrade | StepAction::Start | StepAction::Stop => {
+                format!("{node} stays as it is.")
+            }
+        }
+    }
+
+    /// A node that was made to take another's place stays beside it.
+    fn more_nodes_than_asked_for(&self) -> Vec<String> {
+        let replaces = status(self.operation)
+            .steps
+            .iter()
+            .any(|step| step.action == StepAction::Replace && step.phase == StepPhase::InProgress);
+        if !replaces || self.policy == AbortPolicy::AfterStep {
+            return Vec::new();
+        }
+        let surplus = |pool: &AgentPool| {
+            let ready = pool.status.as_ref().map_or(0, |status| status.ready_count);
+            usize::try_from(ready - pool.spec.count).unwrap_or_default()
+        };
+        let with_surplus = self.pools.iter().filter(|pool| surplus(pool) > 0);
+        with_surplus
+            .map(|pool| {
+                let more = text::count(surplus(pool), "node");
+                format!("Pool {} keeps {more} more than its count: what was made to take another's place.", pool.name_any())
+            })
+            .collect()
+    }
+}
+
+/// What has ended or never began on single nodes, together.
+fn of_nodes(steps: &[Step], phase: StepPhase) -> Vec<String> {
+    use StepAction::{Create, Delete, Replace, Start, Stop, Update, Upgrade};
+    let sentence = |action: StepAction| {
+        let names: Vec<&str> = steps
+            .iter()
+            .filter(|step| step.phase == phase && step.action == action)
+            .filter(|step| is_single(step) && step.name != CONTROL_PLANE_STEP)
+            .map(|step| step.name.trim_start_matches("node/"))
+            .collect();
+        if names.is_empty() {
+            return None;
+        }
+        let nodes = text::count(names.len(), "node");
+        let is = if names.len() == 1 { "is" } else { "are" };
+        let names = text::list(&names);
+        let (done, not_done) = match action {
+            Create => ("made, and stay", "not made"),
+            Replace => (
+                "replaced, and stay so",
+                "not replaced, and stay as they are",
+            ),
+            Delete => ("gone, and stay gone", "not deleted"),
+            Update => ("updated, and stay so", "not updated"),
+            Upgrade => ("upgraded, and stay so", "not upgraded"),
+            Start => ("started, and stay so", "not started"),
+            Stop => ("stopped, and stay so", "not stopped"),
+        };
+        let what = if phase == StepPhase::Succeeded {
+            done
+        } else {
+            not_done
+        };
+        let what = if is == "is" {
+            what.replace("they are", "it is").replace("stay", "stays")
+        } else {
+            what.to_owned()
+        };
+        Some(format!("{nodes} {is} {what}: {names}."))
+    };
+    [Create, Replace, Delete, Update, Upgrade, Start, Stop]
+        .into_iter()
+        .filter_map(sentence)
+        .collect()
+}
+
+/// The step that stands for many nodes of a pool.
+fn of_rest(step: &Step) -> String {
+    let pool = step.name.trim_start_matches("agentpool/");
+    let nodes = step.nodes.unwrap_or_default();
+    let done = match step.phase {
+        StepPhase::Succeeded => nodes,
+        _ => step.nodes_done.unwrap_or_default(),
+    };
+    format!(
+        "Of {nodes} more nodes of pool {pool}, {done} are done and stay so, and {} are not.",
+        nodes - done
+    )
+}
+
+fn is_single(step: &Step) -> bool {
+    step.nodes.is_none()
+}
+
+fn node_of(step: &Step) -> String {
+    format!("Node {}", step.name.trim_start_matches("node/"))
+}
+
+fn doing(step: &Step) -> String {
+    match step.message.as_str() {
+        "" => format!("in its {:?}", step.action).to_lowercase(),
+        message => message.to_owned(),
+    }
+}

@@ -1,0 +1,313 @@
+//! `kubectl belay operation`: the operations there are and were.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::bail;
+use clap::{Args, Subcommand, ValueEnum};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use crate::{
+    api::{Operation, OperationPhase},
+    controller::clock,
+};
+
+use super::{
+    errors,
+    follow::{Followed, follow},
+    look::Look,
+    output::{self, Format},
+    progress,
+    record::Record,
+    session::Session,
+    table::Table,
+    target::{self, Kind},
+    text,
+    view::{self, target_words},
+};
+
+/// How many are listed at most, as the clouds do.
+const MOST: usize = 50;
+
+/// See the operations there are and were, and wait for one.
+#[derive(Args, Debug)]
+pub struct OperationFlags {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the 50 newest operations, newest first.
+    List {
+        /// What kind of thing NAME is; without it, the operations of the whole namespace are listed.
+        #[arg(value_enum, requires = "name")]
+        kind: Option<Kind>,
+        /// The cluster's or pool's name.
+        name: Option<String>,
+        /// List the operations of all namespaces.
+        #[arg(long, short = 'A', conflicts_with = "kind")]
+        all_namespaces: bool,
+        /// How they are written.
+        #[arg(long, short, value_enum)]
+        output: Option<Format>,
+    },
+    /// Show an operation with its steps.
+    Show {
+        /// The Operation's name.
+        name: String,
+        /// How it is written.
+        #[arg(long, short, value_enum)]
+        output: Option<Format>,
+    },
+    /// Show the newest operation of a cluster or a pool.
+    ShowLatest {
+        /// What kind of thing NAME is.
+        #[arg(value_enum)]
+        kind: Kind,
+        /// The cluster's or pool's name.
+        name: String,
+        /// How it is written.
+        #[arg(long, short, value_enum)]
+        output: Option<Format>,
+    },
+    /// Follow an operation until it has ended.
+    ///
+    /// Exit codes: 0 where it ended as --for says, 1 where it ended otherwise or the time is up.
+    Wait {
+        /// The Operation's name.
+        name: String,
+        /// How it has to end.
+        #[arg(long = "for", value_enum, default_value_t = End::Succeeded)]
+        end: End,
+        /// How long to wait, such as 10m.
+        #[arg(long, value_parser = super::duration)]
+        timeout: Option<Duration>,
+    },
+}
+
+/// How an operation ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum End {
+    /// As planned.
+    Succeeded,
+    /// By an abort.
+    Canceled,
+    /// In any way.
+    Finished,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// Where something can't be read, or an operation didn't end as it was waited for.
+pub async fn run(session: &Session, flags: &OperationFlags) -> anyhow::Result<ExitCode> {
+    match &flags.command {
+        Command::List {
+            kind,
+            name,
+            all_namespaces,
+            output,
+        } => {
+            let mut operations = match (kind, name) {
+                (Some(kind), Some(name)) => {
+                    target::operations_on(session, &kind.named(name)).await?
+                }
+                _ => target::all_operations(session, *all_namespaces).await?,
+            };
+            operations.truncate(MOST);
+            list(session, &operations, *all_namespaces, *output)?;
+        }
+        Command::Show { name, output } => {
+            let operation = errors::get(&session.api(), name).await?;
+            show(session, &operation, *output)?;
+        }
+        Command::ShowLatest { kind, name, output } => {
+            let target = kind.named(name);
+            let operations = target::operations_on(session, &target).await?;
+            let Some(latest) = operations.first() else {
+                target::cluster_of(session, &target).await?;
+                bail!(
+                    "there is no operation on {} any more",
+                    view::target_name(&target)
+                );
+            };
+            show(session, latest, *output)?;
+        }
+        Command::Wait { name, end, timeout } => {
+            let operation: Operation = errors::get(&session.api(), name).await?;
+            return wait(session, &operation, *end, *timeout).await;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(
+    session: &Session,
+    operations: &[Operation],
+    all_namespaces: bool,
+    format: Option<Format>,
+) -> anyhow::Result<()> {
+    match format {
+        Some(Format::Name) => {
+            for operation in operations {
+                output::say(&name(operation))?;
+            }
+        }
+        Some(format @ (Format::Json | Format::Yaml)) => {
+            let records: Vec<_> = operations.iter().map(Record::from).collect();
+            output::value(format, &records)?;
+        }
+        None | Some(Format::Wide) if operations.is_empty() => {
+            eprintln!("There are no operations.");
+        }
+        None | Some(Format::Wide) => {
+            let is_wide = format == Some(Format::Wide);
+            let text = table(
+                operations,
+                all_namespaces,
+                is_wide,
+                &session.look,
+                clock::now(),
+            );
+            output::say(&text)?;
+        }
+    }
+    Ok(())
+}
+
+fn name(operation: &Operation) -> String {
+    format!("operation.belay.dev/{}", operation.name_any())
+}
+
+/// A line for each Operation.
+pub fn table(
+    operations: &[Operation],
+    all_namespaces: bool,
+    is_wide: bool,
+    look: &Look,
+    now: Timestamp,
+) -> String {
+    let mut columns = vec![
+        ("OPERATION", 0),
+        ("TARGET", 1),
+        ("TYPE", 2),
+        ("PHASE", 0),
+        ("PERCENT", 0),
+        ("STARTED", 3),
+        ("TOOK", 4),
+    ];
+    if all_namespaces {
+        columns.insert(0, ("NAMESPACE", 0));
+    }
+    if is_wide {
+        columns.push(("MESSAGE", 0));
+    }
+    let mut table = Table::new(&columns);
+    for operation in operations {
+        let status = view::status(operation);
+        let ended = status.end_time.as_ref().map_or(now, |end| end.0);
+        let ago = status
+            .start_time
+            .as_ref()
+            .map(|_| " ago")
+            .unwrap_or_default();
+        let mut cells = vec![
+            operation.name_any(),
+            target_words(&operation.spec.target),
+            format!("{:?}", operation.spec.type_),
+            progress::phase_word(operation, look),
+            format!("{}%", status.percent_complete),
+            format!("{}{ago}", text::since(status.start_time.as_ref(), now)),
+            text::since(status.start_time.as_ref(), ended),
+        ];
+        if all_namespaces {
+            cells.insert(0, operation.namespace().unwrap_or_default());
+        }
+        if is_wide {
+            cells.push(progress::doing(&status));
+        }
+        table.push(cells);
+    }
+    table.page(look)
+}
+
+fn show(session: &Session, operation: &Operation, format: Option<Format>) -> anyhow::Result<()> {
+    match format {
+        Some(Format::Name) => output::say(&name(operation))?,
+        Some(format @ (Format::Json | Format::Yaml)) => {
+            output::value(format, &Record::from(operation))?;
+        }
+        None | Some(Format::Wide) => {
+            output::say(&text_of(operation, &session.look.now(), clock::now()))?;
+        }
+    }
+    Ok(())
+}
+
+/// An Operation with its steps.
+pub fn text_of(operation: &Operation, look: &Look, now: Timestamp) -> String {
+    let status = view::status(operation);
+    let phase = progress::phase_word(operation, look);
+    let mut parts = vec![
+        progress::title(operation, look),
+        look.wrap(
+            "  ",
+            "  ",
+            &format!(
+                "{phase} {}: {}",
+                progress::beside_bar(operation, now),
+                progress::doing(&status)
+            ),
+        ),
+    ];
+    if !status.steps.is_empty() {
+        let mut table = Table::new(&[
+            ("STEP", 0),
+            ("ACTION", 2),
+            ("PHASE", 0),
+            ("TOOK", 3),
+            ("MESSAGE", 0),
+        ]);
+        for step in &status.steps {
+            let end = step.end_time.as_ref().map_or(now, |end| end.0);
+            table.push([
+                step.name.clone(),
+                format!("{:?}", step.action),
+                format!("{:?}", step.phase),
+                text::since(step.start_time.as_ref(), end),
+                step.message.clone(),
+            ]);
+        }
+        parts.push(String::new());
+        parts.push(table.page(look));
+    }
+    parts.join("\n")
+}
+
+async fn wait(
+    session: &Session,
+    operation: &Operation,
+    end: End,
+    timeout: Option<Duration>,
+) -> anyhow::Result<ExitCode> {
+    let name = operation.name_any();
+    match follow(session, operation, timeout, |_| false).await? {
+        Followed::Reached(operation) => {
+            let phase = view::phase(&operation);
+            let is_so = match end {
+                End::Succeeded => phase == OperationPhase::Succeeded,
+                End::Canceled => phase == OperationPhase::Canceled,
+                End::Finished => true,
+            };
+            Ok(if is_so {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }
+        Followed::Gone => bail!("Operation {name} was deleted"),
+        Followed::TimedOut => bail!("Operation {name} has not ended yet: the time is up"),
+        Followed::Interrupted => Ok(super::INTERRUPTED.into()),
+    }
+}

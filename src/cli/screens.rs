@@ -1,0 +1,198 @@
+//! What is shown at each width is what was shown before.
+
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::{api::Operation, lifecycle::AbortPolicy};
+
+use super::{
+    abort::preview_text,
+    cluster_text, fixtures,
+    in_the_way::InTheWay,
+    look::Look,
+    operation,
+    view::View,
+    why::{Facts, Subject, explain},
+};
+
+/// The widths that are written for.
+const WIDTHS: [usize; 3] = [60, 80, 120];
+
+/// The same thing at each width, and no line of it too long but those that can be typed.
+fn at_each_width(show: impl Fn(&Look) -> String) -> String {
+    let at = |width: usize| {
+        let text = show(&fixtures::wide(width));
+        for line in text.lines().filter(|line| !line.contains("kubectl ")) {
+            let is = console::measure_text_width(line);
+            assert!(is <= width, "{is} columns of {width}: {line}");
+        }
+        format!("{}\n{text}\n", "-".repeat(width))
+    };
+    WIDTHS.map(at).join("\n")
+}
+
+#[test]
+fn status_of_a_hanging_upgrade() {
+    let view = fixtures::hanging();
+    assert_snapshot!(at_each_width(|look| cluster_text::all(
+        &view,
+        look,
+        fixtures::now()
+    )));
+}
+
+#[test]
+fn status_in_a_pipe_has_no_bar_and_breaks_no_line() {
+    let view = fixtures::hanging();
+    assert_snapshot!(cluster_text::all(&view, &Look::default(), fixtures::now()));
+}
+
+#[test]
+fn status_after_an_abort() {
+    let view = fixtures::canceled();
+    assert_snapshot!(at_each_width(|look| cluster_text::all(
+        &view,
+        look,
+        fixtures::now()
+    )));
+}
+
+#[test]
+fn what_an_abort_of_a_hanging_upgrade_leaves_behind() {
+    let view = fixtures::hanging();
+    assert_snapshot!(at_each_width(|look| preview(
+        &view.operations[0],
+        AbortPolicy::Now,
+        look
+    )));
+}
+
+#[test]
+fn what_an_abort_after_the_step_leaves_behind() {
+    let view = fixtures::hanging();
+    let look = fixtures::wide(80);
+    assert_snapshot!(preview(&view.operations[0], AbortPolicy::AfterStep, &look));
+}
+
+#[test]
+fn what_an_abort_leaves_behind_follows_from_the_step_in_process() {
+    let step = |name: &str, action: &str, message: &str| json!({"name": name, "action": action, "phase": "InProgress", "message": message});
+    let waits = "waiting for its replacement demo-np1-new to be Ready";
+    let cases = [
+        ("Upgrade", step("control-plane", "Upgrade", "")),
+        ("Rollback", step("control-plane", "Upgrade", "")),
+        ("Upgrade", step("node/demo-np1-a", "Replace", waits)),
+        (
+            "Create",
+            step(
+                "node/demo-np1-a",
+                "Create",
+                "waiting for the node to be Ready",
+            ),
+        ),
+        (
+            "Scale",
+            step("node/demo-np1-a", "Delete", "draining: 2 pods left"),
+        ),
+        ("Update", step("node/demo-np1-a", "Update", "")),
+        (
+            "Upgrade",
+            json!({"name": "agentpool/demo-np1", "action": "Replace", "phase": "InProgress", "nodes": 300, "nodesDone": 41}),
+        ),
+    ];
+    let sentences = cases.map(|(type_, step)| {
+        let operation = fixtures::operation_at(type_, &step);
+        let facts = super::left_behind::Facts {
+            operation: &operation,
+            control_plane: Some("1.35.7"),
+            pools: &[],
+            policy: AbortPolicy::Now,
+        };
+        super::left_behind::sentences(&facts).join("\n")
+    });
+    assert_snapshot!(sentences.join("\n"));
+}
+
+fn preview(operation: &Operation, policy: AbortPolicy, look: &Look) -> String {
+    preview_text(operation, Some(&fixtures::hanging()), policy, look)
+}
+
+fn facts(view: View, operation: Option<Operation>, in_the_way: Option<InTheWay>) -> Facts {
+    Facts {
+        subject: Subject::Cluster(Box::new(view.cluster)),
+        operation,
+        in_the_way,
+        pools: view.pools,
+    }
+}
+
+#[test]
+fn why_an_upgrade_hangs() {
+    let view = fixtures::hanging();
+    let operation = view.operations.first().cloned();
+    let facts = facts(view, operation, Some(fixtures::in_the_way()));
+    assert_snapshot!(at_each_width(|look| explain(&facts, look, fixtures::now())));
+}
+
+#[test]
+fn why_an_upgrade_hangs_on_pods_that_are_not_healthy() {
+    let view = fixtures::hanging();
+    let operation = view.operations.first().cloned();
+    let mut in_the_way = fixtures::in_the_way();
+    let budget = in_the_way
+        .budget
+        .as_mut()
+        .and_then(|budget| budget.status.as_mut());
+    budget.expect("a status").current_healthy = Some(2);
+    let facts = facts(view, operation, Some(in_the_way));
+    assert_snapshot!(explain(&facts, &fixtures::wide(80), fixtures::now()));
+}
+
+#[test]
+fn why_a_cluster_is_left_alone() {
+    let facts = facts(fixtures::canceled(), None, None);
+    assert_snapshot!(at_each_width(|look| explain(&facts, look, fixtures::now())));
+}
+
+#[test]
+fn why_nothing_happens_where_no_operator_runs() {
+    let view = View::new(fixtures::unobserved(), Vec::new(), Vec::new());
+    let facts = facts(view, None, None);
+    assert_snapshot!(explain(&facts, &fixtures::wide(80), fixtures::now()));
+}
+
+#[test]
+fn why_an_operation_was_canceled() {
+    let operation = fixtures::canceled_upgrade();
+    let facts = Facts {
+        subject: Subject::Operation(Box::new(operation.clone())),
+        operation: Some(operation),
+        in_the_way: None,
+        pools: Vec::new(),
+    };
+    assert_snapshot!(explain(&facts, &fixtures::wide(80), fixtures::now()));
+}
+
+#[test]
+fn operations_in_a_list() {
+    let operations = [fixtures::hanging_upgrade(), fixtures::canceled_upgrade()];
+    assert_snapshot!(at_each_width(|look| {
+        operation::table(&operations, false, true, look, fixtures::now())
+    }));
+}
+
+#[test]
+fn an_operation_with_its_steps() {
+    let operation = fixtures::canceled_upgrade();
+    assert_snapshot!(at_each_width(|look| operation::text_of(
+        &operation,
+        look,
+        fixtures::now()
+    )));
+}
+
+#[test]
+fn an_operations_record_has_the_fields_that_the_clouds_tools_have() {
+    let record = super::record::Record::from(&fixtures::canceled_upgrade());
+    assert_snapshot!(serde_json::to_string_pretty(&record).expect("JSON"));
+}

@@ -1,0 +1,133 @@
+//! One cluster as it is shown: itself, its pools, and the Operations on them that haven't ended.
+
+use anyhow::Context as _;
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{ResourceExt as _, api::ListParams};
+
+use crate::api::{
+    AgentPool, CLUSTER_LABEL, ManagedCluster, Operation, OperationPhase, OperationStatus,
+    OperationTarget, TargetKind,
+};
+
+use super::{errors, session::Session, text};
+
+/// How many lists are read at once.
+const AT_ONCE: usize = 8;
+
+/// One cluster as it is shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// The cluster.
+    pub cluster: ManagedCluster,
+    /// Its pools, by name.
+    pub pools: Vec<AgentPool>,
+    /// The Operations on it and on its pools that haven't ended, oldest first.
+    pub operations: Vec<Operation>,
+}
+
+impl View {
+    /// Puts the parts together, in the order in which they are shown.
+    pub fn new(
+        cluster: ManagedCluster,
+        mut pools: Vec<AgentPool>,
+        operations: impl IntoIterator<Item = Operation>,
+    ) -> Self {
+        let name = cluster.name_any();
+        pools.retain(|pool| pool.spec.cluster_name == name);
+        pools.sort_by_key(kube::ResourceExt::name_any);
+        let is_ours = |target: &OperationTarget| match target.kind {
+            TargetKind::ManagedCluster => target.name == name,
+            TargetKind::AgentPool => pools.iter().any(|pool| pool.name_any() == target.name),
+        };
+        let mut operations: Vec<Operation> = operations
+            .into_iter()
+            .filter(|operation| is_ours(&operation.spec.target))
+            .filter(|operation| !phase(operation).is_finished())
+            .collect();
+        operations.sort_by_key(|operation| (operation.creation_timestamp(), operation.name_any()));
+        operations.dedup_by_key(|operation| operation.name_any());
+        Self {
+            cluster,
+            pools,
+            operations,
+        }
+    }
+
+    /// Reads a cluster and what belongs to it: three requests, and one more for each pool.
+    ///
+    /// # Errors
+    /// Where there is no such cluster, or something can't be read.
+    pub async fn read(session: &Session, cluster: &str) -> anyhow::Result<Self> {
+        let (clusters, pools) = (session.api::<ManagedCluster>(), session.api::<AgentPool>());
+        let of_cluster = of_cluster(cluster);
+        let (cluster, pools) =
+            tokio::join!(errors::get(&clusters, cluster), pools.list(&of_cluster));
+        let (cluster, pools) = (cluster?, pools.context("failed to read the pools")?.items);
+        let mut targets: Vec<String> = pools.iter().map(kube::ResourceExt::name_any).collect();
+        targets.push(cluster.name_any());
+        targets.sort();
+        targets.dedup();
+        let operations = session.api::<Operation>();
+        let lists: Vec<_> = futures::stream::iter(targets)
+            .map(|target| {
+                let operations = operations.clone();
+                async move { operations.list(&on_target(&target)).await }
+            })
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await
+            .context("failed to read the Operations")?;
+        let operations = lists.into_iter().flat_map(|list| list.items);
+        Ok(Self::new(cluster, pools, operations))
+    }
+}
+
+/// Selects the pools of a cluster.
+fn of_cluster(cluster: &str) -> ListParams {
+    ListParams::default().labels(&format!("{CLUSTER_LABEL}={cluster}"))
+}
+
+/// Selects the Operations on what has that name.
+pub fn on_target(name: &str) -> ListParams {
+    ListParams::default().fields(&format!("spec.target.name={name}"))
+}
+
+/// The phase of an Operation.
+pub fn phase(operation: &Operation) -> OperationPhase {
+    let status = operation.status.as_ref();
+    status.map(|status| status.phase).unwrap_or_default()
+}
+
+/// The status of an Operation.
+pub fn status(operation: &Operation) -> OperationStatus {
+    operation.status.clone().unwrap_or_default()
+}
+
+/// The condition of that type.
+pub fn condition<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// `ManagedCluster demo`.
+pub fn target_name(target: &OperationTarget) -> String {
+    format!("{:?} {}", target.kind, target.name)
+}
+
+/// `cluster demo`, as it is typed.
+pub fn target_words(target: &OperationTarget) -> String {
+    let kind = match target.kind {
+        TargetKind::ManagedCluster => "cluster",
+        TargetKind::AgentPool => "pool",
+    };
+    format!("{kind} {}", target.name)
+}
+
+/// What an Operation does, in words: `Upgrade of ManagedCluster demo to 1.36.3`.
+pub fn what_it_does(operation: &Operation) -> String {
+    let spec = &operation.spec;
+    let nodes = |count: i32| text::count(usize::try_from(count).unwrap_or_default(), "node");
+    let goal = spec.kubernetes_version.clone().or(spec.count.map(nodes));
+    let goal = goal.map_or_else(String::new, |goal| format!(" to {goal}"));
+    format!("{:?} of {}{goal}", spec.type_, target_name(&spec.target))
+}

@@ -1,0 +1,424 @@
+//! `kubectl belay why`: why something isn't Ready, in sentences, from its condition to what is in the way.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::Args;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use kube::ResourceExt as _;
+
+use crate::{
+    api::{
+        AgentPool, LastOperation, ManagedCluster, Operation, OperationPhase, OperationTarget,
+        TargetKind,
+    },
+    controller::clock,
+};
+
+use super::{
+    errors,
+    in_the_way::InTheWay,
+    look::Look,
+    output, progress,
+    session::Session,
+    text,
+    view::{self, condition, target_name, target_words, what_it_does},
+};
+
+/// Tell why a cluster, a pool or an operation is not Ready, in sentences.
+///
+/// From its condition to the operation, to the step, to the pod and the PodDisruptionBudget, and what helps.
+#[derive(Args, Debug)]
+pub struct WhyFlags {
+    /// The name of a cluster, a pool or an Operation, or KIND/NAME where more than one has it.
+    pub name: String,
+}
+
+/// What was found of the thing that was asked about.
+pub struct Facts {
+    /// What it is.
+    pub subject: Subject,
+    /// The Operation in flight on it.
+    pub operation: Option<Operation>,
+    /// What the Operation hangs on.
+    pub in_the_way: Option<InTheWay>,
+    /// The pools of the cluster.
+    pub pools: Vec<AgentPool>,
+}
+
+/// What was asked about.
+pub enum Subject {
+    /// A cluster.
+    Cluster(Box<ManagedCluster>),
+    /// A pool.
+    Pool(Box<AgentPool>),
+    /// An Operation.
+    Operation(Box<Operation>),
+}
+
+/// Runs it.
+///
+/// # Errors
+/// Where there is no such thing, or it can't be read.
+pub async fn run(session: &Session, flags: &WhyFlags) -> anyhow::Result<ExitCode> {
+    let facts = Facts::read(session, &flags.name).await?;
+    output::say(&explain(&facts, &session.look.now(), clock::now()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Facts {
+    async fn read(session: &Session, name: &str) -> anyhow::Result<Self> {
+        let subject = subject(session, name).await?;
+        let in_flight = match &subject {
+            Subject::Operation(operation) => Some(operation.as_ref().clone()),
+            Subject::Cluster(cluster) => {
+                let lock = cluster
+                    .status
+                    .as_ref()
+                    .map_or(&[][..], |status| &status.operations);
+                read_operation(session, lock.first().map(|held| held.name.as_str())).await?
+            }
+            Subject::Pool(pool) => {
+                let operation = pool
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.operation.as_ref());
+                read_operation(session, operation.map(|operation| operation.name.as_str())).await?
+            }
+        };
+        let blocked = in_flight
+            .as_ref()
+            .and_then(|operation| progress::in_the_way(&view::status(operation)).cloned());
+        let in_the_way = match &blocked {
+            Some(blocked) => InTheWay::read(&session.client, &blocked.message).await,
+            None => None,
+        };
+        let pools = match &subject {
+            Subject::Cluster(cluster) => {
+                view::View::read(session, &cluster.name_any()).await?.pools
+            }
+            _ => Vec::new(),
+        };
+        Ok(Self {
+            subject,
+            operation: in_flight,
+            in_the_way,
+            pools,
+        })
+    }
+}
+
+async fn read_operation(
+    session: &Session,
+    name: Option<&str>,
+) -> anyhow::Result<Option<Operation>> {
+    match name {
+        Some(name) => errors::find(&session.api(), name).await,
+        None => Ok(None),
+    }
+}
+
+async fn subject(session: &Session, name: &str) -> anyhow::Result<Subject> {
+    let (kind, name) = name
+        .split_once('/')
+        .map_or((None, name), |(kind, name)| (Some(kind), name));
+    let kind = match kind.map(|kind| kind.split('.').next().unwrap_or(kind)) {
+        None => None,
+        Some("cluster" | "managedcluster" | "managedclusters" | "mc") => Some("cluster"),
+        Some("pool" | "agentpool" | "agentpools" | "ap") => Some("pool"),
+        Some("operation" | "operations" | "op") => Some("operation"),
+        Some(other) => bail!(
+            "{other:?} is no kind of Belay's: write cluster/NAME, pool/NAME or operation/NAME"
+        ),
+    };
+    let may_be = |wanted: &str| kind.is_none_or(|kind| kind == wanted);
+    if may_be("cluster")
+        && let Some(cluster) = errors::find(&session.api(), name).await?
+    {
+        return Ok(Subject::Cluster(Box::new(cluster)));
+    }
+    if may_be("pool")
+        && let Some(pool) = errors::find(&session.api(), name).await?
+    {
+        return Ok(Subject::Pool(Box::new(pool)));
+    }
+    if may_be("operation")
+        && let Some(operation) = errors::find(&session.api(), name).await?
+    {
+        return Ok(Subject::Operation(Box::new(operation)));
+    }
+    let what = kind.unwrap_or("cluster, pool or Operation");
+    bail!(
+        "there is no {what} {name} in namespace {}; `kubectl get belay -A` lists what there is",
+        session.namespace
+    )
+}
+
+/// The chain from the condition to what is in the way, then what helps.
+pub fn explain(facts: &Facts, look: &Look, now: Timestamp) -> String {
+    let mut chain = Chain {
+        look,
+        now,
+        sentences: Vec::new(),
+        remedies: Vec::new(),
+    };
+    match &facts.subject {
+        Subject::Cluster(cluster) => {
+            let status = cluster.status.clone().unwrap_or_default();
+            let target = target(TargetKind::ManagedCluster, &cluster.metadata);
+            chain.standing(
+                &target,
+                &cluster.metadata,
+                status.observed_generation,
+                &status.conditions,
+            );
+            if facts.operation.is_none() {
+                chain.last(&status.conditions, status.last_operation.as_ref());
+                if !is_stalled(&status.conditions) {
+                    chain.pools(&facts.pools);
+                }
+            }
+        }
+        Subject::Pool(pool) => {
+            let status = pool.status.clone().unwrap_or_default();
+            let target = target(TargetKind::AgentPool, &pool.metadata);
+            chain.standing(
+                &target,
+                &pool.metadata,
+                status.observed_generation,
+                &status.conditions,
+            );
+            if facts.operation.is_none() {
+                chain.last(&status.conditions, status.last_operation.as_ref());
+            }
+        }
+        Subject::Operation(_) => {}
+    }
+    if let Some(operation) = &facts.operation {
+        chain.operation(operation, facts.in_the_way.as_ref());
+    }
+    chain.text()
+}
+
+fn target(kind: TargetKind, metadata: &ObjectMeta) -> OperationTarget {
+    let name = metadata.name.clone().unwrap_or_default();
+    OperationTarget { kind, name }
+}
+
+/// Sentences that follow from one another, and what helps.
+struct Chain<'a> {
+    look: &'a Look,
+    now: Timestamp,
+    sentences: Vec<String>,
+    remedies: Vec<(String, String)>,
+}
+
+impl Chain<'_> {
+    fn say(&mut self, sentence: impl Into<String>) {
+        self.sentences.push(sentence.into());
+    }
+
+    fn remedy(&mut self, what: &str, words: &str) {
+        let command = self.look.command(words);
+        self.remedies.push((what.to_owned(), command));
+    }
+
+    /// What the thing itself says of whether it is Ready.
+    fn standing(
+        &mut self,
+        target: &OperationTarget,
+        metadata: &ObjectMeta,
+        observed: Option<i64>,
+        conditions: &[Condition],
+    ) {
+        let name = target_name(target);
+        let Some(ready) = condition(conditions, "Ready") else {
+            self.say(format!("Belay has not looked at {name} yet: no operator runs for this namespace, or it has just begun."));
+            return;
+        };
+        let since = text::since(Some(&ready.last_transition_time), self.now);
+        let at = text::at(&ready.last_transition_time, self.now);
+        match ready.status.as_str() {
+            "True" => self.say(format!("{name} is Ready, for {since}: {}.", ready.message)),
+            _ => self.say(format!(
+                "{name} is not Ready, for {since} (since {at}): {}.",
+                state(&ready.reason)
+            )),
+        }
+        if observed != metadata.generation {
+            self.say("Its spec was changed, and Belay has not looked at the change yet.");
+        }
+        if metadata.deletion_timestamp.is_some() {
+            self.say("It is being deleted.");
+        }
+        if ready.status != "True" && conditions_wait(ready) {
+            self.say(sentence(&ready.message));
+        }
+    }
+
+    /// How the last operation ended, where the thing is left alone since.
+    fn last(&mut self, conditions: &[Condition], last: Option<&LastOperation>) {
+        let (true, Some(last)) = (is_stalled(conditions), last) else {
+            return;
+        };
+        let ago = text::since(last.end_time.as_ref(), self.now);
+        let how = match last.phase {
+            OperationPhase::Failed => "failed",
+            _ => "was canceled",
+        };
+        let why = if last.message.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", last.message)
+        };
+        let target = target_name(&last.target);
+        self.say(format!(
+            "The {:?} of {target} ({}) {how} {ago} ago{why}.",
+            last.type_, last.name
+        ));
+        self.say("Since then it is left alone, so that the same does not begin again at once, until its spec changes or someone asks.");
+        self.remedy("See what it did", &format!("operation show {}", last.name));
+        self.remedy(
+            "Bring it to its spec",
+            &format!("reconcile {}", target_words(&last.target)),
+        );
+    }
+
+    /// A cluster that is Ready itself may have pools that aren't.
+    fn pools(&mut self, pools: &[AgentPool]) {
+        for pool in pools {
+            let status = pool.status.clone().unwrap_or_default();
+            let ready = condition(&status.conditions, "Ready");
+            if ready.is_some_and(|ready| ready.status == "True") {
+                continue;
+            }
+            let name = pool.name_any();
+            let why = ready.map_or("Belay has not looked at it yet", |ready| &ready.message);
+            self.say(format!("Its pool {name} is not Ready: {why}."));
+            self.remedy(
+                &format!("Why pool {name} is not"),
+                &format!("why pool/{name}"),
+            );
+        }
+    }
+
+    /// How far an Operation is, and what is in its way.
+    fn operation(&mut self, operation: &Operation, in_the_way: Option<&InTheWay>) {
+        let status = view::status(operation);
+        let (name, what) = (operation.name_any(), what_it_does(operation));
+        let ran = text::since(status.start_time.as_ref(), self.now);
+        match status.phase {
+            OperationPhase::Pending => {
+                self.say(format!("Operation {name} ({what}) waits for its turn."));
+            }
+            OperationPhase::InProgress => {
+                self.say(format!(
+                    "Operation {name} ({what}) is at {}%, after {ran}.",
+                    status.percent_complete
+                ));
+            }
+            OperationPhase::Canceling => {
+                self.say(format!(
+                    "Operation {name} ({what}) was aborted and is coming to a stop."
+                ));
+            }
+            ended => self.say(format!(
+                "Operation {name} ({what}) has ended, {ended:?}: {}.",
+                progress::end(&status)
+            )),
+        }
+        if status.phase.is_finished() {
+            return;
+        }
+        if let Some(running) = progress::running(&status.steps) {
+            let since = text::since(running.start_time.as_ref(), self.now);
+            let at = status
+                .steps
+                .iter()
+                .position(|step| step.name == running.name);
+            let number = format!(
+                "step {} of {}",
+                at.unwrap_or_default() + 1,
+                status.steps.len()
+            );
+            self.say(format!(
+                "It is at {number}, for {since}: {}.",
+                progress::step(running)
+            ));
+        }
+        if let Some(blocked) = progress::in_the_way(&status) {
+            let since = text::since(blocked.since.as_ref(), self.now);
+            match in_the_way {
+                Some(in_the_way) => {
+                    self.say(format!(
+                        "It has been blocked for {since} by a {}.",
+                        blocked.reason
+                    ));
+                    self.sentences.extend(in_the_way.sentences());
+                    self.remedies.extend(in_the_way.remedies(self.look));
+                }
+                None => self.say(format!(
+                    "It has been blocked for {since} by {}: {}.",
+                    blocked.reason, blocked.message
+                )),
+            }
+        }
+        if status.phase != OperationPhase::Canceling {
+            self.remedy(
+                "Stop it where it stands",
+                &format!("abort operation {name}"),
+            );
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut lines: Vec<String> = self
+            .sentences
+            .iter()
+            .enumerate()
+            .map(|(depth, sentence)| match depth {
+                0 => self.look.wrap("", "", sentence),
+                _ => self.look.wrap("- ", "  ", sentence),
+            })
+            .collect();
+        if !self.remedies.is_empty() {
+            lines.push(String::new());
+            lines.push("What helps:".into());
+        }
+        for (what, command) in &self.remedies {
+            lines.push(format!("  {what}:"));
+            lines.push(format!("    {command}"));
+        }
+        lines.join("\n")
+    }
+}
+
+/// Whether it is left alone until someone acts.
+fn is_stalled(conditions: &[Condition]) -> bool {
+    condition(conditions, "Stalled").is_some_and(|it| it.status == "True")
+}
+
+/// Whether the condition tells of a wait that no Operation tells of.
+fn conditions_wait(ready: &Condition) -> bool {
+    ready.reason == crate::lifecycle::messages::reason::PENDING
+}
+
+/// A condition's reason in words: `Upgrading`, `OperationCanceled`.
+fn state(reason: &str) -> String {
+    match reason {
+        crate::lifecycle::messages::reason::CANCELED => "its last operation was canceled".into(),
+        crate::lifecycle::messages::reason::FAILED => "its last operation failed".into(),
+        crate::lifecycle::messages::reason::PENDING => "an operation is to begin".into(),
+        other => format!("it is {other}"),
+    }
+}
+
+/// A message as a sentence.
+fn sentence(message: &str) -> String {
+    let mut letters = message.chars();
+    let first = letters
+        .next()
+        .map(|letter| letter.to_uppercase().collect::<String>());
+    format!("{}{}.", first.unwrap_or_default(), letters.as_str())
+}
