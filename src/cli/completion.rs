@@ -23,7 +23,7 @@ const NO_FILES: &str = ":4";
 /// What kubectl runs: an executable of this name, on PATH.
 const KUBECTL_SCRIPT: &str = "#!/usr/bin/env sh
 # Save this as kubectl_complete-belay in a folder of PATH, and make it executable.
-exec kubectl-belay __complete \"$@\"
+exec kubectl-belay __complete -- \"$@\"
 ";
 
 /// Print the completion for a shell, or for kubectl itself.

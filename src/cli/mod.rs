@@ -94,7 +94,7 @@ enum Command {
     /// Print what kubectl asks for when someone presses TAB.
     #[command(hide = true, name = "__complete")]
     Complete {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        #[arg(last = true)]
         words: Vec<String>,
     },
 }

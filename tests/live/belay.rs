@@ -119,6 +119,11 @@ impl World {
         }
     }
 
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
     pub async fn client(&self) -> Client {
         let mut config = self
             .control_plane

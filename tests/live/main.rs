@@ -9,11 +9,13 @@ mod delete;
 mod doors;
 mod hold;
 mod hostile;
+mod plugin;
 mod quiet;
 mod race;
 mod refusals;
 mod restart;
 mod scale;
+mod terminal;
 mod upgrade;
 mod who_may_abort;
 
@@ -78,6 +80,14 @@ const TESTS: &[(&str, Test)] = tests![
     race::of_two_operations_in_the_same_instant_one_runs,
     hostile::hostile_objects_neither_stop_belay_nor_keep_it_from_the_others,
     quiet::nothing_is_written_in_a_quiet_minute,
+    plugin::a_terminal_shows_a_live_bar_and_what_blocks_it,
+    plugin::a_pipe_gets_a_line_for_each_change,
+    plugin::an_abort_tells_what_it_leaves_behind_and_asks,
+    plugin::what_why_suggests_lets_the_upgrade_go_on,
+    plugin::a_change_is_made_once_by_its_name_and_followed,
+    plugin::ctrl_c_offers_to_abort_what_is_followed,
+    plugin::refusals_say_what_to_do,
+    plugin::many_clusters_are_listed_page_by_page,
 ];
 
 fn main() -> ExitCode {
