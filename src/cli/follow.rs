@@ -9,7 +9,7 @@ use kube::{
 };
 
 use crate::{
-    api::Operation,
+    api::{Operation, OperationPhase},
     controller::{clock, watches::WATCH_TIMEOUT_SECONDS},
 };
 
@@ -17,6 +17,9 @@ use super::{screen::Screen, session::Session, view::phase};
 
 /// How often what tells of time is written anew.
 const SECOND: Duration = Duration::from_secs(1);
+
+/// How long an Operation may wait for its turn before it is said how to find out why.
+const LONG: Duration = Duration::from_secs(10);
 
 /// How following ended.
 pub enum Followed {
@@ -70,6 +73,8 @@ async fn watch(
     let mut seconds = tokio::time::interval(SECOND);
     let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
     let mut time_is_up = std::pin::pin!(after(timeout));
+    let mut long_wait = std::pin::pin!(tokio::time::sleep(LONG));
+    let mut is_short = true;
     let mut last = operation.clone();
     let mut is_listed = false;
     let mut trouble = None;
@@ -100,6 +105,13 @@ async fn watch(
                 }
             },
             _ = seconds.tick(), if session.is_live => screen.operation(&last, clock::now())?,
+            () = &mut long_wait, if is_short => {
+                is_short = false;
+                if phase(&last) == OperationPhase::Pending {
+                    let why = session.look.command(&format!("why operation/{name}"));
+                    screen.say(&format!("It still waits for its turn. To see for what: {why}"))?;
+                }
+            }
             _ = &mut interrupt => return Ok(Followed::Interrupted),
             () = &mut time_is_up => return Ok(Followed::TimedOut),
         }

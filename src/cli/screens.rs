@@ -123,6 +123,7 @@ fn facts(view: View, operation: Option<Operation>, in_the_way: Option<InTheWay>)
         operation,
         in_the_way,
         pools: view.pools,
+        lock: Vec::new(),
     }
 }
 
@@ -169,8 +170,34 @@ fn why_an_operation_was_canceled() {
         operation: Some(operation),
         in_the_way: None,
         pools: Vec::new(),
+        lock: Vec::new(),
     };
     assert_snapshot!(explain(&facts, &fixtures::wide(80), fixtures::now()));
+}
+
+#[test]
+fn why_an_operation_waits() {
+    let mut waits = fixtures::hanging_upgrade();
+    waits.status = None;
+    waits.metadata.name = Some("demo-stop-7xk2p".into());
+    waits.spec.type_ = crate::api::OperationType::Stop;
+    waits.spec.kubernetes_version = None;
+    let lock = fixtures::hanging()
+        .cluster
+        .status
+        .expect("a status")
+        .operations;
+    let why = |lock| {
+        let facts = Facts {
+            subject: Subject::Operation(Box::new(waits.clone())),
+            operation: Some(waits.clone()),
+            in_the_way: None,
+            pools: Vec::new(),
+            lock,
+        };
+        explain(&facts, &fixtures::wide(80), fixtures::now())
+    };
+    assert_snapshot!([why(lock), why(Vec::new())].join("\n\n"));
 }
 
 #[test]

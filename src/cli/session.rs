@@ -90,10 +90,9 @@ async fn config(flags: &GlobalFlags) -> anyhow::Result<Config> {
         ..KubeConfigOptions::default()
     };
     let named = match &flags.kubeconfig {
-        Some(file) => Some(
-            Kubeconfig::read_from(file)
-                .with_context(|| format!("failed to read the kubeconfig {}", file.display()))?,
-        ),
+        Some(file) => {
+            Some(Kubeconfig::read_from(file).map_err(|error| anyhow::anyhow!(error.to_string()))?)
+        }
         None => None,
     };
     let config = match named {

@@ -10,10 +10,11 @@ use kube::ResourceExt as _;
 
 use crate::{
     api::{
-        AgentPool, LastOperation, ManagedCluster, Operation, OperationPhase, OperationTarget,
-        TargetKind,
+        AgentPool, LastOperation, ManagedCluster, Operation, OperationInFlight, OperationPhase,
+        OperationTarget, TargetKind,
     },
     controller::clock,
+    lifecycle::excludes,
 };
 
 use super::{
@@ -22,7 +23,7 @@ use super::{
     look::Look,
     output, progress,
     session::Session,
-    text,
+    target, text,
     view::{self, condition, target_name, target_words, what_it_does},
 };
 
@@ -45,6 +46,8 @@ pub struct Facts {
     pub in_the_way: Option<InTheWay>,
     /// The pools of the cluster.
     pub pools: Vec<AgentPool>,
+    /// What is in flight on the cluster, where the Operation waits for its turn.
+    pub lock: Vec<OperationInFlight>,
 }
 
 /// What was asked about.
@@ -100,13 +103,27 @@ impl Facts {
             }
             _ => Vec::new(),
         };
+        let lock = match &in_flight {
+            Some(operation) if view::phase(operation) == OperationPhase::Pending => {
+                lock_of(session, &operation.spec.target).await
+            }
+            _ => Vec::new(),
+        };
         Ok(Self {
             subject,
             operation: in_flight,
             in_the_way,
             pools,
+            lock,
         })
     }
+}
+
+/// What is in flight on the cluster of a target. Where there is no such cluster, nothing is.
+async fn lock_of(session: &Session, target: &OperationTarget) -> Vec<OperationInFlight> {
+    let cluster = target::cluster_of(session, target).await.ok();
+    let status = cluster.and_then(|cluster| cluster.status);
+    status.map(|status| status.operations).unwrap_or_default()
 }
 
 async fn read_operation(
@@ -166,7 +183,7 @@ pub fn explain(facts: &Facts, look: &Look, now: Timestamp) -> String {
     match &facts.subject {
         Subject::Cluster(cluster) => {
             let status = cluster.status.clone().unwrap_or_default();
-            let target = target(TargetKind::ManagedCluster, &cluster.metadata);
+            let target = named(TargetKind::ManagedCluster, &cluster.metadata);
             chain.standing(
                 &target,
                 &cluster.metadata,
@@ -182,7 +199,7 @@ pub fn explain(facts: &Facts, look: &Look, now: Timestamp) -> String {
         }
         Subject::Pool(pool) => {
             let status = pool.status.clone().unwrap_or_default();
-            let target = target(TargetKind::AgentPool, &pool.metadata);
+            let target = named(TargetKind::AgentPool, &pool.metadata);
             chain.standing(
                 &target,
                 &pool.metadata,
@@ -196,12 +213,12 @@ pub fn explain(facts: &Facts, look: &Look, now: Timestamp) -> String {
         Subject::Operation(_) => {}
     }
     if let Some(operation) = &facts.operation {
-        chain.operation(operation, facts.in_the_way.as_ref());
+        chain.operation(operation, facts.in_the_way.as_ref(), &facts.lock);
     }
     chain.text()
 }
 
-fn target(kind: TargetKind, metadata: &ObjectMeta) -> OperationTarget {
+fn named(kind: TargetKind, metadata: &ObjectMeta) -> OperationTarget {
     let name = metadata.name.clone().unwrap_or_default();
     OperationTarget { kind, name }
 }
@@ -304,13 +321,19 @@ impl Chain<'_> {
     }
 
     /// How far an Operation is, and what is in its way.
-    fn operation(&mut self, operation: &Operation, in_the_way: Option<&InTheWay>) {
+    fn operation(
+        &mut self,
+        operation: &Operation,
+        in_the_way: Option<&InTheWay>,
+        lock: &[OperationInFlight],
+    ) {
         let status = view::status(operation);
         let (name, what) = (operation.name_any(), what_it_does(operation));
         let ran = text::since(status.start_time.as_ref(), self.now);
         match status.phase {
             OperationPhase::Pending => {
                 self.say(format!("Operation {name} ({what}) waits for its turn."));
+                self.turn(operation, lock);
             }
             OperationPhase::InProgress => {
                 self.say(format!(
@@ -370,6 +393,29 @@ impl Chain<'_> {
                 &format!("abort operation {name}"),
             );
         }
+    }
+
+    /// What an Operation that hasn't begun waits for.
+    fn turn(&mut self, operation: &Operation, lock: &[OperationInFlight]) {
+        let name = operation.name_any();
+        let target = &operation.spec.target;
+        let before = lock
+            .iter()
+            .find(|held| held.name != name && excludes(&held.target, target));
+        let Some(before) = before else {
+            let no_operator =
+                "no operator runs for this namespace, or it can't write: its log tells";
+            self.say(format!(
+                "Nothing in flight excludes it, so it should begin at once: {no_operator}."
+            ));
+            return;
+        };
+        let (other, on) = (&before.name, target_name(&before.target));
+        self.say(format!(
+            "{:?} {other} of {on} is in flight and excludes it.",
+            before.type_
+        ));
+        self.remedy("What that one does", &format!("why operation/{other}"));
     }
 
     fn text(&self) -> String {

@@ -4,7 +4,7 @@
 use crate::api::{OperationInFlight, OperationTarget, TargetKind};
 
 /// Whether two operations may not run side by side.
-pub(super) fn excludes(a: &OperationTarget, b: &OperationTarget) -> bool {
+pub fn excludes(a: &OperationTarget, b: &OperationTarget) -> bool {
     let whole = |target: &OperationTarget| target.kind == TargetKind::ManagedCluster;
     whole(a) || whole(b) || a.name == b.name
 }

@@ -37,6 +37,7 @@ pub use conditions::stalled;
 pub use decide::decide;
 pub use finalizers::owned_by_nothing;
 pub use job::{ControlPlaneGoal, Job, PoolGoal, Stage};
+pub use lock::excludes;
 pub use phase::failed_without_target;
 pub use settings::NodeSettings;
 pub use snapshot::{
