@@ -112,7 +112,7 @@ pub async fn run(session: &Session, flags: &AbortFlags) -> anyhow::Result<ExitCo
     if let Some(end) = too_late(session, &operation)? {
         return Ok(end);
     }
-    if phase(&operation) != OperationPhase::Canceling {
+    if phase(&operation) != OperationPhase::Canceling || is_hurried(&operation, flags) {
         output::say(&preview(session, flags, &operation).await?)?;
         if flags.dry_run.is_none() && !flags.yes {
             let question = format!("Abort Operation {}?", operation.name_any());
@@ -151,6 +151,12 @@ async fn find(session: &Session, flags: &AbortFlags) -> anyhow::Result<Operation
         }
         AbortKind::Pool => target::in_flight_on(session, &Kind::Pool.named(&flags.name)).await,
     }
+}
+
+/// Whether an abort that lets the step in process finish becomes one that doesn't.
+fn is_hurried(operation: &Operation, flags: &AbortFlags) -> bool {
+    let policy = operation.annotations().get(ABORT_POLICY_ANNOTATION);
+    policy.is_some_and(|policy| policy == ABORT_POLICY_AFTER_STEP) && !flags.after_step
 }
 
 /// Where it has ended, there is nothing to abort.
@@ -250,10 +256,9 @@ async fn request(
     flags: &AbortFlags,
     operation: &Operation,
 ) -> anyhow::Result<()> {
-    let mut annotations = json!({ABORT_ANNOTATION: flags.reason});
-    if flags.after_step {
-        annotations[ABORT_POLICY_ANNOTATION] = json!(ABORT_POLICY_AFTER_STEP);
-    }
+    // What an abort before this one said of the step in process holds no more.
+    let policy = flags.after_step.then_some(ABORT_POLICY_AFTER_STEP);
+    let annotations = json!({ABORT_ANNOTATION: flags.reason, ABORT_POLICY_ANNOTATION: policy});
     let patch = json!({"metadata": {"uid": operation.uid(), "annotations": annotations}});
     let params = PatchParams {
         field_manager: Some(FIELD_MANAGER.into()),

@@ -95,10 +95,10 @@ pub fn running(steps: &[Step]) -> Option<&Step> {
         .find(|step| step.phase == StepPhase::InProgress)
 }
 
-/// What stands in the way of an Operation that is to go on.
+/// What stands in the way of an Operation, or of the step that it finishes before it stops.
 pub fn in_the_way(status: &OperationStatus) -> Option<&Blocked> {
     let blocked = status.blocked.as_ref();
-    blocked.filter(|_| status.phase == OperationPhase::InProgress)
+    blocked.filter(|_| !status.phase.is_finished())
 }
 
 fn nodes_in(steps: &[Step], phase: StepPhase) -> i32 {

@@ -223,3 +223,18 @@ fn an_operations_record_has_the_fields_that_the_clouds_tools_have() {
     let record = super::record::Record::from(&fixtures::canceled_upgrade());
     assert_snapshot!(serde_json::to_string_pretty(&record).expect("JSON"));
 }
+
+#[test]
+fn why_an_abort_that_lets_the_step_finish_takes_long() {
+    let mut operation = fixtures::hanging_upgrade();
+    let status = operation.status.as_mut().expect("a status");
+    status.phase = crate::api::OperationPhase::Canceling;
+    let facts = Facts {
+        subject: Subject::Operation(Box::new(operation.clone())),
+        operation: Some(operation),
+        in_the_way: Some(fixtures::in_the_way()),
+        pools: Vec::new(),
+        lock: Vec::new(),
+    };
+    assert_snapshot!(explain(&facts, &fixtures::wide(80), fixtures::now()));
+}

@@ -387,12 +387,12 @@ impl Chain<'_> {
                 )),
             }
         }
-        if status.phase != OperationPhase::Canceling {
-            self.remedy(
-                "Stop it where it stands",
-                &format!("abort operation {name}"),
-            );
-        }
+        let what = match (status.phase, &status.blocked) {
+            (OperationPhase::Canceling, None) => return,
+            (OperationPhase::Canceling, Some(_)) => "Stop it without waiting for that",
+            _ => "Stop it where it stands",
+        };
+        self.remedy(what, &format!("abort operation {name}"));
     }
 
     /// What an Operation that hasn't begun waits for.

@@ -83,6 +83,7 @@ const TESTS: &[(&str, Test)] = tests![
     plugin::a_terminal_shows_a_live_bar_and_what_blocks_it,
     plugin::a_pipe_gets_a_line_for_each_change,
     plugin::an_abort_tells_what_it_leaves_behind_and_asks,
+    plugin::an_abort_without_after_step_hurries_one_with_it,
     plugin::what_why_suggests_lets_the_upgrade_go_on,
     plugin::a_change_is_made_once_by_its_name_and_followed,
     plugin::ctrl_c_offers_to_abort_what_is_followed,

@@ -233,6 +233,20 @@ pub async fn an_abort_tells_what_it_leaves_behind_and_asks(world: Arc<World>) {
     belay.check_history();
 }
 
+pub async fn an_abort_without_after_step_hurries_one_with_it(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let operation = hanging_upgrade(&belay).await;
+    let patient = ["abort", "cluster", "demo", "--yes", "--after-step"];
+    let patient = run(&belay, &patient).await;
+    assert_eq!(patient.status.code(), Some(0), "{}", text(&patient.stderr));
+    belay
+        .is_in_phase(&operation, OperationPhase::Canceling)
+        .await;
+    let hurried = run(&belay, &["abort", "cluster", "demo", "--yes", "--wait"]).await;
+    assert_eq!(hurried.status.code(), Some(0), "{}", text(&hurried.stderr));
+    belay.check_history();
+}
+
 pub async fn what_why_suggests_lets_the_upgrade_go_on(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let operation = hanging_upgrade(&belay).await;
