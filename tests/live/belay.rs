@@ -386,17 +386,23 @@ impl Belay {
             .await
     }
 
-    /// Creates an Operation of type Reconcile.
+    /// Creates an Operation of type Reconcile, once the API server has seen, too, that the lock is free.
     pub async fn reconcile(&self, kind: TargetKind, target: &str, name: &str) {
         let operation = json!({
             "apiVersion": "belay.dev/v1alpha1", "kind": "Operation", "metadata": {"name": name},
             "spec": {"type": "Reconcile", "target": {"kind": kind, "name": target}},
         });
-        let operation = serde_json::from_value(operation).expect("an operation");
-        self.api::<Operation>()
-            .create(&PostParams::default(), &operation)
-            .await
-            .expect("created");
+        let operation: Operation = serde_json::from_value(operation).expect("an operation");
+        let operations = self.api::<Operation>();
+        let is_admitted = || async {
+            let created = operations.create(&PostParams::default(), &operation).await;
+            match created {
+                Ok(_) => true,
+                Err(kube::Error::Api(status)) if status.code == 403 => false,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        self.eventually("admits a Reconcile", is_admitted).await;
     }
 
     pub async fn cluster(&self) -> ManagedCluster {

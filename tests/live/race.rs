@@ -8,6 +8,7 @@ use std::sync::{
 
 use belay::api::{Operation, OperationPhase, OperationStatus};
 use futures::future::join_all;
+use jiff::Timestamp;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
@@ -69,6 +70,7 @@ async fn race_on(belay: &Belay, pool: &str, losers: &Losers) {
                     && create(belay, &names[0], spec(0), true).await.is_ok()
             })
             .await;
+        let asked = ::belay::controller::clock::now();
         let created = tokio::join!(
             create(belay, &names[0], spec(0), false),
             create(belay, &names[1], spec(1), false)
@@ -103,7 +105,7 @@ async fn race_on(belay: &Belay, pool: &str, losers: &Losers) {
             let (_, told) = refusal
                 .split_once("denied request: (OperationNotAllowed) ")
                 .expect(refusal);
-            check_words(told, round, winner);
+            check_words(told, round, asked, winner);
         } else {
             losers.by_belay.fetch_add(1, Ordering::Relaxed);
             let [(_, loser)] = with_phase(&statuses, OperationPhase::Failed)[..] else {
@@ -112,7 +114,7 @@ async fn race_on(belay: &Belay, pool: &str, losers: &Losers) {
             let error = loser.error.as_ref().expect("an error");
             assert_eq!(error.code, "OperationNotAllowed");
             assert!(loser.start_time.is_none(), "it never began");
-            check_words(&error.message, round, winner);
+            check_words(&error.message, round, asked, winner);
         }
     }
 }
@@ -141,7 +143,7 @@ async fn create(belay: &Belay, name: &str, spec: Value, dry_run: bool) -> Result
     }
 }
 
-fn check_words(told: &str, round: usize, (winner, status): &Named) {
+fn check_words(told: &str, round: usize, asked: Timestamp, (winner, status): &Named) {
     let change = match round % 3 {
         0 => {
             let abort = and_abort(winner);
@@ -162,11 +164,11 @@ fn check_words(told: &str, round: usize, (winner, status): &Named) {
             && state.ends_with(&format!("), {change} cannot be performed")),
         "{state}"
     );
-    // The lock was taken when the work began, or a moment before.
-    let since: jiff::Timestamp = since.trim_end_matches('\'').parse().expect("a time");
+    // The lock was taken after they were asked for, and before the work began.
+    let since: Timestamp = since.trim_end_matches('\'').parse().expect("a time");
     let began = status.start_time.as_ref().expect("a time").0;
     assert!(
-        began.duration_since(since).as_secs().abs() <= 2,
-        "{since}, {began}"
+        asked.as_second() <= since.as_second() && since <= began,
+        "{asked}, {since}, {began}"
     );
 }
