@@ -7,8 +7,12 @@ CARGO_DENY := 0.20.2
 BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 CARGO_DENY_ROOT := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/belay/cargo-deny-$(CARGO_DENY)
 
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+ARCH = $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
+PACKAGE = kubectl-belay-v$(VERSION)-linux-$(ARCH).tar.gz
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fmt generate licences build tools needs
+.PHONY: help demo test check bench fmt generate package licences build tools needs
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -28,7 +32,7 @@ check: needs ## Check format, lints, generated files and licences
 	  test $$same = 0 || { echo "$$what/ differs from src: run make generate, and commit it"; exit 1; }; \
 	done
 	@$(BIN)/kubectl-belay reference | diff docs/kubectl-belay.md - || \
-	  { echo "docs/kubectl-belay.md differs from the help of src/cli: run make generate, and commit it"; exit 1; }
+	  { echo "docs/kubectl-belay.md differs from src/cli: run make generate, and commit it"; exit 1; }
 	@$(MAKE) --no-print-directory licences
 
 bench: tools ## Measure an abort beside the least that it could take
@@ -41,6 +45,14 @@ generate: build ## Generate crds/ from src/api, policies/ from src/admission, do
 	$(BIN)/belay crds --output crds
 	$(BIN)/belay policies --output policies
 	$(BIN)/kubectl-belay reference > docs/kubectl-belay.md
+
+package: needs ## Package the kubectl plugin and its krew manifest into dist/ (URL= and HOMEPAGE= of the release)
+	cargo build --release --bin kubectl-belay
+	@mkdir -p dist && tar -czf dist/$(PACKAGE) -C $(BIN)/../release kubectl-belay -C $(CURDIR) LICENSE
+	@sha=$$(sha256sum dist/$(PACKAGE) | cut -d' ' -f1) && sed -e 's|{{VERSION}}|$(VERSION)|; s|{{ARCH}}|$(ARCH)|' \
+	  -e "s|{{SHA256}}|$$sha|; s|{{URL}}|$(or $(URL),file://$(CURDIR)/dist/$(PACKAGE))|" \
+	  -e 's|{{HOMEPAGE}}|$(or $(HOMEPAGE),https://belay.dev)|' packaging/krew.yaml > dist/belay.yaml
+	@echo "To try it: kubectl krew install --manifest=dist/belay.yaml --archive=dist/$(PACKAGE)"
 
 licences: ## Check the dependencies' licences, versions and sources (deny.toml)
 	@test -x $(CARGO_DENY_ROOT)/bin/cargo-deny || \

@@ -12,7 +12,7 @@ use crate::api::{Operation, OperationPhase, OperationSpec, OperationTarget, Oper
 use super::{
     FIELD_MANAGER,
     abort::{self, DryRun},
-    ask,
+    ask, errors,
     follow::{Followed, follow},
     output,
     session::Session,
@@ -177,17 +177,16 @@ impl<'a> Change<'a> {
             field_manager: Some(FIELD_MANAGER.into()),
         };
         let operations = session.api::<Operation>();
+        if let Some(name) = &operation.metadata.name
+            && let Some(there) = errors::find(&operations, name).await?
+        {
+            return same(there, operation);
+        }
         match operations.create(&params, operation).await {
+            // Somebody was quicker.
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 let name = operation.name_any();
-                let there = super::errors::get(&operations, &name).await?;
-                if there.spec != operation.spec {
-                    bail!(
-                        "there is an Operation {name} already, and it is another: {}; choose another --operation",
-                        view::what_it_does(&there)
-                    );
-                }
-                Ok(there)
+                same(errors::get(&operations, &name).await?, operation)
             }
             other => other.context("refused"),
         }
@@ -220,6 +219,18 @@ impl<'a> Change<'a> {
             }
         }
     }
+}
+
+/// The Operation that is there under the name, where it is what is asked for.
+fn same(there: Operation, asked: &Operation) -> anyhow::Result<Operation> {
+    if there.spec == asked.spec {
+        return Ok(there);
+    }
+    bail!(
+        "there is an Operation {} already, and it is another: {}; choose another --operation",
+        there.name_any(),
+        view::what_it_does(&there)
+    )
 }
 
 /// What a person wants after Ctrl-C.

@@ -149,7 +149,7 @@ pub fn hanging() -> View {
 
 /// The same cluster, after the abort.
 pub fn canceled() -> View {
-    let message = "Operation demo-upgrade-mqxdz was canceled; the ManagedCluster is left alone until its spec changes or an Operation of type Reconcile asks for it (on ManagedCluster demo)";
+    let message = "Operation demo-upgrade-mqxdz was canceled; this ManagedCluster is left alone until the spec of ManagedCluster demo changes, or an Operation of type Reconcile on it asks for the rest";
     let conditions = conditions("False", "True", "OperationCanceled", message);
     let last = json!({"name": "demo-upgrade-mqxdz", "type": "Upgrade", "phase": "Canceled", "targetGeneration": 2,
         "target": {"kind": "ManagedCluster", "name": "demo"}, "message": "canceled: stuck on a PDB",
