@@ -4,5 +4,8 @@ pub mod admission;
 pub mod api;
 pub mod cli;
 pub mod controller;
+pub mod leader;
 pub mod lifecycle;
+pub mod operator;
 pub mod provider;
+pub mod telemetry;

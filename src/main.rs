@@ -1,77 +1,42 @@
 //! The operator.
 
-use std::{
-    io::IsTerminal as _,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+mod flags;
+
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use belay::{
+    operator::{self, Options},
+    telemetry::log,
+};
+use clap::Parser as _;
+use tokio_util::sync::CancellationToken;
 
-/// Kubernetes clusters whose changes are operations that can be seen and aborted.
-///
-/// Without a command, the operator runs: on the cluster of KUBECONFIG, or as a pod on its own.
-#[derive(Parser)]
-#[command(version, about, long_about)]
-struct Flags {
-    #[command(subcommand)]
-    command: Option<Command>,
-
-    /// How log lines are written. Which ones are is set by `RUST_LOG`, "`info,kube_runtime=warn`" where it isn't set.
-    #[arg(long, env = "BELAY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
-    log_format: LogFormat,
-
-    /// The one namespace whose clusters are looked after; all where it isn't set.
-    #[arg(long, env = "BELAY_NAMESPACE")]
-    namespace: Option<String>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Print the custom resource definitions: belay crds | kubectl apply -f -
-    Crds {
-        /// Write a file for each into this folder instead.
-        #[arg(long)]
-        output: Option<PathBuf>,
-    },
-    /// Print the admission policies and roles: belay policies | kubectl apply -f -
-    Policies {
-        /// Write a file for each into this folder instead.
-        #[arg(long)]
-        output: Option<PathBuf>,
-    },
-}
+use flags::{Command, Flags};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let flags = Flags::parse();
-    let result = match flags.command {
-        Some(Command::Crds { output }) => print(output.as_deref(), belay::api::crd_files),
+    let ended = match &flags.command {
+        Some(Command::Crds { output }) => tell(print(output.as_deref(), belay::api::crd_files)),
         Some(Command::Policies { output }) => {
-            print(output.as_deref(), belay::admission::policy_files)
+            tell(print(output.as_deref(), belay::admission::policy_files))
         }
         None => {
-            start_log(flags.log_format);
-            operate(flags.namespace.as_deref()).await
+            log::start(flags.log_format);
+            operate(flags)
+                .await
+                .inspect_err(|error| tracing::error!("belay ends: {error:#}"))
         }
     };
-    match result {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("belay: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(_) => ExitCode::FAILURE,
     }
+}
+
+fn tell(result: anyhow::Result<()>) -> anyhow::Result<()> {
+    result.inspect_err(|error| eprintln!("belay: {error:#}"))
 }
 
 /// Names and contents.
@@ -94,14 +59,27 @@ fn print(
     Ok(())
 }
 
-async fn operate(namespace: Option<&str>) -> anyhow::Result<()> {
+async fn operate(flags: Flags) -> anyhow::Result<()> {
     let config = kube::Config::infer().await.map_err(|error| {
         anyhow::anyhow!(
             "no cluster to run on: set KUBECONFIG, or run as a pod with a ServiceAccount ({error})"
         )
     })?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "belay starts");
-    belay::controller::run_all(config, namespace, told_to_end()).await?;
+    let options = Options {
+        namespace: flags.namespace,
+        metrics_address: flags.metrics_address,
+        leader_election: flags.leader_election,
+        leader_election_namespace: flags.leader_election_namespace,
+        otlp_endpoint: flags.otlp_endpoint,
+    };
+    let shutdown = CancellationToken::new();
+    let told = shutdown.clone();
+    tokio::spawn(async move {
+        told_to_end().await;
+        told.cancel();
+    });
+    operator::operate(config, options, shutdown).await?;
     tracing::info!("belay ends");
     Ok(())
 }
@@ -114,19 +92,5 @@ async fn told_to_end() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
-    }
-}
-
-fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,kube_runtime=warn"));
-    let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(is_coloured)
-        .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
     }
 }

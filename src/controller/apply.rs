@@ -9,10 +9,12 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use tracing::Span;
 
 use crate::{
     api::{AgentPool, CLUSTER_LABEL, FINALIZER, ManagedCluster, Operation},
     lifecycle::{Action, ObjectId, Snapshot},
+    telemetry::log,
 };
 
 use super::{Context, FIELD_MANAGER, ReconcileError};
@@ -67,9 +69,17 @@ impl<'a> Pass<'a> {
             }
             Action::CreateOperation(operation) => self.create(*operation).await,
             Action::WriteOperationStatus { name, status } => {
-                tracing::info!(operation = name, phase = ?status.phase, percent = status.percent_complete, blocked = status.blocked.as_ref().map(|blocked| &blocked.message), "operation");
-                self.write_status::<Operation>(ObjectId::Operation(name), &*status)
-                    .await
+                self.span(&name).in_scope(|| {
+                    let blocked = status.blocked.as_ref().map(|blocked| &blocked.message);
+                    tracing::info!(phase = ?status.phase, percent = status.percent_complete, blocked, "status");
+                });
+                let before = self.snapshot.operation(&name);
+                self.write_status::<Operation>(ObjectId::Operation(name.clone()), &*status)
+                    .await?;
+                if let Some(before) = before {
+                    self.context.telemetry.wrote(before, &status);
+                }
+                Ok(())
             }
             Action::WritePoolStatus { name, status } => {
                 self.write_status::<AgentPool>(ObjectId::Pool(name), &*status)
@@ -107,6 +117,11 @@ impl<'a> Pass<'a> {
         &self,
     ) -> Api<K> {
         Api::namespaced(self.context.client.clone(), &self.namespace)
+    }
+
+    fn span(&self, operation: &str) -> Span {
+        let cluster = self.snapshot.cluster.name_any();
+        log::operation(operation, &self.namespace, &cluster)
     }
 
     /// The object's name and the resourceVersion that the next write to it carries.
@@ -274,7 +289,10 @@ impl<'a> Pass<'a> {
         let name = operation.name_any();
         match self.api::<Operation>().create(&params, &operation).await {
             Ok(_) => {
-                tracing::info!(operation = name, type_ = ?operation.spec.type_, target = operation.spec.target.name, "operation created");
+                let spec = &operation.spec;
+                self.span(&name).in_scope(
+                    || tracing::info!(type = ?spec.type_, on = spec.target.name, "created"),
+                );
             }
             // It was created before, and the store doesn't show it yet.
             Err(kube::Error::Api(status)) if status.code == 409 => {}

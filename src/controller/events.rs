@@ -3,12 +3,16 @@
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Client, Resource as _,
+    Client, Resource as _, ResourceExt as _,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use tokio::sync::mpsc;
+use tracing::Span;
 
-use crate::lifecycle::{Note, Snapshot};
+use crate::{
+    lifecycle::{Note, Snapshot},
+    telemetry::log,
+};
 
 use super::FIELD_MANAGER;
 
@@ -17,12 +21,12 @@ const LONGEST_NOTE: usize = 1024;
 
 /// Sends Events.
 #[derive(Clone)]
-pub struct Events(mpsc::UnboundedSender<(Event, ObjectReference)>);
+pub struct Events(mpsc::UnboundedSender<(Event, ObjectReference, Span)>);
 
 impl Events {
     /// A sender, and the future that sends.
     pub fn new(client: Client) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (sender, mut events) = mpsc::unbounded_channel::<(Event, ObjectReference)>();
+        let (sender, mut events) = mpsc::unbounded_channel::<(Event, ObjectReference, Span)>();
         let recorder = Recorder::new(
             client,
             Reporter {
@@ -31,9 +35,11 @@ impl Events {
             },
         );
         let sending = async move {
-            while let Some((event, on)) = events.recv().await {
+            while let Some((event, on, span)) = events.recv().await {
                 if let Err(error) = recorder.publish(&event, &on).await {
-                    tracing::warn!(%error, reason = event.reason, "failed to publish an event");
+                    span.in_scope(|| {
+                        tracing::warn!(%error, reason = event.reason, "failed to publish an event");
+                    });
                 }
             }
         };
@@ -52,6 +58,9 @@ impl Events {
                 .pool(&note.target_name)
                 .map(|pool| pool.object_ref(&())),
         };
+        let cluster = &snapshot.cluster;
+        let namespace = cluster.namespace().unwrap_or_default();
+        let span = log::operation(&note.operation, &namespace, &cluster.name_any());
         let mut text = note.note;
         text.truncate(text.floor_char_boundary(LONGEST_NOTE));
         let event = |related: &Option<ObjectReference>| Event {
@@ -68,7 +77,7 @@ impl Events {
         for (on, related) in [(&operation, &target), (&target, &operation)] {
             if let Some(on) = on {
                 // The receiver is gone only while the process ends.
-                let _ = self.0.send((event(related), on.clone()));
+                let _ = self.0.send((event(related), on.clone(), span.clone()));
             }
         }
     }

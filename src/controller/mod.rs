@@ -11,11 +11,14 @@ mod strays;
 pub mod watches;
 mod workers;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use futures::{FutureExt as _, StreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::{
-    Client,
+    Client, ResourceExt as _,
     runtime::{
         Controller,
         controller::{Action, Config},
@@ -29,6 +32,7 @@ use crate::{
     api::{AgentPool, ManagedCluster, Operation},
     lifecycle,
     provider::Providers,
+    telemetry::{Health, Outcome, Telemetry},
 };
 
 use apply::Pass;
@@ -56,6 +60,7 @@ pub struct Context {
     seen: Seen,
     specs: Specs,
     backoff: Backoff,
+    telemetry: Telemetry,
 }
 
 /// Why a reconcile was not completed. It is tried again.
@@ -81,11 +86,34 @@ pub enum ReconcileError {
     Api(#[from] kube::Error),
 }
 
+impl ReconcileError {
+    /// What it is, for a metric.
+    fn outcome(&self) -> Outcome {
+        let category = match self {
+            Self::Stale | Self::NotReady => return Outcome::Waits,
+            Self::NoProvider => "no_provider",
+            Self::Refused => "spec_refused",
+            Self::NoAnswer => "no_answer",
+            Self::Api(kube::Error::Api(status)) => match status.code {
+                401 | 403 => "forbidden",
+                409 => "conflict",
+                429 => "throttled",
+                500.. => "server",
+                _ => "refused",
+            },
+            Self::Api(_) => "unreachable",
+        };
+        Outcome::Failed(category)
+    }
+}
+
 /// Runs on the clusters of `namespace`, or of all, until `shutdown`. `client` must not retry by itself.
 pub async fn run(
     client: Client,
     namespace: Option<&str>,
     providers: Providers,
+    telemetry: Telemetry,
+    health: &Health,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     let (clusters, clusters_ready, cluster_stream) =
@@ -100,6 +128,13 @@ pub async fn run(
         operations,
         ready,
     };
+    let queue = telemetry.queue.clone();
+    queue.follow(clusters.clone());
+    telemetry.inventory.follow(stores.operations.clone());
+    let (synced, looking) = (stores.clone(), providers.clone());
+    health.follow(move || {
+        synced.are_ready() && looking.all().iter().all(|provider| provider.is_ready())
+    });
     let (changed, changes) = mpsc::unbounded_channel();
     let (events, sending) = Events::new(client.clone());
     let (strays, mending) = strays::Strays::new(client.clone(), stores.clone());
@@ -108,35 +143,41 @@ pub async fn run(
         client,
         stores: stores.clone(),
         providers,
-        workers: Workers::new(changed),
+        workers: Workers::new(changed, telemetry.work.clone()),
         events,
         seen: Seen::default(),
         specs: Specs::default(),
         backoff: Backoff::default(),
+        telemetry,
     });
     let pool_strays = strays.clone();
+    let (woken_by_operation, woken_by_pool) = (queue.clone(), queue.clone());
     let to_cluster = move |operation: Operation| {
         let cluster = stores
             .cluster_of(&operation)
             .filter(|key| stores.clusters.get(key).is_some());
-        if cluster.is_none() {
-            strays.operation(&operation);
+        match &cluster {
+            Some(key) => woken_by_operation.woken(key),
+            None => strays.operation(&operation),
         }
         cluster
     };
     let to_owner = move |pool: AgentPool| {
         let key = snapshot::cluster_of_pool(&pool);
         pool_strays.pool(&pool, &key);
+        woken_by_pool.woken(&key);
         Some(key)
     };
+    let woken = queue.clone();
+    let cluster_stream =
+        cluster_stream.inspect_ok(move |cluster| woken.woken(&ObjectRef::from_obj(cluster)));
+    let changes = stream::select(UnboundedReceiverStream::new(changes), provider_changes)
+        .inspect(move |cluster| queue.woken(cluster));
     let controller = Controller::for_stream(cluster_stream, clusters)
         .with_config(Config::default())
         .watches_stream(pool_stream, to_owner)
         .watches_stream(operation_stream, to_cluster)
-        .reconcile_on(stream::select(
-            UnboundedReceiverStream::new(changes),
-            provider_changes,
-        ))
+        .reconcile_on(changes)
         .graceful_shutdown_on(shutdown)
         .run(reconcile, retry, context.clone())
         .for_each(|_| std::future::ready(()));
@@ -152,14 +193,32 @@ async fn reconcile(
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
     context.stores.ready().await;
-    let snapshot = snapshot::build(&cluster, &context)?;
-    let actions = lifecycle::decide(&snapshot, clock::now());
-    tracing::debug!(cluster = %ObjectRef::from_obj(cluster.as_ref()), actions = actions.len(), "decided");
-    Pass::new(&context, &snapshot).run(actions).await?;
-    context
-        .backoff
-        .reset(&ObjectRef::from_obj(cluster.as_ref()));
+    let began = Instant::now();
+    let key = ObjectRef::from_obj(cluster.as_ref());
+    let _running = context.telemetry.queue.begun(&key);
+    let done = decide_and_do(&cluster, &context).await;
+    let outcome = done
+        .as_ref()
+        .map_or_else(ReconcileError::outcome, |()| Outcome::Done);
+    context.telemetry.reconciles.ended(outcome, began.elapsed());
+    done?;
+    context.backoff.reset(&key);
     Ok(Action::requeue(RESYNC))
+}
+
+async fn decide_and_do(
+    cluster: &Arc<ManagedCluster>,
+    context: &Context,
+) -> Result<(), ReconcileError> {
+    let snapshot = snapshot::build(cluster, context)?;
+    let actions = lifecycle::decide(&snapshot, clock::now());
+    tracing::debug!(
+        namespace = cluster.namespace(),
+        cluster = cluster.name_any(),
+        actions = actions.len(),
+        "decided"
+    );
+    Pass::new(context, &snapshot).run(actions).await
 }
 
 #[expect(
@@ -168,47 +227,28 @@ async fn reconcile(
 )]
 fn retry(cluster: Arc<ManagedCluster>, error: &ReconcileError, context: Arc<Context>) -> Action {
     let key = ObjectRef::from_obj(cluster.as_ref());
+    let (namespace, name) = (key.namespace.as_deref(), &key.name);
     match error {
         // A watch event is on its way and wakes the cluster before.
-        ReconcileError::Stale | ReconcileError::NotReady => {
-            tracing::debug!(cluster = %key, %error, "waiting");
+        ReconcileError::Stale => {
+            tracing::debug!(namespace, cluster = name, %error, "waiting");
             Action::requeue(Duration::from_secs(1))
         }
+        // Nothing wakes it where the provider has nothing of it.
+        ReconcileError::NotReady => Action::requeue(Duration::from_millis(50)),
         ReconcileError::Refused => Action::requeue(Duration::ZERO),
         ReconcileError::Api(kube::Error::Api(status)) if status.code == 409 => {
-            tracing::debug!(cluster = %key, "decided on an old view, deciding anew");
+            tracing::debug!(
+                namespace,
+                cluster = name,
+                "decided on an old view, deciding anew"
+            );
             Action::requeue(Duration::from_millis(50))
         }
         error => {
             let pause = context.backoff.next(&key);
-            tracing::warn!(cluster = %key, %error, ?pause, "failed to reconcile, trying again");
+            tracing::warn!(namespace, cluster = name, %error, ?pause, "failed to reconcile, trying again");
             Action::requeue(pause)
         }
     }
-}
-
-/// Runs Belay with all its providers on the cluster that `config` reaches, for the clusters of
-/// `namespace` or of all, until `shutdown`.
-///
-/// # Errors
-/// Where no client can be made of `config`.
-pub async fn run_all(
-    mut config: kube::Config,
-    namespace: Option<&str>,
-    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
-) -> Result<(), kube::Error> {
-    // kube would repeat an eviction that a PDB refuses for minutes, and a write of the lock that was
-    // answered late; what may be tried again is tried by who knows why.
-    config.default_retry = false;
-    let client = Client::try_from(config)?;
-    let (kwok, watches) = crate::provider::kwok::Kwok::new(client.clone(), namespace);
-    let providers = Providers {
-        kwok: Arc::new(kwok),
-    };
-    let controller = run(client, namespace, providers, shutdown).boxed();
-    tokio::select! {
-        () = controller => {}
-        () = watches => {}
-    }
-    Ok(())
 }

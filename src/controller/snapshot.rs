@@ -28,6 +28,11 @@ pub struct Stores {
 }
 
 impl Stores {
+    /// Whether the first look at each kind is complete now.
+    pub fn are_ready(&self) -> bool {
+        self.ready.iter().all(Readiness::is_ready)
+    }
+
     /// Waits until the first look at each kind is complete.
     pub async fn ready(&self) {
         for readiness in &self.ready {

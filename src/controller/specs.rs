@@ -15,6 +15,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use tracing::Span;
 
 use crate::{
     api::{AgentPool, ManagedCluster, Operation, OperationError, TargetKind},
@@ -22,6 +23,7 @@ use crate::{
         Snapshot, SpecChange,
         messages::{FORBIDDEN, INVALID_PARAMETER},
     },
+    telemetry::log,
 };
 
 use super::ReconcileError;
@@ -89,16 +91,30 @@ impl Specs {
             Err(error) => return Err(error.into()),
         };
         let error = error(metadata, change, &status);
-        tracing::info!(
-            target = name,
-            code = error.code,
-            error = error.message,
-            "spec refused"
-        );
+        span(snapshot, uid).in_scope(|| {
+            tracing::info!(
+                on = name,
+                code = error.code,
+                error = error.message,
+                "spec refused"
+            );
+        });
         let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         refused.insert(uid.to_owned(), error);
         Err(ReconcileError::Refused)
     }
+}
+
+fn span(snapshot: &Snapshot, uid: &str) -> Span {
+    let mut operations = snapshot.operations.iter();
+    let operation = operations.find(|operation| operation.metadata.uid.as_deref() == Some(uid));
+    let name = operation.map(|operation| operation.name_any());
+    let cluster = &snapshot.cluster;
+    log::operation(
+        &name.unwrap_or_default(),
+        &cluster.namespace().unwrap_or_default(),
+        &cluster.name_any(),
+    )
 }
 
 async fn write<K>(

@@ -51,12 +51,17 @@ impl Strays {
                 let (client, stores) = (client.clone(), stores.clone());
                 tokio::spawn(async move {
                     tokio::time::sleep(GRACE).await;
-                    let result = match stray {
-                        Stray::Pool(key) => look_at_pool(client, &stores, &key).await,
-                        Stray::Operation(key) => look_at_operation(client, &stores, &key).await,
-                    };
-                    if let Err(error) = result {
-                        tracing::warn!(%error, "failed to look after what belongs to no cluster");
+                    match stray {
+                        Stray::Pool(key) => {
+                            if let Err(error) = look_at_pool(client, &stores, &key).await {
+                                tracing::warn!(pool = key.name, namespace = key.namespace, %error, "failed to look after a pool without a cluster");
+                            }
+                        }
+                        Stray::Operation(key) => {
+                            if let Err(error) = look_at_operation(client, &stores, &key).await {
+                                tracing::warn!(operation = key.name, namespace = key.namespace, %error, "failed to look after an Operation without a cluster");
+                            }
+                        }
                     }
                 });
             }

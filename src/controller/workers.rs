@@ -8,6 +8,7 @@ use std::{
 
 use futures::FutureExt as _;
 use kube::runtime::reflector::ObjectRef;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -18,13 +19,15 @@ use crate::{
     api::ManagedCluster,
     lifecycle::{Job, Stop, Work},
     provider::{Control, End, Provider},
+    telemetry::log,
 };
 
 /// All work in hand.
 #[derive(Clone)]
 pub struct Workers {
-    workers: Arc<Mutex<HashMap<String, Worker>>>,
+    all: Arc<Mutex<HashMap<String, Worker>>>,
     changed: mpsc::UnboundedSender<ObjectRef<ManagedCluster>>,
+    active: Gauge,
 }
 
 struct Worker {
@@ -45,11 +48,12 @@ impl Drop for Worker {
 }
 
 impl Workers {
-    /// No work yet. Clusters whose work got further are sent to `changed`.
-    pub fn new(changed: mpsc::UnboundedSender<ObjectRef<ManagedCluster>>) -> Self {
+    /// No work yet. Clusters whose work got further are sent to `changed`; `active` counts the work that runs.
+    pub fn new(changed: mpsc::UnboundedSender<ObjectRef<ManagedCluster>>, active: Gauge) -> Self {
         Self {
-            workers: Arc::default(),
+            all: Arc::default(),
             changed,
+            active,
         }
     }
 
@@ -73,19 +77,16 @@ impl Workers {
         let changed = Arc::new(move || drop(sender.send(of.clone())));
         let control = Control::new(stop, changed.clone());
         let uid = job.uid.clone();
-        let span = tracing::info_span!(
-            "work",
-            operation = job.operation,
-            namespace = job.namespace,
-            cluster = job.cluster
-        );
+        let span = log::operation(&job.operation, &job.namespace, &job.cluster);
         let (this, line) = (self.clone(), control.clone());
+        let active = Active::new(&self.active);
         // Held until the worker is noted, so that its end finds it.
         let mut workers = self.lock();
         let task = tokio::spawn(
             async move {
                 let run = std::panic::AssertUnwindSafe(provider.run(&job, &line)).catch_unwind();
                 let end = run.await.ok();
+                drop(active);
                 match &end {
                     Some(Ok(end)) => tracing::info!(?end, "work ended"),
                     Some(Err(error)) => {
@@ -141,7 +142,23 @@ impl Workers {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Worker>> {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Work that runs: counted until it is dropped, at its end or with its task.
+struct Active(Gauge);
+
+impl Active {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -22,6 +22,9 @@ pub trait Provider: Send + Sync {
     /// for nothing slow. None until the first look is complete.
     fn observe(&self, cluster: &ManagedCluster) -> Option<Observation>;
 
+    /// Whether the first look is complete.
+    fn is_ready(&self) -> bool;
+
     /// Clusters of which something changed that [`observe`](Self::observe) tells. Taken once.
     fn changes(&self) -> BoxStream<'static, ObjectRef<ManagedCluster>>;
 

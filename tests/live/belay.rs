@@ -233,15 +233,25 @@ impl Belay {
 
     /// Starts an operator for the namespace.
     pub fn start_operator(&self) {
-        let log = self.log_file();
-        let environment = [
+        let operator = self.operator(&[]).0;
+        *self.operator.lock().expect("the operator") = Some(operator);
+    }
+
+    /// Starts an operator for the namespace with more in its environment; gives it and its log.
+    pub fn operator(&self, more: &[(&str, &str)]) -> (Process, PathBuf) {
+        let name = more.iter().find(|(key, _)| *key == "HOSTNAME");
+        let name = name.map_or("belay", |(_, name)| name);
+        let log = format!("{name}-{}.log", self.namespace);
+        let log = self.world.control_plane.logs_dir().join(log);
+        let mut environment = vec![
             ("KUBECONFIG", self.world.kubeconfig.as_os_str()),
             ("BELAY_NAMESPACE", OsStr::new(&self.namespace)),
             ("RUST_LOG", OsStr::new("info,kube_runtime=warn,belay=debug")),
         ];
+        environment.extend(more.iter().map(|(key, value)| (*key, OsStr::new(value))));
         let program = Path::new(env!("CARGO_BIN_EXE_belay"));
         let operator = Process::start_with(program, &[], &environment, &log).expect("started");
-        *self.operator.lock().expect("the operator") = Some(operator);
+        (operator, log)
     }
 
     fn log_file(&self) -> PathBuf {

@@ -7,8 +7,12 @@ mod belay;
 mod create;
 mod delete;
 mod doors;
+mod exposition;
 mod hold;
 mod hostile;
+mod leader;
+mod logs;
+mod metrics;
 mod plugin;
 mod quiet;
 mod race;
@@ -16,6 +20,7 @@ mod refusals;
 mod restart;
 mod scale;
 mod terminal;
+mod traces;
 mod upgrade;
 mod who_may_abort;
 
@@ -79,6 +84,15 @@ const TESTS: &[(&str, Test)] = tests![
     who_may_abort::the_roles_fold_into_those_of_kubernetes,
     race::of_two_operations_in_the_same_instant_one_runs,
     hostile::hostile_objects_neither_stop_belay_nor_keep_it_from_the_others,
+    leader::of_two_operators_one_works_and_the_other_stands_by,
+    leader::a_leader_that_is_killed_is_followed_in_the_middle_of_an_upgrade,
+    leader::a_leader_that_slept_longer_than_its_lease_writes_nothing_when_it_wakes,
+    leader::a_leader_that_is_told_to_end_gives_its_lease_back,
+    leader::a_leader_whose_lease_is_taken_ends,
+    logs::each_line_about_an_operation_names_it_and_its_cluster,
+    metrics::a_scrape_tells_how_operations_went,
+    metrics::an_operator_that_reaches_no_cluster_is_live_and_not_ready,
+    traces::an_operation_is_a_trace_with_a_span_for_each_step,
     quiet::nothing_is_written_in_a_quiet_minute,
     plugin::a_terminal_shows_a_live_bar_and_what_blocks_it,
     plugin::a_pipe_gets_a_line_for_each_change,

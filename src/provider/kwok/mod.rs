@@ -74,6 +74,10 @@ impl Provider for Kwok {
         })
     }
 
+    fn is_ready(&self) -> bool {
+        self.stores.are_ready()
+    }
+
     fn changes(&self) -> BoxStream<'static, ObjectRef<ManagedCluster>> {
         self.stores.changed_clusters().boxed()
     }

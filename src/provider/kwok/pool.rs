@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use kube::{Client, ResourceExt as _, runtime::reflector::ObjectRef};
 use tokio::{sync::watch, task::JoinSet};
+use tracing::Instrument as _;
 
 use crate::{
     api::OperationError,
@@ -152,14 +153,15 @@ impl PoolWork {
             }
             self.busy.insert(name.clone());
             let shared = self.shared.clone();
-            self.tasks.spawn(async move {
+            let work = async move {
                 let end = match action {
                     NodeAction::Create(_) => shared.make(&name).await,
                     NodeAction::Remove(_) => shared.remove(&name).await,
                     NodeAction::Update(_) => shared.update(&name).await,
                 };
                 (name, end)
-            });
+            };
+            self.tasks.spawn(work.in_current_span());
         }
         Ok(())
     }
@@ -193,10 +195,11 @@ impl PoolWork {
             let is_due = is_down && !self.up.contains(&node.name);
             if let (true, Some(seen)) = (is_due && self.busy.insert(node.name.clone()), seen) {
                 let (shared, name) = (self.shared.clone(), node.name.clone());
-                self.tasks.spawn(async move {
+                let work = async move {
                     let end = shared.bring_up(&seen).await;
                     (name, end)
-                });
+                };
+                self.tasks.spawn(work.in_current_span());
             }
         }
     }

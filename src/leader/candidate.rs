@@ -1,0 +1,204 @@
+//! Whether this process may lead, and until when: pure, on a monotonic clock that is passed in.
+//!
+//! A leader counts its time from before it sent a renewal; whoever waits for the lease counts from after it
+//! saw that renewal, and counts longer. So the one has stopped before the other begins, whatever their
+//! clocks show.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+/// How long a lease holds that isn't renewed: then another may take it.
+pub const LEASE: Duration = Duration::from_secs(10);
+/// How long a leader goes on after the last renewal that succeeded.
+pub const STOP: Duration = Duration::from_secs(7);
+
+/// What a Lease says, as far as it decides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// Who holds it.
+    pub holder: Option<String>,
+    /// When it was renewed, by its holder's clock: only whether it changes counts.
+    pub renewed: Option<Timestamp>,
+    /// How long its holder asked others to wait.
+    pub duration: Option<Duration>,
+}
+
+/// One of those that may lead.
+#[derive(Debug)]
+pub struct Candidate {
+    identity: String,
+    /// What the Lease says, and since when it has been seen to say so.
+    seen: Option<(Claim, Instant)>,
+    /// When the last take or renewal that succeeded was sent.
+    renewed: Option<Instant>,
+}
+
+impl Candidate {
+    /// A candidate under a name that no other process has.
+    pub fn new(identity: String) -> Self {
+        Self {
+            identity,
+            seen: None,
+            renewed: None,
+        }
+    }
+
+    /// Its name.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// Notes what the Lease says. Where it says the same as before, it has said so since then.
+    pub fn sees(&mut self, claim: Claim, now: Instant) {
+        if self.seen.as_ref().is_none_or(|(seen, _)| *seen != claim) {
+            self.seen = Some((claim, now));
+        }
+    }
+
+    /// Whether the lease may be taken. A Lease that was deleted is still its last holder's for its time.
+    pub fn may_take(&self, now: Instant) -> bool {
+        let Some((claim, since)) = &self.seen else {
+            return true;
+        };
+        let holder = claim.holder.as_deref().unwrap_or_default();
+        let duration = claim.duration.unwrap_or(LEASE);
+        holder.is_empty() || holder == self.identity || now.duration_since(*since) >= duration
+    }
+
+    /// Notes that the lease was taken or renewed by a request sent at that time.
+    pub fn renewed(&mut self, sent: Instant) {
+        self.renewed = Some(sent);
+    }
+
+    /// Until when it leads, where it does.
+    pub fn leads_until(&self) -> Option<Instant> {
+        self.renewed.map(|sent| sent + STOP)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(holder: &str, renewed: i64) -> Claim {
+        Claim {
+            holder: Some(holder.into()),
+            renewed: Timestamp::from_second(renewed).ok(),
+            duration: Some(LEASE),
+        }
+    }
+
+    /// What was seen and when, in seconds; the time of the question; the answer.
+    type Case = (&'static str, &'static [(&'static str, i64, u64)], u64, bool);
+
+    #[test]
+    fn a_lease_is_taken_only_where_it_is_free_or_was_not_renewed_for_its_time() {
+        let cases: &[Case] = &[
+            ("there is none", &[], 0, true),
+            ("it was released", &[("", 1, 0)], 0, true),
+            ("it is held", &[("other", 1, 0)], 0, false),
+            ("it is still held", &[("other", 1, 0)], 9, false),
+            ("its time is over", &[("other", 1, 0)], 10, true),
+            (
+                "it says the same again, and its time is over",
+                &[("other", 1, 0), ("other", 1, 8)],
+                10,
+                true,
+            ),
+            (
+                "it was renewed",
+                &[("other", 1, 0), ("other", 2, 8)],
+                10,
+                false,
+            ),
+            (
+                "it was renewed, and that is long ago",
+                &[("other", 1, 0), ("other", 2, 8)],
+                18,
+                true,
+            ),
+            (
+                "another took it",
+                &[("other", 1, 0), ("third", 1, 9)],
+                10,
+                false,
+            ),
+            (
+                "its holder's clock is an hour behind",
+                &[("other", -3600, 0)],
+                9,
+                false,
+            ),
+            (
+                "its holder's clock is a year ahead",
+                &[("other", 31_536_000, 0)],
+                10,
+                true,
+            ),
+            (
+                "the answer to an own take was lost",
+                &[("me", 1, 0)],
+                0,
+                true,
+            ),
+        ];
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        for (case, seen, now, expected) in cases {
+            let mut candidate = Candidate::new("me".into());
+            for (holder, renewed, when) in *seen {
+                candidate.sees(claim(holder, *renewed), at(*when));
+            }
+            assert_eq!(candidate.may_take(at(*now)), *expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_holder_that_asks_for_a_longer_time_is_given_it() {
+        let start = Instant::now();
+        let mut candidate = Candidate::new("me".into());
+        let duration = Some(Duration::from_mins(1));
+        candidate.sees(
+            Claim {
+                duration,
+                ..claim("other", 1)
+            },
+            start,
+        );
+        assert!(!candidate.may_take(start + Duration::from_secs(59)));
+        assert!(candidate.may_take(start + Duration::from_mins(1)));
+    }
+
+    #[test]
+    fn a_leader_stops_before_the_first_moment_at_which_another_may_take_its_lease() {
+        let start = Instant::now();
+        // The renewal takes its way to the API server and from there to whoever waits.
+        for way in [
+            Duration::ZERO,
+            Duration::from_millis(1),
+            Duration::from_secs(6),
+        ] {
+            let (mut leader, mut waiting) =
+                (Candidate::new("me".into()), Candidate::new("other".into()));
+            assert_eq!(leader.leads_until(), None, "it has no lease yet");
+            leader.renewed(start);
+            waiting.sees(claim("me", 1), start + way);
+            let stops = leader.leads_until().expect("it leads");
+            assert!(!waiting.may_take(stops), "{way:?}");
+            assert!(!waiting.may_take(stops + Duration::from_secs(2)), "{way:?}");
+        }
+    }
+
+    #[test]
+    fn a_renewal_gives_its_time_from_when_it_was_sent() {
+        let start = Instant::now();
+        let mut leader = Candidate::new("me".into());
+        leader.renewed(start);
+        leader.renewed(start + Duration::from_secs(2));
+        assert_eq!(
+            leader.leads_until(),
+            Some(start + Duration::from_secs(2) + STOP)
+        );
+    }
+}

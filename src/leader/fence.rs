@@ -1,0 +1,214 @@
+//! Lets no write through that isn't a leader's. Every write carries its resourceVersion as well; but a
+//! process that slept and wakes would send what it had in hand before it notices that it lost.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use futures::future::BoxFuture;
+use http::{Method, Request};
+use tokio::sync::watch;
+use tower::{BoxError, Layer, Service};
+
+/// Why a write wasn't sent.
+#[derive(Debug, thiserror::Error)]
+#[error("not sent: this process isn't the leader, or not any more")]
+struct NotLeading;
+
+/// Until when writes pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// There is nobody to lead beside.
+    Always,
+    Then(Instant),
+    Never,
+}
+
+/// Where each write passes, or doesn't.
+#[derive(Clone)]
+pub struct Fence(Arc<State>);
+
+struct State {
+    until: Mutex<Until>,
+    in_flight: watch::Sender<usize>,
+}
+
+impl Fence {
+    /// One that lets all writes pass, for who runs alone.
+    pub fn open() -> Self {
+        Self::new(Until::Always)
+    }
+
+    /// One that lets none pass before [`Fence::extend`].
+    pub fn closed() -> Self {
+        Self::new(Until::Never)
+    }
+
+    fn new(until: Until) -> Self {
+        Self(Arc::new(State {
+            until: Mutex::new(until),
+            in_flight: watch::channel(0).0,
+        }))
+    }
+
+    /// Lets writes pass until then.
+    pub fn extend(&self, until: Instant) {
+        *self.until() = Until::Then(until);
+    }
+
+    /// Lets none pass any more, and waits until those that passed were answered.
+    pub async fn close(&self) {
+        *self.until() = Until::Never;
+        // The sender is in the state itself.
+        let _ = self.0.in_flight.subscribe().wait_for(|n| *n == 0).await;
+    }
+
+    /// Whether this process leads now.
+    pub fn is_open(&self, now: Instant) -> bool {
+        is_open(*self.until(), now)
+    }
+
+    /// A write's way through, held until it is answered.
+    fn pass(&self, now: Instant) -> Option<Passing> {
+        // Held until the write is counted, so that whoever closes waits for it.
+        let until = self.until();
+        is_open(*until, now).then(|| {
+            self.0.in_flight.send_modify(|n| *n += 1);
+            Passing(self.0.clone())
+        })
+    }
+
+    fn until(&self) -> std::sync::MutexGuard<'_, Until> {
+        self.0.until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_open(until: Until, now: Instant) -> bool {
+    match until {
+        Until::Always => true,
+        Until::Then(until) => now < until,
+        Until::Never => false,
+    }
+}
+
+struct Passing(Arc<State>);
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        self.0.in_flight.send_modify(|n| *n -= 1);
+    }
+}
+
+impl<S> Layer<S> for Fence {
+    type Service = Fenced<S>;
+
+    fn layer(&self, inner: S) -> Fenced<S> {
+        Fenced {
+            inner,
+            fence: self.clone(),
+        }
+    }
+}
+
+/// A client's service whose writes pass the fence.
+#[derive(Clone)]
+pub struct Fenced<S> {
+    inner: S,
+    fence: Fence,
+}
+
+impl<S, B> Service<Request<B>> for Fenced<S>
+where
+    S: Service<Request<B>, Error = BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<S::Response, BoxError>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Box::pin(self.inner.call(request));
+        }
+        let Some(passing) = self.fence.pass(Instant::now()) else {
+            return Box::pin(async { Err(NotLeading.into()) });
+        };
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            drop(passing);
+            answer
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    fn request(method: Method) -> Request<()> {
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        request
+    }
+
+    #[tokio::test]
+    async fn only_reads_pass_where_this_process_does_not_lead() {
+        let service = tower::service_fn(|_: Request<()>| async { Ok::<_, BoxError>(()) });
+        let now = Instant::now();
+        let slept = Fence::closed();
+        slept.extend(now.checked_sub(Duration::from_millis(1)).expect("a time"));
+        let leads = Fence::closed();
+        leads.extend(now + Duration::from_mins(1));
+        let stopped = Fence::open();
+        stopped.close().await;
+        let cases = [
+            ("alone", Fence::open(), true),
+            ("not yet leading", Fence::closed(), false),
+            ("leading", leads, true),
+            ("its time is over", slept, false),
+            ("stopped", stopped, false),
+        ];
+        for (case, fence, writes) in cases {
+            assert_eq!(fence.is_open(now), writes, "{case}");
+            let mut fenced = fence.layer(service);
+            assert!(fenced.call(request(Method::GET)).await.is_ok(), "{case}");
+            for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+                let passed = fenced.call(request(method.clone())).await.is_ok();
+                assert_eq!(passed, writes, "{case}: {method}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn closing_waits_for_the_writes_in_flight_and_for_no_read() {
+        let (answer, answered) = watch::channel(false);
+        let service = tower::service_fn(move |_: Request<()>| {
+            let mut answered = answered.clone();
+            async move {
+                answered.wait_for(|answered| *answered).await?;
+                Ok::<_, BoxError>(())
+            }
+        });
+        let fence = Fence::open();
+        let mut fenced = fence.layer(service);
+        let read = fenced.call(request(Method::GET));
+        let write = fenced.call(request(Method::PATCH));
+        let mut closing = std::pin::pin!(fence.close());
+        assert!(closing.as_mut().now_or_never().is_none());
+        answer.send_replace(true);
+        write.await.expect("answered");
+        closing.as_mut().now_or_never().expect("closed");
+        drop(read);
+    }
+}

@@ -1,0 +1,26 @@
+//! A name for this process in the Lease.
+
+use std::hash::{BuildHasher as _, RandomState};
+
+/// The pod's name, or the host's, and what no other process has: a container that was started again in the
+/// same pod is another holder.
+pub fn new_identity() -> String {
+    let host = std::env::var("HOSTNAME").ok();
+    let host = host.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
+    let host = host.as_deref().map_or("belay", str::trim);
+    // The keys of a new hash state are random.
+    format!(
+        "{host}_{:016x}",
+        RandomState::new().hash_one(std::process::id())
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_processes_have_the_same_name() {
+        assert_ne!(new_identity(), new_identity());
+    }
+}

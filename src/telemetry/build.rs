@@ -1,0 +1,15 @@
+//! Which Belay it is.
+
+use prometheus_client::{metrics::gauge::ConstGauge, registry::Registry};
+
+/// Tells the version.
+pub(super) fn register(registry: &mut Registry) {
+    let labels = [("version".into(), env!("CARGO_PKG_VERSION").into())];
+    registry
+        .sub_registry_with_labels(labels.into_iter())
+        .register(
+            "belay_build_info",
+            "Which Belay this is: always 1",
+            ConstGauge::new(1i64),
+        );
+}

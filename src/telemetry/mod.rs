@@ -1,0 +1,98 @@
+//! What Belay tells of itself: metrics, whether it is well, log lines, traces.
+//!
+//! Names and units are those of Prometheus' conventions, and where controller-runtime or client-go have the
+//! same metric, theirs, so that their dashboards work. No label names an object: each has few values.
+
+mod build;
+mod inventory;
+mod leading;
+pub mod log;
+mod operations;
+mod plain_http;
+mod queue;
+mod reconciles;
+mod requests;
+mod server;
+mod traces;
+
+use std::{fmt, sync::Arc};
+
+use prometheus_client::{encoding::prometheus_text, metrics::gauge::Gauge, registry::Registry};
+
+use crate::{
+    api::{Operation, OperationStatus},
+    leader::Fence,
+};
+
+use inventory::Inventory;
+use operations::Operations;
+pub use queue::Queue;
+pub use reconciles::{Outcome, Reconciles};
+pub use requests::Requests;
+pub use server::{Health, serve};
+pub use traces::Traces;
+
+/// All that is counted.
+#[derive(Clone)]
+pub struct Telemetry {
+    operations: Operations,
+    /// The Operations there are.
+    pub inventory: Inventory,
+    /// How reconciles went.
+    pub reconciles: Reconciles,
+    /// Clusters that wait to be reconciled.
+    pub queue: Queue,
+    /// Requests to the API server.
+    pub requests: Requests,
+    /// Work in hand.
+    pub work: Gauge,
+    traces: Traces,
+    registry: Arc<Registry>,
+}
+
+impl Telemetry {
+    /// Nothing counted yet. `fence` tells who leads, under the name of its lease.
+    pub fn new(lease: &str, fence: Fence, traces: Traces) -> Self {
+        let mut registry = Registry::default();
+        let work = Gauge::default();
+        registry.register(
+            "belay_active_work",
+            "Operations whose work runs in this process",
+            work.clone(),
+        );
+        registry.register_collector(Box::new(leading::Leading::new(lease, fence)));
+        build::register(&mut registry);
+        Self {
+            operations: Operations::registered(&mut registry),
+            inventory: Inventory::registered(&mut registry),
+            reconciles: Reconciles::registered(&mut registry),
+            queue: Queue::registered(&mut registry),
+            requests: Requests::registered(&mut registry),
+            work,
+            traces,
+            registry: Arc::new(registry),
+        }
+    }
+
+    /// Tells what changed by an Operation's status that was written.
+    pub fn wrote(&self, operation: &Operation, after: &OperationStatus) {
+        self.operations.wrote(operation, after);
+        self.traces.wrote(operation, after);
+    }
+
+    /// All of it in Prometheus' text format.
+    ///
+    /// # Errors
+    /// Never, but the encoder says so.
+    pub fn encoded(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        prometheus_text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// The name of Belay's one controller, in labels.
+const CONTROLLER: &str = "managedcluster";
+
+/// Labels whose names and number are fixed.
+type Labels<const N: usize> = [(&'static str, String); N];

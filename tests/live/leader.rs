@@ -1,0 +1,259 @@
+//! Of several operators one works, and the next goes on where it stopped.
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use belay::api::{AgentPool, ManagedCluster, Operation, OperationPhase, OperationType};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use kube::{
+    Resource, ResourceExt as _,
+    api::{ListParams, Patch, PatchParams},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use testenv::Process;
+
+use super::belay::{Belay, World, is_cordoned, version};
+
+/// One of several operators of a namespace.
+struct Operator {
+    name: &'static str,
+    process: Mutex<Process>,
+    log: PathBuf,
+}
+
+impl Operator {
+    fn start(belay: &Belay, name: &'static str) -> Self {
+        let (process, log) = belay.operator(&[
+            ("BELAY_LEADER_ELECTION", "always"),
+            ("BELAY_LEADER_ELECTION_NAMESPACE", &belay.namespace),
+            ("HOSTNAME", name),
+        ]);
+        Self {
+            name,
+            process: Mutex::new(process),
+            log,
+        }
+    }
+
+    /// Starts it, and waits until it leads.
+    async fn leading(belay: &Belay, name: &'static str) -> Self {
+        let this = Self::start(belay, name);
+        this.leads(belay).await;
+        this
+    }
+
+    /// Starts it, and waits until it stands by.
+    async fn standing_by(belay: &Belay, name: &'static str) -> Self {
+        let this = Self::start(belay, name);
+        this.says(belay, "standing by").await;
+        this
+    }
+
+    async fn leads(&self, belay: &Belay) {
+        let what = format!("has {} as its leader", self.name);
+        belay
+            .eventually(&what, || async { self.holds_the_lease(belay).await })
+            .await;
+    }
+
+    async fn holds_the_lease(&self, belay: &Belay) -> bool {
+        let holder = lease(belay).await.holder_identity.unwrap_or_default();
+        holder.starts_with(&format!("{}_", self.name))
+    }
+
+    async fn says(&self, belay: &Belay, line: &str) {
+        let what = format!("has {} say {line:?}", self.name);
+        belay
+            .eventually(&what, || async { self.log().contains(line) })
+            .await;
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).expect("the log")
+    }
+
+    async fn has_ended(&self, belay: &Belay) {
+        let what = format!("has {} ended", self.name);
+        belay
+            .eventually(&what, || async {
+                !self.process.lock().expect("the process").is_running()
+            })
+            .await;
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.process.lock().expect("the process").pid();
+        let pid = Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
+        kill_process(pid, signal).expect("it runs");
+    }
+}
+
+/// What the Lease says, or nothing where there is none yet.
+async fn lease(belay: &Belay) -> LeaseSpec {
+    let name = format!("belay-{}", belay.namespace);
+    let lease = belay.api::<Lease>().get_opt(&name).await.expect("answered");
+    lease.and_then(|lease| lease.spec).unwrap_or_default()
+}
+
+fn renewed(lease: &LeaseSpec) -> Timestamp {
+    lease.renew_time.as_ref().expect("a time").0
+}
+
+fn taken(lease: &LeaseSpec) -> Timestamp {
+    lease.acquire_time.as_ref().expect("a time").0
+}
+
+/// An upgrade that a PDB stands in the way of.
+async fn blocked_upgrade(belay: &Belay) -> String {
+    belay.ready_cluster(50, 2).await;
+    belay.create_workload(4, 4).await;
+    belay.set_version("1.36.3").await;
+    let operation = belay.operation(OperationType::Upgrade, "demo").await;
+    belay.is_blocked(&operation).await;
+    operation
+}
+
+/// Checks that an upgrade came to its end as one.
+async fn is_upgraded_once(belay: &Belay, operation: &str) {
+    belay
+        .is_in_phase(operation, OperationPhase::Succeeded)
+        .await;
+    belay.cluster_is_ready().await;
+    let nodes = belay.nodes().await;
+    assert!(
+        nodes
+            .iter()
+            .all(|node| version(node) == "v1.36.3" && !is_cordoned(node))
+    );
+    let upgrades = belay.operations(OperationType::Upgrade, "demo").await;
+    assert_eq!(upgrades.len(), 1);
+    belay.check_history();
+}
+
+pub async fn of_two_operators_one_works_and_the_other_stands_by(world: Arc<World>) {
+    let belay = Belay::start_without_operator(&world).await;
+    let first = Operator::leading(&belay, "first").await;
+    let second = Operator::standing_by(&belay, "second").await;
+    belay.ready_cluster(50, 2).await;
+    let works = "created";
+    assert!(first.log().contains(works));
+    assert!(!second.log().contains(works));
+    assert!(first.holds_the_lease(&belay).await);
+    assert_eq!(lease(&belay).await.lease_transitions, Some(1));
+    belay.check_history();
+}
+
+pub async fn a_leader_that_is_killed_is_followed_in_the_middle_of_an_upgrade(world: Arc<World>) {
+    let belay = Belay::start_without_operator(&world).await;
+    let first = Operator::leading(&belay, "first").await;
+    let second = Operator::standing_by(&belay, "second").await;
+    let operation = blocked_upgrade(&belay).await;
+    first.signal(Signal::KILL);
+    first.has_ended(&belay).await;
+    let before = lease(&belay).await;
+    belay.keep_available(1).await;
+    second.leads(&belay).await;
+    let waited = taken(&lease(&belay).await).duration_since(renewed(&before));
+    assert!(
+        waited.as_secs() >= 9,
+        "the lease was taken {waited:?} after it was renewed"
+    );
+    is_upgraded_once(&belay, &operation).await;
+}
+
+/// Where each of Belay's objects and nodes stands; kwok's heartbeats don't count.
+async fn versions(belay: &Belay) -> Vec<String> {
+    async fn of<K>(belay: &Belay) -> Vec<String>
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + serde::de::DeserializeOwned,
+    {
+        let list = belay.api::<K>().list(&ListParams::default()).await;
+        let objects = list.expect("listed").items.into_iter();
+        objects
+            .map(|object| format!("{:?}/{:?}", object.uid(), object.resource_version()))
+            .collect()
+    }
+    let mut versions = of::<ManagedCluster>(belay).await;
+    versions.extend(of::<AgentPool>(belay).await);
+    versions.extend(of::<Operation>(belay).await);
+    let nodes = belay.nodes().await.into_iter();
+    versions.extend(nodes.map(|node| {
+        let (metadata, spec) = (&node.metadata, &node.spec);
+        format!("{:?} {:?} {spec:?}", metadata.uid, metadata.annotations)
+    }));
+    versions
+}
+
+pub async fn a_leader_that_slept_longer_than_its_lease_writes_nothing_when_it_wakes(
+    world: Arc<World>,
+) {
+    let belay = Belay::start_without_operator(&world).await;
+    let first = Operator::leading(&belay, "first").await;
+    let second = Operator::standing_by(&belay, "second").await;
+    let operation = blocked_upgrade(&belay).await;
+    first.signal(Signal::STOP);
+    second.leads(&belay).await;
+    belay.keep_available(1).await;
+    is_upgraded_once(&belay, &operation).await;
+    let before = versions(&belay).await;
+    first.signal(Signal::CONT);
+    first.has_ended(&belay).await;
+    assert!(first.log().contains("leadership lost"), "{}", first.log());
+    assert_eq!(versions(&belay).await, before);
+    assert!(second.holds_the_lease(&belay).await);
+    belay.check_history();
+}
+
+pub async fn a_leader_that_is_told_to_end_gives_its_lease_back(world: Arc<World>) {
+    let belay = Belay::start_without_operator(&world).await;
+    let first = Operator::leading(&belay, "first").await;
+    let second = Operator::standing_by(&belay, "second").await;
+    let operation = blocked_upgrade(&belay).await;
+    first.signal(Signal::TERM);
+    first.has_ended(&belay).await;
+    assert!(first.log().contains("belay ends"), "{}", first.log());
+    let released = lease(&belay).await;
+    second.leads(&belay).await;
+    let waited = taken(&lease(&belay).await).duration_since(renewed(&released));
+    assert!(
+        waited.as_secs() < 9,
+        "the lease was taken {waited:?} after it was given back"
+    );
+    belay.keep_available(1).await;
+    is_upgraded_once(&belay, &operation).await;
+}
+
+pub async fn a_leader_whose_lease_is_taken_ends(world: Arc<World>) {
+    let belay = Belay::start_without_operator(&world).await;
+    let first = Operator::leading(&belay, "first").await;
+    let name = format!("belay-{}", belay.namespace);
+    // It renews on, whatever else is changed.
+    let noted = Patch::Merge(json!({"metadata": {"annotations": {"team": "a"}}}));
+    let leases = belay.api::<Lease>();
+    let params = PatchParams::default();
+    leases.patch(&name, &params, &noted).await.expect("patched");
+    let before = renewed(&lease(&belay).await);
+    belay
+        .eventually("renews", || async {
+            renewed(&lease(&belay).await).duration_since(before)
+                > Duration::from_secs(3).try_into().expect("a duration")
+        })
+        .await;
+    let stolen = Patch::Merge(json!({"spec": {"holderIdentity": "somebody"}}));
+    leases
+        .patch(&name, &params, &stolen)
+        .await
+        .expect("patched");
+    first.has_ended(&belay).await;
+    let said = "leadership lost: somebody holds the lease now";
+    assert!(first.log().contains(said), "{}", first.log());
+}
