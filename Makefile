@@ -41,10 +41,11 @@ bench: tools ## Measure an abort beside the least that it could take
 fmt: ## Format the code
 	cargo fmt --all
 
-generate: build ## Generate crds/ from src/api, policies/ from src/admission, docs/kubectl-belay.md from src/cli
+generate: build ## Generate crds/, policies/, docs/states.md and docs/kubectl-belay.md from src/
 	$(BIN)/belay crds --output crds
 	$(BIN)/belay policies --output policies
 	$(BIN)/kubectl-belay reference > docs/kubectl-belay.md
+	BELAY_GENERATE=1 cargo test --quiet --test docs
 
 package: needs ## Package the kubectl plugin and its krew manifest into dist/ (URL= and HOMEPAGE= of the release)
 	cargo build --release --bin kubectl-belay

@@ -119,10 +119,7 @@ impl Election {
     }
 
     /// Gives the lease back, so that another needn't wait. Nothing of this process writes any more then.
-    pub async fn release(mut self) {
-        let Some(mut lease) = self.held.take() else {
-            return;
-        };
+    pub async fn release(self) {
         if timeout(REQUEST, self.fence.close()).await.is_err() {
             tracing::warn!(
                 lease = self.name,
@@ -130,16 +127,25 @@ impl Election {
             );
             return;
         }
-        if let Some(spec) = &mut lease.spec {
-            spec.holder_identity = Some(String::new());
-            spec.renew_time = Some(MicroTime(clock::now()));
-        }
-        match answered(self.leases.replace(&self.name, &params(), &lease)).await {
-            Ok(_) => tracing::info!(lease = self.name, "released the lease"),
+        match self.give_back().await {
+            Ok(()) => tracing::info!(lease = self.name, "released the lease"),
             Err(error) => {
-                tracing::warn!(lease = self.name, %error, "failed to release the lease; another takes it when its time is over");
+                tracing::warn!(lease = self.name, %error, "failed to release the lease: another takes it when its time is over");
             }
         }
+    }
+
+    async fn give_back(&self) -> Result<(), Failure> {
+        // Read anew: a renewal may have been on its way.
+        let found = answered(self.leases.get_opt(&self.name)).await?;
+        let is_mine = |lease: &Lease| holder(lease) == Some(self.candidate.identity());
+        if let Some(mut lease) = found.filter(is_mine) {
+            let spec = lease.spec.get_or_insert_default();
+            spec.holder_identity = Some(String::new());
+            spec.renew_time = Some(MicroTime(clock::now()));
+            answered(self.leases.replace(&self.name, &params(), &lease)).await?;
+        }
+        Ok(())
     }
 
     /// Takes the lease where it may be taken; else tells its holder.

@@ -41,9 +41,28 @@ pub(super) fn of_pool(
         }
         Some(ended) if ended.phase == OperationPhase::Succeeded => pool.spec.power_state,
         Some(ended) if ended.type_ == OperationType::Start => PowerState::Stopped,
+        None if was_not_started(snapshot, pool) => PowerState::Stopped,
         _ if was_made(pool) => need::pool_power(pool),
         _ => pool.spec.power_state,
     }
+}
+
+/// Whether the last operation, on the pool or on its cluster, was to start it and didn't come to that.
+fn was_not_started(snapshot: &Snapshot, pool: &AgentPool) -> bool {
+    let of_pool = pool
+        .status
+        .as_ref()
+        .and_then(|status| status.last_operation.as_ref());
+    let of_cluster = snapshot
+        .cluster
+        .status
+        .as_ref()
+        .and_then(|status| status.last_operation.as_ref());
+    let end = |last: &&LastOperation| last.end_time.as_ref().map(|end| end.0);
+    let last = of_pool.into_iter().chain(of_cluster).max_by_key(end);
+    last.is_some_and(|last| {
+        last.type_ == OperationType::Start && last.phase != OperationPhase::Succeeded
+    })
 }
 
 fn was_made(pool: &AgentPool) -> bool {

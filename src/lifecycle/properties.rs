@@ -380,16 +380,12 @@ impl Checked {
 }
 
 fn check_transition(name: &str, before: &OperationStatus, after: &OperationStatus) {
-    use OperationPhase::{Canceled, Canceling, Failed, InProgress, Pending, Succeeded};
-    let may_follow = match before.phase {
-        Pending => !matches!(after.phase, Canceling | Succeeded),
-        InProgress => !matches!(after.phase, Pending | Canceled),
-        // Where an abort is refused, the operation goes on.
-        Canceling => {
-            !matches!(after.phase, Pending) && (after.phase != InProgress || is_refused(after))
-        }
-        Succeeded | Failed | Canceled => after == before,
-    };
+    use OperationPhase::{Canceled, Canceling, Failed, InProgress, Succeeded};
+    // Where an abort is refused, the operation goes on.
+    let goes_on = before.phase == Canceling && after.phase == InProgress;
+    let may_follow = before.phase.may_become(after.phase)
+        && (!goes_on || is_refused(after))
+        && (!before.phase.is_finished() || after == before);
     let change = format!("{name}: {before:#?} to {after:#?}");
     assert!(may_follow, "{change}");
     assert!(

@@ -155,11 +155,17 @@ impl Report<'_> {
             .find(|held| Self::is_at_work_on(held, pool));
         let ready_count = nodes.iter().filter(|node| node.ready).count();
         let power = power::of_pool(self.snapshot, pool, held, self.ended_on(pool));
-        let ready = self.pool_is_settled(pool).then(|| match power {
+        let generation = pool.metadata.generation;
+        // A spec that asks for an operation that isn't there yet has nothing ready.
+        let is_changed = last
+            .as_ref()
+            .is_some_and(|last| Some(last.target_generation) != generation);
+        let waits = is_changed && need::pool_need(self.snapshot, pool).is_some();
+        let is_settled = self.pool_is_settled(pool) && !waits;
+        let ready = is_settled.then(|| match power {
             PowerState::Running => format!("{ready_count} of {} nodes are Ready", nodes.len()),
             PowerState::Stopped => "stopped".to_owned(),
         });
-        let generation = pool.metadata.generation;
         let deleting = pool.metadata.deletion_timestamp.is_some();
         let hold = last.as_ref().filter(|last| is_hold(last, generation));
         let hold = hold.or_else(|| self.cluster_hold_on(pool)).cloned();

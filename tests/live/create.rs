@@ -15,6 +15,7 @@ pub async fn a_cluster_and_its_pools_come_up_from_what_was_applied(world: Arc<Wo
     ]);
     belay.pool_is_ready("demo-np1").await;
     belay.pool_is_ready("demo-system").await;
+    // A pool tells that it is ready a moment before the lock is free.
     belay.lock_is_free().await;
     let status = belay.cluster().await.status.expect("a status");
     assert_eq!(

@@ -78,6 +78,18 @@ impl Operator {
         fs::read_to_string(&self.log).expect("the log")
     }
 
+    /// Waits until it finds nothing to do.
+    async fn rests(&self, belay: &Belay) {
+        let what = format!("has {} at rest", self.name);
+        let is_at_rest = |log: &str| {
+            let decided = log.lines().rfind(|line| line.contains("decided"));
+            decided.is_some_and(|line| line.ends_with("actions=0"))
+        };
+        belay
+            .eventually(&what, || async { is_at_rest(&self.log()) })
+            .await;
+    }
+
     async fn has_ended(&self, belay: &Belay) {
         let what = format!("has {} ended", self.name);
         belay
@@ -204,6 +216,7 @@ pub async fn a_leader_that_slept_longer_than_its_lease_writes_nothing_when_it_wa
     second.leads(&belay).await;
     belay.keep_available(1).await;
     is_upgraded_once(&belay, &operation).await;
+    second.rests(&belay).await;
     let before = versions(&belay).await;
     first.signal(Signal::CONT);
     first.has_ended(&belay).await;

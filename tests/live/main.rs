@@ -2,34 +2,47 @@
 //! only what a user can: apply, annotate, delete, watch. Each has a namespace and an operator of its own.
 
 mod abort;
+mod acts;
 mod api;
+mod asked;
 mod belay;
+mod concurrency;
 mod create;
 mod delete;
+mod disturbed;
 mod doors;
 mod exposition;
+mod failure;
+mod history;
 mod hold;
 mod hostile;
 mod leader;
+mod left_behind;
 mod logs;
 mod metrics;
 mod plugin;
+mod progress;
 mod quiet;
 mod race;
 mod refusals;
 mod restart;
+mod rollback;
 mod scale;
+mod seen;
+mod start_stop;
+mod target_abort;
 mod terminal;
 mod traces;
+mod update;
 mod upgrade;
 mod who_may_abort;
+mod world;
 
 use std::{future::Future, pin::Pin, process::ExitCode, sync::Arc};
 
 use libtest_mimic::{Arguments, Trial};
-use testenv::ControlPlane;
 
-use belay::World;
+use world::World;
 
 type Test = fn(Arc<World>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -41,6 +54,12 @@ macro_rules! tests {
 }
 
 const TESTS: &[(&str, Test)] = tests![
+    // What takes longest goes first.
+    quiet::nothing_is_written_in_a_quiet_minute,
+    failure::an_api_server_that_is_away_fails_nothing,
+    restart::an_operator_that_is_killed_goes_on_where_things_stand,
+    restart::an_abort_is_honoured_by_the_next_operator,
+    abort::an_abort_that_races_with_the_end_has_one_of_two_legal_ends,
     api::each_rule_of_the_schema_refuses_with_a_sentence_that_says_what_to_do,
     api::explain_tells_of_every_field,
     create::a_cluster_and_its_pools_come_up_from_what_was_applied,
@@ -55,13 +74,10 @@ const TESTS: &[(&str, Test)] = tests![
     abort::an_abort_while_nodes_are_made_leaves_no_half_made_node,
     abort::an_abort_of_a_pending_operation_cancels_it_before_it_began,
     abort::a_second_abort_changes_nothing,
-    abort::an_abort_that_races_with_the_end_has_one_of_two_legal_ends,
     abort::after_step_lets_the_step_in_process_finish,
     abort::deleting_an_operation_aborts_it,
     hold::a_canceled_target_is_left_alone_until_someone_asks,
     hold::a_change_of_the_spec_ends_the_hold,
-    restart::an_operator_that_is_killed_goes_on_where_things_stand,
-    restart::an_abort_is_honoured_by_the_next_operator,
     delete::deleting_a_cluster_takes_its_pools_and_nodes,
     delete::deleting_a_pool_drains_its_nodes,
     delete::a_deletion_in_the_middle_of_an_upgrade_aborts_it,
@@ -93,7 +109,6 @@ const TESTS: &[(&str, Test)] = tests![
     metrics::a_scrape_tells_how_operations_went,
     metrics::an_operator_that_reaches_no_cluster_is_live_and_not_ready,
     traces::an_operation_is_a_trace_with_a_span_for_each_step,
-    quiet::nothing_is_written_in_a_quiet_minute,
     plugin::a_terminal_shows_a_live_bar_and_what_blocks_it,
     plugin::a_pipe_gets_a_line_for_each_change,
     plugin::an_abort_tells_what_it_leaves_behind_and_asks,
@@ -103,6 +118,64 @@ const TESTS: &[(&str, Test)] = tests![
     plugin::ctrl_c_offers_to_abort_what_is_followed,
     plugin::refusals_say_what_to_do,
     plugin::many_clusters_are_listed_page_by_page,
+    start_stop::a_stopped_pool_has_no_nodes_and_comes_back_with_its_count,
+    start_stop::a_pool_is_stopping_until_its_last_node_is_gone,
+    start_stop::a_system_pool_cant_be_stopped_and_a_spot_pool_can,
+    start_stop::a_stopped_pool_is_upgraded_without_a_node_and_comes_up_so,
+    start_stop::a_start_or_stop_at_the_wrong_time_is_refused_with_the_time,
+    start_stop::a_stopped_cluster_has_no_nodes_and_a_start_brings_back_what_was_not_stopped,
+    update::labels_and_taints_change_in_place_and_leave_those_of_others,
+    update::upgrade_settings_change_without_a_step,
+    update::several_changes_in_one_edit_are_one_operation_of_the_weightiest_type,
+    update::scaling_down_takes_cordoned_nodes_then_those_not_ready_then_the_newest,
+    update::scaling_down_takes_nodes_of_the_older_version_first,
+    update::a_scale_down_waits_for_a_pdb,
+    update::an_autoscaler_scales_a_pool_by_the_scale_subresource,
+    rollback::nodes_go_back_first_and_the_control_plane_last,
+    rollback::after_an_abort_pools_converge_to_what_the_control_plane_runs,
+    rollback::an_abort_is_refused_once_the_control_plane_goes_back,
+    asked::each_type_is_written_into_the_spec_first_and_then_done,
+    asked::what_a_person_asked_for_makes_no_second_operation,
+    asked::a_field_that_gitops_applies_is_told_and_not_fought_over,
+    asked::what_people_wrote_by_kubectl_is_no_conflict,
+    asked::wrong_parameters_fail_with_a_code_and_say_what_to_write_instead,
+    asked::what_is_asked_for_while_another_is_in_flight_is_refused_and_names_it,
+    target_abort::a_value_on_a_cluster_is_honoured_once_and_the_next_one_again,
+    target_abort::a_value_on_a_pool_is_honoured_once_across_restarts,
+    target_abort::a_value_that_an_object_is_created_with_counts_as_honoured,
+    target_abort::an_abort_on_a_cluster_leaves_a_pools_operation_and_the_reverse,
+    failure::a_node_that_is_never_ready_fails_the_operation_that_makes_it,
+    failure::a_quota_that_is_reached_fails_the_operation_and_is_named,
+    failure::after_a_failed_drain_it_is_left_alone_and_gone_on_with_by_a_reconcile,
+    concurrency::with_forbid_a_change_of_a_spec_waits_and_makes_no_operation,
+    concurrency::with_queue_the_newest_change_of_a_target_waits_and_older_ones_are_replaced,
+    concurrency::with_queue_a_change_of_a_spec_waits_as_an_operation,
+    concurrency::with_replace_a_cluster_change_aborts_a_pools_operation_and_runs,
+    concurrency::with_replace_a_pool_change_aborts_the_clusters_operation_and_runs,
+    history::only_the_newest_finished_operations_are_kept_and_the_last_is_remembered,
+    history::what_is_in_flight_or_waits_is_never_pruned,
+    progress::percent_rises_with_each_node_and_steps_tell_their_times,
+    progress::a_block_tells_since_when_it_lasts_until_it_is_over,
+    progress::an_operation_on_hundreds_of_nodes_stays_small_and_comes_to_its_end,
+    disturbed::a_node_that_a_person_deletes_is_replaced_by_a_reconcile_of_belays_own,
+    disturbed::nodes_deleted_in_the_middle_of_an_upgrade_are_made_up_for,
+    disturbed::a_node_that_a_person_cordons_in_the_middle_stays_cordoned_after_an_abort,
+    disturbed::a_node_that_is_not_ready_is_replaced_first_and_keeps_others_from_going,
+    disturbed::a_node_that_was_ready_and_is_no_longer_does_not_fail_its_operation,
+    disturbed::a_pod_that_outstays_its_grace_period_is_named,
+    left_behind::a_create_leaves_the_nodes_that_are_up_and_goes_on_from_there,
+    left_behind::an_upgrade_leaves_the_old_control_plane_where_it_had_not_changed,
+    left_behind::an_upgrade_leaves_nodes_of_both_versions,
+    left_behind::a_scale_down_leaves_the_nodes_that_were_not_drained,
+    left_behind::a_scale_up_leaves_the_nodes_that_were_there,
+    left_behind::a_stop_leaves_a_running_pool_with_the_nodes_that_were_not_drained,
+    left_behind::a_start_leaves_a_stopped_pool_where_no_node_was_up,
+    left_behind::a_stop_of_a_cluster_leaves_its_control_plane_on,
+    left_behind::an_update_leaves_each_node_with_its_old_or_its_new_settings,
+    left_behind::a_delete_leaves_a_terminating_pool_that_a_reconcile_deletes,
+    left_behind::a_reconcile_leaves_what_it_had_not_come_to,
+    left_behind::a_create_of_a_cluster_leaves_no_control_plane,
+    left_behind::a_start_of_a_cluster_leaves_its_control_plane_off,
 ];
 
 fn main() -> ExitCode {
@@ -113,12 +186,7 @@ fn main() -> ExitCode {
         return libtest_mimic::run(&arguments, trials(None)).exit_code();
     }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let world = runtime.block_on(async {
-        let control_plane = ControlPlane::start()
-            .await
-            .unwrap_or_else(|error| panic!("{error}"));
-        Arc::new(World::new(control_plane, tokio::runtime::Handle::current()))
-    });
+    let world = runtime.block_on(World::start());
     let conclusion = libtest_mimic::run(&arguments, trials(Some(&world)));
     if conclusion.has_failed() {
         world.keep_logs();

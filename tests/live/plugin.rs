@@ -21,7 +21,7 @@ fn plugin(belay: &Belay, args: &[&str]) -> Command {
     command
         .args(["-n", &belay.namespace])
         .args(args)
-        .env("KUBECONFIG", belay.world.kubeconfig())
+        .env("KUBECONFIG", belay.world.kubeconfig.as_path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

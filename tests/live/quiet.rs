@@ -35,13 +35,13 @@ fn writes(world: &World) -> BTreeMap<String, u64> {
     writes
 }
 
-pub async fn nothing_is_written_in_a_quiet_minute(world: Arc<World>) {
+pub async fn nothing_is_written_in_a_quiet_minute(_: Arc<World>) {
     // Its own API server counts Belay's requests alone.
     let builder = ControlPlane::builder()
         .without(Component::ControllerManager)
         .without(Component::Scheduler);
     let control_plane = builder.start().await.expect("a control plane");
-    let own = Arc::new(World::new(control_plane, world.handle.clone()));
+    let own = World::of(control_plane);
     let belay = Belay::start(&own).await;
     belay.ready_cluster(0, 2).await;
     // What is still on its way (Events are sent beside the reconcile) comes to rest first.

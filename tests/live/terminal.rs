@@ -35,7 +35,7 @@ impl Terminal {
         let child = pty_process::Command::new(env!("CARGO_BIN_EXE_kubectl-belay"))
             .args(args)
             .args(["-n", &belay.namespace])
-            .env("KUBECONFIG", belay.world.kubeconfig())
+            .env("KUBECONFIG", belay.world.kubeconfig.as_path())
             .env("TERM", "xterm-256color")
             .env_remove("NO_COLOR")
             .kill_on_drop(true)

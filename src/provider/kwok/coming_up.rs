@@ -1,4 +1,4 @@
-//! How long a node may take to be Ready.
+//! How long a node may take to be Ready, and be not Ready again.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::{api::OperationError, controller::clock};
 
 /// A node that is coming up, if there is one.
 pub(super) struct ComingUp {
-    /// Its name, and when it was made.
+    /// Its name, and since when it hasn't been Ready.
     pub node: Option<(String, Timestamp)>,
     /// How long it may take.
     pub timeout: Duration,
@@ -17,11 +17,11 @@ pub(super) struct ComingUp {
 impl ComingUp {
     /// Waits until the node has taken too long; for ever where there is none.
     pub async fn times_out(&self) {
-        let Some((_, made)) = &self.node else {
+        let Some((_, since)) = &self.node else {
             return std::future::pending().await;
         };
-        // When it was made is told in whole seconds.
-        let end = *made + self.timeout + Duration::from_secs(1);
+        // That is told in whole seconds.
+        let end = *since + self.timeout + Duration::from_secs(1);
         let left = end.duration_since(clock::now());
         tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
     }

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    runtime::reflector::ObjectRef,
 };
 use tokio::sync::watch;
 
@@ -221,7 +222,27 @@ impl Shared {
             timeout: self.goal.drain_timeout,
             report: &|draining| self.tell(&name, draining),
         };
-        drain.run().await
+        tokio::select! {
+            end = drain.run() => end,
+            // Its pods end with it.
+            () = self.is_gone(node) => Ok(()),
+        }
+    }
+
+    /// Waits until someone else has deleted a node.
+    async fn is_gone(&self, node: &Node) {
+        let mut changes = self.stores.watch_nodes();
+        let key = ObjectRef::from_obj(node);
+        let is_there = || {
+            let seen = self.stores.nodes.get(&key);
+            seen.is_some_and(|seen| seen.uid() == node.uid())
+        };
+        while is_there() {
+            // The sender is gone only while the process ends.
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     fn tell(&self, node: &str, draining: Draining) {

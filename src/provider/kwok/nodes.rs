@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Node, NodeSpec, NodeStatus, NodeSystemInfo},
+    api::core::v1::{Node, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
@@ -84,16 +84,18 @@ pub(super) fn view(node: &Node) -> Option<NodeView> {
 }
 
 fn is_ready(node: &Node) -> bool {
-    let conditions = node
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_ref());
-    is_up(node)
-        && conditions.is_some_and(|conditions| {
-            conditions
-                .iter()
-                .any(|condition| condition.type_ == "Ready" && condition.status == "True")
-        })
+    is_up(node) && ready_condition(node).is_some_and(|told| told.status == "True")
+}
+
+/// Since when the node itself, or who looks after it, tells that it isn't Ready.
+pub(super) fn told_unready_since(node: &Node) -> Option<Timestamp> {
+    let told = ready_condition(node).filter(|told| told.status != "True")?;
+    told.last_transition_time.as_ref().map(|since| since.0)
+}
+
+fn ready_condition(node: &Node) -> Option<&NodeCondition> {
+    let conditions = node.status.as_ref()?.conditions.as_ref()?;
+    conditions.iter().find(|told| told.type_ == "Ready")
 }
 
 /// Whether no new pods come to the node.

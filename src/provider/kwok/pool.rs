@@ -166,17 +166,20 @@ impl PoolWork {
         Ok(())
     }
 
-    /// The node of this operation that has been coming up for longest.
+    /// The node of this operation that hasn't been Ready for longest.
     fn slowest(&self, nodes: &[NodeView]) -> ComingUp {
         let timeout = self.shared.job.provider.kwok.as_ref();
         let uid = &self.shared.job.uid;
-        let mut coming: Vec<_> = nodes
+        let coming = nodes
             .iter()
             .filter(|node| node.made_by.as_ref() == Some(uid) && !node.ready && !node.deleting)
-            .collect();
-        coming.sort_by_key(|node| node.created);
+            .map(|node| {
+                let seen = self.shared.stores.nodes.get(&ObjectRef::new(&node.name));
+                let told = seen.and_then(|node| nodes::told_unready_since(&node));
+                (node.name.clone(), told.unwrap_or(node.created))
+            });
         ComingUp {
-            node: coming.first().map(|node| (node.name.clone(), node.created)),
+            node: coming.min_by_key(|(_, since)| *since),
             timeout: timeout
                 .map(|kwok| kwok.node_provisioning_timeout.into())
                 .unwrap_or_default(),
@@ -240,6 +243,18 @@ impl PoolWork {
         }
     }
 
+    /// What is in the way where a node of this operation tells that it isn't Ready, rather than that it is
+    /// coming up.
+    fn unready(&self, nodes: &[NodeView]) -> Option<(String, String)> {
+        let node = nodes.iter().find(|node| {
+            let seen = self.shared.stores.nodes.get(&ObjectRef::new(&node.name));
+            let is_told = seen.is_some_and(|node| nodes::told_unready_since(&node).is_some());
+            node.made_by.as_ref() == Some(&self.shared.job.uid) && !node.deleting && is_told
+        })?;
+        let message = format!("node {} is no longer Ready", node.name);
+        Some(("NodeNotReady".to_owned(), message))
+    }
+
     fn report(&self, nodes: &[NodeView]) {
         let (job, goal) = (&self.shared.job, &self.shared.goal);
         let drains = self.shared.drains();
@@ -271,7 +286,8 @@ impl PoolWork {
                 is_idle
                     .then(|| rollout::waits_for(goal, &job.uid, nodes))
                     .flatten()
-            });
+            })
+            .or_else(|| self.unready(nodes));
         drop(drains);
         self.shared.control.report(Progress { steps, blocked });
     }

@@ -1,0 +1,149 @@
+//! What the docs tell of operations is what the code does and what tests test.
+
+use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf};
+
+use belay::api::{OperationPhase, OperationType, StepAction};
+
+fn path(of: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(of)
+}
+
+/// The names of the live tests, as `tests/live/main.rs` lists them.
+fn live_tests() -> BTreeSet<String> {
+    let harness = fs::read_to_string(path("tests/live/main.rs")).expect("the harness");
+    let (_, list) = harness.split_once("= tests![").expect("the list");
+    let (list, _) = list.split_once("];").expect("its end");
+    let lines = list.lines().map(str::trim);
+    let names = lines.filter_map(|line| line.strip_suffix(','));
+    names.map(String::from).collect()
+}
+
+/// The rows of the tables under a heading, by their cells.
+fn rows<'a>(page: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
+    let mut sections = page.split("\n## ");
+    let section = sections.find(|section| section.lines().next() == Some(heading));
+    let rows = section.unwrap_or_default().lines();
+    let rows = rows.filter(|line| line.starts_with('|')).skip(2);
+    rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect())
+        .collect()
+}
+
+#[test]
+fn each_type_and_each_action_has_a_row_and_each_row_a_test() {
+    let page = fs::read_to_string(path("docs/operations.md")).expect("the page");
+    let tests = live_tests();
+    let mut steps = String::new();
+    for type_ in OperationType::ALL {
+        let rows = rows(&page, &format!("{type_:?}"));
+        assert!(
+            !rows.is_empty(),
+            "docs/operations.md has no row for type {type_:?}"
+        );
+        for row in rows {
+            let [step, .., test] = row.as_slice() else {
+                panic!("too few cells: {row:?}");
+            };
+            let test = test.trim_matches('`');
+            assert!(
+                tests.contains(test),
+                "docs/operations.md, {type_:?}: there is no test {test}"
+            );
+            write!(steps, "{step},").expect("written");
+        }
+    }
+    for action in StepAction::ALL {
+        let is_told = steps
+            .split(',')
+            .any(|word| word.trim() == format!("{action:?}"));
+        assert!(
+            is_told,
+            "docs/operations.md has no row for action {action:?}"
+        );
+    }
+}
+
+#[test]
+fn the_drawn_states_are_the_codes_own() {
+    let (path, drawn) = (path("docs/states.md"), states());
+    if std::env::var_os("BELAY_GENERATE").is_some() {
+        fs::write(&path, &drawn).expect("written");
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == drawn,
+        "docs/states.md is not up to date: run make generate"
+    );
+}
+
+/// The page of the states.
+fn states() -> String {
+    format!(
+        "<!-- Generated from src/api/common.rs by `make generate`. -->\n\
+         # States\n\n\
+         ## The phases of an Operation\n\n\
+         `status.phase`, and what may follow. Back from Canceling to InProgress goes what can't be aborted any more: a\n\
+         control plane that has begun to roll back.\n\n{}\n\
+         ## The provisioning states of a cluster and a pool\n\n\
+         `status.provisioningState` follows from the operation in flight, by its type and its phase, and stays as the\n\
+         last one left it. After Succeeded the next operation begins when the spec changes; after Failed and Canceled\n\
+         the target is on hold until its spec changes or someone asks (see [operations](operations.md)).\n\n{}",
+        phases(),
+        provisioning_states(),
+    )
+}
+
+fn phases() -> String {
+    let mut drawn = String::from("```mermaid\nstateDiagram-v2\n    [*] --> Pending\n");
+    for phase in OperationPhase::ALL {
+        for next in phase.successors() {
+            writeln!(drawn, "    {phase:?} --> {next:?}").expect("written");
+        }
+        if phase.is_finished() {
+            writeln!(drawn, "    {phase:?} --> [*]").expect("written");
+        }
+    }
+    drawn + "```\n"
+}
+
+/// Those of an operation that begins or runs are drawn as one, with what is within.
+fn provisioning_states() -> String {
+    let group = |type_: OperationType, phase: OperationPhase| {
+        let state = type_.provisioning_state_in(phase);
+        let runs = type_.provisioning_state();
+        if state == runs {
+            "InFlight".to_owned()
+        } else {
+            format!("{state:?}")
+        }
+    };
+    let (mut within, mut edges) = (BTreeSet::new(), BTreeSet::new());
+    for type_ in OperationType::ALL {
+        within.insert(format!("        {:?}", type_.provisioning_state()));
+        for phase in OperationPhase::ALL {
+            let from = group(type_, phase);
+            for next in phase.successors() {
+                let to = group(type_, *next);
+                if from != to {
+                    edges.insert(format!("    {from} --> {to}"));
+                }
+            }
+            if phase.is_finished() {
+                edges.insert(format!("    {from} --> InFlight"));
+            }
+        }
+    }
+    let mut drawn = String::from("```mermaid\nstateDiagram-v2\n");
+    drawn += "    state \"an operation is in flight\" as InFlight {\n";
+    for state in within {
+        writeln!(drawn, "{state}").expect("written");
+    }
+    drawn += "    }\n    [*] --> InFlight\n    InFlight --> [*]\n";
+    for edge in edges {
+        writeln!(drawn, "{edge}").expect("written");
+    }
+    drawn += "```\n\n| Operation | State while it runs |\n|---|---|\n";
+    for type_ in OperationType::ALL {
+        writeln!(drawn, "| {type_:?} | {:?} |", type_.provisioning_state()).expect("written");
+    }
+    drawn
+}

@@ -1,0 +1,337 @@
+//! What people do in a test's namespace.
+
+use belay::api::{AgentPool, ManagedCluster, Operation, TargetKind};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Node},
+    policy::v1::PodDisruptionBudget,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{
+    Api, Resource, ResourceExt as _,
+    api::{Patch, PatchParams, PostParams},
+    core::NamespaceResourceScope,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use super::belay::{Belay, is_node_ready};
+
+impl Belay {
+    /// Makes a cluster whose nodes come up in that many milliseconds.
+    pub async fn create_cluster(&self, provisioning_milliseconds: u32) {
+        let time = format!("{provisioning_milliseconds}ms");
+        self.create_cluster_with(json!({"provider": {"kwok": {"nodeProvisioningTime": time}}}))
+            .await;
+    }
+
+    /// Makes a cluster with these settings, of version 1.35.7 where they name none.
+    pub async fn create_cluster_with(&self, settings: Value) {
+        let spec = merged(json!({"kubernetesVersion": "1.35.7"}), settings);
+        self.make::<ManagedCluster>("demo", spec).await;
+    }
+
+    /// Makes a User pool of the cluster.
+    pub async fn create_pool(&self, name: &str, count: usize) {
+        self.create_pool_with(name, json!({"count": count})).await;
+    }
+
+    /// Makes a pool of the cluster with these settings.
+    pub async fn create_pool_with(&self, name: &str, settings: Value) {
+        let spec = merged(json!({"clusterName": "demo"}), settings);
+        self.make::<AgentPool>(name, spec).await;
+    }
+
+    /// A cluster with one pool `np1`, ready.
+    pub async fn ready_cluster(&self, provisioning_milliseconds: u32, count: usize) {
+        self.create_cluster(provisioning_milliseconds).await;
+        self.create_pool("np1", count).await;
+        self.pool_is_ready("np1").await;
+    }
+
+    /// A cluster with one pool `np1`, ready, where a workload allows no eviction: each drain hangs.
+    pub async fn guarded_cluster(&self, count: usize) {
+        self.ready_cluster(0, count).await;
+        self.create_workload(count, count).await;
+    }
+
+    /// A Deployment of that many pods on the pool's nodes, and a PDB that keeps `min_available` of them.
+    pub async fn create_workload(&self, pods: usize, min_available: usize) {
+        let takes_pods = |node: &Node| {
+            let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref());
+            taints.is_none_or(Vec::is_empty)
+        };
+        self.eventually("has nodes that take pods", || async {
+            self.nodes().await.iter().all(takes_pods)
+        })
+        .await;
+        let labels = json!({"app": "web"});
+        let template = json!({
+            "metadata": {"labels": labels},
+            "spec": {
+                "nodeSelector": {"belay.dev/namespace": self.namespace},
+                "topologySpreadConstraints": [{"topologyKey": "kubernetes.io/hostname", "maxSkew": 1,
+                    "whenUnsatisfiable": "DoNotSchedule", "nodeTaintsPolicy": "Honor", "labelSelector": {"matchLabels": labels}}],
+                "containers": [{"name": "web", "image": "web:1"}],
+            },
+        });
+        self.make::<Deployment>(
+            "web",
+            json!({"replicas": pods, "selector": {"matchLabels": labels}, "template": template}),
+        )
+        .await;
+        self.make::<PodDisruptionBudget>(
+            "web",
+            json!({"minAvailable": min_available, "selector": {"matchLabels": labels}}),
+        )
+        .await;
+        self.is_guarded(pods).await;
+    }
+
+    /// Waits until the PDB knows of so many healthy pods.
+    pub async fn is_guarded(&self, pods: usize) {
+        let budgets = self.api::<PodDisruptionBudget>();
+        let is_healthy = || async {
+            let budget = budgets.get("web").await.expect("the budget");
+            let status = budget.status.unwrap_or_default();
+            status.current_healthy == i32::try_from(pods).ok()
+                && status.observed_generation == budget.metadata.generation
+        };
+        self.eventually("has a healthy workload", is_healthy).await;
+    }
+
+    /// Changes what the PDB keeps.
+    pub async fn keep_available(&self, min_available: usize) {
+        self.merge::<PodDisruptionBudget>("web", json!({"spec": {"minAvailable": min_available}}))
+            .await;
+    }
+
+    pub async fn set_version(&self, version: &str) {
+        self.set_cluster(json!({"kubernetesVersion": version}))
+            .await;
+    }
+
+    pub async fn set_count(&self, pool: &str, count: usize) {
+        self.set_pool(pool, json!({"count": count})).await;
+    }
+
+    /// Changes the cluster's spec.
+    pub async fn set_cluster(&self, spec: Value) {
+        self.merge::<ManagedCluster>("demo", json!({"spec": spec}))
+            .await;
+    }
+
+    /// Changes a pool's spec.
+    pub async fn set_pool(&self, pool: &str, spec: Value) {
+        self.merge::<AgentPool>(pool, json!({"spec": spec})).await;
+    }
+
+    /// How long machines, and changes of the control plane, take from now on.
+    pub async fn set_provisioning_time(&self, time: &str) {
+        self.set_cluster(json!({"provider": {"kwok": {"nodeProvisioningTime": time}}}))
+            .await;
+    }
+
+    /// Asks for the abort of an Operation.
+    pub async fn abort(&self, operation: &str, reason: &str) {
+        self.try_abort(operation, reason).await.expect("patched");
+    }
+
+    /// Asks for the abort of an Operation that may have ended.
+    pub async fn try_abort(&self, operation: &str, reason: &str) -> kube::Result<Operation> {
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {"belay.dev/abort": reason}}}));
+        let operations = self.api::<Operation>();
+        operations
+            .patch(operation, &PatchParams::default(), &patch)
+            .await
+    }
+
+    pub async fn annotate<K: Known>(&self, name: &str, annotations: Value) {
+        self.merge::<K>(name, json!({"metadata": {"annotations": annotations}}))
+            .await;
+    }
+
+    /// Asks for an Operation on the cluster.
+    pub async fn ask_cluster(&self, name: &str, type_: &str, parameters: Value) {
+        let target = json!({"kind": "ManagedCluster", "name": "demo"});
+        let spec = merged(json!({"type": type_, "target": target}), parameters);
+        self.make::<Operation>(name, spec).await;
+    }
+
+    /// Asks for an Operation on a pool.
+    pub async fn ask_pool(&self, name: &str, pool: &str, type_: &str, parameters: Value) {
+        let target = json!({"kind": "AgentPool", "name": pool});
+        let spec = merged(json!({"type": type_, "target": target}), parameters);
+        self.make::<Operation>(name, spec).await;
+    }
+
+    /// Asks for an Operation of type Reconcile, once the API server has seen, too, that the lock is free.
+    pub async fn reconcile(&self, kind: TargetKind, target: &str, name: &str) {
+        let spec = json!({"type": "Reconcile", "target": {"kind": kind, "name": target}});
+        let operation = Operation::new(name, serde_json::from_value(spec).expect("a spec"));
+        let operations = self.api::<Operation>();
+        let is_admitted = || async {
+            let created = operations.create(&PostParams::default(), &operation).await;
+            match created {
+                Ok(_) => true,
+                Err(kube::Error::Api(status)) if status.code == 403 => false,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        self.eventually("admits a Reconcile", is_admitted).await;
+    }
+
+    /// Runs `kubectl apply` on an object.
+    pub fn apply(&self, object: &Value) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("object.json");
+        std::fs::write(&file, object.to_string()).expect("written");
+        self.kubectl(&["apply", "-f", &file.display().to_string()]);
+    }
+
+    /// Waits until what is made has a later time than that object by so many seconds: times are told in
+    /// whole ones.
+    pub async fn comes_later(&self, than: &impl Resource, seconds: i64) {
+        let made = than.meta().creation_timestamp.clone().expect("a time").0;
+        let is_later = || async { self.now().await.0.as_second() >= made.as_second() + seconds };
+        self.eventually("is later", is_later).await;
+    }
+
+    /// The API server's time.
+    async fn now(&self) -> Time {
+        let mut probe = ConfigMap::default();
+        probe.metadata.name = Some("what-time-is-it".into());
+        let dry_run = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let probe = self.api::<ConfigMap>().create(&dry_run, &probe).await;
+        let made = probe.expect("a dry run").metadata.creation_timestamp;
+        made.expect("a time")
+    }
+
+    /// Has the API server refuse a verb on the namespace's nodes, as where a permission is missing.
+    pub async fn refuse_node_changes(&self, verb: &str) {
+        let (name, namespace) = (format!("refuse-{}", self.namespace), &self.namespace);
+        let object = if verb == "DELETE" {
+            "oldObject"
+        } else {
+            "object"
+        };
+        let label = format!("{object}.metadata.labels[?'belay.dev/namespace']");
+        let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": [verb], "resources": ["nodes"]});
+        let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": name},
+            "spec": {"matchConstraints": {"resourceRules": [rule]},
+                "matchConditions": [{"name": "ours", "expression": format!("{label}.orValue('') == '{namespace}'")}],
+                "validations": [{"expression": "false", "message": "not now", "reason": "Forbidden"}]}});
+        let binding = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]}});
+        self.apply(&policy);
+        self.apply(&binding);
+        let node = self.nodes().await[0].name_any();
+        self.eventually("refuses changes of nodes", || async {
+            let tried = if verb == "DELETE" {
+                self.try_kubectl(&["delete", "node", &node, "--dry-run=server"])
+            } else {
+                self.try_kubectl(&["annotate", "node", &node, "tried=yes", "--dry-run=server"])
+            };
+            tried.is_err_and(|error| error.contains("not now"))
+        })
+        .await;
+    }
+
+    /// Takes [`Belay::refuse_node_changes`] back.
+    pub fn allow_node_changes(&self) {
+        let name = format!("refuse-{}", self.namespace);
+        self.kubectl(&["delete", "validatingadmissionpolicybinding", &name]);
+    }
+
+    /// Has a node's kubelet end: nobody tells that it is Ready any more.
+    pub async fn breaks(&self, node: &str) {
+        let nodes = Api::<Node>::all(self.client.clone());
+        let params = PatchParams::default();
+        let dead = json!({"metadata": {"annotations": {"kwok.x-k8s.io/node": "ended"}}});
+        let patched = nodes.patch(node, &params, &Patch::Merge(dead)).await;
+        patched.expect("patched");
+        let condition = json!({"type": "Ready", "status": "False", "reason": "KubeletDead",
+            "message": "it ended", "lastTransitionTime": self.now().await});
+        let unready = json!({"status": {"conditions": [condition]}});
+        self.eventually("has the node not Ready", || async {
+            let patch = Patch::Strategic(&unready);
+            let patched = nodes.patch_status(node, &params, &patch).await;
+            patched.expect("patched");
+            let node = nodes.get(node).await.expect("the node");
+            !is_node_ready(&node)
+        })
+        .await;
+    }
+
+    /// Has a node's kubelet start again.
+    pub async fn recovers(&self, node: &str) {
+        let nodes = Api::<Node>::all(self.client.clone());
+        let alive = json!({"metadata": {"annotations": {"kwok.x-k8s.io/node": "fake"}}});
+        let patched = nodes
+            .patch(node, &PatchParams::default(), &Patch::Merge(alive))
+            .await;
+        patched.expect("patched");
+    }
+
+    async fn make<K: Known>(&self, name: &str, spec: Value) {
+        let object = json!({
+            "apiVersion": K::api_version(&()),
+            "kind": K::kind(&()),
+            "metadata": {"name": name},
+            "spec": spec,
+        });
+        let object = serde_json::from_value(object).expect("an object");
+        let (api, params) = (self.api::<K>(), PostParams::default());
+        self.admitted(|| async { api.create(&params, &object).await.map(|_| ()) })
+            .await;
+    }
+
+    async fn merge<K: Known>(&self, name: &str, patch: Value) {
+        let (api, params) = (self.api::<K>(), PatchParams::default());
+        let patch = Patch::Merge(patch);
+        self.admitted(|| async { api.patch(name, &params, &patch).await.map(|_| ()) })
+            .await;
+    }
+
+    /// Does what is admitted. Admission reads a cache: what it refuses for an operation that has given the
+    /// lock back a moment ago is tried again.
+    async fn admitted<F: Future<Output = kube::Result<()>>>(&self, request: impl Fn() -> F) {
+        while let Err(error) = request().await {
+            let told = error.to_string();
+            let held = self.cluster_status().await.operations;
+            let is_over = !held.iter().any(|held| told.contains(&held.name));
+            assert!(told.contains(" is in progress") && is_over, "{told}");
+        }
+    }
+}
+
+/// A kind that people write in a namespace.
+pub trait Known:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+    + Clone
+    + std::fmt::Debug
+    + Serialize
+    + DeserializeOwned
+{
+}
+
+impl<K> Known for K where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + Serialize
+        + DeserializeOwned
+{
+}
+
+/// `base` with the members of `more`.
+fn merged(mut base: Value, more: Value) -> Value {
+    if let (Some(base), Value::Object(more)) = (base.as_object_mut(), more) {
+        base.extend(more);
+    }
+    base
+}

@@ -1,0 +1,157 @@
+//! Everything that a watcher saw in a namespace, and what must hold in all of it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use belay::api::{
+    AgentPool, AgentPoolStatus, ManagedCluster, Operation, OperationInFlight, OperationPhase,
+    OperationStatus, StepPhase, TargetKind,
+};
+use futures::StreamExt as _;
+use kube::{
+    Api, Client, ResourceExt as _,
+    runtime::{WatchStreamExt as _, watcher},
+};
+
+/// What was seen of objects, by name, in order.
+type Noted<T> = Arc<Mutex<Vec<(String, T)>>>;
+
+/// What was seen, in order.
+#[derive(Clone, Default)]
+pub struct Seen {
+    operations: Noted<OperationStatus>,
+    locks: Noted<Vec<OperationInFlight>>,
+    pools: Noted<AgentPoolStatus>,
+}
+
+impl Seen {
+    /// Begins to watch a namespace.
+    pub fn watch(client: &Client, namespace: &str) -> Self {
+        let this = Self::default();
+        note(
+            client,
+            namespace,
+            &this.operations,
+            |operation: Operation| (operation.name_any(), operation.status.unwrap_or_default()),
+        );
+        note(client, namespace, &this.locks, |cluster: ManagedCluster| {
+            let status = cluster.status.clone().unwrap_or_default();
+            (cluster.name_any(), status.operations)
+        });
+        note(client, namespace, &this.pools, |pool: AgentPool| {
+            (pool.name_any(), pool.status.unwrap_or_default())
+        });
+        this
+    }
+
+    /// The phases that an Operation went through.
+    pub fn phases(&self, operation: &str) -> Vec<OperationPhase> {
+        let mut phases: Vec<_> = self
+            .statuses(operation)
+            .into_iter()
+            .map(|status| status.phase)
+            .collect();
+        phases.dedup();
+        phases
+    }
+
+    /// The statuses of an Operation.
+    pub fn statuses(&self, operation: &str) -> Vec<OperationStatus> {
+        let operations = self.operations.lock().expect("what was seen");
+        of(&operations, operation)
+    }
+
+    /// The statuses of a pool.
+    pub fn pool(&self, pool: &str) -> Vec<AgentPoolStatus> {
+        of(&self.pools.lock().expect("what was seen"), pool)
+    }
+
+    /// Checks what must hold in all that was seen: percent never goes down and is 100 only at success,
+    /// each phase may follow the one before, after Canceling nothing new begins, and no two operations
+    /// that exclude each other hold the lock.
+    pub fn check(&self) {
+        let operations = self.operations.lock().expect("what was seen");
+        let mut last = BTreeMap::<&str, &OperationStatus>::new();
+        for (name, status) in operations.iter() {
+            assert_eq!(
+                status.percent_complete == 100,
+                status.phase == OperationPhase::Succeeded,
+                "{name}: {status:?}"
+            );
+            if let Some(before) = last.insert(name, status) {
+                check_transition(name, before, status);
+            }
+        }
+        for (name, lock) in self.locks.lock().expect("what was seen").iter() {
+            let whole = lock
+                .iter()
+                .filter(|held| held.target.kind == TargetKind::ManagedCluster)
+                .count();
+            let mut targets: Vec<_> = lock.iter().map(|held| &held.target.name).collect();
+            targets.sort();
+            targets.dedup();
+            assert!(
+                lock.len() <= 1 || (whole == 0 && targets.len() == lock.len()),
+                "{name}: {lock:?}"
+            );
+        }
+    }
+}
+
+fn of<T: Clone>(seen: &[(String, T)], name: &str) -> Vec<T> {
+    let of_name = seen.iter().filter(|(of, _)| of == name);
+    of_name.map(|(_, status)| status.clone()).collect()
+}
+
+/// Notes what is seen of all objects of a kind.
+fn note<K, T: Send + 'static>(
+    client: &Client,
+    namespace: &str,
+    seen: &Arc<Mutex<Vec<T>>>,
+    told: impl Fn(K) -> T + Send + 'static,
+) where
+    K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + Send
+        + 'static,
+{
+    let api = Api::<K>::namespaced(client.clone(), namespace);
+    let objects = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .applied_objects();
+    let seen = seen.clone();
+    tokio::spawn(async move {
+        let mut objects = std::pin::pin!(objects);
+        while let Some(event) = objects.next().await {
+            if let Ok(object) = event {
+                seen.lock().expect("what was seen").push(told(object));
+            }
+        }
+    });
+}
+
+fn check_transition(name: &str, before: &OperationStatus, after: &OperationStatus) {
+    assert!(
+        after.percent_complete >= before.percent_complete,
+        "{name}: percent went down"
+    );
+    let (from, to) = (before.phase, after.phase);
+    assert!(from.may_become(to), "{name}: {from:?} to {to:?}");
+    let stays = matches!(to, OperationPhase::Canceling | OperationPhase::Canceled);
+    if from == OperationPhase::Canceling && stays {
+        let begun = |status: &OperationStatus| {
+            let steps = status.steps.iter();
+            steps
+                .filter(|step| !matches!(step.phase, StepPhase::Pending | StepPhase::Skipped))
+                .count()
+        };
+        assert!(
+            begun(after) <= begun(before),
+            "{name}: a step began after Canceling"
+        );
+    }
+}

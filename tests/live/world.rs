@@ -1,0 +1,183 @@
+//! A control plane with Belay's kinds, and who runs kubectl on it.
+
+use std::{
+    io::Write as _,
+    path::PathBuf,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use testenv::{Component, ControlPlane};
+use tokio::sync::{Mutex, OnceCell};
+
+use super::belay::PATIENCE;
+
+/// The control plane of all tests, or of one.
+pub struct World {
+    control_plane: Mutex<ControlPlane>,
+    admin: Kubeconfig,
+    pub kubeconfig: PathBuf,
+    pub logs: PathBuf,
+    pub handle: tokio::runtime::Handle,
+    namespaces: AtomicUsize,
+    unguarded: OnceCell<Arc<World>>,
+}
+
+impl World {
+    /// Starts a control plane with Belay's kinds and policies.
+    pub async fn start() -> Arc<Self> {
+        let this = Self::without_policies().await;
+        let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/policies");
+        this.kubectl(&["apply", "-f", policies]);
+        this.wait_for_policies();
+        this
+    }
+
+    /// One whose API server lets pass what Belay has to refuse itself. It is started once.
+    pub async fn unguarded(&self) -> Arc<Self> {
+        let started = self.unguarded.get_or_init(Self::without_policies).await;
+        started.clone()
+    }
+
+    async fn without_policies() -> Arc<Self> {
+        let control_plane = ControlPlane::start().await;
+        Self::of(control_plane.unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// Makes Belay's kinds known to a control plane.
+    pub fn of(control_plane: ControlPlane) -> Arc<Self> {
+        let this = Self {
+            admin: control_plane.kubeconfig_admin(),
+            kubeconfig: control_plane.dir().join("admin.kubeconfig"),
+            logs: control_plane.logs_dir(),
+            control_plane: Mutex::new(control_plane),
+            handle: tokio::runtime::Handle::current(),
+            namespaces: AtomicUsize::new(0),
+            unguarded: OnceCell::new(),
+        };
+        this.kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/crds")]);
+        for crd in ["managedclusters", "agentpools", "operations"] {
+            let crd = format!("crd/{crd}.belay.dev");
+            this.kubectl(&["wait", "--for=condition=Established", &crd]);
+        }
+        // Discovery comes a moment later.
+        let began = Instant::now();
+        while this.try_kubectl(&["explain", "operation"]).is_err() {
+            assert!(began.elapsed() < PATIENCE, "never explains operations");
+        }
+        Arc::new(this)
+    }
+
+    /// Waits until the API server judges by the policies: by the last of them, and by the one that stamps.
+    fn wait_for_policies(&self) {
+        let cluster = "{apiVersion: belay.dev/v1alpha1, kind: ManagedCluster, metadata: {name: probe, annotations: {belay.dev/abort: x}}, spec: {kubernetesVersion: 1.35.7, provider: {kwok: {}}}}";
+        let pool = "{apiVersion: belay.dev/v1alpha1, kind: AgentPool, metadata: {name: probe}, spec: {clusterName: probe, count: 1, kubernetesVersion: 1.36.3}}";
+        let apply = ["apply", "--server-side", "-o", "yaml"];
+        let try_it = [&apply[..], &["--dry-run=server"]].concat();
+        let began = Instant::now();
+        loop {
+            let stamped = self.kubectl_with(&try_it, cluster).is_ok_and(|made| {
+                made.contains(belay::api::ABORT_REQUESTED_BY_ANNOTATION)
+                    && self.kubectl_with(&apply, cluster).is_ok()
+            });
+            let refused = self.kubectl_with(&try_it, pool).err();
+            if stamped && refused.is_some_and(|why| why.contains("can't be newer")) {
+                break;
+            }
+            assert!(began.elapsed() < PATIENCE, "the policies never took hold");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.kubectl(&["delete", "managedcluster", "probe"]);
+    }
+
+    /// Runs kubectl on a manifest.
+    pub fn kubectl_with(&self, args: &[&str], manifest: &str) -> Result<String, String> {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(manifest.as_bytes()).expect("written");
+        let path = file.path().display().to_string();
+        self.try_kubectl(&[args, &["-f", &path]].concat())
+    }
+
+    /// The name of a namespace that no other test has.
+    pub fn new_namespace(&self) -> String {
+        let number = self.namespaces.fetch_add(1, Ordering::Relaxed);
+        let namespace = format!("team-{number}");
+        self.kubectl(&["create", "namespace", &namespace]);
+        namespace
+    }
+
+    /// Runs kubectl and gives what it printed, where it succeeded.
+    pub fn kubectl(&self, args: &[&str]) -> String {
+        self.try_kubectl(args)
+            .unwrap_or_else(|error| panic!("kubectl {args:?}: {error}"))
+    }
+
+    /// Runs kubectl and gives what it printed, or its error.
+    pub fn try_kubectl(&self, args: &[&str]) -> Result<String, String> {
+        let program = testenv::binary("kubectl").expect("kubectl");
+        let output = Command::new(program)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .args(args)
+            .output()
+            .expect("runs");
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+    }
+
+    pub async fn client(&self) -> Client {
+        let options = KubeConfigOptions::default();
+        let config = Config::from_custom_kubeconfig(self.admin.clone(), &options).await;
+        let mut config = config.expect("a configuration");
+        config.default_retry = false;
+        Client::try_from(config).expect("a client")
+    }
+
+    /// Kills the API server; it is gone until [`World::start_api_server`].
+    pub async fn kill_api_server(&self) {
+        self.control_plane.lock().await.kill(Component::ApiServer);
+    }
+
+    /// Starts the API server again.
+    pub async fn start_api_server(&self) {
+        let mut control_plane = self.control_plane.lock().await;
+        let started = control_plane.start_again(Component::ApiServer).await;
+        started.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Freezes the API server: it answers nothing, and its connections stay open.
+    pub async fn pause_api_server(&self) {
+        self.control_plane.lock().await.pause(Component::ApiServer);
+    }
+
+    /// Lets the API server go on.
+    pub async fn resume_api_server(&self) {
+        self.control_plane.lock().await.resume(Component::ApiServer);
+    }
+
+    /// Copies the logs to where they outlive the control plane.
+    pub fn keep_logs(&self) {
+        let kept = std::env::temp_dir().join(format!("belay-test-logs-{}", std::process::id()));
+        let copied = Command::new("cp")
+            .arg("-r")
+            .arg(&self.logs)
+            .arg(&kept)
+            .status();
+        if copied.is_ok_and(|status| status.success()) {
+            eprintln!(
+                "the logs of the control plane and of each operator are in {}",
+                kept.display()
+            );
+        }
+    }
+}
