@@ -133,13 +133,14 @@ pub struct ManagedClusterStatus {
     #[schemars(length(max = 32))]
     pub kubernetes_version: Option<String>,
     /// In flight on this cluster and its pools. This list is the lock: what is in it excludes others.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[serde(default)]
+    // Always written, and as a whole: what somebody else wrote there holds nothing.
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub operations: Vec<OperationInFlight>,
     /// Its pools, as much of them as a change of the cluster or of another pool depends on: the API server
     /// reads it here when it admits one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub agent_pools: Vec<ClusterPool>,
     /// The operation on this cluster that ended last.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,7 @@
 //! An abort stops an operation where it stands.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,6 +12,7 @@ use belay::api::{
 };
 use futures::StreamExt as _;
 use kube::{
+    ResourceExt,
     api::{Patch, PatchParams},
     runtime::{WatchStreamExt as _, watcher},
 };
@@ -192,10 +194,12 @@ pub async fn an_abort_that_races_with_the_end_has_one_of_two_legal_ends(world: A
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     let (mut canceled, mut succeeded) = (0, 0);
+    let mut known = BTreeSet::new();
     for round in 0..30_u32 {
         let count = if round % 2 == 0 { 2 } else { 1 };
         belay.set_count("np1", count).await;
-        let operation = newest_unfinished(&belay).await;
+        let operation = new_scale(&belay, &known).await;
+        known.insert(operation.clone());
         // Later in each round, so that it meets the operation at each of its moments.
         tokio::time::sleep(Duration::from_millis(u64::from(round) * 4)).await;
         let aborted = belay.try_abort(&operation, "a race").await;
@@ -250,19 +254,12 @@ pub async fn an_abort_that_races_with_the_end_has_one_of_two_legal_ends(world: A
     belay.check_history();
 }
 
-async fn newest_unfinished(belay: &Belay) -> String {
+/// A Scale of the pool that isn't among those known, once there is one.
+async fn new_scale(belay: &Belay, known: &BTreeSet<String>) -> String {
     let find = || async {
         let operations = belay.operations(OperationType::Scale, "np1").await;
-        let is_new = |op: &&belay::api::Operation| {
-            op.metadata
-                .annotations
-                .as_ref()
-                .is_none_or(|annotations| !annotations.contains_key("belay.dev/abort"))
-        };
-        operations
-            .iter()
-            .find(is_new)
-            .and_then(|operation| operation.metadata.name.clone())
+        let mut names = operations.iter().map(ResourceExt::name_any);
+        names.find(|name| !known.contains(name))
     };
     belay
         .eventually("has a new operation", || async { find().await.is_some() })

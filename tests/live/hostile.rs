@@ -274,8 +274,8 @@ pub async fn hostile_objects_neither_stop_belay_nor_keep_it_from_the_others(worl
                     "{attack:?}: {told}"
                 );
             }
-            // A name that makes no address.
-            Err(kube::Error::BuildRequest(_)) => refused += 1,
+            // A name that makes no address: the client says so, or the server hangs up.
+            Err(kube::Error::BuildRequest(_) | kube::Error::Service(_)) => refused += 1,
             Err(error) => panic!("{attack:?}: {error}"),
         }
     }
