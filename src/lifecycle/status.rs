@@ -48,7 +48,8 @@ impl Report<'_> {
         let before = cluster.status.clone().unwrap_or_default();
         let name = cluster.metadata.name.as_deref().unwrap_or_default();
         let ended = self.ended(TargetKind::ManagedCluster, name);
-        let last = last_of(ended, before.last_operation.clone());
+        let generation = cluster.metadata.generation;
+        let last = last_of(ended, before.last_operation.clone(), generation);
         let held = self
             .lock
             .iter()
@@ -62,7 +63,6 @@ impl Report<'_> {
                 format!("stopped; the control plane is to run {runs}")
             }
         });
-        let generation = cluster.metadata.generation;
         let deleting = cluster.metadata.deletion_timestamp.is_some();
         let told = self.told(
             TargetKind::ManagedCluster,
@@ -148,14 +148,14 @@ impl Report<'_> {
         let name = pool.metadata.name.as_deref().unwrap_or_default();
         let nodes = self.snapshot.nodes(name);
         let ended = self.ended(TargetKind::AgentPool, name);
-        let last = last_of(ended, before.last_operation.clone());
+        let generation = pool.metadata.generation;
+        let last = last_of(ended, before.last_operation.clone(), generation);
         let held = self
             .lock
             .iter()
             .find(|held| Self::is_at_work_on(held, pool));
         let ready_count = nodes.iter().filter(|node| node.ready).count();
         let power = power::of_pool(self.snapshot, pool, held, self.ended_on(pool));
-        let generation = pool.metadata.generation;
         // A spec that asks for an operation that isn't there yet has nothing ready.
         let is_changed = last
             .as_ref()
@@ -390,11 +390,15 @@ impl Report<'_> {
 
 /// The last operation, with one that ends now. The hold of a newer change, aborted while it waited, isn't
 /// lifted by the end of what it waited for.
-fn last_of(ended: Option<LastOperation>, before: Option<LastOperation>) -> Option<LastOperation> {
+fn last_of(
+    ended: Option<LastOperation>,
+    before: Option<LastOperation>,
+    generation: Option<i64>,
+) -> Option<LastOperation> {
     match (ended, before) {
         (Some(ended), Some(before))
             if ended.target_generation < before.target_generation
-                && is_hold(&before, Some(before.target_generation)) =>
+                && is_hold(&before, generation) =>
         {
             Some(before)
         }

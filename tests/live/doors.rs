@@ -93,13 +93,20 @@ impl Belay {
             self.world
                 .kubectl_with(&[&namespace, args].concat(), manifest)
         };
+        // A status that is written meanwhile is a conflict; then people try again.
+        let replaced = || loop {
+            let told = with(&["replace"], &whole);
+            if !matches!(&told, Err(why) if why.contains("(Conflict)")) {
+                return told;
+            }
+        };
         let json_patch = |(field, value): (&String, &Value)| json!({"op": "replace", "path": format!("/spec/{field}"), "value": value});
         let fields = spec.as_object().expect("fields").iter();
         let patches = Value::from(fields.map(json_patch).collect::<Vec<_>>()).to_string();
         [
             self.patch(&format!("{kind}/{name}"), spec),
             self.try_kubectl(&["patch", kind, name, "--type=json", "-p", &patches]),
-            with(&["replace"], &whole),
+            replaced(),
             with(&["apply"], &applied),
             with(
                 &[
