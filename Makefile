@@ -11,11 +11,20 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 ARCH = $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
 PACKAGE = kubectl-belay-v$(VERSION)-linux-$(ARCH).tar.gz
 
+# The image, as an archive, and what its program is built for.
+IMAGE = belay:$(VERSION)
+IMAGE_ARCHIVE := target/image/belay.tar
+STATIC_TARGET = $(shell rustc --print host-tuple)
+
+# What make generate makes.
+GENERATED := crds policies charts/belay/files/crds charts/belay/files/policies charts/belay/files/kwok \
+  charts/belay/README.md deploy/belay.yaml docs/kubectl-belay.md
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fmt generate package licences build tools needs
+.PHONY: help demo test check bench fmt generate generated package licences build tools needs image image-here chart e2e gitops
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
 demo: tools ## Show an upgrade hang on a PodDisruptionBudget, and abort it (KEEP=1: then stay up)
 	@$(BIN)/examples/demo
@@ -27,12 +36,7 @@ check: needs ## Check format, lints, generated files and licences
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	@$(MAKE) --no-print-directory build
-	@for what in crds policies; do \
-	  new=$$(mktemp -d) && $(BIN)/belay $$what --output $$new && diff -r $$what $$new; same=$$?; rm -r $$new; \
-	  test $$same = 0 || { echo "$$what/ differs from src: run make generate, and commit it"; exit 1; }; \
-	done
-	@$(BIN)/kubectl-belay reference | diff docs/kubectl-belay.md - || \
-	  { echo "docs/kubectl-belay.md differs from src/cli: run make generate, and commit it"; exit 1; }
+	@$(MAKE) --no-print-directory chart
 	@$(MAKE) --no-print-directory licences
 
 bench: tools ## Measure an abort beside the least that it could take
@@ -41,11 +45,28 @@ bench: tools ## Measure an abort beside the least that it could take
 fmt: ## Format the code
 	cargo fmt --all
 
-generate: build ## Generate crds/, policies/, docs/states.md and docs/kubectl-belay.md from src/
-	$(BIN)/belay crds --output crds
-	$(BIN)/belay policies --output policies
-	$(BIN)/kubectl-belay reference > docs/kubectl-belay.md
+generate: build ## Generate crds/, policies/, docs/ and moments of tests/gitops from src/, and from them the chart's and deploy/
+	@rm -rf $(GENERATED)
+	@$(MAKE) --no-print-directory generated INTO=.
 	BELAY_GENERATE=1 cargo test --quiet --test docs
+	BELAY_GENERATE=1 cargo test --quiet --lib moments
+
+generated:
+	@mkdir -p $(addprefix $(INTO)/,crds policies docs deploy charts/belay/files/crds charts/belay/files/policies charts/belay/files/kwok)
+	@$(BIN)/belay crds --output $(INTO)/crds
+	@$(BIN)/belay policies --output $(INTO)/policies
+	@$(BIN)/kubectl-belay reference >$(INTO)/docs/kubectl-belay.md
+	@cp $(INTO)/crds/* $(INTO)/charts/belay/files/crds/
+	@cp $(INTO)/policies/* $(INTO)/charts/belay/files/policies/
+	@$(BIN)/testenv stages >$(INTO)/charts/belay/files/kwok/stages.yaml
+	@charts/readme <charts/belay/values.yaml >$(INTO)/charts/belay/README.md
+	@charts/manifests $$($(BIN)/testenv path helm) >$(INTO)/deploy/belay.yaml
+
+chart: build ## Check the chart: that what is generated is current, lint, schema, and each combination of values that matters
+	@new=$$(mktemp -d) && $(MAKE) --no-print-directory generated INTO=$$new && same=0 && \
+	  for what in $(GENERATED); do diff -r $$what $$new/$$what || same=1; done; rm -r $$new; \
+	  test $$same = 0 || { echo "what is generated differs: run make generate, and commit it"; exit 1; }
+	@charts/check $$($(BIN)/testenv path helm)
 
 package: needs ## Package the kubectl plugin and its krew manifest into dist/ (URL= and HOMEPAGE= of the release)
 	cargo build --release --bin kubectl-belay
@@ -59,6 +80,29 @@ licences: ## Check the dependencies' licences, versions and sources (deny.toml)
 	@test -x $(CARGO_DENY_ROOT)/bin/cargo-deny || \
 	  cargo install --quiet --locked --debug --root $(CARGO_DENY_ROOT) --version $(CARGO_DENY) cargo-deny
 	$(CARGO_DENY_ROOT)/bin/cargo-deny --locked check licenses bans sources
+
+image: ## Build the operator's image, by docker; or by buildah, with a program that is built here
+	@mkdir -p $(dir $(IMAGE_ARCHIVE))
+	@if command -v docker >/dev/null; then \
+	  docker build --build-arg REVISION=$$(git rev-parse HEAD) --tag $(IMAGE) . && docker save --output $(IMAGE_ARCHIVE) $(IMAGE); \
+	elif command -v buildah >/dev/null; then $(MAKE) --no-print-directory image-here; \
+	else echo "docker or buildah is needed (Debian: apt-get install buildah)"; exit 1; fi
+
+# The folder stands for the Dockerfile's stage "build", whose base image is then not pulled.
+image-here:
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --bin belay --target $(STATIC_TARGET)
+	@mkdir -p target/image/build/image && cp target/$(STATIC_TARGET)/release/belay target/image/build/image/
+	@buildah bud --isolation chroot --storage-driver vfs --build-context build=target/image/build \
+	  --build-arg REVISION=$$(git rev-parse HEAD) --tag $(IMAGE) . >target/image/log 2>&1 || { cat target/image/log; exit 1; }
+	@rm -f $(IMAGE_ARCHIVE)
+	@buildah push --storage-driver vfs --quiet $(IMAGE) docker-archive:$(IMAGE_ARCHIVE):docker.io/library/$(IMAGE)
+	@echo "$(IMAGE): $$(du -h target/image/build/image/belay | cut -f 1), in $(IMAGE_ARCHIVE)"
+
+e2e: build image ## Install the image by Helm on a real node, and tell the demo's story there (needs root)
+	BELAY_IMAGE=$(abspath $(IMAGE_ARCHIVE)) cargo test --workspace --test e2e
+
+gitops: ## Test what kstatus and Argo CD's Lua make of Belay's objects
+	cd tests/gitops && go vet ./... && go test ./...
 
 # The operator, the demo and testenv by one build: each alone would have other features of the
 # dependencies, and compile them again.

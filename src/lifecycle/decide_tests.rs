@@ -2,6 +2,7 @@
 
 mod abort;
 mod hold;
+mod moments;
 
 use crate::api::{
     OperationPhase::{Canceled, Canceling, Failed, InProgress, Pending, Succeeded},

@@ -23,9 +23,13 @@ struct Family {
     module: &'static str,
     /// Each binary's name and package.
     packages: &'static [(&'static str, &'static str)],
+    /// Build tags.
+    tags: &'static str,
+    /// Whether it is linked with C libraries.
+    cgo: bool,
 }
 
-const FAMILIES: [Family; 3] = [
+const FAMILIES: [Family; 6] = [
     Family {
         name: "kubernetes",
         module: "k8s.io/kubernetes",
@@ -37,17 +41,69 @@ const FAMILIES: [Family; 3] = [
             ),
             ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
             ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+            ("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+            ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
         ],
+        tags: "",
+        cgo: false,
     },
     Family {
         name: "etcd",
         module: "go.etcd.io/etcd/server/v3",
         packages: &[("etcd", "go.etcd.io/etcd/server/v3")],
+        tags: "",
+        cgo: false,
     },
     Family {
         name: "kwok",
         module: "sigs.k8s.io/kwok",
         packages: &[("kwok", "sigs.k8s.io/kwok/cmd/kwok")],
+        tags: "",
+        cgo: false,
+    },
+    Family {
+        name: "helm",
+        module: "helm.sh/helm/v4",
+        packages: &[("helm", "helm.sh/helm/v4/cmd/helm")],
+        tags: "",
+        cgo: false,
+    },
+    Family {
+        name: "containerd",
+        module: "github.com/containerd/containerd/v2",
+        packages: &[
+            (
+                "containerd",
+                "github.com/containerd/containerd/v2/cmd/containerd",
+            ),
+            (
+                "containerd-shim-runc-v2",
+                "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+            ),
+            ("ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
+            (
+                "bridge",
+                "github.com/containernetworking/plugins/plugins/main/bridge",
+            ),
+            (
+                "loopback",
+                "github.com/containernetworking/plugins/plugins/main/loopback",
+            ),
+            (
+                "host-local",
+                "github.com/containernetworking/plugins/plugins/ipam/host-local",
+            ),
+        ],
+        tags: "no_btrfs no_zfs no_devmapper",
+        cgo: false,
+    },
+    Family {
+        name: "runc",
+        module: "github.com/opencontainers/runc",
+        packages: &[("runc", "github.com/opencontainers/runc")],
+        // Pods with the profile RuntimeDefault need it.
+        tags: "seccomp",
+        cgo: true,
     },
 ];
 
@@ -128,10 +184,11 @@ impl Family {
         let flags = self.linker_flags(&version);
         let mut build = Command::new("go");
         build
-            .args(["build", "-trimpath", "-ldflags", &flags, "-o"])
+            .args(["build", "-trimpath", "-ldflags", &flags])
+            .args(["-tags", self.tags, "-o"])
             .arg(&half_built)
             .arg(package)
-            .env("CGO_ENABLED", "0")
+            .env("CGO_ENABLED", if self.cgo { "1" } else { "0" })
             .current_dir(self.folder())
             .stdin(Stdio::null())
             .stdout(Stdio::null());
@@ -188,6 +245,7 @@ impl Family {
             )?);
         }
         key.update(self.linker_flags(""));
+        key.update(self.tags);
         key.update(self.go(&["env", "GOVERSION", "GOOS", "GOARCH"])?);
         let digest = key.finalize();
         let digest = u64::from_be_bytes(std::array::from_fn(|index| digest[index]));

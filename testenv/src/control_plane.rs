@@ -41,6 +41,7 @@ const ATTEMPTS: usize = 3;
 pub struct Builder {
     components: BTreeSet<Component>,
     args: Vec<(Component, String)>,
+    has_kubelets: bool,
 }
 
 impl Default for Builder {
@@ -48,6 +49,7 @@ impl Default for Builder {
         Self {
             components: Component::ALL.into(),
             args: Vec::new(),
+            has_kubelets: false,
         }
     }
 }
@@ -66,6 +68,12 @@ impl Builder {
     #[must_use]
     pub fn arg(mut self, component: Component, arg: impl Into<String>) -> Self {
         self.args.push((component, arg.into()));
+        self
+    }
+
+    /// Lets the API server ask kubelets, for logs and the like.
+    pub(crate) fn kubelet_client(mut self) -> Self {
+        self.has_kubelets = true;
         self
     }
 
@@ -139,6 +147,9 @@ impl ControlPlane {
         for component in &builder.components {
             let program = binaries::binary(component.name())?;
             let mut args = self.args(*component, etcd, peers)?;
+            if builder.has_kubelets && *component == Component::ApiServer {
+                args.extend(self.kubelet_client_args()?);
+            }
             args.extend(
                 builder
                     .args
@@ -257,6 +268,15 @@ impl ControlPlane {
                 .collect()
             }
         })
+    }
+
+    fn kubelet_client_args(&self) -> Result<[String; 2], Error> {
+        let certificate = self.write("admin.crt", &self.admin.certificate)?;
+        let key = self.write("admin.key", &self.admin.key)?;
+        Ok([
+            format!("--kubelet-client-certificate={}", certificate.display()),
+            format!("--kubelet-client-key={}", key.display()),
+        ])
     }
 
     async fn start_component(&mut self, component: Component) -> Result<(), Error> {
@@ -416,7 +436,11 @@ impl ControlPlane {
         Ok(self.kubeconfig(&User::Token(&token)))
     }
 
-    fn kubeconfig(&self, user: &User<'_>) -> Kubeconfig {
+    pub(crate) fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    pub(crate) fn kubeconfig(&self, user: &User<'_>) -> Kubeconfig {
         kubeconfig(&self.url(), &self.authority.certificate(), user)
     }
 

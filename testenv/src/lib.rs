@@ -17,12 +17,16 @@ mod binaries;
 mod certificates;
 mod component;
 mod control_plane;
+pub mod image;
 mod kubeconfig;
+pub mod namespaces;
+mod node;
 mod process;
 
 pub use binaries::{binary, kwok_stages};
 pub use component::Component;
 pub use control_plane::{Builder, ControlPlane};
+pub use node::Node;
 pub use process::Process;
 
 use std::path::PathBuf;
@@ -37,6 +41,12 @@ pub enum Error {
         what: String,
         /// What the build said.
         why: String,
+    },
+    /// This machine lacks something.
+    #[error("{what}")]
+    Missing {
+        /// What, and how to get it.
+        what: String,
     },
     /// A component ended, or didn't become ready in time.
     #[error("{component} {what}; its log is {} and ends:\n{tail}", log.display())]

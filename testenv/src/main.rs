@@ -23,6 +23,8 @@ enum Command {
         /// The binary's name.
         name: String,
     },
+    /// Print the files that tell kwok how nodes and pods live, as one.
+    Stages,
     /// Start a control plane and keep it until SIGINT or SIGTERM.
     Up {
         /// Where the administrator's kubeconfig is written, once all is ready.
@@ -47,6 +49,11 @@ async fn main() -> anyhow::Result<()> {
             }
         }
         Command::Path { name } => println!("{}", testenv::binary(&name)?.display()),
+        Command::Stages => {
+            for stage in testenv::kwok_stages()? {
+                println!("---\n{}", std::fs::read_to_string(stage)?.trim());
+            }
+        }
         Command::Up {
             kubeconfig,
             until_stdin_closes,

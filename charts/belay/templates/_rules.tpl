@@ -1,0 +1,62 @@
+{{/* What the operator may do in the namespaces of clusters. A test compares it with what it does. */}}
+{{- define "belay.namespacedRules" -}}
+# Clusters, pools and operations are watched. A person's operation is written into the spec of its target,
+# and finalizers, owners and labels are metadata: both are patches.
+- apiGroups: [belay.dev]
+  resources: [managedclusters, agentpools, operations]
+  verbs: [list, watch, patch]
+# Before an operation without a cluster is let go of, its target is looked for where no cache can be old.
+- apiGroups: [belay.dev]
+  resources: [managedclusters, agentpools]
+  verbs: [get]
+# An operation closes the difference between a spec and what is there; old ones go from the history.
+- apiGroups: [belay.dev]
+  resources: [operations]
+  verbs: [create, delete]
+# A pool goes with its cluster, and where someone's operation says Delete, its target goes.
+- apiGroups: [belay.dev]
+  resources: [managedclusters, agentpools]
+  verbs: [delete]
+# What is so, is told in the status.
+- apiGroups: [belay.dev]
+  resources: [managedclusters/status, agentpools/status, operations/status]
+  verbs: [patch]
+# Owner references that hold back the owner's deletion need it, where admission enforces that (OpenShift does).
+- apiGroups: [belay.dev]
+  resources: [managedclusters/finalizers]
+  verbs: [update]
+{{- if .Values.admission.enabled }}
+# Not a request, but what the admission policies know the operator by.
+- apiGroups: [belay.dev]
+  resources: [managedclusters]
+  verbs: [operate]
+{{- end }}
+# The record of a control plane of the provider kwok. What is applied and isn't there yet needs create as well.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [list, watch, patch, create, delete]
+# What happens to an operation is told as events; one that happens again is counted up.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
+
+{{/* What the operator may do that no namespace holds, or that is in the namespaces of workloads. */}}
+{{- define "belay.clusterRules" -}}
+# Nodes of the provider kwok are made, cordoned, changed and taken away.
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [get, list, watch, create, patch, delete]
+# A node's drain looks at the pods on it.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+# Pods leave by the Eviction API, which honours PodDisruptionBudgets.
+- apiGroups: [""]
+  resources: [pods/eviction]
+  verbs: [create]
+# That a PodDisruptionBudget lets go is seen at once.
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [list, watch]
+{{- end }}

@@ -1,0 +1,95 @@
+//! The objects as they are at each moment of an operation's life, for the tests of GitOps tools (tests/gitops):
+//! those are to judge what the core writes, and nothing else.
+
+use std::{fs, path::PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::{
+    api::{
+        OperationPhase::{Canceled, Canceling, Failed, Pending, Succeeded},
+        OperationType::{Create, Delete, Upgrade},
+    },
+    lifecycle::{
+        ObjectId,
+        fixtures::{NEW, World},
+    },
+};
+
+use super::{blocked_upgrade, failed_upgrade};
+
+/// Where they are kept. `make generate` writes them anew.
+const FILE: &str = "tests/gitops/testdata/moments.json";
+
+/// An upgrade that is canceled in mid-drain, up to some moment.
+fn canceled(phase: crate::api::OperationPhase) -> (World, String) {
+    let (mut world, upgrade) = blocked_upgrade();
+    world.abort(&upgrade, "stuck on a PDB");
+    world.until(Upgrade, phase);
+    (world, upgrade)
+}
+
+fn moment(name: &str, world: &World, operation: Option<&str>) -> (String, Value) {
+    let snapshot = world.snapshot();
+    let operation = operation.map(|name| snapshot.operation(name).expect("an operation"));
+    let value = json!({
+        "ManagedCluster": snapshot.cluster.as_ref(),
+        "AgentPool": snapshot.pool("np1").expect("a pool"),
+        "Operation": operation,
+    });
+    (name.to_owned(), value)
+}
+
+fn moments() -> Value {
+    let mut all = serde_json::Map::new();
+    let mut add = |name: &str, world: &World, operation: Option<&str>| {
+        let (name, value) = moment(name, world, operation);
+        all.insert(name, value);
+    };
+    let mut world = World::new().with_pool("np1", 2);
+    let create = world.begin(Create);
+    add("creating", &world, Some(&create));
+    world.settle();
+    add("at rest", &world, None);
+    world.set_version(NEW);
+    add("changed, not yet seen", &world, None);
+    let upgrade = world.until(Upgrade, Pending);
+    add("pending", &world, Some(&upgrade));
+    world.begin(Upgrade);
+    add("in progress", &world, Some(&upgrade));
+    let upgrade = world.until(Upgrade, Succeeded);
+    world.settle();
+    add("succeeded", &world, Some(&upgrade));
+    let (world, upgrade) = blocked_upgrade();
+    add("blocked", &world, Some(&upgrade));
+    let (world, upgrade) = canceled(Canceling);
+    add("canceling", &world, Some(&upgrade));
+    let (mut world, upgrade) = canceled(Canceled);
+    world.settle();
+    add("canceled", &world, Some(&upgrade));
+    let (mut world, upgrade) = failed_upgrade();
+    world.until(Upgrade, Failed);
+    world.settle();
+    add("failed", &world, Some(&upgrade));
+    let mut world = World::settled();
+    world
+        .delete(&ObjectId::Cluster)
+        .delete(&ObjectId::Pool("np1".into()));
+    let delete = world.begin(Delete);
+    add("deleting", &world, Some(&delete));
+    Value::Object(all)
+}
+
+#[test]
+fn gitops_tools_are_tested_with_what_the_core_writes() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(FILE);
+    let text = serde_json::to_string_pretty(&moments()).expect("JSON") + "\n";
+    if std::env::var_os("BELAY_GENERATE").is_some() {
+        fs::write(&path, &text).expect("a file that can be written");
+    }
+    let kept = fs::read_to_string(&path).expect("a file");
+    assert!(
+        kept == text,
+        "{FILE} differs from what the core writes: make generate, and commit it"
+    );
+}

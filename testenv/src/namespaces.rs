@@ -1,0 +1,105 @@
+//! Namespaces of a test's own: what a node does to the network, to mounts and to processes stays in them, and
+//! ends with them.
+
+use std::{
+    env,
+    ffi::OsString,
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use crate::{Error, tried};
+
+/// Set where the process is inside already.
+const INSIDE: &str = "TESTENV_NAMESPACES";
+
+/// What a node needs that isn't built here: a program, and the Debian package that has it.
+const PROGRAMS: [(&str, &str); 7] = [
+    ("unshare", "util-linux"),
+    ("mount", "mount"),
+    ("ip", "iproute2"),
+    ("iptables", "iptables"),
+    ("tar", "tar"),
+    ("cc", "gcc libc6-dev"),
+    ("pkg-config", "pkg-config"),
+];
+
+/// Starts this program anew in network, mount and process namespaces of its own, once. When it ends, everything
+/// in them is killed: no process, no mount and no address is left.
+///
+/// It is to be called first, before any thread: it doesn't return where it starts the program anew.
+///
+/// # Errors
+/// Where something is missing that a node needs; it says which Debian packages have it.
+pub fn enter() -> Result<(), Error> {
+    if env::var_os(INSIDE).is_some() {
+        return Ok(());
+    }
+    check_needs()?;
+    let program = tried("failed to find this program", env::current_exe())?;
+    let error = Command::new("unshare")
+        .args([
+            "--net",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "--",
+        ])
+        .arg(program)
+        .args(env::args_os().skip(1))
+        .env(INSIDE, "1")
+        .exec();
+    tried("failed to run unshare", Err(error))
+}
+
+fn check_needs() -> Result<(), Error> {
+    let missing = |what: String| Err(Error::Missing { what });
+    if !rustix::process::geteuid().is_root() {
+        return missing("a real node needs root: it makes namespaces, mounts and cgroups".into());
+    }
+    let mut packages: Vec<&str> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| !is_there(program))
+        .map(|(_, package)| *package)
+        .collect();
+    if !has_seccomp() {
+        packages.push("libseccomp-dev");
+    }
+    if packages.is_empty() {
+        return Ok(());
+    }
+    missing(format!(
+        "a real node needs more of this machine (Debian: apt-get install {})",
+        packages.join(" ")
+    ))
+}
+
+fn is_there(program: &str) -> bool {
+    let path =
+        env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/sbin:/usr/bin:/sbin:/bin"));
+    env::split_paths(&path)
+        .chain([Path::new("/usr/sbin").to_owned()])
+        .any(|folder| folder.join(program).is_file())
+}
+
+fn has_seccomp() -> bool {
+    let found = Command::new("pkg-config")
+        .args(["--exists", "libseccomp"])
+        .stderr(Stdio::null())
+        .status();
+    found.is_ok_and(|status| status.success())
+}
+
+/// Runs a program to its end.
+pub(crate) fn run(program: &str, args: &[&str]) -> Result<(), Error> {
+    let what = format!("failed to run {program} {}", args.join(" "));
+    let output = tried(what.clone(), Command::new(program).args(args).output())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    tried(what, Err(std::io::Error::other(said)))
+}

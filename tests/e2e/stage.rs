@@ -1,0 +1,199 @@
+//! What the story stands on: a control plane with an audit log, a real node with the images, kubectl and helm.
+
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use kube::Client;
+use testenv::{Component, ControlPlane, Node, image};
+use tokio::{process::Command, time::sleep};
+
+/// Where the chart is installed.
+pub const NAMESPACE: &str = "belay-system";
+/// How long anything may take that is waited for.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How often it is looked for.
+const LOOK: Duration = Duration::from_millis(100);
+/// The image that the chart runs kwok from.
+const KWOK: &str = "registry.k8s.io/kwok/kwok:v0.8.0";
+/// Everything that pods ask of the API server.
+const AUDIT: &str = r#"{
+    "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts:belay-system"]}, {"level": "None"}]
+}"#;
+
+/// Everything that the story needs. It ends when it is dropped.
+pub struct Stage {
+    pub client: Client,
+    path: OsString,
+    // Before the control plane, so that it ends first.
+    _node: Node,
+    control_plane: ControlPlane,
+    _files: tempfile::TempDir,
+    audit_log: PathBuf,
+}
+
+impl Stage {
+    /// Starts a control plane and a node, and gives the node the images.
+    pub async fn set() -> anyhow::Result<Self> {
+        let belay = std::env::var_os("BELAY_IMAGE").context(
+            "BELAY_IMAGE is to name an archive of the operator's image: run make e2e, which builds it",
+        )?;
+        let path = path_with(&["kubectl", "helm"])?;
+        let began = Instant::now();
+        let files = tempfile::tempdir()?;
+        let (policy, audit_log) = (
+            files.path().join("audit.json"),
+            files.path().join("audit.log"),
+        );
+        fs::write(&policy, AUDIT)?;
+        Node::make_network()?;
+        let control_plane = Node::prepared(ControlPlane::builder())
+            // It runs in a pod, from the chart.
+            .without(Component::Kwok)
+            .arg(
+                Component::ApiServer,
+                format!("--audit-policy-file={}", policy.display()),
+            )
+            .arg(
+                Component::ApiServer,
+                format!("--audit-log-path={}", audit_log.display()),
+            )
+            .start()
+            .await?;
+        let node = Node::start(&control_plane).await?;
+        node.import(Path::new(&belay))?;
+        let kwok = testenv::binary("kwok")?;
+        node.import(&image::archive(KWOK, &kwok, files.path())?)?;
+        println!(
+            "A control plane and a real node: ready in {:.1} s",
+            began.elapsed().as_secs_f32()
+        );
+        Ok(Self {
+            client: control_plane.client().await?,
+            path,
+            _node: node,
+            control_plane,
+            _files: files,
+            audit_log,
+        })
+    }
+
+    /// Says what comes now.
+    pub fn heading(&self, text: &str) {
+        println!("\n== {text}");
+    }
+
+    /// Runs a command as a person would type it, and shows it with what it prints; gives what it printed.
+    pub async fn run(&self, line: &str) -> anyhow::Result<String> {
+        println!("\n$ {line}");
+        let output = self.shell(line).output().await?;
+        let text = text(&output);
+        if !text.is_empty() {
+            println!("{text}");
+        }
+        if !output.status.success() {
+            bail!("`{line}` ended with {}", output.status);
+        }
+        Ok(text)
+    }
+
+    /// Runs a command and shows nothing; gives what it printed, if it succeeded.
+    pub async fn ask(&self, line: &str) -> anyhow::Result<Option<String>> {
+        let output = self.shell(line).output().await?;
+        Ok(output.status.success().then(|| text(&output)))
+    }
+
+    /// Waits until something is so.
+    pub async fn until<T>(
+        &self,
+        what: &str,
+        look: impl AsyncFn() -> anyhow::Result<Option<T>>,
+    ) -> anyhow::Result<T> {
+        let began = Instant::now();
+        loop {
+            if let Some(seen) = look().await? {
+                return Ok(seen);
+            }
+            if began.elapsed() > PATIENCE {
+                bail!("waited {} s and never saw {what}", PATIENCE.as_secs());
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// What was asked of the API server by pods of the chart's namespace, one JSON object a line.
+    pub fn audit_log(&self) -> anyhow::Result<String> {
+        Ok(fs::read_to_string(&self.audit_log)?)
+    }
+
+    /// Shows how things stand, and keeps the logs.
+    pub async fn tell_of_failure(&self) {
+        for line in [
+            "kubectl get nodes,mc,ap,op",
+            "kubectl get pods -A -o wide",
+            "kubectl get events -A --sort-by=.lastTimestamp | tail -20",
+            "kubectl -n belay-system describe pods | tail -60",
+            "kubectl -n belay-system logs -l app.kubernetes.io/part-of=belay --tail=30 --prefix",
+        ] {
+            // What it prints is all that there is to tell.
+            let _ = self.run(line).await;
+        }
+        let kept = std::env::temp_dir().join("belay-e2e");
+        let copied = fs::create_dir_all(&kept).and_then(|()| {
+            for log in fs::read_dir(self.control_plane.logs_dir())? {
+                let log = log?;
+                fs::copy(log.path(), kept.join(log.file_name()))?;
+            }
+            fs::copy(&self.audit_log, kept.join("audit.log"))
+        });
+        match copied {
+            Ok(_) => eprintln!("\nAll logs: {}", kept.display()),
+            Err(error) => eprintln!("\nfailed to keep the logs: {error}"),
+        }
+    }
+
+    fn shell(&self, line: &str) -> Command {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", line])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .env("PATH", &self.path)
+            .env(
+                "KUBECONFIG",
+                self.control_plane.dir().join("admin.kubeconfig"),
+            )
+            .env("HELM_CACHE_HOME", self.control_plane.dir().join("helm"))
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        shell
+    }
+}
+
+fn text(output: &Output) -> String {
+    let text = [&output.stdout[..], &output.stderr[..]].concat();
+    String::from_utf8_lossy(&text).trim_end().to_owned()
+}
+
+/// PATH with these programs' folders before it.
+fn path_with(programs: &[&str]) -> anyhow::Result<OsString> {
+    let mut folders = Vec::new();
+    for name in programs {
+        let program = testenv::binary(name)?;
+        folders.push(
+            program
+                .parent()
+                .context("a program without a folder")?
+                .to_owned(),
+        );
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    Ok(std::env::join_paths(
+        folders.into_iter().chain(std::env::split_paths(&path)),
+    )?)
+}

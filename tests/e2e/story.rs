@@ -1,0 +1,401 @@
+//! What happens, act by act. Each act ends where what it tells of was seen.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use anyhow::{Context as _, ensure};
+use belay::api::{Operation, OperationPhase, OperationType};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{Api, ResourceExt as _, api::ListParams};
+
+use crate::{
+    audit,
+    stage::{NAMESPACE, Stage},
+};
+
+const INSTALL: &str = "helm install belay charts/belay --namespace belay-system --set kwok.enabled=true --wait --timeout 2m";
+const NEW: &str = "1.36.3";
+const NEWEST: &str = "1.37.2";
+
+/// Tells it all.
+pub async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
+    install(stage).await?;
+    come_up(stage).await?;
+    let upgrade = hang(stage, NEW).await?;
+    lose_the_leader(stage, &upgrade).await?;
+    abort(stage, &upgrade).await?;
+    kill_the_leader(stage).await?;
+    upgrade_the_chart(stage).await?;
+    let uninstalling = uninstall(stage).await?;
+    reinstall(stage).await?;
+    clean_up(stage).await?;
+    stage.heading("No request was forbidden, and every right that was granted is used");
+    println!(
+        "{}",
+        audit::check(&stage.audit_log()?, &uninstalling, &stage.client).await?
+    );
+    Ok(())
+}
+
+async fn install(stage: &Stage) -> anyhow::Result<()> {
+    stage.heading("Install, into a namespace that takes restricted pods only");
+    stage.run("kubectl create namespace belay-system").await?;
+    stage
+        .run("kubectl label namespace belay-system pod-security.kubernetes.io/enforce=restricted")
+        .await?;
+    each_combination(stage).await?;
+    stage.run(INSTALL).await?;
+    stage.run("kubectl -n belay-system get pods").await?;
+    Ok(())
+}
+
+/// The API server takes what the chart makes of each combination of values.
+async fn each_combination(stage: &Stage) -> anyhow::Result<()> {
+    stage.run("kubectl create namespace team-a").await?;
+    let combinations = std::fs::read_to_string("charts/combinations")?;
+    for values in combinations.lines().filter(|line| !line.starts_with('#')) {
+        let line = format!(
+            "helm template belay charts/belay --namespace {NAMESPACE} {values} \
+             | kubectl apply --dry-run=server --validate=strict -f -"
+        );
+        let taken = stage.ask(&line).await?;
+        ensure!(
+            taken.is_some(),
+            "the API server doesn't take what comes of {values}: {line}"
+        );
+    }
+    Ok(())
+}
+
+async fn come_up(stage: &Stage) -> anyhow::Result<()> {
+    stage.heading("A cluster whose nodes are kwok's, and pods on it");
+    stage.run("kubectl apply -f examples/quickstart/").await?;
+    stage
+        .run("kubectl wait --for=condition=Ready --timeout=60s mc/demo ap/demo-system ap/demo-np1")
+        .await?;
+    stage
+        .run("kubectl rollout status deployment/web --timeout=60s")
+        .await?;
+    stage.run("kubectl get nodes").await?;
+    Ok(())
+}
+
+/// Upgrades until the `PodDisruptionBudget` is in the way; gives the Operation's name.
+async fn hang(stage: &Stage, version: &str) -> anyhow::Result<String> {
+    stage.heading(&format!(
+        "An upgrade to {version} hangs on a PodDisruptionBudget"
+    ));
+    stage
+        .run(&format!(
+            r#"kubectl patch managedcluster demo --type=merge -p '{{"spec":{{"kubernetesVersion":"{version}"}}}}'"#
+        ))
+        .await?;
+    let name = stage
+        .until("the Upgrade blocked", async || {
+            let all = operations(stage).await?;
+            let upgrade = all
+                .into_iter()
+                .find(|operation| is_upgrade_to(operation, version));
+            Ok(upgrade
+                .filter(is_blocked)
+                .map(|operation| operation.name_any()))
+        })
+        .await?;
+    stage.run("kubectl get operations").await?;
+    Ok(name)
+}
+
+async fn lose_the_leader(stage: &Stage, upgrade: &str) -> anyhow::Result<()> {
+    stage.heading("The leader's pod is deleted: another takes over, and the upgrade goes on");
+    let leader = leader(stage).await?;
+    stage
+        .run(&format!("kubectl -n {NAMESPACE} delete pod {leader}"))
+        .await?;
+    stage
+        .run(&format!(
+            "kubectl -n {NAMESPACE} rollout status deployment/belay --timeout=60s"
+        ))
+        .await?;
+    let operation = operation(stage, upgrade).await?;
+    ensure!(
+        phase(&operation) == Some(OperationPhase::InProgress),
+        "{upgrade} didn't go on"
+    );
+    Ok(())
+}
+
+async fn abort(stage: &Stage, upgrade: &str) -> anyhow::Result<()> {
+    stage.heading("Abort it");
+    stage
+        .run(&format!(
+            "kubectl annotate operation {upgrade} belay.dev/abort='stuck on a PDB'"
+        ))
+        .await?;
+    until_phase(stage, upgrade, OperationPhase::Canceled).await?;
+    stage
+        .run("kubectl get nodes -L belay.dev/agentpool")
+        .await?;
+    stage.run("kubectl get mc,ap,op").await?;
+    let versions = versions(stage).await?;
+    ensure!(
+        versions.len() == 2,
+        "nodes of both versions were expected: {versions:?}"
+    );
+    Ok(())
+}
+
+async fn kill_the_leader(stage: &Stage) -> anyhow::Result<()> {
+    stage.heading("Ask for the rest; the leader's process is killed by -9 meanwhile");
+    stage
+        .run("kubectl create -f examples/reconcile.yaml")
+        .await?;
+    stage
+        .until("the Reconcile blocked", async || {
+            Ok(is_blocked(&operation(stage, "demo-go-on").await?).then_some(()))
+        })
+        .await?;
+    let leader = leader(stage).await?;
+    let process = process_of(&leader)?;
+    stage.run(&format!("kill -9 {process}")).await?;
+    stage
+        .until("the container started anew", async || {
+            let pod = Api::<Pod>::namespaced(stage.client.clone(), NAMESPACE)
+                .get(&leader)
+                .await?;
+            let statuses = pod
+                .status
+                .and_then(|status| status.container_statuses)
+                .unwrap_or_default();
+            Ok(statuses
+                .iter()
+                .any(|container| container.restart_count > 0 && container.ready)
+                .then_some(()))
+        })
+        .await?;
+    let_pods_go(stage).await?;
+    until_phase(stage, "demo-go-on", OperationPhase::Succeeded).await?;
+    stage.run("kubectl -n belay-system get pods").await?;
+    stage.run("kubectl get mc,ap,op").await?;
+    all_nodes_on(stage, NEW).await
+}
+
+async fn upgrade_the_chart(stage: &Stage) -> anyhow::Result<()> {
+    hold_pods(stage).await?;
+    let upgrade = hang(stage, NEWEST).await?;
+    stage.heading("The chart is upgraded while the upgrade hangs");
+    stage
+        .run(&format!(
+            "{} --set podAnnotations.upgraded=yes",
+            INSTALL.replace("install", "upgrade")
+        ))
+        .await?;
+    let_pods_go(stage).await?;
+    until_phase(stage, &upgrade, OperationPhase::Succeeded).await?;
+    let all = operations(stage).await?;
+    let upgrades = all
+        .iter()
+        .filter(|operation| is_upgrade_to(operation, NEWEST))
+        .count();
+    ensure!(upgrades == 1, "it took {upgrades} Upgrades to {NEWEST}");
+    all_nodes_on(stage, NEWEST).await
+}
+
+/// Gives the lines of the audit log that were written meanwhile.
+async fn uninstall(stage: &Stage) -> anyhow::Result<Range<usize>> {
+    stage.heading("Uninstalled, it leaves clusters and nodes as they are");
+    let before = everything(stage).await?;
+    let begun = stage.audit_log()?.lines().count();
+    stage
+        .run("helm uninstall belay --namespace belay-system --wait")
+        .await?;
+    stage
+        .until("the operator's pods gone", async || {
+            let left = stage
+                .ask("kubectl -n belay-system get pods -o name")
+                .await?;
+            Ok(left.filter(|left| !left.contains("pod/")))
+        })
+        .await?;
+    let ended = stage.audit_log()?.lines().count();
+    stage.run("kubectl get mc,ap,op,nodes").await?;
+    let after = everything(stage).await?;
+    ensure!(
+        before == after,
+        "uninstalling changed\n{before}\nto\n{after}"
+    );
+    Ok(begun..ended)
+}
+
+async fn reinstall(stage: &Stage) -> anyhow::Result<()> {
+    stage.heading("Installed again, it goes on with them");
+    stage.run(INSTALL).await?;
+    stage
+        .run("kubectl scale agentpool demo-np1 --replicas=4")
+        .await?;
+    stage
+        .until("four nodes", async || {
+            let versions = versions(stage).await?;
+            Ok((versions.values().sum::<usize>() == 6).then_some(()))
+        })
+        .await
+}
+
+async fn clean_up(stage: &Stage) -> anyhow::Result<()> {
+    stage.heading(
+        "An operation on nothing fails, old ones go, and a person's Delete takes the cluster",
+    );
+    stage
+        .run(
+            "kubectl create -f - <<END\n\
+             {apiVersion: belay.dev/v1alpha1, kind: Operation, metadata: {name: nothing},\n \
+             spec: {type: Reconcile, target: {kind: ManagedCluster, name: nothing}}}\nEND",
+        )
+        .await?;
+    until_phase(stage, "nothing", OperationPhase::Failed).await?;
+    stage
+        .run(
+            "kubectl create -f - <<END\n\
+             {apiVersion: belay.dev/v1alpha1, kind: Operation, metadata: {name: nothing-of-a-pool},\n \
+             spec: {type: Reconcile, target: {kind: AgentPool, name: nothing}}}\nEND",
+        )
+        .await?;
+    until_phase(stage, "nothing-of-a-pool", OperationPhase::Failed).await?;
+    stage
+        .run(r#"kubectl patch managedcluster demo --type=merge -p '{"spec":{"operationHistoryLimit":1}}'"#)
+        .await?;
+    stage
+        .run(
+            "kubectl create -f - <<END\n\
+             {apiVersion: belay.dev/v1alpha1, kind: Operation, metadata: {name: demo-go},\n \
+             spec: {type: Delete, target: {kind: ManagedCluster, name: demo}}}\nEND",
+        )
+        .await?;
+    stage
+        .until("cluster, pools and nodes gone", async || {
+            let left = stage.ask("kubectl get mc,ap --no-headers -o name").await?;
+            let is_gone = left.is_some_and(|left| !left.contains("belay.dev"));
+            Ok((is_gone && versions(stage).await?.is_empty()).then_some(()))
+        })
+        .await
+}
+
+async fn hold_pods(stage: &Stage) -> anyhow::Result<()> {
+    budget(stage, 3, 0).await
+}
+
+async fn let_pods_go(stage: &Stage) -> anyhow::Result<()> {
+    budget(stage, 2, 1).await
+}
+
+async fn budget(stage: &Stage, available: i32, allowed: i32) -> anyhow::Result<()> {
+    stage
+        .run(&format!(
+            r#"kubectl patch pdb web --type=merge -p '{{"spec":{{"minAvailable":{available}}}}}'"#
+        ))
+        .await?;
+    if allowed == 0 {
+        stage
+            .run("kubectl rollout status deployment/web --timeout=60s")
+            .await?;
+    }
+    stage.run(&format!("kubectl wait pdb/web --for=jsonpath='{{.status.disruptionsAllowed}}'={allowed} --timeout=60s")).await?;
+    Ok(())
+}
+
+/// The pod that leads: its name is the first part of the holder's.
+async fn leader(stage: &Stage) -> anyhow::Result<String> {
+    let line = "kubectl -n belay-system get lease belay -o jsonpath={.spec.holderIdentity}";
+    stage
+        .until("a leader", async || {
+            let holder = stage.ask(line).await?.unwrap_or_default();
+            let pod = holder.split('_').next().unwrap_or_default();
+            Ok((!pod.is_empty()).then(|| pod.to_owned()))
+        })
+        .await
+}
+
+/// The operator's process in a pod. The node's processes are in the test's own namespace of processes.
+fn process_of(pod: &str) -> anyhow::Result<u32> {
+    let wanted = format!("HOSTNAME={pod}");
+    for process in std::fs::read_dir("/proc")? {
+        let folder = process?.path();
+        let environment = std::fs::read(folder.join("environ")).unwrap_or_default();
+        let is_of_pod = environment
+            .split(|byte| *byte == 0)
+            .any(|entry| entry == wanted.as_bytes());
+        let name = folder
+            .file_name()
+            .and_then(|name| name.to_str())
+            .and_then(|name| name.parse().ok());
+        if let (true, Some(id)) = (is_of_pod, name) {
+            return Ok(id);
+        }
+    }
+    anyhow::bail!("no process of {pod} runs")
+}
+
+async fn operations(stage: &Stage) -> anyhow::Result<Vec<Operation>> {
+    let all = Api::<Operation>::default_namespaced(stage.client.clone());
+    Ok(all.list(&ListParams::default()).await?.items)
+}
+
+async fn operation(stage: &Stage, name: &str) -> anyhow::Result<Operation> {
+    Ok(Api::default_namespaced(stage.client.clone())
+        .get(name)
+        .await?)
+}
+
+fn is_upgrade_to(operation: &Operation, version: &str) -> bool {
+    let to = operation
+        .spec
+        .kubernetes_version
+        .as_ref()
+        .map(ToString::to_string);
+    operation.spec.type_ == OperationType::Upgrade && to.as_deref() == Some(version)
+}
+
+fn is_blocked(operation: &Operation) -> bool {
+    operation
+        .status
+        .as_ref()
+        .is_some_and(|status| status.blocked.is_some())
+}
+
+fn phase(operation: &Operation) -> Option<OperationPhase> {
+    operation.status.as_ref().map(|status| status.phase)
+}
+
+async fn until_phase(stage: &Stage, name: &str, wanted: OperationPhase) -> anyhow::Result<()> {
+    stage
+        .until(&format!("{name} {wanted:?}"), async || {
+            Ok((phase(&operation(stage, name).await?) == Some(wanted)).then_some(()))
+        })
+        .await
+}
+
+/// How many nodes of the cluster there are of each version.
+async fn versions(stage: &Stage) -> anyhow::Result<BTreeMap<String, usize>> {
+    let of_clusters = ListParams::default().labels("belay.dev/cluster");
+    let mut versions = BTreeMap::new();
+    for node in Api::<Node>::all(stage.client.clone())
+        .list(&of_clusters)
+        .await?
+    {
+        let info = node.status.and_then(|status| status.node_info);
+        let version = info.map(|info| info.kubelet_version).unwrap_or_default();
+        *versions.entry(version).or_default() += 1;
+    }
+    Ok(versions)
+}
+
+async fn all_nodes_on(stage: &Stage, version: &str) -> anyhow::Result<()> {
+    let versions = versions(stage).await?;
+    let expected = BTreeMap::from([(format!("v{version}"), 5)]);
+    ensure!(versions == expected, "{versions:?} instead of {expected:?}");
+    Ok(())
+}
+
+/// All that Belay made and looks after, by kind, name and uid, with the clusters' and pools' specs.
+async fn everything(stage: &Stage) -> anyhow::Result<String> {
+    let line = "kubectl get crd,mc,ap,op,nodes,configmaps -o jsonpath='{range .items[*]}{.kind} {.metadata.name} {.metadata.uid} {.metadata.generation}{\"\\n\"}{end}'";
+    stage.ask(line).await?.context("nothing is left to see")
+}
