@@ -95,7 +95,7 @@ image-here:
 	@buildah bud --isolation chroot --storage-driver vfs --build-context build=target/image/build \
 	  --build-arg REVISION=$$(git rev-parse HEAD) --tag $(IMAGE) . >target/image/log 2>&1 || { cat target/image/log; exit 1; }
 	@rm -f $(IMAGE_ARCHIVE)
-	@buildah push --storage-driver vfs --quiet $(IMAGE) docker-archive:$(IMAGE_ARCHIVE):docker.io/library/$(IMAGE)
+	@buildah push --storage-driver vfs --quiet $(IMAGE) docker-archive:$(IMAGE_ARCHIVE):$(IMAGE)
 	@echo "$(IMAGE): $$(du -h target/image/build/image/belay | cut -f 1), in $(IMAGE_ARCHIVE)"
 
 e2e: build image ## Install the image by Helm on a real node, and tell the demo's story there (needs root)
