@@ -404,3 +404,24 @@ fn work_that_a_restart_lost_is_started_again() {
     assert_eq!(world.phase(&upgrade), Succeeded);
     assert_eq!(world.versions("np1"), [NEW, NEW]);
 }
+
+#[test]
+fn the_operation_of_a_thousand_nodes_stays_under_100_kib() {
+    let mut world = World::settled();
+    world.create_pool("large", 1000).settle();
+    world.set_version(NEW);
+    let upgrade = world.begin(Upgrade);
+    let size = |world: &World| {
+        let status = serde_json::to_string(&world.status(&upgrade)).expect("a status");
+        status.len()
+    };
+    let mut largest = size(&world);
+    for _ in 0..60 {
+        world.stride().work();
+        largest = largest.max(size(&world));
+    }
+    assert!(largest < 100 * 1024, "{largest} bytes");
+    let steps = world.status(&upgrade).steps;
+    let rest = steps.iter().find(|step| step.name == "agentpool/large");
+    assert_eq!(rest.expect("one step for the rest").nodes, Some(800));
+}
