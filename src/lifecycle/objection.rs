@@ -34,7 +34,7 @@ pub(super) fn to_cluster(
     let is_settled =
         hold::cluster_hold(snapshot).is_none() && need::cluster_need(snapshot).is_none();
     match spec.type_ {
-        OperationType::Create if snapshot.control_plane().is_some() => Some(not_allowed(
+        OperationType::Create if snapshot.control_plane().is_some() => Some(phase::not_allowed(
             refusal::EXISTS_ALREADY.fill(&[("kind", &"ManagedCluster"), ("name", &name)]),
         )),
         OperationType::Upgrade | OperationType::Rollback => {
@@ -74,7 +74,7 @@ pub(super) fn to_pool(
         .as_ref()
         .and_then(|status| status.last_operation.as_ref());
     match spec.type_ {
-        OperationType::Create if last.is_some() && is_settled => Some(not_allowed(
+        OperationType::Create if last.is_some() && is_settled => Some(phase::not_allowed(
             refusal::EXISTS_ALREADY.fill(&[("kind", &"AgentPool"), ("name", &name)]),
         )),
         OperationType::Upgrade | OperationType::Rollback => {
@@ -92,7 +92,7 @@ pub(super) fn to_pool(
         OperationType::Scale
             if is_settled && need::desired_count(snapshot, pool) == count(spec.count) =>
         {
-            Some(not_allowed(
+            Some(phase::not_allowed(
                 refusal::HAS_NODES_ALREADY.fill(&[("name", &name), ("count", &count(spec.count))]),
             ))
         }
@@ -114,7 +114,7 @@ fn count(count: Option<i32>) -> usize {
 fn runs_already(kind: &str, name: &str, version: KubernetesVersion) -> OperationError {
     let places: [(&str, &dyn Display); 3] =
         [("kind", &kind), ("name", &name), ("version", &version)];
-    not_allowed(refusal::RUNS_ALREADY.fill(&places))
+    phase::not_allowed(refusal::RUNS_ALREADY.fill(&places))
 }
 
 fn direction(
@@ -264,7 +264,7 @@ fn power(
 
 fn wrong_power(state: &TargetState, type_: OperationType, now: Timestamp) -> OperationError {
     let since = state.since(type_);
-    not_allowed(if type_ == OperationType::Start {
+    phase::not_allowed(if type_ == OperationType::Start {
         messages::wrong_time(state.kind, (state.state, state.power), true, since, now)
     } else {
         messages::not_running(state.kind, since, now)
@@ -298,8 +298,4 @@ fn invalid(message: String) -> OperationError {
         message,
         ..OperationError::default()
     }
-}
-
-fn not_allowed(message: String) -> OperationError {
-    phase::not_allowed(message)
 }

@@ -9,7 +9,7 @@ use std::{
 use k8s_openapi::api::core::v1::Node;
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{Patch, PatchParams, PostParams},
     runtime::reflector::ObjectRef,
 };
 use tokio::sync::watch;
@@ -124,32 +124,17 @@ impl Shared {
         }
     }
 
-    /// Gives a node its pool's settings. Someone else may write to it at the same time; then it is read
-    /// and tried again.
+    /// Gives a node its pool's settings.
     pub async fn update(&self, name: &str) -> Result<NodeDone, NodeEnd> {
-        let (api, params) = (self.api(), params());
-        loop {
-            let read = answered(&self.control, "read a node", || api.get_opt(name)).await;
-            let Some(node) = read.map_err(|ended| node_end("read a node", ended))? else {
-                return Ok(NodeDone::Updated);
-            };
-            let patch = Patch::Merge(settings::update(&node, &self.goal.settings));
-            match answered(&self.control, "update a node", || {
-                api.patch(name, &params, &patch)
-            })
-            .await
-            {
-                Ok(_) => return Ok(NodeDone::Updated),
-                Err(Ended::Refused(status)) if matches!(status.code, 404 | 409) => {}
-                Err(ended) => return Err(node_end(&format!("update node {name}"), ended)),
-            }
-        }
+        let patch = |node: &Node| settings::update(node, &self.goal.settings);
+        self.change(name, "update", patch).await?;
+        Ok(NodeDone::Updated)
     }
 
     /// Cordons, drains and deletes a node.
     pub async fn remove(&self, name: &str) -> Result<NodeDone, NodeEnd> {
         let api = self.api();
-        let Some(node) = self.cordon(&api, name).await? else {
+        let Some(node) = self.cordon(name).await? else {
             return Ok(NodeDone::Removed);
         };
         if self.goal.drain {
@@ -158,14 +143,7 @@ impl Shared {
         if self.control.stop() == Stop::Now {
             return Err(NodeEnd::Stopped);
         }
-        let this = Preconditions {
-            uid: node.uid(),
-            resource_version: None,
-        };
-        let params = DeleteParams {
-            preconditions: Some(this),
-            ..DeleteParams::default()
-        };
+        let params = nodes::only(&node);
         let deleted = answered(&self.control, "delete a node", || async {
             api.delete(name, &params).await.map(|_| ())
         });
@@ -181,27 +159,39 @@ impl Shared {
         }
     }
 
-    /// The node, cordoned for this operation; none where there is no such node any more. Someone else may
-    /// write to it at the same time; then it is read and tried again.
-    async fn cordon(&self, api: &Api<Node>, name: &str) -> Result<Option<Node>, NodeEnd> {
+    /// The node, cordoned for this operation; none where there is no such node any more.
+    async fn cordon(&self, name: &str) -> Result<Option<Node>, NodeEnd> {
+        let patch = |node: &Node| nodes::cordon(node, &self.job, clock::now());
+        let node = self.change(name, "cordon", patch).await?;
+        if node.is_some() {
+            tracing::info!(node = name, "node cordoned");
+        }
+        Ok(node)
+    }
+
+    /// The node, changed; none where there is no such node any more. Someone else may write to it at the
+    /// same time; then it is read and tried again.
+    async fn change(
+        &self,
+        name: &str,
+        what: &str,
+        patch: impl Fn(&Node) -> serde_json::Value,
+    ) -> Result<Option<Node>, NodeEnd> {
+        let (api, params) = (self.api(), params());
         loop {
             let read = answered(&self.control, "read a node", || api.get_opt(name)).await;
             let Some(node) = read.map_err(|ended| node_end("read a node", ended))? else {
                 return Ok(None);
             };
-            let patch = Patch::Merge(nodes::cordon(&node, &self.job, clock::now()));
-            let params = params();
-            match answered(&self.control, "cordon a node", || {
+            let patch = Patch::Merge(patch(&node));
+            match answered(&self.control, &format!("{what} a node"), || {
                 api.patch(name, &params, &patch)
             })
             .await
             {
-                Ok(node) => {
-                    tracing::info!(node = name, "node cordoned");
-                    return Ok(Some(node));
-                }
+                Ok(node) => return Ok(Some(node)),
                 Err(Ended::Refused(status)) if matches!(status.code, 404 | 409) => {}
-                Err(ended) => return Err(node_end(&format!("cordon node {name}"), ended)),
+                Err(ended) => return Err(node_end(&format!("{what} node {name}"), ended)),
             }
         }
     }

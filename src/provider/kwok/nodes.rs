@@ -250,14 +250,7 @@ pub(super) async fn mend_what_others_left(client: &Client, job: &Job) {
 async fn mend(nodes: &Api<Node>, node: &Node) -> bool {
     let is_marked = |name: &str| node.annotations().contains_key(name);
     let result = if is_marked(MADE_BY) && !is_up(node) {
-        let this = Preconditions {
-            uid: node.uid(),
-            resource_version: None,
-        };
-        let params = DeleteParams {
-            preconditions: Some(this),
-            ..DeleteParams::default()
-        };
+        let params = only(node);
         nodes.delete(&node.name_any(), &params).await.map(|_| ())
     } else if is_marked(DRAINED_BY) {
         let patch = Patch::Merge(uncordon(node));
@@ -282,6 +275,17 @@ async fn mend(nodes: &Api<Node>, node: &Node) -> bool {
             tracing::warn!(node = node.name_any(), %error, "failed to leave the node as it was, trying again");
             false
         }
+    }
+}
+
+/// Deletes this very node, and no other that has its name by then.
+pub(super) fn only(node: &Node) -> DeleteParams {
+    DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: node.uid(),
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
     }
 }
 
