@@ -1,5 +1,6 @@
 //! The binaries: those of `KUBEBUILDER_ASSETS`, or built from their Go modules once and kept outside of the
-//! checkout, in a folder whose name follows from all that the build depends on.
+//! checkout, in a folder whose name follows from all that the build depends on. `TESTENV_KUBERNETES` chooses
+//! an older Kubernetes.
 
 use std::{
     env,
@@ -12,6 +13,9 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{Error, tried};
+
+/// Names an older Kubernetes than the newest, such as `1.33`: `tools/kubernetes-1.33` builds it.
+const KUBERNETES: &str = "TESTENV_KUBERNETES";
 
 /// How often a build that goes on says so.
 const PROGRESS: Duration = Duration::from_secs(15);
@@ -150,10 +154,23 @@ pub fn kwok_stages() -> Result<Vec<PathBuf>, Error> {
 }
 
 impl Family {
-    fn folder(&self) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tools")
-            .join(self.name)
+    fn folder(&self) -> Result<PathBuf, Error> {
+        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools");
+        let asked_for = env::var(KUBERNETES).unwrap_or_default();
+        if self.name != "kubernetes" || asked_for.is_empty() {
+            return Ok(tools.join(self.name));
+        }
+        let older = tools.join(format!("kubernetes-{asked_for}"));
+        if older.is_dir() {
+            return Ok(older);
+        }
+        Err(Error::Build {
+            what: format!("Kubernetes {asked_for}"),
+            why: format!(
+                "{KUBERNETES} asks for it, and there is no {}",
+                older.display()
+            ),
+        })
     }
 
     fn binary(&self, name: &str, package: &str) -> Result<PathBuf, Error> {
@@ -189,7 +206,7 @@ impl Family {
             .arg(&half_built)
             .arg(package)
             .env("CGO_ENABLED", if self.cgo { "1" } else { "0" })
-            .current_dir(self.folder())
+            .current_dir(self.folder()?)
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         let log = path.with_extension("log");
@@ -238,7 +255,7 @@ impl Family {
     fn cache(&self) -> Result<PathBuf, Error> {
         let mut key = Sha256::new();
         for file in ["go.mod", "go.sum"] {
-            let path = self.folder().join(file);
+            let path = self.folder()?.join(file);
             key.update(tried(
                 format!("failed to read {}", path.display()),
                 fs::read(&path),
@@ -260,7 +277,7 @@ impl Family {
     fn go(&self, args: &[&str]) -> Result<String, Error> {
         let output: Output = Command::new("go")
             .args(args)
-            .current_dir(self.folder())
+            .current_dir(self.folder()?)
             .output()
             .map_err(|error| no_go(self.name, &error))?;
         if !output.status.success() {
