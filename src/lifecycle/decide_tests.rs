@@ -4,6 +4,8 @@ mod abort;
 mod hold;
 mod moments;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
 use crate::api::{
     OperationPhase::{Canceled, Canceling, Failed, InProgress, Pending, Succeeded},
     OperationTarget,
@@ -424,4 +426,30 @@ fn the_operation_of_a_thousand_nodes_stays_under_100_kib() {
     let steps = world.status(&upgrade).steps;
     let rest = steps.iter().find(|step| step.name == "agentpool/large");
     assert_eq!(rest.expect("one step for the rest").nodes, Some(800));
+}
+
+#[test]
+fn of_system_pools_that_are_deleted_at_once_one_stays_until_there_is_another() {
+    let pool_id = |name: &str| ObjectId::Pool(name.into());
+    let mut world = World::settled().with_pool("sys1", 1).with_pool("sys2", 1);
+    world.make_system("sys1").make_system("sys2").settle();
+    world
+        .delete(&pool_id("sys1"))
+        .delete(&pool_id("sys2"))
+        .settle();
+    assert_eq!(world.pools().collect::<Vec<_>>(), ["np1", "sys2"]);
+    assert_eq!(world.versions("sys2"), [OLD], "its node is there");
+    let conditions = world.pool_status("sys2").conditions;
+    let is_told = |condition: &Condition| {
+        condition
+            .message
+            .starts_with("AgentPool sys2 is the last System pool")
+    };
+    assert!(conditions.iter().any(is_told), "{conditions:?}");
+    world.create_pool("sys3", 1).make_system("sys3").settle();
+    assert_eq!(world.pools().collect::<Vec<_>>(), ["np1", "sys3"]);
+    // With its cluster the last one may go.
+    world.delete(&pool_id("sys3")).settle();
+    world.delete(&ObjectId::Cluster).settle();
+    assert!(world.is_gone());
 }

@@ -16,9 +16,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde_json::json;
 
 use crate::api::{
-    ABORT_ANNOTATION, ABORT_POLICY_ANNOTATION, AgentPool, ConcurrencyPolicy, FINALIZER,
-    KubernetesVersion, ManagedCluster, NodeLabelValue, Operation, OperationTarget, OperationType,
-    PowerState, ScaleSetPriority, TargetKind,
+    ABORT_ANNOTATION, ABORT_POLICY_ANNOTATION, AgentPool, AgentPoolMode, ConcurrencyPolicy,
+    FINALIZER, KubernetesVersion, ManagedCluster, NodeLabelValue, Operation, OperationTarget,
+    OperationType, PowerState, ScaleSetPriority, TargetKind,
 };
 
 use super::{NodeSettings, NodeView, ObjectId, Observation, PoolGoal, Snapshot};
@@ -156,6 +156,12 @@ impl World {
             .pools
             .sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
         self.created(&ObjectId::Pool(name.into()))
+    }
+
+    /// Makes a pool one of those that the cluster can't be without.
+    pub fn make_system(&mut self, pool: &str) -> &mut Self {
+        self.pool_mut(pool).spec.mode = AgentPoolMode::System;
+        self.spec_changed(&ObjectId::Pool(pool.into()))
     }
 
     /// Gives the cluster another version.

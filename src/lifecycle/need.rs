@@ -9,6 +9,7 @@ use crate::api::{
 use super::{
     NodeSettings, Snapshot,
     hold::{cluster_hold, cluster_hold_covers, is_rolled_back_halfway, pool_hold},
+    objection,
 };
 
 /// Whether the pool follows its cluster's version.
@@ -134,7 +135,8 @@ pub(super) fn pool_need(snapshot: &Snapshot, pool: &AgentPool) -> Option<Operati
         count,
     };
     if pool.metadata.deletion_timestamp.is_some() {
-        return (!is_gone(last)).then(|| spec(OperationType::Delete, None, None));
+        let may_go = !is_gone(last) && objection::to_deletion(snapshot, pool).is_none();
+        return may_go.then(|| spec(OperationType::Delete, None, None));
     }
     let version = desired_version(snapshot, pool)?;
     let Some(last) = last else {

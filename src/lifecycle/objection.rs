@@ -4,10 +4,11 @@
 use std::fmt::Display;
 
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 
 use crate::api::{
-    AgentPool, KubernetesVersion, LastOperation, ManagedCluster, Operation, OperationError,
-    OperationInFlight, OperationType, PowerState, ProvisioningState, TargetKind,
+    AgentPool, AgentPoolMode, KubernetesVersion, LastOperation, ManagedCluster, Operation,
+    OperationError, OperationInFlight, OperationType, PowerState, ProvisioningState, TargetKind,
 };
 
 use super::{
@@ -56,6 +57,33 @@ pub(super) fn to_cluster(
     }
 }
 
+/// Why a pool can't go while its cluster lives: it is the last System pool. Of those that are deleted at
+/// once, before the API server could know, the one that was last stays.
+pub(super) fn to_deletion(snapshot: &Snapshot, pool: &AgentPool) -> Option<String> {
+    let cluster = &snapshot.cluster;
+    let goes_after = |pool: &AgentPool| {
+        let metadata = &pool.metadata;
+        let deleted = metadata.deletion_timestamp.clone();
+        (deleted.is_none(), deleted, metadata.name.clone())
+    };
+    let is_kept_by = |other: &AgentPool| {
+        other.spec.mode == AgentPoolMode::System && goes_after(other) > goes_after(pool)
+    };
+    let others = || {
+        snapshot
+            .pools
+            .iter()
+            .filter(|other| other.metadata.name != pool.metadata.name)
+    };
+    let is_last = pool.spec.mode == AgentPoolMode::System
+        && cluster.metadata.deletion_timestamp.is_none()
+        && !others().any(|other| is_kept_by(other));
+    is_last.then(|| {
+        refusal::LAST_SYSTEM_POOL
+            .fill(&[("name", &pool.name_any()), ("cluster", &cluster.name_any())])
+    })
+}
+
 /// Why an Operation on a pool can't be done.
 pub(super) fn to_pool(
     snapshot: &Snapshot,
@@ -63,6 +91,9 @@ pub(super) fn to_pool(
     operation: &Operation,
     now: Timestamp,
 ) -> Option<OperationError> {
+    if operation.spec.type_ == OperationType::Delete {
+        return to_deletion(snapshot, pool).map(phase::not_allowed);
+    }
     if pool.metadata.deletion_timestamp.is_some() {
         return None;
     }

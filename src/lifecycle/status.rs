@@ -17,8 +17,9 @@ use super::{
     Snapshot, abort,
     conditions::{self, Standing},
     hold::{self, is_hold},
+    lock,
     messages::{self, reason},
-    need, power,
+    need, objection, power,
 };
 
 /// What the statuses of cluster and pools are made from.
@@ -177,6 +178,17 @@ impl Report<'_> {
             generation,
             deleting,
         );
+        let stays = (deleting
+            && held.is_none()
+            && last
+                .as_ref()
+                .is_none_or(|last| last.type_ != OperationType::Delete))
+        .then(|| objection::to_deletion(self.snapshot, pool))
+        .flatten();
+        let told = match stays {
+            Some(message) => Told { message, ..told },
+            None => told,
+        };
         let state = match (held, &last) {
             (None, Some(last)) if hold.is_some() => last.type_.provisioning_state_in(last.phase),
             _ => told.state,
