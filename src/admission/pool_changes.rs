@@ -1,5 +1,5 @@
-//! Changes of a pool's spec, on the pool itself and by its scale subresource. What they depend on of the
-//! cluster is told in the pool's status, so that no cluster needs to be looked for.
+//! Changes of a pool's spec. What they depend on of the cluster is told in the pool's status, so that no
+//! cluster needs to be looked for.
 
 use crate::{
     api::TargetKind,
@@ -13,7 +13,7 @@ use super::{
     power::Target,
 };
 
-/// The policy for changes of the pool itself.
+/// The policy.
 pub fn policy() -> Policy {
     let version = |of: &str| format!("{of}.spec.?kubernetesVersion.orValue(\"\")");
     let (new, old) = (version("object"), version("oldObject"));
@@ -61,39 +61,6 @@ pub fn policy() -> Policy {
         .into_iter()
         .flatten()
         .collect(),
-        rights: Vec::new(),
-    }
-}
-
-/// The policy for `kubectl scale`, autoscalers and all that changes a pool by its scale subresource. Such a
-/// request carries nothing of the pool but its count, so the pool is looked for among the parameters.
-pub fn scale_policy() -> Policy {
-    Policy {
-        name: "belay-pool-scale",
-        description: "Refuses a change of an AgentPool by its scale subresource while an operation is in flight that excludes it",
-        operations: &[on::UPDATE],
-        resources: &["agentpools/scale"],
-        params: Some("AgentPool"),
-        condition: (
-            "scales-the-pool",
-            format!(
-                "params.metadata.name == request.name && object.spec.?replicas.orValue(0) != params.spec.count && !({})",
-                is_operator()
-            ),
-        ),
-        variables: [
-            vec![
-                ("pool", "params".to_owned()),
-                ("isStart", "false".to_owned()),
-                ("change", "\"Scaling\"".to_owned()),
-            ],
-            variables(),
-        ]
-        .concat(),
-        refusals: [deletions(None), lock(FORBIDS, "false", None)]
-            .into_iter()
-            .flatten()
-            .collect(),
         rights: Vec::new(),
     }
 }

@@ -233,6 +233,10 @@ pub struct AgentPoolStatus {
     /// What a change of this pool depends on of its cluster: the API server reads it here when it admits one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<PoolCluster>,
+    /// Why the pool can't be scaled now, as the API server tells it to who tries. Absent, it can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub scale_refusal: Option<String>,
     /// The operation on this pool that ended last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_operation: Option<LastOperation>,

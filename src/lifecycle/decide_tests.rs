@@ -7,6 +7,7 @@ mod moments;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::{
+    ConcurrencyPolicy,
     OperationPhase::{Canceled, Canceling, Failed, InProgress, Pending, Succeeded},
     OperationTarget,
     OperationType::{Create, Delete, Reconcile, Rollback, Scale, Start, Upgrade},
@@ -426,6 +427,31 @@ fn the_operation_of_a_thousand_nodes_stays_under_100_kib() {
     let steps = world.status(&upgrade).steps;
     let rest = steps.iter().find(|step| step.name == "agentpool/large");
     assert_eq!(rest.expect("one step for the rest").nodes, Some(800));
+}
+
+#[test]
+fn a_pool_tells_why_it_can_t_be_scaled_now() {
+    let refusal = |world: &World| world.pool_status("np1").scale_refusal;
+    let (mut world, upgrade) = blocked_upgrade();
+    let expected = format!("Another operation ({upgrade}) is in progress");
+    assert!(refusal(&world).is_some_and(|told| told.contains(&expected)));
+    world.set_policy(ConcurrencyPolicy::Queue).stride();
+    assert_eq!(refusal(&world), None, "a change waits for its turn");
+
+    let mut world = World::settled();
+    assert_eq!(refusal(&world), None);
+    world.set_count("np1", 4);
+    let scale = world.begin(Scale);
+    let expected = format!("Another agentpool operation ({scale}) is in progress");
+    assert!(refusal(&world).is_some_and(|told| told.contains(&expected)));
+
+    let mut world = World::settled();
+    world.delete(&ObjectId::Cluster).stride();
+    let told = refusal(&world).expect("a refusal");
+    assert!(
+        told.contains("'np1' since deletion was issued on 'demo'"),
+        "{told}"
+    );
 }
 
 #[test]

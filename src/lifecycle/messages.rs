@@ -146,12 +146,13 @@ pub fn another_operation(target: &OperationTarget, held: &OperationInFlight) -> 
 }
 
 /// The refusal of anything but a deletion of `name`, while `deleted` (itself, or its cluster) is being deleted.
+/// It tells how long since, where it is known what time it is `now`.
 pub fn deletion_was_issued(
     type_: OperationType,
     name: &str,
     deleted: &str,
     since: Timestamp,
-    now: Timestamp,
+    now: Option<Timestamp>,
 ) -> String {
     let state = format!("{:?}", type_.provisioning_state());
     let refusal = refusal::DELETION_WAS_ISSUED.fill(&[
@@ -160,7 +161,8 @@ pub fn deletion_was_issued(
         ("deleted", &deleted),
         ("since", &since),
     ]);
-    refusal + &told_elapsed(&elapsed(now.duration_since(since)))
+    let passed = now.map(|now| told_elapsed(&elapsed(now.duration_since(since))));
+    refusal + &passed.unwrap_or_default()
 }
 
 /// The refusal of a start or a stop (`is_start`) at the wrong time.
@@ -324,7 +326,7 @@ mod tests {
         let since: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
         let now: Timestamp = "2026-01-02T01:02:03Z".parse().expect("a time");
         assert_eq!(
-            deletion_was_issued(OperationType::Scale, "np1", "np1", since, now),
+            deletion_was_issued(OperationType::Scale, "np1", "np1", since, Some(now)),
             "Unable to perform 'Scaling' operation on 'np1' since deletion was issued on 'np1'. The only allowed operation is deletion once deletion has started. The delete operation started at '2026-01-01T00:00:00Z' and elapsed time is: '25:02:03' (RFC3339 format)"
         );
     }

@@ -145,8 +145,9 @@ fn refused_by_deletion(
     let (deleted, since) = abort::deletion_in_the_way(snapshot, operation)?;
     let asked = operation.metadata.creation_timestamp.as_ref()?;
     let spec = &operation.spec;
-    (asked.0 >= since && !is_from_spec(operation))
-        .then(|| messages::deletion_was_issued(spec.type_, &spec.target.name, &deleted, since, now))
+    (asked.0 >= since && !is_from_spec(operation)).then(|| {
+        messages::deletion_was_issued(spec.type_, &spec.target.name, &deleted, since, Some(now))
+    })
 }
 
 /// Why an operation that doesn't hold the lock won't get it.
