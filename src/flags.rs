@@ -54,4 +54,14 @@ pub enum Command {
         #[arg(long)]
         output: Option<PathBuf>,
     },
+    /// Tell whether Belay works on the cluster of KUBECONFIG: it is asked for something that can't be done,
+    /// and has to answer.
+    Check {
+        /// Where it is asked; the kubeconfig's namespace where this isn't set.
+        #[arg(long, short)]
+        namespace: Option<String>,
+        /// Don't expect the API server to refuse: the policies aren't installed.
+        #[arg(long)]
+        without_policies: bool,
+    },
 }

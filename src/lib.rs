@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod api;
+pub mod check;
 pub mod cli;
 pub mod controller;
 pub mod leader;

@@ -24,6 +24,10 @@ async fn main() -> ExitCode {
         Some(Command::Policies { output }) => {
             tell(print(output.as_deref(), belay::admission::policy_files))
         }
+        Some(Command::Check {
+            namespace,
+            without_policies,
+        }) => tell(check(namespace.as_deref(), !without_policies).await),
         None => {
             log::start(flags.log_format);
             operate(flags)
@@ -61,12 +65,23 @@ fn print(
     Ok(())
 }
 
-async fn operate(flags: Flags) -> anyhow::Result<()> {
-    let config = kube::Config::infer().await.map_err(|error| {
+async fn config() -> anyhow::Result<kube::Config> {
+    kube::Config::infer().await.map_err(|error| {
         anyhow::anyhow!(
             "no cluster to run on: set KUBECONFIG, or run as a pod with a ServiceAccount ({error})"
         )
-    })?;
+    })
+}
+
+async fn check(namespace: Option<&str>, policies: bool) -> anyhow::Result<()> {
+    let config = config().await?;
+    let namespace = namespace.unwrap_or(&config.default_namespace).to_owned();
+    let client = kube::Client::try_from(config)?;
+    belay::check::check(client, &namespace, policies).await
+}
+
+async fn operate(flags: Flags) -> anyhow::Result<()> {
+    let config = config().await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "belay starts");
     let options = Options {
         namespace: flags.namespace,

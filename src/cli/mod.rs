@@ -33,6 +33,7 @@ mod fixtures;
 #[cfg(test)]
 mod screens;
 
+pub use errors::words;
 pub use reference::reference;
 
 use std::{process::ExitCode, time::Duration};

@@ -6,6 +6,7 @@ mod acts;
 mod api;
 mod asked;
 mod belay;
+mod check;
 mod concurrency;
 mod create;
 mod delete;
@@ -98,6 +99,8 @@ const TESTS: &[(&str, Test)] = tests![
     who_may_abort::nobody_says_that_somebody_else_aborts,
     who_may_abort::nobody_says_that_belay_made_an_operation,
     who_may_abort::the_roles_fold_into_those_of_kubernetes,
+    check::it_tells_what_is_missing_and_what_to_do,
+    check::it_tells_what_works_and_leaves_nothing,
     race::of_two_operations_in_the_same_instant_one_runs,
     hostile::hostile_objects_neither_stop_belay_nor_keep_it_from_the_others,
     leader::of_two_operators_one_works_and_the_other_stands_by,

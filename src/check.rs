@@ -1,0 +1,100 @@
+//! Whether Belay works on a cluster: it is asked for something harmless, as a person would ask.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{DeleteParams, PostParams},
+    runtime::wait::await_condition,
+};
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::{
+    api::{FOR_GENERATION_ANNOTATION, Operation, OperationPhase},
+    cli,
+};
+
+/// How long the operator may take to answer: another may have to take over first.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Tells, a line each, what works in `namespace`; with `policies`, whether the API server refuses too.
+///
+/// # Errors
+/// Where something doesn't work, with what to do.
+pub async fn check(client: Client, namespace: &str, policies: bool) -> anyhow::Result<()> {
+    let operations = Api::<Operation>::namespaced(client, namespace);
+    let name = probe(&operations, policies)
+        .await
+        .map_err(|error| anyhow::anyhow!("{}", cli::words(&error)))?;
+    let answered = answer(&operations, &name).await;
+    // What was asked for goes, answered or not.
+    let removed = operations.delete(&name, &DeleteParams::default()).await;
+    answered?;
+    removed.with_context(|| format!("failed to delete Operation {name}"))?;
+    Ok(())
+}
+
+/// Asks for what can't be done: on a cluster that there isn't. Gives the Operation's name.
+async fn probe(operations: &Api<Operation>, policies: bool) -> anyhow::Result<String> {
+    let mut operation: Operation = serde_json::from_value(json!({
+        "metadata": {"generateName": "belay-check-"},
+        "spec": {"type": "Reconcile", "target": {"kind": "ManagedCluster", "name": "belay-check"}},
+    }))?;
+    if policies {
+        let mut forged = operation.clone();
+        forged
+            .annotations_mut()
+            .insert(FOR_GENERATION_ANNOTATION.to_owned(), "1".to_owned());
+        let try_it = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        match operations.create(&try_it, &forged).await {
+            Err(kube::Error::Api(status)) if status.message.contains(FOR_GENERATION_ANNOTATION) => {
+                println!("ok  the API server refuses what can't be done (policies)");
+            }
+            Err(error) => return Err(error.into()),
+            Ok(_) => bail!(
+                "the API server refuses nothing: install the policies, `belay policies | kubectl apply -f -`"
+            ),
+        }
+    }
+    operation = operations
+        .create(&PostParams::default(), &operation)
+        .await?;
+    println!("ok  the API server has Belay's kinds");
+    Ok(operation.name_any())
+}
+
+async fn answer(operations: &Api<Operation>, name: &str) -> anyhow::Result<()> {
+    let has_ended = |operation: Option<&Operation>| {
+        let status = operation.and_then(|operation| operation.status.as_ref());
+        status.is_some_and(|status| status.phase.is_finished())
+    };
+    let ended = timeout(
+        PATIENCE,
+        await_condition(operations.clone(), name, has_ended),
+    )
+    .await;
+    let Ok(ended) = ended else {
+        bail!(
+            "no operator answers in {} s: does a pod of Belay run and lead? `kubectl logs` of it tells",
+            PATIENCE.as_secs()
+        );
+    };
+    let status = ended?
+        .and_then(|operation| operation.status)
+        .unwrap_or_default();
+    let error = status.error.unwrap_or_default();
+    if (status.phase, error.code.as_str()) != (OperationPhase::Failed, "NotFound") {
+        bail!(
+            "the operator answered {:?} ({}) to what can't be done",
+            status.phase,
+            error.message
+        );
+    }
+    println!("ok  the operator answers");
+    Ok(())
+}
