@@ -73,7 +73,7 @@ chart: build ## Check the chart: that what is generated is current, lint, schema
 	@new=$$(mktemp -d) && $(MAKE) --no-print-directory generated INTO=$$new && same=0 && \
 	  for what in $(GENERATED); do diff -r $$what $$new/$$what || same=1; done; rm -r $$new; \
 	  test $$same = 0 || { echo "what is generated differs: run make generate, and commit it"; exit 1; }
-	@charts/check $$($(BIN)/testenv path helm)
+	@charts/check $$($(BIN)/testenv path helm) $$($(BIN)/testenv path kube-score)
 
 package: needs ## Package the kubectl plugin and its krew manifest into dist/ (URL= and HOMEPAGE= of the release)
 	cargo build --release --bin kubectl-belay

@@ -12,104 +12,17 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use crate::{Error, tried};
+use crate::{
+    Error,
+    families::{self, FAMILIES, Family},
+    tried,
+};
 
 /// Names an older Kubernetes than the newest, such as `1.33`: `tools/kubernetes-1.33` builds it.
 const KUBERNETES: &str = "TESTENV_KUBERNETES";
 
 /// How often a build that goes on says so.
 const PROGRESS: Duration = Duration::from_secs(15);
-
-/// Binaries that one go.mod builds.
-struct Family {
-    name: &'static str,
-    /// The module whose version is the binaries'.
-    module: &'static str,
-    /// Each binary's name and package.
-    packages: &'static [(&'static str, &'static str)],
-    /// Build tags.
-    tags: &'static str,
-    /// Whether it is linked with C libraries.
-    cgo: bool,
-}
-
-const FAMILIES: [Family; 6] = [
-    Family {
-        name: "kubernetes",
-        module: "k8s.io/kubernetes",
-        packages: &[
-            ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
-            (
-                "kube-controller-manager",
-                "k8s.io/kubernetes/cmd/kube-controller-manager",
-            ),
-            ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
-            ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
-            ("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
-            ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
-        ],
-        tags: "",
-        cgo: false,
-    },
-    Family {
-        name: "etcd",
-        module: "go.etcd.io/etcd/server/v3",
-        packages: &[("etcd", "go.etcd.io/etcd/server/v3")],
-        tags: "",
-        cgo: false,
-    },
-    Family {
-        name: "kwok",
-        module: "sigs.k8s.io/kwok",
-        packages: &[("kwok", "sigs.k8s.io/kwok/cmd/kwok")],
-        tags: "",
-        cgo: false,
-    },
-    Family {
-        name: "helm",
-        module: "helm.sh/helm/v4",
-        packages: &[("helm", "helm.sh/helm/v4/cmd/helm")],
-        tags: "",
-        cgo: false,
-    },
-    Family {
-        name: "containerd",
-        module: "github.com/containerd/containerd/v2",
-        packages: &[
-            (
-                "containerd",
-                "github.com/containerd/containerd/v2/cmd/containerd",
-            ),
-            (
-                "containerd-shim-runc-v2",
-                "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
-            ),
-            ("ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
-            (
-                "bridge",
-                "github.com/containernetworking/plugins/plugins/main/bridge",
-            ),
-            (
-                "loopback",
-                "github.com/containernetworking/plugins/plugins/main/loopback",
-            ),
-            (
-                "host-local",
-                "github.com/containernetworking/plugins/plugins/ipam/host-local",
-            ),
-        ],
-        tags: "no_btrfs no_zfs no_devmapper",
-        cgo: false,
-    },
-    Family {
-        name: "runc",
-        module: "github.com/opencontainers/runc",
-        packages: &[("runc", "github.com/opencontainers/runc")],
-        // Pods with the profile RuntimeDefault need it.
-        tags: "seccomp",
-        cgo: true,
-    },
-];
 
 const STAGES: [&str; 5] = [
     "node/fast/node-initialize.yaml",
@@ -147,7 +60,7 @@ pub fn binary(name: &str) -> Result<PathBuf, Error> {
 /// # Errors
 /// Where Go doesn't find the module.
 pub fn kwok_stages() -> Result<Vec<PathBuf>, Error> {
-    let kwok = &FAMILIES[2];
+    let kwok = &families::KWOK;
     let folder = kwok.go(&["list", "-m", "-f", "{{.Dir}}", kwok.module])?;
     let stages = Path::new(folder.trim()).join("kustomize/stage");
     Ok(STAGES.iter().map(|stage| stages.join(stage)).collect())

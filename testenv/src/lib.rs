@@ -17,6 +17,7 @@ mod binaries;
 mod certificates;
 mod component;
 mod control_plane;
+mod families;
 pub mod image;
 mod kubeconfig;
 pub mod namespaces;

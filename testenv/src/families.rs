@@ -1,0 +1,124 @@
+//! Which binaries there are, and which go.mod builds each.
+
+/// Binaries that one go.mod builds.
+pub struct Family {
+    pub name: &'static str,
+    /// The module whose version is the binaries'.
+    pub module: &'static str,
+    /// Each binary's name and package.
+    pub packages: &'static [(&'static str, &'static str)],
+    /// Build tags.
+    pub tags: &'static str,
+    /// Whether it is linked with C libraries.
+    pub cgo: bool,
+}
+
+/// All families.
+pub const FAMILIES: &[Family] = &[
+    KUBERNETES, ETCD, KWOK, HELM, CONTAINERD, RUNC, PROMETHEUS, KUBE_SCORE,
+];
+
+pub const KUBERNETES: Family = Family {
+    name: "kubernetes",
+    module: "k8s.io/kubernetes",
+    packages: &[
+        ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+        (
+            "kube-controller-manager",
+            "k8s.io/kubernetes/cmd/kube-controller-manager",
+        ),
+        ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+        ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+        ("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+        ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+    ],
+    tags: "",
+    cgo: false,
+};
+
+pub const ETCD: Family = Family {
+    name: "etcd",
+    module: "go.etcd.io/etcd/server/v3",
+    packages: &[("etcd", "go.etcd.io/etcd/server/v3")],
+    tags: "",
+    cgo: false,
+};
+
+pub const KWOK: Family = Family {
+    name: "kwok",
+    module: "sigs.k8s.io/kwok",
+    packages: &[("kwok", "sigs.k8s.io/kwok/cmd/kwok")],
+    tags: "",
+    cgo: false,
+};
+
+pub const HELM: Family = Family {
+    name: "helm",
+    module: "helm.sh/helm/v4",
+    packages: &[("helm", "helm.sh/helm/v4/cmd/helm")],
+    tags: "",
+    cgo: false,
+};
+
+pub const CONTAINERD: Family = Family {
+    name: "containerd",
+    module: "github.com/containerd/containerd/v2",
+    packages: &[
+        (
+            "containerd",
+            "github.com/containerd/containerd/v2/cmd/containerd",
+        ),
+        (
+            "containerd-shim-runc-v2",
+            "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+        ),
+        ("ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
+        (
+            "bridge",
+            "github.com/containernetworking/plugins/plugins/main/bridge",
+        ),
+        (
+            "loopback",
+            "github.com/containernetworking/plugins/plugins/main/loopback",
+        ),
+        (
+            "host-local",
+            "github.com/containernetworking/plugins/plugins/ipam/host-local",
+        ),
+    ],
+    tags: "no_btrfs no_zfs no_devmapper",
+    cgo: false,
+};
+
+pub const RUNC: Family = Family {
+    name: "runc",
+    module: "github.com/opencontainers/runc",
+    packages: &[("runc", "github.com/opencontainers/runc")],
+    // Pods with the profile RuntimeDefault need it.
+    tags: "seccomp",
+    cgo: true,
+};
+
+/// With no service discovery but by Kubernetes: what the others need takes a quarter of an hour to build.
+pub const PROMETHEUS: Family = Family {
+    name: "prometheus",
+    module: "github.com/prometheus/prometheus",
+    packages: &[
+        (
+            "prometheus",
+            "github.com/prometheus/prometheus/cmd/prometheus",
+        ),
+        ("promtool", "github.com/prometheus/prometheus/cmd/promtool"),
+    ],
+    tags: "remove_all_sd,enable_kubernetes_sd",
+    cgo: false,
+};
+
+/// What looks over the chart's manifests.
+pub const KUBE_SCORE: Family = Family {
+    name: "kube-score",
+    module: "github.com/zegl/kube-score",
+    packages: &[("kube-score", "github.com/zegl/kube-score/cmd/kube-score")],
+    tags: "",
+    cgo: false,
+};
