@@ -33,6 +33,7 @@ demo: tools ## Show an upgrade hang on a PodDisruptionBudget, and abort it (KEEP
 	@$(BIN)/examples/demo
 
 test: tools ## Run all tests, on a real control plane
+	@for name in helm prometheus promtool; do $(BIN)/testenv path $$name >/dev/null || exit 1; done
 	cargo test --workspace --no-fail-fast
 
 # Without FILTER: what the API server refuses by itself, where versions differ most.

@@ -101,6 +101,7 @@ impl Operations {
                 .inc_by(elapsed(moments.blocked, blocked.since.as_ref(), now));
         }
         if !after.phase.is_finished() {
+            self.begin(operation, reason_of(after));
             return;
         }
         let labels = [
@@ -119,6 +120,21 @@ impl Operations {
         {
             let took = elapsed(moments.canceling, given.accepted_at.as_ref(), now);
             self.abort_latency.observe(took);
+        }
+    }
+
+    /// Counts nothing yet: what is counted up from nought is seen to rise, and what begins with one isn't.
+    fn begin(&self, operation: &Operation, blocked: Option<String>) {
+        for result in ["Succeeded", "Failed", "Canceled"] {
+            let labels = [
+                ("type", format!("{:?}", operation.spec.type_)),
+                ("result", result.to_owned()),
+            ];
+            drop(self.finished.get_or_create(&labels));
+            drop(self.seconds.get_or_create(&labels));
+        }
+        if let Some(reason) = blocked {
+            drop(self.blocked.get_or_create(&[("reason", word(&reason))]));
         }
     }
 

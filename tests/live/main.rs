@@ -23,6 +23,7 @@ mod logs;
 mod metrics;
 mod plugin;
 mod progress;
+mod prometheus;
 mod quiet;
 mod race;
 mod refusals;
@@ -111,6 +112,7 @@ const TESTS: &[(&str, Test)] = tests![
     logs::each_line_about_an_operation_names_it_and_its_cluster,
     metrics::a_scrape_tells_how_operations_went,
     metrics::an_operator_that_reaches_no_cluster_is_live_and_not_ready,
+    prometheus::the_dashboard_shows_a_run_and_an_alert_tells_of_what_blocks_it,
     traces::an_operation_is_a_trace_with_a_span_for_each_step,
     plugin::a_terminal_shows_a_live_bar_and_what_blocks_it,
     plugin::a_pipe_gets_a_line_for_each_change,

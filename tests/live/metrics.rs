@@ -15,10 +15,10 @@ use super::{
     exposition::Exposition,
 };
 
-const OWN_ADDRESS: (&str, &str) = ("BELAY_METRICS_ADDRESS", "127.0.0.1:0");
+pub const OWN_ADDRESS: (&str, &str) = ("BELAY_METRICS_ADDRESS", "127.0.0.1:0");
 
 /// Where an operator serves, once its log says so.
-async fn address(belay: &Belay, log: &Path) -> String {
+pub async fn address(belay: &Belay, log: &Path) -> String {
     let find = || {
         let log = fs::read_to_string(log).unwrap_or_default();
         let (_, rest) = log.split_once("address=")?;
@@ -31,7 +31,7 @@ async fn address(belay: &Belay, log: &Path) -> String {
 }
 
 /// The status and the body of an answer.
-fn get(address: &str, path: &str) -> (u16, String) {
+pub fn get(address: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).expect("connected");
     write!(
         stream,
