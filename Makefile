@@ -91,10 +91,10 @@ licences: ## Check the dependencies' licences, versions and sources (deny.toml)
 
 image: ## Build the operator's image, by docker; or by buildah, with a program that is built here
 	@mkdir -p $(dir $(IMAGE_ARCHIVE))
-	@if command -v docker >/dev/null; then \
+	@if docker info >/dev/null 2>&1; then \
 	  docker build --build-arg REVISION=$$(git rev-parse HEAD) --tag $(IMAGE) . && docker save --output $(IMAGE_ARCHIVE) $(IMAGE); \
 	elif command -v buildah >/dev/null; then $(MAKE) --no-print-directory image-here; \
-	else echo "docker or buildah is needed (Debian: apt-get install buildah)"; exit 1; fi
+	else echo "docker (with its daemon running) or buildah is needed (Debian: apt-get install buildah)"; exit 1; fi
 
 # The folder stands for the Dockerfile's stage "build", whose base image is then not pulled.
 image-here:

@@ -13,6 +13,8 @@ use crate::{
 };
 
 const INSTALL: &str = "helm install belay charts/belay --namespace belay-system --set kwok.enabled=true --wait --timeout 2m";
+/// The chart before this one: a release puts its own here.
+const PREVIOUS: &str = "tests/e2e/belay-0.0.9.tgz";
 const NEW: &str = "1.36.3";
 const NEWEST: &str = "1.37.2";
 
@@ -43,7 +45,9 @@ async fn install(stage: &Stage) -> anyhow::Result<()> {
         .run("kubectl label namespace belay-system pod-security.kubernetes.io/enforce=restricted")
         .await?;
     each_combination(stage).await?;
-    stage.run(INSTALL).await?;
+    stage
+        .run(&INSTALL.replace("charts/belay", PREVIOUS))
+        .await?;
     stage.run("kubectl -n belay-system get pods").await?;
     Ok(())
 }
@@ -181,13 +185,22 @@ async fn kill_the_leader(stage: &Stage) -> anyhow::Result<()> {
 async fn upgrade_the_chart(stage: &Stage) -> anyhow::Result<()> {
     hold_pods(stage).await?;
     let upgrade = hang(stage, NEWEST).await?;
-    stage.heading("The chart is upgraded while the upgrade hangs");
+    stage.heading("The chart before this one is upgraded to it while the upgrade hangs");
+    let began = operation(stage, &upgrade).await?.metadata.uid;
+    stage.run(&INSTALL.replace("install", "upgrade")).await?;
+    // What it brings is there, and what it no longer has is gone.
     stage
-        .run(&format!(
-            "{} --set podAnnotations.upgraded=yes",
-            INSTALL.replace("install", "upgrade")
-        ))
+        .run("kubectl explain agentpool.status.scaleRefusal")
         .await?;
+    let gone = "kubectl get validatingadmissionpolicy belay-pool-scale --ignore-not-found -o name";
+    ensure!(
+        stage.ask(gone).await? == Some(String::new()),
+        "a policy of the chart before is left"
+    );
+    ensure!(
+        operation(stage, &upgrade).await?.metadata.uid == began,
+        "{upgrade} is another one"
+    );
     let_pods_go(stage).await?;
     until_phase(stage, &upgrade, OperationPhase::Succeeded).await?;
     let all = operations(stage).await?;
@@ -228,6 +241,9 @@ async fn uninstall(stage: &Stage) -> anyhow::Result<Range<usize>> {
 async fn reinstall(stage: &Stage) -> anyhow::Result<()> {
     stage.heading("Installed again, it goes on with them");
     stage.run(INSTALL).await?;
+    stage
+        .run("helm test belay --namespace belay-system --logs --timeout 1m")
+        .await?;
     stage
         .run("kubectl scale agentpool demo-np1 --replicas=4")
         .await?;
