@@ -207,6 +207,7 @@ fn default_drain_timeout() -> Duration {
 /// What Belay tells of a pool.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = super::common::unseen()))]
 pub struct AgentPoolStatus {
     /// What is being done to the pool, or how the last operation on it ended.
     #[serde(skip_serializing_if = "Option::is_none")]

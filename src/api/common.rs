@@ -5,6 +5,12 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The status of what Belay has yet to look at: the API server gives it to a new object, so that who reads
+/// conditions only (kstatus, and Flux and Helm by it) doesn't take one without any for done.
+pub(super) fn unseen() -> serde_json::Value {
+    serde_json::json!({"observedGeneration": -1})
+}
+
 /// Whether a cluster or a pool is to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PowerState {

@@ -121,6 +121,7 @@ fn default_node_provisioning_timeout() -> Duration {
 /// What Belay tells of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = super::common::unseen()))]
 pub struct ManagedClusterStatus {
     /// What is being done to the cluster, or how the last operation on it ended.
     #[serde(skip_serializing_if = "Option::is_none")]

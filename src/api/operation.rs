@@ -97,6 +97,7 @@ pub struct OperationSpec {
 /// How far an operation is, what is in its way, and how it ended.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = super::common::unseen()))]
 pub struct OperationStatus {
     /// How far it is.
     #[serde(default)]

@@ -74,6 +74,7 @@ func run(t *testing.T, script string, object *unstructured.Unstructured) any {
 
 func TestArgoCDTellsTheHealthOfEveryPhase(t *testing.T) {
 	table := map[string]Expected{
+		"new":                   {"Progressing", "Progressing", "Progressing"},
 		"creating":              {"Progressing", "Progressing", "Progressing"},
 		"at rest":               {"Healthy", "Healthy", ""},
 		"changed, not yet seen": {"Progressing", "Healthy", ""},
@@ -129,6 +130,7 @@ func actions(t *testing.T, object *unstructured.Unstructured) (Actions, string) 
 
 func TestActionsAreOfferedWhereTheyCanBeDone(t *testing.T) {
 	table := map[string]Expected{
+		"new":                   {"reconcile stop", "reconcile stop", "abort"},
 		"creating":              {"abort", "", "abort"},
 		"at rest":               {"reconcile stop", "reconcile stop", ""},
 		"changed, not yet seen": {"reconcile stop", "reconcile stop", ""},

@@ -9,6 +9,7 @@ import (
 
 func TestKstatusTellsEveryPhaseAsItIs(t *testing.T) {
 	table := map[string]Expected{
+		"new":                   {"InProgress", "InProgress", "InProgress"},
 		"creating":              {"InProgress", "InProgress", "InProgress"},
 		"at rest":               {"Current", "Current", ""},
 		"changed, not yet seen": {"InProgress", "Current", ""},

@@ -3,16 +3,19 @@
 
 use std::{fs, path::PathBuf};
 
+use kube::CustomResourceExt;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
     api::{
+        AgentPool, ManagedCluster, Operation,
         OperationPhase::{Canceled, Canceling, Failed, Pending, Succeeded},
         OperationType::{Create, Delete, Upgrade},
     },
     lifecycle::{
         ObjectId,
-        fixtures::{NEW, World},
+        fixtures::{NEW, World, cluster},
     },
 };
 
@@ -40,8 +43,32 @@ fn moment(name: &str, world: &World, operation: Option<&str>) -> (String, Value)
     (name.to_owned(), value)
 }
 
+/// An object as the API server makes it, before Belay has looked at it: with what the schema defaults to.
+fn unseen<K: CustomResourceExt + Serialize + DeserializeOwned>(mut object: Value) -> Value {
+    let crd = K::crd();
+    let schema = crd.spec.versions[0].schema.as_ref();
+    let properties = schema
+        .and_then(|schema| schema.open_api_v3_schema.as_ref())
+        .and_then(|schema| schema.properties.as_ref());
+    let status = properties.and_then(|properties| properties["status"].default.clone());
+    object["status"] = status.expect("a default").0;
+    json!(serde_json::from_value::<K>(object).expect("an object"))
+}
+
+fn new() -> Value {
+    let mut world = World::new().with_pool("np1", 2);
+    world.ask("create", Create, &cluster());
+    let (_, objects) = moment("new", &world, Some("create"));
+    json!({
+        "ManagedCluster": unseen::<ManagedCluster>(objects["ManagedCluster"].clone()),
+        "AgentPool": unseen::<AgentPool>(objects["AgentPool"].clone()),
+        "Operation": unseen::<Operation>(objects["Operation"].clone()),
+    })
+}
+
 fn moments() -> Value {
     let mut all = serde_json::Map::new();
+    all.insert("new".into(), new());
     let mut add = |name: &str, world: &World, operation: Option<&str>| {
         let (name, value) = moment(name, world, operation);
         all.insert(name, value);
