@@ -61,9 +61,20 @@ pub fn binary(name: &str) -> Result<PathBuf, Error> {
 /// Where Go doesn't find the module.
 pub fn kwok_stages() -> Result<Vec<PathBuf>, Error> {
     let kwok = &families::KWOK;
-    let folder = kwok.go(&["list", "-m", "-f", "{{.Dir}}", kwok.module])?;
-    let stages = Path::new(folder.trim()).join("kustomize/stage");
+    let stages = kwok.module_folder(kwok.module)?.join("kustomize/stage");
     Ok(STAGES.iter().map(|stage| stages.join(stage)).collect())
+}
+
+/// The folders with the kinds of Flux's source-controller and kustomize-controller, in those of their modules.
+///
+/// # Errors
+/// Where Go doesn't find a module.
+pub fn flux_crds() -> Result<Vec<PathBuf>, Error> {
+    let flux = &families::FLUX;
+    let modules = flux.packages.iter().map(|(_, package)| package);
+    modules
+        .map(|module| Ok(flux.module_folder(module)?.join("config/crd/bases")))
+        .collect()
 }
 
 impl Family {
@@ -180,6 +191,12 @@ impl Family {
         let digest = key.finalize();
         let digest = u64::from_be_bytes(std::array::from_fn(|index| digest[index]));
         Ok(cache_root().join(format!("{}-{digest:016x}", self.name)))
+    }
+
+    /// Where Go keeps a module.
+    fn module_folder(&self, module: &str) -> Result<PathBuf, Error> {
+        let folder = self.go(&["list", "-m", "-f", "{{.Dir}}", module])?;
+        Ok(PathBuf::from(folder.trim()))
     }
 
     fn version(&self) -> Result<String, Error> {

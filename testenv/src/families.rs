@@ -15,7 +15,7 @@ pub struct Family {
 
 /// All families.
 pub const FAMILIES: &[Family] = &[
-    KUBERNETES, ETCD, KWOK, HELM, CONTAINERD, RUNC, PROMETHEUS, KUBE_SCORE,
+    KUBERNETES, ETCD, KWOK, HELM, CONTAINERD, RUNC, PROMETHEUS, KUBE_SCORE, FLUX,
 ];
 
 pub const KUBERNETES: Family = Family {
@@ -119,6 +119,20 @@ pub const KUBE_SCORE: Family = Family {
     name: "kube-score",
     module: "github.com/zegl/kube-score",
     packages: &[("kube-score", "github.com/zegl/kube-score/cmd/kube-score")],
+    tags: "",
+    cgo: false,
+};
+
+pub const FLUX: Family = Family {
+    name: "flux",
+    module: "github.com/fluxcd/kustomize-controller",
+    packages: &[
+        ("source-controller", "github.com/fluxcd/source-controller"),
+        (
+            "kustomize-controller",
+            "github.com/fluxcd/kustomize-controller",
+        ),
+    ],
     tags: "",
     cgo: false,
 };

@@ -24,7 +24,7 @@ pub mod namespaces;
 mod node;
 mod process;
 
-pub use binaries::{binary, kwok_stages};
+pub use binaries::{binary, flux_crds, kwok_stages};
 pub use component::Component;
 pub use control_plane::{Builder, ControlPlane};
 pub use node::Node;
