@@ -1,19 +1,21 @@
 package gitops
 
 import (
-	"encoding/json"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
-	lua "github.com/yuin/gopher-lua"
+	"github.com/argoproj/argo-cd/v3/pkg/apis/application/v1alpha1"
+	"github.com/argoproj/argo-cd/v3/util/lua"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	luajson "layeh.com/gopher-json"
 	"sigs.k8s.io/yaml"
 )
 
-// settings are the keys of argocd-cm that people add.
-func settings(t *testing.T) map[string]string {
+// engine is Argo CD's own, with what people add to argocd-cm.
+func engine(t *testing.T) lua.VM {
 	t.Helper()
 	text, err := os.ReadFile("../../deploy/argocd/argocd-cm.yaml")
 	if err != nil {
@@ -25,51 +27,32 @@ func settings(t *testing.T) map[string]string {
 	if err := yaml.UnmarshalStrict(text, &config); err != nil {
 		t.Fatal(err)
 	}
-	return config.Data
-}
-
-// Actions is the value of one key for actions.
-type Actions struct {
-	Discovery   string `json:"discovery.lua"`
-	Definitions []struct {
-		Name   string `json:"name"`
-		Action string `json:"action.lua"`
-	} `json:"definitions"`
-}
-
-// run runs a script as Argo CD does, by the same Lua: the object is the global obj, and the result is returned.
-func run(t *testing.T, script string, object *unstructured.Unstructured) any {
-	t.Helper()
-	state := lua.NewState(lua.Options{SkipOpenLibs: true})
-	defer state.Close()
-	for name, open := range map[string]lua.LGFunction{
-		"": lua.OpenBase, lua.TabLibName: lua.OpenTable, lua.StringLibName: lua.OpenString, lua.OsLibName: lua.OpenOs,
-	} {
-		if err := state.CallByParam(lua.P{Fn: state.NewFunction(open), Protect: true}, lua.LString(name)); err != nil {
-			t.Fatal(err)
+	overrides := map[string]v1alpha1.ResourceOverride{}
+	for _, kind := range kinds {
+		take := func(of string) string {
+			key := "resource.customizations." + of + ".belay.dev_" + kind
+			script, ok := config.Data[key]
+			if !ok {
+				t.Fatalf("there is no %s", key)
+			}
+			delete(config.Data, key)
+			return script
 		}
+		overrides["belay.dev/"+kind] = v1alpha1.ResourceOverride{HealthLua: take("health"), Actions: take("actions")}
 	}
-	text, err := json.Marshal(object.Object)
+	if len(config.Data) > 0 {
+		t.Fatalf("keys of no kind: %v", slices.Collect(maps.Keys(config.Data)))
+	}
+	return lua.VM{ResourceOverrides: overrides}
+}
+
+func health(t *testing.T, object *unstructured.Unstructured) (string, string) {
+	t.Helper()
+	said, err := lua.ResourceHealthOverrides(engine(t).ResourceOverrides).GetResourceHealth(object)
 	if err != nil {
 		t.Fatal(err)
 	}
-	global, err := luajson.Decode(state, text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	state.SetGlobal("obj", global)
-	if err := state.DoString(script); err != nil {
-		t.Fatal(err)
-	}
-	text, err = luajson.Encode(state.Get(-1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var result any
-	if err := json.Unmarshal(text, &result); err != nil {
-		t.Fatal(err)
-	}
-	return result
+	return string(said.Status), said.Message
 }
 
 func TestArgoCDTellsTheHealthOfEveryPhase(t *testing.T) {
@@ -87,45 +70,20 @@ func TestArgoCDTellsTheHealthOfEveryPhase(t *testing.T) {
 		"succeeded":             {"Healthy", "Healthy", "Healthy"},
 		"deleting":              {"Progressing", "Progressing", "Progressing"},
 	}
-	scripts := settings(t)
 	each(t, table, func(t *testing.T, object *unstructured.Unstructured) string {
-		script := scripts["resource.customizations.health.belay.dev_"+object.GetKind()]
-		health := run(t, script, object).(map[string]any)
-		if health["message"] == "" {
+		status, message := health(t, object)
+		if message == "" {
 			t.Error("it says nothing")
 		}
-		return health["status"].(string)
+		return status
 	})
 }
 
 func TestAnUpgradeThatIsBlockedSaysByWhat(t *testing.T) {
 	operation := &unstructured.Unstructured{Object: moments(t)["blocked"]["Operation"]}
-	health := run(t, settings(t)["resource.customizations.health.belay.dev_Operation"], operation).(map[string]any)
-	if message := health["message"].(string); !strings.Contains(message, "PodDisruptionBudget") {
+	if _, message := health(t, operation); !strings.Contains(message, "PodDisruptionBudget") {
 		t.Errorf("it says %q", message)
 	}
-}
-
-// actions gives the scripts of a kind, and the actions that may be clicked at a moment.
-func actions(t *testing.T, object *unstructured.Unstructured) (Actions, string) {
-	t.Helper()
-	var actions Actions
-	text := settings(t)["resource.customizations.actions.belay.dev_"+object.GetKind()]
-	if err := yaml.UnmarshalStrict([]byte(text), &actions); err != nil {
-		t.Fatal(err)
-	}
-	offered := run(t, actions.Discovery, object).(map[string]any)
-	var enabled []string
-	for _, definition := range actions.Definitions {
-		options, ok := offered[definition.Name].(map[string]any)
-		if !ok {
-			t.Errorf("%s isn't offered at all", definition.Name)
-		}
-		if options["disabled"] != true {
-			enabled = append(enabled, definition.Name)
-		}
-	}
-	return actions, strings.Join(enabled, " ")
 }
 
 func TestActionsAreOfferedWhereTheyCanBeDone(t *testing.T) {
@@ -143,37 +101,67 @@ func TestActionsAreOfferedWhereTheyCanBeDone(t *testing.T) {
 		"succeeded":             {"reconcile stop", "reconcile stop", ""},
 		"deleting":              {"", "", "abort"},
 	}
+	engine := engine(t)
 	each(t, table, func(t *testing.T, object *unstructured.Unstructured) string {
-		_, enabled := actions(t, object)
-		return enabled
+		scripts, err := engine.GetResourceActionDiscovery(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		offered, err := engine.ExecuteResourceActionDiscovery(object, scripts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var enabled []string
+		for _, action := range offered {
+			if _, err := engine.GetResourceAction(object, action.Name); err != nil {
+				t.Errorf("%s is offered and can't be done: %v", action.Name, err)
+			}
+			if !action.Disabled {
+				enabled = append(enabled, action.Name)
+			}
+		}
+		slices.Sort(enabled)
+		return strings.Join(enabled, " ")
 	})
 }
 
-func action(t *testing.T, moment, kind, name string) any {
+// act is the one thing that an action does to an object.
+func act(t *testing.T, moment, kind, name string) lua.ImpactedResource {
 	t.Helper()
 	object := &unstructured.Unstructured{Object: moments(t)[moment][kind]}
-	actions, _ := actions(t, object)
-	for _, definition := range actions.Definitions {
-		if definition.Name == name {
-			return run(t, definition.Action, object)
-		}
+	engine := engine(t)
+	action, err := engine.GetResourceAction(object, name)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("%s has no action %s", kind, name)
-	return nil
+	done, err := engine.ExecuteResourceAction(object, action.ActionLua, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(done) != 1 {
+		t.Fatalf("%s of %s does %d things", name, kind, len(done))
+	}
+	return done[0]
 }
 
 func TestAbortSetsTheAnnotationAndChangesNothingElse(t *testing.T) {
-	for _, kind := range []string{"Operation", "ManagedCluster"} {
-		before := moments(t)["blocked"][kind]
-		after := &unstructured.Unstructured{Object: action(t, "blocked", kind, "abort").(map[string]any)}
-		reason := after.GetAnnotations()["belay.dev/abort"]
-		if !strings.Contains(reason, "Argo CD") {
+	for _, kind := range kinds {
+		done := act(t, "blocked", kind, "abort")
+		if done.K8SOperation != lua.PatchOperation {
+			t.Errorf("%s: it does %q", kind, done.K8SOperation)
+		}
+		after := done.UnstructuredObj
+		annotations := after.GetAnnotations()
+		if reason := annotations["belay.dev/abort"]; !strings.Contains(reason, "Argo CD") {
 			t.Errorf("%s: the reason is %q", kind, reason)
 		}
-		wanted, _ := json.Marshal(before["spec"])
-		got, _ := json.Marshal(after.Object["spec"])
-		if string(wanted) != string(got) {
-			t.Errorf("%s: the spec became %s", kind, got)
+		delete(annotations, "belay.dev/abort")
+		if len(annotations) == 0 {
+			annotations = nil
+		}
+		after.SetAnnotations(annotations)
+		if before := moments(t)["blocked"][kind]; !equality.Semantic.DeepEqual(before, after.Object) {
+			t.Errorf("%s became %v", kind, after.Object)
 		}
 	}
 }
@@ -181,11 +169,11 @@ func TestAbortSetsTheAnnotationAndChangesNothingElse(t *testing.T) {
 func TestReconcileStartAndStopAskByAnOperation(t *testing.T) {
 	for name, type_ := range map[string]string{"reconcile": "Reconcile", "start": "Start", "stop": "Stop"} {
 		for _, kind := range []string{"ManagedCluster", "AgentPool"} {
-			made := action(t, "canceled", kind, name).([]any)[0].(map[string]any)
-			if made["operation"] != "create" {
-				t.Errorf("%s of %s doesn't create", name, kind)
+			done := act(t, "canceled", kind, name)
+			if done.K8SOperation != lua.CreateOperation {
+				t.Errorf("%s of %s does %q", name, kind, done.K8SOperation)
 			}
-			operation := &unstructured.Unstructured{Object: made["resource"].(map[string]any)}
+			operation := done.UnstructuredObj
 			asked, _, _ := unstructured.NestedString(operation.Object, "spec", "type")
 			target, _, _ := unstructured.NestedString(operation.Object, "spec", "target", "kind")
 			if operation.GetKind() != "Operation" || asked != type_ || target != kind {
