@@ -84,11 +84,6 @@ impl Stage {
         })
     }
 
-    /// Says what comes now.
-    pub fn heading(&self, text: &str) {
-        println!("\n== {text}");
-    }
-
     /// Runs a command as a person would type it, and shows it with what it prints; gives what it printed.
     pub async fn run(&self, line: &str) -> anyhow::Result<String> {
         println!("\n$ {line}");
@@ -173,6 +168,11 @@ impl Stage {
             .kill_on_drop(true);
         shell
     }
+}
+
+/// Says what comes now.
+pub fn heading(text: &str) {
+    println!("\n== {text}");
 }
 
 fn text(output: &Output) -> String {

@@ -9,7 +9,7 @@ use kube::{Api, ResourceExt as _, api::ListParams};
 
 use crate::{
     audit,
-    stage::{NAMESPACE, Stage},
+    stage::{NAMESPACE, Stage, heading},
 };
 
 const INSTALL: &str = "helm install belay charts/belay --namespace belay-system --set kwok.enabled=true --wait --timeout 2m";
@@ -30,7 +30,7 @@ pub async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     let uninstalling = uninstall(stage).await?;
     reinstall(stage).await?;
     clean_up(stage).await?;
-    stage.heading("No request was forbidden, and every right that was granted is used");
+    heading("No request was forbidden, and every right that was granted is used");
     println!(
         "{}",
         audit::check(&stage.audit_log()?, &uninstalling, &stage.client).await?
@@ -39,7 +39,7 @@ pub async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
 }
 
 async fn install(stage: &Stage) -> anyhow::Result<()> {
-    stage.heading("Install, into a namespace that takes restricted pods only");
+    heading("Install, into a namespace that takes restricted pods only");
     stage.run("kubectl create namespace belay-system").await?;
     stage
         .run("kubectl label namespace belay-system pod-security.kubernetes.io/enforce=restricted")
@@ -71,7 +71,7 @@ async fn each_combination(stage: &Stage) -> anyhow::Result<()> {
 }
 
 async fn come_up(stage: &Stage) -> anyhow::Result<()> {
-    stage.heading("A cluster whose nodes are kwok's, and pods on it");
+    heading("A cluster whose nodes are kwok's, and pods on it");
     stage.run("kubectl apply -f examples/quickstart/").await?;
     stage
         .run("kubectl wait --for=condition=Ready --timeout=60s mc/demo ap/demo-system ap/demo-np1")
@@ -85,7 +85,7 @@ async fn come_up(stage: &Stage) -> anyhow::Result<()> {
 
 /// Upgrades until the `PodDisruptionBudget` is in the way; gives the Operation's name.
 async fn hang(stage: &Stage, version: &str) -> anyhow::Result<String> {
-    stage.heading(&format!(
+    heading(&format!(
         "An upgrade to {version} hangs on a PodDisruptionBudget"
     ));
     stage
@@ -109,7 +109,7 @@ async fn hang(stage: &Stage, version: &str) -> anyhow::Result<String> {
 }
 
 async fn lose_the_leader(stage: &Stage, upgrade: &str) -> anyhow::Result<()> {
-    stage.heading("The leader's pod is deleted: another takes over, and the upgrade goes on");
+    heading("The leader's pod is deleted: another takes over, and the upgrade goes on");
     let leader = leader(stage).await?;
     stage
         .run(&format!("kubectl -n {NAMESPACE} delete pod {leader}"))
@@ -128,7 +128,7 @@ async fn lose_the_leader(stage: &Stage, upgrade: &str) -> anyhow::Result<()> {
 }
 
 async fn abort(stage: &Stage, upgrade: &str) -> anyhow::Result<()> {
-    stage.heading("Abort it");
+    heading("Abort it");
     stage
         .run(&format!(
             "kubectl annotate operation {upgrade} belay.dev/abort='stuck on a PDB'"
@@ -148,7 +148,7 @@ async fn abort(stage: &Stage, upgrade: &str) -> anyhow::Result<()> {
 }
 
 async fn kill_the_leader(stage: &Stage) -> anyhow::Result<()> {
-    stage.heading("Ask for the rest; the leader's process is killed by -9 meanwhile");
+    heading("Ask for the rest; the leader's process is killed by -9 meanwhile");
     stage
         .run("kubectl create -f examples/reconcile.yaml")
         .await?;
@@ -185,7 +185,7 @@ async fn kill_the_leader(stage: &Stage) -> anyhow::Result<()> {
 async fn upgrade_the_chart(stage: &Stage) -> anyhow::Result<()> {
     hold_pods(stage).await?;
     let upgrade = hang(stage, NEWEST).await?;
-    stage.heading("The chart before this one is upgraded to it while the upgrade hangs");
+    heading("The chart before this one is upgraded to it while the upgrade hangs");
     let began = operation(stage, &upgrade).await?.metadata.uid;
     stage.run(&INSTALL.replace("install", "upgrade")).await?;
     // What it brings is there, and what it no longer has is gone.
@@ -214,7 +214,7 @@ async fn upgrade_the_chart(stage: &Stage) -> anyhow::Result<()> {
 
 /// Gives the lines of the audit log that were written meanwhile.
 async fn uninstall(stage: &Stage) -> anyhow::Result<Range<usize>> {
-    stage.heading("Uninstalled, it leaves clusters and nodes as they are");
+    heading("Uninstalled, it leaves clusters and nodes as they are");
     let before = everything(stage).await?;
     let begun = stage.audit_log()?.lines().count();
     stage
@@ -239,7 +239,7 @@ async fn uninstall(stage: &Stage) -> anyhow::Result<Range<usize>> {
 }
 
 async fn reinstall(stage: &Stage) -> anyhow::Result<()> {
-    stage.heading("Installed again, it goes on with them");
+    heading("Installed again, it goes on with them");
     stage.run(INSTALL).await?;
     stage
         .run("helm test belay --namespace belay-system --logs --timeout 1m")
@@ -256,9 +256,7 @@ async fn reinstall(stage: &Stage) -> anyhow::Result<()> {
 }
 
 async fn clean_up(stage: &Stage) -> anyhow::Result<()> {
-    stage.heading(
-        "An operation on nothing fails, old ones go, and a person's Delete takes the cluster",
-    );
+    heading("An operation on nothing fails, old ones go, and a person's Delete takes the cluster");
     stage
         .run(
             "kubectl create -f - <<END\n\
