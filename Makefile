@@ -43,6 +43,7 @@ test-oldest: build ## Run live tests on the oldest Kubernetes, those of a part o
 check: needs ## Check format, lints, generated files and licences
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --test e2e --test flux -- -D warnings
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory chart
 	@$(MAKE) --no-print-directory licences
@@ -109,8 +110,9 @@ image-here:
 e2e: build image ## Install the image by Helm on a real node, and tell the demo's story there (needs root)
 	BELAY_IMAGE=$(abspath $(IMAGE_ARCHIVE)) cargo test --workspace --test e2e
 
-gitops: ## Test what kstatus and Argo CD's Lua make of Belay's objects
+gitops: needs ## Test Belay with Flux's controllers, kstatus and Argo CD's engine (the first run builds them: 10 minutes)
 	cd tests/gitops && go vet ./... && go test ./...
+	cargo test --workspace --test flux
 
 # The operator, the demo and testenv by one build: each alone would have other features of the
 # dependencies, and compile them again.

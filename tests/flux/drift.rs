@@ -1,0 +1,128 @@
+//! Who owns what: Flux and Belay leave each other's fields alone.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use belay::api::{OperationPhase, OperationType, PowerState};
+use kube::ResourceExt as _;
+use serde_json::Value;
+
+use super::{fleet::Fleet, stage::Stage};
+
+/// What Flux logged of each time that it has applied the fleet: the object's name, and what was done.
+fn applied(fleet: &Fleet) -> Vec<Vec<(String, String)>> {
+    let log = fleet.stage.log("kustomize-controller");
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let ours = lines.filter(|line| {
+        line["msg"] == "server-side apply completed" && line["namespace"] == fleet.namespace
+    });
+    let entries = |line: Value| {
+        let objects = line["output"].as_object().expect("objects").clone();
+        let done = |value: Value| value.as_str().unwrap_or_default().to_owned();
+        objects
+            .into_iter()
+            .map(|(name, value)| (name, done(value)))
+            .collect()
+    };
+    ours.map(entries).collect()
+}
+
+/// Has Flux reconcile once more; what it did, other than nothing.
+async fn changed_by_reconcile(fleet: &Fleet) -> BTreeSet<String> {
+    let before = applied(fleet).len();
+    fleet.reconcile().await;
+    let after = applied(fleet);
+    assert!(after.len() > before, "Flux logged nothing of it");
+    let objects = after[before..].iter().flatten();
+    let changed = objects.filter(|(_, done)| done != "unchanged");
+    changed
+        .map(|(name, done)| format!("{name} {done}"))
+        .collect()
+}
+
+pub async fn nothing_that_belay_writes_makes_flux_apply_again(stage: Arc<Stage>) {
+    let fleet = Fleet::start(&stage).await;
+    // By now it has written finalizers, labels, an owner, conditions; and it has done an upgrade.
+    assert!(changed_by_reconcile(&fleet).await.is_empty());
+    let revision = fleet.change("cluster.yaml", "1.35.7", "1.36.3");
+    fleet.is_ready_at(&revision).await;
+    assert!(changed_by_reconcile(&fleet).await.is_empty());
+}
+
+pub async fn an_abort_on_the_cluster_that_flux_takes_away_begins_nothing(stage: Arc<Stage>) {
+    let fleet = Fleet::guarded(&stage).await;
+    fleet.hanging_upgrade().await;
+    fleet.kubectl(&[
+        "annotate",
+        "managedcluster",
+        "demo",
+        "belay.dev/abort=stuck",
+    ]);
+    fleet
+        .operation(OperationType::Upgrade, OperationPhase::Canceled)
+        .await;
+    // As all that kubectl wrote on what it applies.
+    fleet.reconcile().await;
+    assert!(fleet.cluster().await.annotations().is_empty());
+    assert!(changed_by_reconcile(&fleet).await.is_empty());
+    fleet
+        .operation(OperationType::Upgrade, OperationPhase::Canceled)
+        .await;
+}
+
+pub async fn what_a_person_asks_for_stays_where_git_says_nothing(stage: Arc<Stage>) {
+    let fleet = Fleet::start(&stage).await;
+    let stop = "{apiVersion: belay.dev/v1alpha1, kind: Operation, metadata: {name: stop-it}, spec: {type: Stop, target: {kind: AgentPool, name: demo-np1}}}";
+    let create = ["--namespace", &fleet.namespace, "create", "-f", "-"];
+    stage.kubectl(&create, stop);
+    fleet
+        .operation(OperationType::Stop, OperationPhase::Succeeded)
+        .await;
+    assert!(changed_by_reconcile(&fleet).await.is_empty());
+    let pool = fleet.pool("demo-np1").await;
+    assert_eq!(pool.spec.power_state, PowerState::Stopped);
+    assert_eq!(
+        fleet.versions().await.len(),
+        2,
+        "the nodes of the other pool"
+    );
+}
+
+pub async fn a_count_that_flux_is_told_to_ignore_is_the_autoscalers(stage: Arc<Stage>) {
+    let fleet = Fleet::start(&stage).await;
+    let ignore =
+        r#"{"spec": {"ignore": [{"paths": ["/spec/count"], "target": {"kind": "AgentPool"}}]}}"#;
+    fleet.kubectl(&[
+        "patch",
+        "kustomization",
+        "fleet",
+        "--type=merge",
+        "--patch",
+        ignore,
+    ]);
+    fleet.kubectl(&["scale", "agentpool", "demo-np1", "--replicas=4"]);
+    fleet
+        .operation(OperationType::Scale, OperationPhase::Succeeded)
+        .await;
+    assert!(changed_by_reconcile(&fleet).await.is_empty());
+    let revision = fleet.change("cluster.yaml", "1.35.7", "1.36.3");
+    fleet.is_ready_at(&revision).await;
+    assert_eq!(fleet.versions().await, ["1.36.3"; 6]);
+}
+
+pub async fn what_a_person_asks_for_fails_where_git_says_otherwise(stage: Arc<Stage>) {
+    let fleet = Fleet::start(&stage).await;
+    let upgrade = "{apiVersion: belay.dev/v1alpha1, kind: Operation, metadata: {name: upgrade-it}, spec: {type: Upgrade, target: {kind: ManagedCluster, name: demo}, kubernetesVersion: 1.36.3}}";
+    let create = ["--namespace", &fleet.namespace, "create", "-f", "-"];
+    stage.kubectl(&create, upgrade);
+    fleet
+        .operation(OperationType::Upgrade, OperationPhase::Failed)
+        .await;
+    let operation = &fleet.operations(OperationType::Upgrade).await[0];
+    let error = operation.status.clone().and_then(|status| status.error);
+    let message = error.expect("an error").message;
+    assert!(message.contains("kustomize-controller"), "{message}");
+    assert!(changed_by_reconcile(&fleet).await.is_empty());
+    assert_eq!(fleet.versions().await, ["1.35.7"; 5]);
+}

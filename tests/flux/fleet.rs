@@ -1,0 +1,309 @@
+//! A repository with the examples, and the namespace that Flux brings it into.
+
+use std::{
+    fs,
+    future::Future,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use belay::api::{AgentPool, ManagedCluster, Operation, OperationPhase, OperationType};
+use k8s_openapi::api::core::v1::Node;
+use kube::{
+    Api, ResourceExt as _,
+    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams},
+};
+use serde_json::Value;
+
+use super::stage::{PATIENCE, Stage, run};
+
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+/// Pods go to nodes of the namespace's own cluster.
+const KUSTOMIZATION: &str = r#"
+patches:
+- target: {kind: Deployment}
+  patch: '[{"op": "add", "path": "/spec/template/spec/nodeSelector/belay.dev~1namespace", "value": "NAMESPACE"}]'
+resources:
+"#;
+
+/// A repository, Flux's two objects for it, and what comes of it.
+pub struct Fleet {
+    pub stage: Arc<Stage>,
+    pub namespace: String,
+    folder: PathBuf,
+    requests: AtomicUsize,
+}
+
+impl Fleet {
+    /// A repository with a cluster and its pools, that Flux has brought into a namespace.
+    pub async fn start(stage: &Arc<Stage>) -> Self {
+        Self::of(stage, &["cluster.yaml", "pools.yaml"]).await
+    }
+
+    /// One with a workload too, whose budget lets none of its pods go.
+    pub async fn guarded(stage: &Arc<Stage>) -> Self {
+        Self::of(stage, &["cluster.yaml", "pools.yaml", "workload.yaml"]).await
+    }
+
+    async fn of(stage: &Arc<Stage>, manifests: &[&str]) -> Self {
+        let namespace = stage.new_namespace();
+        let this = Self {
+            stage: stage.clone(),
+            folder: stage.repositories().join(&namespace),
+            requests: AtomicUsize::new(0),
+            namespace,
+        };
+        let kustomization = KUSTOMIZATION.replace("NAMESPACE", &this.namespace);
+        fs::create_dir(&this.folder).expect("a folder");
+        for manifest in manifests {
+            let example = Path::new(EXAMPLES).join("quickstart").join(manifest);
+            fs::copy(example, this.folder.join(manifest)).expect("copied");
+        }
+        let resources = format!("{kustomization}- {}\n", manifests.join("\n- "));
+        fs::write(this.folder.join("kustomization.yaml"), resources).expect("written");
+        this.git(&["init", "--quiet", "--initial-branch=main"]);
+        let revision = this.commit();
+        this.hand_over();
+        this.is_ready_at(&revision).await;
+        this
+    }
+
+    /// Gives the repository to Flux.
+    fn hand_over(&self) {
+        let example =
+            fs::read_to_string(Path::new(EXAMPLES).join("flux.yaml")).expect("the example");
+        let url = format!("{}/{}/.git", self.stage.git, self.namespace);
+        let manifest = example
+            .replace("https://git.example.com/fleet.git", &url)
+            .replace("team-a", &self.namespace)
+            .replace("retryInterval: 30s", "retryInterval: 2s");
+        self.stage.kubectl(&["apply", "-f", "-"], &manifest);
+    }
+
+    fn git(&self, args: &[&str]) -> String {
+        let mut git = Command::new("git");
+        git.arg("-C").arg(&self.folder).args(args);
+        // Of the person who runs the tests, nothing matters.
+        git.env("GIT_CONFIG_GLOBAL", "/dev/null");
+        for who in ["AUTHOR", "COMMITTER"] {
+            git.env(format!("GIT_{who}_NAME"), "Jane");
+            git.env(format!("GIT_{who}_EMAIL"), "jane@example.com");
+        }
+        run(&mut git, "").unwrap_or_else(|error| panic!("git {args:?}: {error}"))
+    }
+
+    /// Commits all; gives the revision as Flux calls it.
+    fn commit(&self) -> String {
+        self.git(&["add", "."]);
+        self.git(&["commit", "--quiet", "--message=Change the fleet"]);
+        self.revision()
+    }
+
+    fn revision(&self) -> String {
+        format!("main@sha1:{}", self.git(&["rev-parse", "HEAD"]).trim())
+    }
+
+    /// Commits another text in a file, and tells Flux of it; gives the revision.
+    pub fn change(&self, file: &str, from: &str, to: &str) -> String {
+        let path = self.folder.join(file);
+        let before = fs::read_to_string(&path).expect("the file");
+        let after = before.replace(from, to);
+        assert_ne!(before, after, "{file} has no {from}");
+        fs::write(path, after).expect("written");
+        let revision = self.commit();
+        self.request("gitrepository");
+        revision
+    }
+
+    /// Takes the last commit back by another.
+    pub fn revert(&self) -> String {
+        self.git(&["revert", "--no-edit", "HEAD"]);
+        self.request("gitrepository");
+        self.revision()
+    }
+
+    /// Asks for a reconcile now, as `flux reconcile` does; gives the token.
+    fn request(&self, kind: &str) -> String {
+        let token = self.requests.fetch_add(1, Ordering::Relaxed).to_string();
+        let annotation = format!("reconcile.fluxcd.io/requestedAt={token}");
+        self.kubectl(&["annotate", "--overwrite", kind, "fleet", &annotation]);
+        token
+    }
+
+    /// Has Flux reconcile once more, and waits until it has.
+    pub async fn reconcile(&self) {
+        let token = self.request("kustomization");
+        self.until("is reconciled again", |flux| {
+            flux["status"]["lastHandledReconcileAt"] == token
+        })
+        .await;
+    }
+
+    /// Runs kubectl in the namespace.
+    pub fn kubectl(&self, args: &[&str]) -> String {
+        let within = ["--namespace", &self.namespace];
+        self.stage.kubectl(&[&within, args].concat(), "")
+    }
+
+    /// What Flux tells of the Kustomization.
+    pub async fn flux(&self) -> Flux {
+        let kind = GroupVersionKind::gvk("kustomize.toolkit.fluxcd.io", "v1", "Kustomization");
+        let kind = ApiResource::from_gvk(&kind);
+        let api = Api::<DynamicObject>::namespaced_with(
+            self.stage.client.clone(),
+            &self.namespace,
+            &kind,
+        );
+        Flux(api.get("fleet").await.expect("the Kustomization").data)
+    }
+
+    /// Waits until Flux tells that.
+    pub async fn until(&self, what: &str, is_so: impl Fn(&Flux) -> bool) -> Flux {
+        self.eventually(what, || async { is_so(&self.flux().await) })
+            .await;
+        self.flux().await
+    }
+
+    /// Waits until all is ready at a revision.
+    pub async fn is_ready_at(&self, revision: &str) {
+        self.until("is Ready", |flux| {
+            flux["status"]["lastAppliedRevision"] == revision && flux.tells("Ready", "True")
+        })
+        .await;
+    }
+
+    /// Waits until it is so, and says what was waited for where it never is.
+    pub async fn eventually<F: Future<Output = bool>>(&self, what: &str, is_so: impl Fn() -> F) {
+        let began = Instant::now();
+        while !is_so().await {
+            if began.elapsed() > PATIENCE {
+                let seen =
+                    self.kubectl(&["get", "gitrepository,kustomization,mc,ap,op", "-o", "wide"]);
+                panic!("{} never {what}:\n{seen}", self.namespace);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.stage.client.clone(), &self.namespace)
+    }
+
+    pub async fn cluster(&self) -> ManagedCluster {
+        self.api().get("demo").await.expect("the cluster")
+    }
+
+    pub async fn pool(&self, name: &str) -> AgentPool {
+        self.api().get(name).await.expect("the pool")
+    }
+
+    /// The Operations of a type, oldest first.
+    pub async fn operations(&self, type_: OperationType) -> Vec<Operation> {
+        let list = self.api().list(&ListParams::default()).await;
+        let mut all: Vec<Operation> = list.expect("operations").items;
+        all.retain(|operation| operation.spec.type_ == type_);
+        all.sort_by_key(|operation| operation.metadata.creation_timestamp.clone());
+        all
+    }
+
+    /// The name of the only Operation of a type, once it is in that phase.
+    pub async fn operation(&self, type_: OperationType, phase: OperationPhase) -> String {
+        let what = format!("has one operation {type_:?} in phase {phase:?}");
+        let is_so = |operation: &Operation| phase_of(operation) == phase;
+        self.eventually(&what, || async {
+            matches!(self.operations(type_).await.as_slice(), [one] if is_so(one))
+        })
+        .await;
+        self.operations(type_).await[0].name_any()
+    }
+
+    /// Upgrades the cluster by a commit, and waits until the budget stops it; the revision and the Operation.
+    pub async fn hanging_upgrade(&self) -> (String, String) {
+        let revision = self.change("cluster.yaml", "1.35.7", "1.36.3");
+        let upgrade = self
+            .operation(OperationType::Upgrade, OperationPhase::InProgress)
+            .await;
+        self.eventually("is blocked", || async {
+            let operation: Operation = self.api().get(&upgrade).await.expect("the upgrade");
+            let status = operation.status.unwrap_or_default();
+            status.blocked.is_some()
+        })
+        .await;
+        (revision, upgrade)
+    }
+
+    /// Aborts an Operation, and waits until it is.
+    pub async fn abort(&self, operation: &str) {
+        self.kubectl(&[
+            "annotate",
+            "operation",
+            operation,
+            "belay.dev/abort=stuck on a PDB",
+        ]);
+        self.eventually("is Canceled", || async {
+            let operation: Operation = self.api().get(operation).await.expect("the operation");
+            phase_of(&operation) == OperationPhase::Canceled
+        })
+        .await;
+    }
+
+    /// The versions of the cluster's nodes.
+    pub async fn versions(&self) -> Vec<String> {
+        let ours = ListParams::default().labels(&format!("belay.dev/namespace={}", self.namespace));
+        let nodes = Api::<Node>::all(self.stage.client.clone())
+            .list(&ours)
+            .await;
+        let version = |node: Node| {
+            let version = node.status?.node_info?.kubelet_version;
+            Some(version.trim_start_matches('v').to_owned())
+        };
+        let nodes = nodes.expect("nodes").into_iter();
+        nodes.filter_map(version).collect()
+    }
+}
+
+/// The phase of an Operation.
+pub fn phase_of(operation: &Operation) -> OperationPhase {
+    let status = operation.status.as_ref();
+    status.map(|status| status.phase).unwrap_or_default()
+}
+
+/// A Kustomization.
+#[derive(Debug)]
+pub struct Flux(Value);
+
+impl std::ops::Index<&str> for Flux {
+    type Output = Value;
+
+    fn index(&self, field: &str) -> &Value {
+        &self.0[field]
+    }
+}
+
+impl Flux {
+    pub fn condition(&self, type_: &str) -> Option<&Value> {
+        let conditions = self.0["status"]["conditions"].as_array()?;
+        conditions.iter().find(|one| one["type"] == type_)
+    }
+
+    /// Whether a condition has that status.
+    pub fn tells(&self, type_: &str, status: &str) -> bool {
+        let is_so = |condition: &Value| condition["status"] == status;
+        self.condition(type_).is_some_and(is_so)
+    }
+
+    /// What it says of whether it is ready.
+    pub fn says(&self) -> (String, String) {
+        let ready = self.condition("Ready").expect("a condition");
+        let text = |field: &str| ready[field].as_str().unwrap_or_default().to_owned();
+        (text("reason"), text("message"))
+    }
+}

@@ -1,0 +1,94 @@
+//! An upgrade that hangs: what Flux tells of it, what an abort makes of that, and the way back.
+
+use std::sync::Arc;
+
+use belay::api::{OperationPhase, OperationType};
+
+use super::{fleet::Fleet, stage::Stage};
+
+pub async fn an_upgrade_that_hangs_is_in_progress(stage: Arc<Stage>) {
+    let fleet = Fleet::guarded(&stage).await;
+    let (revision, _) = fleet.hanging_upgrade().await;
+    let flux = fleet
+        .until("checks the health", |flux| {
+            flux.tells("Healthy", "Unknown") && flux.tells("Ready", "Unknown")
+        })
+        .await;
+    let told = flux.condition("Reconciling").expect("a condition");
+    let expected =
+        format!("Running health checks for revision {revision} with a timeout of 1h0m0s");
+    assert_eq!(told["message"], expected);
+    // It isn't what the cluster was before.
+    assert_ne!(flux["status"]["lastAppliedRevision"], revision);
+}
+
+pub async fn an_aborted_upgrade_is_failed_and_left_alone(stage: Arc<Stage>) {
+    let fleet = Fleet::guarded(&stage).await;
+    let (_, upgrade) = fleet.hanging_upgrade().await;
+    fleet.abort(&upgrade).await;
+    let flux = fleet
+        .until("fails", |flux| flux.tells("Ready", "False"))
+        .await;
+    let (reason, message) = flux.says();
+    assert_eq!(reason, "HealthCheckFailed");
+    // Flux names the first that it sees of them, and that says why.
+    let failed = "failed early due to stalled resources: [";
+    let of = |kind: &str, name: &str| format!("{kind}/{}/{name} status: 'Failed'", fleet.namespace);
+    assert!(
+        message.contains(failed)
+            && (message.contains(&of("ManagedCluster", "demo"))
+                || message.contains(&of("AgentPool", "demo-np1"))),
+        "{message}"
+    );
+    let why = format!("Operation {upgrade} was canceled; this ");
+    let cluster = fleet.cluster().await.status.expect("a status").conditions;
+    let pool = fleet
+        .pool("demo-np1")
+        .await
+        .status
+        .expect("a status")
+        .conditions;
+    for conditions in [cluster, pool] {
+        let stalled = conditions.iter().find(|one| one.type_ == "Stalled");
+        let stalled = &stalled.expect("a condition").message;
+        assert!(stalled.starts_with(&why), "{stalled}");
+    }
+    let generation = fleet.cluster().await.metadata.generation;
+    // Flux tries again and again; nothing comes of it.
+    for _ in 0..3 {
+        fleet.reconcile().await;
+        assert_eq!(fleet.flux().await.says().0, "HealthCheckFailed");
+    }
+    assert_eq!(fleet.cluster().await.metadata.generation, generation);
+    assert_eq!(fleet.operations(OperationType::Upgrade).await.len(), 1);
+}
+
+pub async fn a_revert_brings_an_aborted_cluster_back(stage: Arc<Stage>) {
+    let fleet = Fleet::guarded(&stage).await;
+    let (_, upgrade) = fleet.hanging_upgrade().await;
+    assert!(fleet.versions().await.contains(&"1.36.3".to_owned()));
+    fleet.abort(&upgrade).await;
+    let reverted = fleet.revert();
+    fleet.is_ready_at(&reverted).await;
+    fleet
+        .operation(OperationType::Rollback, OperationPhase::Succeeded)
+        .await;
+    assert_eq!(fleet.versions().await, ["1.35.7"; 5]);
+}
+
+pub async fn with_replace_a_revert_is_the_abort(stage: Arc<Stage>) {
+    let fleet = Fleet::guarded(&stage).await;
+    let policy = "spec:\n  concurrencyPolicy: Replace";
+    let replace = fleet.change("cluster.yaml", "spec:", policy);
+    fleet.is_ready_at(&replace).await;
+    fleet.hanging_upgrade().await;
+    let reverted = fleet.revert();
+    fleet.is_ready_at(&reverted).await;
+    fleet
+        .operation(OperationType::Upgrade, OperationPhase::Canceled)
+        .await;
+    fleet
+        .operation(OperationType::Rollback, OperationPhase::Succeeded)
+        .await;
+    assert_eq!(fleet.versions().await, ["1.35.7"; 5]);
+}

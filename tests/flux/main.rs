@@ -1,0 +1,74 @@
+//! GitOps with Flux's own controllers: a repository is what people change, and Flux's status is what they see.
+//! The control plane, Belay, source-controller, kustomize-controller and the Git server are processes on loopback.
+
+mod change;
+mod drift;
+mod fleet;
+mod git_server;
+mod hang;
+mod refusal;
+mod stage;
+
+use std::{future::Future, pin::Pin, process::ExitCode, sync::Arc};
+
+use libtest_mimic::{Arguments, Trial};
+
+use stage::Stage;
+
+type Test = fn(Arc<Stage>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The tests of a module, by their names.
+macro_rules! tests {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        &[$((concat!(stringify!($module), "::", stringify!($name)), |stage| Box::pin($module::$name(stage)))),*]
+    };
+}
+
+const TESTS: &[(&str, Test)] = tests![
+    hang::a_revert_brings_an_aborted_cluster_back,
+    hang::with_replace_a_revert_is_the_abort,
+    hang::an_upgrade_that_hangs_is_in_progress,
+    hang::an_aborted_upgrade_is_failed_and_left_alone,
+    change::a_kustomization_is_ready_once_its_cluster_is,
+    change::a_commit_upgrades_a_cluster,
+    change::a_cluster_and_a_pool_that_pins_its_version_go_up_in_one_commit_each,
+    refusal::a_change_that_is_refused_is_told_and_made_once_the_operation_has_ended,
+    drift::nothing_that_belay_writes_makes_flux_apply_again,
+    drift::an_abort_on_the_cluster_that_flux_takes_away_begins_nothing,
+    drift::what_a_person_asks_for_stays_where_git_says_nothing,
+    drift::a_count_that_flux_is_told_to_ignore_is_the_autoscalers,
+    drift::what_a_person_asks_for_fails_where_git_says_otherwise,
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Tests wait more than they work.
+    arguments.test_threads.get_or_insert(6);
+    if arguments.list {
+        return libtest_mimic::run(&arguments, trials(None)).exit_code();
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let stage = runtime.block_on(Stage::set());
+    let conclusion = libtest_mimic::run(&arguments, trials(Some(&stage)));
+    if conclusion.has_failed() {
+        stage.keep_logs();
+    }
+    // Ends what it started before the process.
+    drop(stage);
+    conclusion.exit_code()
+}
+
+fn trials(stage: Option<&Arc<Stage>>) -> Vec<Trial> {
+    TESTS
+        .iter()
+        .map(|(name, test)| {
+            let stage = stage.cloned();
+            Trial::test(*name, move || {
+                let Some(stage) = stage else { return Ok(()) };
+                let handle = stage.handle.clone();
+                handle.block_on(test(stage));
+                Ok(())
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,199 @@
+//! What the tests stand on: a control plane with Belay, Flux's two controllers, and a Git server.
+
+use std::{
+    ffi::OsStr,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use kube::Client;
+use tempfile::TempDir;
+use testenv::{ControlPlane, Process};
+
+use super::git_server;
+
+/// How long anything may take that is waited for.
+pub const PATIENCE: Duration = Duration::from_mins(3);
+
+pub struct Stage {
+    pub client: Client,
+    pub handle: tokio::runtime::Handle,
+    /// Where the Git server is.
+    pub git: String,
+    namespaces: AtomicUsize,
+    // Before the control plane, so that they end first.
+    processes: Vec<Process>,
+    control_plane: ControlPlane,
+    files: TempDir,
+}
+
+impl Stage {
+    /// Starts all of it.
+    pub async fn set() -> Arc<Self> {
+        let control_plane = ControlPlane::start().await;
+        let control_plane = control_plane.unwrap_or_else(|error| panic!("{error}"));
+        let files = tempfile::tempdir().expect("a folder");
+        for folder in ["repositories", "artifacts"] {
+            std::fs::create_dir(files.path().join(folder)).expect("a folder");
+        }
+        let git = git_server::serve(files.path().join("repositories")).await;
+        let mut this = Self {
+            client: control_plane.client().await.expect("a client"),
+            handle: tokio::runtime::Handle::current(),
+            git: git.expect("a Git server"),
+            namespaces: AtomicUsize::new(0),
+            processes: Vec::new(),
+            control_plane,
+            files,
+        };
+        this.install();
+        this.start_belay();
+        this.start_flux();
+        Arc::new(this)
+    }
+
+    /// Makes Belay's and Flux's kinds and Belay's policies known.
+    fn install(&self) {
+        let ours =
+            ["crds", "policies"].map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join(folder));
+        let theirs = testenv::flux_crds().expect("Flux's kinds");
+        for folder in ours.iter().chain(&theirs) {
+            let folder = folder.display().to_string();
+            self.kubectl(&["apply", "--server-side", "-f", &folder], "");
+        }
+        self.kubectl(&["wait", "--for=condition=Established", "crd", "--all"], "");
+        self.wait_for_policies();
+    }
+
+    /// Waits until the API server judges by the policies.
+    fn wait_for_policies(&self) {
+        let cluster = "{apiVersion: belay.dev/v1alpha1, kind: ManagedCluster, metadata: {name: probe}, spec: {kubernetesVersion: 1.35.7, provider: {kwok: {}}}}";
+        let pool = "{apiVersion: belay.dev/v1alpha1, kind: AgentPool, metadata: {name: probe}, spec: {clusterName: probe, count: 1, kubernetesVersion: 1.36.3}}";
+        let began = Instant::now();
+        loop {
+            let made = self.try_kubectl(&["apply", "-f", "-"], cluster);
+            let refused = self.try_kubectl(&["create", "--dry-run=server", "-f", "-"], pool);
+            if made.is_ok() && refused.is_err_and(|why| why.contains("can't be newer")) {
+                break;
+            }
+            assert!(began.elapsed() < PATIENCE, "the policies never took hold");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.kubectl(&["delete", "managedcluster", "probe"], "");
+    }
+
+    fn start_belay(&mut self) {
+        let log = OsStr::new("info,kube_runtime=warn,belay=debug");
+        let program = Path::new(env!("CARGO_BIN_EXE_belay"));
+        self.start(program, "belay", &[], &[("RUST_LOG", log)]);
+    }
+
+    fn start_flux(&mut self) {
+        let artifacts = self.files.path().join("artifacts");
+        // Another process may take it first; then source-controller ends, and says so in its log.
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = free.expect("a free port");
+        // Metrics and health have fixed ports; a 0 turns them off.
+        let common = ["--metrics-addr=0", "--health-addr=0", "--log-level=debug"].map(String::from);
+        let source = [
+            format!("--storage-path={}", artifacts.display()),
+            format!("--storage-addr={address}"),
+            format!("--storage-adv-addr={address}"),
+        ];
+        let kustomize = [
+            // A new commit isn't to wait for the health checks of the one before it.
+            "--feature-gates=CancelHealthCheckOnNewRevision=true".to_owned(),
+            // Nor a test for those of the others.
+            "--concurrent=20".to_owned(),
+        ];
+        for (name, own) in [
+            ("source-controller", &source[..]),
+            ("kustomize-controller", &kustomize[..]),
+        ] {
+            let program = testenv::binary(name).unwrap_or_else(|error| panic!("{error}"));
+            let temporary = self.files.path().as_os_str().to_owned();
+            let args = [&common, own].concat();
+            self.start(&program, name, &args, &[("TMPDIR", &temporary)]);
+        }
+    }
+
+    fn start(&mut self, program: &Path, name: &str, args: &[String], more: &[(&str, &OsStr)]) {
+        let kubeconfig = self.control_plane.dir().join("admin.kubeconfig");
+        let environment = [&[("KUBECONFIG", kubeconfig.as_os_str())], more].concat();
+        let process = Process::start_with(program, args, &environment, &self.log_file(name));
+        self.processes.push(process.expect("started"));
+    }
+
+    fn log_file(&self, name: &str) -> PathBuf {
+        self.control_plane.logs_dir().join(format!("{name}.log"))
+    }
+
+    /// What a process has logged.
+    pub fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.log_file(name)).expect("a log")
+    }
+
+    /// The folder of the repositories.
+    pub fn repositories(&self) -> PathBuf {
+        self.files.path().join("repositories")
+    }
+
+    /// The name of a namespace that no other test has.
+    pub fn new_namespace(&self) -> String {
+        let number = self.namespaces.fetch_add(1, Ordering::Relaxed);
+        let namespace = format!("team-{number}");
+        self.kubectl(&["create", "namespace", &namespace], "");
+        namespace
+    }
+
+    /// Runs kubectl, with that input, and gives what it printed.
+    pub fn kubectl(&self, args: &[&str], input: &str) -> String {
+        self.try_kubectl(args, input)
+            .unwrap_or_else(|error| panic!("kubectl {args:?}: {error}"))
+    }
+
+    /// Runs kubectl and gives what it printed, or its error.
+    pub fn try_kubectl(&self, args: &[&str], input: &str) -> Result<String, String> {
+        let mut kubectl = self.control_plane.kubectl().expect("kubectl");
+        run(kubectl.args(args), input)
+    }
+
+    /// Copies the logs to where they outlive the control plane.
+    pub fn keep_logs(&self) {
+        let kept = std::env::temp_dir().join(format!("belay-flux-logs-{}", std::process::id()));
+        let mut copy = Command::new("cp");
+        copy.arg("-r").arg(self.control_plane.logs_dir()).arg(&kept);
+        if run(&mut copy, "").is_ok() {
+            eprintln!("all logs are in {}", kept.display());
+        }
+    }
+}
+
+/// Runs a program, with that input, and gives what it printed, or its error.
+pub fn run(command: &mut Command, input: &str) -> Result<String, String> {
+    use std::io::Write as _;
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    // It may end without having read all.
+    let _ = child
+        .stdin
+        .take()
+        .expect("an input")
+        .write_all(input.as_bytes());
+    let output = child.wait_with_output().expect("ends");
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
