@@ -73,14 +73,12 @@ pub fn build(cluster: &Arc<ManagedCluster>, context: &Context) -> Result<Snapsho
     let stores = &context.stores;
     // The store may have a newer one than the controller was woken with.
     let cluster = stores.clusters.get(&key).unwrap_or_else(|| cluster.clone());
-    let mut pools = stores
+    let pools = stores
         .pools
         .state_filter(|pool| cluster_of_pool(pool) == key);
-    pools.sort_by_key(|pool| pool.name_any());
-    let mut operations = stores
+    let operations = stores
         .operations
         .state_filter(|op| stores.cluster_of(op).as_ref() == Some(&key));
-    operations.sort_by_key(|op| (op.creation_timestamp(), op.name_any()));
     let seen = &context.seen;
     let is_fresh = seen.is_fresh(cluster.as_ref())
         & pools.iter().all(|pool| seen.is_fresh(pool.as_ref()))
@@ -99,9 +97,6 @@ pub fn build(cluster: &Arc<ManagedCluster>, context: &Context) -> Result<Snapsho
     Ok(Snapshot {
         work: context.workers.of(&key),
         refused_specs,
-        cluster,
-        pools,
-        operations,
-        observed,
+        ..Snapshot::new(cluster, pools, operations, observed)
     })
 }

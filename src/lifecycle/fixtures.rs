@@ -17,8 +17,8 @@ use serde_json::json;
 
 use crate::api::{
     ABORT_ANNOTATION, ABORT_POLICY_ANNOTATION, AgentPool, AgentPoolMode, ConcurrencyPolicy,
-    FINALIZER, KubernetesVersion, ManagedCluster, NodeLabelValue, Operation, OperationTarget,
-    OperationType, PowerState, ScaleSetPriority, TargetKind,
+    KubernetesVersion, ManagedCluster, NodeLabelValue, Operation, OperationTarget, OperationType,
+    PowerState, ScaleSetPriority, TargetKind,
 };
 
 use super::{NodeSettings, NodeView, ObjectId, Observation, PoolGoal, Snapshot};
@@ -110,14 +110,12 @@ impl World {
         let spec = json!({"kubernetesVersion": OLD, "provider": {"kwok": {}}});
         let cluster = ManagedCluster::new(CLUSTER, serde_json::from_value(spec).expect("a spec"));
         let mut world = Self {
-            state: Snapshot {
-                cluster: Arc::new(cluster),
-                pools: Vec::new(),
-                operations: Vec::new(),
-                observed: Observation::default(),
-                work: BTreeMap::new(),
-                refused_specs: BTreeMap::new(),
-            },
+            state: Snapshot::new(
+                Arc::new(cluster),
+                Vec::new(),
+                Vec::new(),
+                Observation::default(),
+            ),
             workers: BTreeMap::new(),
             guarded: BTreeSet::new(),
             now: "2026-01-01T00:00:00Z".parse().expect("a time"),
@@ -152,9 +150,7 @@ impl World {
         let spec = json!({"clusterName": CLUSTER, "count": count});
         let pool = AgentPool::new(name, serde_json::from_value(spec).expect("a spec"));
         self.state.pools.push(Arc::new(pool));
-        self.state
-            .pools
-            .sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+        self.state.put_in_order();
         self.created(&ObjectId::Pool(name.into()))
     }
 
@@ -350,11 +346,7 @@ impl World {
         if self.metadata_mut(&id).is_none() {
             self.state.operations.push(Arc::new(operation));
             self.created(&id);
-            let age = |op: &Arc<Operation>| {
-                let metadata = &op.metadata;
-                (metadata.creation_timestamp.clone(), metadata.name.clone())
-            };
-            self.state.operations.sort_by_key(age);
+            self.state.put_in_order();
         }
     }
 
@@ -379,42 +371,16 @@ impl World {
     }
 
     fn remove_if_let_go(&mut self, id: &ObjectId) {
-        let is_let_go = |metadata: &ObjectMeta| {
-            let kept = metadata.finalizers.as_deref().unwrap_or_default();
-            metadata.deletion_timestamp.is_some() && !kept.iter().any(|name| name == FINALIZER)
-        };
-        match id {
-            ObjectId::Cluster => self.is_gone |= is_let_go(&self.state.cluster.metadata),
-            ObjectId::Pool(name) => self.state.pools.retain(|pool| {
-                pool.metadata.name.as_ref() != Some(name) || !is_let_go(&pool.metadata)
-            }),
-            ObjectId::Operation(name) => self.state.operations.retain(|operation| {
-                operation.metadata.name.as_ref() != Some(name) || !is_let_go(&operation.metadata)
-            }),
-        }
+        let is_let_go = self.state.remove_if_let_go(id);
+        self.is_gone |= is_let_go && *id == ObjectId::Cluster;
     }
 
     fn metadata_mut(&mut self, id: &ObjectId) -> Option<&mut ObjectMeta> {
-        match id {
-            ObjectId::Cluster => {
-                (!self.is_gone).then(|| &mut Arc::make_mut(&mut self.state.cluster).metadata)
-            }
-            ObjectId::Pool(name) => {
-                let mut pools = self.state.pools.iter_mut();
-                let pool = pools.find(|pool| pool.metadata.name.as_ref() == Some(name))?;
-                Some(&mut Arc::make_mut(pool).metadata)
-            }
-            ObjectId::Operation(name) => {
-                let mut operations = self.state.operations.iter_mut();
-                let operation = operations.find(|op| op.metadata.name.as_ref() == Some(name))?;
-                Some(&mut Arc::make_mut(operation).metadata)
-            }
-        }
+        let is_there = *id != ObjectId::Cluster || !self.is_gone;
+        self.state.metadata_mut(id).filter(|_| is_there)
     }
 
     fn pool_mut(&mut self, name: &str) -> &mut AgentPool {
-        let mut pools = self.state.pools.iter_mut();
-        let pool = pools.find(|pool| pool.metadata.name.as_deref() == Some(name));
-        Arc::make_mut(pool.expect("a pool of that name"))
+        self.state.pool_mut(name).expect("a pool of that name")
     }
 }

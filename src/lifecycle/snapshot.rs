@@ -31,6 +31,25 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// A cluster with all that belongs to it, and no work in hand.
+    pub fn new(
+        cluster: Arc<ManagedCluster>,
+        pools: Vec<Arc<AgentPool>>,
+        operations: Vec<Arc<Operation>>,
+        observed: Observation,
+    ) -> Self {
+        let mut this = Self {
+            cluster,
+            pools,
+            operations,
+            observed,
+            work: BTreeMap::new(),
+            refused_specs: BTreeMap::new(),
+        };
+        this.put_in_order();
+        this
+    }
+
     /// The pool of that name.
     pub fn pool(&self, name: &str) -> Option<&AgentPool> {
         self.pools

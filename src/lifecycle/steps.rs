@@ -24,25 +24,26 @@ pub(super) fn plan(job: &Job, snapshot: &Snapshot) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut left = MOST_NODE_STEPS;
     for stage in &job.stages {
-        match stage {
-            Stage::Pool(goal) => {
-                let nodes = snapshot.nodes(&goal.pool);
-                let of_pool = node_steps::plan(goal, &job.uid, nodes, left);
-                left = left.saturating_sub(of_pool.len());
-                steps.extend(of_pool);
-            }
-            Stage::ControlPlane(goal) => {
-                let observed = snapshot.observed.control_plane;
-                let change = control_plane_change(observed, *goal);
-                steps.extend(
-                    change.map(|(action, message)| {
-                        step(CONTROL_PLANE_STEP.to_owned(), action, message)
-                    }),
-                );
-            }
+        let of_stage = of_stage(stage, &job.uid, snapshot, left);
+        if matches!(stage, Stage::Pool(_)) {
+            left = left.saturating_sub(of_stage.len());
         }
+        steps.extend(of_stage);
     }
     steps
+}
+
+/// The steps of one stage; at most `most` of single nodes.
+pub(super) fn of_stage(stage: &Stage, uid: &str, snapshot: &Snapshot, most: usize) -> Vec<Step> {
+    match stage {
+        Stage::Pool(goal) => node_steps::plan(goal, uid, snapshot.nodes(&goal.pool), most),
+        Stage::ControlPlane(goal) => {
+            let change = control_plane_change(snapshot.observed.control_plane, *goal);
+            let step =
+                change.map(|(action, message)| step(CONTROL_PLANE_STEP.into(), action, message));
+            step.into_iter().collect()
+        }
+    }
 }
 
 /// What is done to the control plane, if anything.

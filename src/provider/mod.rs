@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use kube::runtime::reflector::ObjectRef;
+use kube::{Client, runtime::reflector::ObjectRef};
 use tokio::sync::watch;
 
 use crate::{
@@ -132,6 +132,19 @@ impl Control {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+}
+
+/// What is there of a cluster now, asked of whoever has it, once.
+///
+/// # Errors
+/// Where it can't be read.
+pub async fn look(client: &Client, cluster: &ManagedCluster) -> kube::Result<Observation> {
+    let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
+    let name = cluster.metadata.name.as_deref().unwrap_or_default();
+    match &cluster.spec.provider {
+        ProviderSpec { kwok: Some(_) } => kwok::look(client, namespace, name).await,
+        ProviderSpec { kwok: None } => Ok(Observation::default()),
     }
 }
 

@@ -33,14 +33,19 @@ const POWER_KEY: &str = "powerState";
 /// In the record: what it is changing to. From then on the change is seen through.
 const CHANGING_KEY: &str = "changingTo";
 
-fn record_name(cluster: &str) -> String {
+/// The name of a cluster's record.
+pub(super) fn record_name(cluster: &str) -> String {
     format!("{cluster}-kwok-control-plane")
 }
 
-/// The control plane as its record tells it.
+/// The control plane as the watch has seen its record.
 pub(super) fn view(stores: &Stores, namespace: &str, cluster: &str) -> Option<ControlPlaneView> {
     let key = ObjectRef::new(&record_name(cluster)).within(namespace);
-    let record = stores.records.get(&key)?;
+    of_record(stores.records.get(&key)?.as_ref())
+}
+
+/// The control plane that a record tells of.
+pub(super) fn of_record(record: &ConfigMap) -> Option<ControlPlaneView> {
     let data = record.data.as_ref()?;
     Some(ControlPlaneView {
         version: data.get(VERSION_KEY)?.parse().ok()?,

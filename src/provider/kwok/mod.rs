@@ -14,10 +14,11 @@ mod stores;
 
 use async_trait::async_trait;
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::BoxStream};
-use kube::{Client, runtime::reflector::ObjectRef};
+use k8s_openapi::api::core::v1::{ConfigMap, Node};
+use kube::{Api, Client, api::ListParams, runtime::reflector::ObjectRef};
 
 use crate::{
-    api::{ManagedCluster, OperationError},
+    api::{CLUSTER_LABEL, ManagedCluster, NAMESPACE_LABEL, OperationError},
     lifecycle::{Job, Observation, Stage, Stop},
 };
 
@@ -59,6 +60,20 @@ impl Kwok {
         }
         Ok(End::Done)
     }
+}
+
+/// What is there of a cluster now, asked of the API server: for who looks once, without watches.
+pub async fn look(client: &Client, namespace: &str, cluster: &str) -> kube::Result<Observation> {
+    let ours = format!("{CLUSTER_LABEL}={cluster},{NAMESPACE_LABEL}={namespace}");
+    let ours = ListParams::default().labels(&ours);
+    let nodes = Api::<Node>::all(client.clone());
+    let records = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    let name = control_plane::record_name(cluster);
+    let (nodes, record) = tokio::try_join!(nodes.list(&ours), records.get_opt(&name))?;
+    Ok(Observation {
+        control_plane: record.as_ref().and_then(control_plane::of_record),
+        nodes: nodes::of_cluster(nodes.items, namespace, cluster),
+    })
 }
 
 #[async_trait]

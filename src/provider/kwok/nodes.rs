@@ -1,6 +1,6 @@
 //! Node objects: how they are made, and how they are read.
 
-use std::collections::BTreeMap;
+use std::{borrow::Borrow, collections::BTreeMap};
 
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -40,18 +40,28 @@ const KWOK: (&str, &str) = ("kwok.x-k8s.io/node", "fake");
 /// The label that AKS and Belay's pools know the machines' price by.
 const PRIORITY_LABEL: &str = "belay.dev/scale-set-priority";
 
-/// The nodes of a cluster, by pool.
+/// The nodes of a cluster that the watch has seen, by pool.
 pub(super) fn by_pool(
     stores: &Stores,
     namespace: &str,
     cluster: &str,
 ) -> BTreeMap<String, Vec<NodeView>> {
+    of_cluster(stores.nodes.state(), namespace, cluster)
+}
+
+/// Those of these nodes that are the cluster's, by pool.
+pub(super) fn of_cluster<N: Borrow<Node>>(
+    nodes: impl IntoIterator<Item = N>,
+    namespace: &str,
+    cluster: &str,
+) -> BTreeMap<String, Vec<NodeView>> {
     let mut pools = BTreeMap::<String, Vec<NodeView>>::new();
-    for node in stores.nodes.state() {
+    for node in nodes {
+        let node = node.borrow();
         let labels = node.labels();
         let is_ours = labels.get(NAMESPACE_LABEL).map(String::as_str) == Some(namespace)
             && labels.get(CLUSTER_LABEL).map(String::as_str) == Some(cluster);
-        if let (true, Some(pool), Some(view)) = (is_ours, labels.get(AGENT_POOL_LABEL), view(&node))
+        if let (true, Some(pool), Some(view)) = (is_ours, labels.get(AGENT_POOL_LABEL), view(node))
         {
             pools.entry(pool.clone()).or_default().push(view);
         }

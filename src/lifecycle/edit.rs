@@ -1,0 +1,113 @@
+//! Changes of a snapshot in memory, as the API server makes them of the objects.
+
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource as _, ResourceExt as _};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::api::{AgentPool, FINALIZER, Operation, OperationTarget, TargetKind};
+
+use super::{ObjectId, Snapshot, finalizers};
+
+impl Snapshot {
+    /// The pool of that name, to be changed.
+    pub(super) fn pool_mut(&mut self, name: &str) -> Option<&mut AgentPool> {
+        let mut pools = self.pools.iter_mut();
+        pools
+            .find(|pool| pool.metadata.name.as_deref() == Some(name))
+            .map(Arc::make_mut)
+    }
+
+    /// The Operation of that name, to be changed.
+    pub(super) fn operation_mut(&mut self, name: &str) -> Option<&mut Operation> {
+        let mut operations = self.operations.iter_mut();
+        operations
+            .find(|operation| operation.metadata.name.as_deref() == Some(name))
+            .map(Arc::make_mut)
+    }
+
+    /// The metadata of an object, to be changed.
+    pub(super) fn metadata_mut(&mut self, id: &ObjectId) -> Option<&mut ObjectMeta> {
+        match id {
+            ObjectId::Cluster => Some(&mut Arc::make_mut(&mut self.cluster).metadata),
+            ObjectId::Pool(name) => Some(&mut self.pool_mut(name)?.metadata),
+            ObjectId::Operation(name) => Some(&mut self.operation_mut(name)?.metadata),
+        }
+    }
+
+    /// Has an object kept, or lets it go.
+    pub(super) fn set_finalizer(&mut self, id: &ObjectId, is_kept: bool) {
+        if let Some(metadata) = self.metadata_mut(id) {
+            metadata.finalizers = is_kept.then(|| vec![FINALIZER.to_owned()]);
+        }
+    }
+
+    /// Makes the cluster a pool's owner.
+    pub(super) fn adopt(&mut self, pool: &str) {
+        let owner = self.cluster.owner_ref(&());
+        if let Some(pool) = self.pool_mut(pool) {
+            pool.metadata.owner_references = owner.map(|owner| vec![owner]);
+        }
+    }
+
+    /// Writes fields into the spec of a target.
+    pub(super) fn change_spec(&mut self, target: &OperationTarget, fields: &Value) {
+        match target.kind {
+            TargetKind::ManagedCluster => {
+                let cluster = Arc::make_mut(&mut self.cluster);
+                merge(&mut cluster.spec, fields);
+            }
+            TargetKind::AgentPool => {
+                if let Some(pool) = self.pool_mut(&target.name) {
+                    merge(&mut pool.spec, fields);
+                }
+            }
+        }
+    }
+
+    /// Removes a pool or an Operation that is being deleted and that nothing keeps; whether the object is
+    /// let go.
+    pub(super) fn remove_if_let_go(&mut self, id: &ObjectId) -> bool {
+        let is_let_go = self.metadata_mut(id).is_some_and(|metadata| {
+            metadata.deletion_timestamp.is_some() && !finalizers::is_kept(metadata)
+        });
+        if is_let_go {
+            match id {
+                ObjectId::Cluster => {}
+                ObjectId::Pool(name) => self.pools.retain(|pool| pool.name_any() != *name),
+                ObjectId::Operation(name) => self
+                    .operations
+                    .retain(|operation| operation.name_any() != *name),
+            }
+        }
+        is_let_go
+    }
+
+    /// The order in which the core looks at them: pools by name, Operations oldest first.
+    pub(super) fn put_in_order(&mut self) {
+        self.pools.sort_by_key(|pool| pool.name_any());
+        self.operations
+            .sort_by_key(|operation| (operation.creation_timestamp(), operation.name_any()));
+    }
+}
+
+/// The object that a target is.
+pub(super) fn id_of(target: &OperationTarget) -> ObjectId {
+    match target.kind {
+        TargetKind::ManagedCluster => ObjectId::Cluster,
+        TargetKind::AgentPool => ObjectId::Pool(target.name.clone()),
+    }
+}
+
+/// A spec with other values in some fields. What doesn't fit is left out.
+fn merge<T: Serialize + DeserializeOwned>(spec: &mut T, fields: &Value) {
+    let mut merged = json!(spec);
+    if let (Some(into), Some(fields)) = (merged.as_object_mut(), fields.as_object()) {
+        into.extend(fields.clone());
+    }
+    if let Ok(changed) = serde_json::from_value(merged) {
+        *spec = changed;
+    }
+}

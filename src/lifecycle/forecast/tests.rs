@@ -1,0 +1,160 @@
+//! What is foreseen is what then happens.
+
+use crate::{
+    api::{ConcurrencyPolicy, OperationPhase, OperationType, PowerState, StepAction},
+    lifecycle::fixtures::{NEW, World, cluster, pool},
+};
+
+use super::*;
+
+/// What an Operation does, on what, how it ends, and how many steps it has.
+type Told = (OperationType, String, OperationPhase, usize);
+
+fn foreseen(world: &World) -> Vec<Told> {
+    let seen = forecast(world.snapshot(), world.now());
+    let mut told: Vec<Told> = seen
+        .iter()
+        .map(|seen| {
+            let steps = seen.parts.iter().map(|part| part.steps.len()).sum();
+            told(&seen.operation, steps)
+        })
+        .collect();
+    told.sort_by_key(|told| format!("{told:?}"));
+    told
+}
+
+fn told(operation: &Operation, steps: usize) -> Told {
+    let (spec, status) = (&operation.spec, operation.status.as_ref());
+    let phase = status.map(|status| status.phase).unwrap_or_default();
+    (spec.type_, spec.target.name.clone(), phase, steps)
+}
+
+/// What happens to those that haven't ended, and to those that come.
+fn what_happens(mut world: World) -> Vec<Told> {
+    let ended = |world: &World| -> Vec<String> {
+        let unfinished = world.unfinished();
+        let all = world.operations();
+        all.filter(|name| !unfinished.contains(name)).collect()
+    };
+    let before = ended(&world);
+    world.settle();
+    let snapshot = world.snapshot();
+    let new = snapshot.operations.iter();
+    let new = new.filter(|operation| !before.contains(&operation.name_any()));
+    let mut happened: Vec<Told> = new
+        .map(|operation| {
+            let status = operation.status.as_ref();
+            told(operation, status.map_or(0, |status| status.steps.len()))
+        })
+        .collect();
+    happened.sort_by_key(|told| format!("{told:?}"));
+    happened
+}
+
+fn two_pools() -> World {
+    World::settled().with_pool("np2", 3).at_rest()
+}
+
+#[test]
+fn what_is_foreseen_is_what_happens() {
+    let mut worlds = vec![World::new().with_pool("np1", 2).with_pool("np2", 3)];
+    let mut change = |make: &dyn Fn(&mut World)| {
+        let mut world = two_pools();
+        make(&mut world);
+        worlds.push(world);
+    };
+    change(&|_| {});
+    change(&|world| _ = world.set_version(NEW));
+    change(&|world| _ = world.set_version(NEW).set_count("np1", 5));
+    change(&|world| _ = world.set_count("np1", 0).set_count("np2", 4));
+    change(&|world| {
+        _ = world
+            .set_label("np1", "front")
+            .set_power(PowerState::Stopped)
+    });
+    change(&|world| _ = world.lose_node("np2"));
+    change(&|world| _ = world.ask_for_version("go", NEW, &cluster()));
+    change(&|world| _ = world.ask_for_count("more", 7, &pool("np1")));
+    change(&|world| _ = world.ask_for_count("the-same", 2, &pool("np1")));
+    change(&|world| _ = world.ask("away", OperationType::Delete, &pool("np1")));
+    for world in worlds {
+        let foreseen = foreseen(&world);
+        assert_eq!(foreseen, what_happens(world));
+    }
+}
+
+#[test]
+fn pools_come_up_side_by_side_after_their_cluster() {
+    let world = World::new().with_pool("np1", 2).with_pool("np2", 3);
+    let seen = forecast(world.snapshot(), world.now());
+    let turns: Vec<_> = seen
+        .iter()
+        .map(|seen| (seen.operation.spec.target.name.as_str(), seen.turn))
+        .collect();
+    assert_eq!(
+        turns,
+        [("demo", Some(1)), ("np1", Some(2)), ("np2", Some(2))]
+    );
+}
+
+#[test]
+fn an_upgrade_goes_through_the_control_plane_and_each_pool() {
+    let mut world = two_pools();
+    world.set_version(NEW);
+    let seen = forecast(world.snapshot(), world.now());
+    let parts: Vec<_> = seen[0]
+        .parts
+        .iter()
+        .map(|part| {
+            let actions: Vec<_> = part.steps.iter().map(|step| step.action).collect();
+            (part.pool.as_deref(), actions)
+        })
+        .collect();
+    assert_eq!(
+        parts,
+        [
+            (None, vec![StepAction::Upgrade]),
+            (Some("np1"), vec![StepAction::Replace; 2]),
+            (Some("np2"), vec![StepAction::Replace; 3]),
+        ]
+    );
+}
+
+#[test]
+fn what_waits_with_queue_begins_after_what_is_in_flight() {
+    let mut world = two_pools();
+    world.set_policy(ConcurrencyPolicy::Queue).settle();
+    world.set_version(NEW).begin(OperationType::Upgrade);
+    world.set_count("np1", 4);
+    let seen = forecast(world.snapshot(), world.now());
+    let turns: Vec<_> = seen
+        .iter()
+        .map(|seen| (seen.operation.spec.type_, seen.turn, seen.is_new))
+        .collect();
+    assert_eq!(
+        turns,
+        [
+            (OperationType::Upgrade, Some(0), false),
+            (OperationType::Scale, Some(1), true)
+        ]
+    );
+}
+
+#[test]
+fn with_replace_a_new_change_aborts_what_is_in_flight() {
+    let mut world = two_pools();
+    world.set_policy(ConcurrencyPolicy::Replace).settle();
+    world.set_version(NEW).begin(OperationType::Upgrade);
+    world.set_count("np1", 4);
+    let seen = forecast(world.snapshot(), world.now());
+    let first = seen[0].operation.status.as_ref().expect("a status");
+    assert_eq!(
+        (seen[0].operation.spec.type_, first.phase),
+        (OperationType::Upgrade, OperationPhase::Canceled)
+    );
+    assert!(
+        seen.iter().any(|seen| {
+            seen.operation.spec.type_ == OperationType::Scale && seen.turn == Some(1)
+        })
+    );
+}
