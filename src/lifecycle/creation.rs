@@ -55,8 +55,12 @@ fn may_be_created(snapshot: &Snapshot, lock: &[OperationInFlight], spec: &Operat
     let is_in_flight = snapshot.operations.iter().any(|operation| {
         phase::holds_lock(snapshot, operation) && operation.spec == *spec && is_deletion
     });
-    let in_the_way = lock::conflict(snapshot.lock(), &spec.target)
-        .or_else(|| lock::conflict(lock, &spec.target));
+    // As it will be: what an Operation is being written into the spec for is no change of somebody else's.
+    let in_the_way = lock::conflict(snapshot.lock(), &spec.target).map(|held| {
+        let next = lock.iter().find(|next| next.name == held.name);
+        next.unwrap_or(held)
+    });
+    let in_the_way = in_the_way.or_else(|| lock::conflict(lock, &spec.target));
     !waits_already
         && !is_in_flight
         && in_the_way.is_none_or(|held| {

@@ -10,7 +10,7 @@ use crate::api::{
     ConcurrencyPolicy,
     OperationPhase::{Canceled, Canceling, Failed, InProgress, Pending, Succeeded},
     OperationTarget,
-    OperationType::{Create, Delete, Reconcile, Rollback, Scale, Start, Upgrade},
+    OperationType::{self, Create, Delete, Reconcile, Rollback, Scale, Start, Upgrade},
     ProvisioningState, StepPhase,
 };
 
@@ -173,6 +173,24 @@ fn what_a_person_asks_for_is_written_into_the_spec_before_it_runs() {
     assert!(decided.place(changes).is_some() && decided.starts().is_empty());
     assert_eq!(world.stride().wanted_version(), NEW);
     assert_eq!(world.at_rest().versions("np1"), [NEW, NEW]);
+}
+
+#[test]
+fn what_a_person_asks_for_makes_no_second_operation_whatever_the_policy() {
+    for policy in [
+        ConcurrencyPolicy::Forbid,
+        ConcurrencyPolicy::Queue,
+        ConcurrencyPolicy::Replace,
+    ] {
+        let mut world = World::settled();
+        world.set_policy(policy).settle();
+        let before = world.operations().count();
+        world.ask_for_count("more", 5, &pool("np1")).settle();
+        world.ask("off", OperationType::Stop, &cluster()).settle();
+        assert_eq!(world.phase("more"), Succeeded, "{policy:?}");
+        assert_eq!(world.phase("off"), Succeeded, "{policy:?}");
+        assert_eq!(world.operations().count(), before + 2, "{policy:?}");
+    }
 }
 
 #[test]

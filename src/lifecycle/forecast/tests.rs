@@ -77,6 +77,10 @@ fn what_is_foreseen_is_what_happens() {
     change(&|world| _ = world.ask_for_count("more", 7, &pool("np1")));
     change(&|world| _ = world.ask_for_count("the-same", 2, &pool("np1")));
     change(&|world| _ = world.ask("away", OperationType::Delete, &pool("np1")));
+    change(&|world| {
+        world.set_policy(ConcurrencyPolicy::Queue).settle();
+        world.ask_for_count("more", 7, &pool("np1"));
+    });
     for world in worlds {
         let foreseen = foreseen(&world);
         assert_eq!(foreseen, what_happens(world));
