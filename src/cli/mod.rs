@@ -15,6 +15,7 @@ mod left_behind;
 mod look;
 mod operation;
 mod output;
+mod plan;
 mod progress;
 mod record;
 mod reference;
@@ -74,6 +75,7 @@ struct Cli {
 enum Command {
     Status(status::StatusFlags),
     Why(why::WhyFlags),
+    Plan(plan::PlanFlags),
     Abort(abort::AbortFlags),
     Operation(operation::OperationFlags),
     /// Take the Kubernetes version of a cluster or a pool up, and follow it.
@@ -116,6 +118,7 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     let change = match &cli.command {
         Command::Status(flags) => return status::run(&session().await?, flags).await,
         Command::Why(flags) => return why::run(&session().await?, flags).await,
+        Command::Plan(flags) => return plan::run(&session().await?, flags).await,
         Command::Abort(flags) => return abort::run(&session().await?, flags).await,
         Command::Operation(flags) => return operation::run(&session().await?, flags).await,
         Command::Completion(flags) => return completion::run(flags),

@@ -187,7 +187,7 @@ pub fn details(operation: &Operation, look: &Look, now: Timestamp) -> String {
     lines.join("\n")
 }
 
-/// `control plane, 2 nodes replaced`; nothing where there is no step.
+/// `upgrade the control plane, replace 2 nodes`; nothing where there is no step.
 fn summary<'a>(steps: impl Iterator<Item = &'a Step>) -> Option<String> {
     let mut parts: Vec<(StepAction, usize)> = Vec::new();
     let mut words = Vec::new();
@@ -209,7 +209,8 @@ fn summary<'a>(steps: impl Iterator<Item = &'a Step>) -> Option<String> {
     (!words.is_empty()).then(|| words.join(", "))
 }
 
-fn verb(action: StepAction) -> &'static str {
+/// What an action does, as a verb.
+pub fn verb(action: StepAction) -> &'static str {
     match action {
         StepAction::Create => "make",
         StepAction::Replace => "replace",

@@ -19,7 +19,7 @@ use super::{
 const WIDTHS: [usize; 3] = [60, 80, 120];
 
 /// The same thing at each width, and no line of it too long but those that can be typed.
-fn at_each_width(show: impl Fn(&Look) -> String) -> String {
+pub fn at_each_width(show: impl Fn(&Look) -> String) -> String {
     let at = |width: usize| {
         let text = show(&fixtures::wide(width));
         for line in text.lines().filter(|line| !line.contains("kubectl ")) {

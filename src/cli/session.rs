@@ -49,6 +49,8 @@ pub struct Session {
     pub client: Client,
     /// The namespace.
     pub namespace: String,
+    /// Whether the command line names it.
+    pub is_namespace_given: bool,
     /// How things are shown.
     pub look: Look,
     /// Whether what is shown may move.
@@ -70,6 +72,7 @@ impl Session {
         Ok(Self {
             client,
             namespace,
+            is_namespace_given: flags.namespace.is_some(),
             look: look(flags),
             is_live: is_terminal() && !flags.plain,
         })

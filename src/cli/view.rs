@@ -66,25 +66,36 @@ impl View {
         let (cluster, pools) = (cluster?, pools.context("failed to read the pools")?.items);
         let mut targets: Vec<String> = pools.iter().map(kube::ResourceExt::name_any).collect();
         targets.push(cluster.name_any());
-        targets.sort();
-        targets.dedup();
-        let operations = session.api::<Operation>();
-        let lists: Vec<_> = futures::stream::iter(targets)
-            .map(|target| {
-                let operations = operations.clone();
-                async move { operations.list(&on_target(&target)).await }
-            })
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await
-            .context("failed to read the Operations")?;
-        let operations = lists.into_iter().flat_map(|list| list.items);
+        let operations = operations_on_any(session, targets).await?;
         Ok(Self::new(cluster, pools, operations))
     }
 }
 
+/// The Operations on what has one of these names: a request for each.
+///
+/// # Errors
+/// Where they can't be read.
+pub async fn operations_on_any(
+    session: &Session,
+    mut targets: Vec<String>,
+) -> anyhow::Result<Vec<Operation>> {
+    targets.sort();
+    targets.dedup();
+    let operations = session.api::<Operation>();
+    let lists: Vec<_> = futures::stream::iter(targets)
+        .map(|target| {
+            let operations = operations.clone();
+            async move { operations.list(&on_target(&target)).await }
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
+        .context("failed to read the Operations")?;
+    Ok(lists.into_iter().flat_map(|list| list.items).collect())
+}
+
 /// Selects the pools of a cluster.
-fn of_cluster(cluster: &str) -> ListParams {
+pub fn of_cluster(cluster: &str) -> ListParams {
     ListParams::default().labels(&format!("{CLUSTER_LABEL}={cluster}"))
 }
 

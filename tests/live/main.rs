@@ -21,6 +21,7 @@ mod leader;
 mod left_behind;
 mod logs;
 mod metrics;
+mod plan;
 mod plugin;
 mod progress;
 mod prometheus;
@@ -123,6 +124,12 @@ const TESTS: &[(&str, Test)] = tests![
     plugin::ctrl_c_offers_to_abort_what_is_followed,
     plugin::refusals_say_what_to_do,
     plugin::many_clusters_are_listed_page_by_page,
+    plan::a_plan_of_a_new_cluster_lists_what_is_made_in_its_order,
+    plan::a_planned_upgrade_is_what_an_apply_then_does,
+    plan::a_plan_tells_a_refusal_word_for_word,
+    plan::a_plan_tells_what_a_change_waits_for,
+    plan::a_plan_of_what_is_so_already_says_so,
+    plan::what_is_no_manifest_is_named_with_its_place,
     start_stop::a_stopped_pool_has_no_nodes_and_comes_back_with_its_count,
     start_stop::a_pool_is_stopping_until_its_last_node_is_gone,
     start_stop::a_system_pool_cant_be_stopped_and_a_spot_pool_can,

@@ -29,13 +29,14 @@ fn plugin(belay: &Belay, args: &[&str]) -> Command {
 }
 
 /// Runs it to its end, while everything else goes on.
-async fn run(belay: &Belay, args: &[&str]) -> Output {
+pub async fn run(belay: &Belay, args: &[&str]) -> Output {
     let mut command = plugin(belay, args);
     let output = tokio::task::spawn_blocking(move || command.output());
     output.await.expect("not cut short").expect("runs")
 }
 
-fn text(bytes: &[u8]) -> String {
+/// What it wrote.
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

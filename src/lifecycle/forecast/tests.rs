@@ -58,28 +58,24 @@ fn two_pools() -> World {
 #[test]
 fn what_is_foreseen_is_what_happens() {
     let mut worlds = vec![World::new().with_pool("np1", 2).with_pool("np2", 3)];
-    let mut change = |make: &dyn Fn(&mut World)| {
+    let mut change = |make: &dyn Fn(&mut World) -> &mut World| {
         let mut world = two_pools();
         make(&mut world);
         worlds.push(world);
     };
-    change(&|_| {});
-    change(&|world| _ = world.set_version(NEW));
-    change(&|world| _ = world.set_version(NEW).set_count("np1", 5));
-    change(&|world| _ = world.set_count("np1", 0).set_count("np2", 4));
+    change(&|world| world);
+    change(&|world| world.set_version(NEW));
+    change(&|world| world.set_version(NEW).set_count("np1", 5));
+    change(&|world| world.set_count("np1", 0).set_count("np2", 4));
+    change(&|world| world.set_label("np1", "a").set_power(PowerState::Stopped));
+    change(&|world| world.lose_node("np2"));
+    change(&|world| world.ask_for_version("go", NEW, &cluster()));
+    change(&|world| world.ask_for_count("more", 7, &pool("np1")));
+    change(&|world| world.ask_for_count("the-same", 2, &pool("np1")));
+    change(&|world| world.ask("away", OperationType::Delete, &pool("np1")));
     change(&|world| {
-        _ = world
-            .set_label("np1", "front")
-            .set_power(PowerState::Stopped)
-    });
-    change(&|world| _ = world.lose_node("np2"));
-    change(&|world| _ = world.ask_for_version("go", NEW, &cluster()));
-    change(&|world| _ = world.ask_for_count("more", 7, &pool("np1")));
-    change(&|world| _ = world.ask_for_count("the-same", 2, &pool("np1")));
-    change(&|world| _ = world.ask("away", OperationType::Delete, &pool("np1")));
-    change(&|world| {
-        world.set_policy(ConcurrencyPolicy::Queue).settle();
-        world.ask_for_count("more", 7, &pool("np1"));
+        let world = world.set_policy(ConcurrencyPolicy::Queue).settle();
+        world.ask_for_count("more", 7, &pool("np1"))
     });
     for world in worlds {
         let foreseen = foreseen(&world);

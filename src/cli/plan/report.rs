@@ -1,0 +1,266 @@
+//! What is told of a plan, as it is written in JSON and YAML.
+
+use std::collections::BTreeMap;
+
+use kube::ResourceExt as _;
+use serde::Serialize;
+
+use crate::{
+    api::{Operation, OperationPhase, OperationTarget, OperationType, StepAction},
+    cli::view,
+    lifecycle::{
+        excludes,
+        forecast::{Foreseen, Part},
+    },
+};
+
+use super::{
+    dry_run::{Effect, Ours, Tried},
+    manifests::Manifest,
+    outlook::Outlook,
+};
+
+/// All that is told.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Belay's objects.
+    pub objects: Vec<Object>,
+    /// The clusters that change.
+    pub clusters: Vec<Cluster>,
+    /// The objects that aren't Belay's: `Deployment web`.
+    pub ignored: Vec<String>,
+}
+
+/// One of Belay's objects in the manifests.
+#[derive(Clone, Debug, Serialize)]
+pub struct Object {
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Where it stands: `pools.yaml, document 2`.
+    pub place: String,
+    /// What the apply does to it; none where it is refused.
+    pub effect: Option<Effect>,
+    /// Why it is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    /// The cluster that it is or belongs to, where that is known.
+    #[serde(skip)]
+    pub cluster: Option<String>,
+}
+
+/// A cluster that changes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cluster {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The operations, in the order in which they begin.
+    pub operations: Vec<Planned>,
+    /// What else is to be known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// An operation that would begin, or one that is there already.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Planned {
+    /// Its place: those of the same number run side by side. 0 where it is in flight; none where it
+    /// never begins.
+    pub order: Option<usize>,
+    /// The name of one that is there already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it does.
+    #[serde(rename = "type")]
+    pub type_: OperationType,
+    /// On what.
+    pub target: OperationTarget,
+    /// The version that it goes to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes_version: Option<String>,
+    /// The number of nodes that it goes to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<i32>,
+    /// The operations that are there already and that it waits for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
+    /// What it does, in its order.
+    pub changes: Vec<Change>,
+    /// Why it doesn't come to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canceled: Option<String>,
+    /// In words: `Upgrade of ManagedCluster demo to 1.36.3`.
+    #[serde(skip)]
+    pub words: String,
+}
+
+/// What is done to the control plane, or to nodes of a pool.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    /// The pool; none: the control plane.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// What is done.
+    pub action: StepAction,
+    /// To how many nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<usize>,
+    /// From what to what.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+impl Report {
+    /// What is told of what was tried and what is foreseen.
+    pub fn new(tried: &[Tried], outlooks: &[Outlook], others: &[Manifest]) -> Self {
+        let name = |other: &Manifest| format!("{} {}", other.kind(), other.name());
+        Self {
+            objects: tried.iter().map(|one| object(one, outlooks)).collect(),
+            clusters: outlooks.iter().map(cluster).collect(),
+            ignored: others.iter().map(name).collect(),
+        }
+    }
+
+    /// Whether something would be refused.
+    pub fn is_refused(&self) -> bool {
+        self.objects.iter().any(|object| object.refused.is_some())
+    }
+
+    /// The operations that would be made and come to their end.
+    pub fn new_operations(&self) -> impl Iterator<Item = &Planned> {
+        let operations = self.clusters.iter().flat_map(|it| &it.operations);
+        operations.filter(|it| it.name.is_none() && it.canceled.is_none())
+    }
+
+    /// How many nodes the operations that would begin do what to.
+    pub fn nodes(&self) -> BTreeMap<&'static str, usize> {
+        let mut nodes = BTreeMap::new();
+        let changes = self.new_operations().flat_map(|planned| &planned.changes);
+        for change in changes {
+            *nodes.entry(done(change.action)).or_default() += change.nodes.unwrap_or_default();
+        }
+        nodes.retain(|_, count| *count > 0);
+        nodes
+    }
+}
+
+fn done(action: StepAction) -> &'static str {
+    match action {
+        StepAction::Create | StepAction::Start => "made",
+        StepAction::Replace | StepAction::Upgrade => "replaced",
+        StepAction::Update => "updated",
+        StepAction::Delete | StepAction::Stop => "deleted",
+    }
+}
+
+fn object(tried: &Tried, outlooks: &[Outlook]) -> Object {
+    let (effect, refused, cluster) = match &tried.result {
+        Err(refused) => (None, Some(refused.clone()), None),
+        Ok((effect, ours)) => match refused_by_belay(ours, outlooks) {
+            None => (Some(*effect), None, cluster_of(ours, outlooks)),
+            refused => (None, refused, None),
+        },
+    };
+    Object {
+        kind: tried.manifest.kind().to_owned(),
+        namespace: tried.namespace.clone(),
+        name: tried.manifest.name().to_owned(),
+        place: tried.manifest.place.clone(),
+        effect,
+        refused,
+        cluster,
+    }
+}
+
+fn cluster_of(ours: &Ours, outlooks: &[Outlook]) -> Option<String> {
+    match ours {
+        Ours::Cluster(cluster) => Some(cluster.name_any()),
+        Ours::Pool(pool) => Some(pool.spec.cluster_name.clone()),
+        Ours::Operation(operation) => {
+            let has_it = |outlook: &&Outlook| find(outlook, operation).is_some();
+            outlooks.iter().find(has_it).map(|it| it.cluster.clone())
+        }
+    }
+}
+
+fn find<'a>(outlook: &'a Outlook, operation: &Operation) -> Option<&'a Foreseen> {
+    let uid = &operation.metadata.uid;
+    let mut operations = outlook.operations.iter();
+    operations.find(|foreseen| foreseen.operation.metadata.uid == *uid)
+}
+
+/// What the operator says where admission let pass what can't be done.
+fn refused_by_belay(ours: &Ours, outlooks: &[Outlook]) -> Option<String> {
+    let Ours::Operation(operation) = ours else {
+        return None;
+    };
+    let foreseen = outlooks.iter().find_map(|it| find(it, operation))?;
+    let status = view::status(&foreseen.operation);
+    let error = status.error.filter(|_| foreseen.turn.is_none())?;
+    Some(format!("({}) {}", error.code, error.message))
+}
+
+fn cluster(outlook: &Outlook) -> Cluster {
+    let is_told = |foreseen: &&Foreseen| {
+        let status = view::status(&foreseen.operation);
+        foreseen.turn.is_some() || status.phase != OperationPhase::Failed
+    };
+    let told = outlook.operations.iter().filter(is_told);
+    Cluster {
+        namespace: outlook.namespace.clone(),
+        name: outlook.cluster.clone(),
+        operations: told.map(|it| planned(it, &outlook.operations)).collect(),
+        notes: outlook.notes.clone(),
+    }
+}
+
+fn planned(foreseen: &Foreseen, all: &[Foreseen]) -> Planned {
+    let operation = &foreseen.operation;
+    let spec = &operation.spec;
+    let status = view::status(operation);
+    let is_before = |other: &&Foreseen| {
+        let waits = other.turn < foreseen.turn && foreseen.turn.is_some();
+        waits && !other.is_new && excludes(&other.operation.spec.target, &spec.target)
+    };
+    let before = all.iter().filter(is_before);
+    let canceled = (status.phase == OperationPhase::Canceled)
+        .then(|| status.cancellation.map(|it| it.reason).unwrap_or_default());
+    Planned {
+        order: foreseen.turn,
+        name: (!foreseen.is_new).then(|| operation.name_any()),
+        type_: spec.type_,
+        target: spec.target.clone(),
+        kubernetes_version: spec.kubernetes_version.clone(),
+        count: spec.count,
+        after: before.map(|it| it.operation.name_any()).collect(),
+        changes: foreseen.parts.iter().flat_map(changes).collect(),
+        canceled,
+        words: view::what_it_does(operation),
+    }
+}
+
+/// What is done in one part, one line for each action.
+fn changes(part: &Part) -> Vec<Change> {
+    let mut changes: Vec<Change> = Vec::new();
+    for step in &part.steps {
+        let known = changes.iter_mut().find(|it| it.action == step.action);
+        if let Some(nodes) = known.and_then(|it| it.nodes.as_mut()) {
+            *nodes += 1;
+            continue;
+        }
+        changes.push(Change {
+            pool: part.pool.clone(),
+            action: step.action,
+            nodes: part.pool.is_some().then_some(1),
+            message: step.message.clone(),
+        });
+    }
+    changes
+}
