@@ -60,12 +60,12 @@ impl Eyes {
         }
     }
 
-    /// Waits for the next change; gives the Operation where it is one's.
-    pub async fn next(&mut self) -> Option<Operation> {
-        let operation = self.changes.next().await??;
-        let history = self.operations.entry(operation.name_any()).or_default();
-        history.push(operation.clone());
-        Some(operation)
+    /// Waits for the next change, and notes it.
+    pub async fn next(&mut self) {
+        if let Some(Some(operation)) = self.changes.next().await {
+            let history = self.operations.entry(operation.name_any()).or_default();
+            history.push(operation);
+        }
     }
 
     /// The names of all Operations that were ever seen.

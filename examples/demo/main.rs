@@ -59,7 +59,7 @@ async fn play() -> anyhow::Result<Stage> {
         stage.tell_of_failure().await;
         return Err(error);
     }
-    stage.heading(&format!(
+    screen::heading(&format!(
         "All of this was seen on the API server, in this order, within {} s",
         began.elapsed().as_secs()
     ))?;

@@ -4,15 +4,19 @@ use std::{
     ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Output, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use testenv::{ControlPlane, Process};
-use tokio::{process::Command, time::sleep};
+use tokio::{
+    process::{Child, Command},
+    time::sleep,
+};
 
-use crate::{eyes::Eyes, screen::Screen};
+use crate::{eyes::Eyes, screen};
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(5);
 /// How often it is looked whether the operator still runs.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long the plugin may take to show what the eyes have seen.
+const BLINK: Duration = Duration::from_millis(300);
 /// How much of the operator's log a failure shows, in lines.
 const TAIL: usize = 20;
 
@@ -28,76 +34,100 @@ pub struct Stage {
     // Before the control plane, so that it ends first.
     operator: Option<Process>,
     pub eyes: Eyes,
-    screen: Screen,
-    /// The folder of kubectl.
-    bin: PathBuf,
+    /// The folders of kubectl and of the plugin.
+    bin: [PathBuf; 2],
     control_plane: ControlPlane,
 }
 
 impl Stage {
     /// Starts a control plane.
     pub async fn set() -> anyhow::Result<Self> {
-        let screen = Screen::new();
-        screen.heading("A real Kubernetes control plane, its nodes kwok's")?;
+        screen::heading("A real Kubernetes control plane, its nodes kwok's")?;
         let began = Instant::now();
         let control_plane = ControlPlane::start().await?;
-        screen.say(&format!(
+        screen::say(&format!(
             "etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kwok: ready in {:.1} s",
             began.elapsed().as_secs_f32()
         ))?;
         let kubectl = testenv::binary("kubectl")?;
-        let bin = kubectl
-            .parent()
-            .context("kubectl has no folder")?
-            .to_owned();
+        let kubectl = kubectl.parent().context("kubectl has no folder")?;
         Ok(Self {
             operator: None,
             eyes: Eyes::open(&control_plane.client().await?),
-            screen,
-            bin,
+            bin: [kubectl.to_owned(), programs()?],
             control_plane,
         })
     }
 
     /// Starts the operator as a process of its own.
     pub fn start_operator(&mut self) -> anyhow::Result<()> {
-        let program = operator_binary()?;
+        let program = programs()?.join("belay");
         let kubeconfig = self.kubeconfig();
         let environment = [("KUBECONFIG", kubeconfig.as_os_str())];
         let log = self.operator_log();
         let operator = Process::start_with(&program, &[], &environment, &log)?;
-        self.screen
-            .say(&format!("belay: started as process {}", operator.pid()))?;
+        screen::say(&format!("belay: started as process {}", operator.pid()))?;
         self.operator = Some(operator);
         Ok(())
     }
 
-    /// Shows a text.
-    pub fn say(&self, text: &str) -> anyhow::Result<()> {
-        Ok(self.screen.say(text)?)
-    }
-
-    /// Shows what comes now.
-    pub fn heading(&self, text: &str) -> anyhow::Result<()> {
-        Ok(self.screen.heading(text)?)
-    }
-
     /// Runs a command as a person would type it, and shows it with what it prints.
     pub async fn run(&self, line: &str) -> anyhow::Result<()> {
-        self.screen.command(line)?;
-        let output = self.shell(line).output().await?;
-        let text = [output.stdout, output.stderr].concat();
-        let text = String::from_utf8_lossy(&text);
-        if !text.trim().is_empty() {
-            self.screen.say(text.trim_end())?;
-        }
-        if !output.status.success() {
-            bail!("`{line}` ended with {}", output.status);
+        screen::command(line)?;
+        let status = self.shell(line).status().await?;
+        if !status.success() {
+            bail!("`{line}` ended with {status}");
         }
         Ok(())
     }
 
-    /// Waits until something was seen, and shows meanwhile how far the Operations are.
+    /// Runs a command that is refused, shows it, and gives what it was answered.
+    pub async fn refused(&self, line: &str) -> anyhow::Result<String> {
+        screen::command(line)?;
+        let output = self.capture(line).await?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        screen::say(told.trim_end())?;
+        if output.status.success() {
+            bail!("`{line}` was not refused");
+        }
+        Ok(told.into_owned())
+    }
+
+    /// Runs a command and shows nothing of it, until it is answered with that.
+    pub async fn until_answered(&self, line: &str, answer: &str) -> anyhow::Result<()> {
+        let began = Instant::now();
+        loop {
+            let output = self.capture(line).await?;
+            if String::from_utf8_lossy(&output.stderr).contains(answer) {
+                return Ok(());
+            }
+            if began.elapsed() > PATIENCE {
+                bail!("`{line}` was never answered {answer:?}");
+            }
+        }
+    }
+
+    async fn capture(&self, line: &str) -> io::Result<Output> {
+        self.shell(line).output().await
+    }
+
+    /// Shows what a command shows that doesn't end by itself, until something was seen; then presses Ctrl-C.
+    pub async fn follow<T>(
+        &mut self,
+        line: &str,
+        what: &str,
+        see: impl Fn(&Eyes) -> Option<T>,
+    ) -> anyhow::Result<T> {
+        screen::command(line)?;
+        let mut follower = self.shell(&format!("exec {line}")).spawn()?;
+        let seen = self.until(what, see).await?;
+        sleep(BLINK).await;
+        press_ctrl_c(&follower)?;
+        follower.wait().await?;
+        Ok(seen)
+    }
+
+    /// Waits until something was seen, for as long as the operator runs.
     pub async fn until<T>(
         &mut self,
         what: &str,
@@ -117,7 +147,7 @@ impl Stage {
         }
     }
 
-    /// Shows how far the Operations are, for as long as the operator runs.
+    /// Waits for as long as the operator runs.
     pub async fn look_on(&mut self) -> anyhow::Result<()> {
         loop {
             self.look().await?;
@@ -127,11 +157,7 @@ impl Stage {
     /// Looks for a moment.
     async fn look(&mut self) -> anyhow::Result<()> {
         tokio::select! {
-            seen = self.eyes.next() => {
-                if let Some(operation) = seen {
-                    self.screen.operation(&operation)?;
-                }
-            }
+            () = self.eyes.next() => {}
             () = sleep(LOOK) => {
                 if self.operator.as_mut().is_some_and(|operator| !operator.is_running()) {
                     bail!("the operator ended by itself");
@@ -143,17 +169,19 @@ impl Stage {
 
     /// Shows how to try things by hand.
     pub fn invite(&self) -> anyhow::Result<()> {
-        self.say(&format!(
+        screen::say(&format!(
             "\nIt stays up until Ctrl-C. In another terminal:\n\n  \
-             export KUBECONFIG={} PATH=\"{}:$PATH\"\n  \
-             kubectl get mc,ap,op\n  \
+             export KUBECONFIG={} PATH=\"{}:{}:$PATH\"\n  \
+             kubectl belay status demo --watch\n  \
              kubectl scale agentpool demo-np1 --replicas=5\n  \
-             kubectl get operations --watch\n\n\
+             kubectl get mc,ap,op\n\n\
              Logs: {}\n",
             self.kubeconfig().display(),
-            self.bin.display(),
+            self.bin[0].display(),
+            self.bin[1].display(),
             self.control_plane.logs_dir().display()
-        ))
+        ))?;
+        Ok(())
     }
 
     /// Shows how things stand, how the operator's log ends, and where the logs are kept.
@@ -185,8 +213,11 @@ impl Stage {
     }
 
     fn shell(&self, line: &str) -> Command {
-        let mut path = OsString::from(&self.bin);
-        path.push(":");
+        let mut path = OsString::new();
+        for folder in &self.bin {
+            path.push(folder);
+            path.push(":");
+        }
         path.push(std::env::var_os("PATH").unwrap_or_default());
         let mut shell = Command::new("sh");
         shell
@@ -216,13 +247,23 @@ impl Drop for Stage {
     }
 }
 
-/// The operator, built beside the demo.
-fn operator_binary() -> anyhow::Result<PathBuf> {
+/// The folder of the operator and the plugin, which are built beside the demo.
+fn programs() -> anyhow::Result<PathBuf> {
     let demo = std::env::current_exe()?;
     let folder = demo.parent().and_then(Path::parent);
-    let program = folder.context("the demo has no folder")?.join("belay");
-    if !program.is_file() {
-        bail!("{} is missing: run cargo build --bins", program.display());
+    let folder = folder.context("the demo has no folder")?;
+    for program in ["belay", "kubectl-belay"] {
+        let program = folder.join(program);
+        if !program.is_file() {
+            bail!("{} is missing: run cargo build --bins", program.display());
+        }
     }
-    Ok(program)
+    Ok(folder.to_owned())
+}
+
+fn press_ctrl_c(follower: &Child) -> anyhow::Result<()> {
+    let id = follower.id().and_then(|id| i32::try_from(id).ok());
+    let pid = id.and_then(Pid::from_raw);
+    kill_process(pid.context("it ended by itself")?, Signal::INT)?;
+    Ok(())
 }

@@ -4,7 +4,7 @@ use anyhow::ensure;
 use belay::api::{Operation, OperationPhase, OperationType};
 use kube::ResourceExt as _;
 
-use crate::stage::Stage;
+use crate::{screen, stage::Stage};
 
 /// What examples/quickstart makes.
 const CLUSTER: &str = "demo";
@@ -21,35 +21,36 @@ pub async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     install(stage).await?;
     come_up(stage).await?;
     let upgrade = upgrade(stage).await?;
+    ask_why(stage).await?;
+    refuse(stage, &upgrade).await?;
     abort(stage, &upgrade).await?;
     hold(stage, &upgrade).await?;
     go_on(stage, &upgrade).await
 }
 
 async fn install(stage: &mut Stage) -> anyhow::Result<()> {
-    stage.heading("Belay: its kinds, and the operator as a process")?;
-    stage.run("kubectl apply -f crds/").await?;
+    screen::heading("Belay: its kinds and policies, and the operator as a process")?;
     stage
-        .run("kubectl wait --for=condition=Established --timeout=20s -f crds/")
+        .run("kubectl apply -f crds/ -f policies/ >/dev/null")
+        .await?;
+    stage
+        .run("kubectl wait --for=condition=Established --timeout=20s -f crds/ >/dev/null")
         .await?;
     stage.start_operator()
 }
 
 async fn come_up(stage: &mut Stage) -> anyhow::Result<()> {
-    stage.heading(&format!(
+    screen::heading(&format!(
         "A cluster on {OLD}: 2 System nodes, 3 User nodes, and 3 pods that their PDB lets none go of"
     ))?;
     stage.run("kubectl apply -f examples/quickstart/").await?;
-    stage
-        .until("the cluster and its pools Ready", |eyes| {
-            eyes.all_is_ready(POOLS).then_some(())
-        })
-        .await?;
     let versions = [(format!("v{OLD}"), NODES)].into();
     stage
-        .until(&format!("{NODES} nodes on {OLD}"), |eyes| {
-            (eyes.versions() == versions).then_some(())
-        })
+        .follow(
+            &format!("kubectl belay status {CLUSTER} --watch"),
+            &format!("the cluster and its pools Ready, {NODES} nodes on {OLD}"),
+            |eyes| (eyes.all_is_ready(POOLS) && eyes.versions() == versions).then_some(()),
+        )
         .await?;
     stage
         .run("kubectl rollout status deployment/web --timeout=20s")
@@ -58,12 +59,14 @@ async fn come_up(stage: &mut Stage) -> anyhow::Result<()> {
 
 /// Upgrades until a PDB is in the way; gives the Operation's name.
 async fn upgrade(stage: &mut Stage) -> anyhow::Result<String> {
-    stage.heading(&format!("Upgrade to {NEW}"))?;
+    screen::heading(&format!(
+        "Upgrade to {NEW}: first what it would start, then the change itself"
+    ))?;
+    let change = format!("sed s/{OLD}/{NEW}/ examples/quickstart/cluster.yaml");
     stage
-        .run(&format!(
-            r#"kubectl patch managedcluster {CLUSTER} --type=merge -p '{{"spec":{{"kubernetesVersion":"{NEW}"}}}}'"#
-        ))
+        .run(&format!("{change} | kubectl belay plan -f -"))
         .await?;
+    stage.run(&format!("{change} | kubectl apply -f -")).await?;
     let name = stage
         .until("the Upgrade", |eyes| {
             let upgrade = eyes.operation(OperationType::Upgrade, CLUSTER);
@@ -71,33 +74,55 @@ async fn upgrade(stage: &mut Stage) -> anyhow::Result<String> {
         })
         .await?;
     let blocked = stage
-        .until("the Upgrade blocked", |eyes| eyes.blocked(&name))
+        .follow(
+            &format!("kubectl belay status {CLUSTER} --watch"),
+            "the Upgrade blocked",
+            |eyes| eyes.blocked(&name),
+        )
         .await?;
     ensure!(
         blocked.reason == "PodDisruptionBudget" && blocked.message.contains(BUDGET),
         "the Upgrade is blocked by something else: {blocked:?}"
     );
-    stage.run("kubectl get operations").await?;
     Ok(name)
+}
+
+async fn ask_why(stage: &mut Stage) -> anyhow::Result<()> {
+    screen::heading("It hangs: why?")?;
+    stage.run(&format!("kubectl belay why {CLUSTER}")).await
+}
+
+/// Meanwhile the API server refuses any other change.
+async fn refuse(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
+    screen::heading("One at a time: until then the API server refuses other changes")?;
+    let scale = "kubectl scale agentpool demo-np1 --replicas=5";
+    // Policies take hold some time after they were applied.
+    stage
+        .until_answered(&format!("{scale} --dry-run=server"), "denied request")
+        .await?;
+    let told = stage.refused(scale).await?;
+    let expected = format!(
+        "denied request: (OperationNotAllowed) Operation is not allowed: Another operation ({upgrade}) is in progress, please wait for it to finish before starting a new operation, or abort it: kubectl annotate operation {upgrade} belay.dev/abort=<reason>"
+    );
+    ensure!(told.trim_end().ends_with(&expected), "told otherwise");
+    Ok(())
 }
 
 async fn abort(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
     use OperationPhase::{Canceled, Canceling, InProgress, Pending};
-    stage.heading("Abort it")?;
+    screen::heading("Abort it")?;
     stage
         .run(&format!(
-            "kubectl annotate operation {upgrade} belay.dev/abort='stuck on a PDB'"
+            "kubectl belay abort cluster {CLUSTER} --reason 'stuck on a PDB' --yes --wait"
         ))
         .await?;
-    for phase in [Canceling, Canceled] {
-        stage
-            .until(&format!("{upgrade} {phase:?}"), |eyes| {
-                eyes.phases(upgrade).contains(&phase).then_some(())
-            })
-            .await?;
-    }
+    stage
+        .until(&format!("{upgrade} Canceled"), |eyes| {
+            eyes.phases(upgrade).contains(&Canceled).then_some(())
+        })
+        .await?;
     in_order(stage, upgrade, &[Pending, InProgress, Canceling, Canceled])?;
-    stage.heading(
+    screen::heading(
         "It stopped where it stood: what was upgraded stays so, and every node takes pods",
     )?;
     let versions = stage
@@ -115,11 +140,12 @@ async fn abort(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
         .iter()
         .map(|(version, count)| format!("{count} on {version}"))
         .collect();
-    stage.say(&counts.join(", "))
+    screen::say(&counts.join(", "))?;
+    Ok(())
 }
 
 async fn hold(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
-    stage.heading("It isn't begun again: the cluster is left alone until someone acts")?;
+    screen::heading("It isn't begun again: the cluster is left alone until someone acts")?;
     let hold = stage
         .until("the cluster left alone", crate::eyes::Eyes::hold)
         .await?;
@@ -127,17 +153,12 @@ async fn hold(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
         hold.reason == "OperationCanceled" && hold.message.contains(upgrade),
         "the cluster is stalled by something else: {hold:?}"
     );
-    stage.run("kubectl get mc,op").await?;
-    stage
-        .run(&format!(
-            r#"kubectl get mc {CLUSTER} -o jsonpath='{{.status.conditions[?(@.type=="Stalled")].message}}'"#
-        ))
-        .await
+    stage.run(&format!("kubectl belay why {CLUSTER}")).await
 }
 
 async fn go_on(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
     use OperationPhase::{Canceled, InProgress, Pending, Succeeded};
-    stage.heading("Relax the PDB, and ask for the rest")?;
+    screen::heading("Relax the PDB, and ask for the rest")?;
     stage
         .run(r#"kubectl patch pdb web --type=merge -p '{"spec":{"minAvailable":2}}'"#)
         .await?;
@@ -147,6 +168,9 @@ async fn go_on(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
     let before = stage.eyes.names();
     stage
         .run("kubectl create -f examples/reconcile.yaml")
+        .await?;
+    stage
+        .run(&format!("kubectl belay operation wait {RECONCILE}"))
         .await?;
     stage
         .until(&format!("{RECONCILE} Succeeded"), |eyes| {
@@ -161,7 +185,10 @@ async fn go_on(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
             |eyes| (eyes.all_is_ready(POOLS) && eyes.versions() == versions).then_some(()),
         )
         .await?;
-    stage.run("kubectl get mc,ap,op").await?;
+    stage
+        .run(&format!("kubectl belay status {CLUSTER}"))
+        .await?;
+    stage.run("kubectl get operations").await?;
     let phases = stage.eyes.phases(upgrade);
     ensure!(phases.last() == Some(&Canceled), "{upgrade} is {phases:?}");
     let mut expected = before;
