@@ -24,13 +24,16 @@ GENERATED := crds policies charts/belay/files/crds charts/belay/files/policies c
   charts/belay/README.md deploy/belay.yaml docs/kubectl-belay.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest check bench fmt generate generated package licences build tools needs image image-here chart e2e gitops
+.PHONY: help demo picture test test-oldest check bench fmt generate generated package licences build tools needs image image-here chart e2e gitops
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 demo: tools ## Show an upgrade hang on a PodDisruptionBudget, and abort it (KEEP=1: then stay up)
 	@$(BIN)/examples/demo
+
+picture: tools ## Record the demo on a pseudo-terminal as docs/demo.svg
+	@$(BIN)/examples/picture >$(BIN)/demo.svg && mv $(BIN)/demo.svg docs/demo.svg && ls -l docs/demo.svg
 
 test: tools ## Run all tests, on a real control plane
 	@for name in helm prometheus promtool; do $(BIN)/testenv path $$name >/dev/null || exit 1; done
