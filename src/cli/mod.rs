@@ -8,6 +8,7 @@ mod ask;
 mod change;
 mod cluster_text;
 mod completion;
+mod connection;
 mod errors;
 mod follow;
 mod in_the_way;

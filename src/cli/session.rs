@@ -10,7 +10,7 @@ use kube::{
     core::NamespaceResourceScope,
 };
 
-use super::look::Look;
+use super::{connection, look::Look};
 
 /// How long the API server may take to take a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,7 +68,7 @@ impl Session {
         config.read_timeout = Some(READ_TIMEOUT);
         let namespace = flags.namespace.clone();
         let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config).context("failed to set up the connection")?;
+        let client = connection::client(config).context("failed to set up the connection")?;
         Ok(Self {
             client,
             namespace,

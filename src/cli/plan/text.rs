@@ -96,13 +96,21 @@ fn number(order: Option<usize>) -> String {
 fn of_place(changes: &[Change]) -> String {
     let each = |change: &Change| match change.nodes {
         Some(nodes) => format!("{} {}", verb(change.action), text::count(nodes, "node")),
-        // It may go down as well.
-        None if change.action == StepAction::Upgrade => change.message.clone(),
-        None => format!("{} {}", verb(change.action), change.message),
+        None => of_control_plane(change),
     };
     let place = changes[0].pool.as_deref().unwrap_or("control plane");
     let each: Vec<String> = changes.iter().map(each).collect();
-    format!("{place}: {}", each.join(", ").trim_end())
+    format!("{place}: {}", each.join(", "))
+}
+
+fn of_control_plane(change: &Change) -> String {
+    match (change.action, change.message.as_str()) {
+        // It may go down as well.
+        (StepAction::Upgrade, message) => message.to_owned(),
+        (StepAction::Create, version) => format!("make it, on {version}"),
+        (action, "") => format!("{} it", verb(action)),
+        (action, message) => format!("{} it, {message}", verb(action)),
+    }
 }
 
 fn refusals(report: &Report, look: &Look) -> Option<String> {
