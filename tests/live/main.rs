@@ -127,6 +127,7 @@ const TESTS: &[(&str, Test)] = tests![
     plan::a_plan_of_a_new_cluster_lists_what_is_made_in_its_order,
     plan::a_planned_upgrade_is_what_an_apply_then_does,
     plan::a_plan_tells_a_refusal_word_for_word,
+    plan::a_plan_tells_what_belay_itself_refuses,
     plan::a_plan_tells_what_a_change_waits_for,
     plan::a_plan_of_what_is_so_already_says_so,
     plan::what_is_no_manifest_is_named_with_its_place,

@@ -183,6 +183,23 @@ pub async fn a_plan_tells_a_refusal_word_for_word(world: Arc<World>) {
     assert_eq!(told(applied), refusal, "as an apply is refused");
 }
 
+pub async fn a_plan_tells_what_belay_itself_refuses(world: Arc<World>) {
+    let belay = Belay::start(&world.unguarded().await).await;
+    belay.ready_cluster(50, 2).await;
+    belay.lock_is_free().await;
+    let target = json!({"kind": "AgentPool", "name": "np1"});
+    let as_it_is = json!({"apiVersion": "belay.dev/v1alpha1", "kind": "Operation", "metadata": {"name": "as-it-is"},
+        "spec": {"type": "Scale", "target": target, "count": 2}});
+    let folder = manifests(std::slice::from_ref(&as_it_is));
+    let (code, planned) = plan(&belay, folder.path()).await;
+    assert_eq!(code, Some(1), "{planned}");
+    assert_eq!(operations(&planned), []);
+    belay.create(&as_it_is.to_string()).expect("admitted");
+    let error = belay.fails("as-it-is").await;
+    let told = format!("({}) {}", error.code, error.message);
+    assert_eq!(planned["objects"][0]["refused"], told.as_str());
+}
+
 pub async fn a_plan_tells_what_a_change_waits_for(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let upgrade = belay.upgrading().await;

@@ -153,6 +153,9 @@ impl Changes {
                     target(TargetKind::ManagedCluster, name)
                 }
                 Ours::Pool(pool) if pool.spec.cluster_name == name => {
+                    // Of two manifests of one object the later counts.
+                    let is_other = |it: &AgentPool| it.name_any() != pool.name_any();
+                    changes.pools.retain(is_other);
                     changes.pools.push(pool.as_ref().clone());
                     target(TargetKind::AgentPool, &pool.name_any())
                 }
@@ -228,7 +231,7 @@ async fn outlook(
     operations.retain(|operation| is_ours(&operation.spec.target));
     let observed = provider::look(&session.client, &cluster).await;
     let observed = observed.context("failed to read the cluster's nodes")?;
-    let notes = may_meet_each_other(&cluster, &changes.changed);
+    let meet = may_meet_each_other(&cluster, &changes.changed);
     let snapshot = Snapshot::new(
         Arc::new(cluster),
         pools.into_iter().map(Arc::new).collect(),
@@ -239,9 +242,10 @@ async fn outlook(
     for foreseen in &mut operations {
         foreseen.is_new |= asked_for.contains(&foreseen.operation.uid());
     }
+    let are_many = operations.iter().filter(|it| it.is_new).count() > 1;
     Ok(Outlook {
         operations,
-        notes: notes.into_iter().collect(),
+        notes: meet.filter(|_| are_many).into_iter().collect(),
         ..nothing
     })
 }
