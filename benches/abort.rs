@@ -64,7 +64,7 @@ async fn main() -> anyhow::Result<()> {
 
 async fn install(client: &Client) -> anyhow::Result<()> {
     let crds = Api::<CustomResourceDefinition>::all(client.clone());
-    for crd in belay::admission::crds() {
+    for crd in belay::api::crds() {
         crds.create(&PostParams::default(), &crd).await?;
         await_condition(
             crds.clone(),

@@ -18,9 +18,7 @@ use flags::{Command, Flags};
 async fn main() -> ExitCode {
     let flags = Flags::parse();
     let ended = match &flags.command {
-        Some(Command::Crds { output }) => {
-            tell(print(output.as_deref(), belay::admission::crd_files))
-        }
+        Some(Command::Crds { output }) => tell(print(output.as_deref(), belay::api::crd_files)),
         Some(Command::Policies { output }) => {
             tell(print(output.as_deref(), belay::admission::policy_files))
         }

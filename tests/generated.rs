@@ -24,10 +24,7 @@ fn check(folder: &str, generated: Vec<(String, String)>) {
 
 #[test]
 fn crds_are_what_the_types_generate() {
-    check(
-        "crds",
-        belay::admission::crd_files().expect("the definitions"),
-    );
+    check("crds", belay::api::crd_files().expect("the definitions"));
 }
 
 #[test]

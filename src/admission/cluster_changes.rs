@@ -6,11 +6,13 @@ use crate::{
 };
 
 use super::{
-    cel::{is_too_old, rank},
+    cel::{is_too_old, minor, rank},
     operator::is_operator,
     policy::{Policy, Refusal, on},
     power::Target,
 };
+
+const IS_VERSION_CHANGE: &str = "object.spec.kubernetesVersion != oldObject.spec.kubernetesVersion";
 
 /// The policy.
 pub fn policy() -> Policy {
@@ -46,6 +48,12 @@ pub fn policy() -> Policy {
                     ),
                 ),
                 ("wanted", "object.spec.kubernetesVersion".to_owned()),
+                // Before there is a control plane, what it was to run.
+                (
+                    "runs",
+                    "oldObject.?status.?kubernetesVersion.orValue(oldObject.spec.kubernetesVersion)"
+                        .to_owned(),
+                ),
             ],
             variables(),
         ]
@@ -53,9 +61,8 @@ pub fn policy() -> Policy {
         refusals: [
             vec![deletion(None)],
             lock("variables.policy == \"Forbid\"", "variables.isPowerChange", None),
-            vec![pool_left_behind(
-                "object.spec.kubernetesVersion != oldObject.spec.kubernetesVersion",
-            )],
+            one_minor_at_a_time(IS_VERSION_CHANGE),
+            vec![pool_left_behind(IS_VERSION_CHANGE)],
         ]
         .into_iter()
         .flatten()
@@ -148,4 +155,28 @@ pub fn pool_left_behind(is_version_change: &str) -> Refusal {
             ("behind", "variables.behind[0].kubernetesVersion"),
         ]),
     )
+}
+
+/// A version more than a minor version away from what the control plane runs.
+///
+/// A rule of the definition could tell it too. But it would answer Invalid, for which Flux and `kubectl apply`,
+/// where they are told to use force, delete the cluster and make it anew.
+pub fn one_minor_at_a_time(is_version_change: &str) -> Vec<Refusal> {
+    let (wanted, runs) = (minor("variables.wanted"), minor("variables.runs"));
+    let major = "variables.runs.split(\".\")[0]";
+    let other_major = format!("{major} != variables.wanted.split(\".\")[0]");
+    let next = format!("{major} + \".\" + string({runs} + 1)");
+    let last = format!("{major} + \".\" + string({runs} - 1)");
+    vec![
+        Refusal::new(
+            INVALID_PARAMETER,
+            format!("{is_version_change} && ({other_major} || {wanted} - {runs} > 1)"),
+            &refusal::ONE_MINOR_UP.cel(&[("version", "variables.runs"), ("next", &next)]),
+        ),
+        Refusal::new(
+            INVALID_PARAMETER,
+            format!("{is_version_change} && {runs} - {wanted} > 1"),
+            &refusal::ONE_MINOR_BACK.cel(&[("version", "variables.runs"), ("last", &last)]),
+        ),
+    ]
 }

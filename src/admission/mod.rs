@@ -18,12 +18,8 @@ mod requested_by;
 mod roles;
 mod system_pools;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::CustomResourceExt as _;
 use serde::Serialize;
 use serde_saphyr::ser::Error;
-
-use crate::api::{AgentPool, ManagedCluster, Operation};
 
 use policy::Policy;
 
@@ -31,39 +27,13 @@ fn validating() -> Vec<Policy> {
     vec![
         cluster_changes::policy(),
         pool_changes::policy(),
+        pool_scale::policy(),
         new_pools::policy(),
         system_pools::policy(),
         operations::on_clusters(),
         operations::on_pools(),
         abort::policy(),
     ]
-}
-
-/// The definitions of all custom resources, in the order to install them: what the types say, and the rules
-/// that are made from the core's messages.
-pub fn crds() -> [CustomResourceDefinition; 3] {
-    let mut pools = AgentPool::crd();
-    for version in &mut pools.spec.versions {
-        let schema = version.schema.as_mut();
-        let schema = schema.and_then(|schema| schema.open_api_v3_schema.as_mut());
-        if let Some(schema) = schema {
-            let rules = schema.x_kubernetes_validations.get_or_insert_default();
-            rules.push(pool_scale::rule());
-        }
-    }
-    [ManagedCluster::crd(), pools, Operation::crd()]
-}
-
-/// The definitions as files of YAML, as `crds/` holds them: names and contents.
-///
-/// # Errors
-/// Where a definition can't be written as YAML.
-pub fn crd_files() -> Result<Vec<(String, String)>, Error> {
-    let file = |crd: &CustomResourceDefinition| {
-        let yaml = serde_saphyr::to_string(crd)?;
-        Ok((format!("{}.yaml", crd.spec.names.plural), yaml))
-    };
-    crds().iter().map(file).collect()
 }
 
 /// The policies and roles as files of YAML, as `policies/` holds them: names and contents.

@@ -6,7 +6,7 @@ use crate::lifecycle::messages::{OPERATION_NOT_ALLOWED, refusal};
 use super::{
     cel::told_elapsed,
     operator::is_operator,
-    policy::{Policy, Refusal, on},
+    policy::{Params, Policy, Refusal, on},
     pool_changes::skew,
 };
 
@@ -19,7 +19,7 @@ pub fn policy() -> Policy {
         description: "Refuses a new AgentPool that its ManagedCluster can't have",
         operations: &[on::CREATE],
         resources: &["agentpools"],
-        params: Some("ManagedCluster"),
+        params: Some(Params::all("ManagedCluster")),
         condition: (
             "comes-to-the-cluster",
             format!(

@@ -7,10 +7,10 @@ use crate::{
 };
 
 use super::{
-    cel::{is_settled, minor, rank},
+    cel::{is_settled, rank},
     cluster_changes,
     operator::is_operator,
-    policy::{Policy, Refusal, on},
+    policy::{Params, Policy, Refusal, on},
     pool_changes,
     power::Target,
 };
@@ -49,7 +49,7 @@ pub fn on_clusters() -> Policy {
     refusals.extend(cluster_changes::lock(FORBIDS, IS_POWER_CHANGE, Some(NOW)));
     refusals.push(exists_already("variables.runs != \"\"", "ManagedCluster"));
     refusals.extend(versions("ManagedCluster"));
-    refusals.extend(one_minor_at_a_time());
+    refusals.extend(cluster_changes::one_minor_at_a_time(IS_VERSION_CHANGE));
     refusals.push(cluster_changes::pool_left_behind(IS_VERSION_CHANGE));
     refusals.extend(power(&target));
     Policy {
@@ -57,7 +57,7 @@ pub fn on_clusters() -> Policy {
         description: "Refuses an Operation on a ManagedCluster that can't be done now",
         operations: &[on::CREATE],
         resources: &["operations"],
-        params: Some("ManagedCluster"),
+        params: Some(Params::all("ManagedCluster")),
         condition: ("on-the-cluster", condition("ManagedCluster")),
         variables,
         refusals,
@@ -135,7 +135,7 @@ pub fn on_pools() -> Policy {
         description: "Refuses an Operation on an AgentPool that can't be done now",
         operations: &[on::CREATE],
         resources: &["operations"],
-        params: Some("AgentPool"),
+        params: Some(Params::all("AgentPool")),
         condition: ("on-the-pool", condition("AgentPool")),
         variables,
         refusals,
@@ -244,26 +244,6 @@ fn versions(kind: &str) -> Vec<Refusal> {
             INVALID_PARAMETER,
             format!("{IS_VERSION_CHANGE} && variables.type == \"Rollback\" && {wanted} > {runs}"),
             &refusal::RUNS_OLDER.cel(&places),
-        ),
-    ]
-}
-
-fn one_minor_at_a_time() -> Vec<Refusal> {
-    let (wanted, runs) = (minor("variables.wanted"), minor("variables.runs"));
-    let major = "variables.runs.split(\".\")[0]";
-    let other_major = format!("{major} != variables.wanted.split(\".\")[0]");
-    let next = format!("{major} + \".\" + string({runs} + 1)");
-    let last = format!("{major} + \".\" + string({runs} - 1)");
-    vec![
-        Refusal::new(
-            INVALID_PARAMETER,
-            format!("{IS_VERSION_CHANGE} && ({other_major} || {wanted} - {runs} > 1)"),
-            &refusal::ONE_MINOR_UP.cel(&[("version", "variables.runs"), ("next", &next)]),
-        ),
-        Refusal::new(
-            INVALID_PARAMETER,
-            format!("{IS_VERSION_CHANGE} && {runs} - {wanted} > 1"),
-            &refusal::ONE_MINOR_BACK.cel(&[("version", "variables.runs"), ("last", &last)]),
         ),
     ]
 }

@@ -41,6 +41,22 @@ impl Refusal {
     }
 }
 
+/// Objects that a policy is evaluated for.
+#[derive(Clone, Copy)]
+pub struct Params {
+    /// Their kind.
+    pub kind: &'static str,
+    /// The label that they have; all of the kind where there is none.
+    pub label: Option<&'static str>,
+}
+
+impl Params {
+    /// All of a kind.
+    pub fn all(kind: &'static str) -> Self {
+        Self { kind, label: None }
+    }
+}
+
 /// A policy that refuses.
 pub struct Policy {
     /// Its name, and its binding's.
@@ -51,8 +67,8 @@ pub struct Policy {
     pub operations: &'static [&'static str],
     /// The resources that it looks at.
     pub resources: &'static [&'static str],
-    /// The kind in the request's namespace whose objects are its `params`: it is evaluated for each of them.
-    pub params: Option<&'static str>,
+    /// The objects in the request's namespace that are its `params`: it is evaluated for each of them.
+    pub params: Option<Params>,
     /// Which requests it is about (with `params`, for each of them): a name and a CEL expression. All of
     /// them are evaluated, whatever the others say: what is dear comes last in one of them.
     pub condition: (&'static str, String),
@@ -81,9 +97,9 @@ impl Policy {
                 name: (*condition).to_owned(),
                 expression: expression.clone(),
             }]),
-            param_kind: self.params.map(|kind| ParamKind {
+            param_kind: self.params.map(|params| ParamKind {
                 api_version: Some(format!("{GROUP}/{VERSION}")),
-                kind: Some(kind.to_owned()),
+                kind: Some(params.kind.to_owned()),
             }),
             variables: Some(variables.into_iter().map(variable).collect()),
             validations: Some(self.validations()),
@@ -114,9 +130,14 @@ impl Policy {
 
     /// Its binding: everywhere.
     pub fn binding(&self) -> ValidatingAdmissionPolicyBinding {
-        let params = self.params.map(|_| ParamRef {
+        let params = self.params.map(|params| ParamRef {
             // Those of the request's namespace.
-            selector: Some(LabelSelector::default()),
+            selector: Some(LabelSelector {
+                match_labels: params
+                    .label
+                    .map(|label| [(label.to_owned(), "true".to_owned())].into()),
+                ..LabelSelector::default()
+            }),
             parameter_not_found_action: Some("Allow".into()),
             ..ParamRef::default()
         });

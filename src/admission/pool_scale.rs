@@ -1,23 +1,41 @@
-//! A change of a pool's count by its scale subresource, as `kubectl scale` and autoscalers make it.
+//! A change of a pool by its scale subresource, as `kubectl scale` and autoscalers make it.
 //!
-//! Such a request carries nothing of the pool but its count, and a policy would have to look for the pool
-//! among all of its namespace. A rule of the definition has the pool at hand, whose status tells why it
-//! can't be scaled. It holds for every other door too, and where the policies aren't installed.
+//! Such a request carries nothing of the pool but its count, so the pool is looked for: by a label, among the
+//! few that can't be scaled now. Its status tells why. (A rule of the definition would need no search. But it
+//! would answer Invalid, for which Flux and `kubectl apply`, where they are told to use force, delete the pool
+//! and make it anew.)
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::ValidationRule;
+use crate::{api::SCALE_REFUSED_LABEL, lifecycle::messages::OPERATION_NOT_ALLOWED};
 
-use crate::lifecycle::messages::OPERATION_NOT_ALLOWED;
+use super::{
+    operator::is_operator,
+    policy::{Params, Policy, Refusal, on},
+};
 
-/// The rule.
-pub fn rule() -> ValidationRule {
-    ValidationRule {
-        rule: "self.spec.count == oldSelf.spec.count || !oldSelf.?status.?scaleRefusal.hasValue()"
-            .to_owned(),
-        message_expression: Some(format!(
-            "\"({OPERATION_NOT_ALLOWED}) \" + oldSelf.status.scaleRefusal"
-        )),
-        reason: Some("FieldValueForbidden".to_owned()),
-        field_path: Some(".spec.count".to_owned()),
-        ..ValidationRule::default()
+/// The policy.
+pub fn policy() -> Policy {
+    Policy {
+        name: "belay-pool-scale",
+        description: "Refuses a change of an AgentPool by its scale subresource while an operation is in flight that excludes it",
+        operations: &[on::UPDATE],
+        resources: &["agentpools/scale"],
+        params: Some(Params {
+            kind: "AgentPool",
+            label: Some(SCALE_REFUSED_LABEL),
+        }),
+        condition: (
+            "scales-the-pool",
+            format!(
+                "params.metadata.name == request.name && object.spec.?replicas.orValue(0) != params.spec.count && !({})",
+                is_operator()
+            ),
+        ),
+        variables: Vec::new(),
+        refusals: vec![Refusal::new(
+            OPERATION_NOT_ALLOWED,
+            "params.?status.?scaleRefusal.hasValue()",
+            "params.status.scaleRefusal",
+        )],
+        rights: Vec::new(),
     }
 }

@@ -30,8 +30,6 @@ use super::{
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1, description = "Why it is ready or not"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("size(self.metadata.name) <= 63").message("metadata.name: at most 63 characters, it becomes a label of the nodes"),
-    validation = Rule::new("self.spec.kubernetesVersion == oldSelf.spec.kubernetesVersion || [has(oldSelf.status) && has(oldSelf.status.kubernetesVersion) ? oldSelf.status.kubernetesVersion : oldSelf.spec.kubernetesVersion].all(v, v.split('.')[0] == self.spec.kubernetesVersion.split('.')[0] && int(self.spec.kubernetesVersion.split('.')[1]) - int(v.split('.')[1]) <= 1)").message("spec.kubernetesVersion: a control plane goes up one minor version at a time; upgrade to the next minor first").field_path(".spec.kubernetesVersion"),
-    validation = Rule::new("self.spec.kubernetesVersion == oldSelf.spec.kubernetesVersion || [has(oldSelf.status) && has(oldSelf.status.kubernetesVersion) ? oldSelf.status.kubernetesVersion : oldSelf.spec.kubernetesVersion].all(v, v.split('.')[0] == self.spec.kubernetesVersion.split('.')[0] && int(v.split('.')[1]) - int(self.spec.kubernetesVersion.split('.')[1]) <= 1)").message("spec.kubernetesVersion: a control plane goes back one minor version at most").field_path(".spec.kubernetesVersion"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ManagedClusterSpec {

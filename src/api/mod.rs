@@ -1,7 +1,6 @@
 //! What users write: the custom resources of group `belay.dev`, version `v1alpha1`.
 //!
-//! `belay crds` prints their definitions, generated from these types (`crate::admission`), and `crds/`
-//! holds them.
+//! `belay crds` prints their definitions, generated from these types, and `crds/` holds them.
 
 mod agent_pool;
 mod common;
@@ -14,6 +13,9 @@ pub use common::*;
 pub use managed_cluster::*;
 pub use operation::*;
 pub use version::*;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
 
 /// The API group of all of Belay's resources.
 pub const GROUP: &str = "belay.dev";
@@ -36,7 +38,26 @@ pub const FINALIZER: &str = "belay.dev/operation";
 pub const CLUSTER_LABEL: &str = "belay.dev/cluster";
 /// On nodes and on a pool's Operations: the pool's name.
 pub const AGENT_POOL_LABEL: &str = "belay.dev/agentpool";
+/// On pools whose `status.scaleRefusal` says why they can't be scaled: by it the API server finds them.
+pub const SCALE_REFUSED_LABEL: &str = "belay.dev/scale-refused";
 /// On nodes: the namespace of their cluster (nodes have none of their own).
 pub const NAMESPACE_LABEL: &str = "belay.dev/namespace";
 /// On nodes: the Kubernetes version that they run.
 pub const VERSION_LABEL: &str = "belay.dev/kubernetes-version";
+
+/// The definitions of all custom resources, in the order to install them.
+pub fn crds() -> [CustomResourceDefinition; 3] {
+    [ManagedCluster::crd(), AgentPool::crd(), Operation::crd()]
+}
+
+/// The definitions as files of YAML, as `crds/` holds them: names and contents.
+///
+/// # Errors
+/// Where a definition can't be written as YAML.
+pub fn crd_files() -> Result<Vec<(String, String)>, serde_saphyr::ser::Error> {
+    let file = |crd: &CustomResourceDefinition| {
+        let yaml = serde_saphyr::to_string(crd)?;
+        Ok((format!("{}.yaml", crd.spec.names.plural), yaml))
+    };
+    crds().iter().map(file).collect()
+}

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tracing::Span;
 
 use crate::{
-    api::{AgentPool, CLUSTER_LABEL, FINALIZER, ManagedCluster, Operation},
+    api::{AgentPool, CLUSTER_LABEL, FINALIZER, ManagedCluster, Operation, SCALE_REFUSED_LABEL},
     lifecycle::{Action, ObjectId, Snapshot},
     telemetry::log,
 };
@@ -58,6 +58,14 @@ impl<'a> Pass<'a> {
             Action::AddFinalizer(id) => self.set_finalizer(id, true).await,
             Action::RemoveFinalizer(id) => self.set_finalizer(id, false).await,
             Action::AdoptPool(name) => self.adopt(name).await,
+            Action::LabelPool {
+                name,
+                refuses_scale,
+            } => {
+                let labels = json!({SCALE_REFUSED_LABEL: refuses_scale.then_some("true")});
+                self.patch_metadata::<AgentPool>(ObjectId::Pool(name), json!({"labels": labels}))
+                    .await
+            }
             Action::DeletePool(name) => self.delete_pool(&name).await,
             Action::DeleteOperation(name) => self.delete_operation(&name).await,
             Action::ChangeSpec { uid, change } => {

@@ -14,6 +14,13 @@ pub enum Action {
     RemoveFinalizer(ObjectId),
     /// Make the cluster a pool's owner.
     AdoptPool(String),
+    /// Put the label on a pool by which the API server finds it, or take it away.
+    LabelPool {
+        /// The pool's name.
+        name: String,
+        /// Whether it can't be scaled now.
+        refuses_scale: bool,
+    },
     /// Delete a pool of a cluster that is going.
     DeletePool(String),
     /// Create an Operation; its name makes a second creation harmless.

@@ -11,7 +11,7 @@ use crate::api::{
 };
 
 use super::{
-    Action, ObjectId, Snapshot, Work, conditions, creation, finalizers, history, lock,
+    Action, ObjectId, Snapshot, Work, conditions, creation, finalizers, history, label, lock,
     names::name_of,
     notes,
     phase::{self, Advance},
@@ -50,6 +50,7 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Vec<Action> {
     }));
     actions.extend(strides.notes(snapshot));
     actions.extend(history::prune(snapshot));
+    actions.extend(label::pools(snapshot));
     actions
 }
 

@@ -448,6 +448,22 @@ fn the_operation_of_a_thousand_nodes_stays_under_100_kib() {
 }
 
 #[test]
+fn a_spec_that_goes_too_far_fails_and_is_left_alone() {
+    let mut world = World::settled();
+    world.set_version("1.39.0").settle();
+    let last = world.cluster_status().last_operation.expect("an operation");
+    assert_eq!(last.phase, Failed);
+    assert!(
+        last.message.contains("one minor version at a time"),
+        "{}",
+        last.message
+    );
+    assert_eq!(world.versions("np1"), [OLD, OLD]);
+    world.set_version(NEW).settle();
+    assert_eq!(world.versions("np1"), [NEW, NEW]);
+}
+
+#[test]
 fn a_pool_tells_why_it_can_t_be_scaled_now() {
     let refusal = |world: &World| world.pool_status("np1").scale_refusal;
     let (mut world, upgrade) = blocked_upgrade();

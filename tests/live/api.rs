@@ -18,18 +18,6 @@ const REFUSALS: &[(&str, &str, &str, &str)] = &[
     ),
     (
         CLUSTER,
-        "1.35.7",
-        "1.37.0",
-        "a control plane goes up one minor version at a time; upgrade to the next minor first",
-    ),
-    (
-        CLUSTER,
-        "1.35.7",
-        "1.33.0",
-        "a control plane goes back one minor version at most",
-    ),
-    (
-        CLUSTER,
         "{kwok: {}}",
         "{}",
         "exactly one provider must be set; this version has: kwok",

@@ -6,15 +6,12 @@ use serde_json::{Value, json};
 
 use super::belay::Belay;
 
-/// What kubectl shows of a refusal, from its code on: by a policy, or by a rule of the definition.
+/// What kubectl shows of a refusal, from its code on. It is Forbidden, and never Invalid: for that, who applies
+/// by force deletes the object.
 pub fn told(result: Result<String, String>) -> String {
     let shown = result.expect_err("it is refused");
-    let before = if shown.contains("Error from server (Forbidden): ") {
-        " denied request: "
-    } else {
-        "is invalid: spec.count: Forbidden: "
-    };
-    let (_, told) = shown.split_once(before).expect(&shown);
+    assert!(shown.contains("Error from server (Forbidden): "), "{shown}");
+    let (_, told) = shown.split_once(" denied request: ").expect(&shown);
     told.trim_end().to_owned()
 }
 

@@ -308,6 +308,21 @@ pub async fn versions_that_cluster_and_pools_cannot_have_are_refused(world: Arc<
     ] {
         assert_eq!(belay.ask(asked), invalid(refusal));
     }
+    for (version, refusal) in [
+        (
+            "1.37.1",
+            "a control plane goes up one minor version at a time: it runs 1.35.7, so upgrade to a 1.36 first",
+        ),
+        (
+            "1.33.1",
+            "a control plane goes back one minor version at most: it runs 1.35.7, so 1.34 is the oldest",
+        ),
+    ] {
+        let change = json!({"kubernetesVersion": version});
+        for told in belay.through_every_door("managedcluster", "demo", &change) {
+            assert_eq!(told, invalid(refusal));
+        }
+    }
     let newer = "AgentPool np1 can't be newer than its control plane, which runs 1.35.7: upgrade the ManagedCluster first";
     for told in
         belay.through_every_door("agentpool", "np1", &json!({"kubernetesVersion": "1.36.0"}))
