@@ -34,7 +34,7 @@ pub struct Stage {
     // Before the control plane, so that it ends first.
     _node: Node,
     control_plane: ControlPlane,
-    _files: tempfile::TempDir,
+    files: tempfile::TempDir,
     audit_log: PathBuf,
 }
 
@@ -79,7 +79,7 @@ impl Stage {
             path,
             _node: node,
             control_plane,
-            _files: files,
+            files,
             audit_log,
         })
     }
@@ -120,6 +120,11 @@ impl Stage {
             }
             sleep(LOOK).await;
         }
+    }
+
+    /// A folder for what the story needs.
+    pub fn files(&self) -> &Path {
+        self.files.path()
     }
 
     /// What was asked of the API server by pods of the chart's namespace, one JSON object a line.
