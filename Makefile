@@ -2,12 +2,14 @@
 # control plane from its Go modules (about 6 minutes on 2 cores) and keeps it outside of the checkout.
 
 CARGO_DENY := 0.20.2
+CARGO_CYCLONEDX := 0.5.9
 
 # The oldest Kubernetes that Belay works on: testenv/tools has its go.mod.
 OLDEST := 1.33
 
 # Where cargo builds to, and where tools are kept from one checkout to the next.
 BIN := $(or $(CARGO_TARGET_DIR),target)/debug
+CARGO_CYCLONEDX_ROOT := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/belay/cargo-cyclonedx-$(CARGO_CYCLONEDX)
 CARGO_DENY_ROOT := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/belay/cargo-deny-$(CARGO_DENY)
 
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -24,7 +26,7 @@ GENERATED := crds policies charts/belay/files/crds charts/belay/files/policies c
   charts/belay/README.md deploy/belay.yaml docs/kubectl-belay.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test test-oldest check bench fmt generate generated package licences build tools needs image image-here chart e2e gitops
+.PHONY: help demo picture test test-oldest check bench fmt generate generated package sbom licences build tools needs image image-here chart e2e gitops
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -87,6 +89,15 @@ package: needs ## Package the kubectl plugin and its krew manifest into dist/ (U
 	  -e "s|{{SHA256}}|$$sha|; s|{{URL}}|$(or $(URL),file://$(CURDIR)/dist/$(PACKAGE))|" \
 	  -e 's|{{HOMEPAGE}}|$(or $(HOMEPAGE),https://belay.dev)|' packaging/krew.yaml > dist/belay.yaml
 	@echo "To try it: kubectl krew install --manifest=dist/belay.yaml --archive=dist/$(PACKAGE)"
+
+# It writes beside each Cargo.toml, and only so.
+sbom: needs ## Write what the image's program is made of, as dist/belay.cdx.json (CycloneDX)
+	@test -x $(CARGO_CYCLONEDX_ROOT)/bin/cargo-cyclonedx || \
+	  cargo install --quiet --locked --debug --root $(CARGO_CYCLONEDX_ROOT) --version $(CARGO_CYCLONEDX) cargo-cyclonedx
+	@mkdir -p dist
+	@PATH=$(CARGO_CYCLONEDX_ROOT)/bin:$$PATH cargo cyclonedx --quiet --format json --describe binaries --no-build-deps --spec-version 1.5
+	@mv belay_bin.cdx.json dist/belay.cdx.json; find . -name '*.cdx.json' -not -path './dist/*' -not -path './target/*' -delete
+	@echo "dist/belay.cdx.json: $$(grep -c '"purl"' dist/belay.cdx.json) components"
 
 licences: ## Check the dependencies' licences, versions and sources (deny.toml)
 	@test -x $(CARGO_DENY_ROOT)/bin/cargo-deny || \
