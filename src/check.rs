@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::{
-    api::{FOR_GENERATION_ANNOTATION, Operation, OperationPhase},
+    api::{FOR_GENERATION_LABEL, Operation, OperationPhase},
     cli,
 };
 
@@ -45,14 +45,14 @@ async fn probe(operations: &Api<Operation>, policies: bool) -> anyhow::Result<St
     if policies {
         let mut forged = operation.clone();
         forged
-            .annotations_mut()
-            .insert(FOR_GENERATION_ANNOTATION.to_owned(), "1".to_owned());
+            .labels_mut()
+            .insert(FOR_GENERATION_LABEL.to_owned(), "1".to_owned());
         let try_it = PostParams {
             dry_run: true,
             ..PostParams::default()
         };
         match operations.create(&try_it, &forged).await {
-            Err(kube::Error::Api(status)) if status.message.contains(FOR_GENERATION_ANNOTATION) => {
+            Err(kube::Error::Api(status)) if status.message.contains(FOR_GENERATION_LABEL) => {
                 println!("ok  the API server refuses what can't be done (policies)");
             }
             Err(error) => return Err(error.into()),

@@ -3,7 +3,7 @@
 use crate::{
     api::{
         ABORT_ANNOTATION, ABORT_POLICY_ANNOTATION, ABORT_REQUESTED_BY_ANNOTATION,
-        FOR_GENERATION_ANNOTATION, GROUP,
+        FOR_GENERATION_LABEL, GROUP,
     },
     lifecycle::messages::{FORBIDDEN, OPERATION_NOT_ALLOWED, refusal},
 };
@@ -21,9 +21,14 @@ pub fn policy() -> Policy {
         operations: &[on::CREATE, on::UPDATE, on::DELETE],
         resources: &["managedclusters", "agentpools", "operations"],
         params: None,
+        skips: None,
         condition: (
             "annotates-or-deletes",
-            "request.operation == \"DELETE\" ? request.resource.resource == \"operations\" : object.metadata.?annotations != (oldObject == null ? optional.none() : oldObject.metadata.?annotations)".to_owned(),
+            format!(
+                "request.operation == \"DELETE\" ? request.resource.resource == \"operations\" : {} || {}",
+                changes("annotations"),
+                changes("labels")
+            ),
         ),
         variables: variables(),
         refusals: vec![has_ended(), nothing_in_flight(), forged()],
@@ -31,29 +36,29 @@ pub fn policy() -> Policy {
     }
 }
 
-fn annotation(of: &str, name: &str) -> String {
-    format!("{of}.metadata.?annotations[?\"{name}\"]")
+fn changes(kind: &str) -> String {
+    format!(
+        "object.metadata.?{kind} != (oldObject == null ? optional.none() : oldObject.metadata.?{kind})"
+    )
 }
 
-/// The annotation before and after, as text that tells absent from empty.
-fn both(name: &str) -> (String, String) {
+/// An annotation or a label before and after, as text that tells absent from empty.
+fn both(kind: &str, name: &str) -> (String, String) {
+    let note = |of: &str| format!("{of}.metadata.?{kind}[?\"{name}\"]");
     let tell = "optMap(value, \"=\" + value).orValue(\"\")";
     let after = format!(
         "request.operation == \"DELETE\" ? \"\" : {}.{tell}",
-        annotation("object", name)
+        note("object")
     );
-    let before = format!(
-        "oldObject == null ? \"\" : {}.{tell}",
-        annotation("oldObject", name)
-    );
+    let before = format!("oldObject == null ? \"\" : {}.{tell}", note("oldObject"));
     (before, after)
 }
 
 fn variables() -> Vec<(&'static str, String)> {
-    let (abort_before, abort) = both(ABORT_ANNOTATION);
-    let (how_before, how) = both(ABORT_POLICY_ANNOTATION);
-    let (by_before, by) = both(ABORT_REQUESTED_BY_ANNOTATION);
-    let (generation_before, generation) = both(FOR_GENERATION_ANNOTATION);
+    let (abort_before, abort) = both("annotations", ABORT_ANNOTATION);
+    let (how_before, how) = both("annotations", ABORT_POLICY_ANNOTATION);
+    let (by_before, by) = both("annotations", ABORT_REQUESTED_BY_ANNOTATION);
+    let (generation_before, generation) = both("labels", FOR_GENERATION_LABEL);
     let status = |path: &str, or: &str| format!("oldObject.?status{path}.orValue({or})");
     vec![
         ("resource", "request.resource.resource".to_owned()),
@@ -136,7 +141,7 @@ fn not_by_belay() -> Refusal {
             is_operator()
         ),
         &refusal::NOT_YOURS.cel(&[
-            ("annotation", &format!("\"{FOR_GENERATION_ANNOTATION}\"")),
+            ("what", &format!("\"label {FOR_GENERATION_LABEL}\"")),
             ("whom", "\"Belay\""),
         ]),
     )
@@ -149,8 +154,8 @@ fn forged() -> Refusal {
         "variables.by != \"\" && variables.by != \"=\" + request.userInfo.username && (variables.by != variables.byBefore || variables.isNew)",
         &refusal::NOT_YOURS.cel(&[
             (
-                "annotation",
-                &format!("\"{ABORT_REQUESTED_BY_ANNOTATION}\""),
+                "what",
+                &format!("\"annotation {ABORT_REQUESTED_BY_ANNOTATION}\""),
             ),
             ("whom", "\"the API server\""),
         ]),

@@ -28,6 +28,7 @@ pub fn policy() -> Policy {
         operations: &[on::UPDATE],
         resources: &["managedclusters"],
         params: None,
+        skips: None,
         condition: (
             "starts-an-operation",
             format!("({differs}) && !({})", is_operator()),

@@ -20,6 +20,7 @@ pub fn policy() -> Policy {
         operations: &[on::CREATE],
         resources: &["agentpools"],
         params: Some(Params::all("ManagedCluster")),
+        skips: None,
         condition: (
             "comes-to-the-cluster",
             format!(

@@ -1,15 +1,15 @@
 //! Operations that people create. What can't be known here (what a target needs that is about to change,
-//! what its nodes run) the core decides.
+//! what its nodes run) the core decides. Those that Belay makes have a label that nobody else may give them,
+//! and aren't looked at: the search for a target costs more where there are many.
 
 use crate::{
-    api::TargetKind,
+    api::{FOR_GENERATION_LABEL, TargetKind},
     lifecycle::messages::{INVALID_PARAMETER, OPERATION_NOT_ALLOWED, refusal},
 };
 
 use super::{
     cel::{is_settled, rank},
     cluster_changes,
-    operator::is_operator,
     policy::{Params, Policy, Refusal, on},
     pool_changes,
     power::Target,
@@ -58,6 +58,7 @@ pub fn on_clusters() -> Policy {
         operations: &[on::CREATE],
         resources: &["operations"],
         params: Some(Params::all("ManagedCluster")),
+        skips: Some(FOR_GENERATION_LABEL),
         condition: ("on-the-cluster", condition("ManagedCluster")),
         variables,
         refusals,
@@ -136,6 +137,7 @@ pub fn on_pools() -> Policy {
         operations: &[on::CREATE],
         resources: &["operations"],
         params: Some(Params::all("AgentPool")),
+        skips: Some(FOR_GENERATION_LABEL),
         condition: ("on-the-pool", condition("AgentPool")),
         variables,
         refusals,
@@ -145,8 +147,7 @@ pub fn on_pools() -> Policy {
 
 fn condition(kind: &str) -> String {
     format!(
-        "params.metadata.name == object.spec.target.name && object.spec.target.kind == \"{kind}\" && !({})",
-        is_operator()
+        "params.metadata.name == object.spec.target.name && object.spec.target.kind == \"{kind}\""
     )
 }
 

@@ -6,7 +6,7 @@ use k8s_openapi::{
         ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
         ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec, Validation, Variable,
     },
-    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta},
 };
 
 use crate::api::GROUP;
@@ -69,6 +69,8 @@ pub struct Policy {
     pub resources: &'static [&'static str],
     /// The objects in the request's namespace that are its `params`: it is evaluated for each of them.
     pub params: Option<Params>,
+    /// The label of objects that it doesn't look at, so that they cost nothing.
+    pub skips: Option<&'static str>,
     /// Which requests it is about (with `params`, for each of them): a name and a CEL expression. All of
     /// them are evaluated, whatever the others say: what is dear comes last in one of them.
     pub condition: (&'static str, String),
@@ -92,7 +94,10 @@ impl Policy {
         variables.push(("refusal", first_of(&self.refusals)));
         let spec = ValidatingAdmissionPolicySpec {
             failure_policy: Some("Fail".into()),
-            match_constraints: Some(constraints(self.operations, self.resources)),
+            match_constraints: Some(MatchResources {
+                object_selector: self.skips.map(without),
+                ..constraints(self.operations, self.resources)
+            }),
             match_conditions: Some(vec![MatchCondition {
                 name: (*condition).to_owned(),
                 expression: expression.clone(),
@@ -163,6 +168,19 @@ pub fn metadata(name: &str, description: Option<&str>) -> ObjectMeta {
         name: Some(name.to_owned()),
         annotations: description,
         ..ObjectMeta::default()
+    }
+}
+
+/// Objects that don't have that label.
+fn without(label: &str) -> LabelSelector {
+    let requirement = LabelSelectorRequirement {
+        key: label.to_owned(),
+        operator: "DoesNotExist".to_owned(),
+        values: None,
+    };
+    LabelSelector {
+        match_expressions: Some(vec![requirement]),
+        ..LabelSelector::default()
     }
 }
 

@@ -29,6 +29,7 @@ pub fn policy() -> Policy {
         operations: &[on::UPDATE],
         resources: &["agentpools"],
         params: None,
+        skips: None,
         condition: (
             "starts-an-operation",
             format!("object.spec != oldObject.spec && !({})", is_operator()),

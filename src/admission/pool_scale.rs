@@ -23,6 +23,7 @@ pub fn policy() -> Policy {
             kind: "AgentPool",
             label: Some(SCALE_REFUSED_LABEL),
         }),
+        skips: None,
         condition: (
             "scales-the-pool",
             format!(

@@ -14,6 +14,7 @@ pub fn policy() -> Policy {
         operations: &[on::UPDATE, on::DELETE],
         resources: &["agentpools"],
         params: None,
+        skips: None,
         condition: (
             "loses-a-system-pool",
             format!("oldObject.spec.mode == \"System\" && ({goes})"),

@@ -26,8 +26,6 @@ pub const ABORT_ANNOTATION: &str = "belay.dev/abort";
 pub const ABORT_POLICY_ANNOTATION: &str = "belay.dev/abort-policy";
 /// Who asked for the abort, as the API server saw it: stamped at admission.
 pub const ABORT_REQUESTED_BY_ANNOTATION: &str = "belay.dev/abort-requested-by";
-/// On an Operation that Belay made: the generation of its target's spec that it was made for.
-pub const FOR_GENERATION_ANNOTATION: &str = "belay.dev/for-generation";
 /// The abort policy that lets the step in process finish.
 pub const ABORT_POLICY_AFTER_STEP: &str = "AfterStep";
 
@@ -36,6 +34,8 @@ pub const FINALIZER: &str = "belay.dev/operation";
 
 /// On pools, Operations, nodes and what a provider makes: the cluster's name.
 pub const CLUSTER_LABEL: &str = "belay.dev/cluster";
+/// On Operations that Belay made: the generation of their target's spec that they were made for.
+pub const FOR_GENERATION_LABEL: &str = "belay.dev/for-generation";
 /// On nodes and on a pool's Operations: the pool's name.
 pub const AGENT_POOL_LABEL: &str = "belay.dev/agentpool";
 /// On pools whose `status.scaleRefusal` says why they can't be scaled: by it the API server finds them.

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::Resource as _;
 
 use crate::api::{
-    AGENT_POOL_LABEL, CLUSTER_LABEL, ConcurrencyPolicy, FINALIZER, FOR_GENERATION_ANNOTATION,
+    AGENT_POOL_LABEL, CLUSTER_LABEL, ConcurrencyPolicy, FINALIZER, FOR_GENERATION_LABEL,
     LastOperation, ManagedCluster, Operation, OperationInFlight, OperationSpec, OperationType,
     PowerState, TargetKind,
 };
@@ -171,6 +171,7 @@ fn from_spec(snapshot: &Snapshot, spec: OperationSpec) -> Operation {
         CLUSTER_LABEL.to_owned(),
         cluster.metadata.name.clone().unwrap_or_default(),
     );
+    labels.insert(FOR_GENERATION_LABEL.to_owned(), generation);
     if target.kind == TargetKind::AgentPool {
         labels.insert(AGENT_POOL_LABEL.to_owned(), target.name.clone());
     }
@@ -178,7 +179,6 @@ fn from_spec(snapshot: &Snapshot, spec: OperationSpec) -> Operation {
         name: Some(name),
         namespace: cluster.metadata.namespace.clone(),
         labels: Some(labels),
-        annotations: Some([(FOR_GENERATION_ANNOTATION.to_owned(), generation)].into()),
         finalizers: Some(vec![FINALIZER.to_owned()]),
         owner_references: Some(vec![owner(cluster)]),
         ..ObjectMeta::default()

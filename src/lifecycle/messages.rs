@@ -131,8 +131,8 @@ pub mod refusal {
     pub const MAY_NOT_ABORT: Template = Template(
         "User \"{user}\" cannot abort: that needs the verb update on {resource}/abort in API group belay.dev in the namespace \"{namespace}\"",
     );
-    /// An annotation that isn't for people.
-    pub const NOT_YOURS: Template = Template("the annotation {annotation} is set by {whom} alone");
+    /// An annotation or a label that isn't for people.
+    pub const NOT_YOURS: Template = Template("the {what} is set by {whom} alone");
 }
 
 /// The refusal of an operation on `target` while `held` is in flight.

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{
-    Blocked, Cancellation, CancellationStatus, ConcurrencyPolicy, FOR_GENERATION_ANNOTATION,
-    Operation, OperationError, OperationPhase, OperationStatus, OperationTarget, OperationType,
-    StepPhase, TargetKind,
+    Blocked, Cancellation, CancellationStatus, ConcurrencyPolicy, FOR_GENERATION_LABEL, Operation,
+    OperationError, OperationPhase, OperationStatus, OperationTarget, OperationType, StepPhase,
+    TargetKind,
 };
 
 use super::{
@@ -431,8 +431,8 @@ pub(super) fn of(operation: &Operation) -> OperationPhase {
 
 /// The generation of its target's spec that Belay made the Operation for; none where a person made it.
 pub(super) fn made_for(operation: &Operation) -> Option<&String> {
-    let annotations = operation.metadata.annotations.as_ref()?;
-    annotations.get(FOR_GENERATION_ANNOTATION)
+    let labels = operation.metadata.labels.as_ref()?;
+    labels.get(FOR_GENERATION_LABEL)
 }
 
 /// Whether Belay made the Operation from a spec, rather than a person.

@@ -169,20 +169,19 @@ pub async fn nobody_says_that_belay_made_an_operation(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.lock_is_free().await;
-    let refusal =
-        "(Forbidden) the annotation belay.dev/for-generation is set by Belay alone".to_owned();
+    let refusal = "(Forbidden) the label belay.dev/for-generation is set by Belay alone".to_owned();
     let mut forged: serde_json::Value = serde_json::from_str(&operation(
         "forged",
         json!({"type": "Scale", "on": "np1", "count": 9}),
     ))
     .expect("an operation");
-    forged["metadata"]["annotations"] = json!({"belay.dev/for-generation": "1"});
+    forged["metadata"]["labels"] = json!({"belay.dev/for-generation": "1"});
     assert_eq!(told(belay.create(&forged.to_string())), refusal);
     let create = belay.operation(OperationType::Create, "np1").await;
     let what = format!("operation/{create}");
     for change in ["belay.dev/for-generation=7", "belay.dev/for-generation-"] {
-        let annotate = ["annotate", &what, "--overwrite", change];
-        assert_eq!(told(belay.try_kubectl(&annotate)), refusal);
+        let label = ["label", &what, "--overwrite", change];
+        assert_eq!(told(belay.try_kubectl(&label)), refusal);
     }
 }
 
