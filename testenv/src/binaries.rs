@@ -193,8 +193,9 @@ impl Family {
         Ok(cache_root().join(format!("{}-{digest:016x}", self.name)))
     }
 
-    /// Where Go keeps a module.
+    /// Where Go keeps a module, which it fetches where it has only the binary that was made of it.
     fn module_folder(&self, module: &str) -> Result<PathBuf, Error> {
+        self.go(&["mod", "download", module])?;
         let folder = self.go(&["list", "-m", "-f", "{{.Dir}}", module])?;
         Ok(PathBuf::from(folder.trim()))
     }

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{Error, tried};
+use crate::{Component, Error, binaries, node, tried};
 
 /// Set where the process is inside already.
 const INSIDE: &str = "TESTENV_NAMESPACES";
@@ -26,17 +26,24 @@ const PROGRAMS: [(&str, &str); 7] = [
 ];
 
 /// Starts this program anew in network, mount and process namespaces of its own, once. When it ends, everything
-/// in them is killed: no process, no mount and no address is left.
+/// in them is killed: no process, no mount and no address is left. What a control plane and a node are made of
+/// is built before, and so are these tools.
 ///
 /// It is to be called first, before any thread: it doesn't return where it starts the program anew.
 ///
 /// # Errors
-/// Where something is missing that a node needs; it says which Debian packages have it.
-pub fn enter() -> Result<(), Error> {
+/// Where something is missing that a node needs; it says which Debian packages have it. Where a binary can't
+/// be built.
+pub fn enter(tools: &[&str]) -> Result<(), Error> {
     if env::var_os(INSIDE).is_some() {
         return Ok(());
     }
     check_needs()?;
+    // Inside there is no network to fetch what they are built from.
+    let parts = Component::ALL.map(Component::name);
+    for name in parts.iter().chain(&node::BINARIES).chain(tools) {
+        binaries::binary(name)?;
+    }
     let program = tried("failed to find this program", env::current_exe())?;
     let error = Command::new("unshare")
         .args([

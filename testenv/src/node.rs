@@ -16,6 +16,19 @@ use crate::{
     kubeconfig::User, namespaces::run, tried,
 };
 
+/// What is built for a node.
+pub(crate) const BINARIES: [&str; 9] = [
+    "containerd",
+    "containerd-shim-runc-v2",
+    "ctr",
+    "bridge",
+    "host-local",
+    "loopback",
+    "runc",
+    "kubelet",
+    "kube-proxy",
+];
+
 /// The node's name.
 pub const NAME: &str = "real-0";
 /// The node's address, of the veth pair that stands for its network card. The API server has it as well.

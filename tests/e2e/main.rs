@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     // In namespaces of its own, the program runs anew.
-    let result = testenv::namespaces::enter()
+    let result = testenv::namespaces::enter(&["kubectl", "helm"])
         .map_err(anyhow::Error::from)
         .and_then(|()| Ok(tokio::runtime::Runtime::new()?))
         .and_then(|runtime| runtime.block_on(until_told_to_end()));
