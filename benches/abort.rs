@@ -200,7 +200,9 @@ async fn cancel_at_once(operations: Api<Operation>) -> anyhow::Result<()> {
         let WatchEvent::Modified(operation) = event? else {
             continue;
         };
-        if operation.annotations().contains_key("belay.dev/abort") && operation.status.is_none() {
+        let status = operation.status.as_ref();
+        let is_pending = status.is_none_or(|status| status.phase == OperationPhase::Pending);
+        if operation.annotations().contains_key("belay.dev/abort") && is_pending {
             for phase in ["Canceling", "Canceled"] {
                 let status: Value = json!({"status": {"phase": phase}});
                 operations

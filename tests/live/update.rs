@@ -236,14 +236,19 @@ pub async fn an_autoscaler_scales_a_pool_by_the_scale_subresource(world: Arc<Wor
         1,
         "the selector finds its nodes: {selected}"
     );
-    // As the HorizontalPodAutoscaler does it: read, changed, written with the version that was read.
+    // As the HorizontalPodAutoscaler does it: read, changed, written with the version that was read; where
+    // something else was written meanwhile, once more.
     let mut wanted = scale;
-    wanted.spec.get_or_insert_default().replicas = Some(3);
     let params = kube::api::PostParams::default();
-    pools
-        .replace_scale("np1", &params, &wanted)
-        .await
-        .expect("scaled");
+    loop {
+        wanted.spec.get_or_insert_default().replicas = Some(3);
+        match pools.replace_scale("np1", &params, &wanted).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                wanted = pools.get_scale("np1").await.expect("a scale");
+            }
+            scaled => break scaled.map(drop).expect("scaled"),
+        }
+    }
     let operation = belay.operation(OperationType::Scale, "np1").await;
     belay.succeeds(&operation).await;
     belay.pool_is_ready("np1").await;
