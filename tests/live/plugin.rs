@@ -171,6 +171,8 @@ pub async fn a_pipe_gets_a_line_for_each_change(world: Arc<World>) {
         Some(0),
         "it is Canceled, as was asked for"
     );
+    // The Operation tells its end a moment before the cluster's lock is free.
+    belay.lock_is_free().await;
     let late = run(&belay, &["abort", "cluster", "demo", "--yes"]).await;
     assert_eq!(late.status.code(), Some(1));
     assert!(text(&late.stderr).contains("nothing is in flight on ManagedCluster demo"));
