@@ -1,6 +1,9 @@
 //! GitOps with Flux's own controllers: a repository is what people change, and Flux's status is what they see.
 //! The control plane, Belay, source-controller, kustomize-controller and the Git server are processes on loopback.
 
+#[path = "../harness/mod.rs"]
+mod harness;
+
 mod change;
 mod drift;
 mod fleet;
@@ -9,22 +12,11 @@ mod hang;
 mod refusal;
 mod stage;
 
-use std::{future::Future, pin::Pin, process::ExitCode, sync::Arc};
-
-use libtest_mimic::{Arguments, Trial};
+use std::process::ExitCode;
 
 use stage::Stage;
 
-type Test = fn(Arc<Stage>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// The tests of a module, by their names.
-macro_rules! tests {
-    ($($module:ident :: $name:ident),* $(,)?) => {
-        &[$((concat!(stringify!($module), "::", stringify!($name)), |stage| Box::pin($module::$name(stage)))),*]
-    };
-}
-
-const TESTS: &[(&str, Test)] = tests![
+const TESTS: &[harness::Test<Stage>] = tests![
     hang::a_revert_brings_an_aborted_cluster_back,
     hang::with_replace_a_revert_is_the_abort,
     hang::an_upgrade_that_hangs_is_in_progress,
@@ -41,34 +33,5 @@ const TESTS: &[(&str, Test)] = tests![
 ];
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // Tests wait more than they work.
-    arguments.test_threads.get_or_insert(6);
-    if arguments.list {
-        return libtest_mimic::run(&arguments, trials(None)).exit_code();
-    }
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let stage = runtime.block_on(Stage::set());
-    let conclusion = libtest_mimic::run(&arguments, trials(Some(&stage)));
-    if conclusion.has_failed() {
-        stage.keep_logs();
-    }
-    // Ends what it started before the process.
-    drop(stage);
-    conclusion.exit_code()
-}
-
-fn trials(stage: Option<&Arc<Stage>>) -> Vec<Trial> {
-    TESTS
-        .iter()
-        .map(|(name, test)| {
-            let stage = stage.cloned();
-            Trial::test(*name, move || {
-                let Some(stage) = stage else { return Ok(()) };
-                let handle = stage.handle.clone();
-                handle.block_on(test(stage));
-                Ok(())
-            })
-        })
-        .collect()
+    harness::run(TESTS, Stage::set(), Stage::keep_logs)
 }

@@ -23,7 +23,6 @@ pub const PATIENCE: Duration = Duration::from_mins(3);
 
 pub struct Stage {
     pub client: Client,
-    pub handle: tokio::runtime::Handle,
     /// Where the Git server is.
     pub git: String,
     namespaces: AtomicUsize,
@@ -45,7 +44,6 @@ impl Stage {
         let git = git_server::serve(files.path().join("repositories")).await;
         let mut this = Self {
             client: control_plane.client().await.expect("a client"),
-            handle: tokio::runtime::Handle::current(),
             git: git.expect("a Git server"),
             namespaces: AtomicUsize::new(0),
             processes: Vec::new(),

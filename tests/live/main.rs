@@ -1,6 +1,9 @@
 //! Black-box tests: the operator runs as a process on a real control plane, and each test does and sees
 //! only what a user can: apply, annotate, delete, watch. Each has a namespace and an operator of its own.
 
+#[path = "../harness/mod.rs"]
+mod harness;
+
 mod abort;
 mod acts;
 mod api;
@@ -41,22 +44,11 @@ mod upgrade;
 mod who_may_abort;
 mod world;
 
-use std::{future::Future, pin::Pin, process::ExitCode, sync::Arc};
-
-use libtest_mimic::{Arguments, Trial};
+use std::process::ExitCode;
 
 use world::World;
 
-type Test = fn(Arc<World>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// The tests of a module, by their names.
-macro_rules! tests {
-    ($($module:ident :: $name:ident),* $(,)?) => {
-        &[$((concat!(stringify!($module), "::", stringify!($name)), |world| Box::pin($module::$name(world)))),*]
-    };
-}
-
-const TESTS: &[(&str, Test)] = tests![
+const TESTS: &[harness::Test<World>] = tests![
     // What takes longest goes first.
     quiet::nothing_is_written_in_a_quiet_minute,
     failure::an_api_server_that_is_away_fails_nothing,
@@ -192,34 +184,5 @@ const TESTS: &[(&str, Test)] = tests![
 ];
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // Tests wait more than they work.
-    arguments.test_threads.get_or_insert(6);
-    if arguments.list {
-        return libtest_mimic::run(&arguments, trials(None)).exit_code();
-    }
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let world = runtime.block_on(World::start());
-    let conclusion = libtest_mimic::run(&arguments, trials(Some(&world)));
-    if conclusion.has_failed() {
-        world.keep_logs();
-    }
-    // Ends the control plane before the process.
-    drop(world);
-    conclusion.exit_code()
-}
-
-fn trials(world: Option<&Arc<World>>) -> Vec<Trial> {
-    TESTS
-        .iter()
-        .map(|(name, test)| {
-            let world = world.cloned();
-            Trial::test(*name, move || {
-                let Some(world) = world else { return Ok(()) };
-                let handle = world.handle.clone();
-                handle.block_on(test(world));
-                Ok(())
-            })
-        })
-        .collect()
+    harness::run(TESTS, World::start(), World::keep_logs)
 }

@@ -26,7 +26,6 @@ pub struct World {
     admin: Kubeconfig,
     pub kubeconfig: PathBuf,
     pub logs: PathBuf,
-    pub handle: tokio::runtime::Handle,
     namespaces: AtomicUsize,
     unguarded: OnceCell<Arc<World>>,
 }
@@ -36,12 +35,15 @@ impl World {
     pub async fn start() -> Arc<Self> {
         let this = Self::without_policies().await;
         let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/policies");
-        for policy in std::fs::read_dir(policies).expect("the policies") {
-            let policy = policy.expect("a policy").path();
-            if this.stamps() || !policy.ends_with("belay-abort-requested-by.yaml") {
-                this.kubectl(&["apply", "-f", &policy.display().to_string()]);
-            }
-        }
+        let files = std::fs::read_dir(policies).expect("the policies");
+        let stamps = this.stamps();
+        let files: Vec<_> = files
+            .map(|file| file.expect("a policy").path())
+            .filter(|file| stamps || !file.ends_with("belay-abort-requested-by.yaml"))
+            .map(|file| format!("--filename={}", file.display()))
+            .collect();
+        let files = files.iter().map(String::as_str);
+        this.kubectl(&["apply"].into_iter().chain(files).collect::<Vec<_>>());
         this.wait_for_policies();
         this
     }
@@ -73,7 +75,6 @@ impl World {
             kubeconfig: control_plane.dir().join("admin.kubeconfig"),
             logs: control_plane.logs_dir(),
             control_plane: Mutex::new(control_plane),
-            handle: tokio::runtime::Handle::current(),
             namespaces: AtomicUsize::new(0),
             unguarded: OnceCell::new(),
         };

@@ -1,0 +1,60 @@
+//! Runs async tests side by side on one thing that all of them stand on, which is started once.
+
+use std::{future::Future, pin::Pin, process::ExitCode, sync::Arc};
+
+use libtest_mimic::{Arguments, Trial};
+use tokio::runtime::{Handle, Runtime};
+
+/// A test, and its name.
+pub type Test<S> = (
+    &'static str,
+    fn(Arc<S>) -> Pin<Box<dyn Future<Output = ()> + Send>>,
+);
+
+/// The tests of a module, by their names.
+#[macro_export]
+macro_rules! tests {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        &[$((concat!(stringify!($module), "::", stringify!($name)), |stage| Box::pin($module::$name(stage)))),*]
+    };
+}
+
+/// Starts what they stand on, and runs them as the command line says; where one fails, the logs are kept.
+pub fn run<S: Send + Sync + 'static>(
+    tests: &[Test<S>],
+    start: impl Future<Output = Arc<S>>,
+    keep_logs: fn(&S),
+) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Tests wait more than they work.
+    arguments.test_threads.get_or_insert(6);
+    let runtime = Runtime::new().expect("a runtime");
+    if arguments.list {
+        return libtest_mimic::run(&arguments, trials(tests, None, runtime.handle())).exit_code();
+    }
+    let stage = runtime.block_on(start);
+    let trials = trials(tests, Some(&stage), runtime.handle());
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if conclusion.has_failed() {
+        keep_logs(&stage);
+    }
+    // Ends what it started before the process.
+    drop(stage);
+    conclusion.exit_code()
+}
+
+fn trials<S: Send + Sync + 'static>(
+    tests: &[Test<S>],
+    stage: Option<&Arc<S>>,
+    handle: &Handle,
+) -> Vec<Trial> {
+    let trial = |(name, test): &Test<S>| {
+        let (test, stage, handle) = (*test, stage.cloned(), handle.clone());
+        Trial::test(*name, move || {
+            let Some(stage) = stage else { return Ok(()) };
+            handle.block_on(test(stage));
+            Ok(())
+        })
+    };
+    tests.iter().map(trial).collect()
+}
