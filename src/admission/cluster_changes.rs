@@ -16,7 +16,8 @@ const IS_VERSION_CHANGE: &str = "object.spec.kubernetesVersion != oldObject.spec
 
 /// The policy.
 pub fn policy() -> Policy {
-    let differs = "object.spec.kubernetesVersion != oldObject.spec.kubernetesVersion || object.spec.powerState != oldObject.spec.powerState";
+    let differs =
+        format!("{IS_VERSION_CHANGE} || object.spec.powerState != oldObject.spec.powerState");
     let goes_down = format!(
         "{} < {}",
         rank("object.spec.kubernetesVersion"),

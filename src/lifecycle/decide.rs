@@ -11,10 +11,11 @@ use crate::api::{
 };
 
 use super::{
-    Action, ObjectId, Snapshot, Work, conditions, creation, finalizers, history, label, lock,
+    Action, ObjectId, Snapshot, Work, conditions, creation, finalizers, history, lock,
     names::name_of,
     notes,
     phase::{self, Advance},
+    scale_refusal,
     status::Report,
 };
 
@@ -50,7 +51,7 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Vec<Action> {
     }));
     actions.extend(strides.notes(snapshot));
     actions.extend(history::prune(snapshot));
-    actions.extend(label::pools(snapshot));
+    actions.extend(scale_refusal::label(snapshot));
     actions
 }
 

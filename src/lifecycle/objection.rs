@@ -69,15 +69,9 @@ pub(super) fn to_deletion(snapshot: &Snapshot, pool: &AgentPool) -> Option<Strin
     let is_kept_by = |other: &AgentPool| {
         other.spec.mode == AgentPoolMode::System && goes_after(other) > goes_after(pool)
     };
-    let others = || {
-        snapshot
-            .pools
-            .iter()
-            .filter(|other| other.metadata.name != pool.metadata.name)
-    };
     let is_last = pool.spec.mode == AgentPoolMode::System
         && cluster.metadata.deletion_timestamp.is_none()
-        && !others().any(|other| is_kept_by(other));
+        && !snapshot.pools.iter().any(|other| is_kept_by(other));
     is_last.then(|| {
         refusal::LAST_SYSTEM_POOL
             .fill(&[("name", &pool.name_any()), ("cluster", &cluster.name_any())])

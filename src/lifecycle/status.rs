@@ -5,23 +5,20 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
-use kube::ResourceExt as _;
 
 use crate::api::{
     AGENT_POOL_LABEL, AgentPool, AgentPoolMode, AgentPoolStatus, CLUSTER_LABEL, ClusterPool,
-    ConcurrencyPolicy, KubernetesVersion, LastOperation, ManagedClusterStatus, NAMESPACE_LABEL,
-    OperationInFlight, OperationPhase, OperationStatus, OperationTarget, OperationType,
-    PoolCluster, PoolOperation, PowerState, PowerStateStatus, ProvisioningState, TargetKind,
-    VersionCount,
+    KubernetesVersion, LastOperation, ManagedClusterStatus, NAMESPACE_LABEL, OperationInFlight,
+    OperationPhase, OperationStatus, OperationType, PoolCluster, PoolOperation, PowerState,
+    PowerStateStatus, ProvisioningState, TargetKind, VersionCount,
 };
 
 use super::{
     Snapshot, abort,
     conditions::{self, Standing},
     hold::{self, is_hold},
-    lock,
     messages::{self, reason},
-    need, objection, power,
+    need, objection, power, scale_refusal,
 };
 
 /// What the statuses of cluster and pools are made from.
@@ -213,7 +210,7 @@ impl Report<'_> {
                 start_time: held.start_time.clone(),
             }),
             cluster: Some(self.cluster_of_pools(cluster)),
-            scale_refusal: self.scale_refusal(pool),
+            scale_refusal: scale_refusal::of(self.snapshot, self.lock, pool),
             last_operation: last,
             observed_generation: generation,
             observed_abort: self.observed_abort(
@@ -224,39 +221,6 @@ impl Report<'_> {
             conditions,
             selector: Some(self.selector(name)),
         }
-    }
-
-    /// Why the pool can't be scaled now. What a person's Operation asks for is written into the spec before
-    /// it runs.
-    fn scale_refusal(&self, pool: &AgentPool) -> Option<String> {
-        let cluster = &self.snapshot.cluster;
-        let target = OperationTarget {
-            kind: TargetKind::AgentPool,
-            name: pool.name_any(),
-        };
-        let deletion = |metadata: &ObjectMeta| {
-            let since = metadata.deletion_timestamp.as_ref()?.0;
-            let deleted = metadata.name.as_deref().unwrap_or_default();
-            let type_ = OperationType::Scale;
-            Some(messages::deletion_was_issued(
-                type_,
-                &target.name,
-                deleted,
-                since,
-                None,
-            ))
-        };
-        let forbids = |held: &&OperationInFlight| {
-            let is_written_now =
-                held.type_ == OperationType::Scale && held.phase == OperationPhase::Pending;
-            cluster.spec.concurrency_policy == ConcurrencyPolicy::Forbid && !is_written_now
-        };
-        deletion(&cluster.metadata)
-            .or_else(|| deletion(&pool.metadata))
-            .or_else(|| {
-                let held = lock::conflict(self.lock, &target).filter(forbids)?;
-                Some(messages::another_operation(&target, held))
-            })
     }
 
     /// The operation that ends now on the pool, or on its cluster with the pool in it.
