@@ -11,8 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ConcurrencyPolicy, LastOperation, OperationPhase, OperationType, PowerState, PowerStateStatus,
-    ProvisioningState, VersionCount,
+    ConcurrencyPolicy, Hold, LastOperation, OperationPhase, OperationType, PowerState,
+    PowerStateStatus, ProvisioningState, VersionCount,
 };
 
 /// A pool of equal nodes in a cluster.
@@ -241,6 +241,13 @@ pub struct AgentPoolStatus {
     /// The operation on this pool that ended last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_operation: Option<LastOperation>,
+    /// What a canceled or failed operation on this pool left undone, and Belay leaves alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// What a canceled or failed operation on the whole cluster left undone on this pool, and Belay leaves
+    /// alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_hold: Option<Hold>,
     /// The generation of the spec that this status was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,

@@ -201,6 +201,9 @@ pub struct OperationTarget {
 pub struct OperationInFlight {
     /// The Operation's name.
     pub name: String,
+    /// The Operation's uid, by which the lock knows it: a name can be used again.
+    #[serde(default)]
+    pub uid: String,
     /// What it does.
     #[serde(rename = "type")]
     pub type_: OperationType,
@@ -226,6 +229,9 @@ pub struct OperationInFlight {
 pub struct LastOperation {
     /// The Operation's name.
     pub name: String,
+    /// The Operation's uid: a name can be used again.
+    #[serde(default)]
+    pub uid: String,
     /// What it did.
     #[serde(rename = "type")]
     pub type_: OperationType,
@@ -239,13 +245,97 @@ pub struct LastOperation {
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_time: Option<Time>,
-    /// The generation of the target's spec that it was to bring about: a target whose operation was
-    /// canceled or failed is left alone until its spec has another.
+    /// The generation of the target's spec that it was to bring about.
     #[serde(default)]
     pub target_generation: i64,
     /// Why it was canceled or failed, in one line; it outlives the Operation.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
+}
+
+/// An Operation, by its name and its uid.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationReference {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    #[serde(default)]
+    pub uid: String,
+}
+
+/// What a spec asks for, divided by what an operation can leave undone.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Aspect {
+    /// The Kubernetes version.
+    Version,
+    /// The number of nodes.
+    Count,
+    /// Whether it runs.
+    Power,
+    /// The nodes' labels and taints, and the mode.
+    Settings,
+    /// That it is deleted. Only an Operation ends the hold on this.
+    Deletion,
+}
+
+/// What a spec asked for, aspect by aspect. A fingerprint differs where what it is made of differs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AskedFor {
+    /// The Kubernetes version; of a pool that names none, its cluster's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes_version: Option<String>,
+    /// The number of nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<i32>,
+    /// Whether it is to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power_state: Option<PowerState>,
+    /// A fingerprint of the nodes' labels and taints, and of the mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<String>,
+    /// A fingerprint of how the work is done: the provider's options and `upgradeSettings`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<String>,
+}
+
+/// What a canceled or failed operation left undone. Belay leaves it alone until the spec asks for something
+/// else, or someone asks with an Operation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Hold {
+    /// The Operation that was canceled or failed.
+    pub operation: OperationReference,
+    /// What that Operation was on.
+    pub target: OperationTarget,
+    /// How it ended: Canceled or Failed.
+    pub phase: OperationPhase,
+    /// Why it ended so, in one line.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// What is left alone.
+    pub aspects: Vec<Aspect>,
+    /// What was asked for then: the hold of an aspect ends when the spec asks for something else.
+    #[serde(default)]
+    pub asked_for: AskedFor,
+}
+
+/// How an abort treats the step in process.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum AbortPolicy {
+    /// It is finished.
+    AfterStep,
+    /// It stops where it stands.
+    #[default]
+    Now,
 }
 
 /// Conditions, one of a type.

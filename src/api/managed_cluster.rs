@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgentPoolMode, LastOperation, OperationInFlight, PowerState, PowerStateStatus,
+    AgentPoolMode, Hold, LastOperation, OperationInFlight, PowerState, PowerStateStatus,
     ProvisioningState,
 };
 
@@ -46,7 +46,8 @@ pub struct ManagedClusterSpec {
     #[serde(default)]
     pub concurrency_policy: ConcurrencyPolicy,
 
-    /// How many finished Operations of this cluster and its pools are kept.
+    /// How many finished Operations are kept: of this cluster, and of each of its pools. Those that never
+    /// ran count for themselves.
     #[serde(default = "default_operation_history_limit")]
     #[schemars(range(min = 0, max = 50))]
     pub operation_history_limit: i32,
@@ -144,6 +145,9 @@ pub struct ManagedClusterStatus {
     /// The operation on this cluster that ended last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_operation: Option<LastOperation>,
+    /// What a canceled or failed operation left undone, and Belay leaves alone. Absent, there is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
     /// The generation of the spec that this status was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
@@ -167,4 +171,7 @@ pub struct ClusterPool {
     /// The version of its own that it is to run. Absent, it follows the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubernetes_version: Option<String>,
+    /// The oldest version that its nodes run. Absent where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_version: Option<String>,
 }

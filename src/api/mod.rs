@@ -28,12 +28,19 @@ pub const ABORT_POLICY_ANNOTATION: &str = "belay.dev/abort-policy";
 pub const ABORT_REQUESTED_BY_ANNOTATION: &str = "belay.dev/abort-requested-by";
 /// The abort policy that lets the step in process finish.
 pub const ABORT_POLICY_AFTER_STEP: &str = "AfterStep";
+/// The abort policy that stops the step in process where it stands.
+pub const ABORT_POLICY_NOW: &str = "Now";
+/// How long a text of a person or of another program may be, in characters: an abort's reason, an error.
+pub const LONGEST_TEXT: usize = 1024;
 
 /// Keeps a cluster, a pool or an operation in flight until its work has ended.
 pub const FINALIZER: &str = "belay.dev/operation";
 
 /// On pools, Operations, nodes and what a provider makes: the cluster's name.
 pub const CLUSTER_LABEL: &str = "belay.dev/cluster";
+/// On Operations that Belay has taken up: their own uid. A copy of one, or one that a backup brought back,
+/// carries the uid of another, and isn't run.
+pub const OPERATION_UID_LABEL: &str = "belay.dev/operation-uid";
 /// On Operations that Belay made: the generation of their target's spec that they were made for.
 pub const FOR_GENERATION_LABEL: &str = "belay.dev/for-generation";
 /// On nodes and on a pool's Operations: the pool's name.

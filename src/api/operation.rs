@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{OperationPhase, OperationTarget, OperationType};
+use super::{AbortPolicy, OperationPhase, OperationReference, OperationTarget, OperationType};
 
 /// One change to a cluster or a pool: seen, exclusive, abortable.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -117,7 +117,7 @@ pub struct OperationStatus {
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub steps: Vec<Step>,
     /// What it is to bring about, as JSON, as it was planned when it began: a change of the spec meanwhile
-    /// is for the next operation.
+    /// is for the next operation. `version` in it tells how it is to be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
     /// What stands in its way now.
@@ -129,7 +129,17 @@ pub struct OperationStatus {
     /// What became of the request to abort it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancellation: Option<Cancellation>,
-    /// Succeeded, and Ready, Reconciling and Stalled as kstatus reads them.
+    /// A fingerprint of the abort request that was decided on last, accepted or refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_abort: Option<String>,
+    /// Its place in the order in which Operations arrived: the resourceVersion that it had when Belay first
+    /// saw it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arrival: Option<i64>,
+    /// The generation of its target's spec when Belay first saw it: a change of the spec after that is newer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_generation: Option<i64>,
+    /// Succeeded; Finished at any end; and Ready, Reconciling and Stalled as kstatus reads them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -266,6 +276,10 @@ pub struct Cancellation {
     /// The reason that was given; where it failed, why.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// How the step in process is treated, as it was when the request was accepted. A later request may
+    /// hurry it.
+    #[serde(default)]
+    pub policy: AbortPolicy,
     /// Who asked, as the API server saw it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub requested_by: String,
@@ -275,6 +289,9 @@ pub struct Cancellation {
     /// When `Canceling` was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accepted_at: Option<Time>,
+    /// The newer Operation on the same target that took its place while it waited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<OperationReference>,
 }
 
 /// How far a cancellation is.

@@ -10,12 +10,9 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::{
-    api::{
-        ABORT_ANNOTATION, ABORT_POLICY_AFTER_STEP, ABORT_POLICY_ANNOTATION, CancellationStatus,
-        Operation, OperationPhase,
-    },
-    lifecycle::AbortPolicy,
+use crate::api::{
+    ABORT_ANNOTATION, ABORT_POLICY_AFTER_STEP, ABORT_POLICY_ANNOTATION, ABORT_POLICY_NOW,
+    AbortPolicy, CancellationStatus, Operation, OperationPhase,
 };
 
 use super::{
@@ -256,8 +253,12 @@ async fn request(
     flags: &AbortFlags,
     operation: &Operation,
 ) -> anyhow::Result<()> {
-    // What an abort before this one said of the step in process holds no more.
-    let policy = flags.after_step.then_some(ABORT_POLICY_AFTER_STEP);
+    // Written out, so that it hurries an abort before this one that waits for its step.
+    let policy = if flags.after_step {
+        ABORT_POLICY_AFTER_STEP
+    } else {
+        ABORT_POLICY_NOW
+    };
     let annotations = json!({ABORT_ANNOTATION: flags.reason, ABORT_POLICY_ANNOTATION: policy});
     let patch = json!({"metadata": {"uid": operation.uid(), "annotations": annotations}});
     let params = PatchParams {

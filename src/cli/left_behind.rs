@@ -4,10 +4,10 @@ use kube::ResourceExt as _;
 
 use crate::{
     api::{
-        AgentPool, Operation, OperationPhase, OperationType, Step, StepAction, StepPhase,
-        TargetKind,
+        AbortPolicy, AgentPool, Operation, OperationPhase, OperationType, Step, StepAction,
+        StepPhase, TargetKind,
     },
-    lifecycle::{AbortPolicy, CONTROL_PLANE_STEP},
+    lifecycle::CONTROL_PLANE_STEP,
 };
 
 use super::{text, view::status};

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use serde_json::json;
 
-use crate::{api::Operation, lifecycle::AbortPolicy};
+use crate::api::{AbortPolicy, Operation};
 
 use super::{
     abort::preview_text,

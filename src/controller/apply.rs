@@ -6,13 +6,17 @@ use std::{collections::HashMap, fmt::Debug, time::Duration};
 use kube::{
     Api, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    core::Status,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tracing::Span;
 
 use crate::{
-    api::{AgentPool, CLUSTER_LABEL, FINALIZER, ManagedCluster, Operation, SCALE_REFUSED_LABEL},
+    api::{
+        AgentPool, CLUSTER_LABEL, FINALIZER, ManagedCluster, OPERATION_UID_LABEL, Operation,
+        SCALE_REFUSED_LABEL,
+    },
     lifecycle::{Action, ObjectId, Snapshot},
     telemetry::log,
 };
@@ -215,8 +219,12 @@ impl<'a> Pass<'a> {
         if keep {
             finalizers.push(FINALIZER.to_owned());
         }
-        self.patch_metadata::<K>(id, json!({"finalizers": finalizers}))
-            .await
+        let mut metadata = json!({"finalizers": finalizers});
+        if let (ObjectId::Operation(name), true) = (&id, keep) {
+            let uid = self.snapshot.operation(name).and_then(ResourceExt::uid);
+            metadata["labels"] = json!({OPERATION_UID_LABEL: uid});
+        }
+        self.patch_metadata::<K>(id, metadata).await
     }
 
     async fn adopt(&mut self, name: String) -> Result<(), ReconcileError> {
@@ -304,10 +312,22 @@ impl<'a> Pass<'a> {
             }
             // It was created before, and the store doesn't show it yet.
             Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(kube::Error::Api(status)) if is_in_terminating_namespace(&status) => {
+                self.context.terminating.note(&self.snapshot.cluster);
+                return Err(ReconcileError::Refused);
+            }
             Err(error) => return Err(error.into()),
         }
         Ok(())
     }
+}
+
+/// Whether a creation was refused since the namespace is being deleted.
+fn is_in_terminating_namespace(status: &Status) -> bool {
+    const CAUSE: &str = "NamespaceTerminating";
+    let details = status.details.as_ref();
+    let causes = details.map_or(&[][..], |details| &details.causes);
+    status.code == 403 && causes.iter().any(|cause| cause.reason == CAUSE)
 }
 
 /// Belay's own kinds.

@@ -8,6 +8,7 @@ mod seen;
 mod snapshot;
 mod specs;
 mod strays;
+mod terminating;
 pub mod watches;
 mod workers;
 
@@ -42,6 +43,7 @@ use seen::Seen;
 use snapshot::Stores;
 pub use specs::SPEC_MANAGER;
 use specs::Specs;
+use terminating::Terminating;
 use workers::Workers;
 
 /// The name that Belay writes under.
@@ -59,6 +61,7 @@ pub struct Context {
     events: Events,
     seen: Seen,
     specs: Specs,
+    terminating: Terminating,
     backoff: Backoff,
     telemetry: Telemetry,
 }
@@ -147,6 +150,7 @@ pub async fn run(
         events,
         seen: Seen::default(),
         specs: Specs::default(),
+        terminating: Terminating::default(),
         backoff: Backoff::default(),
         telemetry,
     });

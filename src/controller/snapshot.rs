@@ -97,6 +97,7 @@ pub fn build(cluster: &Arc<ManagedCluster>, context: &Context) -> Result<Snapsho
     Ok(Snapshot {
         work: context.workers.of(&key),
         refused_specs,
+        namespace_is_terminating: context.terminating.is(&cluster),
         ..Snapshot::new(cluster, pools, operations, observed)
     })
 }

@@ -1,14 +1,20 @@
 //! What the core asks the shell to do. The shell does them in order and stops at the first that fails;
 //! the order is safe to crash anywhere in.
 
-use crate::api::{AgentPoolStatus, ManagedClusterStatus, Operation, OperationStatus, TargetKind};
+use crate::api::{AgentPoolStatus, ManagedClusterStatus, Operation, OperationStatus};
 
-use super::{Job, SpecChange, Stop};
+use super::{
+    gate::SpecChange,
+    plan::Job,
+    report::Note,
+    snapshot::{ObjectId, Stop},
+};
 
 /// One thing to write or to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Keep an object until its work has ended.
+    /// Keep an object until its work has ended. An Operation is labelled with its own uid as well, by which
+    /// a copy of it is known.
     AddFinalizer(ObjectId),
     /// Let go of an object.
     RemoveFinalizer(ObjectId),
@@ -71,32 +77,4 @@ pub enum Action {
     },
     /// Publish an Event on an Operation and on its target.
     Publish(Note),
-}
-
-/// One of Belay's objects, in the cluster's namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ObjectId {
-    /// The cluster.
-    Cluster,
-    /// The pool of that name.
-    Pool(String),
-    /// The Operation of that name.
-    Operation(String),
-}
-
-/// An Event to be published.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// The Operation's name.
-    pub operation: String,
-    /// The kind of its target.
-    pub target_kind: TargetKind,
-    /// The name of its target.
-    pub target_name: String,
-    /// A word for it, such as `OperationCanceled`.
-    pub reason: &'static str,
-    /// What happened.
-    pub note: String,
-    /// Whether it calls for someone.
-    pub warning: bool,
 }

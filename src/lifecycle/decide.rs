@@ -1,22 +1,19 @@
-//! From a snapshot to what must be written and done.
-
-use std::{collections::BTreeMap, sync::Arc};
+//! From a snapshot to what must be written and done: facts, transitions, ledger, report, actions.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::api::{
-    LastOperation, Operation, OperationInFlight, OperationPhase, OperationStatus, OperationTarget,
-    OperationType,
-};
+use crate::api::OperationPhase;
 
 use super::{
-    Action, ObjectId, Snapshot, Work, conditions, creation, finalizers, history, lock,
-    names::name_of,
-    notes,
-    phase::{self, Advance},
-    scale_refusal,
-    status::Report,
+    action::Action,
+    creation,
+    facts::Facts,
+    finalizers,
+    ledger::{self, Ledger},
+    orphaned_deletion,
+    report::{self, Report},
+    snapshot::{ObjectId, Snapshot, Work},
+    transition::{self, Transition},
 };
 
 /// Decides what to do now. A settled snapshot needs nothing: then there is no action.
@@ -24,277 +21,140 @@ use super::{
 /// `now` is cut to whole seconds, as Kubernetes' times are.
 pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Vec<Action> {
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    let strides = Strides::take(snapshot, now);
-    let lock = strides.next_lock(snapshot, now);
-    let ended = strides.ended(snapshot);
+    let facts = Facts::of(snapshot, now);
+    let mut transitions = transition::all(&facts);
+    for transition in &mut transitions {
+        let (object, waits) = (transition.operation.object, transition.waits.clone());
+        report::of_operation(&mut transition.status, object, &waits, now);
+    }
+    let ledger = Ledger::of(&facts, &transitions);
     let report = Report {
-        snapshot,
-        operations: &strides.statuses(snapshot),
-        lock: &lock,
-        ended: &ended,
-        now,
+        facts: &facts,
+        transitions: &transitions,
+        ledger: &ledger,
     };
-    let mut actions = finalizers::keep(snapshot);
-    actions.extend(strides.keep());
-    actions.extend(strides.write_operations(snapshot, false));
-    actions.extend(strides.stop_work(snapshot));
-    actions.extend(write_targets(snapshot, &report));
-    // An abort that kept an operation from beginning is noted on its target first: were it forgotten in
-    // between, the spec would ask for the same operation again.
-    actions.extend(strides.write_operations(snapshot, true));
-    actions.extend(strides.change_specs());
-    actions.extend(strides.start_work());
-    actions.extend(forget_work(snapshot));
-    actions.extend(creation::needed(snapshot, &lock));
-    actions.extend(finalizers::release(snapshot, &|operation| {
-        strides.status(operation)
-    }));
-    actions.extend(strides.notes(snapshot));
-    actions.extend(history::prune(snapshot));
-    actions.extend(scale_refusal::label(snapshot));
+    let mut actions = finalizers::keep(&facts);
+    actions.extend(finalizers::keep_operations(&transitions));
+    // Created before what replaced them is written Failed: then nobody would ask for them again.
+    actions.extend(creation::asked_again(&facts, &transitions));
+    actions.extend(write_operations(&transitions, false));
+    actions.extend(stop_work(&transitions));
+    actions.extend(write_targets(&facts, &report));
+    // An operation that ends without having begun is kept on its target first: were it forgotten in between,
+    // the spec would ask for the same operation again.
+    actions.extend(write_operations(&transitions, true));
+    actions.extend(change_specs(&transitions));
+    actions.extend(start_work(&transitions));
+    actions.extend(forget_work(&facts));
+    // Before anything is created: a quota may have no room for more.
+    actions.extend(prune(&facts));
+    actions.extend(creation::needed(&facts, &ledger));
+    actions.extend(orphaned_deletion::work(&facts));
+    actions.extend(finalizers::release(&facts, &transitions));
+    actions.extend(
+        transitions
+            .iter()
+            .filter_map(|transition| report::note(&facts, transition))
+            .map(Action::Publish),
+    );
+    actions.extend(finalizers::label_pools(&facts));
     actions
 }
 
-/// What becomes of each Operation that hasn't ended.
-struct Strides<'a> {
-    unfinished: Vec<(&'a Arc<Operation>, Advance)>,
-}
-
-impl<'a> Strides<'a> {
-    fn take(snapshot: &'a Snapshot, now: Timestamp) -> Self {
-        let unfinished = snapshot
-            .operations
-            .iter()
-            .filter(|operation| !phase::of(operation).is_finished())
-            .map(|operation| (operation, phase::advance(snapshot, operation, now)))
-            .collect();
-        Self { unfinished }
-    }
-
-    /// The status of an Operation as it will be.
-    fn status(&self, operation: &Operation) -> OperationStatus {
-        let advanced = self
-            .unfinished
-            .iter()
-            .find(|(op, _)| op.metadata.name == operation.metadata.name);
-        match advanced {
-            Some((_, advance)) => advance.status.clone(),
-            None => operation.status.clone().unwrap_or_default(),
+/// Once `Canceling` is written, what is in process comes to a stop.
+fn stop_work(transitions: &[Transition<'_, '_>]) -> Vec<Action> {
+    let stops = transitions.iter().filter_map(|transition| {
+        let stop = transition.stop;
+        match transition.operation.work {
+            Some(Work::Running(_, told)) if *told < stop => Some(Action::StopWork {
+                uid: transition.operation.uid.to_owned(),
+                stop,
+            }),
+            _ => None,
         }
-    }
-
-    fn statuses(&self, snapshot: &Snapshot) -> BTreeMap<String, OperationStatus> {
-        let name = |operation: &Operation| operation.metadata.name.clone().unwrap_or_default();
-        snapshot
-            .operations
-            .iter()
-            .map(|operation| (name(operation), self.status(operation)))
-            .collect()
-    }
-
-    /// The lock: without those that ended, then with those whose turn it is. The order of the queue is that
-    /// of creation, deletions first; who waits lets nobody past that would keep it waiting.
-    fn next_lock(&self, snapshot: &Snapshot, now: Timestamp) -> Vec<OperationInFlight> {
-        let held = snapshot.lock();
-        let mut lock: Vec<OperationInFlight> = held
-            .iter()
-            .filter_map(|held| {
-                let status = self.status(snapshot.operation(&held.name)?);
-                let held = OperationInFlight {
-                    phase: status.phase,
-                    percent_complete: status.percent_complete,
-                    target_generation: Self::generation(snapshot, held),
-                    ..held.clone()
-                };
-                (!status.phase.is_finished()).then_some(held)
-            })
-            .collect();
-        let mut queue: Vec<_> = self
-            .unfinished
-            .iter()
-            .filter(|(_, advance)| !advance.status.phase.is_finished())
-            .map(|(operation, _)| *operation)
-            .filter(|operation| !phase::holds_lock(snapshot, operation))
-            .filter(|operation| !finalizers::is_unkept(operation))
-            .collect();
-        queue.sort_by_key(|operation| operation.spec.type_ != OperationType::Delete);
-        let mut waiting: Vec<&OperationTarget> = Vec::new();
-        for operation in queue {
-            let target = &operation.spec.target;
-            let is_free =
-                lock::conflict(held, target).is_none() && lock::conflict(&lock, target).is_none();
-            if is_free && !waiting.iter().any(|other| lock::excludes(other, target)) {
-                lock.push(in_flight(snapshot, operation, now));
-            } else {
-                waiting.push(target);
-            }
-        }
-        lock
-    }
-
-    /// The generation that a holder of the lock brings about: a person's Operation that hasn't begun is
-    /// still being written into the spec.
-    fn generation(snapshot: &Snapshot, held: &OperationInFlight) -> i64 {
-        let operation = snapshot.operation(&held.name);
-        let is_being_written = operation.is_some_and(|operation| {
-            !phase::is_from_spec(operation) && phase::of(operation) == OperationPhase::Pending
-        });
-        if is_being_written {
-            phase::target_generation(snapshot, &held.target)
-        } else {
-            held.target_generation
-        }
-    }
-
-    /// The operations that end now, or that ended and aren't noted yet.
-    fn ended(&self, snapshot: &Snapshot) -> Vec<LastOperation> {
-        let held = snapshot.lock();
-        let noted = held.iter().filter_map(|held| {
-            let operation = snapshot.operation(&held.name)?;
-            let status = self.status(operation);
-            let counts = status.phase.is_finished() && !phase::is_refusal(operation, &status);
-            counts.then(|| last_operation(operation, &status, Self::generation(snapshot, held)))
-        });
-        let kept_from_beginning = self.unfinished.iter().filter_map(|(operation, advance)| {
-            let counts = phase::counts(snapshot, operation, &advance.status)
-                && !phase::holds_lock(snapshot, operation);
-            counts.then(|| {
-                let generation = phase::target_generation(snapshot, &operation.spec.target);
-                last_operation(operation, &advance.status, generation)
-            })
-        });
-        noted.chain(kept_from_beginning).collect()
-    }
-
-    /// Once `Canceling` is written, what is in process comes to a stop.
-    fn stop_work(&self, snapshot: &Snapshot) -> Vec<Action> {
-        let stops = self.unfinished.iter().filter_map(|(operation, advance)| {
-            let (uid, stop) = (operation.metadata.uid.clone()?, advance.stop);
-            match snapshot.work.get(&uid) {
-                Some(Work::Running(_, told)) if *told < stop => {
-                    Some(Action::StopWork { uid, stop })
-                }
-                _ => None,
-            }
-        });
-        stops.collect()
-    }
-
-    fn keep(&self) -> Vec<Action> {
-        let unkept = self.unfinished.iter().filter(|(operation, advance)| {
-            finalizers::is_unkept(operation) && !advance.status.phase.is_finished()
-        });
-        unkept
-            .map(|(operation, _)| Action::AddFinalizer(ObjectId::Operation(name_of(operation))))
-            .collect()
-    }
-
-    fn write_operations(&self, snapshot: &Snapshot, kept_from_beginning: bool) -> Vec<Action> {
-        self.unfinished
-            .iter()
-            .filter(|(operation, advance)| operation.status.as_ref() != Some(&advance.status))
-            .filter(|(operation, advance)| {
-                let never_began = advance.status.phase == OperationPhase::Canceled
-                    && !phase::holds_lock(snapshot, operation);
-                never_began == kept_from_beginning
-            })
-            .map(|(operation, advance)| Action::WriteOperationStatus {
-                name: name_of(operation),
-                status: Box::new(advance.status.clone()),
-            })
-            .collect()
-    }
-
-    fn change_specs(&self) -> Vec<Action> {
-        let changes = self.unfinished.iter().filter_map(|(operation, advance)| {
-            Some(Action::ChangeSpec {
-                uid: operation.metadata.uid.clone()?,
-                change: advance.change.clone()?,
-            })
-        });
-        changes.collect()
-    }
-
-    fn start_work(&self) -> Vec<Action> {
-        let starts = self.unfinished.iter().filter_map(|(_, advance)| {
-            let job = advance.start.clone()?;
-            Some(Action::StartWork {
-                job,
-                stop: advance.stop,
-            })
-        });
-        starts.collect()
-    }
-
-    fn notes(&self, snapshot: &Snapshot) -> Vec<Action> {
-        self.unfinished
-            .iter()
-            .filter_map(|(operation, advance)| notes::of(snapshot, operation, &advance.status))
-            .map(Action::Publish)
-            .collect()
-    }
+    });
+    stops.collect()
 }
 
-fn in_flight(snapshot: &Snapshot, operation: &Operation, now: Timestamp) -> OperationInFlight {
-    let status = operation.status.clone().unwrap_or_default();
-    OperationInFlight {
-        name: name_of(operation),
-        type_: operation.spec.type_,
-        target: operation.spec.target.clone(),
-        phase: status.phase,
-        percent_complete: status.percent_complete,
-        start_time: Some(status.start_time.unwrap_or(Time(now))),
-        target_generation: phase::target_generation(snapshot, &operation.spec.target),
-    }
+fn write_operations(transitions: &[Transition<'_, '_>], never_began: bool) -> Vec<Action> {
+    transitions
+        .iter()
+        .filter(|transition| {
+            transition.operation.object.status.as_ref() != Some(&transition.status)
+        })
+        .filter(|transition| {
+            let kept_first = transition.status.phase == OperationPhase::Canceled
+                && ledger::never_took_the_lock(transition);
+            kept_first == never_began
+        })
+        .map(|transition| Action::WriteOperationStatus {
+            name: transition.operation.name.to_owned(),
+            status: Box::new(transition.status.clone()),
+        })
+        .collect()
 }
 
-fn last_operation(
-    operation: &Operation,
-    status: &OperationStatus,
-    generation: i64,
-) -> LastOperation {
-    LastOperation {
-        name: name_of(operation),
-        type_: operation.spec.type_,
-        target: operation.spec.target.clone(),
-        phase: status.phase,
-        start_time: status.start_time.clone(),
-        end_time: status.end_time.clone(),
-        target_generation: generation,
-        message: conditions::end_text(status),
-    }
+fn change_specs(transitions: &[Transition<'_, '_>]) -> Vec<Action> {
+    let changes = transitions.iter().filter_map(|transition| {
+        Some(Action::ChangeSpec {
+            uid: transition.operation.uid.to_owned(),
+            change: transition.change.clone()?,
+        })
+    });
+    changes.collect()
 }
 
-/// Pools before the cluster: the lock is released with the cluster's status, once its pools have noted what ended.
-fn write_targets(snapshot: &Snapshot, report: &Report<'_>) -> Vec<Action> {
+fn start_work(transitions: &[Transition<'_, '_>]) -> Vec<Action> {
+    let starts = transitions.iter().filter_map(|transition| {
+        Some(Action::StartWork {
+            job: transition.start.clone()?,
+            stop: transition.stop,
+        })
+    });
+    starts.collect()
+}
+
+/// Pools before the cluster: the lock is released with the cluster's status, once its pools have kept what ended.
+fn write_targets(facts: &Facts<'_>, report: &Report<'_, '_>) -> Vec<Action> {
     let mut actions = Vec::new();
-    let cluster_status = report.cluster();
-    for pool in &snapshot.pools {
-        let status = report.pool(pool, &cluster_status);
-        if pool.status.as_ref() != Some(&status) {
-            let name = pool.metadata.name.clone().unwrap_or_default();
+    let cluster = report.cluster();
+    for target in &facts.pools {
+        let Some(pool) = &target.pool else { continue };
+        let status = report.pool(target, pool, &cluster);
+        if pool.object.status.as_ref() != Some(&status) {
             actions.push(Action::WritePoolStatus {
-                name,
+                name: target.target.name.clone(),
                 status: Box::new(status),
             });
         }
     }
-    if snapshot.cluster.status.as_ref() != Some(&cluster_status) {
-        actions.push(Action::WriteClusterStatus(Box::new(cluster_status)));
+    if facts.snapshot.cluster.status.as_ref() != Some(&cluster) {
+        actions.push(Action::WriteClusterStatus(Box::new(cluster)));
     }
     actions
 }
 
 /// Work of Operations that have ended and were written so, or that are no more.
-fn forget_work(snapshot: &Snapshot) -> Vec<Action> {
+fn forget_work(facts: &Facts<'_>) -> Vec<Action> {
     let is_over = |uid: &str| {
-        let of = snapshot
-            .operations
-            .iter()
-            .find(|op| op.metadata.uid.as_deref() == Some(uid));
-        of.is_none_or(|operation| phase::of(operation).is_finished())
+        let operation = facts.operation(uid);
+        operation.is_none_or(|operation| operation.phase().is_finished())
     };
-    let over = snapshot.work.keys().filter(|uid| is_over(uid));
+    let work = facts.snapshot.work.keys();
+    let over = work.filter(|uid| is_over(uid) && !orphaned_deletion::is_its_work(facts, uid));
     over.map(|uid| Action::ForgetWork { uid: uid.clone() })
         .collect()
+}
+
+/// Finished Operations beyond what is kept.
+fn prune(facts: &Facts<'_>) -> Vec<Action> {
+    let surplus = ledger::surplus(facts).into_iter();
+    surplus
+        .map(|operation| Action::DeleteOperation(operation.name.to_owned()))
+        .collect()
+}
+
+/// An Operation's identity among Belay's objects.
+pub(super) fn id_of(transition: &Transition<'_, '_>) -> ObjectId {
+    ObjectId::Operation(transition.operation.name.to_owned())
 }

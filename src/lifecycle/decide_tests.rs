@@ -15,8 +15,10 @@ use crate::api::{
 };
 
 use super::{
-    Action, ObjectId, Progress, StepReport, Stop, Work, decide,
+    action::Action,
+    decide::decide,
     fixtures::{NEW, OLD, World, cluster, condition, pool},
+    snapshot::{ObjectId, Progress, StepReport, Stop, Work},
 };
 
 fn np1() -> ObjectId {
@@ -272,23 +274,6 @@ fn an_operation_that_the_spec_no_longer_asks_for_is_replaced_before_it_begins() 
     world.settle();
     assert_eq!(world.phase(&first), Canceled);
     assert_eq!(world.versions("np1"), [NEW, NEW], "and holds nothing back");
-}
-
-#[test]
-fn an_operation_is_made_again_where_one_of_the_same_kind_was_replaced() {
-    let mut world = World::settled();
-    world.set_pool_version("np1", Some(OLD));
-    world.set_version(NEW).settle();
-    world.set_pool_version("np1", Some("1.36.4")).stride();
-    let replaced = world.unfinished().remove(0);
-    // The cluster's turn comes first, and leads the pool further than was asked for.
-    world.ask("again", Reconcile, &cluster());
-    let keeps = |action: &Action| matches!(action, Action::AddFinalizer(_));
-    let mut pass = world.pass();
-    while !world.act(&mut pass).as_ref().is_some_and(keeps) {}
-    world.set_version("1.36.4").settle();
-    assert_eq!(world.phase(&replaced), Canceled);
-    assert_eq!(world.versions("np1"), ["1.36.4", "1.36.4"]);
 }
 
 #[test]

@@ -8,10 +8,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::api::{
-    AgentPool, FINALIZER, Operation, OperationTarget, SCALE_REFUSED_LABEL, TargetKind,
+    AgentPool, FINALIZER, OPERATION_UID_LABEL, Operation, OperationTarget, SCALE_REFUSED_LABEL,
+    TargetKind,
 };
 
-use super::{ObjectId, Snapshot, finalizers};
+use super::snapshot::{ObjectId, Snapshot};
 
 impl Snapshot {
     /// The pool of that name, to be changed.
@@ -43,6 +44,11 @@ impl Snapshot {
     pub(super) fn set_finalizer(&mut self, id: &ObjectId, is_kept: bool) {
         if let Some(metadata) = self.metadata_mut(id) {
             metadata.finalizers = is_kept.then(|| vec![FINALIZER.to_owned()]);
+            if let (ObjectId::Operation(_), true) = (id, is_kept) {
+                let uid = metadata.uid.clone().unwrap_or_default();
+                let labels = metadata.labels.get_or_insert_default();
+                labels.insert(OPERATION_UID_LABEL.to_owned(), uid);
+            }
         }
     }
 
@@ -86,7 +92,9 @@ impl Snapshot {
     /// let go.
     pub(super) fn remove_if_let_go(&mut self, id: &ObjectId) -> bool {
         let is_let_go = self.metadata_mut(id).is_some_and(|metadata| {
-            metadata.deletion_timestamp.is_some() && !finalizers::is_kept(metadata)
+            let kept = metadata.finalizers.as_ref();
+            let is_kept = kept.is_some_and(|kept| kept.iter().any(|name| name == FINALIZER));
+            metadata.deletion_timestamp.is_some() && !is_kept
         });
         if is_let_go {
             match id {
@@ -98,13 +106,6 @@ impl Snapshot {
             }
         }
         is_let_go
-    }
-
-    /// The order in which the core looks at them: pools by name, Operations oldest first.
-    pub(super) fn put_in_order(&mut self) {
-        self.pools.sort_by_key(|pool| pool.name_any());
-        self.operations
-            .sort_by_key(|operation| (operation.creation_timestamp(), operation.name_any()));
     }
 }
 

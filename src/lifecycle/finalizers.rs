@@ -1,110 +1,116 @@
-//! Who is kept until its work has ended, and when it is let go.
+//! Which objects are kept until their work has ended, and when they are let go.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt as _;
 
-use crate::api::{AgentPool, FINALIZER, Operation, OperationStatus, TargetKind};
+use crate::api::{FINALIZER, OperationInFlight, SCALE_REFUSED_LABEL, TargetKind};
 
-use super::{Action, ObjectId, Snapshot, need};
+use super::{
+    action::Action,
+    decide::id_of,
+    facts::{Facts, Target},
+    orphaned_deletion,
+    snapshot::ObjectId,
+    transition::Transition,
+};
 
 /// Whether an object is kept until its work has ended.
-pub(super) fn is_kept(metadata: &ObjectMeta) -> bool {
-    metadata
-        .finalizers
-        .as_ref()
-        .is_some_and(|kept| kept.iter().any(|name| name == FINALIZER))
+fn is_kept(metadata: &ObjectMeta) -> bool {
+    let finalizers = metadata.finalizers.as_ref();
+    finalizers.is_some_and(|kept| kept.iter().any(|name| name == FINALIZER))
 }
 
 fn is_going(metadata: &ObjectMeta) -> bool {
     metadata.deletion_timestamp.is_some()
 }
 
-fn name(metadata: &ObjectMeta) -> String {
-    metadata.name.clone().unwrap_or_default()
-}
-
-/// What is to be kept before anything is done to it: the cluster, its pools, and Operations that will run.
-pub(super) fn keep(snapshot: &Snapshot) -> Vec<Action> {
+/// What is to be kept before anything is done to it: the cluster and its pools.
+pub fn keep(facts: &Facts<'_>) -> Vec<Action> {
     let mut actions = Vec::new();
-    let cluster = &snapshot.cluster.metadata;
-    if !is_kept(cluster) && !is_going(cluster) {
+    let cluster = &facts.cluster;
+    if !is_kept(cluster.metadata) && cluster.deleted.is_none() {
         actions.push(Action::AddFinalizer(ObjectId::Cluster));
     }
-    for pool in snapshot
-        .pools
-        .iter()
-        .map(|pool| &pool.metadata)
-        .filter(|pool| !is_going(pool))
-    {
-        if !is_kept(pool) {
-            actions.push(Action::AddFinalizer(ObjectId::Pool(name(pool))));
+    for pool in facts.pools.iter().filter(|pool| pool.deleted.is_none()) {
+        if !is_kept(pool.metadata) {
+            actions.push(Action::AddFinalizer(ObjectId::Pool(
+                pool.target.name.clone(),
+            )));
         }
-        let owners = pool.owner_references.as_deref().unwrap_or_default();
-        if !owners
-            .iter()
-            .any(|owner| Some(&owner.uid) == cluster.uid.as_ref())
-        {
-            actions.push(Action::AdoptPool(name(pool)));
+        let owners = pool.metadata.owner_references.iter().flatten();
+        let is_owned = owners.into_iter().any(|owner| owner.uid == cluster.uid);
+        if !is_owned {
+            actions.push(Action::AdoptPool(pool.target.name.clone()));
         }
     }
     actions
 }
 
-/// Whether an Operation must be kept before it may begin.
-pub(super) fn is_unkept(operation: &Operation) -> bool {
-    !is_kept(&operation.metadata) && !is_going(&operation.metadata)
+/// Operations that will run are kept before they begin.
+pub fn keep_operations(transitions: &[Transition<'_, '_>]) -> Vec<Action> {
+    let unkept = transitions.iter().filter(|transition| {
+        let metadata = &transition.operation.object.metadata;
+        !is_kept(metadata) && !is_going(metadata) && !transition.status.phase.is_finished()
+    });
+    unkept
+        .map(|transition| Action::AddFinalizer(id_of(transition)))
+        .collect()
 }
 
-/// What is let go: Operations that ended and were noted, targets that were deleted.
-pub(super) fn release(
-    snapshot: &Snapshot,
-    statuses: &dyn Fn(&Operation) -> OperationStatus,
-) -> Vec<Action> {
+/// What is let go: Operations that ended and are kept on their targets, targets that were deleted.
+pub fn release(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<Action> {
     let mut actions = Vec::new();
-    let status = snapshot.cluster.status.clone().unwrap_or_default();
-    let is_noted = |op: &Operation| {
-        !status
-            .operations
-            .iter()
-            .any(|held| Some(&held.name) == op.metadata.name.as_ref())
-    };
-    for operation in &snapshot.operations {
-        let metadata = &operation.metadata;
-        if is_kept(metadata) && statuses(operation).phase.is_finished() && is_noted(operation) {
-            actions.push(Action::RemoveFinalizer(ObjectId::Operation(name(metadata))));
+    for operation in &facts.operations {
+        let mut all = transitions.iter();
+        let next = all.find(|transition| transition.operation.uid == operation.uid);
+        let phase = next.map_or(operation.phase(), |transition| transition.status.phase);
+        let is_over = phase.is_finished() && !operation.holds_lock;
+        if is_kept(&operation.object.metadata) && is_over {
+            let id = ObjectId::Operation(operation.name.to_owned());
+            actions.push(Action::RemoveFinalizer(id));
         }
     }
-    let cluster_is_deleted = is_going(&snapshot.cluster.metadata)
-        && need::is_gone(status.last_operation.as_ref())
-        && status.operations.is_empty();
-    for pool in &snapshot.pools {
-        if cluster_is_deleted && !is_going(&pool.metadata) {
-            actions.push(Action::DeletePool(name(&pool.metadata)));
+    let cluster = &facts.cluster;
+    let is_emptied = cluster.is_gone() || orphaned_deletion::is_done(facts);
+    let cluster_is_deleted =
+        cluster.deleted.is_some() && is_emptied && facts.snapshot.lock().is_empty();
+    for pool in &facts.pools {
+        let name = || pool.target.name.clone();
+        if cluster_is_deleted && pool.deleted.is_none() {
+            actions.push(Action::DeletePool(name()));
         }
-        if is_kept(&pool.metadata)
-            && is_going(&pool.metadata)
-            && (cluster_is_deleted || pool_is_deleted(pool, &status.operations))
-        {
-            actions.push(Action::RemoveFinalizer(ObjectId::Pool(name(
-                &pool.metadata,
-            ))));
+        let may_go = cluster_is_deleted || pool_is_deleted(pool, facts.snapshot.lock());
+        if is_kept(pool.metadata) && pool.deleted.is_some() && may_go {
+            actions.push(Action::RemoveFinalizer(ObjectId::Pool(name())));
         }
     }
-    if cluster_is_deleted && snapshot.pools.is_empty() && is_kept(&snapshot.cluster.metadata) {
+    if cluster_is_deleted && facts.pools.is_empty() && is_kept(cluster.metadata) {
         actions.push(Action::RemoveFinalizer(ObjectId::Cluster));
     }
     actions
 }
 
-fn pool_is_deleted(pool: &AgentPool, lock: &[crate::api::OperationInFlight]) -> bool {
-    let last = pool
-        .status
-        .as_ref()
-        .and_then(|status| status.last_operation.as_ref());
-    let is_held = lock.iter().any(|held| {
-        held.target.kind == TargetKind::ManagedCluster
-            || Some(&held.target.name) == pool.metadata.name.as_ref()
+fn pool_is_deleted(pool: &Target<'_>, lock: &[OperationInFlight]) -> bool {
+    let is_held = lock
+        .iter()
+        .any(|held| held.target.kind == TargetKind::ManagedCluster || held.target == pool.target);
+    pool.is_gone() && !is_held
+}
+
+/// Labels the pools whose status refuses a scale, and no others. The label only finds them: what holds is
+/// the status, which is written first.
+pub fn label_pools(facts: &Facts<'_>) -> Vec<Action> {
+    let pools = facts.snapshot.pools.iter();
+    let labels = pools.filter_map(|pool| {
+        let status = pool.status.as_ref();
+        let refuses = status.is_some_and(|status| status.scale_refusal.is_some());
+        let is_labelled = pool.labels().contains_key(SCALE_REFUSED_LABEL);
+        (refuses != is_labelled).then(|| Action::LabelPool {
+            name: pool.name_any(),
+            refuses_scale: refuses,
+        })
     });
-    need::is_gone(last) && !is_held
+    labels.collect()
 }
 
 /// Whether a pool may be let go whose cluster there isn't: nobody could do its work any more.

@@ -21,7 +21,11 @@ use crate::api::{
     PowerState, ScaleSetPriority, TargetKind,
 };
 
-use super::{NodeSettings, NodeView, ObjectId, Observation, PoolGoal, Snapshot};
+use super::{
+    plan::PoolGoal,
+    settings::NodeSettings,
+    snapshot::{NodeView, ObjectId, Observation, Snapshot},
+};
 
 pub(super) use reading::{Decided, condition};
 pub(super) use work::{grow, leave_nothing_half_done};
@@ -61,6 +65,7 @@ pub(super) fn goal(count: usize) -> PoolGoal {
         count,
         version: version(NEW),
         replace_outdated: true,
+        update_settings: true,
         surge: 1,
         unavailable: 0,
         drain: true,
@@ -255,7 +260,7 @@ impl World {
 
     /// Asks for an operation's abort at once, whatever was asked for before.
     pub fn abort_now(&mut self, operation: &str, reason: &str) -> &mut Self {
-        self.annotate(&op(operation), ABORT_POLICY_ANNOTATION, None);
+        self.annotate(&op(operation), ABORT_POLICY_ANNOTATION, Some("Now"));
         self.abort(operation, reason)
     }
 

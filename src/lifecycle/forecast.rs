@@ -15,8 +15,13 @@ use kube::ResourceExt as _;
 use crate::api::{Operation, OperationPhase, OperationStatus, Step};
 
 use super::{
-    Action, Job, ObjectId, Progress, Snapshot, SpecChange, Stage, Stop, Work, decide, edit::id_of,
-    phase, steps,
+    action::Action,
+    decide::decide,
+    edit::id_of,
+    gate::SpecChange,
+    plan::{Job, Stage},
+    snapshot::{ObjectId, Progress, Snapshot, Stop, Work},
+    steps,
 };
 
 /// Strides that are more than enough for a cluster to come to rest.
@@ -68,6 +73,11 @@ pub fn forecast(snapshot: Snapshot, now: Timestamp) -> Vec<Foreseen> {
     foreseen
 }
 
+fn phase_of(operation: &Operation) -> OperationPhase {
+    let status = operation.status.as_ref();
+    status.map(|status| status.phase).unwrap_or_default()
+}
+
 /// A snapshot that goes on.
 struct Future {
     snapshot: Snapshot,
@@ -86,10 +96,10 @@ impl Future {
         let unfinished = snapshot
             .operations
             .iter()
-            .filter(|operation| !phase::of(operation).is_finished());
+            .filter(|operation| !phase_of(operation).is_finished());
         let seen = |operation: &Arc<Operation>| Foreseen {
             operation: operation.as_ref().clone(),
-            turn: (phase::of(operation) != OperationPhase::Pending).then_some(0),
+            turn: (phase_of(operation) != OperationPhase::Pending).then_some(0),
             is_new: false,
             parts: Vec::new(),
         };

@@ -1,10 +1,13 @@
 //! The words that people script against. Those of a refusal follow the AKS page on `OperationNotAllowed`
 //! errors (design.md, section 4).
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{
-    OperationInFlight, OperationTarget, OperationType, PowerState, ProvisioningState, TargetKind,
+    ABORT_POLICY_ANNOTATION, Aspect, Hold, OPERATION_UID_LABEL, OperationInFlight, OperationPhase,
+    OperationStatus, OperationTarget, OperationType, PowerState, ProvisioningState, TargetKind,
 };
 
 use super::template::Template;
@@ -23,6 +26,34 @@ pub const ROLLBACK_HAS_BEGUN: &str =
 /// Why an abort failed that came too late.
 pub const ENDED_BEFORE_ABORT: &str = "the operation ended before the abort took hold";
 
+/// Why an operation that waited isn't run: its target's spec asks for something else by now.
+pub const SPEC_CHANGED: &str = "replaced: the spec changed before it began";
+
+/// Why a person's operation that waited isn't run: its target's spec was written after it was asked for.
+pub const SPEC_IS_NEWER: &str = "replaced: the spec was changed after this was asked for";
+
+/// Why an operation that a newer one replaces isn't run.
+pub fn replaced_by(newer: &str) -> String {
+    format!("replaced by Operation {newer}: only the newest change that waits is kept")
+}
+
+/// Why the deletion of a pool isn't run while its cluster is being deleted.
+pub fn goes_with_its_cluster(pool: &str, cluster: &str) -> String {
+    format!("deletion was issued on '{cluster}', which deletes '{pool}' too")
+}
+
+/// Why a copy of an Operation isn't run.
+pub fn is_a_copy(uid: &str) -> String {
+    format!(
+        "this is a copy of an Operation that Belay took up before ({OPERATION_UID_LABEL}={uid}), made by a person or a backup: it is not run again. To run it, create it without that label"
+    )
+}
+
+/// Why an abort request with an unknown policy isn't taken.
+pub fn unknown_abort_policy(written: &str) -> String {
+    format!("annotation {ABORT_POLICY_ANNOTATION} is {written:?}: write Now or AfterStep")
+}
+
 /// Reasons of conditions and Events.
 pub mod reason {
     /// The work of an operation began.
@@ -33,6 +64,10 @@ pub mod reason {
     pub const UNBLOCKED: &str = "OperationUnblocked";
     /// An operation was aborted and is coming to a stop.
     pub const CANCELING: &str = "OperationCanceling";
+    /// A request to abort an operation was refused: it goes on.
+    pub const ABORT_REFUSED: &str = "OperationAbortRefused";
+    /// A cluster keeps its last System pool, whatever that pool's spec says.
+    pub const LAST_SYSTEM_POOL: &str = "LastSystemPool";
     /// An operation was aborted and has stopped.
     pub const CANCELED: &str = "OperationCanceled";
     /// An operation ended as planned.
@@ -114,7 +149,7 @@ pub mod refusal {
     );
     /// A control plane that would leave a pool too far behind.
     pub const POOL_LEFT_BEHIND: Template = Template(
-        "ManagedCluster {name} can't go to {version}: AgentPool {pool} is to run {behind}, and can't be more than three minor versions older; upgrade it first",
+        "ManagedCluster {name} can't go to {version}: AgentPool {pool} runs {behind}, and can't be more than three minor versions older; upgrade it first",
     );
     /// The loss of the last System pool.
     pub const LAST_SYSTEM_POOL: Template = Template(
@@ -229,18 +264,42 @@ fn elapsed(duration: SignedDuration) -> String {
     )
 }
 
-/// What a target that is left alone tells, after its operation was canceled or failed.
-pub fn on_hold(
-    kind: TargetKind,
-    operation: &str,
-    how: &str,
-    its_target: &OperationTarget,
-) -> String {
+/// What a target with something held back says, after its operation was canceled or failed: what is left
+/// alone, and what ends that.
+pub fn on_hold(kind: TargetKind, hold: &Hold, held: &BTreeSet<Aspect>) -> String {
+    let how = match hold.phase {
+        OperationPhase::Failed => format!("failed ({})", hold.message),
+        _ => "was canceled".to_owned(),
+    };
+    let aspects: Vec<_> = held.iter().map(|aspect| format!("{aspect:?}")).collect();
     format!(
-        "Operation {operation} {how}; this {kind:?} is left alone until the spec of {on:?} {name} changes, or an Operation of type Reconcile on it asks for the rest",
-        on = its_target.kind,
-        name = its_target.name,
+        "Operation {operation} {how}; {aspects} of this {kind:?} is left alone until the spec of {on:?} {name} asks for something else, or an Operation of type Reconcile on it asks for the rest",
+        operation = hold.operation.name,
+        aspects = aspects.join(", "),
+        on = hold.target.kind,
+        name = hold.target.name,
     )
+}
+
+/// Why an Operation was canceled or failed, in one line; nothing where it succeeded.
+pub fn end_text(status: &OperationStatus) -> String {
+    match status.phase {
+        OperationPhase::Failed => status.error.as_ref().map_or_else(
+            || "failed".to_owned(),
+            |error| format!("{}: {}", error.code, error.message),
+        ),
+        OperationPhase::Canceled => {
+            let cancellation = status.cancellation.as_ref();
+            match cancellation.map_or("", |cancellation| &cancellation.reason) {
+                "" => "canceled".to_owned(),
+                reason => format!("canceled: {reason}"),
+            }
+        }
+        OperationPhase::Pending
+        | OperationPhase::InProgress
+        | OperationPhase::Canceling
+        | OperationPhase::Succeeded => String::new(),
+    }
 }
 
 #[cfg(test)]
@@ -251,6 +310,7 @@ mod tests {
     fn held(kind: TargetKind, name: &str) -> OperationInFlight {
         OperationInFlight {
             name: "op1".into(),
+            uid: "uid-1".into(),
             type_: OperationType::Upgrade,
             target: OperationTarget {
                 kind,

@@ -3,8 +3,6 @@
 
 use std::hash::Hasher as _;
 
-use crate::api::Operation;
-
 /// Letters and digits without vowels and without what looks alike, as Kubernetes' own suffixes have.
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX_LENGTH: usize = 5;
@@ -28,11 +26,6 @@ pub(super) fn suffixed(prefix: &str, parts: &[&str]) -> String {
         .collect();
     let kept = prefix.len().min(LONGEST - SUFFIX_LENGTH - 1);
     format!("{}-{suffix}", prefix[..kept].trim_end_matches(['-', '.']))
-}
-
-/// The name of an Operation.
-pub(super) fn name_of(operation: &Operation) -> String {
-    operation.metadata.name.clone().unwrap_or_default()
 }
 
 /// A short text that differs where the text differs.

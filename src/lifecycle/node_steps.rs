@@ -4,10 +4,15 @@
 use crate::api::{Step, StepAction, StepPhase};
 
 use super::{
-    NodeView, PoolGoal, StepReport,
+    plan::PoolGoal,
     rollout::{NodeAction, Pool},
-    steps::{NODE_STEP_PREFIX, POOL_STEP_PREFIX, step},
+    snapshot::{NodeView, StepReport},
 };
+
+/// What the name of a step begins with that is about one node.
+pub(super) const NODE_STEP_PREFIX: &str = "node/";
+/// What the name of a step begins with that is about many nodes of a pool.
+const POOL_STEP_PREFIX: &str = "agentpool/";
 
 /// The steps that lead from these nodes to the goal, in the order in which they will begin; at most `most`
 /// of single nodes.
@@ -177,5 +182,19 @@ fn of_rest(pool: &Pool<'_>, steps: &[Step], rest: &Step) -> StepReport {
         phase,
         message: format!("{done} of {all} nodes"),
         nodes_done: Some(done),
+    }
+}
+
+/// A step that hasn't begun.
+pub(super) fn step(name: String, action: StepAction, message: String) -> Step {
+    Step {
+        name,
+        action,
+        phase: StepPhase::Pending,
+        message,
+        nodes: None,
+        nodes_done: None,
+        start_time: None,
+        end_time: None,
     }
 }

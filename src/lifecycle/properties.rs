@@ -11,9 +11,10 @@ use crate::api::{
 };
 
 use super::{
-    Action, ObjectId, Stop,
+    action::Action,
     fixtures::{CLUSTER, NEW, OLD, World, cluster, condition, pool},
-    lock,
+    gate::excludes,
+    snapshot::{ObjectId, Stop},
 };
 
 const POOLS: [&str; 3] = ["np1", "np2", "np3"];
@@ -423,7 +424,7 @@ fn check_lock(held: &[OperationInFlight]) {
     for (at, one) in held.iter().enumerate() {
         for other in &held[at + 1..] {
             assert!(
-                !lock::excludes(&one.target, &other.target),
+                !excludes(&one.target, &other.target),
                 "{} and {} both hold the lock",
                 one.name,
                 other.name

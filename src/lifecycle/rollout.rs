@@ -5,7 +5,11 @@ use std::cmp::Reverse;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{NodeView, PoolGoal, Stop, names};
+use super::{
+    names,
+    plan::PoolGoal,
+    snapshot::{NodeView, Stop},
+};
 
 /// What to do next to one node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,6 +172,9 @@ impl<'a> Pool<'a> {
 
     /// Those that stay as they are but for their settings.
     pub fn unlike_their_settings(&self) -> Vec<&'a NodeView> {
+        if !self.goal.update_settings {
+            return Vec::new();
+        }
         let surplus = self.surplus();
         let stays = |node: &NodeView| {
             !self.is_outdated(node)

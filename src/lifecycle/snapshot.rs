@@ -4,13 +4,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 
 use crate::api::{
-    AgentPool, KubernetesVersion, ManagedCluster, Operation, OperationError, OperationInFlight,
-    StepPhase, TargetKind,
+    AbortPolicy, AgentPool, KubernetesVersion, ManagedCluster, Operation, OperationError,
+    OperationInFlight, StepPhase,
 };
 
-use super::NodeSettings;
+use super::settings::NodeSettings;
 
 /// One cluster with everything that belongs to it, at one moment.
 #[derive(Clone, Debug)]
@@ -28,6 +29,9 @@ pub struct Snapshot {
     /// Why a person's Operation couldn't be written into its target's spec, by the Operation's uid. A
     /// restart loses it; then it is tried, and refused, again.
     pub refused_specs: BTreeMap<String, OperationError>,
+    /// Whether the API server said that the namespace is being deleted: nothing can be created there. A
+    /// restart loses it; then it is said again.
+    pub namespace_is_terminating: bool,
 }
 
 impl Snapshot {
@@ -45,6 +49,7 @@ impl Snapshot {
             observed,
             work: BTreeMap::new(),
             refused_specs: BTreeMap::new(),
+            namespace_is_terminating: false,
         };
         this.put_in_order();
         this
@@ -89,13 +94,23 @@ impl Snapshot {
         self.observed.nodes.get(pool).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether the target of that kind and name exists.
-    pub fn has_target(&self, kind: TargetKind, name: &str) -> bool {
-        match kind {
-            TargetKind::ManagedCluster => self.cluster.metadata.name.as_deref() == Some(name),
-            TargetKind::AgentPool => self.pool(name).is_some(),
-        }
+    /// The order in which the core looks at them: pools by name, Operations oldest first.
+    pub(super) fn put_in_order(&mut self) {
+        self.pools.sort_by_key(|pool| pool.name_any());
+        self.operations
+            .sort_by_key(|operation| (operation.creation_timestamp(), operation.name_any()));
     }
+}
+
+/// One of Belay's objects, in the cluster's namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ObjectId {
+    /// The cluster.
+    Cluster,
+    /// The pool of that name.
+    Pool(String),
+    /// The Operation of that name.
+    Operation(String),
 }
 
 /// What a provider observes of a cluster.
@@ -198,4 +213,13 @@ pub enum Stop {
     AfterStep,
     /// What has begun is stopped where it stands.
     Now,
+}
+
+impl From<AbortPolicy> for Stop {
+    fn from(policy: AbortPolicy) -> Self {
+        match policy {
+            AbortPolicy::Now => Self::Now,
+            AbortPolicy::AfterStep => Self::AfterStep,
+        }
+    }
 }

@@ -6,15 +6,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{Step, StepAction, StepPhase};
 
-use super::{ControlPlaneGoal, ControlPlaneView, Job, Progress, Snapshot, Stage, node_steps};
+use super::{
+    node_steps::{self, step},
+    plan::{ControlPlaneGoal, Job, Stage},
+    snapshot::{ControlPlaneView, Progress, Snapshot},
+};
 
 /// The name of the step that changes the control plane.
 pub const CONTROL_PLANE_STEP: &str = "control-plane";
-/// What the name of a step begins with that is about one node.
-pub(super) const NODE_STEP_PREFIX: &str = "node/";
-/// What the name of a step begins with that is about many nodes of a pool.
-pub(super) const POOL_STEP_PREFIX: &str = "agentpool/";
-
 /// How many steps of single nodes an operation has at most, so that the largest stays well under what an
 /// object may have; the nodes beyond are told of by pool.
 const MOST_NODE_STEPS: usize = 200;
@@ -66,20 +65,6 @@ fn control_plane_change(
         (false, true) => Some((StepAction::Start, change)),
         _ if change.is_empty() => None,
         _ => Some((StepAction::Upgrade, change)),
-    }
-}
-
-/// A step that hasn't begun.
-pub(super) fn step(name: String, action: StepAction, message: String) -> Step {
-    Step {
-        name,
-        action,
-        phase: StepPhase::Pending,
-        message,
-        nodes: None,
-        nodes_done: None,
-        start_time: None,
-        end_time: None,
     }
 }
 
@@ -168,7 +153,7 @@ fn set_phase(step: &mut Step, phase: StepPhase, now: Timestamp) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::StepReport;
+    use crate::lifecycle::snapshot::StepReport;
 
     fn step(name: &str, phase: StepPhase) -> Step {
         Step {

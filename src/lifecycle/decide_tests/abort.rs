@@ -8,8 +8,9 @@ use crate::{
         ProvisioningState, StepPhase,
     },
     lifecycle::{
-        Action, ObjectId, Stop,
+        action::Action,
         fixtures::{NEW, OLD, World, cluster, pool},
+        snapshot::{ObjectId, Stop},
     },
 };
 
@@ -197,7 +198,14 @@ fn an_abort_that_comes_too_late_is_told_as_failed() {
 fn an_abort_that_is_taken_back_after_it_was_accepted_still_holds() {
     let (mut world, upgrade) = blocked_upgrade();
     world.abort_after_step(&upgrade, "stop").stride();
-    world.take_abort_back(&upgrade).settle();
+    world.take_abort_back(&upgrade).stride().work().stride();
+    assert_eq!(
+        world.phase(&upgrade),
+        Canceling,
+        "and as mildly as it was asked for"
+    );
+    assert_eq!(world.cordoned("np1"), 1, "the drain goes on");
+    world.unguard().settle();
     assert_eq!(world.phase(&upgrade), Canceled);
 }
 

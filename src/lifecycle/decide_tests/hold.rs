@@ -8,8 +8,8 @@ use crate::{
         ProvisioningState,
     },
     lifecycle::{
-        ObjectId,
         fixtures::{NEW, OLD, World, cluster, condition},
+        snapshot::ObjectId,
     },
 };
 

@@ -14,8 +14,8 @@ use crate::{
         OperationType::{Create, Delete, Upgrade},
     },
     lifecycle::{
-        ObjectId,
         fixtures::{NEW, World, cluster},
+        snapshot::ObjectId,
     },
 };
 

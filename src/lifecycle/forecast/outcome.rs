@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 
 use crate::lifecycle::{
-    ControlPlaneView, Job, NodeView, Observation, PoolGoal, Stage, Stop,
+    plan::{Job, PoolGoal, Stage},
     rollout::{self, NodeAction},
+    snapshot::{ControlPlaneView, NodeView, Observation, Stop},
 };
 
 /// Strides that are more than enough where all nodes may change at once.

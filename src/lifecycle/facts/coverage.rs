@@ -1,0 +1,43 @@
+//! Whose work a target is now. What an operation in flight is about to bring needs no other operation.
+
+use crate::{
+    api::{OperationPhase, TargetKind},
+    lifecycle::plan::PlannedTarget,
+};
+
+use super::{Facts, Operation, Target};
+
+/// What is in flight on a target.
+pub enum Coverage<'f> {
+    /// Nothing that changes it.
+    None,
+    /// An operation that leaves it so.
+    Planned(&'f PlannedTarget),
+    /// An operation that holds the lock and is about to plan with what the spec asks for then.
+    AboutToBegin,
+}
+
+/// What is in flight on a target, other than `but`.
+pub fn coverage<'f>(
+    facts: &'f Facts<'_>,
+    target: &Target<'_>,
+    but: Option<&Operation<'_>>,
+) -> Coverage<'f> {
+    let holders = facts
+        .unfinished()
+        .filter(|operation| operation.holds_lock && but.is_none_or(|but| but.uid != operation.uid));
+    for holder in holders {
+        if let Some(plan) = holder.begun() {
+            let planned = plan.of_target(&target.target);
+            if let Some(planned) = planned.filter(|planned| planned.uid == target.uid) {
+                return Coverage::Planned(planned);
+            }
+        } else if holder.phase() == OperationPhase::Pending {
+            let on = &holder.spec.target;
+            if *on == target.target || on.kind == TargetKind::ManagedCluster {
+                return Coverage::AboutToBegin;
+            }
+        }
+    }
+    Coverage::None
+}

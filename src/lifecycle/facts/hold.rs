@@ -1,0 +1,148 @@
+//! What is held back now. A hold is kept with what was asked for then; it ends, aspect by aspect, when the
+//! spec asks for something else.
+
+use crate::{
+    api::{AskedFor, Aspect, Hold, OperationPhase},
+    lifecycle::plan::Aspects,
+};
+
+/// What of a target is held back, by whose operation.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    /// By an operation on the target itself.
+    pub own: Aspects,
+    /// On a pool: by an operation on its cluster.
+    pub by_cluster: Aspects,
+}
+
+impl Held {
+    /// All of it. A pool that stays as its power state left it keeps its number of nodes as well.
+    pub fn all(&self) -> Aspects {
+        with_count(self.own.union(&self.by_cluster).copied().collect())
+    }
+
+    /// What is held by the target's own operation alone.
+    pub fn own(&self) -> Aspects {
+        with_count(self.own.clone())
+    }
+}
+
+fn with_count(mut aspects: Aspects) -> Aspects {
+    if aspects.contains(&Aspect::Power) {
+        aspects.insert(Aspect::Count);
+    }
+    aspects
+}
+
+/// The aspects that a hold still covers, now that the spec asks for `now`.
+///
+/// After a failure an edit may be the mend: then one of version, settings or options ends all of it. An
+/// edit of the count or the power alone, as autoscalers make it, ends the hold of these two.
+pub fn held_back(hold: Option<&Hold>, now: &AskedFor) -> Aspects {
+    let Some(hold) = hold else {
+        return Aspects::new();
+    };
+    let then = &hold.asked_for;
+    let differs = |aspect: Aspect| match aspect {
+        Aspect::Version => then.kubernetes_version != now.kubernetes_version,
+        Aspect::Count => then.count != now.count,
+        Aspect::Power => then.power_state != now.power_state,
+        Aspect::Settings => then.settings != now.settings,
+        Aspect::Deletion => false,
+    };
+    let failed = hold.phase == OperationPhase::Failed;
+    let was_mended =
+        differs(Aspect::Version) || differs(Aspect::Settings) || then.options != now.options;
+    if failed && was_mended {
+        return Aspects::new();
+    }
+    let was_resized = differs(Aspect::Count) || differs(Aspect::Power);
+    let ends = |aspect: Aspect| match aspect {
+        Aspect::Count | Aspect::Power if failed => was_resized,
+        aspect => differs(aspect),
+    };
+    let aspects = hold.aspects.iter().copied();
+    aspects.filter(|aspect| !ends(*aspect)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{OperationReference, OperationTarget, PowerState, TargetKind};
+
+    fn asked() -> AskedFor {
+        AskedFor {
+            kubernetes_version: Some("1.36.3".into()),
+            count: Some(3),
+            power_state: Some(PowerState::Running),
+            settings: Some("a".into()),
+            options: Some("a".into()),
+        }
+    }
+
+    fn hold(phase: OperationPhase) -> Hold {
+        Hold {
+            operation: OperationReference::default(),
+            target: OperationTarget {
+                kind: TargetKind::AgentPool,
+                name: "np1".into(),
+            },
+            phase,
+            message: String::new(),
+            since: None,
+            aspects: ALL.to_vec(),
+            asked_for: asked(),
+        }
+    }
+
+    const ALL: [Aspect; 5] = [
+        Aspect::Version,
+        Aspect::Count,
+        Aspect::Power,
+        Aspect::Settings,
+        Aspect::Deletion,
+    ];
+
+    type Edit = fn(&mut AskedFor);
+
+    #[test]
+    fn an_edit_ends_the_hold_of_what_it_is_about() {
+        use Aspect::{Count, Deletion, Power, Settings, Version};
+        use OperationPhase::{Canceled, Failed};
+        let nothing: Edit = |_| ();
+        let version: Edit = |asked| asked.kubernetes_version = Some("1.36.4".into());
+        let count: Edit = |asked| asked.count = Some(5);
+        let power: Edit = |asked| asked.power_state = Some(PowerState::Stopped);
+        let settings: Edit = |asked| asked.settings = Some("b".into());
+        let options: Edit = |asked| asked.options = Some("b".into());
+        let table: [(OperationPhase, Edit, &[Aspect]); 12] = [
+            (Canceled, nothing, &ALL),
+            (Canceled, version, &[Count, Power, Settings, Deletion]),
+            (Canceled, count, &[Version, Power, Settings, Deletion]),
+            (Canceled, power, &[Version, Count, Settings, Deletion]),
+            (Canceled, settings, &[Version, Count, Power, Deletion]),
+            (Canceled, options, &ALL),
+            (Failed, nothing, &ALL),
+            (Failed, version, &[]),
+            (Failed, count, &[Version, Settings, Deletion]),
+            (Failed, power, &[Version, Settings, Deletion]),
+            (Failed, settings, &[]),
+            (Failed, options, &[]),
+        ];
+        for (row, (phase, edit, left)) in table.into_iter().enumerate() {
+            let mut now = asked();
+            edit(&mut now);
+            let held: Vec<_> = held_back(Some(&hold(phase)), &now).into_iter().collect();
+            assert_eq!(held, left, "row {row}: {phase:?}");
+        }
+    }
+
+    #[test]
+    fn a_hold_of_the_power_holds_the_count() {
+        let held = Held {
+            own: [Aspect::Power].into(),
+            by_cluster: Aspects::new(),
+        };
+        assert!(held.all().contains(&Aspect::Count));
+    }
+}

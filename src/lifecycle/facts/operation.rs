@@ -1,0 +1,193 @@
+//! An Operation: who asked for it, when it arrived, and how far it is.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+
+use crate::{
+    api::{
+        FOR_GENERATION_LABEL, OPERATION_UID_LABEL, Operation as Object, OperationError,
+        OperationPhase, OperationSpec, OperationStatus, TargetKind,
+    },
+    lifecycle::{
+        plan::Plan,
+        snapshot::{Snapshot, Work},
+    },
+};
+
+/// An Operation.
+#[derive(Clone, Debug)]
+pub struct Operation<'a> {
+    /// The object.
+    pub object: &'a Object,
+    /// What it asks for.
+    pub spec: &'a OperationSpec,
+    /// Its name.
+    pub name: &'a str,
+    /// Its uid: what it is known by.
+    pub uid: &'a str,
+    /// Its status, as it was read.
+    pub status: Cow<'a, OperationStatus>,
+    /// Who asked for it.
+    pub origin: Origin,
+    /// Its place in the order in which Operations arrived.
+    pub arrival: Arrival,
+    /// The generation of its target's spec when it arrived: a change of the spec after that is newer.
+    pub arrived_at: i64,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+    /// Whether the lock, as it was read, is its own.
+    pub holds_lock: bool,
+    /// Whether it is a copy of an Operation that Belay took up before: made by a person, or brought back
+    /// by a backup tool.
+    pub is_copy: bool,
+    /// What it is to bring about.
+    pub plan: PlanState,
+    /// Its work in hand, where there is any.
+    pub work: Option<&'a Work>,
+}
+
+/// Who asked for an Operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A spec of that generation: Belay made the Operation.
+    Spec(i64),
+    /// A person, or a program that isn't Belay.
+    Person,
+}
+
+/// What is known of an Operation's plan.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PlanState {
+    /// It hasn't begun, or it has ended.
+    None,
+    /// It has begun, and this is what it is to bring about.
+    Begun(Plan),
+    /// It has begun, and nobody knows what it is to bring about.
+    Unreadable(OperationError),
+}
+
+/// A place in the order of arrival: the resourceVersion at first sight, which the API server counts up with
+/// each write; where there is none (a dry run), the newest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Arrival(i64, Option<Timestamp>, String);
+
+impl<'a> Operation<'a> {
+    /// The facts of an Operation.
+    pub fn of(snapshot: &'a Snapshot, object: &'a Object) -> Self {
+        let metadata = &object.metadata;
+        let uid = metadata.uid.as_deref().unwrap_or_default();
+        let status = object
+            .status
+            .as_ref()
+            .map_or_else(|| Cow::Owned(OperationStatus::default()), Cow::Borrowed);
+        let label = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key));
+        let origin = label(FOR_GENERATION_LABEL).map_or(Origin::Person, |generation| {
+            // A label that is no number is none of Belay's, and of no generation.
+            Origin::Spec(generation.parse().unwrap_or(-1))
+        });
+        let begun = matches!(
+            status.phase,
+            OperationPhase::InProgress | OperationPhase::Canceling
+        );
+        let plan = if begun {
+            Plan::of_text(status.plan.as_deref())
+                .map_or_else(PlanState::Unreadable, PlanState::Begun)
+        } else {
+            PlanState::None
+        };
+        Self {
+            object,
+            spec: &object.spec,
+            name: metadata.name.as_deref().unwrap_or_default(),
+            uid,
+            origin,
+            arrival: Self::arrival(object, &status),
+            arrived_at: status
+                .target_generation
+                .unwrap_or_else(|| generation_at_arrival(snapshot, object)),
+            created: metadata.creation_timestamp.as_ref().map(|time| time.0),
+            holds_lock: snapshot.lock().iter().any(|held| held.uid == uid),
+            is_copy: label(OPERATION_UID_LABEL).is_some_and(|of| of != uid),
+            plan,
+            work: snapshot.work.get(uid),
+            status,
+        }
+    }
+
+    fn arrival(object: &Object, status: &OperationStatus) -> Arrival {
+        let metadata = &object.metadata;
+        let version = metadata.resource_version.as_ref();
+        let version = version.and_then(|version| version.parse().ok());
+        let created = metadata.creation_timestamp.as_ref().map(|time| time.0);
+        let name = metadata.name.clone().unwrap_or_default();
+        Arrival(
+            status.arrival.or(version).unwrap_or(i64::MAX),
+            created,
+            name,
+        )
+    }
+
+    /// The first part of its place in the order of arrival, as its status keeps it.
+    pub fn arrival_number(&self) -> Option<i64> {
+        (self.arrival.0 != i64::MAX).then_some(self.arrival.0)
+    }
+
+    /// How far it is.
+    pub fn phase(&self) -> OperationPhase {
+        self.status.phase
+    }
+
+    /// Whether Belay made it from a spec.
+    pub fn is_from_spec(&self) -> bool {
+        matches!(self.origin, Origin::Spec(_))
+    }
+
+    /// Its plan, where it has begun.
+    pub fn begun(&self) -> Option<&Plan> {
+        match &self.plan {
+            PlanState::Begun(plan) => Some(plan),
+            PlanState::None | PlanState::Unreadable(_) => None,
+        }
+    }
+
+    /// Whether it arrived, or was made for a change of the spec that came, after `other`.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        match (&self.origin, &other.origin) {
+            (Origin::Spec(made_for), Origin::Person) => *made_for > other.arrived_at,
+            (Origin::Person, Origin::Spec(made_for)) => self.arrived_at >= *made_for,
+            (Origin::Spec(a), Origin::Spec(b)) if a != b => a > b,
+            (Origin::Spec(_), Origin::Spec(_)) | (Origin::Person, Origin::Person) => {
+                self.arrival > other.arrival
+            }
+        }
+    }
+}
+
+/// The generation of its target's spec when an Operation arrived that Belay sees for the first time: the one
+/// before, where someone has written the spec since.
+fn generation_at_arrival(snapshot: &Snapshot, operation: &Object) -> i64 {
+    let target = &operation.spec.target;
+    let metadata = match target.kind {
+        TargetKind::ManagedCluster => Some(&snapshot.cluster.metadata),
+        TargetKind::AgentPool => snapshot.pool(&target.name).map(|pool| &pool.metadata),
+    };
+    let Some(metadata) = metadata else { return 0 };
+    let written = metadata
+        .managed_fields
+        .iter()
+        .flatten()
+        .filter(|entry| entry.subresource.as_deref() != Some("status"))
+        .filter(|entry| {
+            let fields = entry.fields_v1.as_ref();
+            fields.is_some_and(|fields| !fields.0["f:spec"].is_null())
+        })
+        .filter_map(|entry| entry.time.as_ref())
+        .max();
+    let created = operation.metadata.creation_timestamp.as_ref();
+    let generation = metadata.generation.unwrap_or_default();
+    match (written, created) {
+        (Some(written), Some(created)) if written.0 > created.0 => generation - 1,
+        _ => generation,
+    }
+}

@@ -1,0 +1,308 @@
+//! A cluster or a pool: what its spec asks for and what is there.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt as _;
+
+use crate::{
+    api::{
+        AgentPool, AgentPoolMode, AskedFor, KubernetesVersion, LastOperation, OperationPhase,
+        OperationTarget, OperationType, PowerState, TargetKind,
+    },
+    lifecycle::{
+        settings::NodeSettings,
+        snapshot::{NodeView, Snapshot},
+    },
+};
+
+use super::{
+    asked::{asked_of_cluster, asked_of_pool},
+    hold::{Held, held_back},
+};
+
+/// A cluster or a pool.
+#[derive(Clone, Debug)]
+pub struct Target<'a> {
+    /// Its kind and name.
+    pub target: OperationTarget,
+    /// Its metadata.
+    pub metadata: &'a ObjectMeta,
+    /// Its uid.
+    pub uid: &'a str,
+    /// The generation of its spec.
+    pub generation: i64,
+    /// Since when it is being deleted.
+    pub deleted: Option<Timestamp>,
+    /// What its spec asks for.
+    pub asked: AskedFor,
+    /// What there is of it.
+    pub there: There,
+    /// The operation on it that ended last.
+    pub last: Option<&'a LastOperation>,
+    /// What is held back.
+    pub held: Held,
+    /// Whether Belay has written its status before.
+    pub was_seen: bool,
+    /// The abort request on it that was honoured last, as a fingerprint.
+    pub observed_abort: Option<&'a String>,
+    /// The pool, where it is one.
+    pub pool: Option<Pool<'a>>,
+}
+
+/// What is about pools only.
+#[derive(Clone, Debug)]
+pub struct Pool<'a> {
+    /// The object.
+    pub object: &'a AgentPool,
+    /// The nodes.
+    pub nodes: &'a [NodeView],
+    /// The settings that its nodes are to have.
+    pub settings: NodeSettings,
+    /// Whether its spec would leave the cluster without a System pool, so that it stays one.
+    pub mode_is_kept: bool,
+}
+
+/// What there is of a target.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct There {
+    /// Whether there is anything of it: a control plane, or a node.
+    pub exists: bool,
+    /// The oldest version that it runs.
+    pub oldest: Option<KubernetesVersion>,
+    /// The newest version that it runs; of a pool without nodes, what its next ones were to run.
+    pub newest: Option<KubernetesVersion>,
+    /// How many nodes stay for now.
+    pub count: usize,
+    /// Whether it is on.
+    pub power: PowerState,
+    /// Whether its status says that it is on; while it is started or stopped, where it is going.
+    pub shown_power: PowerState,
+}
+
+impl<'a> Target<'a> {
+    /// The cluster.
+    pub fn of_cluster(snapshot: &'a Snapshot) -> Self {
+        let cluster = snapshot.cluster.as_ref();
+        let status = cluster.status.as_ref();
+        let asked = asked_of_cluster(cluster);
+        let runs = snapshot.control_plane();
+        let is_off = runs.is_some() && !snapshot.is_running();
+        Self {
+            held: Held {
+                own: held_back(status.and_then(|status| status.hold.as_ref()), &asked),
+                ..Held::default()
+            },
+            last: status.and_then(|status| status.last_operation.as_ref()),
+            was_seen: was_seen(status.and_then(|status| status.observed_generation)),
+            observed_abort: status.and_then(|status| status.observed_abort.as_ref()),
+            there: There {
+                exists: runs.is_some(),
+                oldest: runs,
+                newest: runs,
+                count: 0,
+                power: if is_off {
+                    PowerState::Stopped
+                } else {
+                    PowerState::Running
+                },
+                shown_power: status
+                    .and_then(|status| status.power_state)
+                    .unwrap_or_default()
+                    .code,
+            },
+            asked,
+            pool: None,
+            ..Self::of_metadata(&cluster.metadata, TargetKind::ManagedCluster)
+        }
+    }
+
+    fn of_pool(snapshot: &'a Snapshot, object: &'a AgentPool, mode_is_kept: bool) -> Self {
+        let status = object.status.as_ref();
+        let nodes = snapshot.nodes(object.metadata.name.as_deref().unwrap_or_default());
+        let mut settings = NodeSettings::of(object);
+        if mode_is_kept {
+            settings.mode = AgentPoolMode::System;
+        }
+        let asked = asked_of_pool(&snapshot.cluster, object, &settings);
+        let versions = || nodes.iter().map(|node| node.version);
+        let next = || {
+            let told = &status?.versions;
+            told.last()?.kubernetes_version.parse().ok()
+        };
+        let power = status.and_then(|status| status.power_state);
+        let shown_power = power.unwrap_or_default().code;
+        let in_flight = status.and_then(|status| status.operation.as_ref());
+        let count = nodes.iter().filter(|node| !node.deleting).count();
+        Self {
+            held: Held {
+                own: held_back(status.and_then(|status| status.hold.as_ref()), &asked),
+                by_cluster: held_back(
+                    status.and_then(|status| status.cluster_hold.as_ref()),
+                    &asked,
+                ),
+            },
+            last: status.and_then(|status| status.last_operation.as_ref()),
+            observed_abort: status.and_then(|status| status.observed_abort.as_ref()),
+            there: There {
+                exists: !nodes.is_empty(),
+                oldest: versions().min(),
+                newest: versions().max().or_else(next),
+                count,
+                power: match in_flight.map(|operation| operation.type_) {
+                    _ if count > 0 => PowerState::Running,
+                    Some(OperationType::Start) => PowerState::Stopped,
+                    Some(OperationType::Stop) => PowerState::Running,
+                    _ => shown_power,
+                },
+                shown_power,
+            },
+            asked,
+            pool: Some(Pool {
+                object,
+                nodes,
+                settings,
+                mode_is_kept,
+            }),
+            ..Self::of_metadata(&object.metadata, TargetKind::AgentPool)
+        }
+    }
+
+    fn of_metadata(metadata: &'a ObjectMeta, kind: TargetKind) -> Self {
+        Self {
+            target: OperationTarget {
+                kind,
+                name: metadata.name.clone().unwrap_or_default(),
+            },
+            metadata,
+            uid: metadata.uid.as_deref().unwrap_or_default(),
+            generation: metadata.generation.unwrap_or_default(),
+            deleted: metadata.deletion_timestamp.as_ref().map(|time| time.0),
+            asked: AskedFor::default(),
+            there: There::default(),
+            last: None,
+            held: Held::default(),
+            was_seen: false,
+            observed_abort: None,
+            pool: None,
+        }
+    }
+
+    /// Whether it is the cluster.
+    pub fn is_cluster(&self) -> bool {
+        self.pool.is_none()
+    }
+
+    /// Whether there was never an operation on it, and there is nothing of it.
+    pub fn is_new(&self) -> bool {
+        self.last.is_none() && !self.there.exists
+    }
+
+    /// Whether the last operation took away everything that it had.
+    pub fn is_gone(&self) -> bool {
+        self.last.is_some_and(|last| {
+            last.phase == OperationPhase::Succeeded && last.type_ == OperationType::Delete
+        })
+    }
+
+    /// Whether it is a pool that follows its cluster's version.
+    pub fn follows(&self) -> bool {
+        let own = |pool: &Pool<'_>| pool.object.spec.kubernetes_version.is_some();
+        self.pool.as_ref().is_some_and(|pool| !own(pool))
+    }
+
+    /// Whether it is a System pool, by its spec or because the cluster needs one.
+    pub fn is_system(&self) -> bool {
+        let pool = self.pool.as_ref();
+        pool.is_some_and(|pool| pool.settings.mode == AgentPoolMode::System)
+    }
+
+    /// Whether its spec says that it runs.
+    pub fn is_to_run(&self) -> bool {
+        self.asked.power_state == Some(PowerState::Running)
+    }
+
+    /// What a pool's nodes are to run under a control plane of that version: its own version, or the
+    /// control plane's; never a newer one than the control plane's.
+    pub fn version_under(&self, control_plane: KubernetesVersion) -> KubernetesVersion {
+        let pool = self.pool.as_ref();
+        pool.map_or(control_plane, |pool| {
+            version_under(control_plane, pool.object)
+        })
+    }
+
+    /// How many nodes a pool is to have where it runs, or none.
+    pub fn count_if(&self, runs: bool) -> usize {
+        let count = usize::try_from(self.asked.count.unwrap_or_default()).unwrap_or_default();
+        if runs { count } else { 0 }
+    }
+
+    /// How many nodes a pool is to have: none while it or its cluster is off.
+    pub fn desired_count(&self, snapshot: &Snapshot) -> usize {
+        self.count_if(snapshot.is_running() && self.is_to_run())
+    }
+
+    /// Whether a node of the pool runs another version than it is to run.
+    pub fn has_outdated_nodes(&self, snapshot: &Snapshot) -> bool {
+        let (Some(pool), Some(control_plane)) = (&self.pool, snapshot.control_plane()) else {
+            return false;
+        };
+        let wanted = self.version_under(control_plane);
+        pool.nodes.iter().any(|node| node.version != wanted)
+    }
+
+    /// Whether all nodes that stay have the settings that they are to have.
+    pub fn has_its_settings(&self) -> bool {
+        self.pool.as_ref().is_none_or(|pool| {
+            let mut nodes = pool.nodes.iter().filter(|node| !node.deleting);
+            nodes.all(|node| node.settings == pool.settings)
+        })
+    }
+}
+
+/// Whether a status was written by Belay: the schema's default has the generation -1.
+fn was_seen(observed_generation: Option<i64>) -> bool {
+    observed_generation.is_some_and(|generation| generation >= 0)
+}
+
+/// What a pool's nodes are to run under a control plane of that version.
+pub fn version_under(control_plane: KubernetesVersion, pool: &AgentPool) -> KubernetesVersion {
+    let own = pool.spec.kubernetes_version.as_deref();
+    let own: Option<KubernetesVersion> = own.and_then(|version| version.parse().ok());
+    own.map_or(control_plane, |own| own.min(control_plane))
+}
+
+/// The pools. Where several of them stop being System pools in the same instant, before the API server
+/// could know, the last one by name stays one.
+pub fn of_pools(snapshot: &Snapshot) -> Vec<Target<'_>> {
+    let lives = |pool: &&AgentPool| pool.metadata.deletion_timestamp.is_none();
+    let pools = || snapshot.pools.iter().map(AsRef::as_ref);
+    let has_system_pool = pools()
+        .filter(lives)
+        .any(|pool| pool.spec.mode == AgentPoolMode::System);
+    let kept = if has_system_pool {
+        None
+    } else {
+        let was_system = |pool: &&AgentPool| was_system(snapshot, pool);
+        pools().filter(lives).filter(was_system).last()
+    };
+    pools()
+        .map(|pool| {
+            let mode_is_kept = kept.is_some_and(|kept| std::ptr::eq(kept, pool));
+            Target::of_pool(snapshot, pool, mode_is_kept)
+        })
+        .collect()
+}
+
+/// Whether a pool was a System pool when the cluster's status was last written, or has nodes of one.
+fn was_system(snapshot: &Snapshot, pool: &AgentPool) -> bool {
+    let name = pool.name_any();
+    let reported = snapshot.cluster.status.as_ref().and_then(|status| {
+        let mut pools = status.agent_pools.iter();
+        pools.find(|reported| reported.name == name)
+    });
+    reported.is_some_and(|reported| reported.mode == AgentPoolMode::System)
+        || snapshot
+            .nodes(&name)
+            .iter()
+            .any(|node| node.settings.mode == AgentPoolMode::System)
+}

@@ -1,0 +1,66 @@
+//! Rules about what is there already.
+
+use crate::{
+    api::OperationType,
+    lifecycle::{
+        desired, errors,
+        facts::{Facts, Target},
+        messages::refusal,
+    },
+};
+
+use super::{Request, Verdict, not_allowed};
+
+/// An operation has a target.
+pub fn target_exists(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
+    let operation = request.operation()?;
+    let is_there = facts.target(&request.spec.target).is_some();
+    (!is_there).then(|| Verdict::Refuse(errors::target_not_found(operation.object)))
+}
+
+/// Whether a target is as its spec says.
+pub fn is_settled(facts: &Facts<'_>, target: &Target<'_>) -> bool {
+    desired::differs(facts, target).is_empty()
+}
+
+/// The target of a person's Operation that isn't being deleted.
+pub fn living_target<'f, 'a>(
+    facts: &'f Facts<'a>,
+    request: &Request<'_>,
+) -> Option<&'f Target<'a>> {
+    request.asked_by_person()?;
+    let target = facts.target(&request.spec.target)?;
+    target.deleted.is_none().then_some(target)
+}
+
+/// What exists is brought to its spec by a Reconcile, not by a Create.
+pub fn is_not_there_already(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
+    if request.spec.type_ != OperationType::Create {
+        return None;
+    }
+    let target = living_target(facts, request)?;
+    let exists = if target.is_cluster() {
+        target.there.exists
+    } else {
+        target.last.is_some() && is_settled(facts, target)
+    };
+    exists.then(|| {
+        not_allowed(refusal::EXISTS_ALREADY.fill(&[
+            ("kind", &format!("{:?}", target.target.kind)),
+            ("name", &target.target.name),
+        ]))
+    })
+}
+
+/// A Scale to the count that a pool has changes nothing.
+pub fn has_not_that_count(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
+    let wanted = request.spec.count?;
+    let pool = living_target(facts, request)?;
+    let wanted = usize::try_from(wanted).unwrap_or_default();
+    let has_it = is_settled(facts, pool) && pool.desired_count(facts.snapshot) == wanted;
+    has_it.then(|| {
+        not_allowed(
+            refusal::HAS_NODES_ALREADY.fill(&[("name", &pool.target.name), ("count", &wanted)]),
+        )
+    })
+}

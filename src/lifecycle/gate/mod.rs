@@ -1,0 +1,226 @@
+//! May it start? One ordered list of rules answers that for a person's Operation, for what a spec needs,
+//! and for a request to scale. The API server's policies (`crate::admission`) refuse the same at admission;
+//! a differential test compares the two.
+
+mod deletion;
+mod existing;
+mod in_flight;
+mod newest;
+mod origin;
+mod power;
+mod system_pools;
+mod versions;
+
+use jiff::Timestamp;
+
+use crate::api::{
+    Aspect, OperationError, OperationInFlight, OperationSpec, OperationType, TargetKind,
+};
+
+use super::{
+    desired,
+    facts::{Facts, Operation, Target},
+    messages::OPERATION_NOT_ALLOWED,
+    plan::Aspects,
+};
+
+pub use in_flight::{conflict, excludes, makes_room_for};
+pub use newest::SpecChange;
+pub use newest::spec_change;
+pub use system_pools::why_it_stays;
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// It may start now.
+    Admit,
+    /// Not yet, and why.
+    Wait(String),
+    /// Never: something else takes its place.
+    Replaced(Replacement),
+    /// Never, with a code and a message.
+    Refuse(OperationError),
+}
+
+/// What takes the place of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// Why, in words.
+    pub reason: String,
+    /// The newer Operation, by name and uid, where it is one.
+    pub by: Option<(String, String)>,
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'r> {
+    /// An Operation that hasn't begun.
+    Operation(&'r Operation<'r>),
+    /// A spec that needs an Operation, which there isn't yet.
+    Spec,
+    /// The scale subresource of a pool.
+    Scale,
+}
+
+/// A request to start an operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'r> {
+    /// What is to be done.
+    pub spec: &'r OperationSpec,
+    /// Who asks.
+    pub source: Source<'r>,
+    /// The lock that it meets.
+    pub lock: &'r [OperationInFlight],
+}
+
+impl<'r> Request<'r> {
+    /// The request that an Operation is.
+    pub fn of(facts: &'r Facts<'_>, operation: &'r Operation<'r>) -> Self {
+        Self {
+            spec: operation.spec,
+            source: Source::Operation(operation),
+            lock: facts.snapshot.lock(),
+        }
+    }
+
+    fn operation(&self) -> Option<&'r Operation<'r>> {
+        match self.source {
+            Source::Operation(operation) => Some(operation),
+            Source::Spec | Source::Scale => None,
+        }
+    }
+
+    /// The Operation, where a person asked for it and it doesn't hold the lock yet.
+    fn asked_by_person(&self) -> Option<&'r Operation<'r>> {
+        self.operation()
+            .filter(|operation| !operation.is_from_spec() && !operation.holds_lock)
+    }
+
+    fn is_on_pool(&self) -> bool {
+        self.spec.target.kind == TargetKind::AgentPool
+    }
+}
+
+/// A rule: the verdict that it gives; none where it has nothing to say.
+type Rule = fn(&Facts<'_>, &Request<'_>) -> Option<Verdict>;
+
+/// What a rule looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LooksAt {
+    /// The request and its target.
+    Alone,
+    /// What else is asked for or in flight as well.
+    Others,
+}
+
+/// The rules in their order: the first that has something to say decides.
+const RULES: &[(Rule, LooksAt)] = &[
+    (origin::copy_is_not_run, LooksAt::Alone),
+    (deletion::allows_only_deletion, LooksAt::Alone),
+    (existing::target_exists, LooksAt::Alone),
+    (origin::spec_still_asks, LooksAt::Alone),
+    (origin::spec_could_be_written, LooksAt::Alone),
+    (origin::cluster_goes_first, LooksAt::Others),
+    (in_flight::one_waits_already, LooksAt::Others),
+    (newest::newest_is_kept, LooksAt::Others),
+    (in_flight::nothing_else_in_flight, LooksAt::Others),
+    (existing::is_not_there_already, LooksAt::Alone),
+    (versions::can_be_reached, LooksAt::Alone),
+    (existing::has_not_that_count, LooksAt::Alone),
+    (power::is_at_the_right_time, LooksAt::Alone),
+    (system_pools::one_is_left, LooksAt::Alone),
+    (in_flight::turn_has_come, LooksAt::Others),
+];
+
+/// What becomes of a request now.
+pub fn judge(facts: &Facts<'_>, request: &Request<'_>) -> Verdict {
+    let mut rules = RULES.iter();
+    let verdict = rules.find_map(|(rule, _)| rule(facts, request));
+    verdict.unwrap_or(Verdict::Admit)
+}
+
+/// Whether a request could be done, whatever else is asked for or in flight.
+fn can_be_done(facts: &Facts<'_>, request: &Request<'_>) -> bool {
+    let mut alone = RULES
+        .iter()
+        .filter(|(_, looks_at)| *looks_at == LooksAt::Alone);
+    alone.all(|(rule, _)| rule(facts, request).is_none())
+}
+
+/// What of its spec a target may be brought to now: what is outstanding, without what is held back. The
+/// version of a pool that follows its cluster is its cluster's to change, until that is held back.
+pub fn pursued(facts: &Facts<'_>, target: &Target<'_>, but: Option<&Operation<'_>>) -> Aspects {
+    let held = target.held.all();
+    let is_clusters = target.follows() && !facts.cluster.held.own.contains(&Aspect::Version);
+    let mut aspects = desired::outstanding(facts, target, but);
+    aspects.retain(|aspect| !held.contains(aspect) && !(is_clusters && *aspect == Aspect::Version));
+    aspects
+}
+
+/// The operation that a target needs now. `but` is left out of what is in flight.
+pub fn need(
+    facts: &Facts<'_>,
+    target: &Target<'_>,
+    but: Option<&Operation<'_>>,
+) -> Option<OperationSpec> {
+    let aspects = pursued(facts, target, but);
+    desired::operation(facts, target, &aspects, but)
+}
+
+/// The operations that Belay is to create now, for the specs: those whose request is admitted, or accepted
+/// into the queue.
+pub fn admitted_needs(facts: &Facts<'_>, lock: &[OperationInFlight]) -> Vec<OperationSpec> {
+    let needs = facts
+        .targets()
+        .filter_map(|target| need(facts, target, None));
+    let is_admitted = |spec: &OperationSpec| {
+        let request = Request {
+            spec,
+            source: Source::Spec,
+            lock,
+        };
+        judge(facts, &request) == Verdict::Admit
+    };
+    needs.filter(is_admitted).collect()
+}
+
+/// Why a pool can't be scaled now, with that lock.
+pub fn scale_refusal(
+    facts: &Facts<'_>,
+    lock: &[OperationInFlight],
+    pool: &Target<'_>,
+) -> Option<String> {
+    let spec = OperationSpec {
+        type_: OperationType::Scale,
+        target: pool.target.clone(),
+        kubernetes_version: None,
+        count: None,
+    };
+    let request = Request {
+        spec: &spec,
+        source: Source::Scale,
+        lock,
+    };
+    match judge(facts, &request) {
+        Verdict::Refuse(error) => Some(error.message),
+        Verdict::Admit | Verdict::Wait(_) | Verdict::Replaced(_) => None,
+    }
+}
+
+/// The refusal of what can't be done now.
+fn not_allowed(message: String) -> Verdict {
+    Verdict::Refuse(OperationError {
+        code: OPERATION_NOT_ALLOWED.into(),
+        message,
+        ..OperationError::default()
+    })
+}
+
+fn replaced(reason: String) -> Verdict {
+    Verdict::Replaced(Replacement { reason, by: None })
+}
+
+/// The time that a refusal may name: an Operation has one, a change of a spec has none.
+fn clock(facts: &Facts<'_>, request: &Request<'_>) -> Option<Timestamp> {
+    request.operation().map(|_| facts.now)
+}

@@ -1,0 +1,100 @@
+//! A start or a stop at the wrong time.
+
+use jiff::Timestamp;
+
+use crate::{
+    api::{
+        LastOperation, OperationInFlight, OperationType, PowerState, ProvisioningState, TargetKind,
+    },
+    lifecycle::{
+        facts::{Facts, Target},
+        messages,
+    },
+};
+
+use super::{
+    Request, Verdict,
+    existing::{is_settled, living_target},
+    not_allowed,
+};
+
+/// What the vendors' refusals name of a cluster or a pool.
+struct State<'t> {
+    kind: TargetKind,
+    state: ProvisioningState,
+    power: PowerState,
+    last: Option<&'t LastOperation>,
+}
+
+impl<'t> State<'t> {
+    fn of(facts: &Facts<'_>, target: &Target<'t>) -> Self {
+        let state = match &target.pool {
+            Some(pool) => {
+                let status = pool.object.status.as_ref();
+                status.and_then(|status| status.provisioning_state)
+            }
+            None => {
+                let status = facts.snapshot.cluster.status.as_ref();
+                status.and_then(|status| status.provisioning_state)
+            }
+        };
+        Self {
+            kind: target.target.kind,
+            state: state.unwrap_or(ProvisioningState::Creating),
+            power: target.there.shown_power,
+            last: target.last,
+        }
+    }
+
+    /// When the operation before began. A stop's refusal names the stop before; where another operation
+    /// came after it, none.
+    fn since(&self, type_: OperationType) -> Option<Timestamp> {
+        let last = self.last?;
+        let is_named = type_ != OperationType::Stop || last.type_ == OperationType::Stop;
+        let start = last.start_time.as_ref().filter(|_| is_named)?;
+        Some(start.0)
+    }
+
+    fn refusal(&self, type_: OperationType, now: Timestamp) -> Verdict {
+        let since = self.since(type_);
+        not_allowed(if type_ == OperationType::Start {
+            messages::wrong_time(self.kind, (self.state, self.power), true, since, now)
+        } else {
+            messages::not_running(self.kind, since, now)
+        })
+    }
+}
+
+/// What runs can't be started, what is stopped can't be stopped, and no pool of a cluster that is off.
+pub fn is_at_the_right_time(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
+    let type_ = request.spec.type_;
+    if !matches!(type_, OperationType::Start | OperationType::Stop) {
+        return None;
+    }
+    let target = living_target(facts, request)?;
+    if request.is_on_pool() && !facts.snapshot.is_running() {
+        return Some(State::of(facts, &facts.cluster).refusal(type_, facts.now));
+    }
+    let state = State::of(facts, target);
+    let is_so = matches!(
+        (type_, state.power),
+        (OperationType::Start, PowerState::Running) | (OperationType::Stop, PowerState::Stopped)
+    );
+    (is_so && is_settled(facts, target)).then(|| state.refusal(type_, facts.now))
+}
+
+/// A start or a stop while `held` is in flight on the same target.
+pub fn while_in_flight(
+    facts: &Facts<'_>,
+    request: &Request<'_>,
+    held: &OperationInFlight,
+) -> Option<Verdict> {
+    let state = State::of(facts, facts.target(&request.spec.target)?);
+    Some(not_allowed(messages::wrong_time(
+        state.kind,
+        (state.state, state.power),
+        request.spec.type_ == OperationType::Start,
+        held.start_time.as_ref().map(|time| time.0),
+        facts.now,
+    )))
+}

@@ -1,0 +1,161 @@
+//! Which versions can be reached from what there is. What nodes really run counts, not what specs say.
+
+use crate::{
+    api::{Aspect, KubernetesVersion, OperationError, OperationType},
+    lifecycle::{
+        desired::wanted_version,
+        errors::{invalid, no_control_plane},
+        facts::{Facts, Operation, Target},
+        messages::refusal,
+    },
+};
+
+use super::{
+    Request, Verdict,
+    existing::{is_settled, living_target},
+    newest::spec_change,
+    not_allowed, pursued,
+};
+
+/// How many minor versions a pool may be behind its control plane (Kubernetes' version skew policy).
+const OLDEST_POOL_MINORS: u32 = 3;
+
+/// A change of version goes in the direction of its type, one minor version of a control plane at a time,
+/// and leaves no pool too far behind.
+pub fn can_be_reached(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
+    if let Some(holder) = request.operation().filter(|operation| operation.holds_lock) {
+        return about_to_begin(facts, holder).map(Verdict::Refuse);
+    }
+    let type_ = request.spec.type_;
+    if !matches!(type_, OperationType::Upgrade | OperationType::Rollback) {
+        return None;
+    }
+    let target = living_target(facts, request)?;
+    let Some(control_plane) = facts.control_plane() else {
+        return Some(Verdict::Refuse(no_control_plane()));
+    };
+    let wanted: KubernetesVersion = request.spec.kubernetes_version.as_deref()?.parse().ok()?;
+    let runs = target.there.newest.unwrap_or(wanted);
+    if wanted == runs && is_settled(facts, target) {
+        return Some(runs_already(target, runs));
+    }
+    let error = direction(target, type_, runs, wanted).or_else(|| {
+        if target.is_cluster() {
+            control_plane_step(facts, control_plane, wanted)
+        } else {
+            skew(target, control_plane, wanted)
+        }
+    });
+    error.map(Verdict::Refuse)
+}
+
+/// What the cluster's spec asks for when an operation is about to bring it about, whatever its type: the
+/// API server may have let it pass, since it reads caches.
+fn about_to_begin(facts: &Facts<'_>, operation: &Operation<'_>) -> Option<OperationError> {
+    let target = facts.target(&operation.spec.target)?;
+    if !target.is_cluster() || target.deleted.is_some() || spec_change(facts, operation).is_some() {
+        return None;
+    }
+    let is_reconcile = operation.spec.type_ == OperationType::Reconcile;
+    let changes_version =
+        is_reconcile || pursued(facts, target, Some(operation)).contains(&Aspect::Version);
+    let wanted = wanted_version(target).filter(|_| changes_version)?;
+    control_plane_step(facts, facts.control_plane()?, wanted)
+}
+
+/// Why a control plane can't go to that version.
+fn control_plane_step(
+    facts: &Facts<'_>,
+    runs: KubernetesVersion,
+    wanted: KubernetesVersion,
+) -> Option<OperationError> {
+    one_minor_at_a_time(runs, wanted).or_else(|| pool_left_behind(facts, wanted))
+}
+
+fn runs_already(target: &Target<'_>, version: KubernetesVersion) -> Verdict {
+    not_allowed(refusal::RUNS_ALREADY.fill(&[
+        ("kind", &format!("{:?}", target.target.kind)),
+        ("name", &target.target.name),
+        ("version", &version),
+    ]))
+}
+
+fn direction(
+    target: &Target<'_>,
+    type_: OperationType,
+    runs: KubernetesVersion,
+    wanted: KubernetesVersion,
+) -> Option<OperationError> {
+    let template = match type_ {
+        OperationType::Upgrade if wanted < runs => refusal::RUNS_NEWER,
+        OperationType::Rollback if wanted > runs => refusal::RUNS_OLDER,
+        _ => return None,
+    };
+    Some(invalid(template.fill(&[
+        ("kind", &format!("{:?}", target.target.kind)),
+        ("name", &target.target.name),
+        ("version", &runs),
+        ("wanted", &wanted),
+    ])))
+}
+
+/// A control plane goes one minor version at a time, up or down.
+fn one_minor_at_a_time(
+    runs: KubernetesVersion,
+    wanted: KubernetesVersion,
+) -> Option<OperationError> {
+    let (from, to) = (i64::from(runs.minor), i64::from(wanted.minor));
+    let minor = |minor: u32| format!("{}.{minor}", runs.major);
+    if runs.major != wanted.major || to - from > 1 {
+        let next = minor(runs.minor + 1);
+        return Some(invalid(
+            refusal::ONE_MINOR_UP.fill(&[("version", &runs), ("next", &next)]),
+        ));
+    }
+    (from - to > 1).then(|| {
+        let last = minor(runs.minor.saturating_sub(1));
+        invalid(refusal::ONE_MINOR_BACK.fill(&[("version", &runs), ("last", &last)]))
+    })
+}
+
+fn skew(
+    pool: &Target<'_>,
+    control_plane: KubernetesVersion,
+    wanted: KubernetesVersion,
+) -> Option<OperationError> {
+    let template = if wanted > control_plane {
+        refusal::POOL_TOO_NEW
+    } else if is_too_old(control_plane, wanted) {
+        refusal::POOL_TOO_OLD
+    } else {
+        return None;
+    };
+    Some(invalid(template.fill(&[
+        ("name", &pool.target.name),
+        ("version", &control_plane),
+    ])))
+}
+
+fn is_too_old(control_plane: KubernetesVersion, pool: KubernetesVersion) -> bool {
+    control_plane.minor.saturating_sub(pool.minor) > OLDEST_POOL_MINORS
+}
+
+/// A pool that a control plane of that version would leave too far behind: by the oldest version that its
+/// nodes run, or by the version that it is to keep.
+fn pool_left_behind(facts: &Facts<'_>, wanted: KubernetesVersion) -> Option<OperationError> {
+    let pools = facts.pools.iter().filter(|pool| pool.deleted.is_none());
+    let (pool, behind) = pools
+        .filter_map(|pool| Some((pool, oldest(pool)?)))
+        .find(|(_, oldest)| is_too_old(wanted, *oldest))?;
+    Some(invalid(refusal::POOL_LEFT_BEHIND.fill(&[
+        ("name", &facts.cluster.target.name),
+        ("version", &wanted),
+        ("pool", &pool.target.name),
+        ("behind", &behind),
+    ])))
+}
+
+fn oldest(pool: &Target<'_>) -> Option<KubernetesVersion> {
+    let own = (!pool.follows()).then(|| wanted_version(pool)).flatten();
+    own.into_iter().chain(pool.there.oldest).min()
+}

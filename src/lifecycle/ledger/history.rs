@@ -1,0 +1,105 @@
+//! The history: how many finished Operations are kept, and which waiting change is asked for again.
+
+use crate::{
+    api::{FINALIZER, Operation as Object, OperationPhase, OperationTarget},
+    lifecycle::{
+        facts::{Facts, Operation},
+        names,
+        transition::Transition,
+    },
+};
+
+/// How many are deleted in one go.
+const BATCH: usize = 20;
+
+/// The finished Operations beyond the limit, of each target those that arrived first. Those that never ran
+/// count for themselves, so that they push out none that did. What isn't kept on its target yet, is kept by
+/// a finalizer, or would be made again by who applied it, stays.
+pub fn surplus<'f, 'a>(facts: &'f Facts<'a>) -> Vec<&'f Operation<'a>> {
+    let spec = &facts.snapshot.cluster.spec;
+    let limit = usize::try_from(spec.operation_history_limit).unwrap_or_default();
+    let over: Vec<_> = facts
+        .operations
+        .iter()
+        .filter(|operation| operation.phase().is_finished() && !operation.holds_lock)
+        .filter(|operation| operation.object.metadata.deletion_timestamp.is_none())
+        .collect();
+    let mut targets: Vec<&OperationTarget> = over.iter().map(|over| &over.spec.target).collect();
+    targets.sort_by_key(|target| (format!("{:?}", target.kind), &target.name));
+    targets.dedup();
+    let mut surplus = Vec::new();
+    for target in targets {
+        for ran in [true, false] {
+            let of_kind = over.iter().filter(|operation| {
+                operation.spec.target == *target && operation.status.start_time.is_some() == ran
+            });
+            let mut of_kind: Vec<_> = of_kind.copied().collect();
+            of_kind.sort_by_key(|operation| ended(operation));
+            let more = of_kind.len().saturating_sub(limit);
+            surplus.extend(of_kind.into_iter().take(more));
+        }
+    }
+    surplus.retain(|operation| !is_kept(operation.object) && !is_applied(operation.object));
+    surplus.truncate(BATCH);
+    surplus
+}
+
+/// When it ended, and for those of one second, which arrived first.
+fn ended(operation: &Operation<'_>) -> (Option<jiff::Timestamp>, crate::lifecycle::facts::Arrival) {
+    let end = operation.status.end_time.as_ref().map(|end| end.0);
+    (end, operation.arrival.clone())
+}
+
+fn is_kept(operation: &Object) -> bool {
+    let finalizers = operation.metadata.finalizers.as_ref();
+    finalizers.is_some_and(|kept| kept.iter().any(|name| name == FINALIZER))
+}
+
+/// Whether a tool applies an Operation, such as one from Git: deleted, it would be made again, and run again.
+fn is_applied(operation: &Object) -> bool {
+    const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+    let metadata = &operation.metadata;
+    let annotations = metadata.annotations.as_ref();
+    let by_client = annotations.is_some_and(|notes| notes.contains_key(LAST_APPLIED));
+    let by_server = metadata.managed_fields.iter().flatten().any(|entry| {
+        let fields = entry.fields_v1.as_ref();
+        entry.operation.as_deref() == Some("Apply")
+            && entry.subresource.is_none()
+            && fields.is_some_and(|fields| !fields.0["f:spec"].is_null())
+    });
+    by_client || by_server
+}
+
+/// Operations that are asked for again: a newer one took the place of a person's while it waited, and then
+/// couldn't be done. (What a spec asks for is asked for by the spec itself.)
+pub fn asked_again(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<Object> {
+    let failed = transitions.iter().filter(|transition| {
+        transition.status.phase == OperationPhase::Failed
+            && transition.status.start_time.is_none()
+            && !transition.operation.is_from_spec()
+    });
+    failed
+        .filter_map(|transition| {
+            let newer = transition.operation;
+            let was_replaced_by_it = |older: &&Operation<'_>| {
+                let cancellation = older.status.cancellation.as_ref();
+                let by = cancellation.and_then(|cancellation| cancellation.replaced_by.as_ref());
+                let never_began = older.status.start_time.is_none();
+                never_began && by.is_some_and(|by| by.uid == newer.uid)
+            };
+            let replaced = facts.operations.iter().filter(was_replaced_by_it);
+            let older = replaced.filter(|older| !older.is_from_spec()).last()?;
+            Some(again(older, newer))
+        })
+        .collect()
+}
+
+fn again(older: &Operation<'_>, newer: &Operation<'_>) -> Object {
+    let name = names::suffixed(older.name, &[older.uid, newer.uid]);
+    let mut operation = Object::new(&name, older.spec.clone());
+    operation
+        .metadata
+        .namespace
+        .clone_from(&older.object.metadata.namespace);
+    operation
+}

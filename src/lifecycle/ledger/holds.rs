@@ -1,0 +1,196 @@
+//! The holds: what a canceled or failed operation left undone, aspect by aspect, as it was asked for then.
+
+use crate::{
+    api::{Aspect, Hold, OperationPhase, OperationReference, OperationTarget, TargetKind},
+    lifecycle::{
+        desired::{aspects_of, differs, outstanding},
+        facts::{Facts, Target},
+        plan::{Aspects, PlannedTarget},
+        planning::goes_back,
+    },
+};
+
+use super::last::End;
+
+/// What is held back on a target.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Holds {
+    /// By an operation on the target itself.
+    pub own: Option<Hold>,
+    /// On a pool: by an operation on its cluster.
+    pub by_cluster: Option<Hold>,
+}
+
+/// What is held back on a target once these operations have ended.
+pub fn holds(facts: &Facts<'_>, target: &Target<'_>, ends: &[End<'_, '_>]) -> Holds {
+    let (own, by_cluster) = before(facts, target);
+    let mut holds = Holds {
+        own: without(own, |aspect| target.held.own.contains(&aspect)),
+        by_cluster: without(by_cluster, |aspect| {
+            target.held.by_cluster.contains(&aspect)
+        }),
+    };
+    for end in ends {
+        if let Some(covered) = covered(facts, target, end) {
+            holds.own = without_covered(holds.own, &covered);
+            holds.by_cluster = without_covered(holds.by_cluster, &covered);
+            let left = left_undone(facts, target, end, &covered);
+            let of_target = end.record.target == target.target;
+            let hold = if of_target {
+                &mut holds.own
+            } else {
+                &mut holds.by_cluster
+            };
+            *hold = merged(hold.take(), hold_of(end, &covered, left));
+        }
+    }
+    holds
+}
+
+/// The holds as they were read.
+fn before(facts: &Facts<'_>, target: &Target<'_>) -> (Option<Hold>, Option<Hold>) {
+    match &target.pool {
+        Some(pool) => {
+            let status = pool.object.status.as_ref();
+            (
+                status.and_then(|status| status.hold.clone()),
+                status.and_then(|status| status.cluster_hold.clone()),
+            )
+        }
+        None => {
+            let status = facts.snapshot.cluster.status.as_ref();
+            (status.and_then(|status| status.hold.clone()), None)
+        }
+    }
+}
+
+fn without(hold: Option<Hold>, stays: impl Fn(Aspect) -> bool) -> Option<Hold> {
+    let mut hold = hold?;
+    hold.aspects.retain(|aspect| stays(*aspect));
+    (!hold.aspects.is_empty()).then_some(hold)
+}
+
+/// A hold without what an operation that ends was about. What was asked for otherwise, and aborted while it
+/// waited for that end, stays held back.
+fn without_covered(hold: Option<Hold>, covered: &PlannedTarget) -> Option<Hold> {
+    let asked = hold.as_ref()?.asked_for.clone();
+    let is_same = |aspect: Aspect| {
+        let (a, b) = (&asked, &covered.asked_for);
+        match aspect {
+            Aspect::Version => a.kubernetes_version == b.kubernetes_version,
+            Aspect::Count => a.count == b.count,
+            Aspect::Power => a.power_state == b.power_state,
+            Aspect::Settings => a.settings == b.settings,
+            Aspect::Deletion => true,
+        }
+    };
+    without(hold, |aspect| {
+        !(covered.aspects.contains(&aspect) && is_same(aspect))
+    })
+}
+
+/// What an operation that ends was to bring about on a target; none where it was about others.
+fn covered(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Option<PlannedTarget> {
+    if let Some(plan) = end.plan {
+        let planned = plan.of_target(&target.target)?;
+        return (planned.uid == target.uid).then(|| planned.clone());
+    }
+    let is_on = |on: &OperationTarget| *on == target.target;
+    let all = || {
+        let all = aspects_of(crate::api::OperationType::Reconcile);
+        all.into_iter().chain([Aspect::Deletion]).collect()
+    };
+    let aspects: Aspects = if end.had_begun {
+        // Its plan is lost, so all that differs may be what it left undone.
+        let whole = end.record.target.kind == TargetKind::ManagedCluster;
+        (whole || is_on(&end.record.target)).then(all)?
+    } else if is_on(&end.record.target) {
+        let asked = outstanding(facts, target, Some(end.operation));
+        if end.operation.is_from_spec() {
+            asked
+        } else {
+            let about = aspects_of(end.operation.spec.type_);
+            let about: Aspects = about.into_iter().chain([Aspect::Deletion]).collect();
+            asked.intersection(&about).copied().collect()
+        }
+    } else {
+        return None;
+    };
+    Some(PlannedTarget {
+        target: target.target.clone(),
+        uid: target.uid.to_owned(),
+        aspects,
+        asked_for: target.asked.clone(),
+    })
+}
+
+/// What of it isn't there.
+fn left_undone(
+    facts: &Facts<'_>,
+    target: &Target<'_>,
+    end: &End<'_, '_>,
+    covered: &PlannedTarget,
+) -> Aspects {
+    let was_stopped = match end.record.phase {
+        OperationPhase::Canceled => true,
+        OperationPhase::Failed => false,
+        OperationPhase::Pending
+        | OperationPhase::InProgress
+        | OperationPhase::Canceling
+        | OperationPhase::Succeeded => return Aspects::new(),
+    };
+    if !end.had_begun {
+        return covered.aspects.clone();
+    }
+    let mut left = differs(facts, target);
+    // What was made to take another node's place stays beside it, so the count is left as it is as well.
+    let replaces_nodes = covered.aspects.contains(&Aspect::Version);
+    left.retain(|aspect| {
+        covered.aspects.contains(aspect) || (*aspect == Aspect::Count && replaces_nodes)
+    });
+    // A rollback that was stopped while nodes went back: the pools converge to what the control plane runs.
+    if was_stopped && !target.is_cluster() && goes_back(facts, end.operation) {
+        left.remove(&Aspect::Version);
+        left.remove(&Aspect::Count);
+    }
+    left
+}
+
+fn hold_of(end: &End<'_, '_>, covered: &PlannedTarget, left: Aspects) -> Option<Hold> {
+    let record = &end.record;
+    (!left.is_empty()).then(|| Hold {
+        operation: OperationReference {
+            name: record.name.clone(),
+            uid: record.uid.clone(),
+        },
+        target: record.target.clone(),
+        phase: record.phase,
+        message: record.message.clone(),
+        since: record.end_time.clone(),
+        aspects: left.into_iter().collect(),
+        asked_for: covered.asked_for.clone(),
+    })
+}
+
+/// The later hold, with what an earlier one covers besides. It is kept as it was asked for then.
+fn merged(before: Option<Hold>, after: Option<Hold>) -> Option<Hold> {
+    let (Some(before), Some(mut after)) = (before.clone(), after.clone()) else {
+        return after.or(before);
+    };
+    for aspect in before.aspects {
+        if after.aspects.contains(&aspect) {
+            continue;
+        }
+        after.aspects.push(aspect);
+        let (then, now) = (&before.asked_for, &mut after.asked_for);
+        match aspect {
+            Aspect::Version => now.kubernetes_version.clone_from(&then.kubernetes_version),
+            Aspect::Count => now.count = then.count,
+            Aspect::Power => now.power_state = then.power_state,
+            Aspect::Settings => now.settings.clone_from(&then.settings),
+            Aspect::Deletion => {}
+        }
+    }
+    after.aspects.sort_unstable();
+    Some(after)
+}

@@ -1,0 +1,100 @@
+//! Which operations count as the last one on their target once they have ended.
+
+use crate::{
+    api::{Cancellation, LastOperation, OperationPhase, OperationStatus},
+    lifecycle::{
+        facts::{Facts, Operation, deletion_in_the_way},
+        messages,
+        plan::Plan,
+        transition::Transition,
+    },
+};
+
+use super::lock;
+
+/// The end of an operation that counts.
+pub struct End<'f, 'a> {
+    /// The Operation.
+    pub operation: &'f Operation<'a>,
+    /// What its target keeps of it.
+    pub record: LastOperation,
+    /// What it was to bring about; none where it never began, or where that can't be known any more.
+    pub plan: Option<&'f Plan>,
+    /// Whether it had begun.
+    pub had_begun: bool,
+}
+
+/// The operations that end now, or that ended and aren't kept on their targets yet, oldest first.
+pub fn ends<'f, 'a>(facts: &'f Facts<'a>, transitions: &[Transition<'f, 'a>]) -> Vec<End<'f, 'a>> {
+    let held = facts.snapshot.lock().iter().filter_map(|held| {
+        let operation = facts.operation(&held.uid)?;
+        let transition = transitions
+            .iter()
+            .find(|transition| transition.operation.uid == held.uid);
+        let status = transition.map_or(operation.status.as_ref(), |transition| &transition.status);
+        let counts =
+            status.phase.is_finished() && !is_refusal(operation, status) && !was_replaced(status);
+        let generation = lock::generation(facts, operation, held);
+        counts.then(|| end(operation, status, generation))
+    });
+    let kept_from_beginning = transitions
+        .iter()
+        .filter(|transition| never_took_the_lock(transition))
+        .filter(|transition| {
+            let status = &transition.status;
+            status.phase == OperationPhase::Canceled
+                && !was_replaced(status)
+                && deletion_in_the_way(facts, transition.operation).is_none()
+        })
+        .map(|transition| {
+            let operation = transition.operation;
+            let generation = lock::target_generation(facts, &operation.spec.target);
+            end(operation, &transition.status, generation)
+        });
+    held.chain(kept_from_beginning).collect()
+}
+
+fn end<'f, 'a>(
+    operation: &'f Operation<'a>,
+    status: &OperationStatus,
+    generation: i64,
+) -> End<'f, 'a> {
+    End {
+        operation,
+        plan: operation.begun(),
+        had_begun: status.start_time.is_some(),
+        record: LastOperation {
+            name: operation.name.to_owned(),
+            uid: operation.uid.to_owned(),
+            type_: operation.spec.type_,
+            target: operation.spec.target.clone(),
+            phase: status.phase,
+            start_time: status.start_time.clone(),
+            end_time: status.end_time.clone(),
+            target_generation: generation,
+            message: messages::end_text(status),
+        },
+    }
+}
+
+/// Whether an operation ends that never held the lock. It is kept on its target first: were it forgotten in
+/// between, the spec would ask for the same again.
+pub fn never_took_the_lock(transition: &Transition<'_, '_>) -> bool {
+    transition.status.phase.is_finished() && !transition.operation.holds_lock
+}
+
+/// Whether a person's Operation was refused before it began: its target stays as it was.
+fn is_refusal(operation: &Operation<'_>, status: &OperationStatus) -> bool {
+    !operation.is_from_spec()
+        && status.phase == OperationPhase::Failed
+        && status.start_time.is_none()
+}
+
+/// Whether an Operation was canceled before it began without that anybody asked for it: something newer took
+/// its place, or it was a copy.
+fn was_replaced(status: &OperationStatus) -> bool {
+    let was_accepted = |cancellation: &Cancellation| cancellation.accepted_at.is_some();
+    status.phase == OperationPhase::Canceled
+        && status.start_time.is_none()
+        && !status.cancellation.as_ref().is_some_and(was_accepted)
+}

@@ -1,0 +1,92 @@
+//! The next lock: without the operations that ended, then with those whose turn it is.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::{
+    api::{FINALIZER, OperationInFlight, OperationPhase, OperationTarget, OperationType},
+    lifecycle::{
+        facts::{Facts, Operation},
+        gate::{conflict, excludes},
+        transition::Transition,
+    },
+};
+
+/// The order of the queue is that of arrival, deletions first; what waits lets nothing pass that would keep
+/// it waiting. An operation that has begun and whose place in the lock is lost goes before all others.
+pub fn next(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<OperationInFlight> {
+    let held = facts.snapshot.lock();
+    let of = |uid: &str| {
+        let mut all = transitions.iter();
+        all.find(|transition| transition.operation.uid == uid)
+    };
+    let mut lock: Vec<_> = held
+        .iter()
+        .filter_map(|held| Some((held, of(&held.uid)?)))
+        .filter(|(_, transition)| !transition.status.phase.is_finished())
+        .map(|(held, transition)| OperationInFlight {
+            phase: transition.status.phase,
+            percent_complete: transition.status.percent_complete,
+            target_generation: generation(facts, transition.operation, held),
+            ..held.clone()
+        })
+        .collect();
+    let mut queue: Vec<_> = transitions
+        .iter()
+        .filter(|transition| !transition.status.phase.is_finished())
+        .map(|transition| transition.operation)
+        .filter(|operation| !operation.holds_lock && may_hold(operation))
+        .collect();
+    queue.sort_by_key(|operation| {
+        let has_begun = operation.phase() != OperationPhase::Pending;
+        (!has_begun, operation.spec.type_ != OperationType::Delete)
+    });
+    let mut waiting: Vec<&OperationTarget> = Vec::new();
+    for operation in queue {
+        let target = &operation.spec.target;
+        let is_free = conflict(held, target).is_none() && conflict(&lock, target).is_none();
+        if is_free && !waiting.iter().any(|other| excludes(other, target)) {
+            lock.push(in_flight(facts, operation, facts.now));
+        } else {
+            waiting.push(target);
+        }
+    }
+    lock
+}
+
+/// Whether an Operation may hold the lock: one that goes away by itself could leave it held for ever.
+fn may_hold(operation: &Operation<'_>) -> bool {
+    let metadata = &operation.object.metadata;
+    let kept = metadata.finalizers.as_ref();
+    kept.is_some_and(|kept| kept.iter().any(|name| name == FINALIZER))
+        || metadata.deletion_timestamp.is_some()
+}
+
+/// The generation that a holder of the lock brings about: a person's Operation that hasn't begun is still
+/// being written into the spec.
+pub fn generation(facts: &Facts<'_>, operation: &Operation<'_>, held: &OperationInFlight) -> i64 {
+    if !operation.is_from_spec() && operation.phase() == OperationPhase::Pending {
+        target_generation(facts, &held.target)
+    } else {
+        held.target_generation
+    }
+}
+
+/// The generation of a target's spec, as it was read.
+pub fn target_generation(facts: &Facts<'_>, target: &OperationTarget) -> i64 {
+    facts.target(target).map_or(0, |target| target.generation)
+}
+
+fn in_flight(facts: &Facts<'_>, operation: &Operation<'_>, now: Timestamp) -> OperationInFlight {
+    let status = &operation.status;
+    OperationInFlight {
+        name: operation.name.to_owned(),
+        uid: operation.uid.to_owned(),
+        type_: operation.spec.type_,
+        target: operation.spec.target.clone(),
+        phase: status.phase,
+        percent_complete: status.percent_complete,
+        start_time: Some(status.start_time.clone().unwrap_or(Time(now))),
+        target_generation: target_generation(facts, &operation.spec.target),
+    }
+}

@@ -1,0 +1,243 @@
+//! What an Operation is to bring about, for a provider to work on: stages, one after the other. It is
+//! planned once, when the Operation begins, and kept in the Operation's status.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::{
+    AskedFor, Aspect, KubernetesVersion, OperationError, OperationTarget, ProviderSpec,
+    ScaleSetPriority, Step,
+};
+
+use super::settings::NodeSettings;
+
+/// What differs, or what is brought about, aspect by aspect.
+pub type Aspects = BTreeSet<Aspect>;
+
+/// How a plan is written now. A program that doesn't know a version doesn't guess what it means.
+const FORMAT: u32 = 1;
+
+/// The work of one Operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// The Operation's name.
+    pub operation: String,
+    /// The Operation's uid: what a provider is called with, so that a call of an operation that ended can be told.
+    pub uid: String,
+    /// The namespace of the Operation and its cluster.
+    pub namespace: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The cluster's uid.
+    pub cluster_uid: String,
+    /// The cluster's provider.
+    pub provider: ProviderSpec,
+    /// What is to be reached, one after the other.
+    pub stages: Vec<Stage>,
+    /// The steps as they were planned.
+    pub steps: Vec<Step>,
+}
+
+/// What an Operation's status keeps of its plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// How it is written.
+    pub version: u32,
+    /// What is to be reached, one after the other.
+    pub stages: Vec<Stage>,
+    /// The cluster and the pools that it is about.
+    #[serde(default)]
+    pub targets: Vec<PlannedTarget>,
+}
+
+/// A cluster or a pool, as an Operation is to leave it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedTarget {
+    /// Its kind and name.
+    pub target: OperationTarget,
+    /// Its uid.
+    #[serde(default)]
+    pub uid: String,
+    /// What of it the Operation brings about.
+    #[serde(default)]
+    pub aspects: Aspects,
+    /// What its spec asked for when the Operation began.
+    #[serde(default)]
+    pub asked_for: AskedFor,
+}
+
+/// One stage of a [`Job`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Stage {
+    /// The control plane is so; none: it is gone.
+    ControlPlane(Option<ControlPlaneGoal>),
+    /// A pool has its nodes.
+    Pool(PoolGoal),
+}
+
+/// What the control plane is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlPlaneGoal {
+    /// What it runs.
+    pub version: KubernetesVersion,
+    /// Whether it is on.
+    pub running: bool,
+}
+
+/// The nodes that a pool is to have.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PoolGoal {
+    /// The pool's name.
+    pub pool: String,
+    /// What the names of new nodes begin with.
+    pub node_prefix: String,
+    /// How many nodes.
+    pub count: usize,
+    /// What new nodes run.
+    pub version: KubernetesVersion,
+    /// Whether nodes of another version are replaced.
+    #[serde(default)]
+    pub replace_outdated: bool,
+    /// Whether nodes that exist are given the settings; new ones always have them.
+    #[serde(default)]
+    pub update_settings: bool,
+    /// How many nodes may exist beyond `count` while nodes are replaced.
+    #[serde(default = "one")]
+    pub surge: usize,
+    /// How many of `count` may be unavailable while nodes are replaced.
+    #[serde(default)]
+    pub unavailable: usize,
+    /// Whether a node is drained before it is deleted.
+    #[serde(default = "yes")]
+    pub drain: bool,
+    /// How long the drain of one node may take.
+    #[serde(default = "half_an_hour")]
+    pub drain_timeout: Duration,
+    /// What the nodes carry.
+    #[serde(default)]
+    pub settings: NodeSettings,
+    /// The size of new machines.
+    #[serde(default)]
+    pub vm_size: Option<String>,
+    /// How new machines are bought.
+    #[serde(default)]
+    pub priority: ScaleSetPriority,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn half_an_hour() -> Duration {
+    Duration::from_mins(30)
+}
+
+impl Plan {
+    /// A plan of these stages.
+    pub fn new(stages: Vec<Stage>, targets: Vec<PlannedTarget>) -> Self {
+        Self {
+            version: FORMAT,
+            stages,
+            targets,
+        }
+    }
+
+    /// The plan as an Operation's status keeps it.
+    ///
+    /// # Errors
+    /// Where it can't be written as JSON.
+    pub fn to_text(&self) -> Result<String, OperationError> {
+        serde_json::to_string(self).map_err(|error| unreadable(&error.to_string()))
+    }
+
+    /// The plan that a status keeps.
+    ///
+    /// # Errors
+    /// Where there is none, or this program can't read it.
+    pub fn of_text(text: Option<&str>) -> Result<Self, OperationError> {
+        let text = text.ok_or_else(|| unreadable("there is none"))?;
+        let plan: Self =
+            serde_json::from_str(text).map_err(|error| unreadable(&error.to_string()))?;
+        if plan.version == FORMAT {
+            Ok(plan)
+        } else {
+            let why = format!(
+                "it is of version {}, and this program knows version {FORMAT}",
+                plan.version
+            );
+            Err(unreadable(&why))
+        }
+    }
+
+    /// What it does to the target of that kind and name.
+    pub fn of_target(&self, target: &OperationTarget) -> Option<&PlannedTarget> {
+        self.targets
+            .iter()
+            .find(|planned| planned.target == *target)
+    }
+
+    /// What the control plane is to be, where the plan changes it.
+    pub fn control_plane(&self) -> Option<ControlPlaneGoal> {
+        self.stages.iter().find_map(|stage| match stage {
+            Stage::ControlPlane(goal) => *goal,
+            Stage::Pool(_) => None,
+        })
+    }
+}
+
+fn unreadable(why: &str) -> OperationError {
+    OperationError {
+        code: "PlanUnreadable".into(),
+        message: format!(
+            "the plan in status.plan can't be read: {why}. What is done stays; ask for the rest with an Operation of type Reconcile"
+        ),
+        ..OperationError::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_comes_back_as_it_was_kept() {
+        let plan = Plan::new(vec![Stage::ControlPlane(None)], Vec::new());
+        let text = plan.to_text().expect("JSON");
+        assert_eq!(Plan::of_text(Some(&text)), Ok(plan));
+    }
+
+    #[test]
+    fn a_plan_that_cannot_be_read_has_a_code_and_says_why() {
+        for (text, why) in [
+            (None, "there is none"),
+            (Some("[]"), "invalid"),
+            (
+                Some(r#"{"version":1,"stages":[{"Pool":{"pool":"np1"}}]}"#),
+                "missing field",
+            ),
+            (Some(r#"{"version":2,"stages":[]}"#), "it is of version 2"),
+        ] {
+            let error = Plan::of_text(text).expect_err("no plan");
+            assert_eq!(error.code, "PlanUnreadable");
+            assert!(error.message.contains(why), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn a_plan_of_an_earlier_program_lacks_fields_that_came_later() {
+        let text = r#"{"version":1,"stages":[{"Pool":{"pool":"np1","node_prefix":"demo-np1","count":2,"version":"1.36.3"}}]}"#;
+        let plan = Plan::of_text(Some(text)).expect("a plan");
+        let Stage::Pool(goal) = &plan.stages[0] else {
+            panic!("{plan:?}")
+        };
+        assert!(goal.drain && !goal.replace_outdated);
+        assert_eq!(goal.surge, 1);
+    }
+}

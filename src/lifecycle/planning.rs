@@ -1,0 +1,364 @@
+//! Plans an Operation when it begins: which stages lead its targets from what is there to what their specs
+//! ask for. What is held back is left as it is.
+
+use crate::api::{
+    Aspect, KubernetesVersion, OperationError, OperationType, PowerState, TargetKind,
+};
+
+use super::{
+    desired::{aspects_of, wanted_version},
+    errors,
+    facts::{Facts, Operation, PlanState, Target, is_deletion},
+    gate,
+    plan::{Aspects, ControlPlaneGoal, Job, Plan, PlannedTarget, PoolGoal, Stage},
+    rollout,
+    snapshot::Snapshot,
+};
+
+/// The version of new nodes where none will be made.
+const NO_VERSION: KubernetesVersion = KubernetesVersion {
+    major: 0,
+    minor: 0,
+    patch: 0,
+};
+
+/// The plan of an Operation that begins now.
+///
+/// # Errors
+/// Where its type doesn't fit its target, or what it needs isn't there.
+pub fn plan(facts: &Facts<'_>, operation: &Operation<'_>) -> Result<Plan, OperationError> {
+    let target = facts
+        .target(&operation.spec.target)
+        .ok_or_else(|| errors::target_not_found(operation.object))?;
+    if target.deleted.is_some() {
+        return Ok(if target.is_cluster() {
+            deletion_of_cluster(facts)
+        } else {
+            let stages = vec![Stage::Pool(gone(facts, target, true))];
+            Plan::new(stages, vec![planned(target, deletion())])
+        });
+    }
+    if target.is_cluster() {
+        Cluster::new(facts, operation)?.plan()
+    } else {
+        plan_of_pool(facts, target, operation)
+    }
+}
+
+/// The plan of a cluster's deletion: its nodes go, then its control plane.
+pub fn deletion_of_cluster(facts: &Facts<'_>) -> Plan {
+    let pools = facts.pools.iter();
+    let stages = pools.map(|pool| Stage::Pool(gone(facts, pool, false)));
+    let stages = stages.chain([Stage::ControlPlane(None)]).collect();
+    let targets = facts.targets().map(|target| planned(target, deletion()));
+    Plan::new(stages, targets.collect())
+}
+
+fn deletion() -> Aspects {
+    [Aspect::Deletion].into()
+}
+
+fn planned(target: &Target<'_>, aspects: Aspects) -> PlannedTarget {
+    PlannedTarget {
+        target: target.target.clone(),
+        uid: target.uid.to_owned(),
+        aspects,
+        asked_for: target.asked.clone(),
+    }
+}
+
+/// The work of an Operation that has begun.
+///
+/// # Errors
+/// Where its plan can't be read.
+pub fn job(snapshot: &Snapshot, operation: &Operation<'_>) -> Result<Job, OperationError> {
+    match &operation.plan {
+        PlanState::Begun(plan) => Ok(job_of(snapshot, operation, plan)),
+        PlanState::Unreadable(error) => Err(error.clone()),
+        PlanState::None => Err(Plan::of_text(None).err().unwrap_or_default()),
+    }
+}
+
+/// The work of an Operation by that plan.
+pub fn job_of(snapshot: &Snapshot, operation: &Operation<'_>, plan: &Plan) -> Job {
+    let mut job = job_without_operation(snapshot, plan);
+    operation.name.clone_into(&mut job.operation);
+    operation.uid.clone_into(&mut job.uid);
+    job.steps.clone_from(&operation.status.steps);
+    job
+}
+
+/// The work by a plan, where no Operation can be made for it.
+pub fn job_without_operation(snapshot: &Snapshot, plan: &Plan) -> Job {
+    let cluster = &snapshot.cluster;
+    let name = |name: &Option<String>| name.clone().unwrap_or_default();
+    let mut stages = plan.stages.clone();
+    // No node is made for a pool that there isn't any more.
+    stages.retain(|stage| match stage {
+        Stage::Pool(goal) => goal.count == 0 || snapshot.pool(&goal.pool).is_some(),
+        Stage::ControlPlane(_) => true,
+    });
+    Job {
+        operation: String::new(),
+        uid: String::new(),
+        namespace: name(&cluster.metadata.namespace),
+        cluster: name(&cluster.metadata.name),
+        cluster_uid: name(&cluster.metadata.uid),
+        provider: cluster.spec.provider.clone(),
+        stages,
+        steps: Vec::new(),
+    }
+}
+
+/// An operation on a whole cluster, as it is planned.
+struct Cluster<'f, 'a> {
+    facts: &'f Facts<'a>,
+    operation: &'f Operation<'a>,
+    aspects: Aspects,
+    /// What the control plane runs in the end.
+    version: KubernetesVersion,
+    /// Whether the cluster is on in the end.
+    running: bool,
+}
+
+impl<'f, 'a> Cluster<'f, 'a> {
+    fn new(facts: &'f Facts<'a>, operation: &'f Operation<'a>) -> Result<Self, OperationError> {
+        let cluster = &facts.cluster;
+        let aspects = brings_about(facts, cluster, operation);
+        let wanted = wanted_version(cluster)
+            .ok_or_else(|| errors::invalid("spec.kubernetesVersion is no version".into()))?;
+        let runs = facts.control_plane();
+        let version = match runs {
+            Some(runs) if !aspects.contains(&Aspect::Version) => runs,
+            Some(_) | None => wanted,
+        };
+        let running = if cluster.there.exists && !aspects.contains(&Aspect::Power) {
+            cluster.there.power == PowerState::Running
+        } else {
+            cluster.is_to_run()
+        };
+        Ok(Self {
+            facts,
+            operation,
+            aspects,
+            version,
+            running,
+        })
+    }
+
+    fn plan(&self) -> Result<Plan, OperationError> {
+        let control_plane = Stage::ControlPlane(Some(ControlPlaneGoal {
+            version: self.version,
+            running: self.running,
+        }));
+        let goes_back = self
+            .facts
+            .control_plane()
+            .is_some_and(|runs| runs > self.version);
+        let all = self.system_first(|_| true);
+        let followers = || self.system_first(Target::follows);
+        let (pools, control_plane_last) = match self.operation.spec.type_ {
+            OperationType::Create => (Vec::new(), false),
+            OperationType::Stop | OperationType::Reconcile if !self.running => {
+                // What keeps the cluster going goes last.
+                (all.into_iter().rev().collect(), true)
+            }
+            OperationType::Rollback | OperationType::Reconcile if goes_back => (all, true),
+            OperationType::Upgrade | OperationType::Rollback => (followers(), false),
+            OperationType::Start | OperationType::Reconcile => (all, false),
+            OperationType::Update => return Ok(self.update(&all)),
+            other @ (OperationType::Stop | OperationType::Scale | OperationType::Delete) => {
+                return Err(errors::unsupported(other, "ManagedCluster"));
+            }
+        };
+        let mut targets = vec![planned(&self.facts.cluster, self.aspects.clone())];
+        targets.extend(pools.iter().map(|pool| planned(pool, self.of_pool(pool))));
+        let pools = pools.into_iter().map(|pool| Stage::Pool(self.goal(pool)));
+        let stages = if control_plane_last {
+            pools.chain([control_plane]).collect()
+        } else {
+            [control_plane].into_iter().chain(pools).collect()
+        };
+        Ok(Plan::new(stages, targets))
+    }
+
+    /// What can be changed in place, on all pools.
+    fn update(&self, pools: &[&Target<'_>]) -> Plan {
+        let settings: Aspects = [Aspect::Settings].into();
+        let stage = |pool: &&Target<'_>| Stage::Pool(in_place(self.facts, pool));
+        let targets = pools.iter().map(|pool| planned(pool, settings.clone()));
+        Plan::new(pools.iter().map(stage).collect(), targets.collect())
+    }
+
+    fn system_first(&self, is_meant: impl Fn(&Target<'a>) -> bool) -> Vec<&'f Target<'a>> {
+        let pools = self.facts.pools.iter();
+        let mut pools: Vec<_> = pools.filter(|pool| is_meant(pool)).collect();
+        pools.sort_by_key(|pool| !pool.is_system());
+        pools
+    }
+
+    /// What of a pool the operation brings about: what the pool is to have anyway, and what the operation is
+    /// about. A Reconcile of the cluster goes on with what operations on the cluster left undone; what an
+    /// operation on the pool itself left undone waits for one on the pool.
+    fn of_pool(&self, pool: &Target<'_>) -> Aspects {
+        let mut aspects = gate::pursued(self.facts, pool, Some(self.operation));
+        let about = aspects_of(self.operation.spec.type_);
+        let held = pool.held.own();
+        aspects.extend(about.into_iter().filter(|aspect| !held.contains(aspect)));
+        // What an operation on the cluster left undone is the cluster's to go on with, but for a power change
+        // that is held back itself.
+        if !self.facts.cluster.held.own.contains(&Aspect::Power) {
+            let undone = pool.held.by_cluster.difference(&pool.held.own);
+            aspects.extend(undone.copied());
+        }
+        if self.aspects.contains(&Aspect::Version) && pool.follows() {
+            aspects.insert(Aspect::Version);
+        }
+        aspects
+    }
+
+    fn goal(&self, pool: &Target<'_>) -> PoolGoal {
+        let aspects = self.of_pool(pool);
+        let is_on = if aspects.contains(&Aspect::Power) || !pool.held.all().contains(&Aspect::Power)
+        {
+            pool.is_to_run()
+        } else {
+            pool.there.power == PowerState::Running
+        };
+        let runs = self.running && is_on;
+        let was_on = pool.there.power == PowerState::Running;
+        // A pool whose count is held back keeps its nodes while it runs.
+        let keeps_count = runs
+            && was_on
+            && !aspects.contains(&Aspect::Count)
+            && pool.held.all().contains(&Aspect::Count);
+        PoolGoal {
+            count: if keeps_count {
+                pool.there.count
+            } else {
+                pool.count_if(runs)
+            },
+            drain: self.running,
+            replace_outdated: aspects.contains(&Aspect::Version),
+            update_settings: aspects.contains(&Aspect::Settings),
+            ..goal(self.facts, pool, pool.version_under(self.version))
+        }
+    }
+}
+
+/// What an operation brings about on its own target: what the target needs anyway, and what its type is about.
+fn brings_about(facts: &Facts<'_>, target: &Target<'_>, operation: &Operation<'_>) -> Aspects {
+    let mut aspects = gate::pursued(facts, target, Some(operation));
+    // Of a new target, or of one that lost its control plane, all is to be brought about.
+    if !operation.is_from_spec() || !target.there.exists {
+        aspects.extend(aspects_of(operation.spec.type_));
+    }
+    aspects
+}
+
+fn plan_of_pool(
+    facts: &Facts<'_>,
+    pool: &Target<'_>,
+    operation: &Operation<'_>,
+) -> Result<Plan, OperationError> {
+    let control_plane = facts.control_plane().ok_or_else(errors::no_control_plane)?;
+    let aspects = brings_about(facts, pool, operation);
+    let goal = goal(facts, pool, pool.version_under(control_plane));
+    let resizes = aspects.contains(&Aspect::Count) || aspects.contains(&Aspect::Power);
+    let goal = match operation.spec.type_ {
+        OperationType::Create
+        | OperationType::Start
+        | OperationType::Stop
+        | OperationType::Scale
+        | OperationType::Upgrade
+        | OperationType::Rollback
+        | OperationType::Reconcile
+        | OperationType::Update => PoolGoal {
+            count: if resizes {
+                goal.count
+            } else {
+                pool.there.count
+            },
+            replace_outdated: aspects.contains(&Aspect::Version),
+            update_settings: aspects.contains(&Aspect::Settings),
+            ..goal
+        },
+        other @ OperationType::Delete => return Err(errors::unsupported(other, "AgentPool")),
+    };
+    Ok(Plan::new(
+        vec![Stage::Pool(goal)],
+        vec![planned(pool, aspects)],
+    ))
+}
+
+/// The pool as its spec says, with nodes of `version`.
+fn goal(facts: &Facts<'_>, target: &Target<'_>, version: KubernetesVersion) -> PoolGoal {
+    let name = target.target.name.clone();
+    let cluster = &facts.cluster.target.name;
+    let spec = target.pool.as_ref().map(|pool| &pool.object.spec);
+    let upgrades = spec
+        .map(|spec| spec.upgrade_settings.clone())
+        .unwrap_or_default();
+    let full = target.count_if(true);
+    let surge = rollout::resolve(&upgrades.max_surge, full, true);
+    let unavailable = rollout::resolve(&upgrades.max_unavailable, full, false);
+    PoolGoal {
+        node_prefix: if name.starts_with(&format!("{cluster}-")) {
+            name.clone()
+        } else {
+            format!("{cluster}-{name}")
+        },
+        pool: name,
+        count: target.desired_count(facts.snapshot),
+        version,
+        replace_outdated: true,
+        update_settings: true,
+        surge,
+        // Both can come out as 0 of a small count; then one is taken, as Deployments do it.
+        unavailable: if surge == 0 {
+            unavailable.max(1)
+        } else {
+            unavailable
+        },
+        drain: true,
+        drain_timeout: upgrades.drain_timeout.into(),
+        settings: target
+            .pool
+            .as_ref()
+            .map(|pool| pool.settings.clone())
+            .unwrap_or_default(),
+        vm_size: spec.and_then(|spec| spec.vm_size.clone()),
+        priority: spec.map(|spec| spec.scale_set_priority).unwrap_or_default(),
+    }
+}
+
+/// The pool's nodes as they are, with its settings.
+fn in_place(facts: &Facts<'_>, pool: &Target<'_>) -> PoolGoal {
+    let version = facts.control_plane().unwrap_or(NO_VERSION);
+    PoolGoal {
+        count: pool.there.count,
+        replace_outdated: false,
+        ..goal(facts, pool, pool.version_under(version))
+    }
+}
+
+/// The pool without nodes.
+fn gone(facts: &Facts<'_>, pool: &Target<'_>, drain: bool) -> PoolGoal {
+    let version = facts.control_plane().unwrap_or(NO_VERSION);
+    PoolGoal {
+        count: 0,
+        replace_outdated: false,
+        update_settings: false,
+        drain,
+        ..goal(facts, pool, version)
+    }
+}
+
+/// Whether an operation that has begun takes its cluster's control plane back, whatever type asked for it.
+pub fn goes_back(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
+    let goal = operation.begun().and_then(Plan::control_plane);
+    let runs = facts.control_plane();
+    operation.spec.target.kind == TargetKind::ManagedCluster
+        && !is_deletion(facts, operation)
+        && goal.is_some_and(|goal| runs.is_some_and(|runs| goal.version < runs))
+}

@@ -1,0 +1,101 @@
+//! The cluster's status.
+
+use crate::{
+    api::{
+        ClusterPool, KubernetesVersion, ManagedClusterStatus, OperationInFlight, PoolCluster,
+        PowerStateStatus,
+    },
+    lifecycle::facts::Target,
+};
+
+use super::{Report, conditions::Conditions, pool::number, power};
+
+impl Report<'_, '_> {
+    /// The cluster's status.
+    pub fn cluster(&self) -> ManagedClusterStatus {
+        let cluster = &self.facts.cluster;
+        let before = self
+            .facts
+            .snapshot
+            .cluster
+            .status
+            .clone()
+            .unwrap_or_default();
+        let ended = self.ledger.ended_on(&cluster.target).cloned();
+        let last = ended.or(before.last_operation);
+        let held = self.held_by_cluster();
+        let runs = self.facts.control_plane();
+        let standing = self.standing(cluster, held, last.as_ref(), &self.ready(runs));
+        let generation = cluster.metadata.generation;
+        let mut conditions = before.conditions;
+        Conditions::of(&mut conditions, generation, self.facts.now).set_health(
+            standing.health,
+            &standing.reason,
+            &standing.message,
+        );
+        ManagedClusterStatus {
+            provisioning_state: Some(standing.state),
+            power_state: Some(PowerStateStatus {
+                code: power::of_cluster(self.facts.snapshot, held),
+            }),
+            kubernetes_version: runs.map(|runs| runs.to_string()),
+            operations: self.ledger.lock.clone(),
+            agent_pools: self.agent_pools(),
+            last_operation: last,
+            hold: self.ledger.holds_of(&cluster.target).own,
+            observed_generation: generation,
+            observed_abort: self.observed_abort(cluster),
+            conditions,
+        }
+    }
+
+    fn ready(&self, runs: Option<KubernetesVersion>) -> String {
+        match runs {
+            Some(runs) if self.facts.snapshot.is_running() => {
+                format!("the control plane runs {runs}")
+            }
+            Some(runs) => format!("stopped; the control plane is to run {runs}"),
+            None => String::new(),
+        }
+    }
+
+    fn agent_pools(&self) -> Vec<ClusterPool> {
+        let of_pool = |target: &Target<'_>| {
+            let pool = target.pool.as_ref()?;
+            Some(ClusterPool {
+                name: target.target.name.clone(),
+                mode: pool.settings.mode,
+                kubernetes_version: pool.object.spec.kubernetes_version.clone(),
+                oldest_version: target.there.oldest.map(|oldest| oldest.to_string()),
+            })
+        };
+        let pools = self.facts.pools.iter();
+        pools
+            .filter(|pool| pool.deleted.is_none())
+            .filter_map(of_pool)
+            .collect()
+    }
+
+    /// The cluster with that status, as its pools show it.
+    pub(super) fn cluster_of_pools(
+        &self,
+        status: &ManagedClusterStatus,
+        held: Option<&OperationInFlight>,
+    ) -> PoolCluster {
+        let cluster = &self.facts.snapshot.cluster;
+        let pools = self
+            .facts
+            .pools
+            .iter()
+            .filter(|pool| pool.deleted.is_none());
+        PoolCluster {
+            kubernetes_version: status.kubernetes_version.clone(),
+            concurrency_policy: cluster.spec.concurrency_policy,
+            provisioning_state: status.provisioning_state,
+            power_state: status.power_state,
+            operation: held.map(|held| held.name.clone()),
+            system_pools: number(pools.filter(|pool| pool.is_system()).count()),
+            deletion_timestamp: cluster.metadata.deletion_timestamp.clone(),
+        }
+    }
+}

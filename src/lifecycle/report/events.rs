@@ -1,0 +1,107 @@
+//! Which transition of an Operation is published as which Event.
+
+use crate::{
+    api::{CancellationStatus, OperationPhase, OperationStatus, TargetKind},
+    lifecycle::{facts::Facts, messages::reason, transition::Transition},
+};
+
+/// An Event to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The Operation's name.
+    pub operation: String,
+    /// The kind of its target.
+    pub target_kind: TargetKind,
+    /// The name of its target.
+    pub target_name: String,
+    /// A word for it, such as `OperationCanceled`.
+    pub reason: &'static str,
+    /// What happened.
+    pub note: String,
+    /// Whether it calls for someone.
+    pub warning: bool,
+}
+
+/// The Event of an Operation's transition, if there is one.
+pub fn note(facts: &Facts<'_>, transition: &Transition<'_, '_>) -> Option<Note> {
+    let operation = transition.operation;
+    let (before, after) = (operation.status.as_ref(), &transition.status);
+    let (reason, text, warning) = if was_refused(before, after) {
+        let why = cancellation_reason(after);
+        let note = format!("abort refused, the operation goes on: {why}");
+        (reason::ABORT_REFUSED, note, true)
+    } else if before.phase == after.phase {
+        of_block(before, after)?
+    } else {
+        of_phase(after)?
+    };
+    let target = &operation.spec.target;
+    let exists = facts.target(target).is_some();
+    Some(Note {
+        note: format!(
+            "Operation {} ({:?}): {text}",
+            operation.name, operation.spec.type_
+        ),
+        operation: operation.name.to_owned(),
+        target_kind: target.kind,
+        target_name: if exists {
+            target.name.clone()
+        } else {
+            String::new()
+        },
+        reason,
+        warning,
+    })
+}
+
+/// Whether a request to abort was refused now, and the operation goes on.
+fn was_refused(before: &OperationStatus, after: &OperationStatus) -> bool {
+    let failed = |status: &OperationStatus| {
+        let cancellation = status.cancellation.as_ref();
+        cancellation.is_some_and(|cancellation| cancellation.status == CancellationStatus::Failed)
+    };
+    let is_other = before.observed_abort != after.observed_abort || !failed(before);
+    !after.phase.is_finished() && failed(after) && is_other
+}
+
+type Event = (&'static str, String, bool);
+
+fn of_block(before: &OperationStatus, after: &OperationStatus) -> Option<Event> {
+    let message = |status: &OperationStatus| {
+        let blocked = status.blocked.as_ref();
+        blocked.map(|blocked| blocked.message.clone())
+    };
+    match (message(before), message(after)) {
+        (before, Some(now)) if before.as_ref() != Some(&now) => Some((reason::BLOCKED, now, true)),
+        (Some(_), None) if !after.phase.is_finished() => {
+            Some((reason::UNBLOCKED, "goes on".to_owned(), false))
+        }
+        _ => None,
+    }
+}
+
+fn of_phase(after: &OperationStatus) -> Option<Event> {
+    let why = cancellation_reason(after);
+    Some(match after.phase {
+        OperationPhase::Pending => return None,
+        OperationPhase::InProgress => (reason::STARTED, "started".to_owned(), false),
+        OperationPhase::Canceling => (reason::CANCELING, format!("abort accepted: {why}"), false),
+        OperationPhase::Canceled => (reason::CANCELED, format!("canceled: {why}"), false),
+        OperationPhase::Succeeded if after.cancellation.is_some() => (
+            reason::SUCCEEDED,
+            format!("succeeded, abort failed: {why}"),
+            false,
+        ),
+        OperationPhase::Succeeded => (reason::SUCCEEDED, "succeeded".to_owned(), false),
+        OperationPhase::Failed => {
+            let error = after.error.clone().unwrap_or_default();
+            let note = format!("{}: {}", error.code, error.message);
+            (reason::FAILED, note, true)
+        }
+    })
+}
+
+fn cancellation_reason(status: &OperationStatus) -> &str {
+    let cancellation = status.cancellation.as_ref();
+    cancellation.map_or("", |cancellation| &cancellation.reason)
+}

@@ -1,0 +1,73 @@
+//! What clusters, pools and Operations say of themselves: their statuses, conditions and Events.
+
+mod cluster;
+mod conditions;
+mod events;
+mod pool;
+mod power;
+mod standing;
+
+use crate::api::{Operation, OperationInFlight, OperationStatus, TargetKind};
+
+use super::{
+    facts::{Facts, Target, observed_abort, was_decided},
+    ledger::Ledger,
+    transition::{self, Transition},
+};
+
+pub use conditions::{of_operation, stalled};
+pub use events::{Note, note};
+
+/// What the statuses of cluster and pools are made from.
+pub struct Report<'f, 'a> {
+    /// The facts.
+    pub facts: &'f Facts<'a>,
+    /// What becomes of the Operations that haven't ended, with their conditions.
+    pub transitions: &'f [Transition<'f, 'a>],
+    /// The lock, the last operations and the holds as they will be.
+    pub ledger: &'f Ledger,
+}
+
+impl Report<'_, '_> {
+    /// The operation in flight on the whole cluster.
+    fn held_by_cluster(&self) -> Option<&OperationInFlight> {
+        let mut lock = self.ledger.lock.iter();
+        lock.find(|held| held.target.kind == TargetKind::ManagedCluster)
+    }
+
+    /// The status, as it will be, of an Operation that hasn't ended.
+    fn operation(&self, uid: &str) -> Option<&OperationStatus> {
+        let mut transitions = self.transitions.iter();
+        let found = transitions.find(|transition| transition.operation.uid == uid);
+        found.map(|transition| &transition.status)
+    }
+
+    /// What is kept of a target's abort annotation: a request is honoured once the operation in flight on
+    /// the very target has decided on it, or where there is none.
+    fn observed_abort(&self, target: &Target<'_>) -> Option<String> {
+        let asked = observed_abort(target.metadata);
+        let mut on_target = self.transitions.iter().filter(|transition| {
+            let operation = transition.operation;
+            operation.spec.target == target.target && operation.is_in_flight_on(target, self.facts)
+        });
+        let waits = on_target.any(|transition| {
+            let is_open = target.has_new_abort() && !transition.status.phase.is_finished();
+            let is_canceling = transition.status.phase == crate::api::OperationPhase::Canceling;
+            is_open
+                && !is_canceling
+                && !was_decided(target.metadata, transition.status.observed_abort.as_ref())
+        });
+        if waits {
+            target.observed_abort.cloned()
+        } else {
+            asked
+        }
+    }
+}
+
+/// The status of an Operation whose target there isn't, with its conditions.
+pub fn failed_without_target(operation: &Operation, now: jiff::Timestamp) -> OperationStatus {
+    let mut status = transition::failed_without_target(operation, now);
+    of_operation(&mut status, operation, "", now);
+    status
+}

@@ -1,0 +1,175 @@
+//! A pool's status.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    api::{
+        AGENT_POOL_LABEL, AgentPoolStatus, CLUSTER_LABEL, KubernetesVersion, LastOperation,
+        ManagedClusterStatus, NAMESPACE_LABEL, OperationInFlight, OperationPhase, OperationType,
+        PoolOperation, PowerState, PowerStateStatus, TargetKind, VersionCount,
+    },
+    lifecycle::{
+        facts::{Pool, Target},
+        gate,
+    },
+};
+
+use super::{Report, conditions::Conditions, power};
+
+impl Report<'_, '_> {
+    /// A pool's status, where its cluster has that one.
+    pub fn pool(
+        &self,
+        target: &Target<'_>,
+        pool: &Pool<'_>,
+        cluster: &ManagedClusterStatus,
+    ) -> AgentPoolStatus {
+        let before = pool.object.status.clone().unwrap_or_default();
+        let ended = self.ledger.ended_on(&target.target).cloned();
+        let last = ended.or(before.last_operation.clone());
+        let mut lock = self.ledger.lock.iter();
+        let held = lock.find(|held| is_at_work_on(held, target));
+        let ready_count = pool.nodes.iter().filter(|node| node.ready).count();
+        let power = power::of_pool(self.facts, target, held, self.ended_on(target));
+        let ready = match power {
+            PowerState::Running => format!("{ready_count} of {} nodes are Ready", pool.nodes.len()),
+            PowerState::Stopped => "stopped".to_owned(),
+        };
+        let standing = self.standing(target, held, last.as_ref(), &ready);
+        let generation = target.metadata.generation;
+        let mut conditions = before.conditions.clone();
+        Conditions::of(&mut conditions, generation, self.facts.now).set_health(
+            standing.health,
+            &standing.reason,
+            &standing.message,
+        );
+        let versions = self.versions(target, pool, &before);
+        let holds = self.ledger.holds_of(&target.target);
+        AgentPoolStatus {
+            provisioning_state: Some(standing.state),
+            power_state: Some(PowerStateStatus { code: power }),
+            count: number(pool.nodes.len()),
+            ready_count: number(ready_count),
+            version_summary: summary(&versions),
+            versions,
+            operation: held.map(of_pool),
+            cluster: Some(self.cluster_of_pools(cluster, self.held_by_cluster())),
+            scale_refusal: gate::scale_refusal(self.facts, &self.ledger.lock, target),
+            last_operation: last,
+            hold: holds.own,
+            cluster_hold: holds.by_cluster,
+            observed_generation: generation,
+            observed_abort: self.observed_abort(target),
+            conditions,
+            selector: Some(self.selector(&target.target.name)),
+        }
+    }
+
+    /// The operation that ends now on the pool, or on its cluster with the pool in it.
+    fn ended_on(&self, target: &Target<'_>) -> Option<&LastOperation> {
+        self.ledger.ended.iter().rev().find(|last| {
+            if last.target.kind == TargetKind::AgentPool {
+                last.target == target.target
+            } else {
+                changes_pool(last.type_, target)
+            }
+        })
+    }
+
+    /// What the pool's nodes run. Where it has none, what its next ones will run, as the last operation on
+    /// it left it.
+    fn versions(
+        &self,
+        target: &Target<'_>,
+        pool: &Pool<'_>,
+        before: &AgentPoolStatus,
+    ) -> Vec<VersionCount> {
+        if !pool.nodes.is_empty() {
+            return counted(pool.nodes.iter().map(|node| node.version));
+        }
+        let succeeded = self
+            .ended_on(target)
+            .is_some_and(|last| last.phase == OperationPhase::Succeeded);
+        let last = before.versions.last().map(|last| VersionCount {
+            count: 0,
+            ..last.clone()
+        });
+        let runs = self.facts.control_plane();
+        let next = runs.map(|runs| VersionCount {
+            kubernetes_version: target.version_under(runs).to_string(),
+            count: 0,
+        });
+        let is_made = before.last_operation.is_some() || succeeded;
+        match (target.follows() || succeeded, last) {
+            _ if !is_made => Vec::new(),
+            (false, Some(last)) => vec![last],
+            _ => next.into_iter().collect(),
+        }
+    }
+
+    fn selector(&self, pool: &str) -> String {
+        let metadata = &self.facts.snapshot.cluster.metadata;
+        format!(
+            "{NAMESPACE_LABEL}={},{CLUSTER_LABEL}={},{AGENT_POOL_LABEL}={pool}",
+            metadata.namespace.as_deref().unwrap_or_default(),
+            metadata.name.as_deref().unwrap_or_default(),
+        )
+    }
+}
+
+fn of_pool(held: &OperationInFlight) -> PoolOperation {
+    PoolOperation {
+        name: held.name.clone(),
+        type_: held.type_,
+        phase: held.phase,
+        percent_complete: held.percent_complete,
+        start_time: held.start_time.clone(),
+    }
+}
+
+/// Whether an operation in flight changes the pool: one on itself, or one on its cluster that does.
+fn is_at_work_on(held: &OperationInFlight, pool: &Target<'_>) -> bool {
+    if held.target.kind == TargetKind::AgentPool {
+        return held.target == pool.target;
+    }
+    changes_pool(held.type_, pool)
+}
+
+/// Whether an operation of that type on a cluster changes the pool too.
+fn changes_pool(type_: OperationType, pool: &Target<'_>) -> bool {
+    match type_ {
+        OperationType::Create => false,
+        OperationType::Upgrade => pool.follows(),
+        OperationType::Update
+        | OperationType::Rollback
+        | OperationType::Scale
+        | OperationType::Start
+        | OperationType::Stop
+        | OperationType::Delete
+        | OperationType::Reconcile => true,
+    }
+}
+
+fn counted(versions: impl Iterator<Item = KubernetesVersion>) -> Vec<VersionCount> {
+    let mut counts = BTreeMap::<KubernetesVersion, i32>::new();
+    for version in versions {
+        *counts.entry(version).or_default() += 1;
+    }
+    let count = |(version, count): (KubernetesVersion, i32)| VersionCount {
+        kubernetes_version: version.to_string(),
+        count,
+    };
+    counts.into_iter().map(count).collect()
+}
+
+/// `1.35.7 (2), 1.36.3 (1)`.
+fn summary(versions: &[VersionCount]) -> Option<String> {
+    let one = |of: &VersionCount| format!("{} ({})", of.kubernetes_version, of.count);
+    let all: Vec<_> = versions.iter().map(one).collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
+/// A number as the API has it.
+pub fn number(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}

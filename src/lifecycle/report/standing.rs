@@ -1,0 +1,159 @@
+//! Where a cluster or a pool stands: what is done to it, what it waits for, or what is held back.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    api::{Aspect, Hold, LastOperation, OperationInFlight, OperationPhase, ProvisioningState},
+    lifecycle::{
+        desired,
+        facts::{Target, held_back},
+        gate,
+        messages::{self, reason},
+    },
+};
+
+use super::{Report, conditions::Health};
+
+/// Where a target stands.
+pub struct Standing {
+    /// What is done to it, or how the last operation on it ended.
+    pub state: ProvisioningState,
+    /// Whether it is ready, on its way, or waits for someone.
+    pub health: Health,
+    /// In one word.
+    pub reason: String,
+    /// In one sentence.
+    pub message: String,
+}
+
+impl Report<'_, '_> {
+    /// Where a target stands. `held` is in flight on it, `last` ended last, `ready` is what it says where it
+    /// is as its spec says.
+    pub(super) fn standing(
+        &self,
+        target: &Target<'_>,
+        held: Option<&OperationInFlight>,
+        last: Option<&LastOperation>,
+        ready: &str,
+    ) -> Standing {
+        if let Some(held) = held {
+            return self.in_flight(held);
+        }
+        let state = match last {
+            _ if target.deleted.is_some() => match last {
+                Some(last) if self.hold(target).is_some() => state_of(last),
+                _ => ProvisioningState::Deleting,
+            },
+            Some(last) => state_of(last),
+            None if target.there.exists => ProvisioningState::Succeeded,
+            None => ProvisioningState::Creating,
+        };
+        let (health, reason, message) = self.at_rest(target, ready);
+        Standing {
+            state,
+            health,
+            reason,
+            message,
+        }
+    }
+
+    fn in_flight(&self, held: &OperationInFlight) -> Standing {
+        let state = held.type_.provisioning_state_in(held.phase);
+        let status = self.operation(&held.uid);
+        let blocked = status.and_then(|status| status.blocked.as_ref());
+        let name = &held.name;
+        let message = match blocked {
+            _ if held.phase == OperationPhase::Canceling => {
+                format!("Operation {name} is coming to a stop")
+            }
+            Some(blocked) => format!("Operation {name} is blocked: {}", blocked.message),
+            None => format!("Operation {name} is in progress"),
+        };
+        Standing {
+            state,
+            health: Health::Reconciling,
+            reason: format!("{state:?}"),
+            message,
+        }
+    }
+
+    /// Where a target stands on which nothing is in flight.
+    fn at_rest(&self, target: &Target<'_>, ready: &str) -> (Health, String, String) {
+        if let Some(why) = gate::why_it_stays(self.facts, target) {
+            return (Health::Stalled, reason::LAST_SYSTEM_POOL.into(), why);
+        }
+        if let Some((hold, aspects)) = self.hold(target) {
+            let reason = match hold.phase {
+                OperationPhase::Failed => reason::FAILED,
+                _ => reason::CANCELED,
+            };
+            let message = messages::on_hold(target.target.kind, &hold, &aspects);
+            return (Health::Stalled, reason.into(), message);
+        }
+        let is_settled = target.deleted.is_none()
+            && target.there_or_made(self.ledger.ended_on(&target.target).is_some())
+            && self.facts.control_plane().is_some()
+            && gate::need(self.facts, target, None).is_none()
+            && !self.waits_for_cluster(target);
+        if is_settled {
+            (Health::Ready, "Succeeded".into(), ready.to_owned())
+        } else {
+            let message = self.waiting_for(target);
+            (Health::Reconciling, reason::PENDING.into(), message)
+        }
+    }
+
+    /// Whether the cluster is about to change a pool.
+    fn waits_for_cluster(&self, target: &Target<'_>) -> bool {
+        target.follows() && desired::differs(self.facts, target).contains(&Aspect::Version)
+    }
+
+    /// The hold on a target, with what of it still differs from the spec.
+    pub(super) fn hold(&self, target: &Target<'_>) -> Option<(Hold, BTreeSet<Aspect>)> {
+        let holds = self.ledger.holds_of(&target.target);
+        let mut differs = desired::differs(self.facts, target);
+        // A target of which nothing is there and nothing is made has all that it was to have before it.
+        if target.is_new() {
+            differs.extend([
+                Aspect::Version,
+                Aspect::Count,
+                Aspect::Power,
+                Aspect::Settings,
+            ]);
+        }
+        [holds.own, holds.by_cluster]
+            .into_iter()
+            .flatten()
+            .map(|hold| {
+                let held = held_back(Some(&hold), &target.asked);
+                let held = held.intersection(&differs).copied().collect();
+                (hold, held)
+            })
+            .find(|(_, held): &(_, BTreeSet<Aspect>)| !held.is_empty())
+    }
+
+    fn waiting_for(&self, target: &Target<'_>) -> String {
+        let is_pool = !target.is_cluster();
+        match self.ledger.lock.first() {
+            Some(held) => format!("waits for Operation {} to end", held.name),
+            None if is_pool && self.facts.cluster.deleted.is_some() => {
+                "waits for its cluster's deletion".into()
+            }
+            None if is_pool && self.facts.control_plane().is_none() => {
+                "waits for its cluster's control plane".into()
+            }
+            None => "an Operation is about to begin".into(),
+        }
+    }
+}
+
+impl Target<'_> {
+    /// Whether it was made: something of it is there, or an operation on it has ended, `ends` now.
+    fn there_or_made(&self, ends: bool) -> bool {
+        self.there.exists || self.last.is_some() || ends
+    }
+}
+
+fn state_of(last: &LastOperation) -> ProvisioningState {
+    last.type_.provisioning_state_in(last.phase)
+}

@@ -1,0 +1,253 @@
+//! The life of one Operation: what becomes of it now, from its phase, its work, the request to abort it,
+//! and whether it can still be stopped.
+
+mod decision;
+mod status;
+
+use crate::{
+    api::{OperationPhase, OperationStatus},
+    lifecycle::{
+        facts::{AbortRequest, Facts, Operation},
+        gate::{self, Request, SpecChange, Verdict},
+        messages,
+        plan::{Job, Plan},
+        planning,
+        snapshot::Stop,
+        steps, text,
+    },
+};
+
+use decision::{Abort, CanStop, Decision, Going, WorkState, decide};
+pub use status::failed_without_target;
+
+/// What becomes of an Operation that hasn't ended.
+pub struct Transition<'f, 'a> {
+    /// The Operation as it was read.
+    pub operation: &'f Operation<'a>,
+    /// Its status from now on.
+    pub status: OperationStatus,
+    /// How its work is to stop.
+    pub stop: Stop,
+    /// The work to be started, once the status is written.
+    pub start: Option<Box<Job>>,
+    /// What is to be written into its target's spec before it begins.
+    pub change: Option<SpecChange>,
+    /// What it waits for; empty where it waits for nothing.
+    pub waits: String,
+}
+
+/// The transitions of all Operations that haven't ended.
+pub fn all<'f, 'a>(facts: &'f Facts<'a>) -> Vec<Transition<'f, 'a>> {
+    facts
+        .unfinished()
+        .map(|operation| Transition::of(facts, operation))
+        .collect()
+}
+
+impl<'f, 'a> Transition<'f, 'a> {
+    /// Takes an Operation one transition further.
+    fn of(facts: &'f Facts<'a>, operation: &'f Operation<'a>) -> Self {
+        let mut this = Self {
+            operation,
+            status: status::progressed(operation, facts.now),
+            stop: Stop::No,
+            start: None,
+            change: None,
+            waits: String::new(),
+        };
+        let request = operation
+            .abort_request(facts)
+            .or_else(|| replacement(facts, operation));
+        let (abort, can_stop) = (
+            abort(request.as_ref()),
+            can_stop(facts, operation, request.as_ref()),
+        );
+        let decision = match Going::of(operation.phase()) {
+            Some(going) => decide(going, work_state(operation), abort, can_stop),
+            None => Decision::Stay,
+        };
+        this.carry_out(facts, decision, &request.unwrap_or_default());
+        this.status.observed_generation = operation.object.metadata.generation;
+        this.status.arrival = operation.status.arrival.or(operation.arrival_number());
+        this.status
+            .target_generation
+            .get_or_insert(operation.arrived_at);
+        text::bound_status(&mut this.status);
+        debug_assert!(operation.phase().may_become(this.status.phase));
+        this
+    }
+
+    fn carry_out(&mut self, facts: &Facts<'_>, decision: Decision, request: &AbortRequest) {
+        let now = facts.now;
+        match decision {
+            Decision::Stay => {}
+            Decision::AskGate => self.ask_gate(facts),
+            Decision::CancelUnbegun => {
+                status::accept(&mut self.status, request, now);
+                status::cancel(&mut self.status, now);
+            }
+            Decision::Succeed => {
+                status::came_too_late(&mut self.status, request, now);
+                status::succeed(&mut self.status, now);
+            }
+            Decision::Fail => {
+                status::came_too_late(&mut self.status, request, now);
+                let error = self.operation.work_error().unwrap_or_default();
+                status::fail(&mut self.status, error, now);
+            }
+            Decision::Cancel => status::cancel(&mut self.status, now),
+            Decision::GoOn => self.resume_if_lost(facts, Stop::No),
+            Decision::StartAgain => self.start(facts, Stop::No),
+            Decision::BeginNothingNew => self.stop = Stop::AfterStep,
+            Decision::AcceptAbort => {
+                status::accept(&mut self.status, request, now);
+                self.status.phase = OperationPhase::Canceling;
+                self.resume_if_lost(facts, request.policy.into());
+            }
+            Decision::ComeToAStop => {
+                status::hurry(&mut self.status, request);
+                self.resume_if_lost(facts, request.policy.into());
+            }
+            Decision::RefuseAbort => {
+                status::refuse(&mut self.status, request, why_not(request), now);
+                if self.operation.phase() != OperationPhase::Pending {
+                    self.status.phase = OperationPhase::InProgress;
+                    self.resume_if_stopped(facts);
+                } else {
+                    self.ask_gate(facts);
+                }
+            }
+        }
+    }
+
+    /// An Operation that hasn't begun: the gate says whether it may.
+    fn ask_gate(&mut self, facts: &Facts<'_>) {
+        let (operation, now) = (self.operation, facts.now);
+        let verdict = gate::judge(facts, &Request::of(facts, operation));
+        match &verdict {
+            Verdict::Refuse(error) => return status::fail(&mut self.status, error.clone(), now),
+            Verdict::Replaced(replacement) => {
+                status::replace(&mut self.status, replacement, now);
+                return status::cancel(&mut self.status, now);
+            }
+            Verdict::Wait(why) => self.waits.clone_from(why),
+            Verdict::Admit => {}
+        }
+        self.status.phase = OperationPhase::Pending;
+        // A deletion is issued at once, as it is by `kubectl delete`: then it waits for its turn.
+        let deletes = operation.spec.type_ == crate::api::OperationType::Delete;
+        let change = gate::spec_change(facts, operation);
+        if change.is_some() {
+            self.change = change.filter(|_| verdict == Verdict::Admit || deletes);
+        } else if verdict == Verdict::Admit {
+            self.begin(facts);
+        }
+    }
+
+    fn begin(&mut self, facts: &Facts<'_>) {
+        let planned = planning::plan(facts, self.operation)
+            .and_then(|plan| plan.to_text().map(|text| (plan, text)));
+        match planned {
+            Err(error) => status::fail(&mut self.status, error, facts.now),
+            Ok((plan, text)) => {
+                let mut job = planning::job_of(facts.snapshot, self.operation, &plan);
+                job.steps = steps::plan(&job, facts.snapshot);
+                status::begin(&mut self.status, text, job.steps.clone(), facts.now);
+                self.start = Some(Box::new(job));
+            }
+        }
+    }
+
+    /// Starts the work where a restart lost it.
+    fn resume_if_lost(&mut self, facts: &Facts<'_>, stop: Stop) {
+        if self.operation.work.is_some() {
+            self.stop = stop;
+        } else {
+            self.start(facts, stop);
+        }
+    }
+
+    /// Starts the work again where it has stopped, or was lost.
+    fn resume_if_stopped(&mut self, facts: &Facts<'_>) {
+        match work_state(self.operation) {
+            WorkState::Running | WorkState::BeginsNothingNew => {}
+            WorkState::Lost | WorkState::Stopped | WorkState::Done | WorkState::Failed => {
+                self.start(facts, Stop::No);
+            }
+        }
+    }
+
+    fn start(&mut self, facts: &Facts<'_>, stop: Stop) {
+        match planning::job(facts.snapshot, self.operation) {
+            Ok(job) => {
+                self.stop = stop;
+                self.start = Some(Box::new(job));
+            }
+            Err(error) => {
+                status::came_too_late(&mut self.status, &AbortRequest::default(), facts.now);
+                status::fail(&mut self.status, error, facts.now);
+            }
+        }
+    }
+}
+
+/// With concurrencyPolicy Replace, an operation makes room for a newer change.
+fn replacement(facts: &Facts<'_>, operation: &Operation<'_>) -> Option<AbortRequest> {
+    let newer = gate::makes_room_for(facts, operation)?;
+    let reason = format!("replaced by Operation {}", newer.name);
+    Some(AbortRequest {
+        replaced_by: Some((newer.name.to_owned(), newer.uid.to_owned())),
+        ..AbortRequest::now(reason)
+    })
+}
+
+fn abort(request: Option<&AbortRequest>) -> Abort {
+    use crate::api::AbortPolicy;
+    match request.map(|request| request.policy) {
+        None => Abort::No,
+        Some(AbortPolicy::AfterStep) => Abort::AfterStep,
+        Some(AbortPolicy::Now) => Abort::Now,
+    }
+}
+
+/// Whether an operation can still be stopped: not where the request can't be taken, and not once its
+/// control plane has begun to go back.
+fn can_stop(
+    facts: &Facts<'_>,
+    operation: &Operation<'_>,
+    request: Option<&AbortRequest>,
+) -> CanStop {
+    let is_unclear = request.is_some_and(|request| request.objection.is_some());
+    if is_unclear || is_past_return(facts, operation) {
+        CanStop::No
+    } else {
+        CanStop::Yes
+    }
+}
+
+/// Whether the control plane that an operation takes back has begun to go back.
+fn is_past_return(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
+    let control_plane = facts.snapshot.observed.control_plane;
+    let has_begun = control_plane.is_some_and(|control_plane| {
+        let to = control_plane.changing_to;
+        to.is_some_and(|version| version < control_plane.version)
+    });
+    has_begun && operation.begun().and_then(Plan::control_plane).is_some()
+}
+
+fn why_not(request: &AbortRequest) -> String {
+    let objection = request.objection.clone();
+    objection.unwrap_or_else(|| messages::ROLLBACK_HAS_BEGUN.into())
+}
+
+fn work_state(operation: &Operation<'_>) -> WorkState {
+    use crate::lifecycle::snapshot::Work;
+    match operation.work {
+        None => WorkState::Lost,
+        Some(Work::Running(_, Stop::No)) => WorkState::Running,
+        Some(Work::Running(_, Stop::AfterStep | Stop::Now)) => WorkState::BeginsNothingNew,
+        Some(Work::Stopped(_)) => WorkState::Stopped,
+        Some(Work::Done(_)) => WorkState::Done,
+        Some(Work::Failed(..)) => WorkState::Failed,
+    }
+}

@@ -1,0 +1,178 @@
+//! What a transition writes into an Operation's status.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::{
+    api::{
+        AbortPolicy, Blocked, Cancellation, CancellationStatus, Operation as Object,
+        OperationError, OperationPhase, OperationReference, OperationStatus, Step, StepPhase,
+    },
+    lifecycle::{
+        errors,
+        facts::{AbortRequest, Operation},
+        gate::Replacement,
+        messages,
+        snapshot::{Progress, Work},
+        steps,
+        text::{bound_status, bounded},
+    },
+};
+
+impl Operation<'_> {
+    /// Why its work failed.
+    pub(super) fn work_error(&self) -> Option<OperationError> {
+        match self.work? {
+            Work::Failed(error, _) => Some(error.clone()),
+            Work::Running(..) | Work::Stopped(_) | Work::Done(_) => None,
+        }
+    }
+}
+
+/// The status with what its work reports. Percent never goes down, and a block keeps its beginning.
+pub(super) fn progressed(operation: &Operation<'_>, now: Timestamp) -> OperationStatus {
+    let mut status = operation.status.clone().into_owned();
+    let Some(progress) = operation.work.map(Work::progress) else {
+        return status;
+    };
+    if operation.phase() == OperationPhase::Pending {
+        return status;
+    }
+    status.steps = steps::merge(&status.steps, progress, now);
+    status.percent_complete = status.percent_complete.max(steps::percent(&status.steps));
+    status.blocked = blocked(status.blocked.take(), progress, now);
+    status
+}
+
+fn blocked(before: Option<Blocked>, progress: &Progress, now: Timestamp) -> Option<Blocked> {
+    let (reason, message) = progress.blocked.clone()?;
+    let since = before
+        .filter(|before| before.reason == reason)
+        .and_then(|before| before.since)
+        .unwrap_or(Time(now));
+    Some(Blocked {
+        reason,
+        message,
+        since: Some(since),
+    })
+}
+
+pub(super) fn begin(status: &mut OperationStatus, plan: String, steps: Vec<Step>, now: Timestamp) {
+    status.phase = OperationPhase::InProgress;
+    status.start_time = Some(Time(now));
+    status.plan = Some(plan);
+    status.steps = steps;
+}
+
+/// A request to abort is accepted; one that was refused before is forgotten.
+pub(super) fn accept(status: &mut OperationStatus, request: &AbortRequest, now: Timestamp) {
+    status.cancellation = Some(cancellation(request, CancellationStatus::InProgress, now));
+    status.observed_abort.clone_from(&request.fingerprint);
+}
+
+fn cancellation(
+    request: &AbortRequest,
+    status: CancellationStatus,
+    now: Timestamp,
+) -> Cancellation {
+    let replaced_by = request.replaced_by.clone();
+    Cancellation {
+        status,
+        reason: bounded(&request.reason),
+        policy: request.policy,
+        requested_by: bounded(&request.requested_by),
+        requested_at: Some(Time(request.requested_at.unwrap_or(now))),
+        accepted_at: Some(Time(now)),
+        replaced_by: replaced_by.map(|(name, uid)| OperationReference { name, uid }),
+    }
+}
+
+/// An abort that was accepted may be hurried, and nothing else.
+pub(super) fn hurry(status: &mut OperationStatus, request: &AbortRequest) {
+    if let Some(cancellation) = &mut status.cancellation
+        && request.policy == AbortPolicy::Now
+    {
+        cancellation.policy = AbortPolicy::Now;
+    }
+}
+
+/// A request to abort is refused: the operation goes on.
+pub(super) fn refuse(
+    status: &mut OperationStatus,
+    request: &AbortRequest,
+    why: String,
+    now: Timestamp,
+) {
+    let before = status.cancellation.take();
+    let mut refused =
+        before.unwrap_or_else(|| cancellation(request, CancellationStatus::Failed, now));
+    refused.status = CancellationStatus::Failed;
+    refused.reason = why;
+    status.cancellation = Some(refused);
+    if request.fingerprint.is_some() {
+        status.observed_abort.clone_from(&request.fingerprint);
+    }
+}
+
+/// The operation ended before a request to abort took hold, where there was one.
+pub(super) fn came_too_late(status: &mut OperationStatus, request: &AbortRequest, now: Timestamp) {
+    let is_asked = *request != AbortRequest::default();
+    if status.cancellation.is_none() && is_asked {
+        accept(status, request, now);
+    }
+    if let Some(cancellation) = &mut status.cancellation
+        && cancellation.status == CancellationStatus::InProgress
+    {
+        cancellation.status = CancellationStatus::Failed;
+        cancellation.reason = messages::ENDED_BEFORE_ABORT.into();
+    }
+}
+
+/// Something newer takes the place of an operation that waits.
+pub(super) fn replace(status: &mut OperationStatus, replacement: &Replacement, now: Timestamp) {
+    let request = AbortRequest {
+        replaced_by: replacement.by.clone(),
+        ..AbortRequest::now(replacement.reason.clone())
+    };
+    // Nobody asked for an abort, so none was accepted.
+    status.cancellation = Some(Cancellation {
+        accepted_at: None,
+        ..cancellation(&request, CancellationStatus::InProgress, now)
+    });
+}
+
+pub(super) fn cancel(status: &mut OperationStatus, now: Timestamp) {
+    status.steps = steps::end(&status.steps, StepPhase::Canceled, now);
+    if let Some(cancellation) = &mut status.cancellation {
+        cancellation.status = CancellationStatus::Successful;
+    }
+    end(status, OperationPhase::Canceled, now);
+}
+
+pub(super) fn succeed(status: &mut OperationStatus, now: Timestamp) {
+    status.steps = steps::succeed(&status.steps, now);
+    status.percent_complete = 100;
+    end(status, OperationPhase::Succeeded, now);
+}
+
+pub(super) fn fail(status: &mut OperationStatus, error: OperationError, now: Timestamp) {
+    status.steps = steps::end(&status.steps, StepPhase::Failed, now);
+    status.error = Some(error);
+    end(status, OperationPhase::Failed, now);
+}
+
+fn end(status: &mut OperationStatus, phase: OperationPhase, now: Timestamp) {
+    status.phase = phase;
+    status.plan = None;
+    status.blocked = None;
+    status.end_time = Some(Time(now));
+}
+
+/// The status of an Operation whose target there isn't.
+pub fn failed_without_target(operation: &Object, now: Timestamp) -> OperationStatus {
+    let mut status = operation.status.clone().unwrap_or_default();
+    fail(&mut status, errors::target_not_found(operation), now);
+    status.observed_generation = operation.metadata.generation;
+    bound_status(&mut status);
+    status
+}
