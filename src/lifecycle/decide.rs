@@ -123,7 +123,7 @@ fn write_targets(facts: &Facts<'_>, report: &Report<'_, '_>) -> Vec<Action> {
         let status = report.pool(target, pool, &cluster);
         if pool.object.status.as_ref() != Some(&status) {
             actions.push(Action::WritePoolStatus {
-                name: target.target.name.clone(),
+                name: target.key.name.clone(),
                 status: Box::new(status),
             });
         }

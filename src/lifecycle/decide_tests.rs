@@ -1,8 +1,14 @@
 //! Rules of where operations come from, of one at a time and of what is told, each on its own.
 
 mod abort;
+mod aspects;
 mod hold;
+mod identity;
+mod kept;
 mod moments;
+mod queue;
+mod refused_aborts;
+mod skew;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 

@@ -255,7 +255,7 @@ fn spec(
     let names_version = matches!(type_, OperationType::Upgrade | OperationType::Rollback);
     OperationSpec {
         type_,
-        target: target.target.clone(),
+        target: target.key.clone(),
         kubernetes_version: version
             .filter(|_| names_version)
             .map(|version| version.to_string()),

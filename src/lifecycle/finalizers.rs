@@ -33,14 +33,12 @@ pub fn keep(facts: &Facts<'_>) -> Vec<Action> {
     }
     for pool in facts.pools.iter().filter(|pool| pool.deleted.is_none()) {
         if !is_kept(pool.metadata) {
-            actions.push(Action::AddFinalizer(ObjectId::Pool(
-                pool.target.name.clone(),
-            )));
+            actions.push(Action::AddFinalizer(ObjectId::Pool(pool.key.name.clone())));
         }
         let owners = pool.metadata.owner_references.iter().flatten();
         let is_owned = owners.into_iter().any(|owner| owner.uid == cluster.uid);
         if !is_owned {
-            actions.push(Action::AdoptPool(pool.target.name.clone()));
+            actions.push(Action::AdoptPool(pool.key.name.clone()));
         }
     }
     actions
@@ -75,7 +73,7 @@ pub fn release(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<Act
     let cluster_is_deleted =
         cluster.deleted.is_some() && is_emptied && facts.snapshot.lock().is_empty();
     for pool in &facts.pools {
-        let name = || pool.target.name.clone();
+        let name = || pool.key.name.clone();
         if cluster_is_deleted && pool.deleted.is_none() {
             actions.push(Action::DeletePool(name()));
         }
@@ -93,7 +91,7 @@ pub fn release(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<Act
 fn pool_is_deleted(pool: &Target<'_>, lock: &[OperationInFlight]) -> bool {
     let is_held = lock
         .iter()
-        .any(|held| held.target.kind == TargetKind::ManagedCluster || held.target == pool.target);
+        .any(|held| held.target.kind == TargetKind::ManagedCluster || held.target == pool.key);
     pool.is_gone() && !is_held
 }
 

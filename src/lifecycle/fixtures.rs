@@ -17,8 +17,8 @@ use serde_json::json;
 
 use crate::api::{
     ABORT_ANNOTATION, ABORT_POLICY_ANNOTATION, AgentPool, AgentPoolMode, ConcurrencyPolicy,
-    KubernetesVersion, ManagedCluster, NodeLabelValue, Operation, OperationTarget, OperationType,
-    PowerState, ScaleSetPriority, TargetKind,
+    KubernetesVersion, ManagedCluster, NodeLabelValue, Operation, OperationError, OperationTarget,
+    OperationType, PowerState, ScaleSetPriority, TargetKind,
 };
 
 use super::{
@@ -103,6 +103,12 @@ pub(super) struct World {
     workers: BTreeMap<String, work::Worker>,
     /// Pools of which a disruption budget lets no pod be evicted.
     guarded: BTreeSet<String>,
+    /// Whether the API server refuses what Operations ask for of specs (a field that GitOps owns).
+    refuses_specs: bool,
+    /// What was refused, by the Operations' uids. A restart loses it.
+    refused: BTreeMap<String, OperationError>,
+    /// Whether the namespace is being deleted, so that nothing can be created.
+    namespace_goes: bool,
     now: Timestamp,
     /// The last resourceVersion that was given.
     written: u64,
@@ -123,6 +129,9 @@ impl World {
             ),
             workers: BTreeMap::new(),
             guarded: BTreeSet::new(),
+            refuses_specs: false,
+            refused: BTreeMap::new(),
+            namespace_goes: false,
             now: "2026-01-01T00:00:00Z".parse().expect("a time"),
             written: 0,
             is_gone: false,
@@ -209,6 +218,90 @@ impl World {
             .spec
             .concurrency_policy = policy;
         self.spec_changed(&ObjectId::Cluster)
+    }
+
+    /// Edits the cluster's spec in fields that no operation is about.
+    pub fn edit_cluster(&mut self, fields: &serde_json::Value) -> &mut Self {
+        self.state.change_spec(&cluster(), fields);
+        self.spec_changed(&ObjectId::Cluster)
+    }
+
+    /// Edits a pool's spec.
+    pub fn edit_pool(&mut self, name: &str, fields: &serde_json::Value) -> &mut Self {
+        self.state.change_spec(&pool(name), fields);
+        self.spec_changed(&ObjectId::Pool(name.into()))
+    }
+
+    /// Deletes the namespace, and with it everything in it.
+    pub fn delete_namespace(&mut self) -> &mut Self {
+        self.namespace_goes = true;
+        self.delete(&ObjectId::Cluster);
+        let pools: Vec<_> = self.pools().collect();
+        for pool in pools {
+            self.delete(&ObjectId::Pool(pool));
+        }
+        let operations: Vec<_> = self.operations().collect();
+        for operation in operations {
+            self.delete(&ObjectId::Operation(operation));
+        }
+        self
+    }
+
+    /// Creates an Operation as a backup tool does: as it was, without its status, as another object.
+    pub fn restore(&mut self, operation: &Operation) -> &mut Self {
+        let name = operation.metadata.name.clone().unwrap_or_default();
+        self.state
+            .operations
+            .retain(|other| other.metadata.name.as_ref() != Some(&name));
+        let mut restored = Operation::new(&name, operation.spec.clone());
+        restored
+            .metadata
+            .labels
+            .clone_from(&operation.metadata.labels);
+        self.add_operation(restored);
+        self
+    }
+
+    /// Somebody loses the cluster's status and its pools'.
+    pub fn lose_statuses(&mut self) -> &mut Self {
+        Arc::make_mut(&mut self.state.cluster).status = None;
+        self.wrote(&ObjectId::Cluster);
+        let pools: Vec<_> = self.pools().collect();
+        for pool in pools {
+            self.pool_mut(&pool).status = None;
+            self.wrote(&ObjectId::Pool(pool));
+        }
+        self
+    }
+
+    /// From now on the API server refuses what Operations ask for of specs, or no longer.
+    pub fn refuse_specs(&mut self, refuses: bool) -> &mut Self {
+        self.refuses_specs = refuses;
+        self
+    }
+
+    /// Annotates an Operation.
+    pub fn annotate_operation(&mut self, name: &str, key: &str, value: &str) -> &mut Self {
+        self.annotate(&op(name), key, Some(value))
+    }
+
+    /// Says how an abort treats the step in process, and nothing else.
+    pub fn set_abort_policy(&mut self, id: &ObjectId, policy: Option<&str>) -> &mut Self {
+        self.annotate(id, ABORT_POLICY_ANNOTATION, policy)
+    }
+
+    /// Takes the abort annotation away.
+    pub fn take_abort_from(&mut self, id: &ObjectId) -> &mut Self {
+        self.annotate(id, ABORT_ANNOTATION, None)
+    }
+
+    /// Makes a plan one that nobody can read.
+    pub fn spoil_plan(&mut self, operation: &str) -> &mut Self {
+        let object = self.state.operation_mut(operation).expect("an Operation");
+        let status = object.status.as_mut().expect("a status");
+        status.plan = Some(r#"{"version":9,"stages":[]}"#.into());
+        self.wrote(&op(operation));
+        self
     }
 
     /// Asks for the abort of what is in flight on a cluster or a pool.
@@ -363,8 +456,28 @@ impl World {
         metadata.uid = Some(uid);
         metadata.generation = Some(1);
         metadata.creation_timestamp = Some(Time(now));
+        self.default_status(id);
         self.wrote(id);
         self
+    }
+
+    /// The status that the schema gives to what is created without one.
+    fn default_status(&mut self, id: &ObjectId) {
+        let unseen = json!({"observedGeneration": -1});
+        let unseen = || unseen.clone();
+        match id {
+            ObjectId::Cluster => {
+                let cluster = Arc::make_mut(&mut self.state.cluster);
+                cluster.status = serde_json::from_value(unseen()).ok();
+            }
+            ObjectId::Pool(name) => {
+                self.pool_mut(name).status = serde_json::from_value(unseen()).ok();
+            }
+            ObjectId::Operation(name) => {
+                let operation = self.state.operation_mut(name).expect("an Operation");
+                operation.status = serde_json::from_value(unseen()).ok();
+            }
+        }
     }
 
     fn wrote(&mut self, id: &ObjectId) {

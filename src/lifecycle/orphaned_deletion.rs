@@ -19,7 +19,7 @@ pub fn work(facts: &Facts<'_>) -> Vec<Action> {
             let plan = planning::deletion_of_cluster(facts);
             let job = Job {
                 uid: facts.cluster.uid.to_owned(),
-                operation: format!("deletion of {}", facts.cluster.target.name),
+                operation: format!("deletion of {}", facts.cluster.key.name),
                 ..planning::job_without_operation(facts.snapshot, &plan)
             };
             vec![Action::StartWork {

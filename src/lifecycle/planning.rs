@@ -60,7 +60,7 @@ fn deletion() -> Aspects {
 
 fn planned(target: &Target<'_>, aspects: Aspects) -> PlannedTarget {
     PlannedTarget {
-        target: target.target.clone(),
+        target: target.key.clone(),
         uid: target.uid.to_owned(),
         aspects,
         asked_for: target.asked.clone(),
@@ -293,8 +293,8 @@ fn plan_of_pool(
 
 /// The pool as its spec says, with nodes of `version`.
 fn goal(facts: &Facts<'_>, target: &Target<'_>, version: KubernetesVersion) -> PoolGoal {
-    let name = target.target.name.clone();
-    let cluster = &facts.cluster.target.name;
+    let name = target.key.name.clone();
+    let cluster = &facts.cluster.key.name;
     let spec = target.pool.as_ref().map(|pool| &pool.object.spec);
     let upgrades = spec
         .map(|spec| spec.upgrade_settings.clone())

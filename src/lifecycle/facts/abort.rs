@@ -135,7 +135,7 @@ impl Operation<'_> {
         let on_target = || {
             facts
                 .unfinished()
-                .filter(|other| other.spec.target == target.target)
+                .filter(|other| other.spec.target == target.key)
         };
         self.holds_lock
             || (on_target()
@@ -251,7 +251,7 @@ pub fn deletion_in_the_way(
         .deleted
         .filter(|_| target.kind == TargetKind::AgentPool);
     if let Some(since) = of_cluster {
-        return Some((facts.cluster.target.name.clone(), since));
+        return Some((facts.cluster.key.name.clone(), since));
     }
     let since = facts.target(target)?.deleted?;
     Some((target.name.clone(), since))

@@ -28,13 +28,13 @@ pub fn coverage<'f>(
         .filter(|operation| operation.holds_lock && but.is_none_or(|but| but.uid != operation.uid));
     for holder in holders {
         if let Some(plan) = holder.begun() {
-            let planned = plan.of_target(&target.target);
+            let planned = plan.of_target(&target.key);
             if let Some(planned) = planned.filter(|planned| planned.uid == target.uid) {
                 return Coverage::Planned(planned);
             }
         } else if holder.phase() == OperationPhase::Pending {
             let on = &holder.spec.target;
-            if *on == target.target || on.kind == TargetKind::ManagedCluster {
+            if *on == target.key || on.kind == TargetKind::ManagedCluster {
                 return Coverage::AboutToBegin;
             }
         }

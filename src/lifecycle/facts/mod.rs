@@ -59,7 +59,7 @@ impl<'a> Facts<'a> {
     pub fn target(&self, target: &OperationTarget) -> Option<&Target<'a>> {
         match target.kind {
             TargetKind::ManagedCluster => {
-                (self.cluster.target.name == target.name).then_some(&self.cluster)
+                (self.cluster.key.name == target.name).then_some(&self.cluster)
             }
             TargetKind::AgentPool => self.pool(&target.name),
         }
@@ -67,7 +67,7 @@ impl<'a> Facts<'a> {
 
     /// The pool of that name.
     pub fn pool(&self, name: &str) -> Option<&Target<'a>> {
-        self.pools.iter().find(|pool| pool.target.name == name)
+        self.pools.iter().find(|pool| pool.key.name == name)
     }
 
     /// The cluster, then its pools.

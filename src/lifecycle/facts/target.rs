@@ -24,7 +24,7 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct Target<'a> {
     /// Its kind and name.
-    pub target: OperationTarget,
+    pub key: OperationTarget,
     /// Its metadata.
     pub metadata: &'a ObjectMeta,
     /// Its uid.
@@ -123,7 +123,12 @@ impl<'a> Target<'a> {
         if mode_is_kept {
             settings.mode = AgentPoolMode::System;
         }
-        let asked = asked_of_pool(&snapshot.cluster, object, &settings);
+        let mut asked = asked_of_pool(&snapshot.cluster, object, &settings);
+        if mode_is_kept {
+            // A System pool has a node, and runs.
+            asked.count = asked.count.map(|count| count.max(1));
+            asked.power_state = Some(PowerState::Running);
+        }
         let versions = || nodes.iter().map(|node| node.version);
         let next = || {
             let told = &status?.versions;
@@ -169,7 +174,7 @@ impl<'a> Target<'a> {
 
     fn of_metadata(metadata: &'a ObjectMeta, kind: TargetKind) -> Self {
         Self {
-            target: OperationTarget {
+            key: OperationTarget {
                 kind,
                 name: metadata.name.clone().unwrap_or_default(),
             },
@@ -279,11 +284,17 @@ pub fn of_pools(snapshot: &Snapshot) -> Vec<Target<'_>> {
     let has_system_pool = pools()
         .filter(lives)
         .any(|pool| pool.spec.mode == AgentPoolMode::System);
-    let kept = if has_system_pool {
+    let cluster_goes = snapshot.cluster.metadata.deletion_timestamp.is_some();
+    let kept = if has_system_pool || cluster_goes {
         None
     } else {
-        let was_system = |pool: &&AgentPool| was_system(snapshot, pool);
-        pools().filter(lives).filter(was_system).last()
+        let goes_last = |pool: &&AgentPool| {
+            let deleted = pool.metadata.deletion_timestamp.clone();
+            (deleted.is_none(), deleted, pool.metadata.name.clone())
+        };
+        pools()
+            .filter(|pool| was_system(snapshot, pool))
+            .max_by_key(goes_last)
     };
     pools()
         .map(|pool| {

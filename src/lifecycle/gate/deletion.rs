@@ -16,11 +16,11 @@ use super::{Request, Source, Verdict, clock, not_allowed, replaced};
 pub fn allows_only_deletion(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     let target = facts.target(&request.spec.target)?;
     let of_cluster = facts.cluster.deleted.filter(|_| request.is_on_pool());
-    let cluster = &facts.cluster.target.name;
+    let cluster = &facts.cluster.key.name;
     match request.source {
         Source::Operation(operation) => {
             if of_cluster.is_some() && is_deletion(facts, operation) {
-                let why = messages::goes_with_its_cluster(&target.target.name, cluster);
+                let why = messages::goes_with_its_cluster(&target.key.name, cluster);
                 return Some(replaced(why));
             }
             let (deleted, since) = deletion_in_the_way(facts, operation)?;
@@ -29,7 +29,7 @@ pub fn allows_only_deletion(facts: &Facts<'_>, request: &Request<'_>) -> Option<
                 .then(|| refused(facts, request, &deleted, since))
         }
         Source::Scale => {
-            let of_pool = target.deleted.map(|since| (&target.target.name, since));
+            let of_pool = target.deleted.map(|since| (&target.key.name, since));
             let (deleted, since) = of_cluster.map(|since| (cluster, since)).or(of_pool)?;
             Some(refused(facts, request, deleted, since))
         }

@@ -46,8 +46,8 @@ pub fn is_not_there_already(facts: &Facts<'_>, request: &Request<'_>) -> Option<
     };
     exists.then(|| {
         not_allowed(refusal::EXISTS_ALREADY.fill(&[
-            ("kind", &format!("{:?}", target.target.kind)),
-            ("name", &target.target.name),
+            ("kind", &format!("{:?}", target.key.kind)),
+            ("name", &target.key.name),
         ]))
     })
 }
@@ -60,7 +60,7 @@ pub fn has_not_that_count(facts: &Facts<'_>, request: &Request<'_>) -> Option<Ve
     let has_it = is_settled(facts, pool) && pool.desired_count(facts.snapshot) == wanted;
     has_it.then(|| {
         not_allowed(
-            refusal::HAS_NODES_ALREADY.fill(&[("name", &pool.target.name), ("count", &wanted)]),
+            refusal::HAS_NODES_ALREADY.fill(&[("name", &pool.key.name), ("count", &wanted)]),
         )
     })
 }

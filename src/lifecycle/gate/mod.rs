@@ -153,7 +153,10 @@ pub fn pursued(facts: &Facts<'_>, target: &Target<'_>, but: Option<&Operation<'_
     let held = target.held.all();
     let is_clusters = target.follows() && !facts.cluster.held.own.contains(&Aspect::Version);
     let mut aspects = desired::outstanding(facts, target, but);
-    aspects.retain(|aspect| !held.contains(aspect) && !(is_clusters && *aspect == Aspect::Version));
+    aspects.retain(|aspect| {
+        let is_not_its_own = is_clusters && *aspect == Aspect::Version;
+        !held.contains(aspect) && !is_not_its_own
+    });
     aspects
 }
 
@@ -192,7 +195,7 @@ pub fn scale_refusal(
 ) -> Option<String> {
     let spec = OperationSpec {
         type_: OperationType::Scale,
-        target: pool.target.clone(),
+        target: pool.key.clone(),
         kubernetes_version: None,
         count: None,
     };

@@ -7,7 +7,7 @@ use crate::{
         LastOperation, OperationInFlight, OperationType, PowerState, ProvisioningState, TargetKind,
     },
     lifecycle::{
-        facts::{Facts, Target},
+        facts::{Facts, Pool, Target},
         messages,
     },
 };
@@ -21,26 +21,19 @@ use super::{
 /// What the vendors' refusals name of a cluster or a pool.
 struct State<'t> {
     kind: TargetKind,
-    state: ProvisioningState,
+    provisioning: ProvisioningState,
     power: PowerState,
     last: Option<&'t LastOperation>,
 }
 
 impl<'t> State<'t> {
     fn of(facts: &Facts<'_>, target: &Target<'t>) -> Self {
-        let state = match &target.pool {
-            Some(pool) => {
-                let status = pool.object.status.as_ref();
-                status.and_then(|status| status.provisioning_state)
-            }
-            None => {
-                let status = facts.snapshot.cluster.status.as_ref();
-                status.and_then(|status| status.provisioning_state)
-            }
-        };
+        let of_cluster = || facts.snapshot.cluster.status.as_ref()?.provisioning_state;
+        let of_pool = |pool: &Pool<'_>| pool.object.status.as_ref()?.provisioning_state;
+        let state = target.pool.as_ref().map_or_else(of_cluster, of_pool);
         Self {
-            kind: target.target.kind,
-            state: state.unwrap_or(ProvisioningState::Creating),
+            kind: target.key.kind,
+            provisioning: state.unwrap_or(ProvisioningState::Creating),
             power: target.there.shown_power,
             last: target.last,
         }
@@ -58,7 +51,7 @@ impl<'t> State<'t> {
     fn refusal(&self, type_: OperationType, now: Timestamp) -> Verdict {
         let since = self.since(type_);
         not_allowed(if type_ == OperationType::Start {
-            messages::wrong_time(self.kind, (self.state, self.power), true, since, now)
+            messages::wrong_time(self.kind, (self.provisioning, self.power), true, since, now)
         } else {
             messages::not_running(self.kind, since, now)
         })
@@ -92,7 +85,7 @@ pub fn while_in_flight(
     let state = State::of(facts, facts.target(&request.spec.target)?);
     Some(not_allowed(messages::wrong_time(
         state.kind,
-        (state.state, state.power),
+        (state.provisioning, state.power),
         request.spec.type_ == OperationType::Start,
         held.start_time.as_ref().map(|time| time.0),
         facts.now,

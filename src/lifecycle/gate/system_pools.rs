@@ -33,20 +33,15 @@ pub fn why_it_stays(facts: &Facts<'_>, pool: &Target<'_>) -> Option<String> {
 /// Whether a pool is the last System pool of a cluster that lives. Of those that are deleted at once,
 /// before the API server could know, the one that was deleted last is.
 fn is_last(facts: &Facts<'_>, pool: &Target<'_>) -> bool {
-    let goes_after = |pool: &Target<'_>| {
-        (
-            pool.deleted.is_none(),
-            pool.deleted,
-            pool.target.name.clone(),
-        )
-    };
+    let goes_after =
+        |pool: &Target<'_>| (pool.deleted.is_none(), pool.deleted, pool.key.name.clone());
     let is_kept_by = |other: &Target<'_>| other.is_system() && goes_after(other) > goes_after(pool);
     pool.is_system() && facts.cluster.deleted.is_none() && !facts.pools.iter().any(is_kept_by)
 }
 
 fn message(facts: &Facts<'_>, pool: &Target<'_>) -> String {
     refusal::LAST_SYSTEM_POOL.fill(&[
-        ("name", &pool.target.name),
-        ("cluster", &facts.cluster.target.name),
+        ("name", &pool.key.name),
+        ("cluster", &facts.cluster.key.name),
     ])
 }

@@ -74,8 +74,8 @@ fn control_plane_step(
 
 fn runs_already(target: &Target<'_>, version: KubernetesVersion) -> Verdict {
     not_allowed(refusal::RUNS_ALREADY.fill(&[
-        ("kind", &format!("{:?}", target.target.kind)),
-        ("name", &target.target.name),
+        ("kind", &format!("{:?}", target.key.kind)),
+        ("name", &target.key.name),
         ("version", &version),
     ]))
 }
@@ -92,8 +92,8 @@ fn direction(
         _ => return None,
     };
     Some(invalid(template.fill(&[
-        ("kind", &format!("{:?}", target.target.kind)),
-        ("name", &target.target.name),
+        ("kind", &format!("{:?}", target.key.kind)),
+        ("name", &target.key.name),
         ("version", &runs),
         ("wanted", &wanted),
     ])))
@@ -131,7 +131,7 @@ fn skew(
         return None;
     };
     Some(invalid(template.fill(&[
-        ("name", &pool.target.name),
+        ("name", &pool.key.name),
         ("version", &control_plane),
     ])))
 }
@@ -148,9 +148,9 @@ fn pool_left_behind(facts: &Facts<'_>, wanted: KubernetesVersion) -> Option<Oper
         .filter_map(|pool| Some((pool, oldest(pool)?)))
         .find(|(_, oldest)| is_too_old(wanted, *oldest))?;
     Some(invalid(refusal::POOL_LEFT_BEHIND.fill(&[
-        ("name", &facts.cluster.target.name),
+        ("name", &facts.cluster.key.name),
         ("version", &wanted),
-        ("pool", &pool.target.name),
+        ("pool", &pool.key.name),
         ("behind", &behind),
     ])))
 }

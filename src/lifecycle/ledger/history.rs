@@ -87,8 +87,8 @@ pub fn asked_again(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec
                 let never_began = older.status.start_time.is_none();
                 never_began && by.is_some_and(|by| by.uid == newer.uid)
             };
-            let replaced = facts.operations.iter().filter(was_replaced_by_it);
-            let older = replaced.filter(|older| !older.is_from_spec()).last()?;
+            let mut replaced = facts.operations.iter().filter(was_replaced_by_it);
+            let older = replaced.rfind(|older| !older.is_from_spec())?;
             Some(again(older, newer))
         })
         .collect()

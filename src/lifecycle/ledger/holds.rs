@@ -35,7 +35,7 @@ pub fn holds(facts: &Facts<'_>, target: &Target<'_>, ends: &[End<'_, '_>]) -> Ho
             holds.own = without_covered(holds.own, &covered);
             holds.by_cluster = without_covered(holds.by_cluster, &covered);
             let left = left_undone(facts, target, end, &covered);
-            let of_target = end.record.target == target.target;
+            let of_target = end.record.target == target.key;
             let hold = if of_target {
                 &mut holds.own
             } else {
@@ -49,19 +49,15 @@ pub fn holds(facts: &Facts<'_>, target: &Target<'_>, ends: &[End<'_, '_>]) -> Ho
 
 /// The holds as they were read.
 fn before(facts: &Facts<'_>, target: &Target<'_>) -> (Option<Hold>, Option<Hold>) {
-    match &target.pool {
-        Some(pool) => {
-            let status = pool.object.status.as_ref();
-            (
-                status.and_then(|status| status.hold.clone()),
-                status.and_then(|status| status.cluster_hold.clone()),
-            )
-        }
-        None => {
-            let status = facts.snapshot.cluster.status.as_ref();
-            (status.and_then(|status| status.hold.clone()), None)
-        }
-    }
+    let Some(pool) = &target.pool else {
+        let status = facts.snapshot.cluster.status.as_ref();
+        return (status.and_then(|status| status.hold.clone()), None);
+    };
+    let status = pool.object.status.as_ref();
+    (
+        status.and_then(|status| status.hold.clone()),
+        status.and_then(|status| status.cluster_hold.clone()),
+    )
 }
 
 fn without(hold: Option<Hold>, stays: impl Fn(Aspect) -> bool) -> Option<Hold> {
@@ -92,10 +88,10 @@ fn without_covered(hold: Option<Hold>, covered: &PlannedTarget) -> Option<Hold> 
 /// What an operation that ends was to bring about on a target; none where it was about others.
 fn covered(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Option<PlannedTarget> {
     if let Some(plan) = end.plan {
-        let planned = plan.of_target(&target.target)?;
+        let planned = plan.of_target(&target.key)?;
         return (planned.uid == target.uid).then(|| planned.clone());
     }
-    let is_on = |on: &OperationTarget| *on == target.target;
+    let is_on = |on: &OperationTarget| *on == target.key;
     let all = || {
         let all = aspects_of(crate::api::OperationType::Reconcile);
         all.into_iter().chain([Aspect::Deletion]).collect()
@@ -113,11 +109,18 @@ fn covered(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Option<
             let about: Aspects = about.into_iter().chain([Aspect::Deletion]).collect();
             asked.intersection(&about).copied().collect()
         }
+    } else if end.record.target.kind == TargetKind::ManagedCluster && target.follows() {
+        // Its nodes are its cluster's to upgrade, and that one was not to be.
+        let asked = outstanding(facts, target, Some(end.operation));
+        asked
+            .into_iter()
+            .filter(|aspect| *aspect == Aspect::Version)
+            .collect()
     } else {
         return None;
     };
     Some(PlannedTarget {
-        target: target.target.clone(),
+        target: target.key.clone(),
         uid: target.uid.to_owned(),
         aspects,
         asked_for: target.asked.clone(),

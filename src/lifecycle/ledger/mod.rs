@@ -31,7 +31,7 @@ impl Ledger {
     /// What is kept once the transitions are written.
     pub fn of(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Self {
         let ends = last::ends(facts, transitions);
-        let hold = |target: &Target<'_>| (target.target.clone(), holds(facts, target, &ends));
+        let hold = |target: &Target<'_>| (target.key.clone(), holds(facts, target, &ends));
         Self {
             lock: lock::next(facts, transitions),
             holds: facts.targets().map(hold).collect(),

@@ -21,7 +21,7 @@ impl Report<'_, '_> {
             .status
             .clone()
             .unwrap_or_default();
-        let ended = self.ledger.ended_on(&cluster.target).cloned();
+        let ended = self.ledger.ended_on(&cluster.key).cloned();
         let last = ended.or(before.last_operation);
         let held = self.held_by_cluster();
         let runs = self.facts.control_plane();
@@ -42,7 +42,7 @@ impl Report<'_, '_> {
             operations: self.ledger.lock.clone(),
             agent_pools: self.agent_pools(),
             last_operation: last,
-            hold: self.ledger.holds_of(&cluster.target).own,
+            hold: self.ledger.holds_of(&cluster.key).own,
             observed_generation: generation,
             observed_abort: self.observed_abort(cluster),
             conditions,
@@ -63,7 +63,7 @@ impl Report<'_, '_> {
         let of_pool = |target: &Target<'_>| {
             let pool = target.pool.as_ref()?;
             Some(ClusterPool {
-                name: target.target.name.clone(),
+                name: target.key.name.clone(),
                 mode: pool.settings.mode,
                 kubernetes_version: pool.object.spec.kubernetes_version.clone(),
                 oldest_version: target.there.oldest.map(|oldest| oldest.to_string()),

@@ -22,16 +22,16 @@ pub enum Health {
 
 /// The conditions of one object, to be set. A condition keeps its transition time while its status stays.
 pub struct Conditions<'c> {
-    conditions: &'c mut Vec<Condition>,
+    all: &'c mut Vec<Condition>,
     generation: Option<i64>,
     now: Timestamp,
 }
 
 impl<'c> Conditions<'c> {
     /// Those of an object of that generation.
-    pub fn of(conditions: &'c mut Vec<Condition>, generation: Option<i64>, now: Timestamp) -> Self {
+    pub fn of(all: &'c mut Vec<Condition>, generation: Option<i64>, now: Timestamp) -> Self {
         Self {
-            conditions,
+            all,
             generation,
             now,
         }
@@ -50,7 +50,7 @@ impl<'c> Conditions<'c> {
     }
 
     fn set(&mut self, type_: &str, status: &str, reason: &str, message: &str) {
-        let mut all = self.conditions.iter_mut();
+        let mut all = self.all.iter_mut();
         let before = all.find(|condition| condition.type_ == type_);
         let since = before
             .as_ref()
@@ -68,7 +68,7 @@ impl<'c> Conditions<'c> {
         };
         match before {
             Some(before) => *before = condition,
-            None => self.conditions.push(condition),
+            None => self.all.push(condition),
         }
     }
 }

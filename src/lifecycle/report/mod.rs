@@ -48,7 +48,7 @@ impl Report<'_, '_> {
         let asked = observed_abort(target.metadata);
         let mut on_target = self.transitions.iter().filter(|transition| {
             let operation = transition.operation;
-            operation.spec.target == target.target && operation.is_in_flight_on(target, self.facts)
+            operation.spec.target == target.key && operation.is_in_flight_on(target, self.facts)
         });
         let waits = on_target.any(|transition| {
             let is_open = target.has_new_abort() && !transition.status.phase.is_finished();

@@ -25,7 +25,7 @@ impl Report<'_, '_> {
         cluster: &ManagedClusterStatus,
     ) -> AgentPoolStatus {
         let before = pool.object.status.clone().unwrap_or_default();
-        let ended = self.ledger.ended_on(&target.target).cloned();
+        let ended = self.ledger.ended_on(&target.key).cloned();
         let last = ended.or(before.last_operation.clone());
         let mut lock = self.ledger.lock.iter();
         let held = lock.find(|held| is_at_work_on(held, target));
@@ -44,7 +44,7 @@ impl Report<'_, '_> {
             &standing.message,
         );
         let versions = self.versions(target, pool, &before);
-        let holds = self.ledger.holds_of(&target.target);
+        let holds = self.ledger.holds_of(&target.key);
         AgentPoolStatus {
             provisioning_state: Some(standing.state),
             power_state: Some(PowerStateStatus { code: power }),
@@ -61,7 +61,7 @@ impl Report<'_, '_> {
             observed_generation: generation,
             observed_abort: self.observed_abort(target),
             conditions,
-            selector: Some(self.selector(&target.target.name)),
+            selector: Some(self.selector(&target.key.name)),
         }
     }
 
@@ -69,7 +69,7 @@ impl Report<'_, '_> {
     fn ended_on(&self, target: &Target<'_>) -> Option<&LastOperation> {
         self.ledger.ended.iter().rev().find(|last| {
             if last.target.kind == TargetKind::AgentPool {
-                last.target == target.target
+                last.target == target.key
             } else {
                 changes_pool(last.type_, target)
             }
@@ -130,7 +130,7 @@ fn of_pool(held: &OperationInFlight) -> PoolOperation {
 /// Whether an operation in flight changes the pool: one on itself, or one on its cluster that does.
 fn is_at_work_on(held: &OperationInFlight, pool: &Target<'_>) -> bool {
     if held.target.kind == TargetKind::AgentPool {
-        return held.target == pool.target;
+        return held.target == pool.key;
     }
     changes_pool(held.type_, pool)
 }

@@ -87,11 +87,11 @@ impl Report<'_, '_> {
                 OperationPhase::Failed => reason::FAILED,
                 _ => reason::CANCELED,
             };
-            let message = messages::on_hold(target.target.kind, &hold, &aspects);
+            let message = messages::on_hold(target.key.kind, &hold, &aspects);
             return (Health::Stalled, reason.into(), message);
         }
         let is_settled = target.deleted.is_none()
-            && target.there_or_made(self.ledger.ended_on(&target.target).is_some())
+            && target.there_or_made(self.ledger.ended_on(&target.key).is_some())
             && self.facts.control_plane().is_some()
             && gate::need(self.facts, target, None).is_none()
             && !self.waits_for_cluster(target);
@@ -110,7 +110,7 @@ impl Report<'_, '_> {
 
     /// The hold on a target, with what of it still differs from the spec.
     pub(super) fn hold(&self, target: &Target<'_>) -> Option<(Hold, BTreeSet<Aspect>)> {
-        let holds = self.ledger.holds_of(&target.target);
+        let holds = self.ledger.holds_of(&target.key);
         let mut differs = desired::differs(self.facts, target);
         // A target of which nothing is there and nothing is made has all that it was to have before it.
         if target.is_new() {

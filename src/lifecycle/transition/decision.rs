@@ -94,6 +94,10 @@ pub enum Decision {
 }
 
 /// What becomes of an Operation.
+#[expect(
+    clippy::match_same_arms,
+    reason = "what hasn't begun is decided on before what has, though some of it is decided alike"
+)]
 pub fn decide(phase: Going, work: WorkState, abort: Abort, can_stop: CanStop) -> Decision {
     use Abort::{AfterStep, No, Now};
     use Going::{Canceling, InProgress, Pending};

@@ -110,11 +110,11 @@ impl<'f, 'a> Transition<'f, 'a> {
             }
             Decision::RefuseAbort => {
                 status::refuse(&mut self.status, request, why_not(request), now);
-                if self.operation.phase() != OperationPhase::Pending {
+                if self.operation.phase() == OperationPhase::Pending {
+                    self.ask_gate(facts);
+                } else {
                     self.status.phase = OperationPhase::InProgress;
                     self.resume_if_stopped(facts);
-                } else {
-                    self.ask_gate(facts);
                 }
             }
         }

@@ -1,0 +1,234 @@
+//! Changes that wait: the newest wins, whichever way it came, and nothing is lost.
+
+use serde_json::json;
+
+use crate::{
+    api::{
+        ConcurrencyPolicy::{Forbid, Queue},
+        OperationPhase::{Canceled, Failed, Pending, Succeeded},
+        OperationType::{Delete, Reconcile, Scale, Update, Upgrade},
+    },
+    lifecycle::{
+        fixtures::{NEW, World, cluster, pool},
+        snapshot::ObjectId,
+    },
+};
+
+/// A cluster whose upgrade hangs on a disruption budget while changes wait in a queue.
+fn hanging() -> World {
+    let mut world = World::settled();
+    world.set_policy(Queue).settle();
+    world.guard("np1").set_version(NEW);
+    world.begin(Upgrade);
+    for _ in 0..6 {
+        world.work().stride();
+    }
+    world
+}
+
+fn reason(world: &World, operation: &str) -> String {
+    let cancellation = world.status(operation).cancellation;
+    cancellation.expect("a cancellation").reason
+}
+
+/// The Operation that waits and whose name isn't known.
+fn made(world: &World) -> String {
+    let mut waiting = world.unfinished().into_iter();
+    let name = waiting.find(|name| world.phase(name) == Pending);
+    name.expect("an Operation that waits")
+}
+
+#[test]
+fn a_change_of_a_spec_that_an_operation_replaced_is_made_where_that_one_fails() {
+    let mut world = hanging();
+    world.set_count("np1", 4).stride();
+    let first = made(&world);
+    world.stride().ask_for_count("mine", 6, &pool("np1"));
+    world.stride();
+    assert_eq!(world.phase(&first), Canceled);
+    assert_eq!(
+        reason(&world, &first),
+        "replaced by Operation mine: only the newest change that waits is kept"
+    );
+    world.refuse_specs(true).unguard().settle();
+    assert_eq!(world.phase("mine"), Failed);
+    assert_eq!(
+        world.versions("np1"),
+        [NEW; 4],
+        "what the spec asks for is made"
+    );
+    let scales = world.operations().filter(|name| name.contains("scale"));
+    assert_eq!(scales.count(), 2);
+}
+
+#[test]
+fn an_edit_of_the_spec_after_an_operation_was_asked_for_is_not_written_over() {
+    let mut world = hanging();
+    world.ask_for_count("mine", 5, &pool("np1")).stride();
+    world.stride().set_count("np1", 7).unguard().settle();
+    assert_eq!(world.phase("mine"), Canceled);
+    assert_eq!(
+        reason(&world, "mine"),
+        "replaced: the spec was changed after this was asked for"
+    );
+    assert_eq!(world.versions("np1"), [NEW; 7]);
+}
+
+#[test]
+fn with_forbid_an_edit_of_the_same_field_is_newer_than_an_operation_that_has_yet_to_begin() {
+    for passes in 0..2 {
+        let mut world = World::settled();
+        world.set_policy(Forbid).settle();
+        world.ask_for_count("mine", 5, &pool("np1")).stride();
+        for _ in 0..passes {
+            // It has the lock now, and the edit was admitted before.
+            let mut pass = world.pass();
+            world.act(&mut pass);
+        }
+        world.set_count("np1", 7).settle();
+        assert_eq!(world.versions("np1").len(), 7, "after {passes} passes");
+    }
+}
+
+#[test]
+fn with_forbid_an_edit_of_something_else_takes_no_operations_place() {
+    let mut world = World::settled();
+    world.ask_for_count("mine", 5, &pool("np1")).stride();
+    world.set_label("np1", "gold").settle();
+    assert_eq!(world.phase("mine"), Succeeded);
+    assert_eq!(world.versions("np1").len(), 5);
+}
+
+#[test]
+fn an_operation_that_was_replaced_is_asked_for_again_where_the_newer_one_cannot_be_done() {
+    let mut world = hanging();
+    world.ask_for_count("first", 5, &pool("np1")).stride();
+    world.wait(1).ask_for_count("second", 6, &pool("np1"));
+    world.stride().stride();
+    assert_eq!(world.phase("first"), Canceled);
+    world.refuse_specs(true).unguard();
+    world.until(Upgrade, Succeeded);
+    for _ in 0..20 {
+        if world.phase("second") == Failed {
+            break;
+        }
+        world.stride().work();
+    }
+    assert_eq!(world.phase("second"), Failed);
+    let again = world
+        .operations()
+        .find(|name| name.starts_with("first-"))
+        .expect("the first is asked for again");
+    world.refuse_specs(false).settle();
+    assert_eq!(world.phase(&again), Succeeded);
+    assert_eq!(world.versions("np1"), [NEW; 5]);
+}
+
+#[test]
+fn an_operation_that_cannot_be_done_replaces_nothing() {
+    let mut world = hanging();
+    world.ask_for_version("mine", "1.36.4", &cluster()).stride();
+    world.ask_for_version("too-far", "1.39.0", &cluster());
+    world.stride().stride();
+    assert_eq!(
+        (world.phase("mine"), world.phase("too-far")),
+        (Pending, Failed)
+    );
+    world.unguard().settle();
+    assert_eq!(world.versions("np1"), ["1.36.4", "1.36.4"]);
+}
+
+#[test]
+fn of_operations_of_one_second_the_one_that_came_later_is_the_newer() {
+    let mut world = hanging();
+    // By name it would be the other way.
+    world.ask_for_count("z", 5, &pool("np1"));
+    world.ask_for_count("a", 6, &pool("np1")).stride();
+    assert_eq!((world.phase("z"), world.phase("a")), (Canceled, Pending));
+}
+
+#[test]
+fn what_waits_is_of_the_type_that_the_edit_is_about_whatever_nodes_there_are_meanwhile() {
+    let mut world = hanging();
+    assert_eq!(
+        world.versions("np1").len(),
+        3,
+        "a node too many, for the upgrade"
+    );
+    world.set_label("np1", "gold").stride().stride();
+    let waiting = made(&world);
+    assert!(waiting.contains("-update-"), "{waiting}");
+    world.unguard().settle();
+    assert_eq!(world.phase(&waiting), Succeeded);
+}
+
+#[test]
+fn a_change_that_is_taken_back_while_it_waits_is_not_made() {
+    let mut world = hanging();
+    world.set_count("np1", 4).stride().stride();
+    let waiting = made(&world);
+    world.set_count("np1", 2).stride();
+    assert_eq!(world.phase(&waiting), Canceled);
+    world.stride().unguard().settle();
+    let scales = world.operations().filter(|name| name.contains("-scale-"));
+    assert_eq!(scales.count(), 1);
+    assert_eq!(world.versions("np1"), [NEW, NEW]);
+}
+
+#[test]
+fn deletions_go_first_and_what_waits_longest_before_what_came_later() {
+    let mut world = hanging();
+    world.ask("all", Reconcile, &cluster()).stride();
+    world
+        .wait(1)
+        .ask("np1-again", Update, &pool("np1"))
+        .stride();
+    world.wait(1).ask("away", Delete, &pool("np1")).stride();
+    assert_eq!(world.phase("away"), Pending);
+    world.unguard();
+    world.until(Upgrade, Succeeded);
+    for _ in 0..6 {
+        world.stride();
+    }
+    assert_eq!(
+        world.lock(),
+        ["away"],
+        "and nothing passes what waits for the cluster"
+    );
+    world.settle();
+    assert!(!world.exists(&ObjectId::Pool("np1".into())));
+    let start = |name: &str| world.status(name).start_time;
+    assert!(start("away") <= start("all"));
+}
+
+#[test]
+fn what_waits_lets_nothing_pass_that_would_keep_it_waiting() {
+    let mut world = World::settled().with_pool("np2", 2).at_rest();
+    world.set_policy(Queue).settle();
+    world
+        .guard("np1")
+        .ask_for_count("np1-down", 1, &pool("np1"));
+    world.begin(Scale);
+    world.ask("whole", Reconcile, &cluster()).stride();
+    world.wait(1).ask_for_count("np2-up", 3, &pool("np2"));
+    world.stride().stride();
+    assert_eq!(
+        world.phase("np2-up"),
+        Pending,
+        "the cluster's turn is before it"
+    );
+    world.unguard().settle();
+    let (whole, later) = (world.status("whole"), world.status("np2-up"));
+    assert!(whole.end_time <= later.start_time);
+}
+
+#[test]
+fn an_edit_of_the_cluster_that_no_operation_is_about_replaces_none() {
+    let mut world = hanging();
+    world.ask_for_version("mine", "1.36.4", &cluster()).stride();
+    world
+        .edit_cluster(&json!({"operationHistoryLimit": 20}))
+        .unguard()
+        .settle();
+    assert_eq!(world.phase("mine"), Succeeded);
+}

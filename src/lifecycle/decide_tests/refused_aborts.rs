@@ -1,0 +1,293 @@
+//! Aborts that are accepted, hurried and refused.
+
+use jiff::Timestamp;
+
+use crate::{
+    api::{
+        AbortPolicy, CancellationStatus, LONGEST_TEXT,
+        OperationPhase::{Canceled, Canceling, InProgress, Pending, Succeeded},
+        OperationType::{Reconcile, Rollback, Upgrade},
+    },
+    lifecycle::{
+        action::Action,
+        decide::decide,
+        fixtures::{NEW, OLD, World, cluster},
+        snapshot::{ObjectId, Stop, Work},
+    },
+};
+
+use super::blocked_upgrade;
+
+fn policy(world: &World, operation: &str) -> Option<AbortPolicy> {
+    let cancellation = world.status(operation).cancellation;
+    cancellation.map(|cancellation| cancellation.policy)
+}
+
+/// An upgrade that is asked to stop after its step, on itself or on its target.
+fn stopping_after_the_step(on_target: bool) -> (World, String, ObjectId) {
+    let (mut world, upgrade) = blocked_upgrade();
+    let id = if on_target {
+        ObjectId::Cluster
+    } else {
+        ObjectId::Operation(upgrade.clone())
+    };
+    world.set_abort_policy(&id, Some("AfterStep"));
+    world.abort_on(&id, "tonight").stride();
+    assert_eq!(world.phase(&upgrade), Canceling);
+    (world, upgrade, id)
+}
+
+#[test]
+fn nothing_that_is_taken_away_makes_an_accepted_abort_harder() {
+    type Change = fn(&mut World, &ObjectId);
+    let changes: [Change; 4] = [
+        |world, id| {
+            world.take_abort_from(id);
+        },
+        |world, id| {
+            world.set_abort_policy(id, None);
+        },
+        |world, id| {
+            world.take_abort_from(id).set_abort_policy(id, None);
+        },
+        // Another reason, with the policy as it was.
+        |world, id| {
+            world.abort_on(id, "tonight, I said");
+        },
+    ];
+    for on_target in [false, true] {
+        for change in changes {
+            let (mut world, upgrade, id) = stopping_after_the_step(on_target);
+            change(&mut world, &id);
+            for _ in 0..4 {
+                world.stride().work();
+                assert!(!world.decide().stops().contains(&Stop::Now));
+            }
+            assert_eq!(
+                world.phase(&upgrade),
+                Canceling,
+                "its drain is blocked still"
+            );
+            assert_eq!(policy(&world, &upgrade), Some(AbortPolicy::AfterStep));
+            world.restart();
+            assert_eq!(world.decide().starts(), [Stop::AfterStep]);
+            world.unguard().settle();
+            assert_eq!(world.phase(&upgrade), Canceled);
+        }
+    }
+}
+
+#[test]
+fn a_later_now_hurries_an_abort_that_waits_for_its_step() {
+    for on_target in [false, true] {
+        let (mut world, upgrade, id) = stopping_after_the_step(on_target);
+        world.set_abort_policy(&id, Some("Now")).settle();
+        assert_eq!(
+            (world.phase(&upgrade), policy(&world, &upgrade)),
+            (Canceled, Some(AbortPolicy::Now))
+        );
+    }
+}
+
+#[test]
+fn an_old_now_on_the_target_hurries_nothing() {
+    let (mut world, upgrade) = blocked_upgrade();
+    world.set_abort_policy(&ObjectId::Cluster, Some("Now"));
+    world.abort_on(&ObjectId::Cluster, "first").settle();
+    assert_eq!(world.phase(&upgrade), Canceled);
+    world.set_version("1.36.4");
+    let again = world.begin(Upgrade);
+    for _ in 0..6 {
+        world.work().stride();
+    }
+    world
+        .abort_after_step(&again, "tonight")
+        .stride()
+        .work()
+        .stride();
+    assert_eq!(policy(&world, &again), Some(AbortPolicy::AfterStep));
+    assert_eq!(world.phase(&again), Canceling);
+}
+
+#[test]
+fn a_policy_that_nobody_knows_is_refused_and_never_taken_for_now() {
+    for on_target in [false, true] {
+        let (mut world, upgrade) = blocked_upgrade();
+        let id = if on_target {
+            ObjectId::Cluster
+        } else {
+            ObjectId::Operation(upgrade.clone())
+        };
+        world.set_abort_policy(&id, Some("Afterstep"));
+        world.abort_on(&id, "tonight");
+        assert_eq!(world.decide().events(), ["OperationAbortRefused"]);
+        for _ in 0..3 {
+            world.stride().work();
+        }
+        let cancellation = world.status(&upgrade).cancellation.expect("a cancellation");
+        assert_eq!(world.phase(&upgrade), InProgress);
+        assert_eq!(cancellation.status, CancellationStatus::Failed);
+        assert!(cancellation.reason.contains("write Now or AfterStep"));
+        assert!(world.decide().events().is_empty(), "it is published once");
+        // Corrected, it is another request.
+        world.set_abort_policy(&id, Some("AfterStep"));
+        if on_target {
+            world.abort_on(&id, "tonight, please");
+        }
+        world.stride();
+        assert_eq!(
+            world.phase(&upgrade),
+            Canceling,
+            "on its target: {on_target}"
+        );
+        world.unguard().settle();
+        assert_eq!(world.phase(&upgrade), Canceled);
+    }
+}
+
+#[test]
+fn an_operation_that_waits_is_not_canceled_by_a_policy_that_nobody_knows() {
+    let mut world = World::settled();
+    world.set_version(NEW).stride();
+    let upgrade = world.unfinished().remove(0);
+    let id = ObjectId::Operation(upgrade.clone());
+    world
+        .set_abort_policy(&id, Some("now"))
+        .abort(&upgrade, "stop");
+    world.stride();
+    assert_eq!(world.phase(&upgrade), Pending);
+    world.settle();
+    assert_eq!(world.phase(&upgrade), Succeeded);
+}
+
+/// A rollback whose control plane has begun to go back, and its Operation's name.
+fn past_return() -> (World, String) {
+    let mut world = World::settled();
+    world.set_version(NEW).settle();
+    world.set_version(OLD);
+    let rollback = world.begin(Rollback);
+    for _ in 0..40 {
+        let control_plane = world.snapshot().observed.control_plane;
+        if control_plane.is_some_and(|it| it.changing_to.is_some()) {
+            return (world, rollback);
+        }
+        world.stride().work();
+    }
+    panic!("the control plane never goes back");
+}
+
+#[test]
+fn an_abort_past_the_point_of_no_return_is_refused_once_and_the_rollback_ends() {
+    for restarts in [false, true] {
+        let (mut world, rollback) = past_return();
+        if restarts {
+            world.restart();
+        }
+        world.abort(&rollback, "too late").stride();
+        assert_eq!(world.phase(&rollback), InProgress);
+        let cancellation = world
+            .status(&rollback)
+            .cancellation
+            .expect("a cancellation");
+        assert_eq!(cancellation.status, CancellationStatus::Failed);
+        world.settle();
+        assert_eq!(world.phase(&rollback), Succeeded);
+        assert_eq!(
+            world.cluster_status().kubernetes_version.as_deref(),
+            Some(OLD)
+        );
+    }
+}
+
+#[test]
+fn a_reconcile_that_takes_the_control_plane_back_is_past_its_return_as_well() {
+    let mut world = World::settled();
+    world.set_version(NEW).settle();
+    world.guard("np1").set_version(OLD);
+    let rollback = world.begin(Rollback);
+    world.abort(&rollback, "first").settle();
+    world.unguard().ask("back", Reconcile, &cluster()).stride();
+    for _ in 0..40 {
+        let control_plane = world.snapshot().observed.control_plane;
+        if control_plane.is_some_and(|it| it.changing_to.is_some()) {
+            break;
+        }
+        world.stride().work();
+    }
+    world.abort("back", "too late").stride();
+    assert_eq!(world.phase("back"), InProgress);
+    world.settle();
+    assert_eq!(world.phase("back"), Succeeded);
+}
+
+/// What becomes of a rollback past its return in that phase, where its work says that it stopped.
+fn decided_on_stopped(phase: crate::api::OperationPhase) -> Vec<Action> {
+    let (mut world, rollback) = past_return();
+    world.abort(&rollback, "stop");
+    let mut snapshot = world.snapshot();
+    let uid = world.uid(&rollback);
+    let progress = snapshot.work[&uid].progress().clone();
+    snapshot.work.insert(uid, Work::Stopped(progress));
+    let operation = snapshot.operation_mut(&rollback).expect("the Operation");
+    let status = operation.status.as_mut().expect("a status");
+    status.phase = phase;
+    if phase == Canceling {
+        let now: Timestamp = world.now();
+        status.cancellation = serde_json::from_value(serde_json::json!({
+            "status": "InProgress", "reason": "stop", "requestedAt": now, "acceptedAt": now,
+        }))
+        .ok();
+    }
+    decide(&snapshot, world.now())
+}
+
+#[test]
+fn work_that_stopped_past_the_point_of_no_return_is_started_again_and_never_canceled() {
+    for phase in [InProgress, Canceling] {
+        let decided = decided_on_stopped(phase);
+        let phases: Vec<_> = decided
+            .iter()
+            .filter_map(|action| match action {
+                Action::WriteOperationStatus { status, .. } => Some(status.phase),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(phases, [InProgress], "{phase:?}");
+        let starts = decided
+            .iter()
+            .any(|action| matches!(action, Action::StartWork { stop: Stop::No, .. }));
+        assert!(starts, "{phase:?}: {decided:#?}");
+        let refused = decided.iter().any(|action| {
+            matches!(action, Action::Publish(note) if note.reason == "OperationAbortRefused")
+        });
+        assert!(refused, "{phase:?}");
+    }
+}
+
+#[test]
+fn a_reason_of_any_length_ends_in_a_status_that_can_be_written() {
+    let (mut world, upgrade) = blocked_upgrade();
+    world.abort(&upgrade, &"ä".repeat(60_000)).settle();
+    assert_eq!(world.phase(&upgrade), Canceled);
+    let status = world.status(&upgrade);
+    let reason = status.cancellation.expect("a cancellation").reason;
+    assert_eq!(reason.chars().count(), LONGEST_TEXT);
+    for conditions in [
+        status.conditions,
+        world.cluster_status().conditions,
+        world.pool_status("np1").conditions,
+    ] {
+        for condition in conditions {
+            assert!(condition.message.len() < 4 * LONGEST_TEXT);
+        }
+    }
+    assert!(world.lock().is_empty());
+}
+
+#[test]
+fn an_abort_ends_while_what_blocked_the_operation_stays() {
+    let (mut world, upgrade) = blocked_upgrade();
+    world.abort(&upgrade, "stuck").settle();
+    assert_eq!(world.phase(&upgrade), Canceled);
+    assert!(world.lock().is_empty());
+}

@@ -1,0 +1,126 @@
+//! Which versions can be reached: by what nodes really run. And a cluster keeps a System pool.
+
+use serde_json::json;
+
+use crate::{
+    api::{
+        AgentPoolMode,
+        OperationPhase::Failed,
+        OperationType::{Reconcile, Upgrade},
+    },
+    lifecycle::{
+        fixtures::{World, cluster, condition},
+        snapshot::ObjectId,
+    },
+};
+
+/// A cluster whose upgrades were aborted while its nodes stayed on 1.35.7, up to that version.
+fn left_behind(up_to: &[&str]) -> World {
+    let mut world = World::settled();
+    world.guard("np1");
+    for version in up_to {
+        world.set_version(version);
+        let upgrade = world.begin(Upgrade);
+        for _ in 0..4 {
+            world.work().stride();
+        }
+        world.abort(&upgrade, "nodes later").settle();
+    }
+    world
+}
+
+#[test]
+fn no_control_plane_goes_more_than_three_minor_versions_ahead_of_nodes_that_follow_it() {
+    let three = ["1.36.1", "1.37.1", "1.38.1"];
+    let mut world = left_behind(&three);
+    assert!(world.versions("np1").contains(&"1.35.7".to_owned()));
+    assert_eq!(
+        world.cluster_status().kubernetes_version.as_deref(),
+        Some("1.38.1")
+    );
+    // By a person's Operation, and by the spec.
+    world.ask_for_version("on", "1.39.1", &cluster()).stride();
+    let error = world.status("on").error.expect("an error");
+    assert_eq!(error.code, "InvalidParameter");
+    assert!(
+        error.message.contains("AgentPool np1 runs 1.35.7"),
+        "{}",
+        error.message
+    );
+    world.set_version("1.39.1").settle();
+    let last = world.cluster_status().last_operation.expect("an operation");
+    assert_eq!((last.type_, last.phase), (Upgrade, Failed));
+    assert_eq!(
+        world.cluster_status().kubernetes_version.as_deref(),
+        Some("1.38.1")
+    );
+    // A Reconcile would do it by the spec.
+    world.ask("all", Reconcile, &cluster()).settle();
+    assert_eq!(world.phase("all"), Failed);
+    // Once the nodes have followed, it goes on.
+    world.set_version("1.38.1").unguard().settle();
+    world.ask("nodes", Reconcile, &cluster()).settle();
+    assert_eq!(world.versions("np1"), ["1.38.1", "1.38.1"]);
+    world.set_version("1.39.1").settle();
+    assert_eq!(world.versions("np1"), ["1.39.1", "1.39.1"]);
+}
+
+#[test]
+fn a_clusters_status_names_the_oldest_version_of_each_pool() {
+    let world = left_behind(&["1.36.1"]);
+    let pools = world.cluster_status().agent_pools;
+    assert_eq!(pools[0].oldest_version.as_deref(), Some("1.35.7"));
+}
+
+#[test]
+fn a_pool_that_is_to_keep_an_old_version_keeps_its_control_plane_near() {
+    let mut world = World::settled().with_pool("own", 1).at_rest();
+    world.set_pool_version("own", Some("1.35.7")).settle();
+    for version in ["1.36.1", "1.37.1", "1.38.1"] {
+        world.set_version(version).settle();
+    }
+    world.set_version("1.39.1").settle();
+    assert_eq!(
+        world.cluster_status().kubernetes_version.as_deref(),
+        Some("1.38.1")
+    );
+}
+
+#[test]
+fn of_system_pools_that_become_user_pools_at_once_one_stays_a_system_pool() {
+    let mut world = World::settled().with_pool("sys1", 1).with_pool("sys2", 1);
+    world.make_system("sys1").make_system("sys2").settle();
+    let user = json!({"mode": "User"});
+    world
+        .edit_pool("sys1", &user)
+        .edit_pool("sys2", &user)
+        .settle();
+    let modes = |world: &World| -> Vec<AgentPoolMode> {
+        let pools = world.cluster_status().agent_pools;
+        pools.iter().map(|pool| pool.mode).collect()
+    };
+    assert_eq!(
+        modes(&world),
+        [
+            AgentPoolMode::User,
+            AgentPoolMode::User,
+            AgentPoolMode::System
+        ]
+    );
+    let nodes = world.snapshot().observed.nodes;
+    assert_eq!(nodes["sys2"][0].settings.mode, AgentPoolMode::System);
+    assert_eq!(nodes["sys1"][0].settings.mode, AgentPoolMode::User);
+    let conditions = world.pool_status("sys2").conditions;
+    assert_eq!(
+        condition(&conditions, "Stalled"),
+        ("True", "LastSystemPool")
+    );
+    // It keeps a node as well, and stays one after a restart.
+    world.restart().set_count("sys2", 0).settle();
+    assert_eq!(world.versions("sys2").len(), 1);
+    world.delete(&ObjectId::Pool("sys2".into())).settle();
+    assert!(world.exists(&ObjectId::Pool("sys2".into())));
+    // With another one there it may go.
+    world.create_pool("sys3", 1).make_system("sys3").settle();
+    assert!(!world.exists(&ObjectId::Pool("sys2".into())));
+}
