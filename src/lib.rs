@@ -7,6 +7,7 @@ pub mod cli;
 pub mod controller;
 pub mod leader;
 pub mod lifecycle;
+pub mod machinery;
 pub mod operator;
 pub mod provider;
 pub mod telemetry;

@@ -2,7 +2,7 @@
 
 use crate::{
     api::GROUP,
-    controller::{FIELD_MANAGER, SPEC_MANAGER},
+    machinery::{FIELD_MANAGER, SPEC_MANAGER},
 };
 
 /// The verb, on `managedclusters`, of who runs Belay. Kubernetes itself has no such verb.

@@ -10,7 +10,7 @@ use kube::{
 
 use crate::{
     api::{Operation, OperationPhase},
-    controller::{clock, watches::WATCH_TIMEOUT_SECONDS},
+    machinery::{clock, watches::WATCH_TIMEOUT_SECONDS},
 };
 
 use super::{screen::Screen, session::Session, view::phase};

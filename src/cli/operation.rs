@@ -9,7 +9,7 @@ use kube::ResourceExt as _;
 
 use crate::{
     api::{Operation, OperationPhase},
-    controller::clock,
+    machinery::clock,
 };
 
 use super::{

@@ -7,7 +7,7 @@ use clap::Args;
 use kube::{Api, ResourceExt as _, api::ListParams};
 use serde_json::json;
 
-use crate::{api::ManagedCluster, controller::clock};
+use crate::{api::ManagedCluster, machinery::clock};
 
 use super::{
     cluster_text,

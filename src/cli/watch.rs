@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     api::{AgentPool, CLUSTER_LABEL, ManagedCluster, Operation},
-    controller::watches::WATCH_TIMEOUT_SECONDS,
+    machinery::watches::WATCH_TIMEOUT_SECONDS,
 };
 
 use super::{session::Session, view::View};

@@ -13,8 +13,8 @@ use crate::{
         AgentPool, LastOperation, ManagedCluster, Operation, OperationInFlight, OperationPhase,
         OperationTarget, TargetKind,
     },
-    controller::clock,
     lifecycle::excludes,
+    machinery::clock,
 };
 
 use super::{

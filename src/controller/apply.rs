@@ -18,10 +18,11 @@ use crate::{
         SCALE_REFUSED_LABEL,
     },
     lifecycle::{Action, ObjectId, Snapshot},
+    machinery::FIELD_MANAGER,
     telemetry::log,
 };
 
-use super::{Context, FIELD_MANAGER, ReconcileError};
+use super::{Context, ReconcileError};
 
 /// How long one action may take. One that isn't answered by then may have been done or not: it is
 /// decided anew.

@@ -11,10 +11,9 @@ use tracing::Span;
 
 use crate::{
     lifecycle::{Note, Snapshot},
+    machinery::FIELD_MANAGER,
     telemetry::log,
 };
-
-use super::FIELD_MANAGER;
 
 /// A note of an Event fits into this much, in bytes.
 const LONGEST_NOTE: usize = 1024;

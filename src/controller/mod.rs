@@ -2,14 +2,12 @@
 
 mod apply;
 mod backoff;
-pub mod clock;
 mod events;
 mod seen;
 mod snapshot;
 mod specs;
 mod strays;
 mod terminating;
-pub mod watches;
 mod workers;
 
 use std::{
@@ -32,6 +30,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use crate::{
     api::{AgentPool, ManagedCluster, Operation},
     lifecycle,
+    machinery::{clock, watches},
     provider::Providers,
     telemetry::{Health, Outcome, Telemetry},
 };
@@ -41,13 +40,9 @@ use backoff::Backoff;
 use events::Events;
 use seen::Seen;
 use snapshot::Stores;
-pub use specs::SPEC_MANAGER;
 use specs::Specs;
 use terminating::Terminating;
 use workers::Workers;
-
-/// The name that Belay writes under.
-pub const FIELD_MANAGER: &str = "belay";
 
 /// How often a cluster is looked at where nothing changes. Nothing depends on it.
 const RESYNC: Duration = Duration::from_mins(5);

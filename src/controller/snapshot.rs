@@ -10,9 +10,10 @@ use kube::{
 use crate::{
     api::{AgentPool, CLUSTER_LABEL, ManagedCluster, Operation, TargetKind},
     lifecycle::Snapshot,
+    machinery::watches::Readiness,
 };
 
-use super::{Context, ReconcileError, watches::Readiness};
+use super::{Context, ReconcileError};
 
 /// The stores of Belay's own kinds.
 #[derive(Clone)]

@@ -23,13 +23,11 @@ use crate::{
         Snapshot, SpecChange,
         messages::{FORBIDDEN, INVALID_PARAMETER},
     },
+    machinery::SPEC_MANAGER,
     telemetry::log,
 };
 
 use super::ReconcileError;
-
-/// The name that a person's Operation is written into a spec under.
-pub const SPEC_MANAGER: &str = "belay-operation";
 
 /// What the API server calls a client that gives no name.
 const NAMELESS: &str = "unknown";

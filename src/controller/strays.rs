@@ -15,9 +15,10 @@ use tokio::sync::mpsc;
 use crate::{
     api::{AgentPool, FINALIZER, ManagedCluster, Operation, TargetKind},
     lifecycle,
+    machinery::{FIELD_MANAGER, clock},
 };
 
-use super::{FIELD_MANAGER, clock, snapshot::Stores};
+use super::snapshot::Stores;
 
 /// How long what is missing may take to come: people apply a pool and its cluster at once, in any order.
 const GRACE: Duration = Duration::from_secs(2);

@@ -17,7 +17,7 @@ use super::{
     Fence, LEASE,
     candidate::{Candidate, Claim},
 };
-use crate::controller::{FIELD_MANAGER, clock};
+use crate::machinery::{FIELD_MANAGER, clock};
 
 /// How often the leader renews.
 const RENEW: Duration = Duration::from_secs(2);

@@ -12,7 +12,7 @@ use super::{
     ledger::{self, Ledger},
     orphaned_deletion,
     report::{self, Report},
-    snapshot::{ObjectId, Snapshot, Work},
+    snapshot::{Snapshot, Work},
     transition::{self, Transition},
 };
 
@@ -152,9 +152,4 @@ fn prune(facts: &Facts<'_>) -> Vec<Action> {
     surplus
         .map(|operation| Action::DeleteOperation(operation.name.to_owned()))
         .collect()
-}
-
-/// An Operation's identity among Belay's objects.
-pub(super) fn id_of(transition: &Transition<'_, '_>) -> ObjectId {
-    ObjectId::Operation(transition.operation.name.to_owned())
 }

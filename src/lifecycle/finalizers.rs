@@ -7,7 +7,6 @@ use crate::api::{FINALIZER, OperationInFlight, SCALE_REFUSED_LABEL, TargetKind};
 
 use super::{
     action::Action,
-    decide::id_of,
     facts::{Facts, Target},
     orphaned_deletion,
     snapshot::ObjectId,
@@ -51,7 +50,10 @@ pub fn keep_operations(transitions: &[Transition<'_, '_>]) -> Vec<Action> {
         !is_kept(metadata) && !is_going(metadata) && !transition.status.phase.is_finished()
     });
     unkept
-        .map(|transition| Action::AddFinalizer(id_of(transition)))
+        .map(|transition| {
+            let name = transition.operation.name.to_owned();
+            Action::AddFinalizer(ObjectId::Operation(name))
+        })
         .collect()
 }
 

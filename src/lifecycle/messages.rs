@@ -83,7 +83,7 @@ pub mod reason {
 /// The sentences that refuse, one for each reason. The API server tells them by the policies that are made
 /// from them (`crate::admission`), and Belay tells them where admission was late or is absent.
 pub mod refusal {
-    use super::Template;
+    use crate::lifecycle::template::Template;
 
     /// An operation on the cluster is in flight.
     pub const ANOTHER_OPERATION: Template = Template(

@@ -18,7 +18,7 @@ use prometheus_client::{
 use super::operations::word;
 use crate::{
     api::{Operation, OperationPhase, OperationType},
-    controller::clock,
+    machinery::clock,
 };
 
 /// Counts what is in the store.

@@ -18,7 +18,7 @@ use prometheus_client::{
 use super::Labels;
 use crate::{
     api::{CancellationStatus, Operation, OperationPhase, OperationStatus},
-    controller::clock,
+    machinery::clock,
 };
 
 /// Counts what becomes of operations.

@@ -70,7 +70,7 @@ async fn race_on(belay: &Belay, pool: &str, losers: &Losers) {
                     && create(belay, &names[0], spec(0), true).await.is_ok()
             })
             .await;
-        let asked = ::belay::controller::clock::now();
+        let asked = ::belay::machinery::clock::now();
         let created = tokio::join!(
             create(belay, &names[0], spec(0), false),
             create(belay, &names[1], spec(1), false)

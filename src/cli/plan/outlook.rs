@@ -14,11 +14,11 @@ use crate::{
         session::Session,
         view::{of_cluster, operations_on_any},
     },
-    controller::clock,
     lifecycle::{
         Snapshot, excludes, failed_without_target,
         forecast::{Foreseen, forecast},
     },
+    machinery::clock,
     provider,
 };
 

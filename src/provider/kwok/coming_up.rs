@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::{api::OperationError, controller::clock};
+use crate::{api::OperationError, machinery::clock};
 
 /// A node that is coming up, if there is one.
 pub(super) struct ComingUp {

@@ -14,10 +14,10 @@ use kube::{
 
 use crate::{
     api::{CLUSTER_LABEL, ManagedCluster, NAMESPACE_LABEL, OperationError, StepPhase},
-    controller::FIELD_MANAGER,
     lifecycle::{
         CONTROL_PLANE_STEP, ControlPlaneGoal, ControlPlaneView, Job, Progress, StepReport, Stop,
     },
+    machinery::FIELD_MANAGER,
     provider::{Control, End},
 };
 

@@ -21,8 +21,8 @@ use kube::{
 
 use crate::{
     api::{ErrorDetail, OperationError},
-    controller::watches::WATCH_TIMEOUT_SECONDS,
     lifecycle::Stop,
+    machinery::watches::WATCH_TIMEOUT_SECONDS,
     provider::Control,
 };
 
@@ -408,5 +408,5 @@ fn full_name(pod: &Pod) -> String {
 }
 
 fn now() -> Timestamp {
-    crate::controller::clock::now()
+    crate::machinery::clock::now()
 }

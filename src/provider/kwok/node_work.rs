@@ -16,8 +16,8 @@ use tokio::sync::watch;
 
 use crate::{
     api::OperationError,
-    controller::{FIELD_MANAGER, clock},
     lifecycle::{Job, PoolGoal, Stop},
+    machinery::{FIELD_MANAGER, clock},
     provider::Control,
 };
 

@@ -19,8 +19,8 @@ use crate::{
         AGENT_POOL_LABEL, CLUSTER_LABEL, KubernetesVersion, NAMESPACE_LABEL, ScaleSetPriority,
         VERSION_LABEL,
     },
-    controller::FIELD_MANAGER,
     lifecycle::{Job, NodeView, PoolGoal, Stage},
+    machinery::FIELD_MANAGER,
 };
 
 use super::{settings, stores::Stores};

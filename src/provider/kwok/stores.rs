@@ -19,7 +19,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::{
     api::{CLUSTER_LABEL, ManagedCluster, NAMESPACE_LABEL},
-    controller::watches::{Readiness, WATCH_TIMEOUT_SECONDS, reflected, scoped},
+    machinery::watches::{Readiness, WATCH_TIMEOUT_SECONDS, reflected, scoped},
 };
 
 /// How many changes may wait to be looked at; where more came, all clusters are looked at.

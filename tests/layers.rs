@@ -1,0 +1,333 @@
+//! The direction of imports. Each module of a list may use those above it, and none below; and no modules
+//! import each other in a circle. The lists are here, once, with a line each.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The crate's modules, the lowest first. Those of one line don't use each other.
+const CRATE: &[(&[&str], &str)] = &[
+    (&["machinery"], "the clock, field managers, watches"),
+    (&["api"], "what users write"),
+    (&["lifecycle"], "the core: pure"),
+    (
+        &["admission"],
+        "what the API server refuses, made from the core's words",
+    ),
+    (&["leader"], "which of several operators works"),
+    (&["telemetry"], "metrics, health, log lines"),
+    (&["provider"], "the seam, and the providers"),
+    (&["controller"], "the shell"),
+    (&["cli"], "the kubectl plugin"),
+    (&["check"], "belay check"),
+    (&["operator"], "all of it, put together"),
+];
+
+/// The core's modules, the lowest first.
+const LIFECYCLE: &[(&[&str], &str)] = &[
+    (&["template"], "sentences with places"),
+    (
+        &["messages", "names", "text"],
+        "the words that people script against, names, bounds",
+    ),
+    (
+        &["errors", "settings"],
+        "errors of more than one layer; what a pool puts on its nodes",
+    ),
+    (&["snapshot"], "what there is"),
+    (&["edit"], "changes of a snapshot in memory"),
+    (
+        &["plan"],
+        "what an Operation is to bring about, as its status keeps it",
+    ),
+    (&["rollout"], "a pool's nodes: what is to be done next"),
+    (&["node_steps"], "a pool's steps"),
+    (&["steps"], "an operation's steps"),
+    (
+        &["facts"],
+        "what is asked and what is there, who asked and when",
+    ),
+    (&["desired"], "what each target needs"),
+    (&["gate"], "may it start?"),
+    (&["planning"], "the plan of an operation that begins"),
+    (&["transition"], "what becomes of an Operation"),
+    (
+        &["ledger"],
+        "the lock, the last operations, the holds, the history",
+    ),
+    (&["report"], "statuses, conditions, Events"),
+    (&["action"], "what the shell is asked to do"),
+    (
+        &["creation", "orphaned_deletion"],
+        "which Operations are created; deletion without one",
+    ),
+    (&["finalizers"], "what is kept, and let go"),
+    (&["decide"], "the actions, in their order"),
+    (&["forecast"], "what will become of a cluster"),
+];
+
+/// What is compiled for tests alone.
+const TESTS: &[&str] = &[
+    "decide_tests",
+    "fixtures",
+    "properties",
+    "rollout_tests",
+    "tests",
+    "screens",
+];
+
+/// A module and the crate's items that its `use` lines name, as paths from the crate's root.
+type Imports = BTreeMap<Vec<String>, BTreeSet<Vec<String>>>;
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn module_of(path: &Path, src: &Path) -> Vec<String> {
+    let path = path
+        .strip_prefix(src)
+        .expect("below src")
+        .with_extension("");
+    let parts = path.iter().map(|part| part.to_string_lossy().into_owned());
+    let mut parts: Vec<_> = parts.collect();
+    if parts
+        .last()
+        .is_some_and(|last| last == "mod" || last == "lib")
+    {
+        parts.pop();
+    }
+    parts
+}
+
+/// The paths that a `use` tree names: `a::{b, c::d}` names `a::b` and `a::c::d`.
+fn leaves(tree: &str) -> Vec<Vec<String>> {
+    let tree = tree.trim();
+    let Some(open) = tree.find('{') else {
+        let path = tree.split(" as ").next().unwrap_or_default();
+        return vec![
+            path.split("::")
+                .map(|part| part.trim().to_owned())
+                .collect(),
+        ];
+    };
+    let prefix: Vec<_> = tree[..open]
+        .split("::")
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let inside = &tree[open + 1..tree.rfind('}').expect("a closing brace")];
+    let (mut depth, mut start, mut all) = (0, 0, Vec::new());
+    for (at, letter) in inside.char_indices().chain([(inside.len(), ',')]) {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                let part = inside[start..at].trim();
+                if !part.is_empty() {
+                    all.extend(
+                        leaves(part)
+                            .into_iter()
+                            .map(|leaf| [prefix.clone(), leaf].concat()),
+                    );
+                }
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+/// A path of a module's as one from the crate's root; none where it is another crate's.
+fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
+    let ups = path.iter().take_while(|part| *part == "super").count();
+    match path.first().map(String::as_str) {
+        Some("crate") => Some(path[1..].to_vec()),
+        Some("self") => Some([module, &path[1..]].concat()),
+        Some("super") => {
+            let from = &module[..module.len().saturating_sub(ups)];
+            Some([from, &path[ups..]].concat())
+        }
+        _ => None,
+    }
+}
+
+/// The text of a file without comments and without what is compiled for tests.
+fn code(text: &str) -> String {
+    let lines = text
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default());
+    let code: Vec<_> = lines.collect();
+    let code = code.join("\n");
+    code.split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn imports_in(module: &[String], text: &str) -> BTreeSet<Vec<String>> {
+    let mut found = BTreeSet::new();
+    let code = code(text);
+    let mut rest = code.as_str();
+    while let Some(at) = rest.find("use ") {
+        let is_statement = at == 0 || rest[..at].ends_with(['\n', ' ', '(']);
+        let (before, after) = rest.split_at(at);
+        let line = before.rsplit('\n').next().unwrap_or_default().trim();
+        let (tree, left) = after[4..].split_once(';').unwrap_or((&after[4..], ""));
+        // `mod.rs` shows what is below it; that is no import.
+        if is_statement && line.is_empty() {
+            found.extend(
+                leaves(tree)
+                    .iter()
+                    .filter_map(|leaf| absolute(module, leaf)),
+            );
+        }
+        rest = if is_statement { left } else { &after[4..] };
+    }
+    for (at, _) in code.match_indices("crate::") {
+        let path = code[at + 7..]
+            .split(|letter: char| !letter.is_alphanumeric() && !"_:".contains(letter));
+        let path = path.into_iter().next().unwrap_or_default();
+        let path: Vec<_> = path
+            .split("::")
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect();
+        if path.len() > 1 {
+            found.insert(path);
+        }
+    }
+    found
+}
+
+fn imports() -> Imports {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    rust_files(&src, &mut files);
+    let is_test = |module: &[String]| module.iter().any(|part| TESTS.contains(&part.as_str()));
+    files
+        .iter()
+        .map(|path| (module_of(path, &src), path))
+        .filter(|(module, _)| {
+            !is_test(module) && module.first().is_some_and(|first| first != "bin")
+        })
+        .map(|(module, path)| {
+            let text = fs::read_to_string(path).expect("a file");
+            let imports = imports_in(&module, &text);
+            (module, imports)
+        })
+        .collect()
+}
+
+fn place(layers: &[(&[&str], &str)], name: &str) -> Option<usize> {
+    layers.iter().position(|(names, _)| names.contains(&name))
+}
+
+/// What is imported from a layer that is not below. `depth` is how many modules are above the layers'.
+fn upwards(imports: &Imports, layers: &[(&[&str], &str)], under: &[&str]) -> Vec<String> {
+    let depth = under.len();
+    let is_under =
+        |path: &[String]| path.len() > depth && path.iter().zip(under).all(|(a, b)| a == b);
+    let mut wrong = Vec::new();
+    for (module, paths) in imports.iter().filter(|(module, _)| is_under(module)) {
+        let own = &module[depth];
+        let Some(from) = place(layers, own) else {
+            wrong.push(format!("{} is in no layer", module.join("::")));
+            continue;
+        };
+        for path in paths.iter().filter(|path| is_under(path)) {
+            let other = &path[depth];
+            if other == own {
+                continue;
+            }
+            match place(layers, other) {
+                Some(to) if to < from => {}
+                Some(_) => wrong.push(format!("{} uses {}", module.join("::"), path.join("::"))),
+                None => wrong.push(format!(
+                    "{} uses {}: name it where it is defined",
+                    module.join("::"),
+                    path.join("::")
+                )),
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn the_core_is_built_in_one_direction() {
+    assert_eq!(
+        upwards(&imports(), LIFECYCLE, &["lifecycle"]),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn the_crate_is_built_in_one_direction() {
+    let mut imports = imports();
+    // The program is what reads flags and starts the rest.
+    imports.retain(|module, _| {
+        module
+            .first()
+            .is_some_and(|first| first != "main" && first != "flags")
+    });
+    assert_eq!(upwards(&imports, CRATE, &[]), Vec::<String>::new());
+}
+
+/// The file that a path is defined in: the longest part of it that is a module, or the folder's face.
+fn file_of(imports: &Imports, path: &[String]) -> Option<Vec<String>> {
+    (1..=path.len())
+        .rev()
+        .map(|length| path[..length].to_vec())
+        .find(|module| imports.contains_key(module))
+}
+
+#[test]
+fn no_modules_of_the_core_import_each_other_in_a_circle() {
+    let imports = imports();
+    let core = |module: &&Vec<String>| module.len() > 1 && module[0] == "lifecycle";
+    let mut edges: BTreeMap<&Vec<String>, BTreeSet<Vec<String>>> = BTreeMap::new();
+    for module in imports.keys().filter(core) {
+        let to = imports[module]
+            .iter()
+            .filter_map(|path| file_of(&imports, path));
+        let to = to.filter(|to| to != module && to.len() > 1);
+        // A folder's face and what is behind it are one.
+        let to = to.filter(|to| !module.starts_with(to) && !to.starts_with(module));
+        edges.insert(module, to.collect());
+    }
+    while let Some(leaf) = edges
+        .iter()
+        .find(|(_, to)| to.iter().all(|to| !edges.contains_key(to)))
+        .map(|(module, _)| *module)
+    {
+        edges.remove(leaf);
+    }
+    assert!(edges.is_empty(), "in a circle: {edges:#?}");
+}
+
+#[test]
+fn a_use_of_a_layer_above_is_found() {
+    let module = ["lifecycle", "facts", "target"].map(str::to_owned);
+    let text = "use super::super::{plan::Job, gate::{self, Verdict}};\nfn f() { crate::lifecycle::decide::decide() }";
+    let imports: Imports = [(module.to_vec(), imports_in(&module, text))].into();
+    let found = upwards(&imports, LIFECYCLE, &["lifecycle"]);
+    assert_eq!(
+        found,
+        [
+            "lifecycle::facts::target uses lifecycle::decide::decide",
+            "lifecycle::facts::target uses lifecycle::gate::Verdict",
+            "lifecycle::facts::target uses lifecycle::gate::self",
+        ]
+    );
+}
