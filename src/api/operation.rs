@@ -5,7 +5,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AbortPolicy, OperationPhase, OperationReference, OperationTarget, OperationType};
+use super::{
+    AbortPolicy, AskedFor, OperationPhase, OperationReference, OperationTarget, OperationType,
+};
 
 /// One change to a cluster or a pool: seen, exclusive, abortable.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -139,6 +141,9 @@ pub struct OperationStatus {
     /// The generation of its target's spec when Belay first saw it: a change of the spec after that is newer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_generation: Option<i64>,
+    /// What its target's spec asked for when Belay first saw it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked_before: Option<AskedFor>,
     /// Succeeded; Finished at any end; and Ready, Reconciling and Stalled as kstatus reads them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -119,6 +119,7 @@ impl<'a> Pass<'a> {
                 self.context.workers.forget(&uid);
                 Ok(())
             }
+            Action::LookForOperation { name, uid } => self.look_for(&name, &uid).await,
             Action::Publish(note) => {
                 self.context.events.publish(self.snapshot, note);
                 Ok(())
@@ -296,6 +297,17 @@ impl<'a> Pass<'a> {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The API server is asked, for a store may lag behind: an Operation that runs must not lose its lock.
+    async fn look_for(&self, name: &str, uid: &str) -> Result<(), ReconcileError> {
+        let found = self.api::<Operation>().get_opt(name).await?;
+        if found.is_some_and(|operation| operation.uid().as_deref() == Some(uid)) {
+            return Err(ReconcileError::Stale);
+        }
+        tracing::warn!(operation = name, uid, "an Operation in flight is no more");
+        self.context.gone.note(uid);
+        Err(ReconcileError::Refused)
     }
 
     async fn create(&self, operation: Operation) -> Result<(), ReconcileError> {

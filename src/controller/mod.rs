@@ -3,6 +3,7 @@
 mod apply;
 mod backoff;
 mod events;
+mod gone;
 mod seen;
 mod snapshot;
 mod specs;
@@ -38,6 +39,7 @@ use crate::{
 use apply::Pass;
 use backoff::Backoff;
 use events::Events;
+use gone::Gone;
 use seen::Seen;
 use snapshot::Stores;
 use specs::Specs;
@@ -57,6 +59,7 @@ pub struct Context {
     seen: Seen,
     specs: Specs,
     terminating: Terminating,
+    gone: Gone,
     backoff: Backoff,
     telemetry: Telemetry,
 }
@@ -146,6 +149,7 @@ pub async fn run(
         seen: Seen::default(),
         specs: Specs::default(),
         terminating: Terminating::default(),
+        gone: Gone::default(),
         backoff: Backoff::default(),
         telemetry,
     });

@@ -98,6 +98,7 @@ pub fn build(cluster: &Arc<ManagedCluster>, context: &Context) -> Result<Snapsho
     Ok(Snapshot {
         work: context.workers.of(&key),
         refused_specs,
+        gone: context.gone.all(),
         namespace_is_terminating: context.terminating.is(&cluster),
         ..Snapshot::new(cluster, pools, operations, observed)
     })

@@ -75,6 +75,13 @@ pub enum Action {
         /// The Operation's uid.
         uid: String,
     },
+    /// Ask the API server whether an Operation that holds the lock is there still: no store shows it.
+    LookForOperation {
+        /// The Operation's name.
+        name: String,
+        /// The Operation's uid.
+        uid: String,
+    },
     /// Publish an Event on an Operation and on its target.
     Publish(Note),
 }

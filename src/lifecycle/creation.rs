@@ -7,7 +7,7 @@ use kube::Resource as _;
 
 use crate::api::{
     AGENT_POOL_LABEL, CLUSTER_LABEL, FINALIZER, FOR_GENERATION_LABEL, ManagedCluster, Operation,
-    OperationSpec, TargetKind,
+    OperationSpec, OperationTarget, TargetKind,
 };
 
 use super::{
@@ -24,8 +24,12 @@ pub fn needed(facts: &Facts<'_>, ledger: &Ledger) -> Vec<Action> {
     if facts.snapshot.namespace_is_terminating {
         return Vec::new();
     }
+    // What an operation that ends now left undone is held back from the next look on.
+    let ends = |target: &OperationTarget| ledger.ended_on(target).is_some();
+    let is_ending = |spec: &OperationSpec| ends(&spec.target) || ends(&facts.cluster.key);
     gate::admitted_needs(facts, &ledger.lock)
         .into_iter()
+        .filter(|spec| !is_ending(spec))
         .map(|spec| Action::CreateOperation(Box::new(from_spec(facts, spec))))
         .collect()
 }

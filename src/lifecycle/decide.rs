@@ -58,6 +58,14 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Vec<Action> {
             .map(Action::Publish),
     );
     actions.extend(finalizers::label_pools(&facts));
+    actions.extend(
+        ledger::unseen(&facts)
+            .into_iter()
+            .map(|held| Action::LookForOperation {
+                name: held.name.clone(),
+                uid: held.uid.clone(),
+            }),
+    );
     actions
 }
 
@@ -138,7 +146,8 @@ fn write_targets(facts: &Facts<'_>, report: &Report<'_, '_>) -> Vec<Action> {
 fn forget_work(facts: &Facts<'_>) -> Vec<Action> {
     let is_over = |uid: &str| {
         let operation = facts.operation(uid);
-        operation.is_none_or(|operation| operation.phase().is_finished())
+        let is_unseen = ledger::unseen(facts).iter().any(|held| held.uid == uid);
+        operation.map_or(!is_unseen, |operation| operation.phase().is_finished())
     };
     let work = facts.snapshot.work.keys();
     let over = work.filter(|uid| is_over(uid) && !orphaned_deletion::is_its_work(facts, uid));

@@ -261,7 +261,8 @@ fn the_lock_is_free_again_once_its_holder_has_ended_or_is_no_more() {
         |world, upgrade| world.abort(upgrade, "stop").settle(),
         |world, upgrade| {
             let operation = ObjectId::Operation(upgrade.into());
-            world.delete_by_force(&operation).stride()
+            // The API server is asked first.
+            world.delete_by_force(&operation).stride().stride()
         },
     ];
     for end in ends {

@@ -1,7 +1,7 @@
 //! Desired state: what each target needs, from what its spec asks for and what is there. Nothing here
 //! knows of holds and refusals.
 
-use crate::api::{Aspect, KubernetesVersion, OperationSpec, OperationType, PowerState};
+use crate::api::{AskedFor, Aspect, KubernetesVersion, OperationSpec, OperationType, PowerState};
 
 use super::{
     facts::{Coverage, Facts, Operation, Target, coverage},
@@ -100,7 +100,6 @@ pub fn outstanding(facts: &Facts<'_>, target: &Target<'_>, but: Option<&Operatio
 
 /// What a spec asks for otherwise than when the operation in flight began.
 fn newly_asked(target: &Target<'_>, planned: &PlannedTarget) -> Aspects {
-    let (then, now) = (&planned.asked_for, &target.asked);
     if target.deleted.is_some() {
         let is_begun = planned.aspects.contains(&Aspect::Deletion);
         return (!is_begun)
@@ -108,6 +107,11 @@ fn newly_asked(target: &Target<'_>, planned: &PlannedTarget) -> Aspects {
             .into_iter()
             .collect();
     }
+    changed(&planned.asked_for, &target.asked)
+}
+
+/// The aspects in which a spec asks for something else than it did.
+pub fn changed(then: &AskedFor, now: &AskedFor) -> Aspects {
     let changes = [
         (
             Aspect::Version,

@@ -76,6 +76,17 @@ pub(super) fn goal(count: usize) -> PoolGoal {
     }
 }
 
+/// What an old cache is of.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    Clusters,
+    Pools,
+    Operations,
+    Nodes,
+    /// No cache is old: it is only another operator.
+    None,
+}
+
 /// The cluster, as an Operation's target.
 pub(super) fn cluster() -> OperationTarget {
     OperationTarget {
@@ -107,6 +118,8 @@ pub(super) struct World {
     refuses_specs: bool,
     /// What was refused, by the Operations' uids. A restart loses it.
     refused: BTreeMap<String, OperationError>,
+    /// What an old cache shows.
+    old: Option<Box<Snapshot>>,
     /// Whether the namespace is being deleted, so that nothing can be created.
     namespace_goes: bool,
     now: Timestamp,
@@ -130,6 +143,7 @@ impl World {
             workers: BTreeMap::new(),
             guarded: BTreeSet::new(),
             refuses_specs: false,
+            old: None,
             refused: BTreeMap::new(),
             namespace_goes: false,
             now: "2026-01-01T00:00:00Z".parse().expect("a time"),

@@ -160,6 +160,9 @@ impl Future {
                 self.snapshot.work.remove(&uid);
                 self.jobs.remove(&uid);
             }
+            Action::LookForOperation { uid, .. } => {
+                self.snapshot.gone.insert(uid);
+            }
             Action::Publish(_) => {}
         }
     }

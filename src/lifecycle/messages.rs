@@ -10,8 +10,6 @@ use crate::api::{
     OperationStatus, OperationTarget, OperationType, PowerState, ProvisioningState, TargetKind,
 };
 
-use super::template::Template;
-
 /// The code of what can't be done now.
 pub const OPERATION_NOT_ALLOWED: &str = "OperationNotAllowed";
 /// The code of what can never be done.

@@ -1,7 +1,10 @@
 //! All that [`decide`](super::decide) looks at: one cluster, its pools, its Operations, what its
 //! provider observes, and how the work in hand is doing.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -29,6 +32,8 @@ pub struct Snapshot {
     /// Why a person's Operation couldn't be written into its target's spec, by the Operation's uid. A
     /// restart loses it; then it is tried, and refused, again.
     pub refused_specs: BTreeMap<String, OperationError>,
+    /// Operations, by uid, that the API server said are no more. That a store doesn't show one is no proof.
+    pub gone: BTreeSet<String>,
     /// Whether the API server said that the namespace is being deleted: nothing can be created there. A
     /// restart loses it; then it is said again.
     pub namespace_is_terminating: bool,
@@ -49,6 +54,7 @@ impl Snapshot {
             observed,
             work: BTreeMap::new(),
             refused_specs: BTreeMap::new(),
+            gone: BTreeSet::new(),
             namespace_is_terminating: false,
         };
         this.put_in_order();

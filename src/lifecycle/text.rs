@@ -1,18 +1,24 @@
-//! Texts that people and other programs give: bounded where they enter a status. An object that grows
-//! beyond what etcd takes can't be written any more, and an operation that can't be written never ends.
+//! Texts that people and other programs give: bounded, and without control characters, where they enter a
+//! status. An object that grows beyond what etcd takes can't be written any more, nor one whose server-side
+//! apply isn't YAML; and an operation that can't be written never ends.
 
 use crate::api::{
     Blocked, Cancellation, ErrorDetail, LONGEST_TEXT, OperationError, OperationStatus, Step,
 };
 
-/// The text, cut to [`LONGEST_TEXT`] characters.
+/// The text, cut to [`LONGEST_TEXT`] characters, with blanks for those that YAML can't have.
 pub fn bounded(text: &str) -> String {
-    text.chars().take(LONGEST_TEXT).collect()
+    let printable = |letter: char| if is_unprintable(letter) { ' ' } else { letter };
+    text.chars().take(LONGEST_TEXT).map(printable).collect()
+}
+
+fn is_unprintable(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{FFFE}' | '\u{FFFF}')
 }
 
 fn bound(text: &mut String) {
-    if let Some((at, _)) = text.char_indices().nth(LONGEST_TEXT) {
-        text.truncate(at);
+    if text.len() > LONGEST_TEXT || text.contains(is_unprintable) {
+        *text = bounded(text);
     }
 }
 
@@ -32,6 +38,7 @@ pub fn bound_status(status: &mut OperationStatus) {
         observed_abort: _,
         arrival: _,
         target_generation: _,
+        asked_before: _,
         conditions: _,
         observed_generation: _,
     } = status;
@@ -103,5 +110,12 @@ mod tests {
         let mut same = long.clone();
         bound(&mut same);
         assert_eq!(same, bounded(&long));
+    }
+
+    #[test]
+    fn a_text_has_no_character_that_the_api_server_would_not_take() {
+        let mut text = "a\u{1b}[31m\u{7f}\u{9b}\u{feff}\u{ffff}b\n".to_owned();
+        bound(&mut text);
+        assert_eq!(text, "a [31m  \u{feff} b ");
     }
 }

@@ -41,6 +41,7 @@ fn the_lock_is_its_holders_and_not_of_another_of_the_same_name() {
     let first = world.uid("mine");
     world.delete_by_force(&op("mine"));
     world.ask_for_count("mine", 1, &pool("np1")).stride();
+    world.stride();
     assert_ne!(world.uid("mine"), first);
     let held: Vec<_> = world.cluster_status().operations;
     assert!(

@@ -232,3 +232,18 @@ fn an_edit_of_the_cluster_that_no_operation_is_about_replaces_none() {
         .settle();
     assert_eq!(world.phase("mine"), Succeeded);
 }
+
+#[test]
+fn a_second_edit_of_the_cluster_waits_in_place_of_the_first_while_a_pools_operation_runs() {
+    let mut world = World::settled();
+    world.set_policy(Queue).settle();
+    world.guard("np1").set_count("np1", 1);
+    world.begin(Scale);
+    world.set_version("1.36.2").stride().stride();
+    let first = made(&world);
+    world.set_version(NEW).stride().stride();
+    assert_eq!(world.phase(&first), Canceled);
+    assert_ne!(made(&world), first);
+    world.unguard().settle();
+    assert_eq!(world.versions("np1"), [NEW]);
+}

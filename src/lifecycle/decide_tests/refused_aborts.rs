@@ -291,3 +291,18 @@ fn an_abort_ends_while_what_blocked_the_operation_stays() {
     assert_eq!(world.phase(&upgrade), Canceled);
     assert!(world.lock().is_empty());
 }
+
+#[test]
+fn an_abort_on_a_pool_is_about_what_is_in_flight_on_it() {
+    let mut world = World::settled();
+    world.guard("np1").set_count("np1", 1);
+    let scale = world.begin(crate::api::OperationType::Scale);
+    for _ in 0..4 {
+        world.work().stride();
+    }
+    world
+        .abort_on(&ObjectId::Pool("np1".into()), "enough")
+        .settle();
+    assert_eq!(world.phase(&scale), Canceled);
+    assert_eq!(world.versions("np1").len(), 2);
+}

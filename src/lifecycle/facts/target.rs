@@ -147,6 +147,7 @@ impl<'a> Target<'a> {
                 ),
             },
             last: status.and_then(|status| status.last_operation.as_ref()),
+            was_seen: was_seen(status.and_then(|status| status.observed_generation)),
             observed_abort: status.and_then(|status| status.observed_abort.as_ref()),
             there: There {
                 exists: !nodes.is_empty(),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{KubernetesVersion, OperationTarget, OperationType, PowerState},
     lifecycle::{
-        desired::{aspects_of, wanted_version},
+        desired::{aspects_of, changed, wanted_version},
         facts::{Facts, Operation, Target},
         messages,
     },
@@ -104,7 +104,11 @@ fn spec_is_newer(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
     if !is_edited || target.deleted.is_some() || spec_change(facts, operation).is_none() {
         return false;
     }
-    let asked = pursued(facts, target, Some(operation));
+    let mut asked = pursued(facts, target, Some(operation));
+    if let Some(before) = &operation.status.asked_before {
+        // Also what was changed to what is there already.
+        asked.extend(changed(before, &target.asked));
+    }
     if !operation.holds_lock && is_queued(facts, &operation.spec.target) {
         return !asked.is_empty();
     }

@@ -4,6 +4,7 @@ use crate::{
     api::{FINALIZER, Operation as Object, OperationPhase, OperationTarget},
     lifecycle::{
         facts::{Facts, Operation},
+        messages::OPERATION_NOT_ALLOWED,
         names,
         transition::Transition,
     },
@@ -77,6 +78,7 @@ pub fn asked_again(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec
         transition.status.phase == OperationPhase::Failed
             && transition.status.start_time.is_none()
             && !transition.operation.is_from_spec()
+            && !asks_for_what_is_so(facts, transition)
     });
     failed
         .filter_map(|transition| {
@@ -92,6 +94,14 @@ pub fn asked_again(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec
             Some(again(older, newer))
         })
         .collect()
+}
+
+/// Whether it failed since its target has what it asked for: then the older change is over as well.
+fn asks_for_what_is_so(facts: &Facts<'_>, transition: &Transition<'_, '_>) -> bool {
+    let error = transition.status.error.as_ref();
+    let is_not_allowed = error.is_some_and(|error| error.code == OPERATION_NOT_ALLOWED);
+    let refused = &facts.snapshot.refused_specs;
+    is_not_allowed && !refused.contains_key(transition.operation.uid)
 }
 
 fn again(older: &Operation<'_>, newer: &Operation<'_>) -> Object {

@@ -20,17 +20,19 @@ pub fn next(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<Operat
         let mut all = transitions.iter();
         all.find(|transition| transition.operation.uid == uid)
     };
-    let mut lock: Vec<_> = held
-        .iter()
-        .filter_map(|held| Some((held, of(&held.uid)?)))
-        .filter(|(_, transition)| !transition.status.phase.is_finished())
-        .map(|(held, transition)| OperationInFlight {
+    let still_held = |held: &OperationInFlight| {
+        let Some(transition) = of(&held.uid) else {
+            let is_over = facts.operation(&held.uid).is_some() || is_gone(facts, held);
+            return (!is_over).then(|| held.clone());
+        };
+        (!transition.status.phase.is_finished()).then(|| OperationInFlight {
             phase: transition.status.phase,
             percent_complete: transition.status.percent_complete,
             target_generation: generation(facts, transition.operation, held),
             ..held.clone()
         })
-        .collect();
+    };
+    let mut lock: Vec<_> = held.iter().filter_map(still_held).collect();
     let mut queue: Vec<_> = transitions
         .iter()
         .filter(|transition| !transition.status.phase.is_finished())
@@ -52,6 +54,17 @@ pub fn next(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<Operat
         }
     }
     lock
+}
+
+fn is_gone(facts: &Facts<'_>, held: &OperationInFlight) -> bool {
+    facts.snapshot.gone.contains(&held.uid)
+}
+
+/// The holders of the lock that the store doesn't show: deleted by force, or not seen yet.
+pub fn unseen<'f>(facts: &'f Facts<'_>) -> Vec<&'f OperationInFlight> {
+    let held = facts.snapshot.lock().iter();
+    held.filter(|held| facts.operation(&held.uid).is_none() && !is_gone(facts, held))
+        .collect()
 }
 
 /// Whether an Operation may hold the lock: one that goes away by itself could leave it held for ever.

@@ -16,6 +16,7 @@ use super::{
 pub use history::{asked_again, surplus};
 pub use holds::{Holds, holds};
 pub use last::never_took_the_lock;
+pub use lock::unseen;
 
 /// What is kept, as it will be once the transitions are written.
 pub struct Ledger {

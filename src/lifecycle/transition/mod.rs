@@ -72,6 +72,10 @@ impl<'f, 'a> Transition<'f, 'a> {
         this.status
             .target_generation
             .get_or_insert(operation.arrived_at);
+        if this.status.asked_before.is_none() {
+            let target = facts.target(&operation.spec.target);
+            this.status.asked_before = target.map(|target| target.asked.clone());
+        }
         text::bound_status(&mut this.status);
         debug_assert!(operation.phase().may_become(this.status.phase));
         this

@@ -1,0 +1,109 @@
+//! What always holds, whatever people do, and whenever the operator dies or reads an old view.
+
+mod checked;
+mod events;
+
+use proptest::{collection::vec, prelude::*};
+
+use crate::api::{
+    ConcurrencyPolicy,
+    OperationType::{Rollback, Upgrade},
+};
+
+use super::fixtures::{NEW, World, pool};
+
+use checked::Checked;
+use events::{POOLS, events};
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 1536,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn whatever_happens_the_rules_hold_and_it_comes_to_rest(
+        is_settled: bool,
+        events in events(),
+    ) {
+        let mut checked = Checked::new(is_settled);
+        for event in &events {
+            checked.happens(event);
+        }
+        checked.comes_to_rest();
+    }
+
+    #[test]
+    fn an_abort_ends_while_what_is_in_the_way_stays(
+        is_settled: bool,
+        refuses_specs: bool,
+        events in events(),
+    ) {
+        let mut checked = Checked::new(is_settled);
+        for event in &events {
+            checked.happens(event);
+        }
+        let world = &mut checked.world;
+        if world.is_gone() {
+            return Ok(());
+        }
+        world.refuse_specs(refuses_specs);
+        for name in POOLS {
+            world.guard(name);
+        }
+        let asked: Vec<_> = world.unfinished().iter().map(|name| world.uid(name)).collect();
+        for name in world.unfinished() {
+            world.abort_now(&name, "it has to end");
+        }
+        for _ in 0..12 {
+            if checked.world.is_gone() {
+                return Ok(());
+            }
+            checked.world.stride().work();
+        }
+        let world = &checked.world;
+        for name in world.unfinished() {
+            // A rollback past its return goes on, and a deletion that came meanwhile was not asked to end.
+            let is_rollback = world.spec(&name).type_ == Rollback;
+            prop_assert!(
+                is_rollback || !asked.contains(&world.uid(&name)),
+                "{} is {:?} still", name, world.phase(&name)
+            );
+        }
+    }
+
+    #[test]
+    fn of_changes_that_wait_the_newest_wins_whichever_way_it_came(
+        changes in vec((any::<bool>(), 1..9_i32, 0..3_usize), 1..6),
+    ) {
+        let mut world = World::settled();
+        world.set_policy(ConcurrencyPolicy::Queue).settle();
+        world.guard("np1").set_version(NEW);
+        world.begin(Upgrade);
+        for _ in 0..6 {
+            world.work().stride();
+        }
+        let mut expected = 2;
+        for (number, (by_operation, count, strides)) in changes.iter().enumerate() {
+            world.wait(1);
+            let asked = usize::try_from(*count).unwrap_or_default();
+            if !by_operation && world.wanted_nodes("np1").0 == asked {
+                // The API server takes it for no change.
+                continue;
+            }
+            if *by_operation {
+                world.ask_for_count(&format!("asked-{number}"), *count, &pool("np1"));
+                // Belay sees it before the next change, as it sees a spec.
+                world.stride();
+            } else {
+                world.set_count("np1", *count);
+            }
+            expected = asked;
+            for _ in 0..*strides {
+                world.stride();
+            }
+        }
+        world.unguard().settle();
+        prop_assert_eq!(world.versions("np1"), vec![NEW.to_owned(); expected]);
+    }
+}
