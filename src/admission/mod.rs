@@ -15,6 +15,7 @@ mod pool_changes;
 mod pool_scale;
 mod power;
 mod requested_by;
+mod rights;
 mod roles;
 mod system_pools;
 
@@ -32,6 +33,7 @@ fn validating() -> Vec<Policy> {
         system_pools::policy(),
         operations::on_clusters(),
         operations::on_pools(),
+        rights::policy(),
         abort::policy(),
     ]
 }

@@ -168,6 +168,10 @@ pub mod refusal {
     );
     /// An annotation or a label that isn't for people.
     pub const NOT_YOURS: Template = Template("the {what} is set by {whom} alone");
+    /// An Operation of who may not make the same change by its target's spec.
+    pub const MAY_NOT_CHANGE: Template = Template(
+        "User \"{user}\" cannot ask for type {type} on {kind} {name}: that needs the verb {verb} on {resource} in API group belay.dev in the namespace \"{namespace}\"",
+    );
 }
 
 /// The refusal of an operation on `target` while `held` is in flight.

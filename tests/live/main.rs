@@ -32,6 +32,7 @@ mod quiet;
 mod race;
 mod refusals;
 mod restart;
+mod rights;
 mod rollback;
 mod scale;
 mod seen;
@@ -93,6 +94,7 @@ const TESTS: &[harness::Test<World>] = tests![
     who_may_abort::nobody_says_that_somebody_else_aborts,
     who_may_abort::nobody_says_that_belay_made_an_operation,
     who_may_abort::the_roles_fold_into_those_of_kubernetes,
+    rights::an_operation_needs_the_right_to_make_the_same_change_by_the_spec,
     check::it_tells_what_is_missing_and_what_to_do,
     check::it_tells_what_works_and_leaves_nothing,
     race::of_two_operations_in_the_same_instant_one_runs,

@@ -16,13 +16,13 @@ use super::{
 
 impl Belay {
     /// Gives a user one of the roles here.
-    fn grant(&self, user: &str, role: &str) {
+    pub fn grant(&self, user: &str, role: &str) {
         let name = format!("{user}-{role}");
         let (role, user) = (format!("--clusterrole={role}"), format!("--user={user}"));
         self.kubectl(&["create", "rolebinding", &name, &role, &user]);
     }
 
-    fn try_as(&self, user: &str, args: &[&str]) -> Result<String, String> {
+    pub fn try_as(&self, user: &str, args: &[&str]) -> Result<String, String> {
         self.try_kubectl(&[&["--as", user], args].concat())
     }
 
