@@ -7,6 +7,7 @@
 mod abort;
 mod cel;
 mod cluster_changes;
+mod labels;
 mod new_pools;
 mod operations;
 mod operator;
@@ -14,6 +15,7 @@ mod policy;
 mod pool_changes;
 mod pool_scale;
 mod power;
+mod replacing;
 mod requested_by;
 mod rights;
 mod roles;
@@ -34,6 +36,9 @@ fn validating() -> Vec<Policy> {
         operations::on_clusters(),
         operations::on_pools(),
         rights::policy(),
+        replacing::on_targets(),
+        replacing::on_scale(),
+        labels::policy(),
         abort::policy(),
     ]
 }

@@ -20,6 +20,7 @@ mod failure;
 mod history;
 mod hold;
 mod hostile;
+mod labels;
 mod leader;
 mod left_behind;
 mod logs;
@@ -31,6 +32,7 @@ mod prometheus;
 mod quiet;
 mod race;
 mod refusals;
+mod replacing;
 mod restart;
 mod rights;
 mod rollback;
@@ -85,6 +87,7 @@ const TESTS: &[harness::Test<World>] = tests![
     refusals::what_is_being_deleted_allows_only_deletion,
     refusals::what_is_so_already_is_refused,
     refusals::versions_that_cluster_and_pools_cannot_have_are_refused,
+    refusals::what_nodes_still_run_counts_and_not_what_their_pool_is_to_run,
     refusals::the_last_system_pool_stays_as_long_as_its_cluster,
     refusals::what_has_ended_or_never_began_can_not_be_aborted,
     refusals::the_field_manager_of_belay_opens_no_door_to_others,
@@ -92,8 +95,13 @@ const TESTS: &[harness::Test<World>] = tests![
     who_may_abort::who_aborts_need_not_edit,
     who_may_abort::who_has_both_rights_aborts_on_the_target_too,
     who_may_abort::nobody_says_that_somebody_else_aborts,
-    who_may_abort::nobody_says_that_belay_made_an_operation,
+    who_may_abort::an_owner_that_there_is_not_is_no_way_to_abort,
+    who_may_abort::a_reason_is_short_and_a_policy_is_now_or_after_step,
     who_may_abort::the_roles_fold_into_those_of_kubernetes,
+    labels::belay_alone_changes_the_labels_that_it_goes_by,
+    labels::an_operation_may_come_with_belays_labels_and_gains_nothing_by_them,
+    replacing::who_may_not_abort_does_not_do_so_by_replacing_a_pools_operation,
+    replacing::who_may_not_abort_does_not_do_so_by_replacing_a_clusters_operation,
     rights::an_operation_needs_the_right_to_make_the_same_change_by_the_spec,
     check::it_tells_what_is_missing_and_what_to_do,
     check::it_tells_what_works_and_leaves_nothing,
