@@ -8,7 +8,10 @@ use crate::{
     lifecycle::messages::{FORBIDDEN, INVALID_PARAMETER, OPERATION_NOT_ALLOWED, refusal},
 };
 
-use super::policy::{Policy, Refusal, on};
+use super::{
+    operator::is_operator,
+    policy::{Policy, Refusal, on},
+};
 
 /// The policy.
 pub fn policy() -> Policy {
@@ -129,7 +132,8 @@ fn may_not_abort() -> Refusal {
     Refusal::new(
         FORBIDDEN,
         format!(
-            "(variables.asks || variables.deletesOperation || variables.changesOwner) && !{may}"
+            "(variables.asks || variables.deletesOperation || variables.changesOwner && !({})) && !{may}",
+            is_operator()
         ),
         &refusal::MAY_NOT_ABORT.cel(&[
             ("user", "request.userInfo.username"),

@@ -135,6 +135,13 @@ pub async fn who_may_not_abort_does_not_do_so_by_replacing_a_clusters_operation(
     // A pool's deletion would take the place of its cluster's upgrade.
     let deleted = belay.try_as("eve", &["delete", "agentpool", "np1", "--wait=false"]);
     assert_eq!(told(deleted), refusal);
+    // Belay deletes pools where someone's Operation says so, and has no right to abort.
+    belay.allow(
+        "operator",
+        &["delete,get on agentpools", "operate on managedclusters"],
+    );
+    let delete = ["delete", "agentpool", "np1", "--dry-run=server"];
+    belay.try_as("operator", &delete).expect("Belay may");
     belay.goes_on(&upgrade).await;
     // The making of a pool takes nobody's place: it waits.
     let pool = r#"{"apiVersion": "belay.dev/v1alpha1", "kind": "AgentPool", "metadata": {"name": "np3"}, "spec": {"clusterName": "demo", "count": 0}}"#;
