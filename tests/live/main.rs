@@ -25,6 +25,7 @@ mod leader;
 mod left_behind;
 mod logs;
 mod metrics;
+mod plain;
 mod plan;
 mod plugin;
 mod progress;
@@ -79,6 +80,7 @@ const TESTS: &[harness::Test<World>] = tests![
     delete::deleting_a_cluster_takes_its_pools_and_nodes,
     delete::deleting_a_pool_drains_its_nodes,
     delete::a_deletion_in_the_middle_of_an_upgrade_aborts_it,
+    delete::a_finalizer_may_be_taken_away_by_who_may_update,
     refusals::no_change_passes_while_the_cluster_is_busy,
     refusals::a_busy_pool_refuses_changes_of_itself_and_of_its_cluster,
     refusals::what_starts_no_operation_always_passes,
@@ -126,6 +128,7 @@ const TESTS: &[harness::Test<World>] = tests![
     plugin::ctrl_c_offers_to_abort_what_is_followed,
     plugin::refusals_say_what_to_do,
     plugin::many_clusters_are_listed_page_by_page,
+    plain::no_command_prints_the_control_characters_of_a_reason,
     plan::a_plan_of_a_new_cluster_lists_what_is_made_in_its_order,
     plan::a_planned_upgrade_is_what_an_apply_then_does,
     plan::a_plan_tells_a_refusal_word_for_word,
