@@ -53,14 +53,11 @@ fn judge(begun: &[u8]) -> Judgement {
                 _ => Judgement::Text,
             }
         }
-        [b'\\', b'n' | b'r' | b't' | b'b' | b'f'] => Judgement::Control,
-        // From U+0080 to U+009F.
         [0xc2] => Judgement::Unknown,
-        [0xc2, 0x80..=0x9f] => Judgement::Control,
-        [0xc2, 0xa0..=0xbf] => Judgement::Text,
-        [0xc2, _] => Judgement::Apart,
-        [b'\n' | b'\r' | b'\t'] => Judgement::Text,
-        [byte] if byte.is_ascii_control() => Judgement::Control,
+        // As escapes; and from U+0080 to U+009F.
+        [b'\\', b'n' | b'r' | b't' | b'b' | b'f'] | [0xc2, 0x80..=0x9f] => Judgement::Control,
+        [0xc2, last] if !(0xa0..=0xbf).contains(last) => Judgement::Apart,
+        [byte] if byte.is_ascii_control() && !matches!(byte, b'\n' | b'\t') => Judgement::Control,
         _ => Judgement::Text,
     }
 }
