@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::{
-    api::{FOR_GENERATION_LABEL, Operation, OperationPhase},
+    api::{ABORT_POLICY_ANNOTATION, Operation, OperationPhase},
     cli,
 };
 
@@ -43,16 +43,16 @@ async fn probe(operations: &Api<Operation>, policies: bool) -> anyhow::Result<St
         "spec": {"type": "Reconcile", "target": {"kind": "ManagedCluster", "name": "belay-check"}},
     }))?;
     if policies {
-        let mut forged = operation.clone();
-        forged
-            .labels_mut()
-            .insert(FOR_GENERATION_LABEL.to_owned(), "1".to_owned());
+        let mut senseless = operation.clone();
+        senseless
+            .annotations_mut()
+            .insert(ABORT_POLICY_ANNOTATION.to_owned(), "None".to_owned());
         let try_it = PostParams {
             dry_run: true,
             ..PostParams::default()
         };
-        match operations.create(&try_it, &forged).await {
-            Err(kube::Error::Api(status)) if status.message.contains(FOR_GENERATION_LABEL) => {
+        match operations.create(&try_it, &senseless).await {
+            Err(kube::Error::Api(status)) if status.message.contains(ABORT_POLICY_ANNOTATION) => {
                 println!("ok  the API server refuses what can't be done (policies)");
             }
             Err(error) => return Err(error.into()),

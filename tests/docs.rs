@@ -147,3 +147,35 @@ fn provisioning_states() -> String {
     }
     drawn
 }
+
+#[test]
+fn each_row_of_who_may_do_what_has_a_test() {
+    let page = fs::read_to_string(path("docs/security.md")).expect("the page");
+    let tests = live_tests();
+    let policies = path("policies");
+    for heading in ["Operations", "Clusters and pools"] {
+        let rows = rows(&page, heading);
+        assert!(
+            !rows.is_empty(),
+            "docs/security.md has no rows of {heading}"
+        );
+        for row in rows {
+            let [_, _, _, kept_by, test] = row.as_slice() else {
+                panic!("not five cells: {row:?}");
+            };
+            let test = test.trim_matches('`');
+            assert!(
+                tests.contains(test),
+                "docs/security.md: there is no test {test}"
+            );
+            let policy = kept_by.split('`').skip(1).step_by(2);
+            for policy in policy {
+                let file = policies.join(format!("{policy}.yaml"));
+                assert!(
+                    file.exists(),
+                    "docs/security.md: there is no policy {policy}"
+                );
+            }
+        }
+    }
+}

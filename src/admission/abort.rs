@@ -1,11 +1,11 @@
-//! Who may abort, and what. And what people may not say of themselves or of Belay.
+//! Who may abort, what, and in which words. And what people may not say of themselves.
 
 use crate::{
     api::{
-        ABORT_ANNOTATION, ABORT_POLICY_ANNOTATION, ABORT_REQUESTED_BY_ANNOTATION,
-        FOR_GENERATION_LABEL, GROUP,
+        ABORT_ANNOTATION, ABORT_POLICY_AFTER_STEP, ABORT_POLICY_ANNOTATION, ABORT_POLICY_NOW,
+        ABORT_REQUESTED_BY_ANNOTATION, GROUP, LONGEST_TEXT,
     },
-    lifecycle::messages::{FORBIDDEN, OPERATION_NOT_ALLOWED, refusal},
+    lifecycle::messages::{FORBIDDEN, INVALID_PARAMETER, OPERATION_NOT_ALLOWED, refusal},
 };
 
 use super::{
@@ -27,12 +27,18 @@ pub fn policy() -> Policy {
             format!(
                 "request.operation == \"DELETE\" ? request.resource.resource == \"operations\" : {} || {}",
                 changes("annotations"),
-                changes("labels")
+                changes("ownerReferences")
             ),
         ),
         variables: variables(),
-        refusals: vec![has_ended(), nothing_in_flight(), forged()],
-        rights: vec![may_not_abort(), not_by_belay()],
+        refusals: vec![
+            too_long(),
+            unknown_policy(),
+            has_ended(),
+            nothing_in_flight(),
+            forged(),
+        ],
+        rights: vec![may_not_abort()],
     }
 }
 
@@ -42,9 +48,9 @@ fn changes(kind: &str) -> String {
     )
 }
 
-/// An annotation or a label before and after, as text that tells absent from empty.
-fn both(kind: &str, name: &str) -> (String, String) {
-    let note = |of: &str| format!("{of}.metadata.?{kind}[?\"{name}\"]");
+/// An annotation before and after, as text that tells absent from empty.
+fn both(name: &str) -> (String, String) {
+    let note = |of: &str| format!("{of}.metadata.?annotations[?\"{name}\"]");
     let tell = "optMap(value, \"=\" + value).orValue(\"\")";
     let after = format!(
         "request.operation == \"DELETE\" ? \"\" : {}.{tell}",
@@ -55,10 +61,9 @@ fn both(kind: &str, name: &str) -> (String, String) {
 }
 
 fn variables() -> Vec<(&'static str, String)> {
-    let (abort_before, abort) = both("annotations", ABORT_ANNOTATION);
-    let (how_before, how) = both("annotations", ABORT_POLICY_ANNOTATION);
-    let (by_before, by) = both("annotations", ABORT_REQUESTED_BY_ANNOTATION);
-    let (generation_before, generation) = both("labels", FOR_GENERATION_LABEL);
+    let (abort_before, abort) = both(ABORT_ANNOTATION);
+    let (how_before, how) = both(ABORT_POLICY_ANNOTATION);
+    let (by_before, by) = both(ABORT_REQUESTED_BY_ANNOTATION);
     let status = |path: &str, or: &str| format!("oldObject.?status{path}.orValue({or})");
     vec![
         ("resource", "request.resource.resource".to_owned()),
@@ -72,8 +77,6 @@ fn variables() -> Vec<(&'static str, String)> {
         ("howBefore", how_before),
         ("by", by),
         ("byBefore", by_before),
-        ("generation", generation),
-        ("generationBefore", generation_before),
         (
             "isNew",
             "variables.abort != \"\" && variables.abort != variables.abortBefore".to_owned(),
@@ -100,6 +103,11 @@ fn variables() -> Vec<(&'static str, String)> {
             "deletesOperation",
             "request.operation == \"DELETE\" && !variables.hasEnded && !has(oldObject.metadata.deletionTimestamp) && !has(namespaceObject.metadata.deletionTimestamp)".to_owned(),
         ),
+        // Who gives it an owner that there isn't has it deleted.
+        (
+            "changesOwner",
+            "variables.resource == \"operations\" && oldObject != null && object != null && !variables.hasEnded && object.metadata.?ownerReferences != oldObject.metadata.?ownerReferences".to_owned(),
+        ),
         (
             "lock",
             status(".?operations", "[]"),
@@ -123,26 +131,14 @@ fn may_not_abort() -> Refusal {
     );
     Refusal::new(
         FORBIDDEN,
-        format!("(variables.asks || variables.deletesOperation) && !{may}"),
+        format!(
+            "(variables.asks || variables.deletesOperation || variables.changesOwner && !({})) && !{may}",
+            is_operator()
+        ),
         &refusal::MAY_NOT_ABORT.cel(&[
             ("user", "request.userInfo.username"),
             ("resource", "variables.resource"),
             ("namespace", "request.namespace"),
-        ]),
-    )
-}
-
-/// An Operation that says that Belay made it from a spec isn't checked like a person's.
-fn not_by_belay() -> Refusal {
-    Refusal::new(
-        FORBIDDEN,
-        format!(
-            "variables.generation != variables.generationBefore && request.operation != \"DELETE\" && !({})",
-            is_operator()
-        ),
-        &refusal::NOT_YOURS.cel(&[
-            ("what", &format!("\"label {FOR_GENERATION_LABEL}\"")),
-            ("whom", "\"Belay\""),
         ]),
     )
 }
@@ -158,6 +154,34 @@ fn forged() -> Refusal {
                 &format!("\"annotation {ABORT_REQUESTED_BY_ANNOTATION}\""),
             ),
             ("whom", "\"the API server\""),
+        ]),
+    )
+}
+
+/// A reason is copied into statuses and conditions, which have no room for a long one.
+fn too_long() -> Refusal {
+    // With the sign that tells absent from empty.
+    let size = "size(variables.abort)";
+    Refusal::new(
+        INVALID_PARAMETER,
+        format!("variables.isNew && {size} > {}", LONGEST_TEXT + 1),
+        &refusal::REASON_TOO_LONG.cel(&[
+            ("annotation", &format!("\"{ABORT_ANNOTATION}\"")),
+            ("size", &format!("string({size} - 1)")),
+            ("most", &format!("\"{LONGEST_TEXT}\"")),
+        ]),
+    )
+}
+
+fn unknown_policy() -> Refusal {
+    Refusal::new(
+        INVALID_PARAMETER,
+        format!(
+            "variables.how != variables.howBefore && !(variables.how in [\"\", \"={ABORT_POLICY_NOW}\", \"={ABORT_POLICY_AFTER_STEP}\"])"
+        ),
+        &refusal::NO_ABORT_POLICY.cel(&[
+            ("annotation", &format!("\"{ABORT_POLICY_ANNOTATION}\"")),
+            ("written", "variables.how.substring(1)"),
         ]),
     )
 }

@@ -24,6 +24,11 @@ pub fn minor(version: &str) -> String {
     format!("int({version}.split(\".\")[1])")
 }
 
+/// The older of two versions.
+pub fn older(a: &str, b: &str) -> String {
+    format!("({} <= {} ? {a} : {b})", rank(a), rank(b))
+}
+
 /// Whether a pool of that version is too old for a control plane of that one.
 pub fn is_too_old(control_plane: &str, pool: &str) -> String {
     format!("{} - {} > 3", minor(control_plane), minor(pool))

@@ -6,7 +6,7 @@ use crate::{
 };
 
 use super::{
-    cel::{is_too_old, minor, rank},
+    cel::{is_too_old, minor, older, rank},
     operator::is_operator,
     policy::{Policy, Refusal, on},
     power::Target,
@@ -84,12 +84,23 @@ pub fn variables() -> Vec<(&'static str, String)> {
         ),
         ("state", of(".?provisioningState.orValue(\"Creating\")")),
         ("power", of(".?powerState.?code.orValue(\"Running\")")),
+        // A pool by its name, and the older of what it is to run and what its nodes run still.
+        (
+            "oldest",
+            format!(
+                "{}.map(pool, has(pool.kubernetesVersion) || has(pool.oldestVersion), [pool.name, {}])",
+                of(".?agentPools.orValue([])"),
+                older(
+                    "pool.?kubernetesVersion.orValue(pool.?oldestVersion.orValue(\"\"))",
+                    "pool.?oldestVersion.orValue(pool.?kubernetesVersion.orValue(\"\"))"
+                )
+            ),
+        ),
         (
             "behind",
             format!(
-                "{}.filter(pool, has(pool.kubernetesVersion) && {})",
-                of(".?agentPools.orValue([])"),
-                is_too_old("variables.wanted", "pool.kubernetesVersion")
+                "variables.oldest.filter(pool, {})",
+                is_too_old("variables.wanted", "pool[1]")
             ),
         ),
     ]
@@ -153,8 +164,8 @@ pub fn pool_left_behind(is_version_change: &str) -> Refusal {
         &refusal::POOL_LEFT_BEHIND.cel(&[
             ("name", "variables.cluster.metadata.name"),
             ("version", "variables.wanted"),
-            ("pool", "variables.behind[0].name"),
-            ("behind", "variables.behind[0].kubernetesVersion"),
+            ("pool", "variables.behind[0][0]"),
+            ("behind", "variables.behind[0][1]"),
         ]),
     )
 }

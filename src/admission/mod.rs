@@ -7,6 +7,7 @@
 mod abort;
 mod cel;
 mod cluster_changes;
+mod labels;
 mod new_pools;
 mod operations;
 mod operator;
@@ -14,7 +15,9 @@ mod policy;
 mod pool_changes;
 mod pool_scale;
 mod power;
+mod replacing;
 mod requested_by;
+mod rights;
 mod roles;
 mod system_pools;
 
@@ -32,6 +35,10 @@ fn validating() -> Vec<Policy> {
         system_pools::policy(),
         operations::on_clusters(),
         operations::on_pools(),
+        rights::policy(),
+        replacing::on_targets(),
+        replacing::on_scale(),
+        labels::policy(),
         abort::policy(),
     ]
 }

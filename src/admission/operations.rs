@@ -1,6 +1,7 @@
 //! Operations that people create. What can't be known here (what a target needs that is about to change,
-//! what its nodes run) the core decides. Those that Belay makes have a label that nobody else may give them,
-//! and aren't looked at: the search for a target costs more where there are many.
+//! what its nodes run) the core decides. Those that Belay makes have a label, and aren't looked at: the search
+//! for a target costs more where there are many. Whoever else gives an Operation that label gains nothing: the
+//! core runs it only where it would make it itself.
 
 use crate::{
     api::{FOR_GENERATION_LABEL, TargetKind},
@@ -13,6 +14,7 @@ use super::{
     policy::{Params, Policy, Refusal, on},
     pool_changes,
     power::Target,
+    replacing,
 };
 
 const NOW: &str = "variables.now";
@@ -37,6 +39,14 @@ pub fn on_clusters() -> Policy {
         ("isSettled", is_settled(cluster)),
     ]);
     variables.extend(cluster_changes::variables());
+    // A cluster's deletion takes along what is in flight.
+    variables.push((
+        "replaced",
+        format!(
+            "variables.type == \"Delete\" ? [] : ({})",
+            replacing::by_cluster("params", "params")
+        ),
+    ));
     let target = Target {
         kind: TargetKind::ManagedCluster,
         state: "variables.state",
@@ -62,7 +72,7 @@ pub fn on_clusters() -> Policy {
         condition: ("on-the-cluster", condition("ManagedCluster")),
         variables,
         refusals,
-        rights: Vec::new(),
+        rights: vec![replacing::may_not()],
     }
 }
 
@@ -70,6 +80,14 @@ pub fn on_clusters() -> Policy {
 pub fn on_pools() -> Policy {
     let mut variables = variables("pool");
     variables.extend(pool_changes::variables());
+    variables.push((
+        "replaced",
+        format!(
+            "variables.type == \"Delete\" ? ({}) : ({})",
+            replacing::by_deletion("params"),
+            replacing::by_pool("params")
+        ),
+    ));
     variables.extend([
         (
             "runs",
@@ -141,7 +159,7 @@ pub fn on_pools() -> Policy {
         condition: ("on-the-pool", condition("AgentPool")),
         variables,
         refusals,
-        rights: Vec::new(),
+        rights: vec![replacing::may_not()],
     }
 }
 

@@ -68,6 +68,7 @@ pub struct AgentPoolSpec {
     /// The size of the machines, in the provider's words. Immutable.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')").message("becomes a label of the nodes: write letters, digits, '-', '_' and '.', and begin and end with a letter or digit, for example Standard_D4s_v5"))]
     pub vm_size: Option<String>,
 
     /// The version of the nodes, MAJOR.MINOR.PATCH. Absent, the pool follows its cluster.
@@ -88,12 +89,17 @@ pub struct AgentPoolSpec {
     /// Labels of the nodes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
-    #[x_kube(validation = Rule::new("self.all(key, size(key) <= 317 && !key.startsWith('belay.dev/') && key != 'kubernetes.io/hostname')").message("labels that start with belay.dev/ and kubernetes.io/hostname are set by Belay"))]
+    #[x_kube(
+        validation = Rule::new("self.all(key, key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && key.indexOf('/') <= 253)").message("a key is a name, or DOMAIN/NAME: at most 63 letters, digits, '-', '_' and '.' that begin and end with a letter or digit, after a domain of at most 253 small letters, digits, '-' and '.', for example example.com/team"),
+        validation = Rule::new("self.all(key, self[key].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))").message("a value has at most 63 letters, digits, '-', '_' and '.', and begins and ends with a letter or digit, or is empty"),
+        validation = Rule::new("self.all(key, !key.startsWith('belay.dev/') && key != 'kubernetes.io/hostname')").message("labels that start with belay.dev/ and kubernetes.io/hostname are set by Belay"),
+    )]
     pub node_labels: BTreeMap<String, NodeLabelValue>,
 
     /// Taints of the nodes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self.all(taint, self.exists_one(other, other.key == taint.key && other.effect == taint.effect))").message("a node has one taint of a key and effect: write each pair once"))]
     pub node_taints: Vec<NodeTaint>,
 
     /// How nodes are replaced.
@@ -105,13 +111,7 @@ pub struct AgentPoolSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(inline)]
-pub struct NodeLabelValue(
-    #[schemars(
-        length(max = 63),
-        regex(pattern = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
-    )]
-    pub String,
-);
+pub struct NodeLabelValue(#[schemars(length(max = 63))] pub String);
 
 /// What a pool is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -134,14 +134,16 @@ pub enum ScaleSetPriority {
 }
 
 /// A taint of a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct NodeTaint {
     /// The taint's key.
     #[schemars(length(min = 1, max = 317))]
+    #[x_kube(validation = Rule::new("self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self.indexOf('/') <= 253").message("a key is a name, or DOMAIN/NAME: at most 63 letters, digits, '-', '_' and '.' that begin and end with a letter or digit, after a domain of at most 253 small letters, digits, '-' and '.', for example example.com/team"))]
     pub key: String,
     /// The taint's value.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')").message("a value has at most 63 letters, digits, '-', '_' and '.', and begins and ends with a letter or digit, or is empty"))]
     pub value: String,
     /// What happens to pods that don't tolerate it.
     pub effect: TaintEffect,

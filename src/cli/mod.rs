@@ -16,6 +16,7 @@ mod left_behind;
 mod look;
 mod operation;
 mod output;
+mod plain;
 mod plan;
 mod progress;
 mod record;

@@ -166,6 +166,20 @@ pub mod refusal {
     );
     /// An annotation or a label that isn't for people.
     pub const NOT_YOURS: Template = Template("the {what} is set by {whom} alone");
+    /// A change that has an operation aborted, by who may not abort.
+    pub const MAY_NOT_REPLACE: Template = Template(
+        "User \"{user}\" cannot have Operation {operation} aborted: with concurrencyPolicy Replace this change does so, and that needs the verb update on operations/abort in API group belay.dev in the namespace \"{namespace}\"",
+    );
+    /// An abort's reason that is too long.
+    pub const REASON_TOO_LONG: Template =
+        Template("annotation {annotation} has {size} characters: write a reason of at most {most}");
+    /// An abort policy that there isn't.
+    pub const NO_ABORT_POLICY: Template =
+        Template("annotation {annotation} is \"{written}\": write Now or AfterStep");
+    /// An Operation of who may not make the same change by its target's spec.
+    pub const MAY_NOT_CHANGE: Template = Template(
+        "User \"{user}\" cannot ask for type {type} on {kind} {name}: that needs the verb {verb} on {resource} in API group belay.dev in the namespace \"{namespace}\"",
+    );
 }
 
 /// The refusal of an operation on `target` while `held` is in flight.

@@ -8,6 +8,21 @@ const CLUSTER: &str = "{apiVersion: belay.dev/v1alpha1, kind: ManagedCluster, me
 const POOL: &str = "{apiVersion: belay.dev/v1alpha1, kind: AgentPool, metadata: {name: np1}, spec: {clusterName: demo, count: 1, mode: System, vmSize: small}}";
 const OPERATION: &str = "{apiVersion: belay.dev/v1alpha1, kind: Operation, metadata: {name: op1}, spec: {type: Reconcile, target: {kind: AgentPool, name: np1}}}";
 
+const KEY: &str = "a key is a name, or DOMAIN/NAME: at most 63 letters";
+const VALUE: &str = "a value has at most 63 letters";
+/// What nodes can have, to the longest.
+const LABELS_AND_TAINTS: &str = "nodeLabels: {a: '', example.com/team_1.x: A-1_b.c, LONGDOMAIN/team: x}, nodeTaints: [{key: a, effect: NoSchedule}, {key: a, value: b, effect: NoExecute}, {key: example.com/b, effect: NoSchedule}], count: 1";
+
+/// Keys that are a character too long, or, as part of what is allowed, as long as can be.
+fn with_long_names(manifest: &str, is_allowed: bool) -> String {
+    let label = "a".repeat(61);
+    let domain = format!("{label}.{label}.{label}.{label}.aaaaa");
+    let domain = if is_allowed { domain } else { domain + "a" };
+    manifest
+        .replace("LONGNAME", &"n".repeat(64))
+        .replace("LONGDOMAIN", &domain)
+}
+
 /// A manifest, what of it is replaced by what, and what the refusal says.
 const REFUSALS: &[(&str, &str, &str, &str)] = &[
     (
@@ -101,6 +116,58 @@ const REFUSALS: &[(&str, &str, &str, &str)] = &[
         "labels that start with belay.dev/ and kubernetes.io/hostname are set by Belay",
     ),
     (
+        POOL,
+        "name: np1}, spec: {clusterName: demo, count: 1, mode: System, vmSize: small",
+        "name: np2}, spec: {clusterName: demo, count: 1, vmSize: 'very small'",
+        "becomes a label of the nodes: write letters, digits",
+    ),
+    (POOL, "count: 1", "nodeLabels: {-team: x}, count: 1", KEY),
+    (
+        POOL,
+        "count: 1",
+        "nodeLabels: {Example.com/team: x}, count: 1",
+        KEY,
+    ),
+    (POOL, "count: 1", "nodeLabels: {a/b/c: x}, count: 1", KEY),
+    (POOL, "count: 1", "nodeLabels: {/team: x}, count: 1", KEY),
+    (POOL, "count: 1", "nodeLabels: {LONGNAME: x}, count: 1", KEY),
+    (
+        POOL,
+        "count: 1",
+        "nodeLabels: {LONGDOMAIN/team: x}, count: 1",
+        KEY,
+    ),
+    (
+        POOL,
+        "count: 1",
+        "nodeLabels: {team: 'a b'}, count: 1",
+        VALUE,
+    ),
+    (
+        POOL,
+        "count: 1",
+        "nodeTaints: [{key: 'a b', effect: NoSchedule}], count: 1",
+        KEY,
+    ),
+    (
+        POOL,
+        "count: 1",
+        "nodeTaints: [{key: LONGDOMAIN/team, effect: NoSchedule}], count: 1",
+        KEY,
+    ),
+    (
+        POOL,
+        "count: 1",
+        "nodeTaints: [{key: a, value: 'b c', effect: NoSchedule}], count: 1",
+        VALUE,
+    ),
+    (
+        POOL,
+        "count: 1",
+        "nodeTaints: [{key: a, value: b, effect: NoSchedule}, {key: a, value: c, effect: NoSchedule}], count: 1",
+        "a node has one taint of a key and effect: write each pair once",
+    ),
+    (
         OPERATION,
         "type: Reconcile",
         "type: Create",
@@ -138,8 +205,11 @@ pub async fn each_rule_of_the_schema_refuses_with_a_sentence_that_says_what_to_d
     for manifest in [CLUSTER, POOL, OPERATION] {
         apply(&belay, manifest).expect("a valid manifest is taken");
     }
+    let allowed = with_long_names(&POOL.replace("count: 1", LABELS_AND_TAINTS), true);
+    apply(&belay, &allowed).expect("what nodes can have is taken");
+    apply(&belay, POOL).expect("as it was");
     for &(manifest, was, becomes, expected) in REFUSALS {
-        let changed = manifest.replace(was, becomes);
+        let changed = with_long_names(&manifest.replace(was, becomes), false);
         assert_ne!(changed, manifest, "{was} is in the manifest");
         let refusal = apply(&belay, &changed).expect_err(&changed);
         assert!(refusal.contains(expected), "{changed}:\n{refusal}");

@@ -44,3 +44,30 @@ pub async fn a_deletion_in_the_middle_of_an_upgrade_aborts_it(world: Arc<World>)
     assert!(belay.nodes().await.is_empty(), "no node is left");
     belay.check_history();
 }
+
+pub async fn a_finalizer_may_be_taken_away_by_who_may_update(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    belay.lock_is_free().await;
+    belay.kill_operator();
+    belay.grant("eve", "belay-editor");
+    let create = belay.operation(OperationType::Create, "np1").await;
+    let operation = format!("operation/{create}");
+    for what in [&operation, "agentpool/np1", "managedcluster/demo"] {
+        belay
+            .try_as("eve", &["delete", what, "--wait=false"])
+            .expect("eve may delete");
+        let none = r#"{"metadata":{"finalizers":null}}"#;
+        let patch = ["patch", what, "--type=merge", "-p", none];
+        // One that has ended is held by none.
+        drop(belay.try_as("eve", &patch));
+        belay.kubectl(&["wait", "--for=delete", what, "--timeout=30s"]);
+    }
+    assert_eq!(belay.nodes().await.len(), 1, "its node is left");
+    belay.kubectl(&[
+        "delete",
+        "nodes",
+        "-l",
+        &format!("belay.dev/namespace={}", belay.namespace),
+    ]);
+}

@@ -20,10 +20,12 @@ mod failure;
 mod history;
 mod hold;
 mod hostile;
+mod labels;
 mod leader;
 mod left_behind;
 mod logs;
 mod metrics;
+mod plain;
 mod plan;
 mod plugin;
 mod progress;
@@ -31,7 +33,9 @@ mod prometheus;
 mod quiet;
 mod race;
 mod refusals;
+mod replacing;
 mod restart;
+mod rights;
 mod rollback;
 mod scale;
 mod seen;
@@ -76,6 +80,7 @@ const TESTS: &[harness::Test<World>] = tests![
     delete::deleting_a_cluster_takes_its_pools_and_nodes,
     delete::deleting_a_pool_drains_its_nodes,
     delete::a_deletion_in_the_middle_of_an_upgrade_aborts_it,
+    delete::a_finalizer_may_be_taken_away_by_who_may_update,
     refusals::no_change_passes_while_the_cluster_is_busy,
     refusals::a_busy_pool_refuses_changes_of_itself_and_of_its_cluster,
     refusals::what_starts_no_operation_always_passes,
@@ -84,6 +89,7 @@ const TESTS: &[harness::Test<World>] = tests![
     refusals::what_is_being_deleted_allows_only_deletion,
     refusals::what_is_so_already_is_refused,
     refusals::versions_that_cluster_and_pools_cannot_have_are_refused,
+    refusals::what_nodes_still_run_counts_and_not_what_their_pool_is_to_run,
     refusals::the_last_system_pool_stays_as_long_as_its_cluster,
     refusals::what_has_ended_or_never_began_can_not_be_aborted,
     refusals::the_field_manager_of_belay_opens_no_door_to_others,
@@ -91,8 +97,14 @@ const TESTS: &[harness::Test<World>] = tests![
     who_may_abort::who_aborts_need_not_edit,
     who_may_abort::who_has_both_rights_aborts_on_the_target_too,
     who_may_abort::nobody_says_that_somebody_else_aborts,
-    who_may_abort::nobody_says_that_belay_made_an_operation,
+    who_may_abort::an_owner_that_there_is_not_is_no_way_to_abort,
+    who_may_abort::a_reason_is_short_and_a_policy_is_now_or_after_step,
     who_may_abort::the_roles_fold_into_those_of_kubernetes,
+    labels::belay_alone_changes_the_labels_that_it_goes_by,
+    labels::an_operation_may_come_with_belays_labels_and_gains_nothing_by_them,
+    replacing::who_may_not_abort_does_not_do_so_by_replacing_a_pools_operation,
+    replacing::who_may_not_abort_does_not_do_so_by_replacing_a_clusters_operation,
+    rights::an_operation_needs_the_right_to_make_the_same_change_by_the_spec,
     check::it_tells_what_is_missing_and_what_to_do,
     check::it_tells_what_works_and_leaves_nothing,
     race::of_two_operations_in_the_same_instant_one_runs,
@@ -116,6 +128,7 @@ const TESTS: &[harness::Test<World>] = tests![
     plugin::ctrl_c_offers_to_abort_what_is_followed,
     plugin::refusals_say_what_to_do,
     plugin::many_clusters_are_listed_page_by_page,
+    plain::no_command_prints_the_control_characters_of_a_reason,
     plan::a_plan_of_a_new_cluster_lists_what_is_made_in_its_order,
     plan::a_planned_upgrade_is_what_an_apply_then_does,
     plan::a_plan_tells_a_refusal_word_for_word,

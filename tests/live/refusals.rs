@@ -341,7 +341,7 @@ pub async fn versions_that_cluster_and_pools_cannot_have_are_refused(world: Arc<
     belay.pool_is_ready("old").await;
     belay.lock_is_free().await;
     let behind = invalid(
-        "ManagedCluster demo can't go to 1.36.3: AgentPool old is to run 1.32.5, and can't be more than three minor versions older; upgrade it first",
+        "ManagedCluster demo can't go to 1.36.3: AgentPool old runs 1.32.5, and can't be more than three minor versions older; upgrade it first",
     );
     for told in belay.through_every_door(
         "managedcluster",
@@ -352,6 +352,31 @@ pub async fn versions_that_cluster_and_pools_cannot_have_are_refused(world: Arc<
     }
     let asked = json!({"type": "Upgrade", "on": "demo", "kubernetesVersion": "1.36.3"});
     assert_eq!(belay.ask(asked), behind);
+}
+
+pub async fn what_nodes_still_run_counts_and_not_what_their_pool_is_to_run(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let mut upgrade = belay.upgrading().await;
+    for (nth, next) in [(2, "1.37.1"), (3, "1.38.1")] {
+        belay.kubectl(&["annotate", "operation", &upgrade, "belay.dev/abort=next"]);
+        belay.is_in_phase(&upgrade, OperationPhase::Canceled).await;
+        belay.lock_is_free().await;
+        belay.set_version(next).await;
+        upgrade = belay
+            .nth_operation(nth, OperationType::Upgrade, "demo")
+            .await;
+        belay.is_blocked(&upgrade).await;
+    }
+    belay.kubectl(&["annotate", "operation", &upgrade, "belay.dev/abort=enough"]);
+    belay.is_in_phase(&upgrade, OperationPhase::Canceled).await;
+    belay.lock_is_free().await;
+    let refusal = "(InvalidParameter) ManagedCluster demo can't go to 1.39.1: AgentPool np1 runs 1.35.7, and can't be more than three minor versions older; upgrade it first";
+    let change = json!({"kubernetesVersion": "1.39.1"});
+    for told in belay.through_every_door("managedcluster", "demo", &change) {
+        assert_eq!(told, refusal);
+    }
+    let asked = json!({"type": "Upgrade", "on": "demo", "kubernetesVersion": "1.39.1"});
+    assert_eq!(belay.ask(asked), refusal);
 }
 
 pub async fn the_last_system_pool_stays_as_long_as_its_cluster(world: Arc<World>) {

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use belay::api::{
     ABORT_REQUESTED_BY_ANNOTATION, AgentPool, ManagedCluster, Operation, OperationPhase,
-    OperationType,
 };
 use kube::{Resource, ResourceExt as _};
 use serde_json::json;
@@ -16,13 +15,13 @@ use super::{
 
 impl Belay {
     /// Gives a user one of the roles here.
-    fn grant(&self, user: &str, role: &str) {
+    pub fn grant(&self, user: &str, role: &str) {
         let name = format!("{user}-{role}");
         let (role, user) = (format!("--clusterrole={role}"), format!("--user={user}"));
         self.kubectl(&["create", "rolebinding", &name, &role, &user]);
     }
 
-    fn try_as(&self, user: &str, args: &[&str]) -> Result<String, String> {
+    pub fn try_as(&self, user: &str, args: &[&str]) -> Result<String, String> {
         self.try_kubectl(&[&["--as", user], args].concat())
     }
 
@@ -79,6 +78,66 @@ pub async fn who_edits_may_not_abort(world: Arc<World>) {
         .try_as("eve", &["scale", "agentpool", "np2", "--replicas=1"])
         .expect("eve may edit");
     belay.pool_is_ready("np2").await;
+}
+
+pub async fn an_owner_that_there_is_not_is_no_way_to_abort(world: Arc<World>) {
+    let (belay, scale) = with_scale_in_flight(&world).await;
+    belay.grant("eve", "belay-editor");
+    let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "00000000-0000-0000-0000-000000000000"});
+    let patch = json!({"metadata": {"ownerReferences": [owner]}}).to_string();
+    let patch = ["patch", "operation", &scale, "--type=merge", "-p", &patch];
+    let refused = told(belay.try_as("eve", &patch));
+    assert!(
+        refused.contains("the verb update on operations/abort"),
+        "{refused}"
+    );
+    // Belay itself gives Operations their owners, and has no right to abort.
+    belay.allow(
+        "operator",
+        &["patch,get on operations", "operate on managedclusters"],
+    );
+    let by_belay = [&patch[..], &["--field-manager=belay", "--dry-run=server"]].concat();
+    belay.try_as("operator", &by_belay).expect("Belay may");
+    let status = belay.status(&scale).await;
+    assert_eq!(status.phase, OperationPhase::InProgress);
+}
+
+pub async fn a_reason_is_short_and_a_policy_is_now_or_after_step(world: Arc<World>) {
+    let (belay, scale) = with_scale_in_flight(&world).await;
+    let kinds = [
+        format!("operation/{scale}"),
+        "agentpool/np1".to_owned(),
+        "managedcluster/demo".to_owned(),
+    ];
+    let (short, long) = ("\u{e9}".repeat(1024), "\u{e9}".repeat(1025));
+    for what in &kinds {
+        let annotate = |note: &str| belay.try_kubectl(&["annotate", what, note]);
+        assert_eq!(
+            told(annotate(&format!("belay.dev/abort={long}"))),
+            "(InvalidParameter) annotation belay.dev/abort has 1025 characters: write a reason of at most 1024"
+        );
+        for (policy, written) in [("Later", "Later"), ("after-step", "after-step"), ("", "")] {
+            assert_eq!(
+                told(annotate(&format!("belay.dev/abort-policy={policy}"))),
+                format!(
+                    "(InvalidParameter) annotation belay.dev/abort-policy is \"{written}\": write Now or AfterStep"
+                )
+            );
+        }
+    }
+    assert_eq!(belay.status(&scale).await.phase, OperationPhase::InProgress);
+    let both = [
+        "annotate",
+        &kinds[0],
+        &format!("belay.dev/abort={short}"),
+        "belay.dev/abort-policy=Now",
+    ];
+    belay.kubectl(&both);
+    belay.is_in_phase(&scale, OperationPhase::Canceled).await;
+    // A request that is there may be taken away by whoever may edit: what was accepted stays so.
+    belay.grant("eve", "belay-editor");
+    let away = ["annotate", &kinds[0], "belay.dev/abort-"];
+    belay.try_as("eve", &away).expect("passes");
 }
 
 pub async fn who_aborts_need_not_edit(world: Arc<World>) {
@@ -163,26 +222,6 @@ pub async fn nobody_says_that_somebody_else_aborts(world: Arc<World>) {
     let pool: AgentPool = belay.api().get("born").await.expect("the pool");
     assert_eq!(Belay::requested_by(&cluster), Some("admin"));
     assert_eq!(Belay::requested_by(&pool), Some("admin"));
-}
-
-pub async fn nobody_says_that_belay_made_an_operation(world: Arc<World>) {
-    let belay = Belay::start(&world).await;
-    belay.ready_cluster(0, 1).await;
-    belay.lock_is_free().await;
-    let refusal = "(Forbidden) the label belay.dev/for-generation is set by Belay alone".to_owned();
-    let mut forged: serde_json::Value = serde_json::from_str(&operation(
-        "forged",
-        json!({"type": "Scale", "on": "np1", "count": 9}),
-    ))
-    .expect("an operation");
-    forged["metadata"]["labels"] = json!({"belay.dev/for-generation": "1"});
-    assert_eq!(told(belay.create(&forged.to_string())), refusal);
-    let create = belay.operation(OperationType::Create, "np1").await;
-    let what = format!("operation/{create}");
-    for change in ["belay.dev/for-generation=7", "belay.dev/for-generation-"] {
-        let label = ["label", &what, "--overwrite", change];
-        assert_eq!(told(belay.try_kubectl(&label)), refusal);
-    }
 }
 
 pub async fn the_roles_fold_into_those_of_kubernetes(world: Arc<World>) {

@@ -1,0 +1,55 @@
+//! Labels by which Belay knows its own. Whoever creates an object may give it any of them, as a backup does
+//! that brings it back: the core takes nothing on their word. On what is there, Belay alone changes them.
+
+use crate::{
+    api::{CLUSTER_LABEL, FOR_GENERATION_LABEL, OPERATION_UID_LABEL, SCALE_REFUSED_LABEL},
+    lifecycle::messages::{FORBIDDEN, refusal},
+};
+
+use super::{
+    operator::is_operator,
+    policy::{Policy, Refusal, on},
+};
+
+/// The policy.
+pub fn policy() -> Policy {
+    let of_operations = [FOR_GENERATION_LABEL, OPERATION_UID_LABEL, CLUSTER_LABEL]
+        .map(|label| format!("\"{label}\""));
+    Policy {
+        name: "belay-labels",
+        description: "Keeps the labels that Belay goes by from being changed by anybody else",
+        operations: &[on::UPDATE],
+        resources: &["agentpools", "operations"],
+        params: None,
+        skips: None,
+        condition: (
+            "changes-labels",
+            format!(
+                "object.metadata.?labels != oldObject.metadata.?labels && !({})",
+                is_operator()
+            ),
+        ),
+        variables: vec![
+            (
+                "ours",
+                format!(
+                    "request.resource.resource == \"agentpools\" ? [\"{SCALE_REFUSED_LABEL}\"] : [{}]",
+                    of_operations.join(", ")
+                ),
+            ),
+            (
+                "changed",
+                "variables.ours.filter(label, object.metadata.?labels[?label] != oldObject.metadata.?labels[?label])".to_owned(),
+            ),
+        ],
+        refusals: vec![Refusal::new(
+            FORBIDDEN,
+            "size(variables.changed) > 0",
+            &refusal::NOT_YOURS.cel(&[
+                ("what", "\"label \" + variables.changed[0]"),
+                ("whom", "\"Belay\""),
+            ]),
+        )],
+        rights: Vec::new(),
+    }
+}

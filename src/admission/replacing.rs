@@ -1,0 +1,123 @@
+//! With `concurrencyPolicy: Replace` a change has what is in flight aborted: that needs the right to abort. The
+//! right is `update` on `operations/abort` in the namespace, not on a name: a change of a cluster may abort the
+//! operations of many pools, and the API server bounds how many rights one request may be checked for.
+//!
+//! Who may delete a cluster or a pool needs no other right: a deletion takes along what is in flight on it. But
+//! a pool's deletion that takes the place of its cluster's operation is a change like any other.
+
+use crate::{
+    api::GROUP,
+    lifecycle::messages::{FORBIDDEN, refusal},
+};
+
+use super::{
+    operator::{OPERATE, is_operator},
+    policy::{Params, Policy, Refusal, on},
+};
+
+/// The policy for what is written into clusters and pools, and for the deletion of pools.
+pub fn on_targets() -> Policy {
+    // Belay's deletions name no field manager.
+    let operates = format!(
+        "authorizer.group(\"{GROUP}\").resource(\"managedclusters\").namespace(request.namespace).check(\"{OPERATE}\").allowed()"
+    );
+    // What goes with its namespace goes by that one's deletion. Conditions don't know of the namespace.
+    let goes_with_namespace = "has(namespaceObject.metadata.deletionTimestamp)";
+    let starts_something = "request.resource.resource == \"agentpools\" || [object.spec.kubernetesVersion, object.spec.powerState, object.spec.concurrencyPolicy] != [oldObject.spec.kubernetesVersion, oldObject.spec.powerState, oldObject.spec.concurrencyPolicy] || object.spec.provider != oldObject.spec.provider";
+    Policy {
+        name: "belay-replacing",
+        description: "Lets only those who may abort make a change that has an operation aborted, by concurrencyPolicy Replace",
+        operations: &[on::UPDATE, on::DELETE],
+        resources: &["managedclusters", "agentpools"],
+        params: None,
+        skips: None,
+        condition: (
+            "is-a-change",
+            format!(
+                "request.operation == \"DELETE\" ? request.resource.resource == \"agentpools\" && !has(oldObject.metadata.deletionTimestamp) && !{operates} : object.spec != oldObject.spec && ({starts_something}) && !({})",
+                is_operator()
+            ),
+        ),
+        variables: vec![(
+            "replaced",
+            format!(
+                "request.resource.resource == \"managedclusters\" ? ({}) : request.operation == \"DELETE\" ? ({goes_with_namespace} ? [] : {}) : ({})",
+                by_cluster("object", "oldObject"),
+                by_deletion("oldObject"),
+                by_pool("oldObject")
+            ),
+        )],
+        refusals: Vec::new(),
+        rights: vec![may_not()],
+    }
+}
+
+/// The policy for the scale subresource. Its requests carry nothing of the pool, so the pool is looked for.
+pub fn on_scale() -> Policy {
+    Policy {
+        name: "belay-replacing-scale",
+        description: "Lets only those who may abort scale an AgentPool where that has an operation aborted, by concurrencyPolicy Replace",
+        operations: &[on::UPDATE],
+        resources: &["agentpools/scale"],
+        params: Some(Params::all("AgentPool")),
+        skips: None,
+        condition: (
+            "scales-the-pool",
+            format!(
+                "params.metadata.name == request.name && object.spec.?replicas.orValue(0) != params.spec.count && !({})",
+                is_operator()
+            ),
+        ),
+        variables: vec![("replaced", by_pool("params"))],
+        refusals: Vec::new(),
+        rights: vec![may_not()],
+    }
+}
+
+/// What a change of a cluster has aborted, by name: an expression. `wanted` tells the policy as it will be.
+pub fn by_cluster(wanted: &str, cluster: &str) -> String {
+    format!(
+        "{wanted}.spec.concurrencyPolicy == \"Replace\" ? {cluster}.?status.?operations.orValue([]).filter(held, held.type != \"Delete\").map(held, held.name) : []"
+    )
+}
+
+/// What a change of a pool has aborted.
+pub fn by_pool(pool: &str) -> String {
+    in_flight(
+        pool,
+        &format!(
+            "[{pool}.?status.?cluster.?operation.orValue(\"\"), {pool}.?status.?operation.?name.orValue(\"\")]"
+        ),
+    )
+}
+
+/// What a pool's deletion has aborted: that of its cluster.
+pub fn by_deletion(pool: &str) -> String {
+    let own = format!("[{pool}.?status.?cluster.?operation.orValue(\"\")]");
+    format!(
+        "{pool}.?status.?cluster.?deletionTimestamp.hasValue() ? [] : {}",
+        in_flight(pool, &own)
+    )
+}
+
+fn in_flight(pool: &str, names: &str) -> String {
+    format!(
+        "{pool}.?status.?cluster.?concurrencyPolicy.orValue(\"\") == \"Replace\" && {pool}.?status.?operation.?type.orValue(\"\") != \"Delete\" ? {names}.filter(name, name != \"\") : []"
+    )
+}
+
+/// The refusal, of which `variables.replaced` tells what would be aborted.
+pub fn may_not() -> Refusal {
+    let may = format!(
+        "authorizer.group(\"{GROUP}\").resource(\"operations\").subresource(\"abort\").namespace(request.namespace).check(\"update\").allowed()"
+    );
+    Refusal::new(
+        FORBIDDEN,
+        format!("size(variables.replaced) > 0 && !{may}"),
+        &refusal::MAY_NOT_REPLACE.cel(&[
+            ("user", "request.userInfo.username"),
+            ("operation", "variables.replaced[0]"),
+            ("namespace", "request.namespace"),
+        ]),
+    )
+}

@@ -1,0 +1,68 @@
+//! By whose right. Belay acts by its own rights, so an Operation does nothing that who creates it may not do
+//! by its target's spec.
+
+use crate::{
+    api::GROUP,
+    lifecycle::messages::{FORBIDDEN, refusal},
+};
+
+use super::{
+    operator::is_operator,
+    policy::{Policy, Refusal, on},
+};
+
+/// The policy.
+pub fn policy() -> Policy {
+    Policy {
+        name: "belay-operation-rights",
+        description: "Refuses an Operation whose author may not make the same change by its target's spec",
+        operations: &[on::CREATE],
+        resources: &["operations"],
+        params: None,
+        skips: None,
+        condition: ("is-not-by-belay", format!("!({})", is_operator())),
+        variables: vec![
+            (
+                "resource",
+                "object.spec.target.kind == \"AgentPool\" ? \"agentpools\" : \"managedclusters\""
+                    .to_owned(),
+            ),
+            (
+                "verb",
+                "object.spec.type == \"Delete\" ? \"delete\" : \"update\"".to_owned(),
+            ),
+            (
+                "needs",
+                "object.spec.type == \"Scale\" ? \"agentpools/scale or agentpools\" : variables.resource"
+                    .to_owned(),
+            ),
+        ],
+        refusals: Vec::new(),
+        rights: vec![may_not_change()],
+    }
+}
+
+fn may_not_change() -> Refusal {
+    let target = format!(
+        "authorizer.group(\"{GROUP}\").resource(variables.resource).namespace(request.namespace).name(object.spec.target.name)"
+    );
+    let by_scale = format!(
+        "authorizer.group(\"{GROUP}\").resource(\"agentpools\").subresource(\"scale\").namespace(request.namespace).name(object.spec.target.name).check(\"update\").allowed()"
+    );
+    let may = format!(
+        "{target}.check(variables.verb).allowed() || object.spec.type == \"Scale\" && {by_scale}"
+    );
+    Refusal::new(
+        FORBIDDEN,
+        format!("!({may})"),
+        &refusal::MAY_NOT_CHANGE.cel(&[
+            ("user", "request.userInfo.username"),
+            ("type", "object.spec.type"),
+            ("kind", "object.spec.target.kind"),
+            ("name", "object.spec.target.name"),
+            ("verb", "variables.verb"),
+            ("resource", "variables.needs"),
+            ("namespace", "request.namespace"),
+        ]),
+    )
+}
