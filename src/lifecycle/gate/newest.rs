@@ -94,6 +94,21 @@ pub fn newest_is_kept(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdic
     spec_is_newer(facts, operation).then(|| replaced(messages::SPEC_IS_NEWER.into()))
 }
 
+/// Whether what an operation of that type asks for is written into the spec.
+fn is_written(type_: OperationType) -> bool {
+    match type_ {
+        OperationType::Upgrade
+        | OperationType::Rollback
+        | OperationType::Scale
+        | OperationType::Start
+        | OperationType::Stop => true,
+        OperationType::Create
+        | OperationType::Update
+        | OperationType::Delete
+        | OperationType::Reconcile => false,
+    }
+}
+
 /// Whether the target's spec was edited after a person asked for something else. In a queue the edit takes
 /// the place of the Operation; else only where both are about the same.
 fn spec_is_newer(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
@@ -101,7 +116,9 @@ fn spec_is_newer(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
         return false;
     };
     let is_edited = target.generation > operation.arrived_at;
-    if !is_edited || target.deleted.is_some() || spec_change(facts, operation).is_none() {
+    // Once it holds the lock, an edit that says the same is its own.
+    let is_its_own = operation.holds_lock && spec_change(facts, operation).is_none();
+    if !is_edited || is_its_own || target.deleted.is_some() || !is_written(operation.spec.type_) {
         return false;
     }
     let mut asked = pursued(facts, target, Some(operation));

@@ -93,11 +93,11 @@ proptest! {
             }
             if *by_operation {
                 world.ask_for_count(&format!("asked-{number}"), *count, &pool("np1"));
-                // Belay sees it before the next change, as it sees a spec.
-                world.stride();
             } else {
                 world.set_count("np1", *count);
             }
+            // Belay sees each before the next.
+            world.stride();
             expected = asked;
             for _ in 0..*strides {
                 world.stride();
