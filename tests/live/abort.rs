@@ -18,7 +18,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::belay::{Belay, World, is_cordoned, is_true, version};
+use super::belay::{Belay, KUBECTL_PATIENCE, World, is_cordoned, is_true, version};
 
 /// A cluster whose upgrade hangs on a PDB, and the upgrade's name.
 async fn hanging_upgrade(belay: &Belay) -> String {
@@ -38,7 +38,7 @@ pub async fn a_blocked_upgrade_is_canceled_where_it_stands(world: Arc<World>) {
         .is_in_phase(&operation, OperationPhase::Canceled)
         .await;
     assert!(
-        belay.phases(&operation).ends_with(&[
+        belay.phases(&operation).await.ends_with(&[
             OperationPhase::InProgress,
             OperationPhase::Canceling,
             OperationPhase::Canceled
@@ -156,7 +156,7 @@ pub async fn an_abort_of_a_pending_operation_cancels_it_before_it_began(world: A
     belay.abort("waiting", "not needed").await;
     let status = belay.is_in_phase("waiting", OperationPhase::Canceled).await;
     assert_eq!(
-        belay.phases("waiting"),
+        belay.phases("waiting").await,
         [OperationPhase::Pending, OperationPhase::Canceled]
     );
     assert!(
@@ -307,9 +307,12 @@ pub async fn after_step_lets_the_step_in_process_finish(world: Arc<World>) {
 pub async fn deleting_an_operation_aborts_it(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let operation = hanging_upgrade(&belay).await;
-    belay.kubectl(&["delete", "operation", &operation, "--timeout=20s"]);
+    belay.kubectl(&["delete", "operation", &operation, KUBECTL_PATIENCE]);
     assert!(
-        belay.phases(&operation).contains(&OperationPhase::Canceled),
+        belay
+            .phases(&operation)
+            .await
+            .contains(&OperationPhase::Canceled),
         "it was canceled before it went"
     );
     assert!(belay.nodes().await.iter().all(|node| !is_cordoned(node)));

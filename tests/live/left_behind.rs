@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt as _;
 use serde_json::json;
 
-use super::belay::{Belay, World, is_cordoned, is_node_ready, is_true, version};
+use super::belay::{Belay, KUBECTL_PATIENCE, World, is_cordoned, is_node_ready, is_true, version};
 
 /// How the step in process is treated.
 const POLICIES: [&str; 2] = ["Now", "AfterStep"];
@@ -383,7 +383,7 @@ pub async fn a_delete_leaves_a_terminating_pool_that_a_reconcile_deletes(world: 
         belay.start_operator();
         belay.keep_available(0).await;
         belay.reconcile(TargetKind::AgentPool, "np1", "go-on").await;
-        belay.kubectl(&["wait", "--for=delete", "ap/np1", "--timeout=20s"]);
+        belay.kubectl(&["wait", "--for=delete", "ap/np1", KUBECTL_PATIENCE]);
         assert!(belay.nodes().await.is_empty());
         belay.check_history();
     }

@@ -31,8 +31,8 @@ pub async fn percent_rises_with_each_node_and_steps_tell_their_times(world: Arc<
         "in order: {steps:#?}"
     );
     let mut percents: Vec<_> = belay
-        .seen
         .statuses(&upgrade)
+        .await
         .iter()
         .map(|status| status.percent_complete)
         .collect();
@@ -64,7 +64,7 @@ pub async fn a_block_tells_since_when_it_lasts_until_it_is_over(world: Arc<World
     assert_eq!(again.since, first.since);
     belay.keep_available(0).await;
     assert_eq!(belay.succeeds(&upgrade).await.blocked, None);
-    for status in belay.seen.statuses(&upgrade) {
+    for status in belay.statuses(&upgrade).await {
         assert!(
             status
                 .blocked
@@ -90,7 +90,7 @@ pub async fn an_operation_on_hundreds_of_nodes_stays_small_and_comes_to_its_end(
     assert_eq!(belay.nodes().await.len(), 230);
     let operation = belay.kubectl(&["get", "op", &scale, "-o", "json", "--show-managed-fields"]);
     assert!(operation.len() < LARGEST, "{} bytes", operation.len());
-    let percents = belay.seen.statuses(&scale);
+    let percents = belay.statuses(&scale).await;
     assert!(percents.len() < 150, "{} writes", percents.len());
     belay.set_count("np1", 0).await;
     let scale = belay.nth_operation(2, OperationType::Scale, "np1").await;

@@ -49,7 +49,7 @@ pub async fn nodes_go_back_first_and_the_control_plane_last(world: Arc<World>) {
     );
     assert_eq!(nodes.len(), 2);
     assert!(nodes.iter().all(|node| node.end_time <= last.start_time));
-    for status in belay.seen.statuses(&rollback) {
+    for status in belay.statuses(&rollback).await {
         let (last, nodes) = status
             .steps
             .split_last()
