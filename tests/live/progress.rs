@@ -1,20 +1,39 @@
 //! How far an operation is, and since when what stands in its way, can be relied on.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use belay::api::{OperationPhase, OperationType, StepPhase};
+use kube::ResourceExt as _;
 use serde_json::json;
 
-use super::belay::{Belay, World};
+use super::belay::{Belay, World, is_cordoned};
 
 /// What the largest object may have, by Belay's own promise.
 const LARGEST: usize = 100 * 1024;
 
 pub async fn percent_rises_with_each_node_and_steps_tell_their_times(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.ready_cluster(200, 5).await;
+    belay.guarded_cluster(5).await;
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    // Each node is let go once the percent that comes before it was told.
+    let (mut drained, mut percent) = (BTreeSet::new(), 0);
+    for _ in 0..5 {
+        let next = || async {
+            let nodes = belay.nodes().await;
+            let mut draining = nodes.iter().filter(|node| is_cordoned(node));
+            draining.find_map(|node| Some(node.name_any()).filter(|name| !drained.contains(name)))
+        };
+        belay
+            .eventually("has done more, and drains the next node", || async {
+                belay.status(&upgrade).await.percent_complete > percent && next().await.is_some()
+            })
+            .await;
+        percent = belay.status(&upgrade).await.percent_complete;
+        let next = next().await.expect("a node that is drained");
+        drained.insert(next);
+        belay.delete_what_blocks().await;
+    }
     let steps = belay.succeeds(&upgrade).await.steps;
     assert_eq!(steps.len(), 6);
     for step in &steps {
