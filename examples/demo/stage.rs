@@ -19,7 +19,7 @@ use tokio::{
 use crate::{eyes::Eyes, screen};
 
 /// How long anything may take that is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// How long the operator may take to end by itself.
 const GRACE: Duration = Duration::from_secs(5);
 /// How often it is looked whether the operator still runs.

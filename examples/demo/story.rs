@@ -34,7 +34,7 @@ async fn install(stage: &mut Stage) -> anyhow::Result<()> {
         .run("kubectl apply -f crds/ -f policies/ >/dev/null")
         .await?;
     stage
-        .run("kubectl wait --for=condition=Established --timeout=20s -f crds/ >/dev/null")
+        .run("kubectl wait --for=condition=Established --timeout=2m -f crds/ >/dev/null")
         .await?;
     stage.start_operator()
 }
@@ -53,7 +53,7 @@ async fn come_up(stage: &mut Stage) -> anyhow::Result<()> {
         )
         .await?;
     stage
-        .run("kubectl rollout status deployment/web --timeout=20s")
+        .run("kubectl rollout status deployment/web --timeout=2m")
         .await
 }
 
@@ -163,7 +163,7 @@ async fn go_on(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
         .run(r#"kubectl patch pdb web --type=merge -p '{"spec":{"minAvailable":2}}'"#)
         .await?;
     stage
-        .run("kubectl wait pdb/web --for=jsonpath='{.status.disruptionsAllowed}'=1 --timeout=20s")
+        .run("kubectl wait pdb/web --for=jsonpath='{.status.disruptionsAllowed}'=1 --timeout=2m")
         .await?;
     let before = stage.eyes.names();
     stage

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How long a part may take to be ready.
-const READY: Duration = Duration::from_mins(1);
+const READY: Duration = Duration::from_mins(3);
 /// How long a part may take to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
 /// How often it is tried again where another process took a port first.

@@ -36,7 +36,7 @@ pub(crate) const ADDRESS: &str = "172.30.0.1";
 /// The image of a pod's sandbox.
 const PAUSE: &str = "localhost/pause:1";
 /// How long the node may take to be ready.
-const READY: Duration = Duration::from_mins(1);
+const READY: Duration = Duration::from_mins(3);
 /// The programs that run for as long as the node does, in the order in which they start.
 const PARTS: [&str; 3] = ["containerd", "kubelet", "kube-proxy"];
 

@@ -16,7 +16,7 @@ use tokio::{process::Command, time::sleep};
 /// Where the chart is installed.
 pub const NAMESPACE: &str = "belay-system";
 /// How long anything may take that is waited for.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(5);
 /// How often it is looked for.
 const LOOK: Duration = Duration::from_millis(100);
 /// The image that the chart runs kwok from.

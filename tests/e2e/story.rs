@@ -12,7 +12,7 @@ use crate::{
     stage::{NAMESPACE, Stage, heading},
 };
 
-const INSTALL: &str = "helm install belay charts/belay --namespace belay-system --set kwok.enabled=true --wait --timeout 2m";
+const INSTALL: &str = "helm install belay charts/belay --namespace belay-system --set kwok.enabled=true --wait --timeout 5m";
 /// The chart before this one: a release puts its own here.
 const PREVIOUS: &str = "tests/e2e/belay-0.0.9.tgz";
 const NEW: &str = "1.36.3";
@@ -86,10 +86,10 @@ async fn come_up(stage: &Stage) -> anyhow::Result<()> {
     heading("A cluster whose nodes are kwok's, and pods on it");
     stage.run("kubectl apply -f examples/quickstart/").await?;
     stage
-        .run("kubectl wait --for=condition=Ready --timeout=60s mc/demo ap/demo-system ap/demo-np1")
+        .run("kubectl wait --for=condition=Ready --timeout=5m mc/demo ap/demo-system ap/demo-np1")
         .await?;
     stage
-        .run("kubectl rollout status deployment/web --timeout=60s")
+        .run("kubectl rollout status deployment/web --timeout=5m")
         .await?;
     stage.run("kubectl get nodes").await?;
     Ok(())
@@ -128,7 +128,7 @@ async fn lose_the_leader(stage: &Stage, upgrade: &str) -> anyhow::Result<()> {
         .await?;
     stage
         .run(&format!(
-            "kubectl -n {NAMESPACE} rollout status deployment/belay --timeout=60s"
+            "kubectl -n {NAMESPACE} rollout status deployment/belay --timeout=5m"
         ))
         .await?;
     let operation = operation(stage, upgrade).await?;
@@ -246,7 +246,7 @@ async fn reinstall(stage: &Stage) -> anyhow::Result<()> {
     heading("Installed again, it goes on with them");
     stage.run(INSTALL).await?;
     stage
-        .run("helm test belay --namespace belay-system --logs --timeout 1m")
+        .run("helm test belay --namespace belay-system --logs --timeout 5m")
         .await?;
     stage
         .run("kubectl scale agentpool demo-np1 --replicas=4")
@@ -312,10 +312,10 @@ async fn budget(stage: &Stage, available: i32, allowed: i32) -> anyhow::Result<(
         .await?;
     if allowed == 0 {
         stage
-            .run("kubectl rollout status deployment/web --timeout=60s")
+            .run("kubectl rollout status deployment/web --timeout=5m")
             .await?;
     }
-    stage.run(&format!("kubectl wait pdb/web --for=jsonpath='{{.status.disruptionsAllowed}}'={allowed} --timeout=60s")).await?;
+    stage.run(&format!("kubectl wait pdb/web --for=jsonpath='{{.status.disruptionsAllowed}}'={allowed} --timeout=5m")).await?;
     Ok(())
 }
 

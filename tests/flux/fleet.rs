@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -162,11 +162,18 @@ impl Fleet {
         Flux(api.get("fleet").await.expect("the Kustomization").data)
     }
 
-    /// Waits until Flux tells that.
+    /// Waits until Flux tells that; what it told then: the next moment it may tell something else.
     pub async fn until(&self, what: &str, is_so: impl Fn(&Flux) -> bool) -> Flux {
-        self.eventually(what, || async { is_so(&self.flux().await) })
-            .await;
-        self.flux().await
+        let told = Mutex::new(None);
+        self.eventually(what, || async {
+            let flux = self.flux().await;
+            let is_so = is_so(&flux);
+            *told.lock().expect("what it told") = Some(flux);
+            is_so
+        })
+        .await;
+        let told = told.into_inner().expect("what it told");
+        told.expect("it was so")
     }
 
     /// Waits until all is ready at a revision.

@@ -57,7 +57,11 @@ pub async fn an_aborted_upgrade_is_failed_and_left_alone(stage: Arc<Stage>) {
     // Flux tries again and again; nothing comes of it.
     for _ in 0..3 {
         fleet.reconcile().await;
-        assert_eq!(fleet.flux().await.says().0, "HealthCheckFailed");
+        // It may be at it again by now.
+        let flux = fleet
+            .until("fails again", |flux| flux.tells("Ready", "False"))
+            .await;
+        assert_eq!(flux.says().0, "HealthCheckFailed");
     }
     assert_eq!(fleet.cluster().await.metadata.generation, generation);
     assert_eq!(fleet.operations(OperationType::Upgrade).await.len(), 1);

@@ -19,7 +19,7 @@ use testenv::{ControlPlane, Process};
 use super::git_server;
 
 /// How long anything may take that is waited for.
-pub const PATIENCE: Duration = Duration::from_mins(3);
+pub const PATIENCE: Duration = Duration::from_mins(5);
 
 pub struct Stage {
     pub client: Client,
@@ -65,7 +65,8 @@ impl Stage {
             let folder = folder.display().to_string();
             self.kubectl(&["apply", "--server-side", "-f", &folder], "");
         }
-        self.kubectl(&["wait", "--for=condition=Established", "crd", "--all"], "");
+        let established = ["wait", "--for=condition=Established", "crd", "--all"];
+        self.kubectl(&[&established[..], &["--timeout=5m"]].concat(), "");
         self.wait_for_policies();
     }
 

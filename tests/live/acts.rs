@@ -1,6 +1,9 @@
 //! What people do in a test's namespace.
 
+use std::time::{Duration, Instant};
+
 use belay::api::{AgentPool, ManagedCluster, Operation, TargetKind};
+use futures::StreamExt as _;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Node},
@@ -9,13 +12,13 @@ use k8s_openapi::api::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
     Api, Resource, ResourceExt as _,
-    api::{Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams, PostParams, WatchParams},
     core::NamespaceResourceScope,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::belay::{Belay, is_node_ready};
+use super::belay::{Belay, is_cordoned, is_node_ready};
 
 impl Belay {
     /// Makes a cluster whose nodes come up in that many milliseconds.
@@ -212,39 +215,93 @@ impl Belay {
 
     /// Has the API server refuse a verb on the namespace's nodes, as where a permission is missing.
     pub async fn refuse_node_changes(&self, verb: &str) {
-        let (name, namespace) = (format!("refuse-{}", self.namespace), &self.namespace);
+        let namespace = &self.namespace;
         let object = if verb == "DELETE" {
             "oldObject"
         } else {
             "object"
         };
         let label = format!("{object}.metadata.labels[?'belay.dev/namespace']");
-        let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": [verb], "resources": ["nodes"]});
+        let ours = format!("{label}.orValue('') == '{namespace}'");
+        let node = self.nodes().await[0].name_any();
+        let try_it = if verb == "DELETE" {
+            vec!["delete", "node", &node, "--dry-run=server"]
+        } else {
+            vec!["annotate", "node", &node, "tried=yes", "--dry-run=server"]
+        };
+        self.refuse("nodes", verb, &ours, "false", &try_it).await;
+    }
+
+    /// Has the API server refuse that a change of the control plane comes to its end: for as long as that, it
+    /// is in process.
+    pub async fn refuse_end_of_control_plane_change(&self) {
+        let namespace = &self.namespace;
+        let ours = format!(
+            "request.namespace == '{namespace}' && request.name == 'demo-kwok-control-plane'"
+        );
+        let is_no_end = "'changingTo' in object.data";
+        let record = "configmap/demo-kwok-control-plane";
+        let try_it = ["annotate", record, "tried=yes", "--dry-run=server"];
+        self.refuse("configmaps", "UPDATE", &ours, is_no_end, &try_it)
+            .await;
+    }
+
+    /// Has the API server refuse a verb on what is `ours`, unless `but` is so, and waits until it does.
+    async fn refuse(&self, resource: &str, verb: &str, ours: &str, but: &str, try_it: &[&str]) {
+        let name = format!("refuse-{}", self.namespace);
+        let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": [verb], "resources": [resource]});
         let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
             "metadata": {"name": name},
             "spec": {"matchConstraints": {"resourceRules": [rule]},
-                "matchConditions": [{"name": "ours", "expression": format!("{label}.orValue('') == '{namespace}'")}],
-                "validations": [{"expression": "false", "message": "not now", "reason": "Forbidden"}]}});
+                "matchConditions": [{"name": "ours", "expression": ours}],
+                "validations": [{"expression": but, "message": "not now", "reason": "Forbidden"}]}});
         let binding = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
             "metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]}});
         self.apply(&policy);
         self.apply(&binding);
-        let node = self.nodes().await[0].name_any();
-        self.eventually("refuses changes of nodes", || async {
-            let tried = if verb == "DELETE" {
-                self.try_kubectl(&["delete", "node", &node, "--dry-run=server"])
-            } else {
-                self.try_kubectl(&["annotate", "node", &node, "tried=yes", "--dry-run=server"])
-            };
+        self.eventually(&format!("refuses changes of {resource}"), || async {
+            let tried = self.try_kubectl(try_it);
             tried.is_err_and(|error| error.contains("not now"))
         })
         .await;
     }
 
-    /// Takes [`Belay::refuse_node_changes`] back.
-    pub fn allow_node_changes(&self) {
+    /// Has the API server refuse nothing more of its own.
+    pub fn refuse_no_more(&self) {
         let name = format!("refuse-{}", self.namespace);
-        self.kubectl(&["delete", "validatingadmissionpolicybinding", &name]);
+        let binding = ["delete", "validatingadmissionpolicybinding", &name];
+        self.kubectl(&[&binding[..], &["--ignore-not-found"]].concat());
+    }
+
+    /// Deletes the workload's pods on nodes that are being drained, which no budget forbids: the drains that
+    /// have begun come to their end, and the next one hangs as they did.
+    pub async fn delete_what_blocks(&self) {
+        let draining = self.nodes().await.into_iter().filter(is_cordoned);
+        for node in draining {
+            let on_it = format!("spec.nodeName={}", node.name_any());
+            let of_it = ["delete", "pods", "-l", "app=web", "--wait=false"];
+            self.kubectl(&[&of_it[..], &["--field-selector", &on_it]].concat());
+        }
+    }
+
+    /// How long so many writes take now, one after the other, where each is seen by a watch before the next.
+    pub async fn writes_take(&self, writes: usize) -> Duration {
+        let maps = self.api::<ConfigMap>();
+        let mut map = ConfigMap::default();
+        map.metadata.name = Some("written-on".into());
+        let made = maps.create(&PostParams::default(), &map).await;
+        let version = made.expect("created").resource_version();
+        let only = WatchParams::default().fields("metadata.name=written-on");
+        let changes = maps.watch(&only, &version.expect("a version")).await;
+        let mut changes = std::pin::pin!(changes.expect("a watch"));
+        let (params, began) = (PatchParams::default(), Instant::now());
+        for number in 0..writes {
+            let patch = Patch::Merge(json!({"data": {"number": number.to_string()}}));
+            let written = maps.patch("written-on", &params, &patch).await;
+            written.expect("patched");
+            changes.next().await.expect("a change").expect("a change");
+        }
+        began.elapsed()
     }
 
     /// Has a node's kubelet end: nobody tells that it is Ready any more.
@@ -303,7 +360,10 @@ impl Belay {
         while let Err(error) = request().await {
             let told = error.to_string();
             let held = self.cluster_status().await.operations;
-            let is_over = !held.iter().any(|held| told.contains(&held.name));
+            let mut is_over = true;
+            for held in held.iter().filter(|held| told.contains(&held.name)) {
+                is_over &= self.has_ended(&held.name).await;
+            }
             // A start or a stop isn't told which operation it is.
             let states = ["State(Starting)", "State(Stopping)"];
             let has_ended = held.is_empty() && states.iter().any(|state| told.contains(state));
@@ -311,7 +371,15 @@ impl Belay {
                 told.contains(" is in progress") && is_over || has_ended,
                 "{told}"
             );
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Whether an Operation has ended, or is gone.
+    async fn has_ended(&self, operation: &str) -> bool {
+        let found = self.api::<Operation>().get_opt(operation).await;
+        let status = found.expect("an answer").map(|found| found.status);
+        status.is_none_or(|status| status.unwrap_or_default().phase.is_finished())
     }
 }
 

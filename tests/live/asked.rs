@@ -10,7 +10,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::belay::{Belay, World, version};
+use super::belay::{Belay, KUBECTL_PATIENCE, World, version};
 
 /// Who applies a field of a spec.
 fn appliers(managed: &[ManagedFieldsEntry], field: &str) -> Vec<String> {
@@ -98,10 +98,10 @@ pub async fn each_type_is_written_into_the_spec_first_and_then_done(world: Arc<W
     belay.lock_is_free().await;
     belay.ask_pool("gone-1", "own", "Delete", json!({})).await;
     belay.succeeds("gone-1").await;
-    belay.kubectl(&["wait", "--for=delete", "ap/own", "--timeout=20s"]);
+    belay.kubectl(&["wait", "--for=delete", "ap/own", KUBECTL_PATIENCE]);
     belay.lock_is_free().await;
     belay.ask_cluster("gone-2", "Delete", json!({})).await;
-    belay.kubectl(&["wait", "--for=delete", "mc/demo", "--timeout=20s"]);
+    belay.kubectl(&["wait", "--for=delete", "mc/demo", KUBECTL_PATIENCE]);
     assert!(belay.nodes().await.is_empty());
     belay.check_history();
 }

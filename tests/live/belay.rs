@@ -10,17 +10,27 @@ use std::{
 
 use ::belay::api::{
     AgentPool, AgentPoolStatus, ManagedCluster, ManagedClusterStatus, Operation, OperationError,
-    OperationPhase, OperationStatus, OperationType,
+    OperationPhase, OperationStatus, OperationType, TargetKind,
 };
 use k8s_openapi::api::core::v1::{Event, Node};
-use kube::{Api, Client, ResourceExt as _, api::ListParams};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{ListParams, Patch, PatchParams, PostParams},
+};
+use serde_json::json;
 use testenv::Process;
 
 use super::seen::Seen;
 pub use super::world::World;
 
 /// How long anything may take that is waited for.
-pub const PATIENCE: Duration = Duration::from_mins(3);
+pub const PATIENCE: Duration = Duration::from_mins(5);
+/// The same for kubectl, whose own patience is 30 seconds.
+pub const KUBECTL_PATIENCE: &str = "--timeout=5m";
+
+/// How long it is waited between two looks.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// A namespace with an operator of its own.
 pub struct Belay {
@@ -225,16 +235,51 @@ impl Belay {
         self.status(operation).await
     }
 
-    /// Waits until nothing holds the lock: it is held a moment longer than an Operation's phase tells.
+    /// Waits until nothing holds the lock, and admission knows: it is held a moment longer than an
+    /// Operation's phase tells, and the API server reads of it in caches.
     pub async fn lock_is_free(&self) {
         self.eventually("has its lock free", || async {
-            let status = self.cluster().await.status.unwrap_or_default();
-            status.operations.is_empty()
+            self.cluster_status().await.operations.is_empty() && self.is_free_at_the_door().await
         })
         .await;
     }
 
-    /// Waits until a pool is as its spec says, and its operation has given the lock back.
+    /// Whether admission finds nothing in flight on the cluster and its pools.
+    async fn is_free_at_the_door(&self) -> bool {
+        let pools = self.api::<AgentPool>().list(&ListParams::default()).await;
+        for pool in pools.expect("pools") {
+            if pool.spec.cluster_name == "demo" && !self.pool_is_free_at_the_door(&pool).await {
+                return false;
+            }
+        }
+        self.may_begin(TargetKind::ManagedCluster, "demo").await
+    }
+
+    /// Whether admission finds nothing in flight on a pool, whichever way a change comes.
+    async fn pool_is_free_at_the_door(&self, pool: &AgentPool) -> bool {
+        let (name, pools) = (pool.name_any(), self.api::<AgentPool>());
+        let params = PatchParams {
+            dry_run: true,
+            ..PatchParams::default()
+        };
+        let scale = Patch::Merge(json!({"spec": {"replicas": pool.spec.count + 1}}));
+        let scaled = pools.patch_scale(&name, &params, &scale).await;
+        !is_refused_for_another(scaled) && self.may_begin(TargetKind::AgentPool, &name).await
+    }
+
+    /// Whether an Operation on that would meet no other in flight. It is only tried.
+    async fn may_begin(&self, kind: TargetKind, target: &str) -> bool {
+        let spec = json!({"type": "Reconcile", "target": {"kind": kind, "name": target}});
+        let operation = Operation::new("would-it-begin", serde_json::from_value(spec).expect("it"));
+        let params = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let operations = self.api::<Operation>();
+        !is_refused_for_another(operations.create(&params, &operation).await)
+    }
+
+    /// Waits until a pool is as its spec says, its operation has given the lock back, and admission knows.
     pub async fn pool_is_ready(&self, pool: &str) {
         let what = format!("has pool {pool} ready");
         self.eventually(&what, || async {
@@ -249,8 +294,19 @@ impl Belay {
             status.observed_generation == pool.metadata.generation
                 && is_true(&status.conditions, "Ready")
                 && !held.any(|held| held.target.name == pool.name_any())
+                && self.pool_is_free_at_the_door(&pool).await
         })
         .await;
+    }
+
+    /// Waits until the operator finds nothing to do: until then it may still write.
+    pub async fn rests(&self) {
+        let is_at_rest = || {
+            let log = self.log();
+            let decided = log.lines().rfind(|line| line.contains("decided"));
+            decided.is_some_and(|line| line.ends_with("actions=0"))
+        };
+        self.eventually("rests", || async { is_at_rest() }).await;
     }
 
     /// Waits until no operation works on a pool.
@@ -274,7 +330,8 @@ impl Belay {
         .await;
     }
 
-    /// Waits until it is so, and says what was waited for where it never is.
+    /// Waits until it is so, and says what was waited for where it never is. It looks less often the longer
+    /// that takes: where the machine is busy, looking is work too.
     pub async fn eventually<F: Future<Output = bool>>(&self, what: &str, is_so: impl Fn() -> F) {
         let began = Instant::now();
         while !is_so().await {
@@ -282,7 +339,8 @@ impl Belay {
                 let state = self.kubectl(&["get", "mc,ap,op", "-o", "wide"]);
                 panic!("{} never {what}:\n{state}", self.namespace);
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            let pause = (began.elapsed() / 20).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -301,14 +359,37 @@ impl Belay {
             .collect()
     }
 
-    /// The phases that an Operation went through, as a watcher saw them.
-    pub fn phases(&self, operation: &str) -> Vec<OperationPhase> {
-        self.seen.phases(operation)
+    /// The phases that an Operation which has ended went through, as a watcher saw them.
+    pub async fn phases(&self, operation: &str) -> Vec<OperationPhase> {
+        let statuses = self.statuses(operation).await;
+        let mut phases: Vec<_> = statuses.iter().map(|status| status.phase).collect();
+        phases.dedup();
+        phases
+    }
+
+    /// The statuses of an Operation which has ended, as a watcher saw them: all of them, once it has seen the
+    /// end, which it may later than who asks for it.
+    pub async fn statuses(&self, operation: &str) -> Vec<OperationStatus> {
+        self.eventually(
+            &format!("shows a watcher the end of {operation}"),
+            || async { self.seen.has_ended(operation) },
+        )
+        .await;
+        self.seen.statuses(operation)
     }
 
     /// Checks what must hold in all that a watcher saw.
     pub fn check_history(&self) {
         self.seen.check();
+    }
+}
+
+/// Whether it is refused because of an operation in flight.
+fn is_refused_for_another<T>(tried: kube::Result<T>) -> bool {
+    match tried {
+        Ok(_) => false,
+        Err(kube::Error::Api(status)) => status.message.contains(" is in progress"),
+        Err(error) => panic!("{error}"),
     }
 }
 

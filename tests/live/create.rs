@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use belay::api::{OperationPhase, OperationType, PowerState, ProvisioningState, TargetKind};
 
-use super::belay::{Belay, World, is_true, version};
+use super::belay::{Belay, KUBECTL_PATIENCE, World, is_true, version};
 
 pub async fn a_cluster_and_its_pools_come_up_from_what_was_applied(world: Arc<World>) {
     let belay = Belay::start(&world).await;
@@ -29,7 +29,7 @@ pub async fn a_cluster_and_its_pools_come_up_from_what_was_applied(world: Arc<Wo
     );
     for (target, kind) in [("demo", "mc"), ("demo-np1", "ap"), ("demo-system", "ap")] {
         let name = belay.operation(OperationType::Create, target).await;
-        let phases = belay.phases(&name);
+        let phases = belay.phases(&name).await;
         assert!(
             phases.ends_with(&[
                 OperationPhase::Pending,
@@ -45,13 +45,13 @@ pub async fn a_cluster_and_its_pools_come_up_from_what_was_applied(world: Arc<Wo
             "wait",
             "--for=condition=Ready",
             &format!("{kind}/{target}"),
-            "--timeout=10s",
+            KUBECTL_PATIENCE,
         ]);
         belay.kubectl(&[
             "wait",
             "--for=condition=Succeeded",
             &format!("op/{name}"),
-            "--timeout=10s",
+            KUBECTL_PATIENCE,
         ]);
         let is_told = || async {
             let events = belay.events(target).await;
@@ -113,5 +113,5 @@ pub async fn an_operation_on_nothing_fails_and_says_what_is_missing(world: Arc<W
         "{}",
         error.message
     );
-    belay.kubectl(&["delete", "op", "lost", "--timeout=10s"]);
+    belay.kubectl(&["delete", "op", "lost", KUBECTL_PATIENCE]);
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use belay::api::{OperationPhase, OperationType};
 
-use super::belay::{Belay, World};
+use super::belay::{Belay, KUBECTL_PATIENCE, World};
 
 pub async fn deleting_a_cluster_takes_its_pools_and_nodes(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 2).await;
-    belay.kubectl(&["delete", "managedcluster", "demo", "--timeout=30s"]);
+    belay.kubectl(&["delete", "managedcluster", "demo", KUBECTL_PATIENCE]);
     assert!(belay.nodes().await.is_empty(), "no node is left");
-    belay.kubectl(&["wait", "--for=delete", "agentpool/np1", "--timeout=30s"]);
+    belay.kubectl(&["wait", "--for=delete", "agentpool/np1", KUBECTL_PATIENCE]);
     belay.check_history();
 }
 
@@ -21,7 +21,7 @@ pub async fn deleting_a_pool_drains_its_nodes(world: Arc<World>) {
     belay.create_pool("np2", 2).await;
     belay.pool_is_ready("np2").await;
     belay.create_workload(3, 2).await;
-    belay.kubectl(&["delete", "agentpool", "np2", "--timeout=30s"]);
+    belay.kubectl(&["delete", "agentpool", "np2", KUBECTL_PATIENCE]);
     assert_eq!(belay.nodes().await.len(), 1, "the other pool stays");
     let name = belay.operation(OperationType::Delete, "np2").await;
     assert_eq!(belay.status(&name).await.phase, OperationPhase::Succeeded);
@@ -35,11 +35,14 @@ pub async fn a_deletion_in_the_middle_of_an_upgrade_aborts_it(world: Arc<World>)
     belay.set_version("1.36.3").await;
     let operation = belay.operation(OperationType::Upgrade, "demo").await;
     belay.is_blocked(&operation).await;
-    belay.kubectl(&["delete", "managedcluster", "demo", "--timeout=30s"]);
+    belay.kubectl(&["delete", "managedcluster", "demo", KUBECTL_PATIENCE]);
     assert!(
-        belay.phases(&operation).contains(&OperationPhase::Canceled),
+        belay
+            .phases(&operation)
+            .await
+            .contains(&OperationPhase::Canceled),
         "{:?}",
-        belay.phases(&operation)
+        belay.phases(&operation).await
     );
     assert!(belay.nodes().await.is_empty(), "no node is left");
     belay.check_history();

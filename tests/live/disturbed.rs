@@ -185,13 +185,11 @@ pub async fn a_node_that_is_not_ready_is_replaced_first_and_keeps_others_from_go
 
 pub async fn a_node_that_was_ready_and_is_no_longer_does_not_fail_its_operation(world: Arc<World>) {
     let belay = Belay::start(&world).await;
+    belay.guarded_cluster(2).await;
+    // Long enough for a node to come up, and to recover, on a busy machine.
     belay
-        .create_cluster_with(json!({"provider": {"kwok": {"nodeProvisioningTime": "0s", "nodeProvisioningTimeout": "8s"}}}))
+        .set_cluster(json!({"kubernetesVersion": "1.36.3", "provider": {"kwok": {"nodeProvisioningTimeout": "30s"}}}))
         .await;
-    belay.create_pool("np1", 2).await;
-    belay.pool_is_ready("np1").await;
-    belay.create_workload(2, 2).await;
-    belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay.is_blocked(&upgrade).await;
     let nodes = belay.nodes().await;
@@ -200,7 +198,7 @@ pub async fn a_node_that_was_ready_and_is_no_longer_does_not_fail_its_operation(
         .find(|node| version(node) == "v1.36.3")
         .expect("a new node");
     // It is older than a node may be that has yet to come up.
-    belay.comes_later(new, 10).await;
+    belay.comes_later(new, 32).await;
     belay.breaks(&new.name_any()).await;
     belay.keep_available(0).await;
     belay

@@ -15,22 +15,19 @@ pub fn told(result: Result<String, String>) -> String {
     told.trim_end().to_owned()
 }
 
-/// What goes before an elapsed time, which is checked to be a short one.
+/// What goes before an elapsed time, which is checked to be less than an hour.
 pub fn without_elapsed(told: &str, days: &str) -> String {
     let (told, elapsed) = told
         .split_once(" and elapsed time is: '")
         .unwrap_or_else(|| panic!("an elapsed time: {told}"));
     let minutes = elapsed
         .strip_prefix(days)
-        .and_then(|elapsed| elapsed.strip_prefix("00:0"))
+        .and_then(|elapsed| elapsed.strip_prefix("00:"))
         .unwrap_or_else(|| panic!("some minutes: {elapsed}"));
-    let (minutes, seconds) = minutes.split_at(1);
-    let seconds = seconds.strip_suffix("' (RFC3339 format)").expect(elapsed);
-    let seconds = seconds.strip_prefix(':').expect(elapsed);
-    assert!(
-        minutes.parse::<u8>().is_ok() && seconds.parse::<u8>().is_ok_and(|of| of < 60),
-        "{elapsed}"
-    );
+    let minutes = minutes.strip_suffix("' (RFC3339 format)").expect(elapsed);
+    let (minutes, seconds) = minutes.split_once(':').expect(elapsed);
+    let is_one = |of: &str| of.len() == 2 && of.parse::<u8>().is_ok_and(|of| of < 60);
+    assert!(is_one(minutes) && is_one(seconds), "{elapsed}");
     told.to_owned()
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use belay::api::{OperationPhase, OperationType, ProvisioningState, StepPhase, TargetKind};
+use belay::api::{OperationType, ProvisioningState, StepPhase, TargetKind};
 use serde_json::json;
 
 use super::belay::{Belay, World, is_cordoned, is_true, version};
@@ -125,12 +125,17 @@ pub async fn after_a_failed_drain_it_is_left_alone_and_gone_on_with_by_a_reconci
         })
         .await;
     assert!(belay.nodes().await.iter().all(|node| !is_cordoned(node)));
+    // What makes it possible is changed while no operator looks: the next one begins nothing but what was
+    // asked for.
     belay.kill_operator();
-    belay.start_operator();
     belay.keep_available(0).await;
+    belay
+        .set_pool("np1", json!({"upgradeSettings": {"drainTimeout": "30m"}}))
+        .await;
     belay
         .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
         .await;
+    belay.start_operator();
     belay.succeeds("go-on").await;
     let upgrades = belay.operations(OperationType::Upgrade, "demo").await;
     assert_eq!(upgrades.len(), 1, "it was not begun again by itself");
@@ -147,9 +152,6 @@ pub async fn an_api_server_that_is_away_fails_nothing(_: Arc<World>) {
     belay.create_workload(3, 2).await;
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
-    belay
-        .is_in_phase(&upgrade, OperationPhase::InProgress)
-        .await;
     belay
         .eventually("has a node of the new version", || async {
             belay

@@ -287,13 +287,13 @@ pub async fn hostile_objects_neither_stop_belay_nor_keep_it_from_the_others(worl
     belay.pool_is_ready("np1").await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
     assert!(
-        belay.phases(&scale).ends_with(&[
+        belay.phases(&scale).await.ends_with(&[
             OperationPhase::Pending,
             OperationPhase::InProgress,
             OperationPhase::Succeeded
         ]),
         "{:?}",
-        belay.phases(&scale)
+        belay.phases(&scale).await
     );
     // And the lock of the one that was lied about holds nothing that isn't there.
     belay

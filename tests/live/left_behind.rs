@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt as _;
 use serde_json::json;
 
-use super::belay::{Belay, World, is_cordoned, is_node_ready, is_true, version};
+use super::belay::{Belay, KUBECTL_PATIENCE, World, is_cordoned, is_node_ready, is_true, version};
 
 /// How the step in process is treated.
 const POLICIES: [&str; 2] = ["Now", "AfterStep"];
@@ -28,6 +28,7 @@ async fn abort(belay: &Belay, operation: &str, policy: &str) {
             .is_in_phase(operation, OperationPhase::Canceling)
             .await;
         belay.keep_available(0).await;
+        belay.refuse_no_more();
     }
     let status = belay.is_in_phase(operation, OperationPhase::Canceled).await;
     let cancellation = status.cancellation.expect("a cancellation");
@@ -112,10 +113,14 @@ pub async fn an_upgrade_leaves_the_old_control_plane_where_it_had_not_changed(wo
     for policy in POLICIES {
         let belay = Belay::start(&world).await;
         belay.guarded_cluster(1).await;
-        belay
-            .set_provisioning_time(if policy == "Now" { "1h" } else { "1s" })
-            .await;
+        // Of one that is let finish, the end is refused until it is to come.
+        let is_let_finish = policy == "AfterStep";
+        let takes = if is_let_finish { "1ms" } else { "1h" };
+        belay.set_provisioning_time(takes).await;
         belay.cluster_is_ready().await;
+        if is_let_finish {
+            belay.refuse_end_of_control_plane_change().await;
+        }
         belay.set_version("1.36.3").await;
         let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
         belay
@@ -315,7 +320,7 @@ pub async fn a_stop_of_a_cluster_leaves_its_control_plane_on(world: Arc<World>) 
     );
     assert_eq!(status.provisioning_state, Some(ProvisioningState::Canceled));
     assert_eq!(belay.nodes().await.len(), 2);
-    belay.allow_node_changes();
+    belay.refuse_no_more();
     goes_on(&belay, TargetKind::ManagedCluster, "demo").await;
     assert!(belay.nodes().await.is_empty());
     belay.check_history();
@@ -342,7 +347,7 @@ pub async fn an_update_leaves_each_node_with_its_old_or_its_new_settings(world: 
             .count()
     };
     assert_eq!(labelled().await, 0);
-    belay.allow_node_changes();
+    belay.refuse_no_more();
     belay.reconcile(TargetKind::AgentPool, "np1", "go-on").await;
     belay.succeeds("go-on").await;
     assert_eq!(labelled().await, 2);
@@ -383,7 +388,7 @@ pub async fn a_delete_leaves_a_terminating_pool_that_a_reconcile_deletes(world: 
         belay.start_operator();
         belay.keep_available(0).await;
         belay.reconcile(TargetKind::AgentPool, "np1", "go-on").await;
-        belay.kubectl(&["wait", "--for=delete", "ap/np1", "--timeout=20s"]);
+        belay.kubectl(&["wait", "--for=delete", "ap/np1", KUBECTL_PATIENCE]);
         assert!(belay.nodes().await.is_empty());
         belay.check_history();
     }

@@ -6,7 +6,7 @@ use belay::api::{Operation, OperationPhase, OperationType};
 use kube::{ResourceExt, api::ListParams};
 use serde_json::Value;
 
-use super::belay::{Belay, World};
+use super::belay::{Belay, PATIENCE, World};
 
 pub async fn each_line_about_an_operation_names_it_and_its_cluster(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
@@ -26,7 +26,7 @@ pub async fn each_line_about_an_operation_names_it_and_its_cluster(world: Arc<Wo
         .iter()
         .map(ResourceExt::name_any)
         .collect();
-    operator.end(std::time::Duration::from_secs(10));
+    operator.end(PATIENCE);
     let mut told = BTreeSet::new();
     let lines = fs::read_to_string(log).expect("the log");
     for line in lines.lines() {

@@ -126,6 +126,7 @@ pub async fn a_planned_upgrade_is_what_an_apply_then_does(world: Arc<World>) {
         belay.pool_is_ready(pool).await;
     }
     belay.lock_is_free().await;
+    belay.rests().await;
     let objects = all_objects(&belay);
 
     let after = manifests(&[quick("1.36.3"), pool("np1", 3), pool("np2", 2)]);
@@ -163,6 +164,7 @@ pub async fn a_plan_tells_a_refusal_word_for_word(world: Arc<World>) {
         and_abort(&upgrade)
     );
     let folder = manifests(&[pool("np1", 5)]);
+    belay.rests().await;
     let objects = all_objects(&belay);
     let (code, planned) = plan(&belay, folder.path()).await;
     assert_eq!(code, Some(1), "{planned}");
@@ -231,6 +233,7 @@ pub async fn a_plan_of_what_is_so_already_says_so(world: Arc<World>) {
     belay.pool_is_ready("demo-np1").await;
     belay.pool_is_ready("demo-system").await;
     belay.lock_is_free().await;
+    belay.rests().await;
     let objects = all_objects(&belay);
     let planned = run(&belay, &["plan", "-f", quickstart]).await;
     let shown = text(&planned.stdout);

@@ -1,20 +1,39 @@
 //! How far an operation is, and since when what stands in its way, can be relied on.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use belay::api::{OperationPhase, OperationType, StepPhase};
+use kube::ResourceExt as _;
 use serde_json::json;
 
-use super::belay::{Belay, World};
+use super::belay::{Belay, World, is_cordoned};
 
 /// What the largest object may have, by Belay's own promise.
 const LARGEST: usize = 100 * 1024;
 
 pub async fn percent_rises_with_each_node_and_steps_tell_their_times(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.ready_cluster(200, 5).await;
+    belay.guarded_cluster(5).await;
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    // Each node is let go once the percent that comes before it was told.
+    let (mut drained, mut percent) = (BTreeSet::new(), 0);
+    for _ in 0..5 {
+        let next = || async {
+            let nodes = belay.nodes().await;
+            let mut draining = nodes.iter().filter(|node| is_cordoned(node));
+            draining.find_map(|node| Some(node.name_any()).filter(|name| !drained.contains(name)))
+        };
+        belay
+            .eventually("has done more, and drains the next node", || async {
+                belay.status(&upgrade).await.percent_complete > percent && next().await.is_some()
+            })
+            .await;
+        percent = belay.status(&upgrade).await.percent_complete;
+        let next = next().await.expect("a node that is drained");
+        drained.insert(next);
+        belay.delete_what_blocks().await;
+    }
     let steps = belay.succeeds(&upgrade).await.steps;
     assert_eq!(steps.len(), 6);
     for step in &steps {
@@ -31,8 +50,8 @@ pub async fn percent_rises_with_each_node_and_steps_tell_their_times(world: Arc<
         "in order: {steps:#?}"
     );
     let mut percents: Vec<_> = belay
-        .seen
         .statuses(&upgrade)
+        .await
         .iter()
         .map(|status| status.percent_complete)
         .collect();
@@ -64,7 +83,7 @@ pub async fn a_block_tells_since_when_it_lasts_until_it_is_over(world: Arc<World
     assert_eq!(again.since, first.since);
     belay.keep_available(0).await;
     assert_eq!(belay.succeeds(&upgrade).await.blocked, None);
-    for status in belay.seen.statuses(&upgrade) {
+    for status in belay.statuses(&upgrade).await {
         assert!(
             status
                 .blocked
@@ -90,7 +109,7 @@ pub async fn an_operation_on_hundreds_of_nodes_stays_small_and_comes_to_its_end(
     assert_eq!(belay.nodes().await.len(), 230);
     let operation = belay.kubectl(&["get", "op", &scale, "-o", "json", "--show-managed-fields"]);
     assert!(operation.len() < LARGEST, "{} bytes", operation.len());
-    let percents = belay.seen.statuses(&scale);
+    let percents = belay.statuses(&scale).await;
     assert!(percents.len() < 150, "{} writes", percents.len());
     belay.set_count("np1", 0).await;
     let scale = belay.nth_operation(2, OperationType::Scale, "np1").await;

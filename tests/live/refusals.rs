@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use serde_json::json;
 
 use super::{
-    belay::{Belay, World},
+    belay::{Belay, KUBECTL_PATIENCE, World},
     doors::{and_abort, operation, told, without_elapsed},
 };
 
@@ -240,7 +240,7 @@ pub async fn what_is_being_deleted_allows_only_deletion(world: Arc<World>) {
         "wait",
         "--for=delete",
         "managedcluster/demo",
-        "--timeout=60s",
+        KUBECTL_PATIENCE,
     ]);
 }
 
@@ -390,7 +390,7 @@ pub async fn the_last_system_pool_stays_as_long_as_its_cluster(world: Arc<World>
         belay.pool_is_ready(name).await;
     }
     belay.lock_is_free().await;
-    belay.kubectl(&["delete", "agentpool", "sys1", "--timeout=60s"]);
+    belay.kubectl(&["delete", "agentpool", "sys1", KUBECTL_PATIENCE]);
     belay
         .eventually("counts one System pool", || async {
             let status = belay.pool("sys2").await.status.unwrap_or_default();
@@ -419,8 +419,8 @@ pub async fn the_last_system_pool_stays_as_long_as_its_cluster(world: Arc<World>
         .error;
     let error = error.expect("an error");
     assert_eq!(format!("({}) {}", error.code, error.message), refusal);
-    belay.kubectl(&["delete", "managedcluster", "demo", "--timeout=60s"]);
-    belay.kubectl(&["wait", "--for=delete", "agentpool/sys2", "--timeout=60s"]);
+    belay.kubectl(&["delete", "managedcluster", "demo", KUBECTL_PATIENCE]);
+    belay.kubectl(&["wait", "--for=delete", "agentpool/sys2", KUBECTL_PATIENCE]);
 }
 
 pub async fn what_has_ended_or_never_began_can_not_be_aborted(world: Arc<World>) {

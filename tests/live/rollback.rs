@@ -7,7 +7,7 @@ use belay::api::{
 };
 use serde_json::json;
 
-use super::belay::{Belay, World, version};
+use super::belay::{Belay, World, is_cordoned, version};
 
 /// A cluster on 1.36.3 whose way back to 1.35.7 hangs on a PDB, and the Rollback's name.
 async fn hanging_rollback(belay: &Belay, nodes: usize) -> String {
@@ -49,7 +49,7 @@ pub async fn nodes_go_back_first_and_the_control_plane_last(world: Arc<World>) {
     );
     assert_eq!(nodes.len(), 2);
     assert!(nodes.iter().all(|node| node.end_time <= last.start_time));
-    for status in belay.seen.statuses(&rollback) {
+    for status in belay.statuses(&rollback).await {
         let (last, nodes) = status
             .steps
             .split_last()
@@ -78,14 +78,9 @@ pub async fn nodes_go_back_first_and_the_control_plane_last(world: Arc<World>) {
 
 pub async fn after_an_abort_pools_converge_to_what_the_control_plane_runs(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let cluster = json!({"kubernetesVersion": "1.36.3", "provider": {"kwok": {"nodeProvisioningTime": "1s"}}});
-    belay.create_cluster_with(cluster).await;
-    belay.create_pool("np1", 2).await;
-    belay.pool_is_ready("np1").await;
-    belay.create_workload(2, 1).await;
-    belay.set_version("1.35.7").await;
-    let rollback = belay.operation(OperationType::Rollback, "demo").await;
-    // One node goes back with its pods, the other's are kept where they are.
+    let rollback = hanging_rollback(&belay, 2).await;
+    // One node goes back, the other's pods are kept where they are.
+    belay.delete_what_blocks().await;
     let newer = || async {
         belay
             .nodes()
@@ -97,8 +92,13 @@ pub async fn after_an_abort_pools_converge_to_what_the_control_plane_runs(world:
     belay
         .eventually("has rolled one node back", || async { newer().await == 1 })
         .await;
-    belay.keep_available(2).await;
-    belay.is_guarded(2).await;
+    belay
+        .eventually("drains the other node", || async {
+            let nodes = belay.nodes().await;
+            let mut newer = nodes.iter().filter(|node| version(node) == "v1.36.3");
+            newer.any(is_cordoned)
+        })
+        .await;
     belay.is_blocked(&rollback).await;
     belay.abort(&rollback, "the old version is worse").await;
     belay.is_in_phase(&rollback, OperationPhase::Canceled).await;
@@ -122,9 +122,10 @@ pub async fn after_an_abort_pools_converge_to_what_the_control_plane_runs(world:
 
 pub async fn an_abort_is_refused_once_the_control_plane_goes_back(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let cluster = json!({"kubernetesVersion": "1.36.3", "provider": {"kwok": {"nodeProvisioningTime": "2s"}}});
+    let cluster = json!({"kubernetesVersion": "1.36.3", "provider": {"kwok": {"nodeProvisioningTime": "0s"}}});
     belay.create_cluster_with(cluster).await;
     belay.cluster_is_ready().await;
+    belay.refuse_end_of_control_plane_change().await;
     belay.set_version("1.35.7").await;
     let rollback = belay.operation(OperationType::Rollback, "demo").await;
     belay
@@ -151,6 +152,7 @@ pub async fn an_abort_is_refused_once_the_control_plane_goes_back(world: Arc<Wor
     // The next operator sees it through as well.
     belay.kill_operator();
     belay.start_operator();
+    belay.refuse_no_more();
     let status = belay.succeeds(&rollback).await;
     let cancellation = status.cancellation.expect("a cancellation");
     assert_eq!(cancellation.status, CancellationStatus::Failed);

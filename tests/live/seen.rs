@@ -46,15 +46,22 @@ impl Seen {
         this
     }
 
-    /// The phases that an Operation went through.
-    pub fn phases(&self, operation: &str) -> Vec<OperationPhase> {
-        let mut phases: Vec<_> = self
-            .statuses(operation)
-            .into_iter()
-            .map(|status| status.phase)
-            .collect();
-        phases.dedup();
-        phases
+    /// Whether an Operation was seen to have ended.
+    pub fn has_ended(&self, operation: &str) -> bool {
+        self.end(operation).is_some()
+    }
+
+    /// Whether an Operation was seen to end before another one did: a watch tells of changes in their order.
+    pub fn ended_before(&self, first: &str, second: &str) -> bool {
+        let (first, second) = (self.end(first), self.end(second));
+        first.is_some_and(|first| second.is_none_or(|second| first < second))
+    }
+
+    /// Where in all that was seen an Operation ended.
+    fn end(&self, operation: &str) -> Option<usize> {
+        let operations = self.operations.lock().expect("what was seen");
+        let mut operations = operations.iter();
+        operations.position(|(name, status)| name == operation && status.phase.is_finished())
     }
 
     /// The statuses of an Operation.

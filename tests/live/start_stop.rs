@@ -178,7 +178,7 @@ pub async fn a_start_or_stop_at_the_wrong_time_is_refused_with_the_time(world: A
         "{message}"
     );
     assert!(
-        message.contains("elapsed time is: '0 days and 00:0"),
+        message.contains("elapsed time is: '0 days and 00:"),
         "{message}"
     );
     belay.ask_cluster("stop-2", "Stop", json!({})).await;

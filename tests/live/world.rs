@@ -18,7 +18,7 @@ use kube::{
 use testenv::{Component, ControlPlane};
 use tokio::sync::{Mutex, OnceCell};
 
-use super::belay::PATIENCE;
+use super::belay::{KUBECTL_PATIENCE, PATIENCE};
 
 /// The control plane of all tests, or of one.
 pub struct World {
@@ -81,12 +81,18 @@ impl World {
         this.kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/crds")]);
         for crd in ["managedclusters", "agentpools", "operations"] {
             let crd = format!("crd/{crd}.belay.dev");
-            this.kubectl(&["wait", "--for=condition=Established", &crd]);
+            this.kubectl(&[
+                "wait",
+                "--for=condition=Established",
+                &crd,
+                KUBECTL_PATIENCE,
+            ]);
         }
         // Discovery comes a moment later.
         let began = Instant::now();
         while this.try_kubectl(&["explain", "operation"]).is_err() {
             assert!(began.elapsed() < PATIENCE, "never explains operations");
+            std::thread::sleep(Duration::from_millis(50));
         }
         Arc::new(this)
     }
