@@ -64,6 +64,9 @@ pub struct PlannedTarget {
     /// What of it the Operation brings about.
     #[serde(default)]
     pub aspects: Aspects,
+    /// In what it differed from its spec when the Operation began.
+    #[serde(default)]
+    pub differed: Aspects,
     /// What its spec asked for when the Operation began.
     #[serde(default)]
     pub asked_for: AskedFor,

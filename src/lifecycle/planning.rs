@@ -6,7 +6,7 @@ use crate::api::{
 };
 
 use super::{
-    desired::{aspects_of, wanted_version},
+    desired::{aspects_of, differs, wanted_version},
     errors,
     facts::{Facts, Operation, PlanState, Target, is_deletion},
     gate,
@@ -35,7 +35,7 @@ pub fn plan(facts: &Facts<'_>, operation: &Operation<'_>) -> Result<Plan, Operat
             deletion_of_cluster(facts)
         } else {
             let stages = vec![Stage::Pool(gone(facts, target, true))];
-            Plan::new(stages, vec![planned(target, deletion())])
+            Plan::new(stages, vec![planned(facts, target, deletion())])
         });
     }
     if target.is_cluster() {
@@ -50,7 +50,9 @@ pub fn deletion_of_cluster(facts: &Facts<'_>) -> Plan {
     let pools = facts.pools.iter();
     let stages = pools.map(|pool| Stage::Pool(gone(facts, pool, false)));
     let stages = stages.chain([Stage::ControlPlane(None)]).collect();
-    let targets = facts.targets().map(|target| planned(target, deletion()));
+    let targets = facts
+        .targets()
+        .map(|target| planned(facts, target, deletion()));
     Plan::new(stages, targets.collect())
 }
 
@@ -58,8 +60,9 @@ fn deletion() -> Aspects {
     [Aspect::Deletion].into()
 }
 
-fn planned(target: &Target<'_>, aspects: Aspects) -> PlannedTarget {
+fn planned(facts: &Facts<'_>, target: &Target<'_>, aspects: Aspects) -> PlannedTarget {
     PlannedTarget {
+        differed: differs(facts, target),
         target: target.key.clone(),
         uid: target.uid.to_owned(),
         aspects,
@@ -171,8 +174,16 @@ impl<'f, 'a> Cluster<'f, 'a> {
                 return Err(errors::unsupported(other, "ManagedCluster"));
             }
         };
-        let mut targets = vec![planned(&self.facts.cluster, self.aspects.clone())];
-        targets.extend(pools.iter().map(|pool| planned(pool, self.of_pool(pool))));
+        let mut targets = vec![planned(
+            self.facts,
+            &self.facts.cluster,
+            self.aspects.clone(),
+        )];
+        targets.extend(
+            pools
+                .iter()
+                .map(|pool| planned(self.facts, pool, self.of_pool(pool))),
+        );
         let pools = pools.into_iter().map(|pool| Stage::Pool(self.goal(pool)));
         let stages = if control_plane_last {
             pools.chain([control_plane]).collect()
@@ -186,7 +197,9 @@ impl<'f, 'a> Cluster<'f, 'a> {
     fn update(&self, pools: &[&Target<'_>]) -> Plan {
         let settings: Aspects = [Aspect::Settings].into();
         let stage = |pool: &&Target<'_>| Stage::Pool(in_place(self.facts, pool));
-        let targets = pools.iter().map(|pool| planned(pool, settings.clone()));
+        let targets = pools
+            .iter()
+            .map(|pool| planned(self.facts, pool, settings.clone()));
         Plan::new(pools.iter().map(stage).collect(), targets.collect())
     }
 
@@ -287,7 +300,7 @@ fn plan_of_pool(
     };
     Ok(Plan::new(
         vec![Stage::Pool(goal)],
-        vec![planned(pool, aspects)],
+        vec![planned(facts, pool, aspects)],
     ))
 }
 

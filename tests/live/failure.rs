@@ -54,10 +54,7 @@ pub async fn a_node_that_is_never_ready_fails_the_operation_that_makes_it(world:
     belay
         .set_cluster(json!({"provider": {"kwok": {"nodeProvisioningTime": "0s", "nodeProvisioningTimeout": "15m"}}}))
         .await;
-    belay.cluster_is_ready().await;
-    belay.lock_is_free().await;
-    belay.reconcile(TargetKind::AgentPool, "np1", "go-on").await;
-    belay.succeeds("go-on").await;
+    // The edit of the provider's options is taken for the mend.
     belay.pool_is_ready("np1").await;
     assert_eq!(belay.nodes().await.len(), 2);
     belay.check_history();
@@ -85,10 +82,8 @@ pub async fn a_quota_that_is_reached_fails_the_operation_and_is_named(world: Arc
     belay
         .set_cluster(json!({"provider": {"kwok": {"maxNodes": 3}}}))
         .await;
-    belay.cluster_is_ready().await;
-    belay.lock_is_free().await;
-    belay.reconcile(TargetKind::AgentPool, "np1", "go-on").await;
-    belay.succeeds("go-on").await;
+    // The edit of the provider's options is taken for the mend.
+    belay.pool_is_ready("np1").await;
     assert_eq!(belay.nodes().await.len(), 3);
     belay.check_history();
 }

@@ -9,7 +9,7 @@ use std::{
 
 use belay::{
     api::{AgentPool, ManagedCluster, Operation, OperationPhase, OperationType},
-    controller::clock,
+    machinery::clock,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};

@@ -122,6 +122,7 @@ fn covered(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Option<
     Some(PlannedTarget {
         target: target.key.clone(),
         uid: target.uid.to_owned(),
+        differed: aspects.clone(),
         aspects,
         asked_for: target.asked.clone(),
     })
@@ -151,6 +152,9 @@ fn left_undone(
     left.retain(|aspect| {
         covered.aspects.contains(aspect) || (*aspect == Aspect::Count && replaces_nodes)
     });
+    // What it was to bring about may not be there though it seems so: the last that its work did, such as
+    // the deletion of a node that never came up, isn't seen yet.
+    left.extend(covered.aspects.intersection(&covered.differed));
     // A rollback that was stopped while nodes went back: the pools converge to what the control plane runs.
     if was_stopped && !target.is_cluster() && goes_back(facts, end.operation) {
         left.remove(&Aspect::Version);
