@@ -26,7 +26,7 @@ GENERATED := crds policies charts/belay/files/crds charts/belay/files/policies c
   charts/belay/README.md deploy/belay.yaml docs/kubectl-belay.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test test-oldest check bench fmt generate generated package sbom licences build tools needs image image-here chart e2e gitops
+.PHONY: help demo picture test test-oldest check bench fmt generate generated mutants package sbom licences build tools needs image image-here chart e2e gitops
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,13 @@ check: needs ## Check format, lints, generated files and licences
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory chart
 	@$(MAKE) --no-print-directory licences
+
+# In parts: SHARD=3/40. Each mutant is compiled and tested, so all of them take hours.
+mutants: needs ## Try mutations of the core, those of one part (SHARD=k/n); not in CI
+	@command -v cargo-mutants >/dev/null || cargo install --quiet --locked --debug cargo-mutants
+	PROPTEST_CASES=$(or $(CASES),300) cargo mutants --package belay --file 'src/lifecycle/**' --exclude 'src/lifecycle/fixtures*' \
+	  --exclude 'src/lifecycle/*tests*' --exclude 'src/lifecycle/properties/**' --shard $(or $(SHARD),1/40) --timeout 300 \
+	  --output target/mutants -- --lib lifecycle
 
 bench: tools ## Measure an abort beside the least that it could take
 	cargo bench --bench abort

@@ -407,3 +407,15 @@ proptest! {
         prop_assert_eq!(picture(&nodes), reached(count));
     }
 }
+
+#[test]
+fn a_node_that_is_not_ready_is_in_the_way_only_of_nodes_that_are_to_be_replaced() {
+    let mut broken = node("a1", NEW);
+    broken.ready = false;
+    let nodes = [broken.clone(), node("a2", OLD)];
+    let (reason, message) = waits_for(&goal(2), UID, &nodes).expect("it waits");
+    assert_eq!(reason, "NodeNotReady");
+    assert!(message.starts_with("node a1 is not Ready"), "{message}");
+    let nodes = [broken, node("a2", NEW)];
+    assert_eq!(waits_for(&goal(2), UID, &nodes), None);
+}

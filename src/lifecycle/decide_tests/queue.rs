@@ -247,3 +247,19 @@ fn a_second_edit_of_the_cluster_waits_in_place_of_the_first_while_a_pools_operat
     world.unguard().settle();
     assert_eq!(world.versions("np1"), [NEW]);
 }
+
+#[test]
+fn a_stop_is_refused_with_the_state_of_what_is_in_flight_on_the_same_target_alone() {
+    let (mut world, upgrade) = super::blocked_upgrade();
+    let stop = crate::api::OperationType::Stop;
+    world.ask("whole", stop, &cluster());
+    world.ask("pool", stop, &pool("np1")).stride();
+    let message = |name: &str| world.status(name).error.expect("an error").message;
+    assert!(message("whole").starts_with("managed cluster is in Provisioning State(Upgrading)"));
+    let expected = format!("Operation is not allowed: Another operation ({upgrade})");
+    assert!(
+        message("pool").starts_with(&expected),
+        "{}",
+        message("pool")
+    );
+}
