@@ -67,6 +67,11 @@ fn variables() -> Vec<(&'static str, String)> {
     let status = |path: &str, or: &str| format!("oldObject.?status{path}.orValue({or})");
     vec![
         ("resource", "request.resource.resource".to_owned()),
+        // A deletion of a collection names none in its request, nor does a creation by generateName.
+        (
+            "name",
+            "object == null ? oldObject.metadata.name : object.metadata.?name.orValue(\"\")".to_owned(),
+        ),
         (
             "kind",
             "variables.resource == \"agentpools\" ? \"AgentPool\" : \"ManagedCluster\"".to_owned(),
@@ -127,7 +132,7 @@ fn variables() -> Vec<(&'static str, String)> {
 
 fn may_not_abort() -> Refusal {
     let may = format!(
-        "authorizer.group(\"{GROUP}\").resource(variables.resource).subresource(\"abort\").namespace(request.namespace).name(request.name).check(\"update\").allowed()"
+        "authorizer.group(\"{GROUP}\").resource(variables.resource).subresource(\"abort\").namespace(request.namespace).name(variables.name).check(\"update\").allowed()"
     );
     Refusal::new(
         FORBIDDEN,

@@ -128,7 +128,7 @@ pub fn changed(then: &AskedFor, now: &AskedFor) -> Aspects {
 /// Whether a pool's spec was written since the last operation on it was planned.
 fn was_edited(facts: &Facts<'_>, target: &Target<'_>, but: Option<&Operation<'_>>) -> bool {
     match coverage(facts, target, but) {
-        Coverage::Planned(planned) => planned.asked_for != target.asked,
+        Coverage::Planned(planned) => planned.generation != target.generation,
         Coverage::AboutToBegin => false,
         Coverage::None => target
             .last

@@ -49,7 +49,7 @@ mod transition;
 pub use action::Action;
 pub use decide::decide;
 pub use finalizers::owned_by_nothing;
-pub use gate::{SpecChange, excludes};
+pub use gate::{SpecChange, excludes, refusal};
 pub use plan::{ControlPlaneGoal, Job, PoolGoal, Stage};
 pub use report::{Note, failed_without_target, stalled};
 pub use settings::NodeSettings;

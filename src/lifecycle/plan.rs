@@ -61,6 +61,9 @@ pub struct PlannedTarget {
     /// Its uid.
     #[serde(default)]
     pub uid: String,
+    /// The generation of its spec.
+    #[serde(default)]
+    pub generation: i64,
     /// What of it the Operation brings about.
     #[serde(default)]
     pub aspects: Aspects,

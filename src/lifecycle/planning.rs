@@ -62,6 +62,7 @@ fn deletion() -> Aspects {
 
 fn planned(facts: &Facts<'_>, target: &Target<'_>, aspects: Aspects) -> PlannedTarget {
     PlannedTarget {
+        generation: target.generation,
         differed: differs(facts, target),
         target: target.key.clone(),
         uid: target.uid.to_owned(),

@@ -307,3 +307,40 @@ pub async fn what_is_asked_for_while_another_is_in_flight_is_refused_and_names_i
     assert_eq!(cluster.name_any(), "demo");
     belay.check_history();
 }
+
+pub async fn a_copy_of_an_operation_that_ran_is_not_run_again(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    belay.lock_is_free().await;
+    belay
+        .ask_pool("more", "np1", "Scale", json!({"count": 2}))
+        .await;
+    belay.succeeds("more").await;
+    belay.lock_is_free().await;
+    // As a backup tool brings it back: without its status, as another object.
+    let json = belay.kubectl(&["get", "operation", "more", "-o", "json"]);
+    let mut kept: serde_json::Value = serde_json::from_str(&json).expect("an Operation");
+    belay.kubectl(&["delete", "operation", "more"]);
+    belay.set_count("np1", 1).await;
+    belay.pool_is_ready("np1").await;
+    belay.lock_is_free().await;
+    let object = kept.as_object_mut().expect("an object");
+    object.remove("status");
+    let metadata = object["metadata"].as_object_mut().expect("metadata");
+    for field in [
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+        "managedFields",
+    ] {
+        metadata.remove(field);
+    }
+    belay
+        .create(&kept.to_string())
+        .expect("a backup may restore it");
+    let status = belay.is_in_phase("more", OperationPhase::Canceled).await;
+    let reason = status.cancellation.expect("a cancellation").reason;
+    assert!(reason.contains("a copy of an Operation"), "{reason}");
+    belay.pool_is_ready("np1").await;
+    assert_eq!(belay.nodes().await.len(), 1);
+}

@@ -74,3 +74,41 @@ pub async fn a_finalizer_may_be_taken_away_by_who_may_update(world: Arc<World>) 
         &format!("belay.dev/namespace={}", belay.namespace),
     ]);
 }
+
+pub async fn a_namespace_that_is_deleted_takes_its_cluster_and_its_nodes_with_it(
+    world: Arc<World>,
+) {
+    let belay = Belay::start(&world).await;
+    belay.guarded_cluster(2).await;
+    belay.lock_is_free().await;
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay.is_blocked(&upgrade).await;
+    belay.kubectl(&["delete", "namespace", &belay.namespace, "--wait=false"]);
+    belay
+        .eventually("has no node any more", || async {
+            belay.nodes().await.is_empty()
+        })
+        .await;
+    belay
+        .eventually("has no namespace any more", || async {
+            let found = belay.try_kubectl(&["get", "namespace", &belay.namespace]);
+            found.is_err_and(|why| why.contains("NotFound"))
+        })
+        .await;
+}
+
+pub async fn deleting_all_operations_in_flight_at_once_needs_the_right_to_abort_and_no_more(
+    world: Arc<World>,
+) {
+    let belay = Belay::start(&world).await;
+    let scale = belay.scaling().await;
+    belay.kubectl(&["delete", "operations", "--all", "--wait=false"]);
+    belay
+        .eventually("has aborted it", || async {
+            let found = belay.try_kubectl(&["get", "operation", &scale]);
+            found.is_err_and(|why| why.contains("NotFound"))
+        })
+        .await;
+    assert_eq!(belay.nodes().await.len(), 2);
+}

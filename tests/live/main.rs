@@ -13,6 +13,7 @@ mod check;
 mod concurrency;
 mod create;
 mod delete;
+mod differential;
 mod disturbed;
 mod doors;
 mod exposition;
@@ -80,7 +81,10 @@ const TESTS: &[harness::Test<World>] = tests![
     delete::deleting_a_cluster_takes_its_pools_and_nodes,
     delete::deleting_a_pool_drains_its_nodes,
     delete::a_deletion_in_the_middle_of_an_upgrade_aborts_it,
+    delete::a_namespace_that_is_deleted_takes_its_cluster_and_its_nodes_with_it,
+    delete::deleting_all_operations_in_flight_at_once_needs_the_right_to_abort_and_no_more,
     delete::a_finalizer_may_be_taken_away_by_who_may_update,
+    differential::admission_and_the_core_answer_alike,
     refusals::no_change_passes_while_the_cluster_is_busy,
     refusals::a_busy_pool_refuses_changes_of_itself_and_of_its_cluster,
     refusals::what_starts_no_operation_always_passes,
@@ -154,6 +158,7 @@ const TESTS: &[harness::Test<World>] = tests![
     rollback::an_abort_is_refused_once_the_control_plane_goes_back,
     asked::each_type_is_written_into_the_spec_first_and_then_done,
     asked::what_a_person_asked_for_makes_no_second_operation,
+    asked::a_copy_of_an_operation_that_ran_is_not_run_again,
     asked::a_field_that_gitops_applies_is_told_and_not_fought_over,
     asked::what_people_wrote_by_kubectl_is_no_conflict,
     asked::wrong_parameters_fail_with_a_code_and_say_what_to_write_instead,

@@ -244,8 +244,23 @@ fn a_second_edit_of_the_cluster_waits_in_place_of_the_first_while_a_pools_operat
     world.set_version(NEW).stride().stride();
     assert_eq!(world.phase(&first), Canceled);
     assert_ne!(made(&world), first);
+    let updates = world.operations().filter(|name| name.contains("-update-"));
+    assert_eq!(updates.count(), 0, "nobody edited the pool");
     world.unguard().settle();
     assert_eq!(world.versions("np1"), [NEW]);
+}
+
+#[test]
+fn an_edit_of_the_cluster_is_no_edit_of_its_pools() {
+    let mut world = World::settled();
+    world.set_policy(Queue).settle();
+    world.guard("np1").set_count("np1", 1);
+    world.begin(Scale);
+    world
+        .edit_cluster(&json!({"provider": {"kwok": {"maxNodes": 50}}}))
+        .stride()
+        .stride();
+    assert_eq!(world.unfinished().len(), 1);
 }
 
 #[test]

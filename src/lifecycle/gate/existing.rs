@@ -4,7 +4,7 @@ use crate::{
     api::OperationType,
     lifecycle::{
         desired, errors,
-        facts::{Facts, Target},
+        facts::{Coverage, Facts, Target, coverage},
         messages::refusal,
     },
 };
@@ -18,9 +18,10 @@ pub fn target_exists(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict
     (!is_there).then(|| Verdict::Refuse(errors::target_not_found(operation.object)))
 }
 
-/// Whether a target is as its spec says.
+/// Whether a target is as its spec says, and nothing is in flight that changes it.
 pub fn is_settled(facts: &Facts<'_>, target: &Target<'_>) -> bool {
-    desired::differs(facts, target).is_empty()
+    let is_left_alone = matches!(coverage(facts, target, None), Coverage::None);
+    is_left_alone && desired::differs(facts, target).is_empty()
 }
 
 /// The target of a person's Operation that isn't being deleted.

@@ -22,6 +22,7 @@ use super::{
     facts::{Facts, Operation, Target},
     messages::OPERATION_NOT_ALLOWED,
     plan::Aspects,
+    snapshot::Snapshot,
 };
 
 pub use in_flight::{conflict, excludes, makes_room_for};
@@ -185,6 +186,16 @@ pub fn admitted_needs(facts: &Facts<'_>, lock: &[OperationInFlight]) -> Vec<Oper
         judge(facts, &request) == Verdict::Admit
     };
     needs.filter(is_admitted).collect()
+}
+
+/// Why a person's Operation, of that uid in the snapshot, is refused now; none where it isn't.
+pub fn refusal(snapshot: &Snapshot, uid: &str, now: Timestamp) -> Option<OperationError> {
+    let facts = Facts::of(snapshot, now);
+    let operation = facts.operation(uid)?;
+    match judge(&facts, &Request::of(&facts, operation)) {
+        Verdict::Refuse(error) => Some(error),
+        Verdict::Admit | Verdict::Wait(_) | Verdict::Replaced(_) => None,
+    }
 }
 
 /// Why a pool can't be scaled now, with that lock.

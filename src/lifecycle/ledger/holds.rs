@@ -122,6 +122,7 @@ fn covered(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Option<
     Some(PlannedTarget {
         target: target.key.clone(),
         uid: target.uid.to_owned(),
+        generation: target.generation,
         differed: aspects.clone(),
         aspects,
         asked_for: target.asked.clone(),
