@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt::Debug, time::Duration};
 
 use kube::{
     Api, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
     core::Status,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -301,8 +301,13 @@ impl<'a> Pass<'a> {
 
     /// The API server is asked, for a store may lag behind: an Operation that runs must not lose its lock.
     async fn look_for(&self, name: &str, uid: &str) -> Result<(), ReconcileError> {
-        let found = self.api::<Operation>().get_opt(name).await?;
-        if found.is_some_and(|operation| operation.uid().as_deref() == Some(uid)) {
+        // A list of the one: it reads the newest state, and needs no right beside those of the watch.
+        let of_name = ListParams::default().fields(&format!("metadata.name={name}"));
+        let found = self.api::<Operation>().list(&of_name).await?.items;
+        if found
+            .iter()
+            .any(|operation| operation.uid().as_deref() == Some(uid))
+        {
             return Err(ReconcileError::Stale);
         }
         tracing::warn!(operation = name, uid, "an Operation in flight is no more");
