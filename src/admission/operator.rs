@@ -19,6 +19,14 @@ pub const OPERATE: &str = "operate";
 /// Neither is a name: Belay may run under any account, or outside of the cluster.
 pub fn is_operator() -> String {
     format!(
-        "request.?options.?fieldManager.orValue(\"\") in [\"{FIELD_MANAGER}\", \"{SPEC_MANAGER}\"] && authorizer.group(\"{GROUP}\").resource(\"managedclusters\").namespace(request.namespace).check(\"{OPERATE}\").allowed()"
+        "request.?options.?fieldManager.orValue(\"\") in [\"{FIELD_MANAGER}\", \"{SPEC_MANAGER}\"] && {}",
+        may_operate()
+    )
+}
+
+/// Whether who asks may run Belay: a CEL expression of type bool.
+pub fn may_operate() -> String {
+    format!(
+        "authorizer.group(\"{GROUP}\").resource(\"managedclusters\").namespace(request.namespace).check(\"{OPERATE}\").allowed()"
     )
 }

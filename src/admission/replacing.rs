@@ -11,16 +11,14 @@ use crate::{
 };
 
 use super::{
-    operator::{OPERATE, is_operator},
+    operator::{is_operator, may_operate},
     policy::{Params, Policy, Refusal, on},
 };
 
 /// The policy for what is written into clusters and pools, and for the deletion of pools.
 pub fn on_targets() -> Policy {
     // Belay's deletions name no field manager.
-    let operates = format!(
-        "authorizer.group(\"{GROUP}\").resource(\"managedclusters\").namespace(request.namespace).check(\"{OPERATE}\").allowed()"
-    );
+    let operates = may_operate();
     // What goes with its namespace goes by that one's deletion. Conditions don't know of the namespace.
     let goes_with_namespace = "has(namespaceObject.metadata.deletionTimestamp)";
     let starts_something = "request.resource.resource == \"agentpools\" || [object.spec.kubernetesVersion, object.spec.powerState, object.spec.concurrencyPolicy] != [oldObject.spec.kubernetesVersion, oldObject.spec.powerState, oldObject.spec.concurrencyPolicy] || object.spec.provider != oldObject.spec.provider";

@@ -331,7 +331,8 @@ impl<'a> Pass<'a> {
             // It was created before, and the store doesn't show it yet.
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(kube::Error::Api(status)) if is_in_terminating_namespace(&status) => {
-                self.context.terminating.note(&self.snapshot.cluster);
+                let uid = self.snapshot.cluster.uid().unwrap_or_default();
+                self.context.terminating.note(&uid);
                 return Err(ReconcileError::Refused);
             }
             Err(error) => return Err(error.into()),

@@ -3,12 +3,11 @@
 mod apply;
 mod backoff;
 mod events;
-mod gone;
 mod seen;
 mod snapshot;
 mod specs;
 mod strays;
-mod terminating;
+mod uids;
 mod workers;
 
 use std::{
@@ -39,11 +38,10 @@ use crate::{
 use apply::Pass;
 use backoff::Backoff;
 use events::Events;
-use gone::Gone;
 use seen::Seen;
 use snapshot::Stores;
 use specs::Specs;
-use terminating::Terminating;
+use uids::Uids;
 use workers::Workers;
 
 /// How often a cluster is looked at where nothing changes. Nothing depends on it.
@@ -58,8 +56,10 @@ pub struct Context {
     events: Events,
     seen: Seen,
     specs: Specs,
-    terminating: Terminating,
-    gone: Gone,
+    /// Clusters whose namespace is being deleted: nothing can be created there any more.
+    terminating: Uids,
+    /// Operations in flight that are no more: somebody removed their finalizer by hand.
+    gone: Uids,
     backoff: Backoff,
     telemetry: Telemetry,
 }
@@ -148,8 +148,8 @@ pub async fn run(
         events,
         seen: Seen::default(),
         specs: Specs::default(),
-        terminating: Terminating::default(),
-        gone: Gone::default(),
+        terminating: Uids::default(),
+        gone: Uids::default(),
         backoff: Backoff::default(),
         telemetry,
     });

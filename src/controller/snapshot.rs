@@ -99,7 +99,9 @@ pub fn build(cluster: &Arc<ManagedCluster>, context: &Context) -> Result<Snapsho
         work: context.workers.of(&key),
         refused_specs,
         gone: context.gone.all(),
-        namespace_is_terminating: context.terminating.is(&cluster),
+        namespace_is_terminating: cluster
+            .uid()
+            .is_some_and(|uid| context.terminating.contains(&uid)),
         ..Snapshot::new(cluster, pools, operations, observed)
     })
 }
