@@ -13,6 +13,7 @@ func TestKstatusTellsEveryPhaseAsItIs(t *testing.T) {
 		"creating":              {"InProgress", "InProgress", "InProgress"},
 		"at rest":               {"Current", "Current", ""},
 		"changed, not yet seen": {"InProgress", "Current", ""},
+		"waiting for the lock":  {"InProgress", "Current", "InProgress"},
 		"pending":               {"InProgress", "InProgress", "InProgress"},
 		"in progress":           {"InProgress", "InProgress", "InProgress"},
 		"blocked":               {"InProgress", "InProgress", "InProgress"},

@@ -81,6 +81,11 @@ fn moments() -> Value {
     world.set_version(NEW);
     add("changed, not yet seen", &world, None);
     let upgrade = world.until(Upgrade, Pending);
+    add("waiting for the lock", &world, Some(&upgrade));
+    while !world.lock().contains(&upgrade) {
+        world.stride();
+    }
+    assert_eq!(world.phase(&upgrade), Pending);
     add("pending", &world, Some(&upgrade));
     world.begin(Upgrade);
     add("in progress", &world, Some(&upgrade));
