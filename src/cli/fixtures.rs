@@ -149,13 +149,19 @@ pub fn hanging() -> View {
 
 /// The same cluster, after the abort.
 pub fn canceled() -> View {
-    let message = "Operation demo-upgrade-mqxdz was canceled; this ManagedCluster is left alone until the spec of ManagedCluster demo changes, or an Operation of type Reconcile on it asks for the rest";
+    let message = "Operation demo-upgrade-mqxdz was canceled; Version of this ManagedCluster is on hold until the spec of ManagedCluster demo asks for something else, or an Operation of type Reconcile on it asks for the rest";
     let conditions = conditions("False", "True", "OperationCanceled", message);
     let last = json!({"name": "demo-upgrade-mqxdz", "type": "Upgrade", "phase": "Canceled", "targetGeneration": 2,
         "target": {"kind": "ManagedCluster", "name": "demo"}, "message": "canceled: stuck on a PDB",
         "startTime": "2026-11-24T21:11:29Z", "endTime": "2026-11-24T21:15:00Z"});
+    let hold = json!({"operation": {"name": "demo-upgrade-mqxdz"}, "target": {"kind": "ManagedCluster", "name": "demo"},
+        "phase": "Canceled", "message": "canceled: stuck on a PDB", "aspects": ["Version"]});
     View::new(
-        cluster("Canceled", &conditions, &json!({"lastOperation": last})),
+        cluster(
+            "Canceled",
+            &conditions,
+            &json!({"lastOperation": last, "hold": hold}),
+        ),
         pools("Canceled", &conditions),
         [canceled_upgrade()],
     )

@@ -63,7 +63,7 @@ pub fn afterwards(operation: &Operation) -> String {
         return "Nothing is undone. The pools then go to what the control plane runs, by Operations of their own.".into();
     }
     format!(
-        "Nothing is undone. The {kind:?} is then left alone until its spec changes, or someone asks for the rest:"
+        "Nothing is undone. What is left to be done is then on hold until the {kind:?}'s spec asks for something else, or someone asks for the rest:"
     )
 }
 

@@ -10,10 +10,13 @@ use kube::ResourceExt as _;
 
 use crate::{
     api::{
-        AgentPool, LastOperation, ManagedCluster, Operation, OperationInFlight, OperationPhase,
-        OperationTarget, TargetKind,
+        AgentPool, Hold, LastOperation, ManagedCluster, Operation, OperationInFlight,
+        OperationPhase, OperationTarget, TargetKind,
     },
-    lifecycle::excludes,
+    lifecycle::{
+        excludes,
+        messages::{aspects, reason},
+    },
     machinery::clock,
 };
 
@@ -192,6 +195,7 @@ pub fn explain(facts: &Facts, look: &Look, now: Timestamp) -> String {
             );
             if facts.operation.is_none() {
                 chain.last(&status.conditions, status.last_operation.as_ref());
+                chain.hold(status.hold.as_ref());
                 if !is_stalled(&status.conditions) {
                     chain.pools(&facts.pools);
                 }
@@ -208,6 +212,8 @@ pub fn explain(facts: &Facts, look: &Look, now: Timestamp) -> String {
             );
             if facts.operation.is_none() {
                 chain.last(&status.conditions, status.last_operation.as_ref());
+                chain.hold(status.hold.as_ref());
+                chain.hold(status.cluster_hold.as_ref());
             }
         }
         Subject::Operation(_) => {}
@@ -274,7 +280,7 @@ impl Chain<'_> {
         }
     }
 
-    /// How the last operation ended, where the thing is left alone since.
+    /// How the last operation ended, where the target is on hold since.
     fn last(&mut self, conditions: &[Condition], last: Option<&LastOperation>) {
         let (true, Some(last)) = (is_stalled(conditions), last) else {
             return;
@@ -294,12 +300,21 @@ impl Chain<'_> {
             "The {:?} of {target} ({}) {how} {ago} ago{why}.",
             last.type_, last.name
         ));
-        self.say("Since then it is left alone, so that the same does not begin again at once, until its spec changes or someone asks.");
         self.remedy("See what it did", &format!("operation show {}", last.name));
         self.remedy(
             "Bring it to its spec",
             &format!("reconcile {}", target_words(&last.target)),
         );
+    }
+
+    /// What is on hold, and what ends that.
+    fn hold(&mut self, hold: Option<&Hold>) {
+        let Some(hold) = hold else { return };
+        let on = target_name(&hold.target);
+        self.say(format!(
+            "On hold since then, so that the same does not begin again at once: {}. That ends when the spec of {on} asks for something else, or someone asks for the rest.",
+            aspects(&hold.aspects)
+        ));
     }
 
     /// A cluster that is Ready itself may have pools that aren't.
@@ -440,22 +455,22 @@ impl Chain<'_> {
     }
 }
 
-/// Whether it is left alone until someone acts.
+/// Whether it is on hold until someone acts.
 fn is_stalled(conditions: &[Condition]) -> bool {
     condition(conditions, "Stalled").is_some_and(|it| it.status == "True")
 }
 
 /// Whether the condition tells of a wait that no Operation tells of.
 fn conditions_wait(ready: &Condition) -> bool {
-    ready.reason == crate::lifecycle::messages::reason::PENDING
+    ready.reason == reason::PENDING
 }
 
 /// A condition's reason in words: `Upgrading`, `OperationCanceled`.
 fn state(reason: &str) -> String {
     match reason {
-        crate::lifecycle::messages::reason::CANCELED => "its last operation was canceled".into(),
-        crate::lifecycle::messages::reason::FAILED => "its last operation failed".into(),
-        crate::lifecycle::messages::reason::PENDING => "an operation is to begin".into(),
+        reason::CANCELED => "its last operation was canceled".into(),
+        reason::FAILED => "its last operation failed".into(),
+        reason::PENDING => "an operation is to begin".into(),
         other => format!("it is {other}"),
     }
 }

@@ -27,7 +27,7 @@ pub fn needed(facts: &Facts<'_>, ledger: &Ledger) -> Vec<Action> {
     // What an operation that ends now left undone is held back from the next look on.
     let ends = |target: &OperationTarget| ledger.ended_on(target).is_some();
     let is_ending = |spec: &OperationSpec| ends(&spec.target) || ends(&facts.cluster.key);
-    gate::admitted_needs(facts, &ledger.lock)
+    gate::admitted_operations(facts, &ledger.lock)
         .into_iter()
         .filter(|spec| !is_ending(spec))
         .map(|spec| Action::CreateOperation(Box::new(from_spec(facts, spec))))

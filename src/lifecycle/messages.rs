@@ -276,21 +276,30 @@ fn elapsed(duration: SignedDuration) -> String {
     )
 }
 
-/// What a target with something held back says, after its operation was canceled or failed: what is left
-/// alone, and what ends that.
+/// What a target on hold says, after its operation was canceled or failed: what is on hold, and what ends that.
 pub fn on_hold(kind: TargetKind, hold: &Hold, held: &BTreeSet<Aspect>) -> String {
     let how = match hold.phase {
         OperationPhase::Failed => format!("failed ({})", hold.message),
         _ => "was canceled".to_owned(),
     };
-    let aspects: Vec<_> = held.iter().map(|aspect| format!("{aspect:?}")).collect();
     format!(
-        "Operation {operation} {how}; {aspects} of this {kind:?} is left alone until the spec of {on:?} {name} asks for something else, or an Operation of type Reconcile on it asks for the rest",
+        "Operation {operation} {how}; {held} of this {kind:?} {be} on hold until the spec of {on:?} {name} asks for something else, or an Operation of type Reconcile on it asks for the rest",
         operation = hold.operation.name,
-        aspects = aspects.join(", "),
+        held = aspects(held),
+        be = if held.len() == 1 { "is" } else { "are" },
         on = hold.target.kind,
         name = hold.target.name,
     )
+}
+
+/// Aspects in words: `Version, Count and Settings`.
+pub fn aspects<'a>(of: impl IntoIterator<Item = &'a Aspect>) -> String {
+    let mut words: Vec<_> = of.into_iter().map(|aspect| format!("{aspect:?}")).collect();
+    let last = words.pop().unwrap_or_default();
+    if words.is_empty() {
+        return last;
+    }
+    format!("{} and {last}", words.join(", "))
 }
 
 /// Why an Operation was canceled or failed, in one line; nothing where it succeeded.

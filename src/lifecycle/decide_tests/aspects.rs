@@ -197,14 +197,14 @@ fn a_hold_of_the_cluster_covers_no_pool_that_it_was_not_about() {
 }
 
 #[test]
-fn the_condition_names_what_is_left_alone_and_what_ends_that() {
+fn the_condition_names_what_is_on_hold_and_what_ends_that() {
     let world = canceled_upgrade();
     let conditions = world.cluster_status().conditions;
     let stalled = conditions.iter().find(|it| it.type_ == "Stalled");
     let message = &stalled.expect("a condition").message;
     assert!(
         message.ends_with(
-            "was canceled; Version of this ManagedCluster is left alone until the spec of ManagedCluster demo asks for something else, or an Operation of type Reconcile on it asks for the rest"
+            "was canceled; Version of this ManagedCluster is on hold until the spec of ManagedCluster demo asks for something else, or an Operation of type Reconcile on it asks for the rest"
         ),
         "{message}"
     );

@@ -162,7 +162,7 @@ pub fn pursued(facts: &Facts<'_>, target: &Target<'_>, but: Option<&Operation<'_
 }
 
 /// The operation that a target needs now. `but` is left out of what is in flight.
-pub fn need(
+pub fn next_operation(
     facts: &Facts<'_>,
     target: &Target<'_>,
     but: Option<&Operation<'_>>,
@@ -173,10 +173,10 @@ pub fn need(
 
 /// The operations that Belay is to create now, for the specs: those whose request is admitted, or accepted
 /// into the queue.
-pub fn admitted_needs(facts: &Facts<'_>, lock: &[OperationInFlight]) -> Vec<OperationSpec> {
-    let needs = facts
+pub fn admitted_operations(facts: &Facts<'_>, lock: &[OperationInFlight]) -> Vec<OperationSpec> {
+    let next = facts
         .targets()
-        .filter_map(|target| need(facts, target, None));
+        .filter_map(|target| next_operation(facts, target, None));
     let is_admitted = |spec: &OperationSpec| {
         let request = Request {
             spec,
@@ -185,7 +185,7 @@ pub fn admitted_needs(facts: &Facts<'_>, lock: &[OperationInFlight]) -> Vec<Oper
         };
         judge(facts, &request) == Verdict::Admit
     };
-    needs.filter(is_admitted).collect()
+    next.filter(is_admitted).collect()
 }
 
 /// Why a person's Operation, of that uid in the snapshot, is refused now; none where it isn't.

@@ -8,7 +8,7 @@ use crate::{
     },
 };
 
-use super::{Request, Source, Verdict, in_flight, need, replaced};
+use super::{Request, Source, Verdict, in_flight, next_operation, replaced};
 
 /// A copy of an Operation, made by a person or brought back by a backup tool, isn't run again.
 pub fn copy_is_not_run(_: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
@@ -36,7 +36,7 @@ pub fn spec_still_asks(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdi
         target.deleted.is_some()
     } else {
         made_for == target.generation
-            && need(facts, target, Some(operation)).as_ref() == Some(operation.spec)
+            && next_operation(facts, target, Some(operation)).as_ref() == Some(operation.spec)
     };
     (!is_asked).then(|| replaced(messages::SPEC_CHANGED.into()))
 }
@@ -56,6 +56,6 @@ pub fn cluster_goes_first(facts: &Facts<'_>, request: &Request<'_>) -> Option<Ve
     let is_pools = request.spec.target.kind == TargetKind::AgentPool;
     let may_pass = request.spec.type_ == OperationType::Delete
         || in_flight::is_queued(facts, &request.spec.target);
-    let waits = is_pools && !may_pass && need(facts, &facts.cluster, None).is_some();
+    let waits = is_pools && !may_pass && next_operation(facts, &facts.cluster, None).is_some();
     waits.then(|| Verdict::Wait("waits for an operation on its cluster".into()))
 }

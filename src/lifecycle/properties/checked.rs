@@ -175,6 +175,8 @@ impl Checked {
             }
         }
         self.is_stale = false;
+        // A write that conflicts is followed by a pass on what is there, before the work goes on.
+        self.happens(&Event::Stride);
     }
 
     /// Nothing is created for what is held back.

@@ -25,16 +25,16 @@ impl Report<'_, '_> {
         let last = ended.or(before.last_operation);
         let held = self.held_by_cluster();
         let runs = self.facts.control_plane();
-        let standing = self.standing(cluster, held, last.as_ref(), &self.ready(runs));
+        let summary = self.summary(cluster, held, last.as_ref(), &self.ready(runs));
         let generation = cluster.metadata.generation;
         let mut conditions = before.conditions;
         Conditions::of(&mut conditions, generation, self.facts.now).set_health(
-            standing.health,
-            &standing.reason,
-            &standing.message,
+            summary.health,
+            &summary.reason,
+            &summary.message,
         );
         ManagedClusterStatus {
-            provisioning_state: Some(standing.state),
+            provisioning_state: Some(summary.state),
             power_state: Some(PowerStateStatus {
                 code: power::of_cluster(self.facts.snapshot, held),
             }),

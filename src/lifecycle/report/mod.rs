@@ -5,7 +5,7 @@ mod conditions;
 mod events;
 mod pool;
 mod power;
-mod standing;
+mod summary;
 
 use crate::api::{Operation, OperationInFlight, OperationStatus, TargetKind};
 

@@ -35,22 +35,22 @@ impl Report<'_, '_> {
             PowerState::Running => format!("{ready_count} of {} nodes are Ready", pool.nodes.len()),
             PowerState::Stopped => "stopped".to_owned(),
         };
-        let standing = self.standing(target, held, last.as_ref(), &ready);
+        let summary = self.summary(target, held, last.as_ref(), &ready);
         let generation = target.metadata.generation;
         let mut conditions = before.conditions.clone();
         Conditions::of(&mut conditions, generation, self.facts.now).set_health(
-            standing.health,
-            &standing.reason,
-            &standing.message,
+            summary.health,
+            &summary.reason,
+            &summary.message,
         );
         let versions = self.versions(target, pool, &before);
         let holds = self.ledger.holds_of(&target.key);
         AgentPoolStatus {
-            provisioning_state: Some(standing.state),
+            provisioning_state: Some(summary.state),
             power_state: Some(PowerStateStatus { code: power }),
             count: number(pool.nodes.len()),
             ready_count: number(ready_count),
-            version_summary: summary(&versions),
+            version_summary: version_summary(&versions),
             versions,
             operation: held.map(of_pool),
             cluster: Some(self.cluster_of_pools(cluster, self.held_by_cluster())),
@@ -163,7 +163,7 @@ fn counted(versions: impl Iterator<Item = KubernetesVersion>) -> Vec<VersionCoun
 }
 
 /// `1.35.7 (2), 1.36.3 (1)`.
-fn summary(versions: &[VersionCount]) -> Option<String> {
+fn version_summary(versions: &[VersionCount]) -> Option<String> {
     let one = |of: &VersionCount| format!("{} ({})", of.kubernetes_version, of.count);
     let all: Vec<_> = versions.iter().map(one).collect();
     (!all.is_empty()).then(|| all.join(", "))

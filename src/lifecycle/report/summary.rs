@@ -1,4 +1,4 @@
-//! Where a cluster or a pool stands: what is done to it, what it waits for, or what is held back.
+//! The summary of a cluster or a pool: what is done to it, what it waits for, or what is held back.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +14,8 @@ use crate::{
 
 use super::{Report, conditions::Health};
 
-/// Where a target stands.
-pub struct Standing {
+/// The summary of a target.
+pub struct Summary {
     /// What is done to it, or how the last operation on it ended.
     pub state: ProvisioningState,
     /// Whether it is ready, on its way, or waits for someone.
@@ -27,15 +27,15 @@ pub struct Standing {
 }
 
 impl Report<'_, '_> {
-    /// Where a target stands. `held` is in flight on it, `last` ended last, `ready` is what it says where it
+    /// The summary of a target. `held` is in flight on it, `last` ended last, `ready` is what it says where it
     /// is as its spec says.
-    pub(super) fn standing(
+    pub(super) fn summary(
         &self,
         target: &Target<'_>,
         held: Option<&OperationInFlight>,
         last: Option<&LastOperation>,
         ready: &str,
-    ) -> Standing {
+    ) -> Summary {
         if let Some(held) = held {
             return self.in_flight(held);
         }
@@ -49,7 +49,7 @@ impl Report<'_, '_> {
             None => ProvisioningState::Creating,
         };
         let (health, reason, message) = self.at_rest(target, ready);
-        Standing {
+        Summary {
             state,
             health,
             reason,
@@ -57,7 +57,7 @@ impl Report<'_, '_> {
         }
     }
 
-    fn in_flight(&self, held: &OperationInFlight) -> Standing {
+    fn in_flight(&self, held: &OperationInFlight) -> Summary {
         let state = held.type_.provisioning_state_in(held.phase);
         let status = self.operation(&held.uid);
         let blocked = status.and_then(|status| status.blocked.as_ref());
@@ -69,7 +69,7 @@ impl Report<'_, '_> {
             Some(blocked) => format!("Operation {name} is blocked: {}", blocked.message),
             None => format!("Operation {name} is in progress"),
         };
-        Standing {
+        Summary {
             state,
             health: Health::Reconciling,
             reason: format!("{state:?}"),
@@ -93,7 +93,7 @@ impl Report<'_, '_> {
         let is_settled = target.deleted.is_none()
             && target.there_or_made(self.ledger.ended_on(&target.key).is_some())
             && self.facts.control_plane().is_some()
-            && gate::need(self.facts, target, None).is_none()
+            && gate::next_operation(self.facts, target, None).is_none()
             && !self.waits_for_cluster(target);
         if is_settled {
             (Health::Ready, "Succeeded".into(), ready.to_owned())
