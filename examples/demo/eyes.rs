@@ -129,7 +129,7 @@ impl Eyes {
         cluster_is_ready && ready.count() == pools
     }
 
-    /// Why the cluster is left alone, where it is: the condition Stalled.
+    /// Why the cluster is on hold, where it is: the condition Stalled.
     pub fn hold(&self) -> Option<Condition> {
         let clusters = self.clusters.state();
         let status = clusters.first()?.status.as_ref()?;

@@ -145,9 +145,9 @@ async fn abort(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
 }
 
 async fn hold(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
-    screen::heading("It isn't begun again: the cluster is left alone until someone acts")?;
+    screen::heading("It isn't begun again: the cluster is on hold until someone acts")?;
     let hold = stage
-        .until("the cluster left alone", crate::eyes::Eyes::hold)
+        .until("the cluster on hold", crate::eyes::Eyes::hold)
         .await?;
     ensure!(
         hold.reason == "OperationCanceled" && hold.message.contains(upgrade),

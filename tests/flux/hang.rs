@@ -22,7 +22,7 @@ pub async fn an_upgrade_that_hangs_is_in_progress(stage: Arc<Stage>) {
     assert_ne!(flux["status"]["lastAppliedRevision"], revision);
 }
 
-pub async fn an_aborted_upgrade_is_failed_and_left_alone(stage: Arc<Stage>) {
+pub async fn an_aborted_upgrade_is_failed_and_on_hold(stage: Arc<Stage>) {
     let fleet = Fleet::guarded(&stage).await;
     let (_, upgrade) = fleet.hanging_upgrade().await;
     fleet.abort(&upgrade).await;
@@ -40,7 +40,7 @@ pub async fn an_aborted_upgrade_is_failed_and_left_alone(stage: Arc<Stage>) {
                 || message.contains(&of("AgentPool", "demo-np1"))),
         "{message}"
     );
-    let why = format!("Operation {upgrade} was canceled; this ");
+    let why = format!("Operation {upgrade} was canceled; Version");
     let cluster = fleet.cluster().await.status.expect("a status").conditions;
     let pool = fleet
         .pool("demo-np1")

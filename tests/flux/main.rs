@@ -20,7 +20,7 @@ const TESTS: &[harness::Test<Stage>] = tests![
     hang::a_revert_brings_an_aborted_cluster_back,
     hang::with_replace_a_revert_is_the_abort,
     hang::an_upgrade_that_hangs_is_in_progress,
-    hang::an_aborted_upgrade_is_failed_and_left_alone,
+    hang::an_aborted_upgrade_is_failed_and_on_hold,
     change::a_kustomization_is_ready_once_its_cluster_is,
     change::a_commit_upgrades_a_cluster,
     change::a_cluster_and_a_pool_that_pins_its_version_go_up_in_one_commit_each,

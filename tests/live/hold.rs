@@ -1,4 +1,4 @@
-//! After an abort the target is left alone until someone acts.
+//! After an abort the target is on hold until someone acts.
 
 use std::sync::Arc;
 
