@@ -18,9 +18,9 @@ pub struct Flags {
     #[arg(long, env = "BELAY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 
-    /// The one namespace whose clusters are looked after; all where it isn't set.
-    #[arg(long, env = "BELAY_NAMESPACE")]
-    pub namespace: Option<String>,
+    /// The namespaces whose clusters are looked after, such as `team-a,team-b`; all where it isn't set.
+    #[arg(long, env = "BELAY_NAMESPACE", value_delimiter = ',')]
+    pub namespace: Vec<String>,
 
     /// Where /metrics, /healthz and /readyz are served, such as `0.0.0.0:8080`; nowhere where it isn't set.
     #[arg(long, env = "BELAY_METRICS_ADDRESS")]
@@ -33,6 +33,11 @@ pub struct Flags {
     /// The namespace of the Lease that they share; the pod's where it isn't set.
     #[arg(long, env = "BELAY_LEADER_ELECTION_NAMESPACE")]
     pub leader_election_namespace: Option<String>,
+
+    /// The name of that Lease. Operators that look after the same clusters share it; made of the namespace
+    /// where there is one, and `belay` otherwise, where it isn't set.
+    #[arg(long, env = "BELAY_LEASE")]
+    pub lease: Option<String>,
 
     /// The OpenTelemetry collector that a trace of each Operation is sent to, by OTLP over HTTP, such as
     /// `http://collector:4318`; none is sent where it isn't set.

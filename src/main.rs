@@ -6,6 +6,7 @@ use std::{path::Path, process::ExitCode};
 
 use anyhow::Context as _;
 use belay::{
+    machinery::watches::Scope,
     operator::{self, Options},
     telemetry::log,
 };
@@ -82,7 +83,8 @@ async fn operate(flags: Flags) -> anyhow::Result<()> {
     let config = config().await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "belay starts");
     let options = Options {
-        namespace: flags.namespace,
+        scope: Scope::of(flags.namespace),
+        lease: flags.lease,
         metrics_address: flags.metrics_address,
         leader_election: flags.leader_election,
         leader_election_namespace: flags.leader_election_namespace,

@@ -4,13 +4,14 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use futures::FutureExt as _;
-use kube::{Client, Config, client::ClientBuilder};
+use kube::{Client, Config};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     controller,
     leader::{Election, Fence, new_identity},
-    provider::{Providers, kwok::Kwok},
+    machinery::{connection, watches::Scope},
+    provider::{Providers, kwok},
     telemetry::{self, Health, Telemetry, Traces},
 };
 
@@ -33,8 +34,10 @@ pub enum LeaderElection {
 /// How the operator runs.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The one namespace whose clusters are looked after, or all.
-    pub namespace: Option<String>,
+    /// The namespaces whose clusters are looked after.
+    pub scope: Scope,
+    /// The name of the Lease that the operators of the same clusters share, where it is given.
+    pub lease: Option<String>,
     /// Where metrics and health are served.
     pub metrics_address: Option<SocketAddr>,
     /// Whether only one of several operators works.
@@ -48,10 +51,11 @@ pub struct Options {
 impl Options {
     /// The Lease of the operators that look after the same clusters.
     fn lease(&self) -> String {
-        match &self.namespace {
-            Some(namespace) => format!("belay-{namespace}"),
-            None => "belay".into(),
-        }
+        let given = self.lease.clone();
+        given.unwrap_or_else(|| match self.scope.namespaces() {
+            [namespace] => format!("belay-{namespace}"),
+            _ => "belay".into(),
+        })
     }
 
     fn elects(&self) -> bool {
@@ -68,13 +72,11 @@ impl Options {
 /// # Errors
 /// Where it can't begin, and where it was the leader and isn't any more: then it must be started anew.
 pub async fn operate(
-    mut config: Config,
+    config: Config,
     options: Options,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    // kube would repeat an eviction that a PDB refuses for minutes, and a write of the lock that was
-    // answered late; what may be tried again is tried by who knows why.
-    config.default_retry = false;
+    let config = connection::bounded(config);
     let elects = options.elects();
     let fence = if elects {
         Fence::closed()
@@ -90,7 +92,7 @@ pub async fn operate(
     };
     let telemetry = Telemetry::new(&options.lease(), fence.clone(), traces);
     let health = Health::new(telemetry.clone());
-    let counted = ClientBuilder::try_from(config.clone())?.with_layer(&telemetry.requests);
+    let counted = connection::builder(config.clone())?.with_layer(&telemetry.requests);
     let client = counted.with_layer(&fence).build();
     let served = serve(options.metrics_address, health.clone());
     let working = async {
@@ -101,7 +103,7 @@ pub async fn operate(
         let namespace = options.leader_election_namespace.clone();
         let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
         // Its own client: the fence is for the leader's work, and the work mustn't hold up a renewal.
-        let lease_client = ClientBuilder::try_from(config)?.with_layer(&telemetry.requests);
+        let lease_client = connection::builder(config)?.with_layer(&telemetry.requests);
         let mut election = Election::new(
             lease_client.build(),
             &namespace,
@@ -143,14 +145,13 @@ async fn work(
     health: Health,
     shutdown: CancellationToken,
 ) {
-    let namespace = options.namespace.as_deref();
-    let (kwok, watches) = Kwok::new(client.clone(), namespace);
+    let (kwok, watches) = kwok::provider(&client, &options.scope);
     let providers = Providers {
         kwok: Arc::new(kwok),
     };
     let told = shutdown.clone().cancelled_owned();
     let controller =
-        controller::run(client, namespace, providers, telemetry, &health, told).boxed();
+        controller::run(client, &options.scope, providers, telemetry, &health, told).boxed();
     tokio::select! {
         () = controller => {}
         () = watches => {}

@@ -9,7 +9,10 @@ use std::{
 
 /// The crate's modules, the lowest first. Those of one line don't use each other.
 const CRATE: &[(&[&str], &str)] = &[
-    (&["machinery"], "the clock, field managers, watches"),
+    (
+        &["machinery"],
+        "the clock, field managers, the connection, watches",
+    ),
     (&["api"], "what users write"),
     (&["lifecycle"], "the core: pure"),
     (
@@ -36,14 +39,20 @@ const LIFECYCLE: &[(&[&str], &str)] = &[
         &["errors", "settings"],
         "errors of more than one layer; what a pool puts on its nodes",
     ),
-    (&["snapshot"], "what there is"),
-    (&["edit"], "changes of a snapshot in memory"),
+    (
+        &["observed", "step_names"],
+        "what a provider observes; the names of steps",
+    ),
     (
         &["plan"],
         "what an Operation is to bring about, as its status keeps it",
     ),
-    (&["rollout"], "a pool's nodes: what is to be done next"),
-    (&["node_steps"], "a pool's steps"),
+    (
+        &["rules"],
+        "what the core asks a provider about its own ways",
+    ),
+    (&["snapshot"], "what there is"),
+    (&["edit"], "changes of a snapshot in memory"),
     (&["steps"], "an operation's steps"),
     (
         &["facts"],
@@ -60,8 +69,8 @@ const LIFECYCLE: &[(&[&str], &str)] = &[
     (&["report"], "statuses, conditions, Events"),
     (&["action"], "what the shell is asked to do"),
     (
-        &["creation", "orphaned_deletion"],
-        "which Operations are created; deletion without one",
+        &["creation", "leftovers", "orphaned_deletion"],
+        "which Operations are created; what ended ones left; deletion without one",
     ),
     (&["finalizers"], "what is kept, and let go"),
     (&["decide"], "the actions, in their order"),

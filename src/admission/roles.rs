@@ -9,6 +9,8 @@ use k8s_openapi::{
 use crate::api::GROUP;
 
 const KINDS: [&str; 3] = ["managedclusters", "agentpools", "operations"];
+/// What providers keep: Belay alone writes it.
+const RECORDS: [&str; 1] = ["kwokcontrolplanes"];
 const READ: [&str; 3] = ["get", "list", "watch"];
 const CHANGE: [&str; 2] = ["patch", "update"];
 const AGGREGATE_TO_BELAY_ADMIN: &str = "rbac.belay.dev/aggregate-to-belay-admin";
@@ -19,7 +21,11 @@ pub fn roles() -> [ClusterRole; 4] {
     let aborts = KINDS.map(|kind| format!("{kind}/abort"));
     let aborts = aborts.each_ref().map(String::as_str);
     [
-        role("belay-viewer", "view", vec![rule(&KINDS, &READ)]),
+        role(
+            "belay-viewer",
+            "view",
+            vec![rule(&KINDS, &READ), rule(&RECORDS, &READ)],
+        ),
         role(
             "belay-editor",
             "edit",

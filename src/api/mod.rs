@@ -4,12 +4,14 @@
 
 mod agent_pool;
 mod common;
+mod kwok_control_plane;
 mod managed_cluster;
 mod operation;
 mod version;
 
 pub use agent_pool::*;
 pub use common::*;
+pub use kwok_control_plane::*;
 pub use managed_cluster::*;
 pub use operation::*;
 pub use version::*;
@@ -53,8 +55,13 @@ pub const NAMESPACE_LABEL: &str = "belay.dev/namespace";
 pub const VERSION_LABEL: &str = "belay.dev/kubernetes-version";
 
 /// The definitions of all custom resources, in the order to install them.
-pub fn crds() -> [CustomResourceDefinition; 3] {
-    [ManagedCluster::crd(), AgentPool::crd(), Operation::crd()]
+pub fn crds() -> [CustomResourceDefinition; 4] {
+    [
+        ManagedCluster::crd(),
+        AgentPool::crd(),
+        Operation::crd(),
+        KwokControlPlane::crd(),
+    ]
 }
 
 /// The definitions as files of YAML, as `crds/` holds them: names and contents.

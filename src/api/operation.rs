@@ -297,6 +297,10 @@ pub struct Cancellation {
     /// The newer Operation on the same target that took its place while it waited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaced_by: Option<OperationReference>,
+    /// What couldn't be left as it was when the work stopped, and why: such as a node that stays cordoned,
+    /// since a policy refuses Belay's write. Belay goes on trying; the operation has ended all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_behind: Vec<ErrorDetail>,
 }
 
 /// How far a cancellation is.

@@ -7,7 +7,7 @@ use crate::{
         AbortPolicy, AgentPool, Operation, OperationPhase, OperationType, Step, StepAction,
         StepPhase, TargetKind,
     },
-    lifecycle::CONTROL_PLANE_STEP,
+    lifecycle::step_names::CONTROL_PLANE_STEP,
 };
 
 use super::{text, view::status};

@@ -193,7 +193,7 @@ fn summary<'a>(steps: impl Iterator<Item = &'a Step>) -> Option<String> {
     let mut words = Vec::new();
     for step in steps {
         let nodes = usize::try_from(step.nodes.unwrap_or(1)).unwrap_or_default();
-        if step.name == crate::lifecycle::CONTROL_PLANE_STEP {
+        if step.name == crate::lifecycle::step_names::CONTROL_PLANE_STEP {
             words.push(format!("{} the control plane", verb(step.action)));
         } else if let Some(part) = parts.iter_mut().find(|(action, _)| *action == step.action) {
             part.1 += nodes;

@@ -1,21 +1,26 @@
 //! The shell: watches, takes a snapshot, has the core decide, does what it says.
 
-mod apply;
 mod backoff;
 mod events;
+mod mending;
+mod pass;
+mod refusals;
 mod seen;
 mod snapshot;
 mod specs;
+mod stores;
 mod strays;
 mod uids;
 mod workers;
+mod writes;
+mod writing;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, Stream, StreamExt as _, stream};
 use kube::{
     Client, ResourceExt as _,
     runtime::{
@@ -30,19 +35,22 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use crate::{
     api::{AgentPool, ManagedCluster, Operation},
     lifecycle,
-    machinery::{clock, watches},
+    machinery::{clock, watches::Scope},
     provider::Providers,
     telemetry::{Health, Outcome, Telemetry},
 };
 
-use apply::Pass;
 use backoff::Backoff;
 use events::Events;
+use pass::Pass;
+use refusals::Refusals;
 use seen::Seen;
-use snapshot::Stores;
 use specs::Specs;
+use stores::{Stores, cluster_of_pool};
 use uids::Uids;
 use workers::Workers;
+use writes::Writes;
+use writing::Writing;
 
 /// How often a cluster is looked at where nothing changes. Nothing depends on it.
 const RESYNC: Duration = Duration::from_mins(5);
@@ -60,8 +68,22 @@ pub struct Context {
     terminating: Uids,
     /// Operations in flight that are no more: somebody removed their finalizer by hand.
     gone: Uids,
+    /// Objects to which a write is on its way.
+    writing: Writing,
+    /// Clusters that are being mended.
+    mending: Writing,
+    refusals: Refusals,
+    changed: mpsc::UnboundedSender<ObjectRef<ManagedCluster>>,
     backoff: Backoff,
     telemetry: Telemetry,
+}
+
+impl Context {
+    /// Has a cluster looked at.
+    fn wake(&self, cluster: &ObjectRef<ManagedCluster>) {
+        // The receiver is gone only while the process ends.
+        let _ = self.changed.send(cluster.clone());
+    }
 }
 
 /// Why a reconcile was not completed. It is tried again.
@@ -82,12 +104,20 @@ pub enum ReconcileError {
     /// The API server didn't answer.
     #[error("no answer from the API server")]
     NoAnswer,
+    /// A fault of Belay's own.
+    #[error("Belay broke off: that is a fault of its own, please report it")]
+    Panicked,
     /// The API server refused, or couldn't be reached.
     #[error(transparent)]
     Api(#[from] kube::Error),
 }
 
 impl ReconcileError {
+    /// Whether somebody refuses the write: the same write will be refused again.
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Api(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422))
+    }
+
     /// What it is, for a metric.
     fn outcome(&self) -> Outcome {
         let category = match self {
@@ -95,6 +125,7 @@ impl ReconcileError {
             Self::NoProvider => "no_provider",
             Self::Refused => "spec_refused",
             Self::NoAnswer => "no_answer",
+            Self::Panicked => "panicked",
             Self::Api(kube::Error::Api(status)) => match status.code {
                 401 | 403 => "forbidden",
                 409 => "conflict",
@@ -108,27 +139,16 @@ impl ReconcileError {
     }
 }
 
-/// Runs on the clusters of `namespace`, or of all, until `shutdown`. `client` must not retry by itself.
+/// Runs on the clusters of these namespaces until `shutdown`. `client` must not retry by itself.
 pub async fn run(
     client: Client,
-    namespace: Option<&str>,
+    scope: &Scope,
     providers: Providers,
     telemetry: Telemetry,
     health: &Health,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    let (clusters, clusters_ready, cluster_stream) =
-        watches::watch::<ManagedCluster>(&client, namespace);
-    let (pools, pools_ready, pool_stream) = watches::watch::<AgentPool>(&client, namespace);
-    let (operations, operations_ready, operation_stream) =
-        watches::watch::<Operation>(&client, namespace);
-    let ready = [clusters_ready, pools_ready, operations_ready];
-    let stores = Stores {
-        clusters: clusters.clone(),
-        pools,
-        operations,
-        ready,
-    };
+    let (stores, touched, clusters, filling) = Stores::new(&client, scope);
     let queue = telemetry.queue.clone();
     queue.follow(clusters.clone());
     telemetry.inventory.follow(stores.operations.clone());
@@ -144,51 +164,72 @@ pub async fn run(
         client,
         stores: stores.clone(),
         providers,
-        workers: Workers::new(changed, telemetry.work.clone()),
+        workers: Workers::new(changed.clone(), telemetry.work.clone()),
         events,
         seen: Seen::default(),
         specs: Specs::default(),
         terminating: Uids::default(),
         gone: Uids::default(),
+        writing: Writing::default(),
+        mending: Writing::default(),
+        refusals: Refusals::default(),
+        changed,
         backoff: Backoff::default(),
         telemetry,
     });
-    let pool_strays = strays.clone();
-    let (woken_by_operation, woken_by_pool) = (queue.clone(), queue.clone());
-    let to_cluster = move |operation: Operation| {
-        let cluster = stores
-            .cluster_of(&operation)
-            .filter(|key| stores.clusters.get(key).is_some());
-        match &cluster {
-            Some(key) => woken_by_operation.woken(key),
-            None => strays.operation(&operation),
+    let mut gone = touched.gone;
+    let working = context.clone();
+    let ending = async move {
+        while let Some(cluster) = gone.recv().await {
+            working.workers.end_of(&cluster);
         }
-        cluster
     };
-    let to_owner = move |pool: AgentPool| {
-        let key = snapshot::cluster_of_pool(&pool);
-        pool_strays.pool(&pool, &key);
-        woken_by_pool.woken(&key);
-        Some(key)
-    };
-    let woken = queue.clone();
-    let cluster_stream =
-        cluster_stream.inspect_ok(move |cluster| woken.woken(&ObjectRef::from_obj(cluster)));
-    let changes = stream::select(UnboundedReceiverStream::new(changes), provider_changes)
-        .inspect(move |cluster| queue.woken(cluster));
-    let controller = Controller::for_stream(cluster_stream, clusters)
+    let woken = wakes(touched.pools, touched.operations, stores, strays);
+    let changes = stream::select(UnboundedReceiverStream::new(changes), provider_changes);
+    let changes = stream::select(changes, woken).inspect({
+        let queue = queue.clone();
+        move |cluster| queue.woken(cluster)
+    });
+    let clusters_touched = UnboundedReceiverStream::new(touched.clusters)
+        .inspect(move |cluster| queue.woken(&ObjectRef::from_obj(cluster)))
+        .map(Ok);
+    let controller = Controller::for_stream(clusters_touched, clusters)
         .with_config(Config::default())
-        .watches_stream(pool_stream, to_owner)
-        .watches_stream(operation_stream, to_cluster)
         .reconcile_on(changes)
         .graceful_shutdown_on(shutdown)
         .run(reconcile, retry, context.clone())
         .for_each(|_| std::future::ready(()));
     tokio::select! {
         () = controller => {}
+        () = filling => {}
+        () = ending => {}
         () = sending => {}
         () = mending => {}
     }
+}
+
+/// The clusters that pools and Operations wake; those of no cluster are looked after apart.
+fn wakes(
+    pools: mpsc::UnboundedReceiver<Arc<AgentPool>>,
+    operations: mpsc::UnboundedReceiver<Arc<Operation>>,
+    stores: Stores,
+    strays: strays::Strays,
+) -> impl Stream<Item = ObjectRef<ManagedCluster>> + Send {
+    let of_strays = strays.clone();
+    let of_pools = UnboundedReceiverStream::new(pools).map(move |pool| {
+        let cluster = cluster_of_pool(&pool);
+        of_strays.pool(&pool, &cluster);
+        cluster
+    });
+    let of_operations = UnboundedReceiverStream::new(operations).filter_map(move |operation| {
+        let cluster = stores.cluster_of(&operation);
+        let cluster = cluster.filter(|key| stores.cluster(key).is_some());
+        if cluster.is_none() {
+            strays.operation(&operation);
+        }
+        std::future::ready(cluster)
+    });
+    stream::select(of_pools, of_operations)
 }
 
 async fn reconcile(
@@ -199,7 +240,9 @@ async fn reconcile(
     let began = Instant::now();
     let key = ObjectRef::from_obj(cluster.as_ref());
     let _running = context.telemetry.queue.begun(&key);
-    let done = decide_and_do(&cluster, &context).await;
+    let done = std::panic::AssertUnwindSafe(decide_and_do(&cluster, &context));
+    let done = done.catch_unwind().await;
+    let done = done.unwrap_or(Err(ReconcileError::Panicked));
     let outcome = done
         .as_ref()
         .map_or_else(ReconcileError::outcome, |()| Outcome::Done);
@@ -211,7 +254,7 @@ async fn reconcile(
 
 async fn decide_and_do(
     cluster: &Arc<ManagedCluster>,
-    context: &Context,
+    context: &Arc<Context>,
 ) -> Result<(), ReconcileError> {
     let snapshot = snapshot::build(cluster, context)?;
     let actions = lifecycle::decide(&snapshot, clock::now());
@@ -221,7 +264,9 @@ async fn decide_and_do(
         actions = actions.len(),
         "decided"
     );
-    Pass::new(context, &snapshot).run(actions).await
+    Pass::new(Writes::new(context.clone(), snapshot))
+        .run(actions)
+        .await
 }
 
 #[expect(

@@ -18,7 +18,7 @@ use crate::{
     machinery::{FIELD_MANAGER, clock},
 };
 
-use super::snapshot::Stores;
+use super::stores::{Stores, cluster_of_pool};
 
 /// How long what is missing may take to come: people apply a pool and its cluster at once, in any order.
 const GRACE: Duration = Duration::from_secs(2);
@@ -72,7 +72,7 @@ impl Strays {
 
     /// Looks after a pool, where its cluster isn't there.
     pub fn pool(&self, pool: &AgentPool, cluster: &ObjectRef<ManagedCluster>) {
-        if self.stores.clusters.get(cluster).is_none() {
+        if self.stores.cluster(cluster).is_none() {
             // The receiver is gone only while the process ends.
             let _ = self.sender.send(Stray::Pool(ObjectRef::from_obj(pool)));
         }
@@ -91,11 +91,14 @@ async fn look_at_pool(
     stores: &Stores,
     key: &ObjectRef<AgentPool>,
 ) -> kube::Result<()> {
-    let Some(pool) = stores.pools.get(key) else {
+    let Some(pool) = stores
+        .pools
+        .get(key.namespace.as_deref().unwrap_or_default(), &key.name)
+    else {
         return Ok(());
     };
-    let cluster = super::snapshot::cluster_of_pool(&pool);
-    if stores.clusters.get(&cluster).is_some() {
+    let cluster = cluster_of_pool(&pool);
+    if stores.cluster(&cluster).is_some() {
         return Ok(());
     }
     let namespace = pool.namespace().unwrap_or_default();
@@ -145,11 +148,14 @@ async fn look_at_operation(
     stores: &Stores,
     key: &ObjectRef<Operation>,
 ) -> kube::Result<()> {
-    let Some(operation) = stores.operations.get(key) else {
+    let Some(operation) = stores
+        .operations
+        .get(key.namespace.as_deref().unwrap_or_default(), &key.name)
+    else {
         return Ok(());
     };
     let cluster = stores.cluster_of(&operation);
-    let is_missing = cluster.is_none_or(|cluster| stores.clusters.get(&cluster).is_none());
+    let is_missing = cluster.is_none_or(|cluster| stores.cluster(&cluster).is_none());
     let namespace = operation.namespace().unwrap_or_default();
     let operations = Api::<Operation>::namespaced(client.clone(), &namespace);
     let is_finished = operation

@@ -2,8 +2,10 @@
 //! starts it, stops it and looks at it, and never waits for it.
 
 use std::{
+    any::Any,
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures::FutureExt as _;
@@ -16,7 +18,7 @@ use tokio::{
 use tracing::Instrument as _;
 
 use crate::{
-    api::ManagedCluster,
+    api::{ManagedCluster, OperationError},
     lifecycle::{Job, Stop, Work},
     provider::{Control, End, Provider},
     telemetry::log,
@@ -26,6 +28,8 @@ use crate::{
 #[derive(Clone)]
 pub struct Workers {
     all: Arc<Mutex<HashMap<String, Worker>>>,
+    /// How often the work of an Operation broke off, by its uid.
+    broken: Arc<Mutex<HashMap<String, u32>>>,
     changed: mpsc::UnboundedSender<ObjectRef<ManagedCluster>>,
     active: Gauge,
 }
@@ -39,7 +43,12 @@ struct Worker {
     task: JoinHandle<()>,
 }
 
-type Ended = Result<End, crate::api::OperationError>;
+type Ended = Result<End, OperationError>;
+
+/// How often work may break off before its Operation fails.
+const MOST_BREAKS: u32 = 3;
+/// How long work that broke off rests before it is started again; longer each time.
+const REST: Duration = Duration::from_secs(1);
 
 impl Drop for Worker {
     fn drop(&mut self) {
@@ -52,6 +61,7 @@ impl Workers {
     pub fn new(changed: mpsc::UnboundedSender<ObjectRef<ManagedCluster>>, active: Gauge) -> Self {
         Self {
             all: Arc::default(),
+            broken: Arc::default(),
             changed,
             active,
         }
@@ -85,14 +95,17 @@ impl Workers {
         let task = tokio::spawn(
             async move {
                 let run = std::panic::AssertUnwindSafe(provider.run(&job, &line)).catch_unwind();
-                let end = run.await.ok();
+                let end = match run.await.map_err(|panic| words_of(panic.as_ref())) {
+                    Ok(end) => Some(end),
+                    Err(words) => this.broke_off(&job.uid, &line, &words).await,
+                };
                 drop(active);
                 match &end {
                     Some(Ok(end)) => tracing::info!(?end, "work ended"),
                     Some(Err(error)) => {
                         tracing::error!(code = error.code, error = error.message, "work failed");
                     }
-                    None => tracing::error!("work broke off, starting it again"),
+                    None => tracing::warn!("work is started again"),
                 }
                 this.end(&job.uid, end);
                 changed();
@@ -129,6 +142,59 @@ impl Workers {
     /// Forgets the work of an Operation.
     pub fn forget(&self, uid: &str) {
         self.lock().remove(uid);
+        self.broken().remove(uid);
+    }
+
+    /// Ends all work on a cluster that is no more.
+    pub fn end_of(&self, cluster: &ObjectRef<ManagedCluster>) {
+        self.lock().retain(|uid, worker| {
+            let goes = worker.cluster == *cluster;
+            if goes {
+                tracing::warn!(
+                    cluster = cluster.name,
+                    operation = uid,
+                    "the cluster is no more: the work on it ends"
+                );
+            }
+            !goes
+        });
+    }
+
+    /// The work of an Operation broke off: it rests, and is then started again. Where it breaks off again and
+    /// again, it fails.
+    async fn broke_off(&self, uid: &str, line: &Control, words: &str) -> Option<Ended> {
+        let breaks = {
+            let mut broken = self.broken();
+            let breaks = broken.entry(uid.to_owned()).or_default();
+            *breaks += 1;
+            *breaks
+        };
+        tracing::error!(
+            breaks,
+            error = words,
+            "work broke off: that is a fault of Belay's own"
+        );
+        let message = format!(
+            "the work broke off: {words}; that is a fault of Belay's own, please report it"
+        );
+        if breaks >= MOST_BREAKS {
+            return Some(Err(OperationError {
+                code: "InternalError".into(),
+                message,
+                ..OperationError::default()
+            }));
+        }
+        line.block(Some(("InternalError".into(), message)));
+        tokio::select! {
+            () = tokio::time::sleep(REST * 5_u32.pow(breaks - 1)) => {}
+            // Started again at once, it comes to a stop.
+            () = line.told(Stop::AfterStep) => {}
+        }
+        None
+    }
+
+    fn broken(&self) -> MutexGuard<'_, HashMap<String, u32>> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes how a work ended; one that broke off is forgotten, so that it is started again.
@@ -144,6 +210,13 @@ impl Workers {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Worker>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a panic says.
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+    text.unwrap_or_else(|| "no words".into())
 }
 
 /// Work that runs: counted until it is dropped, at its end or with its task.

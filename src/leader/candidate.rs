@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::Moment;
+
 /// How long a lease holds that isn't renewed: then another may take it.
 pub const LEASE: Duration = Duration::from_secs(10);
 /// How long a leader goes on after the last renewal that succeeded.
@@ -31,7 +33,7 @@ pub struct Candidate {
     /// What the Lease says, and since when it has been seen to say so.
     seen: Option<(Claim, Instant)>,
     /// When the last take or renewal that succeeded was sent.
-    renewed: Option<Instant>,
+    renewed: Option<Moment>,
 }
 
 impl Candidate {
@@ -67,13 +69,13 @@ impl Candidate {
     }
 
     /// Notes that the lease was taken or renewed by a request sent at that time.
-    pub fn renewed(&mut self, sent: Instant) {
+    pub fn renewed(&mut self, sent: Moment) {
         self.renewed = Some(sent);
     }
 
     /// Until when it leads, where it does.
-    pub fn leads_until(&self) -> Option<Instant> {
-        self.renewed.map(|sent| sent + STOP)
+    pub fn leads_until(&self) -> Option<Moment> {
+        self.renewed.map(|sent| sent.after(STOP))
     }
 }
 
@@ -172,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_leader_stops_before_the_first_moment_at_which_another_may_take_its_lease() {
-        let start = Instant::now();
+        let start = Moment::now();
         // The renewal takes its way to the API server and from there to whoever waits.
         for way in [
             Duration::ZERO,
@@ -183,8 +185,8 @@ mod tests {
                 (Candidate::new("me".into()), Candidate::new("other".into()));
             assert_eq!(leader.leads_until(), None, "it has no lease yet");
             leader.renewed(start);
-            waiting.sees(claim("me", 1), start + way);
-            let stops = leader.leads_until().expect("it leads");
+            waiting.sees(claim("me", 1), start.monotonic + way);
+            let stops = leader.leads_until().expect("it leads").monotonic;
             assert!(!waiting.may_take(stops), "{way:?}");
             assert!(!waiting.may_take(stops + Duration::from_secs(2)), "{way:?}");
         }
@@ -192,13 +194,13 @@ mod tests {
 
     #[test]
     fn a_renewal_gives_its_time_from_when_it_was_sent() {
-        let start = Instant::now();
+        let start = Moment::now();
         let mut leader = Candidate::new("me".into());
         leader.renewed(start);
-        leader.renewed(start + Duration::from_secs(2));
+        leader.renewed(start.after(Duration::from_secs(2)));
         assert_eq!(
             leader.leads_until(),
-            Some(start + Duration::from_secs(2) + STOP)
+            Some(start.after(Duration::from_secs(2)).after(STOP))
         );
     }
 }

@@ -14,7 +14,7 @@ use kube::{
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::{
-    Fence, LEASE,
+    Fence, LEASE, Moment,
     candidate::{Candidate, Claim},
 };
 use crate::machinery::{FIELD_MANAGER, clock};
@@ -98,13 +98,13 @@ impl Election {
             let Some(over) = self
                 .candidate
                 .leads_until()
-                .filter(|over| Instant::now() < *over)
+                .filter(|over| over.is_ahead_of(&Moment::now()))
             else {
                 return Lost::TimeIsOver;
             };
             let renewed = tokio::select! {
                 biased;
-                () = sleep_until(over.into()) => return Lost::TimeIsOver,
+                () = sleep_until(over.monotonic.into()) => return Lost::TimeIsOver,
                 renewed = async { sleep(pause).await; self.renew().await } => renewed,
             };
             pause = match renewed {
@@ -181,7 +181,7 @@ impl Election {
 
     /// Writes the lease as this process's, on what was found of it.
     async fn write(&mut self, found: Option<Lease>) -> Result<(), Failure> {
-        let sent = Instant::now();
+        let sent = Moment::now();
         let lease = self.as_mine(found, clock::now());
         let written = if lease.meta().resource_version.is_some() {
             answered(self.leases.replace(&self.name, &params(), &lease)).await?

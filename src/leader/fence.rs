@@ -4,13 +4,14 @@
 use std::{
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
-    time::Instant,
 };
 
 use futures::future::BoxFuture;
 use http::{Method, Request};
 use tokio::sync::watch;
 use tower::{BoxError, Layer, Service};
+
+use super::Moment;
 
 /// Why a write wasn't sent.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +23,7 @@ struct NotLeading;
 enum Until {
     /// There is nobody to lead beside.
     Always,
-    Then(Instant),
+    Then(Moment),
     Never,
 }
 
@@ -54,7 +55,7 @@ impl Fence {
     }
 
     /// Lets writes pass until then.
-    pub fn extend(&self, until: Instant) {
+    pub fn extend(&self, until: Moment) {
         *self.until() = Until::Then(until);
     }
 
@@ -66,12 +67,12 @@ impl Fence {
     }
 
     /// Whether this process leads now.
-    pub fn is_open(&self, now: Instant) -> bool {
+    pub fn is_open(&self, now: Moment) -> bool {
         is_open(*self.until(), now)
     }
 
     /// A write's way through, held until it is answered.
-    fn pass(&self, now: Instant) -> Option<Passing> {
+    fn pass(&self, now: Moment) -> Option<Passing> {
         // Held until the write is counted, so that whoever closes waits for it.
         let until = self.until();
         is_open(*until, now).then(|| {
@@ -85,10 +86,10 @@ impl Fence {
     }
 }
 
-fn is_open(until: Until, now: Instant) -> bool {
+fn is_open(until: Until, now: Moment) -> bool {
     match until {
         Until::Always => true,
-        Until::Then(until) => now < until,
+        Until::Then(until) => until.is_ahead_of(&now),
         Until::Never => false,
     }
 }
@@ -136,7 +137,7 @@ where
         if matches!(*request.method(), Method::GET | Method::HEAD) {
             return Box::pin(self.inner.call(request));
         }
-        let Some(passing) = self.fence.pass(Instant::now()) else {
+        let Some(passing) = self.fence.pass(Moment::now()) else {
             return Box::pin(async { Err(NotLeading.into()) });
         };
         let answer = self.inner.call(request);
@@ -165,11 +166,11 @@ mod tests {
     #[tokio::test]
     async fn only_reads_pass_where_this_process_does_not_lead() {
         let service = tower::service_fn(|_: Request<()>| async { Ok::<_, BoxError>(()) });
-        let now = Instant::now();
+        let now = Moment::now();
         let slept = Fence::closed();
-        slept.extend(now.checked_sub(Duration::from_millis(1)).expect("a time"));
+        slept.extend(now);
         let leads = Fence::closed();
-        leads.extend(now + Duration::from_mins(1));
+        leads.extend(now.after(Duration::from_mins(1)));
         let stopped = Fence::open();
         stopped.close().await;
         let cases = [

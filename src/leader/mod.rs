@@ -8,8 +8,10 @@ mod candidate;
 mod election;
 mod fence;
 mod identity;
+mod moment;
 
 pub use candidate::{LEASE, STOP};
 pub use election::{Election, Lost};
 pub use fence::{Fence, Fenced};
 pub use identity::new_identity;
+pub use moment::Moment;

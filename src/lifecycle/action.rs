@@ -1,6 +1,8 @@
 //! What the core asks the shell to do. The shell does them in order and stops at the first that fails;
 //! the order is safe to crash anywhere in.
 
+use std::collections::BTreeSet;
+
 use crate::api::{AgentPoolStatus, ManagedClusterStatus, Operation, OperationStatus};
 
 use super::{
@@ -74,6 +76,11 @@ pub enum Action {
     ForgetWork {
         /// The Operation's uid.
         uid: String,
+    },
+    /// Leave nothing in the middle of the work of these Operations, by their uids: they have ended.
+    Mend {
+        /// The Operations' uids.
+        uids: BTreeSet<String>,
     },
     /// Ask the API server whether an Operation that holds the lock is there still: no store shows it.
     LookForOperation {

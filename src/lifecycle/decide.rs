@@ -10,7 +10,7 @@ use super::{
     facts::Facts,
     finalizers,
     ledger::{self, Ledger},
-    orphaned_deletion,
+    leftovers, orphaned_deletion,
     report::{self, Report},
     snapshot::{Snapshot, Work},
     transition::{self, Transition},
@@ -33,16 +33,18 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Vec<Action> {
         transitions: &transitions,
         ledger: &ledger,
     };
-    let mut actions = finalizers::keep(&facts);
+    // An abort waits for nothing: whatever else can't be written, it is accepted.
+    let mut actions = write_operations(&transitions, When::Urgent);
+    actions.extend(stop_work(&transitions));
+    actions.extend(finalizers::keep(&facts));
     actions.extend(finalizers::keep_operations(&transitions));
     // Created before what replaced them is written Failed: then nobody would ask for them again.
     actions.extend(creation::asked_again(&facts, &transitions));
-    actions.extend(write_operations(&transitions, false));
-    actions.extend(stop_work(&transitions));
+    actions.extend(write_operations(&transitions, When::First));
     actions.extend(write_targets(&facts, &report));
     // An operation that ends without having begun is kept on its target first: were it forgotten in between,
     // the spec would ask for the same operation again.
-    actions.extend(write_operations(&transitions, true));
+    actions.extend(write_operations(&transitions, When::Last));
     actions.extend(change_specs(&transitions));
     actions.extend(start_work(&transitions));
     actions.extend(forget_work(&facts));
@@ -58,6 +60,7 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Vec<Action> {
             .map(Action::Publish),
     );
     actions.extend(finalizers::label_pools(&facts));
+    actions.extend(leftovers::mend(&facts));
     actions.extend(
         ledger::unseen(&facts)
             .into_iter()
@@ -84,17 +87,34 @@ fn stop_work(transitions: &[Transition<'_, '_>]) -> Vec<Action> {
     stops.collect()
 }
 
-fn write_operations(transitions: &[Transition<'_, '_>], never_began: bool) -> Vec<Action> {
+/// When an Operation's status is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// Before all else: it is coming to a stop.
+    Urgent,
+    /// Before its targets' statuses.
+    First,
+    /// After them.
+    Last,
+}
+
+impl When {
+    fn of(transition: &Transition<'_, '_>) -> Self {
+        match transition.status.phase {
+            OperationPhase::Canceling => Self::Urgent,
+            OperationPhase::Canceled if ledger::never_took_the_lock(transition) => Self::Last,
+            _ => Self::First,
+        }
+    }
+}
+
+fn write_operations(transitions: &[Transition<'_, '_>], when: When) -> Vec<Action> {
     transitions
         .iter()
         .filter(|transition| {
             transition.operation.object.status.as_ref() != Some(&transition.status)
         })
-        .filter(|transition| {
-            let kept_first = transition.status.phase == OperationPhase::Canceled
-                && ledger::never_took_the_lock(transition);
-            kept_first == never_began
-        })
+        .filter(|transition| When::of(transition) == when)
         .map(|transition| Action::WriteOperationStatus {
             name: transition.operation.name.to_owned(),
             status: Box::new(transition.status.clone()),

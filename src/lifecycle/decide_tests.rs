@@ -311,6 +311,7 @@ fn percent_stays_where_a_provider_takes_a_step_back() {
     let progress = Progress {
         steps: taken_back.collect(),
         blocked: None,
+        ..Progress::default()
     };
     let mut snapshot = world.snapshot();
     let uid = world.uid(&upgrade);

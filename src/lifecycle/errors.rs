@@ -5,6 +5,9 @@ use crate::{
     lifecycle::messages::INVALID_PARAMETER,
 };
 
+/// The code of what couldn't be left as it was when work stopped.
+pub const LEFT_BEHIND: &str = "LeftBehind";
+
 /// The error of what can never be done.
 pub fn invalid(message: String) -> OperationError {
     OperationError {

@@ -21,34 +21,38 @@ use crate::api::{
     OperationType, PowerState, ScaleSetPriority, TargetKind,
 };
 
+use crate::provider::NodeByNode;
+
 use super::{
+    observed::{NodeView, Observation},
     plan::PoolGoal,
     settings::NodeSettings,
-    snapshot::{NodeView, ObjectId, Observation, Snapshot},
+    snapshot::{ObjectId, Snapshot},
 };
 
 pub(super) use reading::{Decided, condition};
-pub(super) use work::{grow, leave_nothing_half_done};
+pub(crate) use work::{grow, leave_nothing_half_done};
 
 /// The cluster's name.
 pub(super) const CLUSTER: &str = "demo";
 /// The version that a new world's cluster has.
-pub(super) const OLD: &str = "1.35.7";
+pub(crate) const OLD: &str = "1.35.7";
 /// One that it can be upgraded to.
-pub(super) const NEW: &str = "1.36.3";
+pub(crate) const NEW: &str = "1.36.3";
 
 pub(super) fn version(text: &str) -> KubernetesVersion {
     text.parse().expect("a version")
 }
 
 /// A Ready node. The number in its name is its age: `a1` was made before `a2`.
-pub(super) fn node(name: &str, runs: &str) -> NodeView {
+pub(crate) fn node(name: &str, runs: &str) -> NodeView {
     let digits: String = name.chars().filter(char::is_ascii_digit).collect();
     NodeView {
         name: name.into(),
         version: version(runs),
         ready: true,
         cordoned: false,
+        joining: false,
         deleting: false,
         settings: NodeSettings::default(),
         drained_by: None,
@@ -58,7 +62,7 @@ pub(super) fn node(name: &str, runs: &str) -> NodeView {
 }
 
 /// A pool of `count` nodes of [`NEW`]; one more may exist while they are replaced.
-pub(super) fn goal(count: usize) -> PoolGoal {
+pub(crate) fn goal(count: usize) -> PoolGoal {
     PoolGoal {
         pool: "np1".into(),
         node_prefix: "demo-np1".into(),
@@ -139,6 +143,7 @@ impl World {
                 Vec::new(),
                 Vec::new(),
                 Observation::default(),
+                &NodeByNode,
             ),
             workers: BTreeMap::new(),
             guarded: BTreeSet::new(),

@@ -1,8 +1,6 @@
 //! What will become of a cluster if nothing comes in between: the core decides, what it decided is done to
 //! the snapshot in memory, and all work ends as it was planned.
 
-mod outcome;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -19,6 +17,7 @@ use super::{
     decide::decide,
     edit::id_of,
     gate::SpecChange,
+    observed::ControlPlaneView,
     plan::{Job, Stage},
     snapshot::{ObjectId, Progress, Snapshot, Stop, Work},
     steps,
@@ -163,6 +162,7 @@ impl Future {
             Action::LookForOperation { uid, .. } => {
                 self.snapshot.gone.insert(uid);
             }
+            Action::Mend { uids } => mend(&mut self.snapshot, &uids),
             Action::Publish(_) => {}
         }
     }
@@ -218,7 +218,7 @@ impl Future {
             };
             let progress = progress.clone();
             let end = if *stop == Stop::No {
-                outcome::bring_about(&mut self.snapshot.observed, job);
+                bring_about(&mut self.snapshot, job);
                 Work::Done(progress)
             } else {
                 Work::Stopped(progress)
@@ -270,6 +270,38 @@ impl Part {
                 Stage::Pool(goal) => Some(goal.pool.clone()),
             },
             steps: steps::of_stage(stage, uid, snapshot, usize::MAX),
+        }
+    }
+}
+
+/// Takes the nodes out of the work of Operations that have ended.
+fn mend(snapshot: &mut Snapshot, uids: &BTreeSet<String>) {
+    let is_of = |by: &Option<String>| by.as_ref().is_some_and(|uid| uids.contains(uid));
+    for nodes in snapshot.observed.nodes.values_mut() {
+        nodes.retain(|node| !(node.joining && is_of(&node.made_by)));
+        for node in nodes.iter_mut().filter(|node| is_of(&node.drained_by)) {
+            node.drained_by = None;
+        }
+    }
+}
+
+/// Brings about what the job asks for.
+fn bring_about(snapshot: &mut Snapshot, job: &Job) {
+    for stage in &job.stages {
+        match stage {
+            Stage::ControlPlane(goal) => {
+                snapshot.observed.control_plane = goal.map(|goal| ControlPlaneView {
+                    version: goal.version,
+                    running: goal.running,
+                    changing_to: None,
+                });
+            }
+            Stage::Pool(goal) => {
+                let nodes = snapshot
+                    .rules
+                    .outcome(goal, &job.uid, snapshot.nodes(&goal.pool));
+                snapshot.observed.nodes.insert(goal.pool.clone(), nodes);
+            }
         }
     }
 }

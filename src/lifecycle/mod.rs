@@ -6,8 +6,9 @@
 //!
 //! It works in one direction; a module uses those above it in this list, and none below:
 //!
-//! 1. `snapshot`: what there is. `plan`: what an Operation is to bring about, as its status keeps it.
-//! 2. `rollout`, `node_steps`, `steps`: from a pool's nodes to what is to be done next, and to the steps.
+//! 1. `observed`: what a provider observes. `plan`: what an Operation is to bring about, as its status keeps it.
+//!    `rules`: what the core asks a provider about its own ways. `snapshot`: all that there is.
+//! 2. `steps`: the steps of an operation.
 //! 3. `facts`: of each target what is asked and what is there, of each Operation who asked and when.
 //! 4. `desired`: what each target needs.
 //! 5. `gate`: may it start? One ordered list of rules.
@@ -31,16 +32,18 @@ mod finalizers;
 pub mod forecast;
 mod gate;
 mod ledger;
+mod leftovers;
 pub mod messages;
 mod names;
-pub mod node_steps;
+mod observed;
 mod orphaned_deletion;
 mod plan;
 mod planning;
 mod report;
-pub mod rollout;
+mod rules;
 mod settings;
 mod snapshot;
+pub mod step_names;
 mod steps;
 pub mod template;
 mod text;
@@ -50,17 +53,17 @@ pub use action::Action;
 pub use decide::decide;
 pub use finalizers::owned_by_nothing;
 pub use gate::{SpecChange, excludes, refusal};
+pub use names::suffixed;
+pub use observed::{ControlPlaneView, NodeView, Observation};
 pub use plan::{ControlPlaneGoal, Job, PoolGoal, Stage};
 pub use report::{Note, failed_without_target, stalled};
+pub use rules::Rules;
 pub use settings::NodeSettings;
-pub use snapshot::{
-    ControlPlaneView, NodeView, ObjectId, Observation, Progress, Snapshot, StepReport, Stop, Work,
-};
-pub use steps::CONTROL_PLANE_STEP;
+pub use snapshot::{ObjectId, Progress, Snapshot, StepReport, Stop, Work};
 
 #[cfg(test)]
 mod decide_tests;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 #[cfg(test)]
 mod properties;

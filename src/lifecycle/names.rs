@@ -10,7 +10,7 @@ const SUFFIX_LENGTH: usize = 5;
 const LONGEST: usize = 63;
 
 /// `prefix-xxxxx`, the suffix made from `parts`.
-pub(super) fn suffixed(prefix: &str, parts: &[&str]) -> String {
+pub fn suffixed(prefix: &str, parts: &[&str]) -> String {
     let mut hasher = fnv::FnvHasher::default();
     for part in parts {
         hasher.write(part.as_bytes());

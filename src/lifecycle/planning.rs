@@ -1,6 +1,8 @@
 //! Plans an Operation when it begins: which stages lead its targets from what is there to what their specs
 //! ask for. What is held back is left as it is.
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
 use crate::api::{
     Aspect, KubernetesVersion, OperationError, OperationType, PowerState, TargetKind,
 };
@@ -11,7 +13,6 @@ use super::{
     facts::{Facts, Operation, PlanState, Target, is_deletion},
     gate,
     plan::{Aspects, ControlPlaneGoal, Job, Plan, PlannedTarget, PoolGoal, Stage},
-    rollout,
     snapshot::Snapshot,
 };
 
@@ -314,8 +315,8 @@ fn goal(facts: &Facts<'_>, target: &Target<'_>, version: KubernetesVersion) -> P
         .map(|spec| spec.upgrade_settings.clone())
         .unwrap_or_default();
     let full = target.count_if(true);
-    let surge = rollout::resolve(&upgrades.max_surge, full, true);
-    let unavailable = rollout::resolve(&upgrades.max_unavailable, full, false);
+    let surge = resolve(&upgrades.max_surge, full, true);
+    let unavailable = resolve(&upgrades.max_unavailable, full, false);
     PoolGoal {
         node_prefix: if name.starts_with(&format!("{cluster}-")) {
             name.clone()
@@ -375,4 +376,51 @@ pub fn goes_back(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
     operation.spec.target.kind == TargetKind::ManagedCluster
         && !is_deletion(facts, operation)
         && goal.is_some_and(|goal| runs.is_some_and(|runs| goal.version < runs))
+}
+
+/// How many nodes a setting means: a percentage of `count` is rounded up for a surge, down for what may
+/// be unavailable, as Deployments do it.
+fn resolve(setting: &IntOrString, count: usize, round_up: bool) -> usize {
+    match setting {
+        IntOrString::Int(number) => usize::try_from(*number).unwrap_or_default(),
+        IntOrString::String(text) => {
+            let percent: usize = text
+                .strip_suffix('%')
+                .and_then(|number| number.parse().ok())
+                .unwrap_or_default();
+            if round_up {
+                (count * percent).div_ceil(100)
+            } else {
+                count * percent / 100
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_is_rounded_as_deployments_do_it() {
+        let percent = |text: &str| IntOrString::String(text.into());
+        for (setting, count, up, down) in [
+            (IntOrString::Int(2), 10, 2, 2),
+            (IntOrString::Int(0), 10, 0, 0),
+            (percent("33%"), 3, 1, 0),
+            (percent("33%"), 10, 4, 3),
+            (percent("50%"), 4, 2, 2),
+            (percent("1%"), 1, 1, 0),
+            (percent("0%"), 5, 0, 0),
+            (percent("100%"), 7, 7, 7),
+            (percent("33%"), 0, 0, 0),
+        ] {
+            assert_eq!(resolve(&setting, count, true), up, "{setting:?} of {count}");
+            assert_eq!(
+                resolve(&setting, count, false),
+                down,
+                "{setting:?} of {count}"
+            );
+        }
+    }
 }

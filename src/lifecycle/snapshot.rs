@@ -6,7 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::api::{
@@ -14,7 +13,10 @@ use crate::api::{
     OperationInFlight, StepPhase,
 };
 
-use super::settings::NodeSettings;
+use super::{
+    observed::{NodeView, Observation},
+    rules::Rules,
+};
 
 /// One cluster with everything that belongs to it, at one moment.
 #[derive(Clone, Debug)]
@@ -27,11 +29,16 @@ pub struct Snapshot {
     pub operations: Vec<Arc<Operation>>,
     /// What the provider observes.
     pub observed: Observation,
+    /// What the provider can do, and how.
+    pub rules: &'static dyn Rules,
     /// The work in hand, by the Operation's uid. A restart loses it, and nothing with it.
     pub work: BTreeMap<String, Work>,
     /// Why a person's Operation couldn't be written into its target's spec, by the Operation's uid. A
     /// restart loses it; then it is tried, and refused, again.
     pub refused_specs: BTreeMap<String, OperationError>,
+    /// Why somebody refuses Belay's writes, in whose words, by the uid of the cluster or the pool. A restart
+    /// loses it; then it is refused again.
+    pub refused_writes: BTreeMap<String, String>,
     /// Operations, by uid, that the API server said are no more. That a store doesn't show one is no proof.
     pub gone: BTreeSet<String>,
     /// Whether the API server said that the namespace is being deleted: nothing can be created there. A
@@ -46,14 +53,17 @@ impl Snapshot {
         pools: Vec<Arc<AgentPool>>,
         operations: Vec<Arc<Operation>>,
         observed: Observation,
+        rules: &'static dyn Rules,
     ) -> Self {
         let mut this = Self {
             cluster,
             pools,
             operations,
             observed,
+            rules,
             work: BTreeMap::new(),
             refused_specs: BTreeMap::new(),
+            refused_writes: BTreeMap::new(),
             gone: BTreeSet::new(),
             namespace_is_terminating: false,
         };
@@ -119,49 +129,6 @@ pub enum ObjectId {
     Operation(String),
 }
 
-/// What a provider observes of a cluster.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Observation {
-    /// The control plane, where there is one.
-    pub control_plane: Option<ControlPlaneView>,
-    /// The nodes, by pool.
-    pub nodes: BTreeMap<String, Vec<NodeView>>,
-}
-
-/// A control plane, as much of it as the core needs to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ControlPlaneView {
-    /// What it runs.
-    pub version: KubernetesVersion,
-    /// Whether it is on.
-    pub running: bool,
-    /// The version that it is changing to: such a change has begun, and is seen through.
-    pub changing_to: Option<KubernetesVersion>,
-}
-
-/// A node, as much of it as the core needs to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeView {
-    /// Its name.
-    pub name: String,
-    /// What it runs.
-    pub version: KubernetesVersion,
-    /// Whether it is Ready.
-    pub ready: bool,
-    /// Whether no new pods come to it.
-    pub cordoned: bool,
-    /// Whether it is going.
-    pub deleting: bool,
-    /// The settings that it carries.
-    pub settings: NodeSettings,
-    /// The uid of the Operation that drains it.
-    pub drained_by: Option<String>,
-    /// The uid of the Operation that made it.
-    pub made_by: Option<String>,
-    /// When it was made.
-    pub created: Timestamp,
-}
-
 /// How the work of one Operation is doing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
@@ -194,6 +161,8 @@ pub struct Progress {
     pub steps: Vec<StepReport>,
     /// What is in its way: a reason in one word, and a message.
     pub blocked: Option<(String, String)>,
+    /// What couldn't be left as it was when the work stopped: a name, such as a node's, and in whose words.
+    pub left: Vec<(String, String)>,
 }
 
 /// How far one step is.

@@ -7,13 +7,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::api::{Step, StepAction, StepPhase};
 
 use super::{
-    node_steps::{self, step},
+    observed::ControlPlaneView,
     plan::{ControlPlaneGoal, Job, Stage},
-    snapshot::{ControlPlaneView, Progress, Snapshot},
+    snapshot::{Progress, Snapshot},
+    step_names::{CONTROL_PLANE_STEP, step},
 };
 
-/// The name of the step that changes the control plane.
-pub const CONTROL_PLANE_STEP: &str = "control-plane";
 /// How many steps of single nodes an operation has at most, so that the largest stays well under what an
 /// object may have; the nodes beyond are told of by pool.
 const MOST_NODE_STEPS: usize = 200;
@@ -35,7 +34,7 @@ pub(super) fn plan(job: &Job, snapshot: &Snapshot) -> Vec<Step> {
 /// The steps of one stage; at most `most` of single nodes.
 pub(super) fn of_stage(stage: &Stage, uid: &str, snapshot: &Snapshot, most: usize) -> Vec<Step> {
     match stage {
-        Stage::Pool(goal) => node_steps::plan(goal, uid, snapshot.nodes(&goal.pool), most),
+        Stage::Pool(goal) => (snapshot.rules).steps(goal, uid, snapshot.nodes(&goal.pool), most),
         Stage::ControlPlane(goal) => {
             let change = control_plane_change(snapshot.observed.control_plane, *goal);
             let step =
@@ -189,6 +188,7 @@ mod tests {
         let progress = Progress {
             steps: vec![report],
             blocked: None,
+            ..Progress::default()
         };
         assert_eq!(merge(&before, &progress, Timestamp::UNIX_EPOCH), before);
     }

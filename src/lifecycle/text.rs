@@ -65,10 +65,12 @@ pub fn bound_status(status: &mut OperationStatus) {
         requested_at: _,
         accepted_at: _,
         replaced_by: _,
+        left_behind,
     }) = cancellation
     {
         bound(reason);
         bound(requested_by);
+        bound_details(left_behind);
     }
 }
 
@@ -85,6 +87,10 @@ fn bound_error(error: &mut OperationError) {
     bound(code);
     bound(message);
     bound(subcode);
+    bound_details(details);
+}
+
+fn bound_details(details: &mut Vec<ErrorDetail>) {
     details.truncate(MOST_DETAILS);
     for ErrorDetail {
         code,

@@ -1,6 +1,9 @@
-//! What every layer uses: the clock, the names that Belay writes under, watches.
+//! What every layer uses: the clock, the names that Belay writes under, the connection, watches and what
+//! they fill.
 
 pub mod clock;
+pub mod connection;
+pub mod index;
 pub mod watches;
 
 /// The name that Belay writes under.

@@ -1,127 +1,108 @@
-//! One watch and one store for each kind; the controller is woken by what passes through.
+//! Watches: how one is begun, how soon a silent one is noticed, and how it is begun anew.
 
-use std::{fmt::Debug, future::ready};
+use std::{fmt::Debug, time::Duration};
 
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _, stream};
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     core::{DeserializeGuard, NamespaceResourceScope},
     runtime::{
         WatchStreamExt as _,
-        reflector::{self, Store},
+        utils::{Backoff, ResetTimerBackoff},
         watcher::{self, Event},
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::watch as flag;
 
 /// How long a watch lasts before it is begun anew, in seconds. One that went silent is noticed this much
 /// and five seconds later; kube's default is 290.
-pub const WATCH_TIMEOUT_SECONDS: u32 = 15;
+pub const WATCH_TIMEOUT_SECONDS: u32 = 10;
+/// How soon a watch is begun anew that broke off, and how long the pauses become.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// After so long without an error the pauses are short again.
+const CALM: Duration = Duration::from_secs(30);
 
-/// Whether the first look at a kind is complete. (kube's `Store::wait_until_ready` wakes only the last of
-/// several that wait for the same store.)
-#[derive(Clone, Debug)]
-pub struct Readiness(flag::Receiver<bool>);
+/// The namespaces in which Belay works.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope(Vec<String>);
 
-impl Readiness {
-    /// Whether it is complete now.
-    pub fn is_ready(&self) -> bool {
-        *self.0.borrow()
+impl Scope {
+    /// These namespaces; all where there are none.
+    pub fn of(namespaces: impl IntoIterator<Item = String>) -> Self {
+        let mut all: Vec<_> = namespaces.into_iter().collect();
+        all.sort();
+        all.dedup();
+        Self(all)
     }
 
-    /// Waits until it is complete.
-    pub async fn ready(&self) {
-        if self.0.clone().wait_for(|ready| *ready).await.is_err() {
-            // The watch is gone: the process ends.
-            std::future::pending::<()>().await;
+    /// The namespaces; none for all.
+    pub fn namespaces(&self) -> &[String] {
+        &self.0
+    }
+
+    /// Whether the namespace is among them.
+    pub fn has(&self, namespace: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|one| one == namespace)
+    }
+
+    /// The objects of a kind, one API for each namespace that is watched by itself.
+    pub fn apis<K>(&self, client: &Client) -> Vec<Api<K>>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        if self.0.is_empty() {
+            return vec![Api::all(client.clone())];
         }
+        let of = |namespace: &String| Api::namespaced(client.clone(), namespace);
+        self.0.iter().map(of).collect()
     }
 }
 
-/// A stream of events that fills a store, and tells when the first look is complete.
-pub fn reflected<K, S>(
-    events: S,
-) -> (
-    Store<K>,
-    Readiness,
-    impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
-)
+/// How watches of all objects are set up. They list with the most recent semantics, for the lock is among
+/// what they read.
+pub fn config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_TIMEOUT_SECONDS)
+}
+
+/// The events of a watch, or of several that together show a kind, each with the number of the watch that it
+/// comes from. A watch that breaks off is begun anew.
+pub fn events<K>(
+    apis: Vec<Api<DeserializeGuard<K>>>,
+    config: &watcher::Config,
+) -> impl Stream<Item = (usize, Result<Event<DeserializeGuard<K>>, watcher::Error>)> + Send + use<K>
 where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-    S: Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let (store, writer) = reflector::store();
-    let (told, ready) = flag::channel(false);
-    let events = events.reflect(writer).inspect_ok(move |event| {
-        if matches!(event, Event::InitDone) {
-            told.send_replace(true);
-        }
+    let each = apis.into_iter().enumerate().map(|(number, api)| {
+        watcher::watcher(api, config.clone())
+            .backoff(pauses())
+            .map(move |event| (number, event))
+            .boxed()
     });
-    (store, Readiness(ready), events)
+    stream::select_all(each)
 }
 
-/// The objects of a kind in a namespace, or in all.
-pub fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
+/// The pauses between attempts to reach the API server. (kube's grow to a minute.)
+struct Pauses(Duration);
+
+fn pauses() -> ResetTimerBackoff<Pauses> {
+    ResetTimerBackoff::new(Pauses(FIRST_PAUSE), CALM)
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let next = (self.0 * 2).min(LONGEST_PAUSE);
+        Some(std::mem::replace(&mut self.0, next))
     }
 }
 
-/// A store of all objects of a kind in a namespace, or in all, and the stream that fills it and gives each one that was touched.
-///
-/// It lists with the most recent semantics, for the lock is among what it reads. An object that can't be
-/// read is told and left out; the watch goes on.
-pub fn watch<K>(
-    client: &Client,
-    namespace: Option<&str>,
-) -> (
-    Store<K>,
-    Readiness,
-    impl Stream<Item = Result<K, watcher::Error>> + Send + 'static,
-)
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
-    let config = watcher::Config::default().timeout(WATCH_TIMEOUT_SECONDS);
-    let events = watcher::watcher(scoped::<DeserializeGuard<K>>(client, namespace), config)
-        .default_backoff()
-        .filter_map(|event| ready(readable(event).transpose()));
-    let (store, readiness, events) = reflected(events);
-    (store, readiness, events.touched_objects())
-}
-
-fn readable<K: Resource<DynamicType = ()>>(
-    event: Result<Event<DeserializeGuard<K>>, watcher::Error>,
-) -> Result<Option<Event<K>>, watcher::Error> {
-    let object = |guard: DeserializeGuard<K>| match guard.0 {
-        Ok(object) => Some(object),
-        Err(error) => {
-            let (namespace, name) = (
-                error.metadata.namespace.unwrap_or_default(),
-                error.metadata.name.unwrap_or_default(),
-            );
-            tracing::error!(kind = %K::kind(&()), namespace, name, error = error.error, "left out an object that can't be read");
-            None
-        }
-    };
-    Ok(match event? {
-        Event::Apply(guard) => object(guard).map(Event::Apply),
-        Event::InitApply(guard) => object(guard).map(Event::InitApply),
-        Event::Delete(guard) => object(guard).map(Event::Delete),
-        Event::Init => Some(Event::Init),
-        Event::InitDone => Some(Event::InitDone),
-    })
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.0 = FIRST_PAUSE;
+    }
 }
 
 /// `namespace/name`, for logs and keys.

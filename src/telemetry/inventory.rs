@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kube::{ResourceExt as _, runtime::reflector::Store};
+use kube::ResourceExt as _;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _},
@@ -18,12 +18,12 @@ use prometheus_client::{
 use super::operations::word;
 use crate::{
     api::{Operation, OperationPhase, OperationType},
-    machinery::clock,
+    machinery::{clock, index::Index},
 };
 
 /// Counts what is in the store.
 #[derive(Clone, Default)]
-pub struct Inventory(Arc<OnceLock<Store<Operation>>>);
+pub struct Inventory(Arc<OnceLock<Index<Operation>>>);
 
 /// How many there are of a sort, and for how long the oldest has been so, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -108,7 +108,7 @@ impl Inventory {
     }
 
     /// Counts what is in this store.
-    pub fn follow(&self, operations: Store<Operation>) {
+    pub fn follow(&self, operations: Index<Operation>) {
         // A process leads once.
         let _ = self.0.set(operations);
     }
@@ -125,7 +125,7 @@ impl Collector for Inventory {
         let Some(store) = self.0.get() else {
             return Ok(());
         };
-        let operations = store.state();
+        let operations = store.all();
         let groups = Groups::of(operations.iter().map(AsRef::as_ref), clock::now());
         let phases = groups.by_phase.iter();
         let phases = phases.map(|((type_, phase), group)| {

@@ -1,6 +1,6 @@
 //! Whether this process leads.
 
-use std::{fmt, time::Instant};
+use std::fmt;
 
 use prometheus_client::{
     collector::Collector,
@@ -8,7 +8,7 @@ use prometheus_client::{
     metrics::{MetricType, gauge::ConstGauge},
 };
 
-use crate::leader::Fence;
+use crate::leader::{Fence, Moment};
 
 /// Tells it at each scrape.
 pub(super) struct Leading {
@@ -40,7 +40,7 @@ impl Collector for Leading {
             MetricType::Gauge,
         )?;
         let labels = [("name", self.lease.as_str())];
-        let leads = i64::from(self.fence.is_open(Instant::now()));
+        let leads = i64::from(self.fence.is_open(Moment::now()));
         ConstGauge::new(leads).encode(metric.encode_family(&labels)?)
     }
 }

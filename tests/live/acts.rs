@@ -236,20 +236,18 @@ impl Belay {
     /// is in process.
     pub async fn refuse_end_of_control_plane_change(&self) {
         let namespace = &self.namespace;
-        let ours = format!(
-            "request.namespace == '{namespace}' && request.name == 'demo-kwok-control-plane'"
-        );
-        let is_no_end = "'changingTo' in object.data";
-        let record = "configmap/demo-kwok-control-plane";
+        let ours = format!("request.namespace == '{namespace}' && request.name == 'demo'");
+        let is_no_end = "has(object.spec.changingTo)";
+        let record = "kwokcontrolplane/demo";
         let try_it = ["annotate", record, "tried=yes", "--dry-run=server"];
-        self.refuse("configmaps", "UPDATE", &ours, is_no_end, &try_it)
+        self.refuse("kwokcontrolplanes", "UPDATE", &ours, is_no_end, &try_it)
             .await;
     }
 
     /// Has the API server refuse a verb on what is `ours`, unless `but` is so, and waits until it does.
     async fn refuse(&self, resource: &str, verb: &str, ours: &str, but: &str, try_it: &[&str]) {
         let name = format!("refuse-{}", self.namespace);
-        let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": [verb], "resources": [resource]});
+        let rule = json!({"apiGroups": ["*"], "apiVersions": ["*"], "operations": [verb], "resources": [resource]});
         let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
             "metadata": {"name": name},
             "spec": {"matchConstraints": {"resourceRules": [rule]},

@@ -8,6 +8,7 @@ use belay::{
     lifecycle::{Snapshot, refusal},
     machinery::clock,
     provider,
+    provider::NodeByNode,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{ListParams, PostParams};
@@ -104,7 +105,13 @@ impl Belay {
         operations.push(asked);
         let arcs = |pools: Vec<AgentPool>| pools.into_iter().map(Arc::new).collect();
         let operations = operations.into_iter().map(Arc::new).collect();
-        let snapshot = Snapshot::new(Arc::new(cluster), arcs(pools), operations, observed);
+        let snapshot = Snapshot::new(
+            Arc::new(cluster),
+            arcs(pools),
+            operations,
+            observed,
+            &NodeByNode,
+        );
         let error = refusal(&snapshot, "asked", now)?;
         Some(without_time(&format!("({}) {}", error.code, error.message)))
     }

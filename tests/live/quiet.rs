@@ -24,8 +24,8 @@ fn writes(world: &World) -> BTreeMap<String, u64> {
             let from = labels.split_once(&format!("{name}=\"")).expect(name).1;
             from.split_once('"').expect(name).0
         };
-        let is_ours = label("group") == "belay.dev"
-            || matches!(label("resource"), "nodes" | "configmaps" | "events");
+        let is_ours =
+            label("group") == "belay.dev" || matches!(label("resource"), "nodes" | "events");
         let is_write = !matches!(label("verb"), "GET" | "LIST" | "WATCH");
         if is_ours && is_write && (label("resource"), label("subresource")) != ("nodes", "status") {
             let key = format!("{} {}", label("verb"), label("resource"));

@@ -132,10 +132,10 @@ pub async fn an_abort_is_refused_once_the_control_plane_goes_back(world: Arc<Wor
         .eventually("goes back", || async {
             let record = belay.try_kubectl(&[
                 "get",
-                "cm",
-                "demo-kwok-control-plane",
+                "kwokcontrolplane",
+                "demo",
                 "-o",
-                "jsonpath={.data.changingTo}",
+                "jsonpath={.spec.changingTo}",
             ]);
             record.as_deref() == Ok("1.35.7")
         })

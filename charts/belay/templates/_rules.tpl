@@ -31,10 +31,10 @@
   resources: [managedclusters]
   verbs: [operate]
 {{- end }}
-# The record of a control plane of the provider kwok. What is applied and isn't there yet needs create as well.
-- apiGroups: [""]
-  resources: [configmaps]
-  verbs: [list, watch, patch, create, delete]
+# What the provider kwok keeps of a control plane.
+- apiGroups: [belay.dev]
+  resources: [kwokcontrolplanes]
+  verbs: [get, list, watch, create, patch, delete]
 # What happens to an operation is told as events; one that happens again is counted up.
 - apiGroups: [events.k8s.io]
   resources: [events]
@@ -55,6 +55,13 @@
 - apiGroups: [""]
   resources: [pods/eviction]
   verbs: [create]
+# A node goes once the volumes of its pods are detached. A claim says which volume a pod that stays uses.
+- apiGroups: [storage.k8s.io]
+  resources: [volumeattachments]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get]
 # That a PodDisruptionBudget lets go is seen at once.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]

@@ -231,12 +231,14 @@ async fn outlook(
     operations.retain(|operation| is_ours(&operation.spec.target));
     let observed = provider::look(&session.client, &cluster).await;
     let observed = observed.context("failed to read the cluster's nodes")?;
+    let rules = provider::rules_of(&cluster.spec.provider);
     let meet = may_meet_each_other(&cluster, &changes.changed);
     let snapshot = Snapshot::new(
         Arc::new(cluster),
         pools.into_iter().map(Arc::new).collect(),
         operations.into_iter().map(Arc::new).collect(),
         observed,
+        rules,
     );
     let mut operations = forecast(snapshot, now);
     for foreseen in &mut operations {

@@ -9,10 +9,7 @@ use crate::{
         AgentPool, AgentPoolMode, AskedFor, KubernetesVersion, LastOperation, OperationPhase,
         OperationTarget, OperationType, PowerState, TargetKind,
     },
-    lifecycle::{
-        settings::NodeSettings,
-        snapshot::{NodeView, Snapshot},
-    },
+    lifecycle::{observed::NodeView, settings::NodeSettings, snapshot::Snapshot},
 };
 
 use super::{

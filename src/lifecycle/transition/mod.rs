@@ -88,7 +88,7 @@ impl<'f, 'a> Transition<'f, 'a> {
             Decision::AskGate => self.ask_gate(facts),
             Decision::CancelUnbegun => {
                 status::accept(&mut self.status, request, now);
-                status::cancel(&mut self.status, now);
+                status::cancel(&mut self.status, Vec::new(), now);
             }
             Decision::Succeed => {
                 status::came_too_late(&mut self.status, request, now);
@@ -99,7 +99,9 @@ impl<'f, 'a> Transition<'f, 'a> {
                 let error = self.operation.work_error().unwrap_or_default();
                 status::fail(&mut self.status, error, now);
             }
-            Decision::Cancel => status::cancel(&mut self.status, now),
+            Decision::Cancel => {
+                status::cancel(&mut self.status, self.operation.left_behind(), now);
+            }
             Decision::GoOn => self.resume_if_lost(facts, Stop::No),
             Decision::StartAgain => self.start(facts, Stop::No),
             Decision::BeginNothingNew => self.stop = Stop::AfterStep,
@@ -132,7 +134,7 @@ impl<'f, 'a> Transition<'f, 'a> {
             Verdict::Refuse(error) => return status::fail(&mut self.status, error.clone(), now),
             Verdict::Replaced(replacement) => {
                 status::replace(&mut self.status, replacement, now);
-                return status::cancel(&mut self.status, now);
+                return status::cancel(&mut self.status, Vec::new(), now);
             }
             Verdict::Wait(why) => self.waits.clone_from(why),
             Verdict::Admit => {}

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
     api::{
-        AbortPolicy, Blocked, Cancellation, CancellationStatus, Operation as Object,
+        AbortPolicy, Blocked, Cancellation, CancellationStatus, ErrorDetail, Operation as Object,
         OperationError, OperationPhase, OperationReference, OperationStatus, Step, StepPhase,
     },
     lifecycle::{
@@ -19,13 +19,31 @@ use crate::{
     },
 };
 
+/// How many things are named that couldn't be left as they were.
+const MOST_LEFT: usize = 20;
+
 impl Operation<'_> {
-    /// Why its work failed.
+    /// Why its work failed, with what couldn't be left as it was.
     pub(super) fn work_error(&self) -> Option<OperationError> {
         match self.work? {
-            Work::Failed(error, _) => Some(error.clone()),
+            Work::Failed(error, _) => {
+                let mut error = error.clone();
+                error.details.extend(self.left_behind());
+                Some(error)
+            }
             Work::Running(..) | Work::Stopped(_) | Work::Done(_) => None,
         }
+    }
+
+    /// What couldn't be left as it was when its work stopped.
+    pub(super) fn left_behind(&self) -> Vec<ErrorDetail> {
+        let left = self.work.map_or(&[][..], |work| &work.progress().left);
+        let detail = |(what, why): &(String, String)| ErrorDetail {
+            code: errors::LEFT_BEHIND.into(),
+            message: why.clone(),
+            target: what.clone(),
+        };
+        left.iter().take(MOST_LEFT).map(detail).collect()
     }
 }
 
@@ -84,6 +102,7 @@ fn cancellation(
         requested_at: Some(Time(request.requested_at.unwrap_or(now))),
         accepted_at: Some(Time(now)),
         replaced_by: replaced_by.map(|(name, uid)| OperationReference { name, uid }),
+        left_behind: Vec::new(),
     }
 }
 
@@ -141,10 +160,12 @@ pub(super) fn replace(status: &mut OperationStatus, replacement: &Replacement, n
     });
 }
 
-pub(super) fn cancel(status: &mut OperationStatus, now: Timestamp) {
+/// The operation has stopped; `left` is what couldn't be left as it was.
+pub(super) fn cancel(status: &mut OperationStatus, left: Vec<ErrorDetail>, now: Timestamp) {
     status.steps = steps::end(&status.steps, StepPhase::Canceled, now);
     if let Some(cancellation) = &mut status.cancellation {
         cancellation.status = CancellationStatus::Successful;
+        cancellation.left_behind = left;
     }
     end(status, OperationPhase::Canceled, now);
 }

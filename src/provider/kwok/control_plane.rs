@@ -1,212 +1,391 @@
-//! The control plane: a record of its version and of whether it is on, kept in a `ConfigMap` beside the cluster.
+//! The control plane: a record of its version and of whether it is on.
+//!
+//! A record is first marked as an Operation's, then changed as it was read then: what is answered late, after
+//! the Operation has ended, changes nothing.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use k8s_openapi::{
-    api::core::v1::ConfigMap,
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
-};
+use futures::{FutureExt as _, future::BoxFuture};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{
-    Api, Client, Resource as _,
-    api::{DeleteParams, Patch, PatchParams},
+    Api, Client, Resource as _, ResourceExt as _,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
     runtime::reflector::ObjectRef,
 };
+use serde_json::{Value, json};
 
 use crate::{
-    api::{CLUSTER_LABEL, ManagedCluster, NAMESPACE_LABEL, OperationError, StepPhase},
-    lifecycle::{
-        CONTROL_PLANE_STEP, ControlPlaneGoal, ControlPlaneView, Job, Progress, StepReport, Stop,
+    api::{
+        CLUSTER_LABEL, KwokControlPlane, KwokControlPlaneSpec, ManagedCluster, NAMESPACE_LABEL,
+        OperationError, PowerState, StepPhase,
     },
-    machinery::FIELD_MANAGER,
-    provider::{Control, End},
+    lifecycle::{
+        ControlPlaneGoal, ControlPlaneView, Job, Progress, StepReport, Stop,
+        step_names::CONTROL_PLANE_STEP,
+    },
+    machinery::{
+        FIELD_MANAGER,
+        index::{Change, Index, key},
+        watches::{self, Scope},
+    },
+    provider::{
+        Control, End,
+        nodes::{Ended, Requests, refused},
+    },
 };
 
-use super::{
-    retry::{Ended, answered, refused},
-    stores::Stores,
-};
+use super::Changed;
 
-/// In the record: what the control plane runs.
-const VERSION_KEY: &str = "kubernetesVersion";
-/// In the record: whether it is on.
-const POWER_KEY: &str = "powerState";
-/// In the record: what it is changing to. From then on the change is seen through.
-const CHANGING_KEY: &str = "changingTo";
+/// How long an Operation's mark may take to be taken off when the work stops.
+const RELEASE: Duration = Duration::from_millis(600);
 
-/// The name of a cluster's record.
-pub(super) fn record_name(cluster: &str) -> String {
-    format!("{cluster}-kwok-control-plane")
+/// The records of all clusters. Clones share them.
+#[derive(Clone)]
+pub struct Records {
+    client: Client,
+    seen: Index<KwokControlPlane>,
 }
 
-/// The control plane as the watch has seen its record.
-pub(super) fn view(stores: &Stores, namespace: &str, cluster: &str) -> Option<ControlPlaneView> {
-    let key = ObjectRef::new(&record_name(cluster)).within(namespace);
-    of_record(stores.records.get(&key)?.as_ref())
+impl Records {
+    /// The records of these namespaces, and the future that watches them and sends the clusters that changed.
+    pub fn new(client: &Client, scope: &Scope, changed: Changed) -> (Self, BoxFuture<'static, ()>) {
+        let seen = Index::new(|record| vec![key(record)], |_: &mut KwokControlPlane| ());
+        let records = Self {
+            client: client.clone(),
+            seen: seen.clone(),
+        };
+        let apis = scope.apis(client);
+        let (sources, config) = (apis.len(), watches::config());
+        let wake = move |change: Change<KwokControlPlane>| match change {
+            Change::Applied(record) | Change::Deleted(record) => {
+                let namespace = record.namespace().unwrap_or_default();
+                // The receiver is gone only while the process ends.
+                let _ = changed.send(ObjectRef::new(&record.name_any()).within(&namespace));
+            }
+            Change::Complete => {}
+        };
+        let watching = seen.follow(sources, watches::events(apis, &config), wake);
+        (records, watching.boxed())
+    }
+
+    /// A control plane as the watch shows it.
+    pub fn view(&self, namespace: &str, cluster: &str) -> Option<ControlPlaneView> {
+        view(&self.seen.get(namespace, cluster)?.spec)
+    }
+
+    /// Whether the first look is complete.
+    pub fn is_ready(&self) -> bool {
+        self.seen.is_complete()
+    }
+
+    /// Waits until the first look is complete.
+    pub async fn ready(&self) {
+        self.seen.complete().await;
+    }
 }
 
-/// The control plane that a record tells of.
-pub(super) fn of_record(record: &ConfigMap) -> Option<ControlPlaneView> {
-    let data = record.data.as_ref()?;
+/// A control plane, asked of the API server.
+pub async fn look(
+    client: &Client,
+    namespace: &str,
+    cluster: &str,
+) -> kube::Result<Option<ControlPlaneView>> {
+    let records = Api::<KwokControlPlane>::namespaced(client.clone(), namespace);
+    let record = records.get_opt(cluster).await?;
+    Ok(record.and_then(|record| view(&record.spec)))
+}
+
+fn view(record: &KwokControlPlaneSpec) -> Option<ControlPlaneView> {
     Some(ControlPlaneView {
-        version: data.get(VERSION_KEY)?.parse().ok()?,
-        running: data.get(POWER_KEY).map(String::as_str) != Some("Stopped"),
-        changing_to: data
-            .get(CHANGING_KEY)
-            .and_then(|version| version.parse().ok()),
+        version: record.kubernetes_version?,
+        running: record.power_state == PowerState::Running,
+        changing_to: record.changing_to,
     })
 }
 
 /// Brings the control plane to the goal, or takes it away.
-pub(super) async fn bring_to(
-    client: &Client,
-    stores: &Stores,
+pub async fn bring_to(
+    records: &Records,
     job: &Job,
     goal: Option<ControlPlaneGoal>,
     control: &Control,
 ) -> Result<End, OperationError> {
-    let seen = view(stores, &job.namespace, &job.cluster);
+    let seen = records.view(&job.namespace, &job.cluster);
     if is_reached(seen, goal) {
         return Ok(End::Done);
     }
-    if !is_changing(seen) && !control.begin(step(StepPhase::InProgress)) {
+    let is_changing = seen.is_some_and(|seen| seen.changing_to.is_some());
+    if !is_changing && !control.begin(step(StepPhase::InProgress)) {
         return Ok(End::Stopped);
     }
     let work = ControlPlane {
-        records: Api::namespaced(client.clone(), &job.namespace),
-        stores,
+        records: Api::namespaced(records.client.clone(), &job.namespace),
+        seen: &records.seen,
         job,
-        control,
+        control: if is_changing {
+            Control::unstoppable()
+        } else {
+            control.clone()
+        },
+        told: control,
     };
     let end = match goal {
-        Some(goal) => work.change(seen, goal).await?,
-        None => work.delete().await?,
+        Some(goal) => work.change(goal).await,
+        None => work.delete().await,
     };
-    if end == End::Done {
+    if !matches!(end, Ok(End::Done)) {
+        work.release().await;
+    }
+    if matches!(end, Ok(End::Done)) {
         control.report(Progress {
             steps: vec![step(StepPhase::Succeeded)],
-            blocked: None,
+            ..Progress::default()
         });
     }
-    Ok(end)
+    end
 }
 
 fn is_reached(seen: Option<ControlPlaneView>, goal: Option<ControlPlaneGoal>) -> bool {
     match (seen, goal) {
         (None, None) => true,
         (Some(seen), Some(goal)) => {
-            seen.version == goal.version && seen.running == goal.running && !is_changing(Some(seen))
+            seen.version == goal.version
+                && seen.running == goal.running
+                && seen.changing_to.is_none()
         }
         _ => false,
     }
 }
 
-fn is_changing(seen: Option<ControlPlaneView>) -> bool {
-    seen.is_some_and(|seen| seen.changing_to.is_some())
-}
-
 struct ControlPlane<'a> {
-    records: Api<ConfigMap>,
-    stores: &'a Stores,
+    records: Api<KwokControlPlane>,
+    seen: &'a Index<KwokControlPlane>,
     job: &'a Job,
-    control: &'a Control,
+    /// Whether the change may still be stopped.
+    control: Control,
+    /// Where it is reported.
+    told: &'a Control,
 }
 
 impl ControlPlane<'_> {
-    async fn change(
-        &self,
-        seen: Option<ControlPlaneView>,
-        goal: ControlPlaneGoal,
-    ) -> Result<End, OperationError> {
-        let goes_back = seen.is_some_and(|seen| seen.version > goal.version);
-        let target = ControlPlaneView {
-            version: goal.version,
-            running: goal.running,
-            changing_to: None,
-        };
-        if let (true, Some(seen)) = (goes_back, seen) {
-            // Noted before it begins, so that everyone knows, also after a crash, that there is no way back.
-            let changing = ControlPlaneView {
-                changing_to: Some(goal.version),
-                ..seen
+    async fn change(&self, goal: ControlPlaneGoal) -> Result<End, OperationError> {
+        let target = json!({
+            "kubernetesVersion": goal.version,
+            "powerState": if goal.running { PowerState::Running } else { PowerState::Stopped },
+            "changingTo": null,
+            "operation": null,
+        });
+        loop {
+            let Some(record) = self.marked().await? else {
+                return Ok(End::Stopped);
             };
-            if !is_changing(Some(seen)) && self.write(changing).await? == End::Stopped {
+            let runs = record.spec.kubernetes_version;
+            let goes_back = runs.is_some_and(|runs| runs > goal.version);
+            if goes_back {
+                // Noted before it begins, so that everyone knows, also after a crash, that there is no way back.
+                let changing = json!({"changingTo": goal.version});
+                let Some(record) = self.patch(&record, changing).await? else {
+                    continue;
+                };
+                tokio::time::sleep(self.takes(goal)).await;
+                if self
+                    .unstoppable()
+                    .patch(&record, target.clone())
+                    .await?
+                    .is_some()
+                {
+                    return self.until_reached(Some(goal)).await;
+                }
+                continue;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.takes(goal)) => {}
+                () = self.control.told(Stop::Now) => return Ok(End::Stopped),
+            }
+            if self.patch(&record, target.clone()).await?.is_some() {
+                return self.until_reached(Some(goal)).await;
+            }
+            if self.control.stop() == Stop::Now {
                 return Ok(End::Stopped);
             }
-            tokio::time::sleep(self.takes(goal)).await;
-            return self.finish(target).await;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(self.takes(goal)) => {}
-            () = self.control.told(Stop::Now) => return Ok(End::Stopped),
-        }
-        self.write(target).await
-    }
-
-    /// How long the change takes: turning it off takes none.
-    fn takes(&self, goal: ControlPlaneGoal) -> Duration {
-        let provider = self.job.provider.kwok.as_ref().filter(|_| goal.running);
-        provider
-            .map(|kwok| kwok.node_provisioning_time.into())
-            .unwrap_or_default()
-    }
-
-    /// Sees a change through that can't be stopped any more.
-    async fn finish(&self, target: ControlPlaneView) -> Result<End, OperationError> {
-        let never = Control::unstoppable();
-        let this = ControlPlane {
-            records: self.records.clone(),
-            control: &never,
-            ..*self
-        };
-        this.write(target).await
-    }
-
-    async fn write(&self, view: ControlPlaneView) -> Result<End, OperationError> {
-        let record = record(self.job, view);
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        let name = record_name(&self.job.cluster);
-        let written = answered(self.control, "write the control plane's record", || async {
-            self.records
-                .patch(&name, &params, &Patch::Apply(&record))
-                .await
-                .map(|_| ())
-        });
-        match written.await {
-            Ok(()) => Ok(self.until_seen(Some(view)).await),
-            Err(Ended::Stopped) => Ok(End::Stopped),
-            Err(Ended::Refused(status)) => Err(refused("change the control plane", &status)),
         }
     }
 
     async fn delete(&self) -> Result<End, OperationError> {
-        let name = record_name(&self.job.cluster);
-        let deleted = answered(self.control, "delete the control plane", || async {
-            self.records
-                .delete(&name, &DeleteParams::default())
-                .await
-                .map(|_| ())
-        });
-        match deleted.await {
-            Ok(()) => {}
-            Err(Ended::Refused(status)) if status.code == 404 => {}
-            Err(Ended::Stopped) => return Ok(End::Stopped),
-            Err(Ended::Refused(status)) => {
-                return Err(refused("delete the control plane", &status));
+        while let Some(record) = self.read().await? {
+            let params = DeleteParams {
+                preconditions: Some(Preconditions {
+                    uid: record.uid(),
+                    resource_version: record.resource_version(),
+                }),
+                ..DeleteParams::default()
+            };
+            let (name, what) = (&self.job.cluster, "delete the control plane");
+            let deleted = self.request(what, || async {
+                self.records.delete(name, &params).await.map(|_| ())
+            });
+            match deleted.await {
+                Ok(()) => break,
+                Err(Ended::Refused(status)) if matches!(status.code, 404 | 409) => {}
+                Err(Ended::Stopped) => return Ok(End::Stopped),
+                Err(Ended::Refused(status)) => return Err(refused(what, &status)),
             }
         }
-        Ok(self.until_seen(None).await)
+        if self.control.stop() == Stop::Now {
+            return Ok(End::Stopped);
+        }
+        self.until_reached(None).await
+    }
+
+    /// The record, marked as this Operation's; none where the work was told to stop.
+    async fn marked(&self) -> Result<Option<KwokControlPlane>, OperationError> {
+        loop {
+            if self.control.stop() == Stop::Now {
+                return Ok(None);
+            }
+            let marked = match self.read().await? {
+                Some(record) if record.spec.operation.as_ref() == Some(&self.job.uid) => {
+                    return Ok(Some(record));
+                }
+                Some(record) => {
+                    self.patch(&record, json!({"operation": self.job.uid}))
+                        .await?
+                }
+                None => self.create().await?,
+            };
+            if marked.is_some() {
+                return Ok(marked);
+            }
+        }
+    }
+
+    async fn read(&self) -> Result<Option<KwokControlPlane>, OperationError> {
+        let (name, what) = (&self.job.cluster, "read the control plane's record");
+        let read = self.request(what, || self.records.get_opt(name)).await;
+        match read {
+            Ok(record) => Ok(record),
+            Err(Ended::Stopped) => Ok(None),
+            Err(Ended::Refused(status)) => Err(refused(what, &status)),
+        }
+    }
+
+    /// Makes the record, without a version: so there is no control plane yet.
+    async fn create(&self) -> Result<Option<KwokControlPlane>, OperationError> {
+        let what = "create the control plane's record";
+        let (record, params) = (record(self.job), post());
+        let created = self.request(what, || self.records.create(&params, &record));
+        answer(what, created.await)
+    }
+
+    /// The record, changed as it was read; none where it was changed since, or the work was told to stop.
+    async fn patch(
+        &self,
+        record: &KwokControlPlane,
+        spec: Value,
+    ) -> Result<Option<KwokControlPlane>, OperationError> {
+        let what = "change the control plane";
+        let patch = change(record, &spec);
+        let (name, params) = (&self.job.cluster, patch_params());
+        let patched = self.request(what, || self.records.patch(name, &params, &patch));
+        answer(what, patched.await)
+    }
+
+    async fn request<T, F>(&self, what: &str, request: impl Fn() -> F) -> Result<T, Ended>
+    where
+        F: Future<Output = kube::Result<T>>,
+    {
+        let requests = Requests {
+            control: &self.control,
+            report: &|blocked| self.told.block(blocked),
+        };
+        requests.answered(what, request).await
+    }
+
+    fn unstoppable(&self) -> Self {
+        Self {
+            records: self.records.clone(),
+            control: Control::unstoppable(),
+            ..*self
+        }
+    }
+
+    /// How long the change takes: turning it off takes none.
+    fn takes(&self, goal: ControlPlaneGoal) -> Duration {
+        if !goal.running {
+            return Duration::ZERO;
+        }
+        super::time(self.job, |kwok| kwok.node_provisioning_time)
     }
 
     /// What comes next is decided on what is observed, so the change is to be seen first.
-    async fn until_seen(&self, expected: Option<ControlPlaneView>) -> End {
-        let mut changes = self.stores.watch_nodes();
-        while view(self.stores, &self.job.namespace, &self.job.cluster) != expected {
+    async fn until_reached(&self, goal: Option<ControlPlaneGoal>) -> Result<End, OperationError> {
+        let of = (self.job.namespace.clone(), self.job.cluster.clone());
+        let mut changes = self.seen.changes_of(&of);
+        let seen = || {
+            self.seen
+                .get(&of.0, &of.1)
+                .and_then(|record| view(&record.spec))
+        };
+        while !is_reached(seen(), goal) {
             tokio::select! {
                 _ = changes.changed() => {}
-                () = self.control.told(Stop::Now) => return End::Stopped,
+                () = self.control.told(Stop::Now) => return Ok(End::Stopped),
             }
         }
-        End::Done
+        Ok(End::Done)
+    }
+
+    /// Takes this Operation's mark off, so that nothing of it that is still on its way changes anything.
+    async fn release(&self) {
+        let release = async {
+            let record = self.records.get_opt(&self.job.cluster).await?;
+            let is_ours =
+                |record: &KwokControlPlane| record.spec.operation.as_ref() == Some(&self.job.uid);
+            if let Some(record) = record.filter(is_ours) {
+                let patch = change(&record, &json!({"operation": null}));
+                let name = &self.job.cluster;
+                self.records.patch(name, &patch_params(), &patch).await?;
+            }
+            Ok::<_, kube::Error>(())
+        };
+        match tokio::time::timeout(RELEASE, release).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "failed to take the mark off the control plane's record");
+            }
+            Err(_) => tracing::warn!("no answer about the control plane's record"),
+        }
+    }
+}
+
+/// A request's answer; none where the object was changed since it was read, or the work was told to stop.
+fn answer<T>(what: &str, answer: Result<T, Ended>) -> Result<Option<T>, OperationError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Ended::Stopped) => Ok(None),
+        Err(Ended::Refused(status)) if matches!(status.code, 404 | 409) => Ok(None),
+        Err(Ended::Refused(status)) => Err(refused(what, &status)),
+    }
+}
+
+fn change(record: &KwokControlPlane, spec: &Value) -> Patch<Value> {
+    Patch::Merge(json!({
+        "metadata": {"resourceVersion": record.resource_version()},
+        "spec": spec,
+    }))
+}
+
+fn post() -> PostParams {
+    PostParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PostParams::default()
+    }
+}
+
+fn patch_params() -> PatchParams {
+    PatchParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PatchParams::default()
     }
 }
 
@@ -219,28 +398,17 @@ fn step(phase: StepPhase) -> StepReport {
     }
 }
 
-fn record(job: &Job, view: ControlPlaneView) -> ConfigMap {
-    let power = if view.running { "Running" } else { "Stopped" };
-    let mut data = BTreeMap::from([
-        (VERSION_KEY.to_owned(), view.version.to_string()),
-        (POWER_KEY.to_owned(), power.to_owned()),
-    ]);
-    if let Some(version) = view.changing_to {
-        data.insert(CHANGING_KEY.to_owned(), version.to_string());
-    }
+fn record(job: &Job) -> KwokControlPlane {
     let labels = [
         (CLUSTER_LABEL, &job.cluster),
         (NAMESPACE_LABEL, &job.namespace),
     ];
-    ConfigMap {
+    let labels = labels.map(|(key, value)| (key.to_owned(), value.clone()));
+    KwokControlPlane {
         metadata: ObjectMeta {
-            name: Some(record_name(&job.cluster)),
+            name: Some(job.cluster.clone()),
             namespace: Some(job.namespace.clone()),
-            labels: Some(
-                labels
-                    .map(|(key, value)| (key.to_owned(), value.clone()))
-                    .into(),
-            ),
+            labels: Some(labels.into()),
             owner_references: Some(vec![OwnerReference {
                 api_version: ManagedCluster::api_version(&()).into(),
                 kind: ManagedCluster::kind(&()).into(),
@@ -250,7 +418,9 @@ fn record(job: &Job, view: ControlPlaneView) -> ConfigMap {
             }]),
             ..ObjectMeta::default()
         },
-        data: Some(data),
-        ..ConfigMap::default()
+        spec: KwokControlPlaneSpec {
+            operation: Some(job.uid.clone()),
+            ..KwokControlPlaneSpec::default()
+        },
     }
 }

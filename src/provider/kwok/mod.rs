@@ -1,114 +1,118 @@
 //! Nodes as Node objects on the cluster that Belay runs in, kept alive by kwok (sigs.k8s.io/kwok). The
 //! scheduler, the pods, the Eviction API and the PodDisruptionBudgets are real.
 
-mod coming_up;
 mod control_plane;
-mod drain;
-mod node_work;
-mod nodes;
-mod pool;
-mod quota;
-mod retry;
-mod settings;
-mod stores;
+mod machine;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::BoxStream};
-use k8s_openapi::api::core::v1::{ConfigMap, Node};
-use kube::{Api, Client, api::ListParams, runtime::reflector::ObjectRef};
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::Node;
+use kube::{Client, runtime::reflector::ObjectRef};
+use tokio::sync::mpsc;
 
 use crate::{
-    api::{CLUSTER_LABEL, ManagedCluster, NAMESPACE_LABEL, OperationError},
-    lifecycle::{Job, Observation, Stage, Stop},
+    api::{KwokProviderSpec, ManagedCluster, OperationError},
+    lifecycle::{ControlPlaneGoal, ControlPlaneView, Job, Observation, PoolGoal},
+    machinery::watches::Scope,
 };
 
-use super::{Control, End, Provider};
-use stores::Stores;
+use super::{
+    Control, End,
+    nodes::{self, Machines, NodeProvider},
+};
+use control_plane::Records;
 
-/// The provider. Its watches run as long as the future that [`Kwok::new`] gives beside it.
-pub struct Kwok {
-    client: Client,
-    stores: Stores,
-}
-
-impl Kwok {
-    /// A provider on the cluster that `client` reaches, for the clusters of `namespace` or of all, and the future that keeps its watches going.
-    /// `client` must not retry by itself: an eviction that a PDB refuses is to be told, not repeated.
-    pub fn new(client: Client, namespace: Option<&str>) -> (Self, BoxFuture<'static, ()>) {
-        let (stores, watches) = Stores::new(&client, namespace);
-        (Self { client, stores }, watches)
-    }
-
-    async fn stages(&self, job: &Job, control: &Control) -> Result<End, OperationError> {
-        for stage in &job.stages {
-            if control.stop() == Stop::Now {
-                return Ok(End::Stopped);
-            }
-            let end = match stage {
-                Stage::ControlPlane(goal) => {
-                    control_plane::bring_to(&self.client, &self.stores, job, *goal, control).await?
-                }
-                Stage::Pool(goal) => {
-                    pool::PoolWork::new(&self.client, &self.stores, job, goal, control)
-                        .run()
-                        .await?
-                }
-            };
-            if end == End::Stopped {
-                return Ok(end);
-            }
-        }
-        Ok(End::Done)
-    }
-}
-
-/// What is there of a cluster now, asked of the API server: for who looks once, without watches.
-pub async fn look(client: &Client, namespace: &str, cluster: &str) -> kube::Result<Observation> {
-    let ours = format!("{CLUSTER_LABEL}={cluster},{NAMESPACE_LABEL}={namespace}");
-    let ours = ListParams::default().labels(&ours);
-    let nodes = Api::<Node>::all(client.clone());
-    let records = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-    let name = control_plane::record_name(cluster);
-    let (nodes, record) = tokio::try_join!(nodes.list(&ours), records.get_opt(&name))?;
-    Ok(Observation {
-        control_plane: record.as_ref().and_then(control_plane::of_record),
-        nodes: nodes::of_cluster(nodes.items, namespace, cluster),
+/// The provider on the cluster that `client` reaches, for the clusters of these namespaces, and the future
+/// that keeps its watches going.
+pub fn provider(client: &Client, scope: &Scope) -> (NodeProvider, BoxFuture<'static, ()>) {
+    NodeProvider::new(client.clone(), scope, |changed| {
+        let (records, watching) = Records::new(client, scope, changed);
+        (Kwok { records }, watching)
     })
 }
 
+/// What is there of a cluster now, asked of the API server: for who looks once, without watches.
+///
+/// # Errors
+/// Where it can't be read.
+pub async fn look(client: &Client, namespace: &str, cluster: &str) -> kube::Result<Observation> {
+    let (control_plane, nodes) = tokio::try_join!(
+        control_plane::look(client, namespace, cluster),
+        nodes::look(client, namespace, cluster)
+    )?;
+    Ok(Observation {
+        control_plane,
+        nodes,
+    })
+}
+
+/// Machines that aren't there: Node objects alone.
+struct Kwok {
+    records: Records,
+}
+
+/// Clusters of which something changed.
+type Changed = mpsc::UnboundedSender<ObjectRef<ManagedCluster>>;
+
+fn time(job: &Job, of: impl Fn(&KwokProviderSpec) -> kube::core::Duration) -> Duration {
+    job.provider
+        .kwok
+        .as_ref()
+        .map(of)
+        .map(Into::into)
+        .unwrap_or_default()
+}
+
 #[async_trait]
-impl Provider for Kwok {
-    fn observe(&self, cluster: &ManagedCluster) -> Option<Observation> {
-        let (namespace, name) = (
-            cluster.metadata.namespace.as_deref()?,
-            cluster.metadata.name.as_deref()?,
-        );
-        self.stores.are_ready().then(|| Observation {
-            control_plane: control_plane::view(&self.stores, namespace, name),
-            nodes: nodes::by_pool(&self.stores, namespace, name),
+impl Machines for Kwok {
+    fn node(&self, job: &Job, goal: &PoolGoal, name: &str) -> Node {
+        machine::node(job, goal, name)
+    }
+
+    fn takes(&self, job: &Job) -> Duration {
+        time(job, |kwok| kwok.node_provisioning_time)
+    }
+
+    fn patience(&self, job: &Job) -> Duration {
+        time(job, |kwok| kwok.node_provisioning_timeout)
+    }
+
+    fn check_room(&self, job: &Job, nodes: usize) -> Result<(), OperationError> {
+        let quota = job.provider.kwok.as_ref().and_then(|kwok| kwok.max_nodes);
+        let quota = quota.and_then(|quota| usize::try_from(quota).ok());
+        let Some(quota) = quota.filter(|quota| nodes >= *quota) else {
+            return Ok(());
+        };
+        Err(OperationError {
+            code: "QuotaExceeded".into(),
+            message: format!(
+                "ManagedCluster {} has {nodes} nodes and may have {quota}: lower a pool's count or surge, or raise spec.provider.kwok.maxNodes, then create an Operation of type Reconcile",
+                job.cluster
+            ),
+            ..OperationError::default()
         })
     }
 
+    fn control_plane(&self, namespace: &str, cluster: &str) -> Option<ControlPlaneView> {
+        self.records.view(namespace, cluster)
+    }
+
     fn is_ready(&self) -> bool {
-        self.stores.are_ready()
+        self.records.is_ready()
     }
 
-    fn changes(&self) -> BoxStream<'static, ObjectRef<ManagedCluster>> {
-        self.stores.changed_clusters().boxed()
+    async fn ready(&self) {
+        self.records.ready().await;
     }
 
-    async fn run(&self, job: &Job, control: &Control) -> Result<End, OperationError> {
-        self.stores.ready().await;
-        nodes::mend_what_others_left(&self.client, job)
-            .boxed()
-            .await;
-        let end = self.stages(job, control).await;
-        // Done leaves nothing half-done; what stopped or failed may.
-        if end != Ok(End::Done) {
-            nodes::leave_nothing_half_done(&self.client, job)
-                .boxed()
-                .await;
-        }
-        end
+    async fn bring_control_plane_to(
+        &self,
+        job: &Job,
+        goal: Option<ControlPlaneGoal>,
+        control: &Control,
+    ) -> Result<End, OperationError> {
+        control_plane::bring_to(&self.records, job, goal, control).await
     }
 }

@@ -1,7 +1,12 @@
-//! Does what was decided, in order, one write each, and stops at the first that fails. Every write
-//! carries the resourceVersion that it was decided on: what was decided on an old view writes nothing.
+//! What a pass writes and does, one thing each. Every write carries the resourceVersion that it was decided
+//! on: what was decided on an old view writes nothing.
 
-use std::{collections::HashMap, fmt::Debug, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use kube::{
     Api, Resource, ResourceExt,
@@ -22,43 +27,80 @@ use crate::{
     telemetry::log,
 };
 
-use super::{Context, ReconcileError};
+use super::{Context, ReconcileError, mending};
 
-/// How long one action may take. One that isn't answered by then may have been done or not: it is
-/// decided anew.
+/// How long one write may take. One that isn't answered by then may have been done or not: it is decided
+/// anew.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One pass over what was decided.
-pub struct Pass<'a> {
-    context: &'a Context,
-    snapshot: &'a Snapshot,
+/// The writes of one pass.
+pub struct Writes {
+    context: Arc<Context>,
+    snapshot: Snapshot,
     namespace: String,
     /// What an object's resourceVersion became by this pass's own writes.
-    versions: HashMap<ObjectId, Option<String>>,
+    versions: Mutex<HashMap<ObjectId, Option<String>>>,
 }
 
-impl<'a> Pass<'a> {
-    /// A pass over the cluster of `snapshot`.
-    pub fn new(context: &'a Context, snapshot: &'a Snapshot) -> Self {
+impl Writes {
+    /// Writes that were decided on `snapshot`.
+    pub fn new(context: Arc<Context>, snapshot: Snapshot) -> Self {
         let namespace = snapshot.cluster.namespace().unwrap_or_default();
         Self {
             context,
             snapshot,
             namespace,
-            versions: HashMap::new(),
+            versions: Mutex::default(),
         }
     }
 
-    /// Does all of it.
-    pub async fn run(mut self, actions: Vec<Action>) -> Result<(), ReconcileError> {
-        for action in actions {
-            let acted = tokio::time::timeout(TIMEOUT, self.act(action)).await;
-            acted.map_err(|_| ReconcileError::NoAnswer)??;
-        }
-        Ok(())
+    /// The Operation of that uid.
+    pub fn operation_of(&self, uid: &str) -> Option<ObjectId> {
+        let mut operations = self.snapshot.operations.iter();
+        let operation = operations.find(|it| it.metadata.uid.as_deref() == Some(uid))?;
+        Some(ObjectId::Operation(operation.name_any()))
     }
 
-    async fn act(&mut self, action: Action) -> Result<(), ReconcileError> {
+    /// Does one thing. While a write to an object isn't answered, nothing else is written to it; what
+    /// somebody refuses is remembered for the object's status.
+    ///
+    /// # Errors
+    /// Why it wasn't done.
+    pub async fn act(&self, action: Action) -> Result<(), ReconcileError> {
+        let uid = object_of(&action).and_then(|id| self.uid(&id));
+        let Some(uid) = uid else {
+            return self.bounded(action).await;
+        };
+        let Some(_writing) = self.context.writing.begin(&uid) else {
+            return Err(ReconcileError::NoAnswer);
+        };
+        let done = self.bounded(action).await;
+        match &done {
+            Ok(()) => self.context.refusals.forget(&uid),
+            Err(error) if error.is_refusal() => self.context.refusals.note(&uid, error.to_string()),
+            Err(_) => {}
+        }
+        done
+    }
+
+    async fn bounded(&self, action: Action) -> Result<(), ReconcileError> {
+        let acted = tokio::time::timeout(TIMEOUT, self.carry_out(action)).await;
+        acted.map_err(|_| ReconcileError::NoAnswer)?
+    }
+
+    fn uid(&self, id: &ObjectId) -> Option<String> {
+        match id {
+            ObjectId::Cluster => self.snapshot.cluster.uid(),
+            ObjectId::Pool(name) => self.snapshot.pool(name)?.uid(),
+            ObjectId::Operation(name) => self.snapshot.operation(name)?.uid(),
+        }
+    }
+
+    fn versions(&self) -> MutexGuard<'_, HashMap<ObjectId, Option<String>>> {
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn carry_out(&self, action: Action) -> Result<(), ReconcileError> {
         match action {
             Action::AddFinalizer(id) => self.set_finalizer(id, true).await,
             Action::RemoveFinalizer(id) => self.set_finalizer(id, false).await,
@@ -74,10 +116,10 @@ impl<'a> Pass<'a> {
             Action::DeletePool(name) => self.delete_pool(&name).await,
             Action::DeleteOperation(name) => self.delete_operation(&name).await,
             Action::ChangeSpec { uid, change } => {
-                let context = self.context;
+                let context = &self.context;
                 context
                     .specs
-                    .change(&context.client, self.snapshot, &uid, &change)
+                    .change(&context.client, &self.snapshot, &uid, &change)
                     .await
             }
             Action::CreateOperation(operation) => self.create(*operation).await,
@@ -120,8 +162,12 @@ impl<'a> Pass<'a> {
                 Ok(())
             }
             Action::LookForOperation { name, uid } => self.look_for(&name, &uid).await,
+            Action::Mend { uids } => {
+                mending::mend(&self.context, &self.snapshot.cluster, uids);
+                Ok(())
+            }
             Action::Publish(note) => {
-                self.context.events.publish(self.snapshot, note);
+                self.context.events.publish(&self.snapshot, note);
                 Ok(())
             }
         }
@@ -140,7 +186,7 @@ impl<'a> Pass<'a> {
 
     /// The object's name and the resourceVersion that the next write to it carries.
     fn target(&self, id: &ObjectId) -> (String, Option<String>) {
-        let snapshot = self.snapshot;
+        let snapshot = &self.snapshot;
         let (name, version) = match id {
             ObjectId::Cluster => (
                 snapshot.cluster.name_any(),
@@ -157,11 +203,11 @@ impl<'a> Pass<'a> {
                     .and_then(ResourceVersioned::version),
             ),
         };
-        (name, self.versions.get(id).cloned().unwrap_or(version))
+        (name, self.versions().get(id).cloned().unwrap_or(version))
     }
 
     async fn write_status<K>(
-        &mut self,
+        &self,
         id: ObjectId,
         status: &impl Serialize,
     ) -> Result<(), ReconcileError>
@@ -184,12 +230,12 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    fn wrote(&mut self, id: ObjectId, object: &impl Resource) {
+    fn wrote(&self, id: ObjectId, object: &impl Resource) {
         self.context.seen.wrote(object);
-        self.versions.insert(id, object.resource_version());
+        self.versions().insert(id, object.resource_version());
     }
 
-    async fn set_finalizer(&mut self, id: ObjectId, keep: bool) -> Result<(), ReconcileError> {
+    async fn set_finalizer(&self, id: ObjectId, keep: bool) -> Result<(), ReconcileError> {
         match id {
             ObjectId::Cluster => self.patch_finalizers::<ManagedCluster>(id, keep).await,
             ObjectId::Pool(_) => self.patch_finalizers::<AgentPool>(id, keep).await,
@@ -198,11 +244,11 @@ impl<'a> Pass<'a> {
     }
 
     async fn patch_finalizers<K: Ours>(
-        &mut self,
+        &self,
         id: ObjectId,
         keep: bool,
     ) -> Result<(), ReconcileError> {
-        let snapshot = self.snapshot;
+        let snapshot = &self.snapshot;
         let before = match &id {
             ObjectId::Cluster => snapshot.cluster.finalizers().to_vec(),
             ObjectId::Pool(name) => snapshot
@@ -229,7 +275,7 @@ impl<'a> Pass<'a> {
         self.patch_metadata::<K>(id, metadata).await
     }
 
-    async fn adopt(&mut self, name: String) -> Result<(), ReconcileError> {
+    async fn adopt(&self, name: String) -> Result<(), ReconcileError> {
         let cluster = &self.snapshot.cluster;
         let owner = json!({
             "apiVersion": ManagedCluster::api_version(&()),
@@ -253,7 +299,7 @@ impl<'a> Pass<'a> {
 
     /// Metadata has writers beside Belay, so what is written is merged into it, on the version that it was decided on.
     async fn patch_metadata<K: Ours>(
-        &mut self,
+        &self,
         id: ObjectId,
         mut metadata: Value,
     ) -> Result<(), ReconcileError> {
@@ -338,6 +384,29 @@ impl<'a> Pass<'a> {
             Err(error) => return Err(error.into()),
         }
         Ok(())
+    }
+}
+
+/// The object that an action writes.
+pub fn object_of(action: &Action) -> Option<ObjectId> {
+    match action {
+        Action::AddFinalizer(id) | Action::RemoveFinalizer(id) => Some(id.clone()),
+        Action::AdoptPool(name)
+        | Action::LabelPool { name, .. }
+        | Action::DeletePool(name)
+        | Action::WritePoolStatus { name, .. } => Some(ObjectId::Pool(name.clone())),
+        Action::DeleteOperation(name) | Action::WriteOperationStatus { name, .. } => {
+            Some(ObjectId::Operation(name.clone()))
+        }
+        Action::WriteClusterStatus(_) => Some(ObjectId::Cluster),
+        Action::ChangeSpec { .. }
+        | Action::CreateOperation(_)
+        | Action::StopWork { .. }
+        | Action::StartWork { .. }
+        | Action::ForgetWork { .. }
+        | Action::LookForOperation { .. }
+        | Action::Mend { .. }
+        | Action::Publish(_) => None,
     }
 }
 

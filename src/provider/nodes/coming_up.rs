@@ -21,9 +21,8 @@ impl ComingUp {
             return std::future::pending().await;
         };
         // That is told in whole seconds.
-        let end = *since + self.timeout + Duration::from_secs(1);
-        let left = end.duration_since(clock::now());
-        tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
+        let end = clock::after(*since, self.timeout + Duration::from_secs(1));
+        tokio::time::sleep(clock::until(end)).await;
     }
 
     /// The error of an operation whose node took too long.

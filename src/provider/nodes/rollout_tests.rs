@@ -7,10 +7,8 @@ use proptest::{collection::vec, prelude::*};
 use super::*;
 use crate::{
     api::StepPhase,
-    lifecycle::{
-        fixtures::{NEW, OLD, goal, grow, leave_nothing_half_done, node},
-        node_steps,
-    },
+    lifecycle::fixtures::{NEW, OLD, goal, grow, leave_nothing_half_done, node},
+    provider::nodes::steps,
 };
 
 const UID: &str = "uid-1";
@@ -337,29 +335,6 @@ fn nodes_are_made_under_the_same_names_again() {
 }
 
 #[test]
-fn a_setting_is_rounded_as_deployments_do_it() {
-    let percent = |text: &str| IntOrString::String(text.into());
-    for (setting, count, up, down) in [
-        (IntOrString::Int(2), 10, 2, 2),
-        (IntOrString::Int(0), 10, 0, 0),
-        (percent("33%"), 3, 1, 0),
-        (percent("33%"), 10, 4, 3),
-        (percent("50%"), 4, 2, 2),
-        (percent("1%"), 1, 1, 0),
-        (percent("0%"), 5, 0, 0),
-        (percent("100%"), 7, 7, 7),
-        (percent("33%"), 0, 0, 0),
-    ] {
-        assert_eq!(resolve(&setting, count, true), up, "{setting:?} of {count}");
-        assert_eq!(
-            resolve(&setting, count, false),
-            down,
-            "{setting:?} of {count}"
-        );
-    }
-}
-
-#[test]
 fn what_is_planned_is_what_is_done() {
     for (count, surge, unavailable, there) in combinations() {
         let goal = PoolGoal {
@@ -368,9 +343,9 @@ fn what_is_planned_is_what_is_done() {
             ..goal(count)
         };
         let mut nodes = old(there);
-        let steps = node_steps::plan(&goal, UID, &nodes, 200);
+        let steps = steps::plan(&goal, UID, &nodes, 200);
         roll(&goal, UID, &mut nodes);
-        let reports = node_steps::report(&goal, UID, &steps, &nodes, &|_| None);
+        let reports = steps::report(&goal, UID, &steps, &nodes, &[], &|_| None);
         let phases: Vec<_> = reports.iter().map(|report| report.phase).collect();
         assert_eq!(
             phases,

@@ -1,18 +1,15 @@
 //! The steps of one pool's rollout: one for each node, or, where there are too many to tell of each, one for
 //! all the rest.
 
-use crate::api::{Step, StepAction, StepPhase};
-
-use super::{
-    plan::PoolGoal,
-    rollout::{NodeAction, Pool},
-    snapshot::{NodeView, StepReport},
+use crate::{
+    api::{Step, StepAction, StepPhase},
+    lifecycle::{
+        NodeView, PoolGoal, StepReport,
+        step_names::{NODE_STEP_PREFIX, POOL_STEP_PREFIX, step},
+    },
 };
 
-/// What the name of a step begins with that is about one node.
-pub(super) const NODE_STEP_PREFIX: &str = "node/";
-/// What the name of a step begins with that is about many nodes of a pool.
-const POOL_STEP_PREFIX: &str = "agentpool/";
+use super::rollout::{NodeAction, Pool};
 
 /// The steps that lead from these nodes to the goal, in the order in which they will begin; at most `most`
 /// of single nodes.
@@ -78,19 +75,24 @@ pub fn beginning(action: &NodeAction) -> StepReport {
     }
 }
 
-/// How far the steps of a pool are, as its nodes tell it. `draining` tells of the drains that go on.
+/// How far the steps of a pool are, as its nodes show. `making` are being made and aren't seen yet;
+/// `draining` says how far the drains are that go on.
 pub fn report(
     goal: &PoolGoal,
     uid: &str,
     steps: &[Step],
     nodes: &[NodeView],
+    making: &[&str],
     draining: &dyn Fn(&str) -> Option<String>,
 ) -> Vec<StepReport> {
     let pool = Pool::new(goal, uid, nodes);
     let mut waiting_for: Vec<&str> = pool
         .made_and_not_ready()
         .map(|node| node.name.as_str())
+        .chain(making.iter().copied())
         .collect();
+    waiting_for.sort_unstable();
+    waiting_for.dedup();
     let mut reports = Vec::new();
     for step in steps {
         let report = |phase, message: String| StepReport {
@@ -182,19 +184,5 @@ fn of_rest(pool: &Pool<'_>, steps: &[Step], rest: &Step) -> StepReport {
         phase,
         message: format!("{done} of {all} nodes"),
         nodes_done: Some(done),
-    }
-}
-
-/// A step that hasn't begun.
-pub(super) fn step(name: String, action: StepAction, message: String) -> Step {
-    Step {
-        name,
-        action,
-        phase: StepPhase::Pending,
-        message,
-        nodes: None,
-        nodes_done: None,
-        start_time: None,
-        end_time: None,
     }
 }

@@ -13,10 +13,10 @@ use crate::{
 
 /// On a node: the settings of its pool that were last applied to it, as JSON. What isn't named there is
 /// someone else's.
-pub(super) const ANNOTATION: &str = "belay.dev/settings";
+pub const ANNOTATION: &str = "belay.dev/settings";
 
 /// The settings that were applied to a node last.
-pub(super) fn applied(node: &Node) -> NodeSettings {
+pub fn applied(node: &Node) -> NodeSettings {
     let applied = node.annotations().get(ANNOTATION);
     applied
         .and_then(|applied| serde_json::from_str(applied).ok())
@@ -24,12 +24,12 @@ pub(super) fn applied(node: &Node) -> NodeSettings {
 }
 
 /// The settings as their annotation tells them.
-pub(super) fn to_annotation(settings: &NodeSettings) -> String {
+pub fn to_annotation(settings: &NodeSettings) -> String {
     serde_json::to_string(settings).unwrap_or_default()
 }
 
 /// The labels that a pool's settings put on a node.
-pub(super) fn labels(settings: &NodeSettings) -> BTreeMap<String, String> {
+pub fn labels(settings: &NodeSettings) -> BTreeMap<String, String> {
     let role = match settings.mode {
         AgentPoolMode::System => "node-role.kubernetes.io/system",
         AgentPoolMode::User => "node-role.kubernetes.io/user",
@@ -40,7 +40,7 @@ pub(super) fn labels(settings: &NodeSettings) -> BTreeMap<String, String> {
 }
 
 /// The taints that a pool's settings put on a node.
-pub(super) fn taints(settings: &NodeSettings) -> Vec<Taint> {
+pub fn taints(settings: &NodeSettings) -> Vec<Taint> {
     let taint = |taint: &NodeTaint| Taint {
         key: taint.key.clone(),
         value: (!taint.value.is_empty()).then(|| taint.value.clone()),
@@ -52,7 +52,7 @@ pub(super) fn taints(settings: &NodeSettings) -> Vec<Taint> {
 
 /// What gives a node its pool's settings in place: what was applied before and is no longer asked for
 /// goes, what others put on the node stays.
-pub(super) fn update(node: &Node, settings: &NodeSettings) -> serde_json::Value {
+pub fn update(node: &Node, settings: &NodeSettings) -> serde_json::Value {
     let before = applied(node);
     let dropped = labels(&before).into_keys().map(|key| (key, json!(null)));
     let given = labels(settings).into_iter();

@@ -1,37 +1,16 @@
-//! What there is once a piece of work has done all that it was asked for.
+//! The nodes of a pool once its rollout has ended.
 
 use jiff::Timestamp;
 
-use crate::lifecycle::{
-    plan::{Job, PoolGoal, Stage},
-    rollout::{self, NodeAction},
-    snapshot::{ControlPlaneView, NodeView, Observation, Stop},
-};
+use crate::lifecycle::{NodeView, PoolGoal, Stop};
+
+use super::rollout::{self, NodeAction};
 
 /// Strides that are more than enough where all nodes may change at once.
 const ENOUGH: usize = 10;
 
-/// Brings about what the job asks for.
-pub(super) fn bring_about(observed: &mut Observation, job: &Job) {
-    for stage in &job.stages {
-        match stage {
-            Stage::ControlPlane(goal) => {
-                observed.control_plane = goal.map(|goal| ControlPlaneView {
-                    version: goal.version,
-                    running: goal.running,
-                    changing_to: None,
-                });
-            }
-            Stage::Pool(goal) => {
-                let nodes = observed.nodes.entry(goal.pool.clone()).or_default();
-                roll_out(nodes, goal, &job.uid);
-            }
-        }
-    }
-}
-
 /// Takes the pool to its goal, by what the rollout says is to be done.
-fn roll_out(nodes: &mut Vec<NodeView>, goal: &PoolGoal, uid: &str) {
+pub(super) fn roll_out(nodes: &mut Vec<NodeView>, goal: &PoolGoal, uid: &str) {
     let at_once = PoolGoal {
         surge: goal.count,
         unavailable: goal.count,
@@ -60,6 +39,7 @@ fn act(nodes: &mut Vec<NodeView>, goal: &PoolGoal, uid: &str, action: NodeAction
             version: goal.version,
             ready: true,
             cordoned: false,
+            joining: false,
             deleting: false,
             settings: goal.settings.clone(),
             drained_by: None,

@@ -3,13 +3,7 @@
 
 use std::cmp::Reverse;
 
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-
-use super::{
-    names,
-    plan::PoolGoal,
-    snapshot::{NodeView, Stop},
-};
+use crate::lifecycle::{NodeView, PoolGoal, Stop, suffixed};
 
 /// What to do next to one node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -244,7 +238,7 @@ impl<'a> Pool<'a> {
         let prefix = self.goal.node_prefix.clone();
         let (uid, nodes, pool) = (self.uid, self.nodes, self.goal.pool.clone());
         (0_usize..)
-            .map(move |index| names::suffixed(&prefix, &[uid, &pool, &index.to_string()]))
+            .map(move |index| suffixed(&prefix, &[uid, &pool, &index.to_string()]))
             .filter(move |name| !nodes.iter().any(|node| node.name == *name))
     }
 
@@ -260,25 +254,6 @@ impl<'a> Pool<'a> {
                 && self.outdated().is_empty()
                 && self.unlike_their_settings().is_empty());
         !going && !coming && reached
-    }
-}
-
-/// How many nodes a setting means: a percentage of `count` is rounded up for a surge, down for what may
-/// be unavailable, as Deployments do it.
-pub(super) fn resolve(setting: &IntOrString, count: usize, round_up: bool) -> usize {
-    match setting {
-        IntOrString::Int(number) => usize::try_from(*number).unwrap_or_default(),
-        IntOrString::String(text) => {
-            let percent: usize = text
-                .strip_suffix('%')
-                .and_then(|number| number.parse().ok())
-                .unwrap_or_default();
-            if round_up {
-                (count * percent).div_ceil(100)
-            } else {
-                count * percent / 100
-            }
-        }
     }
 }
 

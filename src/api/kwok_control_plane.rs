@@ -1,0 +1,62 @@
+//! [`KwokControlPlane`]: what the provider kwok keeps of a cluster's control plane.
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::{KubernetesVersion, PowerState};
+
+/// What the provider kwok keeps of a cluster's control plane, under the cluster's name. Belay writes it;
+/// nobody else needs to.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "belay.dev",
+    version = "v1alpha1",
+    kind = "KwokControlPlane",
+    namespaced,
+    category = "belay",
+    derive = "PartialEq",
+    doc = "What the provider kwok keeps of a cluster's control plane, under the cluster's name. Belay writes it; nobody else needs to.",
+    printcolumn(
+        name = "Version",
+        type_ = "string",
+        json_path = ".spec.kubernetesVersion",
+        description = "What it runs"
+    ),
+    printcolumn(
+        name = "Power",
+        type_ = "string",
+        json_path = ".spec.powerState",
+        description = "Whether it is on"
+    ),
+    printcolumn(
+        name = "Changing To",
+        type_ = "string",
+        json_path = ".spec.changingTo",
+        description = "The version that it goes back to"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct KwokControlPlaneSpec {
+    /// What it runs; absent while it is being made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(min = 5, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{1,5}[.][0-9]{1,5}[.][0-9]{1,5}$')").message("must be MAJOR.MINOR.PATCH, for example 1.36.3"))]
+    pub kubernetes_version: Option<KubernetesVersion>,
+    /// Whether it is on.
+    #[serde(default)]
+    pub power_state: PowerState,
+    /// The version that it goes back to: from then on the change can't be stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(min = 5, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{1,5}[.][0-9]{1,5}[.][0-9]{1,5}$')").message("must be MAJOR.MINOR.PATCH, for example 1.36.3"))]
+    pub changing_to: Option<KubernetesVersion>,
+    /// The uid of the Operation that changes it now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub operation: Option<String>,
+}

@@ -1,0 +1,158 @@
+//! Does what was decided: in order, side by side where the order doesn't matter. One thing's trouble is its
+//! own: a write that fails keeps back what depends on it, and nothing else; one that isn't answered soon goes
+//! on beside the next pass, which leaves its object alone until then.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use futures::future::join_all;
+
+use crate::lifecycle::{Action, ObjectId};
+
+use super::{
+    ReconcileError,
+    writes::{Writes, object_of},
+};
+
+/// How long a pass waits for one write. An abort may come meanwhile, and is to be taken up.
+const PATIENCE: Duration = Duration::from_millis(800);
+/// How many writes go on side by side.
+const AT_ONCE: usize = 8;
+
+/// One pass over what was decided.
+pub struct Pass {
+    writes: Arc<Writes>,
+    /// Objects whose write failed, and may succeed when it is decided anew.
+    failed: BTreeSet<ObjectId>,
+    /// Objects whose write somebody refuses. What else depends on them doesn't wait.
+    refused: BTreeSet<ObjectId>,
+    /// An Operation couldn't be created that takes the place of one that ends.
+    holds_ends_back: bool,
+    error: Option<ReconcileError>,
+}
+
+impl Pass {
+    /// A pass that makes these writes.
+    pub fn new(writes: Writes) -> Self {
+        Self {
+            writes: Arc::new(writes),
+            failed: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            holds_ends_back: false,
+            error: None,
+        }
+    }
+
+    /// Does all of it that can be done.
+    ///
+    /// # Errors
+    /// The first of what failed; all else was done.
+    pub async fn run(mut self, actions: Vec<Action>) -> Result<(), ReconcileError> {
+        for wave in waves(actions) {
+            let due: Vec<_> = wave
+                .into_iter()
+                .filter(|action| self.may_be_done(action))
+                .collect();
+            let done = join_all(due.into_iter().map(|action| {
+                let (writes, of) = (self.writes.clone(), action.clone());
+                async move { (of, soon(writes, action).await) }
+            }));
+            for (action, done) in done.await {
+                if let Err(error) = done {
+                    self.note(&action, error);
+                }
+            }
+        }
+        self.error.map_or(Ok(()), Err)
+    }
+
+    /// Whether nothing failed that has to be there first.
+    fn may_be_done(&self, action: &Action) -> bool {
+        let has_failed = |id: &ObjectId| self.failed.contains(id) || self.refused.contains(id);
+        let of_operation = |uid: &str| {
+            self.writes
+                .operation_of(uid)
+                .is_some_and(|id| has_failed(&id))
+        };
+        let a_target_failed = || {
+            self.failed
+                .iter()
+                .any(|id| !matches!(id, ObjectId::Operation(_)))
+        };
+        match action {
+            Action::AddFinalizer(id) => !has_failed(id),
+            Action::AdoptPool(name) | Action::LabelPool { name, .. } => {
+                !has_failed(&ObjectId::Pool(name.clone()))
+            }
+            // What ended is kept on its targets first.
+            Action::RemoveFinalizer(id) => !has_failed(id) && !a_target_failed(),
+            Action::WriteOperationStatus { name, status } => {
+                let ends = status.phase.is_finished();
+                let never_began = ends && status.start_time.is_none();
+                let is_held_back =
+                    (ends && self.holds_ends_back) || (never_began && a_target_failed());
+                !is_held_back && !has_failed(&ObjectId::Operation(name.clone()))
+            }
+            Action::WritePoolStatus { name, .. } => !has_failed(&ObjectId::Pool(name.clone())),
+            // The lock is released once the pools have kept what ended.
+            Action::WriteClusterStatus(_) | Action::DeletePool(_) | Action::DeleteOperation(_) => {
+                !a_target_failed()
+            }
+            Action::CreateOperation(_) => !a_target_failed(),
+            Action::StopWork { uid, .. } | Action::ChangeSpec { uid, .. } => !of_operation(uid),
+            Action::StartWork { job, .. } => !of_operation(&job.uid) && !a_target_failed(),
+            Action::Publish(note) => !has_failed(&ObjectId::Operation(note.operation.clone())),
+            Action::ForgetWork { .. } | Action::LookForOperation { .. } | Action::Mend { .. } => {
+                true
+            }
+        }
+    }
+
+    fn note(&mut self, action: &Action, error: ReconcileError) {
+        let object = object_of(action);
+        tracing::debug!(?object, %error, "a write failed");
+        match object {
+            Some(id) if error.is_refusal() => drop(self.refused.insert(id)),
+            Some(id) => drop(self.failed.insert(id)),
+            None => self.holds_ends_back |= matches!(action, Action::CreateOperation(_)),
+        }
+        let is_worse = self
+            .error
+            .as_ref()
+            .is_none_or(|first| first.is_refusal() && !error.is_refusal());
+        if is_worse {
+            self.error = Some(error);
+        }
+    }
+}
+
+/// One action. Where it isn't answered soon, it goes on by itself.
+async fn soon(writes: Arc<Writes>, action: Action) -> Result<(), ReconcileError> {
+    let mut task = tokio::spawn(async move { writes.act(action).await });
+    match tokio::time::timeout(PATIENCE, &mut task).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(_)) => Err(ReconcileError::Panicked),
+        Err(_) => Err(ReconcileError::NoAnswer),
+    }
+}
+
+/// The actions in waves: those of one wave are of one kind, about different objects, and don't depend on
+/// each other.
+fn waves(actions: Vec<Action>) -> Vec<Vec<Action>> {
+    let mut waves: Vec<Vec<Action>> = Vec::new();
+    for action in actions {
+        let kind = std::mem::discriminant(&action);
+        let object = object_of(&action);
+        let fits = waves.last().is_some_and(|wave| {
+            wave.len() < AT_ONCE
+                && wave.iter().all(|other| {
+                    std::mem::discriminant(other) == kind
+                        && (object.is_none() || object_of(other) != object)
+                })
+        });
+        match waves.last_mut() {
+            Some(wave) if fits => wave.push(action),
+            _ => waves.push(vec![action]),
+        }
+    }
+    waves
+}

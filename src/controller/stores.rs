@@ -1,0 +1,292 @@
+//! Belay's own objects, as watches show them, found by cluster.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::{FutureExt as _, future::BoxFuture};
+use kube::{
+    Client, ResourceExt as _,
+    runtime::{
+        reflector::{self, ObjectRef, Store, store::Writer},
+        watcher::Event,
+    },
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    api::{AgentPool, CLUSTER_LABEL, ManagedCluster, Operation, TargetKind},
+    machinery::{
+        index::{Change, Index, Key, key},
+        watches::{self, Scope},
+    },
+};
+
+/// The stores of Belay's own kinds. Clones share them.
+#[derive(Clone)]
+pub struct Stores {
+    /// All clusters.
+    pub clusters: Index<ManagedCluster>,
+    /// All pools, by cluster.
+    pub pools: Index<AgentPool>,
+    /// All Operations, by target and by cluster.
+    pub operations: Index<Operation>,
+}
+
+/// Where each object is sent that was touched.
+pub struct Touched {
+    /// Clusters, for the controller's own queue.
+    pub clusters: mpsc::UnboundedReceiver<ManagedCluster>,
+    /// Clusters that are no more.
+    pub gone: mpsc::UnboundedReceiver<ObjectRef<ManagedCluster>>,
+    /// Pools.
+    pub pools: mpsc::UnboundedReceiver<Arc<AgentPool>>,
+    /// Operations.
+    pub operations: mpsc::UnboundedReceiver<Arc<Operation>>,
+}
+
+impl Stores {
+    /// Stores of these namespaces; what touches them; the same clusters as kube's controller reads them; and
+    /// the future that fills all of it.
+    pub fn new(
+        client: &Client,
+        scope: &Scope,
+    ) -> (Self, Touched, Store<ManagedCluster>, BoxFuture<'static, ()>) {
+        let stores = Self {
+            clusters: Index::new(|cluster| vec![key(cluster)], |_| ()),
+            pools: Index::new(|pool| vec![cluster_key(pool)], |_| ()),
+            operations: Index::new(groups_of, |operation| {
+                operation.metadata.managed_fields = None;
+            }),
+        };
+        let (store, writer) = reflector::store();
+        let (cluster_sender, clusters) = mpsc::unbounded_channel();
+        let (pool_sender, pools) = mpsc::unbounded_channel();
+        let (operation_sender, operations) = mpsc::unbounded_channel();
+        let (gone_sender, gone) = mpsc::unbounded_channel();
+        let mirror = Mirror::new(writer, cluster_sender, gone_sender);
+        let filling = futures::future::join3(
+            fill(client, scope, &stores.clusters, move |change| {
+                mirror.note(change);
+            }),
+            fill(client, scope, &stores.pools, send_to(pool_sender)),
+            fill(client, scope, &stores.operations, send_to(operation_sender)),
+        );
+        let touched = Touched {
+            clusters,
+            gone,
+            pools,
+            operations,
+        };
+        (stores, touched, store, filling.map(|_| ()).boxed())
+    }
+}
+
+impl Stores {
+    /// Whether the first look at each kind is complete now.
+    pub fn are_ready(&self) -> bool {
+        self.clusters.is_complete() && self.pools.is_complete() && self.operations.is_complete()
+    }
+
+    /// Waits until the first look at each kind is complete.
+    pub async fn ready(&self) {
+        self.clusters.complete().await;
+        self.pools.complete().await;
+        self.operations.complete().await;
+    }
+
+    /// The cluster of that key.
+    pub fn cluster(&self, key: &ObjectRef<ManagedCluster>) -> Option<Arc<ManagedCluster>> {
+        let namespace = key.namespace.as_deref().unwrap_or_default();
+        self.clusters.get(namespace, &key.name)
+    }
+
+    /// The pools of a cluster.
+    pub fn pools_of(&self, cluster: &ObjectRef<ManagedCluster>) -> Vec<Arc<AgentPool>> {
+        self.pools.of(&group(cluster))
+    }
+
+    /// The Operations on a cluster and on its pools.
+    pub fn operations_of(&self, cluster: &ObjectRef<ManagedCluster>) -> Vec<Arc<Operation>> {
+        let (namespace, name) = group(cluster);
+        let on = |kind, name: &str| target_group(&namespace, kind, name);
+        let mut groups = vec![
+            label_group(&namespace, &name),
+            on(TargetKind::ManagedCluster, &name),
+        ];
+        let pools = self.pools_of(cluster);
+        groups.extend(
+            pools
+                .iter()
+                .map(|pool| on(TargetKind::AgentPool, &pool.name_any())),
+        );
+        let found = groups.iter().flat_map(|group| self.operations.of(group));
+        let found = found.map(|operation| (operation.name_any(), operation));
+        let of_cluster = found.filter(|(_, it)| self.cluster_of(it).as_ref() == Some(cluster));
+        let by_name: HashMap<_, _> = of_cluster.collect();
+        by_name.into_values().collect()
+    }
+
+    /// The cluster that an Operation is about, as far as it is known.
+    pub fn cluster_of(&self, operation: &Operation) -> Option<ObjectRef<ManagedCluster>> {
+        let namespace = operation.namespace()?;
+        let target = &operation.spec.target;
+        let name = match target.kind {
+            TargetKind::ManagedCluster => Some(target.name.clone()),
+            TargetKind::AgentPool => {
+                let pool = self.pools.get(&namespace, &target.name);
+                pool.map(|pool| pool.spec.cluster_name.clone())
+                    .or_else(|| operation.labels().get(CLUSTER_LABEL).cloned())
+            }
+        };
+        Some(ObjectRef::new(&name?).within(&namespace))
+    }
+}
+
+/// The cluster that a pool names.
+pub fn cluster_of_pool(pool: &AgentPool) -> ObjectRef<ManagedCluster> {
+    ObjectRef::new(&pool.spec.cluster_name).within(&pool.namespace().unwrap_or_default())
+}
+
+fn group(cluster: &ObjectRef<ManagedCluster>) -> Key {
+    (
+        cluster.namespace.clone().unwrap_or_default(),
+        cluster.name.clone(),
+    )
+}
+
+fn cluster_key(pool: &AgentPool) -> Key {
+    group(&cluster_of_pool(pool))
+}
+
+fn label_group(namespace: &str, cluster: &str) -> Key {
+    (namespace.to_owned(), format!("label/{cluster}"))
+}
+
+fn target_group(namespace: &str, kind: TargetKind, name: &str) -> Key {
+    (namespace.to_owned(), format!("{kind:?}/{name}"))
+}
+
+fn groups_of(operation: &Operation) -> Vec<Key> {
+    let namespace = operation.namespace().unwrap_or_default();
+    let target = &operation.spec.target;
+    let labelled = operation.labels().get(CLUSTER_LABEL);
+    let label = labelled.map(|cluster| label_group(&namespace, cluster));
+    let on = target_group(&namespace, target.kind, &target.name);
+    label.into_iter().chain([on]).collect()
+}
+
+fn fill<K, F>(
+    client: &Client,
+    scope: &Scope,
+    index: &Index<K>,
+    sink: F,
+) -> impl Future<Output = ()> + Send + use<K, F>
+where
+    F: Fn(Change<K>) + Send + 'static,
+    K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    let apis = scope.apis(client);
+    let sources = apis.len();
+    let events = watches::events(apis, &watches::config());
+    index.clone().follow(sources, events, sink)
+}
+
+fn send_to<K>(sender: mpsc::UnboundedSender<Arc<K>>) -> impl Fn(Change<K>) {
+    move |change| {
+        if let Change::Applied(object) | Change::Deleted(object) = change {
+            // The receiver is gone only while the process ends.
+            let _ = sender.send(object);
+        }
+    }
+}
+
+/// Shows kube's controller the clusters that there are, and no more of each than it needs.
+struct Mirror(Mutex<Mirrored>);
+
+struct Mirrored {
+    store: Writer<ManagedCluster>,
+    touched: mpsc::UnboundedSender<ManagedCluster>,
+    gone: mpsc::UnboundedSender<ObjectRef<ManagedCluster>>,
+    is_complete: bool,
+    gone_before: Vec<ManagedCluster>,
+}
+
+impl Mirror {
+    fn new(
+        mut store: Writer<ManagedCluster>,
+        touched: mpsc::UnboundedSender<ManagedCluster>,
+        gone: mpsc::UnboundedSender<ObjectRef<ManagedCluster>>,
+    ) -> Self {
+        store.apply_watcher_event(&Event::Init);
+        Self(Mutex::new(Mirrored {
+            store,
+            touched,
+            gone,
+            is_complete: false,
+            gone_before: Vec::new(),
+        }))
+    }
+
+    fn note(&self, change: Change<ManagedCluster>) {
+        let mut mirrored = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_complete = mirrored.is_complete;
+        if let Change::Deleted(cluster) = &change {
+            // The receiver is gone only while the process ends.
+            let _ = mirrored.gone.send(ObjectRef::from_obj(cluster.as_ref()));
+        }
+        let (event, touched) = match change {
+            Change::Applied(cluster) if is_complete => {
+                let cluster = name_of(&cluster);
+                (Event::Apply(cluster.clone()), Some(cluster))
+            }
+            Change::Applied(cluster) => {
+                let cluster = name_of(&cluster);
+                (Event::InitApply(cluster.clone()), Some(cluster))
+            }
+            Change::Deleted(cluster) if is_complete => {
+                let cluster = name_of(&cluster);
+                (Event::Delete(cluster.clone()), Some(cluster))
+            }
+            Change::Deleted(cluster) => {
+                mirrored.gone_before.push(name_of(&cluster));
+                return;
+            }
+            Change::Complete if is_complete => return,
+            Change::Complete => (Event::InitDone, None),
+        };
+        mirrored.store.apply_watcher_event(&event);
+        if matches!(event, Event::InitDone) {
+            mirrored.is_complete = true;
+            for gone in std::mem::take(&mut mirrored.gone_before) {
+                mirrored.store.apply_watcher_event(&Event::Delete(gone));
+            }
+        }
+        if let Some(touched) = touched {
+            let _ = mirrored.touched.send(touched);
+        }
+    }
+}
+
+/// A cluster, as much of it as names it.
+fn name_of(cluster: &ManagedCluster) -> ManagedCluster {
+    let metadata = &cluster.metadata;
+    ManagedCluster {
+        metadata: kube::api::ObjectMeta {
+            name: metadata.name.clone(),
+            namespace: metadata.namespace.clone(),
+            uid: metadata.uid.clone(),
+            resource_version: metadata.resource_version.clone(),
+            ..kube::api::ObjectMeta::default()
+        },
+        spec: cluster.spec.clone(),
+        status: None,
+    }
+}

@@ -1,0 +1,49 @@
+//! Objects to which a write is on its way. Until that is answered, nothing else is written to them.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// The uids of those objects.
+#[derive(Clone, Default)]
+pub struct Writing(Arc<Mutex<HashSet<String>>>);
+
+/// A write that is on its way; it is answered, or given up, when this is dropped.
+pub struct OnItsWay {
+    all: Writing,
+    uid: String,
+}
+
+impl Writing {
+    /// Begins a write to the object of that uid; none where one is on its way already.
+    pub fn begin(&self, uid: &str) -> Option<OnItsWay> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(uid.to_owned()).then(|| OnItsWay {
+            all: self.clone(),
+            uid: uid.to_owned(),
+        })
+    }
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        let mut all = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(&self.uid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_write_at_a_time_is_on_its_way_to_an_object() {
+        let all = Writing::default();
+        let first = all.begin("a").expect("nothing on its way");
+        assert!(all.begin("a").is_none());
+        assert!(all.begin("b").is_some());
+        drop(first);
+        assert!(all.begin("a").is_some());
+    }
+}

@@ -1,0 +1,63 @@
+//! A moment on both of a machine's clocks. The monotonic one isn't set back, but stands still while the
+//! machine is paused; the other goes on then.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::machinery::clock;
+
+/// A moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// On the clock that is never set.
+    pub monotonic: Instant,
+    /// On the clock that goes on while the machine is paused.
+    pub wall: Timestamp,
+}
+
+impl Moment {
+    /// Now.
+    pub fn now() -> Self {
+        Self {
+            monotonic: Instant::now(),
+            wall: clock::now(),
+        }
+    }
+
+    /// So long after it.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self {
+            monotonic: self.monotonic + duration,
+            wall: clock::after(self.wall, duration),
+        }
+    }
+
+    /// Whether it lies ahead by both clocks.
+    pub fn is_ahead_of(&self, now: &Self) -> bool {
+        now.monotonic < self.monotonic && now.wall < self.wall
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_has_come_once_either_clock_says_so() {
+        let now = Moment::now();
+        let until = now.after(Duration::from_secs(7));
+        assert!(until.is_ahead_of(&now));
+        let slept = Moment {
+            wall: clock::after(now.wall, Duration::from_secs(8)),
+            ..now
+        };
+        assert!(!until.is_ahead_of(&slept), "the machine was paused");
+        let set_back = Moment {
+            wall: Timestamp::UNIX_EPOCH,
+            monotonic: now.monotonic + Duration::from_secs(8),
+        };
+        assert!(!until.is_ahead_of(&set_back), "its clock was set back");
+    }
+}

@@ -1,0 +1,25 @@
+//! What Operations that have ended left in the middle of their work: it couldn't be left as it was when their
+//! work stopped, or nobody was there to do it. It is mended as soon as it can be.
+
+use std::collections::BTreeSet;
+
+use super::{action::Action, facts::Facts, ledger};
+
+/// The mending of nodes whose marks name Operations that have ended, or are no more.
+pub fn mend(facts: &Facts<'_>) -> Option<Action> {
+    let nodes = facts.snapshot.observed.nodes.values().flatten();
+    let marks = nodes.filter(|node| !node.deleting).flat_map(|node| {
+        let made = node.made_by.as_ref().filter(|_| node.joining);
+        made.into_iter().chain(&node.drained_by)
+    });
+    let unseen = ledger::unseen(facts);
+    let is_over = |uid: &str| {
+        let is_held = unseen.iter().any(|held| held.uid == uid);
+        let operation = facts.operation(uid);
+        operation.map_or(!is_held, |operation| operation.phase().is_finished())
+    };
+    let is_in_work = |uid: &String| facts.snapshot.work.contains_key(uid);
+    let over = marks.filter(|uid| is_over(uid) && !is_in_work(uid));
+    let uids: BTreeSet<String> = over.cloned().collect();
+    (!uids.is_empty()).then_some(Action::Mend { uids })
+}

@@ -1,0 +1,53 @@
+//! What the core asks a provider about its own ways. The answers are as pure as the core: they follow from
+//! what is passed in, and wait for nothing.
+
+use std::fmt;
+
+use crate::api::{OperationType, Step, StepAction, TargetKind};
+
+use super::{
+    observed::NodeView,
+    plan::PoolGoal,
+    step_names::{POOL_STEP_PREFIX, step},
+};
+
+/// What a provider can do, and how it goes about it. What isn't overridden holds for a provider whose engine
+/// orders the nodes itself.
+pub trait Rules: fmt::Debug + Send + Sync {
+    /// What to do instead of an operation that the provider can't do; none where it can do it.
+    fn instead_of(&self, type_: OperationType, on: TargetKind) -> Option<&'static str> {
+        let _ = (type_, on);
+        None
+    }
+
+    /// The steps that lead a pool's nodes to its goal, in the order in which they begin; at most `most` of
+    /// them are about one node. `uid` is the Operation's.
+    fn steps(&self, goal: &PoolGoal, uid: &str, nodes: &[NodeView], most: usize) -> Vec<Step> {
+        let _ = (uid, most);
+        let differs = |node: &&NodeView| {
+            (goal.replace_outdated && node.version != goal.version)
+                || (goal.update_settings && node.settings != goal.settings)
+        };
+        let changed = nodes.iter().filter(differs).count();
+        let action = match nodes.len().cmp(&goal.count) {
+            _ if changed > 0 => StepAction::Replace,
+            std::cmp::Ordering::Less => StepAction::Create,
+            std::cmp::Ordering::Greater => StepAction::Delete,
+            std::cmp::Ordering::Equal => return Vec::new(),
+        };
+        let count = changed.max(nodes.len().abs_diff(goal.count));
+        let nodes = i32::try_from(count).unwrap_or(i32::MAX);
+        vec![Step {
+            nodes: Some(nodes),
+            nodes_done: Some(0),
+            ..step(
+                format!("{POOL_STEP_PREFIX}{}", goal.pool),
+                action,
+                format!("{nodes} nodes"),
+            )
+        }]
+    }
+
+    /// The nodes of a pool once its goal is reached.
+    fn outcome(&self, goal: &PoolGoal, uid: &str, nodes: &[NodeView]) -> Vec<NodeView>;
+}

@@ -1,0 +1,24 @@
+//! The names of steps, which people read and programs match.
+
+use crate::api::{Step, StepAction, StepPhase};
+
+/// The name of the step that changes the control plane.
+pub const CONTROL_PLANE_STEP: &str = "control-plane";
+/// What the name of a step begins with that is about one node.
+pub const NODE_STEP_PREFIX: &str = "node/";
+/// What the name of a step begins with that is about many nodes of a pool.
+pub const POOL_STEP_PREFIX: &str = "agentpool/";
+
+/// A step that hasn't begun.
+pub fn step(name: String, action: StepAction, message: String) -> Step {
+    Step {
+        name,
+        action,
+        phase: StepPhase::Pending,
+        message,
+        nodes: None,
+        nodes_done: None,
+        start_time: None,
+        end_time: None,
+    }
+}

@@ -1,0 +1,274 @@
+//! The objects of a kind as watches have shown them, found by name and by group.
+//!
+//! That a watch is begun anew takes nothing out of the index: an object goes when the API server says that it
+//! is gone, or when a complete list doesn't have it. One that can't be read any more stays as it was last read.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fmt::Debug,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::{Stream, StreamExt as _};
+use kube::{
+    Resource, ResourceExt as _,
+    core::DeserializeGuard,
+    runtime::watcher::{self, Event},
+};
+use tokio::sync::watch;
+
+/// A namespace, empty where there is none, and a name.
+pub type Key = (String, String);
+
+/// The key of an object.
+pub fn key(object: &impl Resource) -> Key {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// What became of an object.
+#[derive(Clone, Debug)]
+pub enum Change<K> {
+    /// It was made or changed, or seen for the first time.
+    Applied(Arc<K>),
+    /// It is gone.
+    Deleted(Arc<K>),
+    /// From now on the index shows all that there is.
+    Complete,
+}
+
+/// The objects of a kind. Clones share them.
+pub struct Index<K> {
+    shared: Arc<Shared<K>>,
+}
+
+struct Shared<K> {
+    inner: Mutex<Inner<K>>,
+    complete: watch::Sender<bool>,
+    groups: fn(&K) -> Vec<Key>,
+    prune: fn(&mut K),
+}
+
+struct Inner<K> {
+    objects: HashMap<Key, Arc<K>>,
+    by_group: HashMap<Key, BTreeSet<Key>>,
+    /// Those that can't be read, and which watch they come from.
+    unreadable: HashMap<Key, usize>,
+    /// Counts the changes of a group, for who waits for the next.
+    changes: HashMap<Key, watch::Sender<u64>>,
+    /// What each watch has listed since it began anew.
+    listing: Vec<Option<HashSet<Key>>>,
+    /// Which watch an object comes from.
+    source: HashMap<Key, usize>,
+    /// Which watches have listed all.
+    listed: Vec<bool>,
+}
+
+impl<K> Clone for Index<K> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+impl<K> Index<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+{
+    /// An empty index. An object is found by each of its `groups`; `prune` takes away what nobody reads.
+    pub fn new(groups: fn(&K) -> Vec<Key>, prune: fn(&mut K)) -> Self {
+        let inner = Inner {
+            objects: HashMap::new(),
+            by_group: HashMap::new(),
+            unreadable: HashMap::new(),
+            changes: HashMap::new(),
+            listing: Vec::new(),
+            source: HashMap::new(),
+            listed: Vec::new(),
+        };
+        Self {
+            shared: Arc::new(Shared {
+                inner: Mutex::new(inner),
+                complete: watch::channel(false).0,
+                groups,
+                prune,
+            }),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner<K>> {
+        let inner = self.shared.inner.lock();
+        inner.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The object of that namespace and name.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.inner().objects.get(&key).cloned()
+    }
+
+    /// The objects of a group, by name.
+    pub fn of(&self, group: &Key) -> Vec<Arc<K>> {
+        let inner = self.inner();
+        let keys = inner.by_group.get(group).into_iter().flatten();
+        keys.filter_map(|key| inner.objects.get(key).cloned())
+            .collect()
+    }
+
+    /// All objects, in no order.
+    pub fn all(&self) -> Vec<Arc<K>> {
+        self.inner().objects.values().cloned().collect()
+    }
+
+    /// Whether there is an object in the namespace that can't be read.
+    pub fn has_unreadable(&self, namespace: &str) -> bool {
+        let inner = self.inner();
+        inner.unreadable.keys().any(|(of, _)| of == namespace)
+    }
+
+    /// Whether it shows all that there is.
+    pub fn is_complete(&self) -> bool {
+        *self.shared.complete.borrow()
+    }
+
+    /// Waits until it shows all that there is.
+    pub async fn complete(&self) {
+        let mut complete = self.shared.complete.subscribe();
+        // The sender is in the index itself.
+        let _ = complete.wait_for(|complete| *complete).await;
+    }
+
+    /// Counts the changes of a group.
+    pub fn changes_of(&self, group: &Key) -> watch::Receiver<u64> {
+        let mut inner = self.inner();
+        let changes = inner.changes.entry(group.clone());
+        changes.or_insert_with(|| watch::channel(0).0).subscribe()
+    }
+
+    /// Fills the index from `sources` watches, and tells `sink` of each change.
+    pub async fn follow(
+        self,
+        sources: usize,
+        events: impl Stream<Item = (usize, Result<Event<DeserializeGuard<K>>, watcher::Error>)>,
+        sink: impl Fn(Change<K>),
+    ) {
+        self.expect(sources);
+        let mut events = std::pin::pin!(events);
+        while let Some((source, event)) = events.next().await {
+            match event {
+                Ok(event) => self.note(source, event).into_iter().for_each(&sink),
+                Err(error) => {
+                    tracing::warn!(kind = %K::kind(&()), %error, "failed to watch, trying again");
+                }
+            }
+        }
+    }
+
+    fn expect(&self, sources: usize) {
+        let mut inner = self.inner();
+        inner.listing.resize_with(sources, || None);
+        inner.listed.resize(sources, false);
+    }
+
+    /// Notes one event of a watch.
+    fn note(&self, source: usize, event: Event<DeserializeGuard<K>>) -> Vec<Change<K>> {
+        let mut inner = self.inner();
+        match event {
+            Event::Init => {
+                inner.listing[source] = Some(HashSet::new());
+                Vec::new()
+            }
+            Event::Apply(guard) | Event::InitApply(guard) => {
+                let applied = self.apply(&mut inner, source, guard);
+                applied.map(Change::Applied).into_iter().collect()
+            }
+            Event::Delete(guard) => {
+                let key = key(&guard);
+                let gone = self.remove(&mut inner, &key);
+                gone.map(Change::Deleted).into_iter().collect()
+            }
+            Event::InitDone => self.listed(&mut inner, source),
+        }
+    }
+
+    fn apply(
+        &self,
+        inner: &mut Inner<K>,
+        source: usize,
+        guard: DeserializeGuard<K>,
+    ) -> Option<Arc<K>> {
+        let key = key(&guard);
+        if let Some(listing) = &mut inner.listing[source] {
+            listing.insert(key.clone());
+        }
+        let mut object = match guard.0 {
+            Ok(object) => object,
+            Err(error) => {
+                tracing::error!(kind = %K::kind(&()), namespace = key.0, name = key.1, error = error.error, "an object can't be read: it stays as it was last read");
+                inner.unreadable.insert(key, source);
+                return None;
+            }
+        };
+        (self.shared.prune)(&mut object);
+        inner.unreadable.remove(&key);
+        self.remove(inner, &key);
+        let object = Arc::new(object);
+        inner.source.insert(key.clone(), source);
+        for group in (self.shared.groups)(&object) {
+            inner.wake(&group);
+            inner.by_group.entry(group).or_default().insert(key.clone());
+        }
+        inner.objects.insert(key, object.clone());
+        Some(object)
+    }
+
+    fn remove(&self, inner: &mut Inner<K>, key: &Key) -> Option<Arc<K>> {
+        inner.unreadable.remove(key);
+        inner.source.remove(key);
+        let object = inner.objects.remove(key)?;
+        for group in (self.shared.groups)(&object) {
+            inner.wake(&group);
+            if let Some(keys) = inner.by_group.get_mut(&group) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    inner.by_group.remove(&group);
+                }
+            }
+        }
+        Some(object)
+    }
+
+    /// A watch has listed all: what its list doesn't have is gone.
+    fn listed(&self, inner: &mut Inner<K>, source: usize) -> Vec<Change<K>> {
+        let listed = inner.listing[source].take().unwrap_or_default();
+        let is_gone = |(key, of): &(&Key, &usize)| **of == source && !listed.contains(*key);
+        let gone = inner.source.iter().filter(is_gone);
+        let gone: Vec<Key> = gone.map(|(key, _)| key.clone()).collect();
+        let mut changes: Vec<_> = gone
+            .iter()
+            .filter_map(|key| self.remove(inner, key))
+            .map(Change::Deleted)
+            .collect();
+        inner
+            .unreadable
+            .retain(|key, of| *of != source || listed.contains(key));
+        inner.listed[source] = true;
+        if inner.listed.iter().all(|listed| *listed) {
+            self.shared.complete.send_replace(true);
+            changes.push(Change::Complete);
+        }
+        changes
+    }
+}
+
+impl<K> Inner<K> {
+    fn wake(&mut self, group: &Key) {
+        let nobody_waits = self.changes.get(group).is_some_and(|changes| {
+            changes.send_modify(|count| *count += 1);
+            changes.receiver_count() == 0
+        });
+        if nobody_waits {
+            self.changes.remove(group);
+        }
+    }
+}

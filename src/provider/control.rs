@@ -1,0 +1,114 @@
+//! The line between the work of an Operation and the controller: whether it may go on, and how far it is.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::lifecycle::{Progress, StepReport, Stop};
+
+/// How the work of a job came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Everything that it asked for is there.
+    Done,
+    /// It was told to stop, and has.
+    Stopped,
+}
+
+/// A job's line to the controller: whether it may go on, and how far it is.
+#[derive(Clone)]
+pub struct Control {
+    stop: watch::Receiver<Stop>,
+    progress: Arc<Mutex<Progress>>,
+    changed: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Control {
+    /// A line that tells `changed` whenever the progress changed.
+    pub fn new(stop: watch::Receiver<Stop>, changed: Arc<dyn Fn() + Send + Sync>) -> Self {
+        Self {
+            stop,
+            progress: Arc::default(),
+            changed,
+        }
+    }
+
+    /// A line for what can't be stopped any more.
+    pub fn unstoppable() -> Self {
+        Self::new(watch::channel(Stop::No).1, Arc::new(|| ()))
+    }
+
+    /// Whether the work may go on.
+    pub fn stop(&self) -> Stop {
+        *self.stop.borrow()
+    }
+
+    /// Waits until the work is told to stop in at least that way.
+    pub async fn told(&self, stop: Stop) {
+        let mut told = self.stop.clone();
+        if told.wait_for(|now| *now >= stop).await.is_err() {
+            // Whoever could tell is gone: the process ends.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Begins a step, and reports it; not where the work was told to stop. So whoever told it, and then looks
+    /// at its progress, knows of every step that began.
+    pub fn begin(&self, step: StepReport) -> bool {
+        // Held until the step is told: nobody can tell the work to stop in between.
+        let stop = self.stop.borrow();
+        if *stop != Stop::No {
+            return false;
+        }
+        let blocked = self.progress().blocked;
+        self.report(Progress {
+            steps: vec![step],
+            blocked,
+            ..Progress::default()
+        });
+        true
+    }
+
+    /// Reports what is in the way now, or that nothing is.
+    pub fn block(&self, blocked: Option<(String, String)>) {
+        self.report(Progress {
+            blocked,
+            ..Progress::default()
+        });
+    }
+
+    /// Reports what couldn't be left as it was when the work stopped.
+    pub fn leave(&self, left: Vec<(String, String)>) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.left = left;
+    }
+
+    /// Reports how far some of the steps are, and what is in the way now. What was reported of other steps
+    /// stays. What changes nothing wakes nobody.
+    pub fn report(&self, progress: Progress) {
+        let mut told = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = Progress {
+            blocked: progress.blocked,
+            ..told.clone()
+        };
+        for step in progress.steps {
+            match next.steps.iter_mut().find(|told| told.name == step.name) {
+                Some(told) => *told = step,
+                None => next.steps.push(step),
+            }
+        }
+        if *told != next {
+            *told = next;
+            drop(told);
+            (self.changed)();
+        }
+    }
+
+    /// How far the work is.
+    pub fn progress(&self) -> Progress {
+        self.progress
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}

@@ -1,0 +1,55 @@
+//! The `PodDisruptionBudgets` of pods.
+
+use std::sync::Arc;
+
+use crate::machinery::index::Index;
+use k8s_openapi::{
+    api::{core::v1::Pod, policy::v1::PodDisruptionBudget},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
+use kube::{
+    Resource as _, ResourceExt as _,
+    core::{Selector, SelectorExt as _},
+};
+
+/// The budgets that select a pod.
+pub fn of(budgets: &Index<PodDisruptionBudget>, pod: &Pod) -> Vec<Arc<PodDisruptionBudget>> {
+    let mut found = budgets.of(&(pod.namespace().unwrap_or_default(), String::new()));
+    found.retain(|budget| {
+        let spec = budget.spec.as_ref();
+        let selector = spec.and_then(|spec| spec.selector.as_ref());
+        selector.is_some_and(|selector| selects(selector, pod))
+    });
+    found
+}
+
+/// Whether every budget of the pod allows a disruption now.
+pub fn allow(budgets: &Index<PodDisruptionBudget>, pod: &Pod) -> bool {
+    of(budgets, pod).iter().all(|budget| allowed(budget) > 0)
+}
+
+/// How many disruptions a budget allows now.
+pub fn allowed(budget: &PodDisruptionBudget) -> i32 {
+    let status = budget.status.as_ref();
+    let allowed = status.and_then(|status| status.disruptions_allowed);
+    allowed.unwrap_or_default()
+}
+
+/// An eviction that was approved and cut off (whoever asked for it died) is held against the budget for
+/// two minutes: that is why no other is allowed.
+pub fn cut_off(budget: &PodDisruptionBudget, pod: &Pod) -> String {
+    let status = budget.status.as_ref();
+    let disrupted = status.and_then(|status| status.disrupted_pods.as_ref());
+    let since = disrupted.and_then(|pods| pods.get(&pod.name_any()));
+    since.map_or_else(String::new, |since| {
+        format!(
+            ", which waits up to 2 minutes for an eviction that was approved at {} and cut off",
+            since.0
+        )
+    })
+}
+
+fn selects(selector: &LabelSelector, pod: &Pod) -> bool {
+    let labels = pod.meta().labels.clone().unwrap_or_default();
+    Selector::try_from(selector.clone()).is_ok_and(|selector| selector.matches(&labels))
+}

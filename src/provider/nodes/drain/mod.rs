@@ -1,0 +1,175 @@
+//! The drain of one node: its pods are evicted through the Eviction API, which honours
+//! `PodDisruptionBudgets` and the pods' grace periods, until none is left that has to go and their volumes are
+//! detached.
+
+mod budgets;
+mod evictees;
+mod eviction;
+mod time;
+mod volumes;
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{Api, ResourceExt as _, api::ListParams};
+
+use crate::{
+    api::{ErrorDetail, OperationError},
+    lifecycle::Stop,
+    machinery::{
+        index::{Change, Index},
+        watches,
+    },
+};
+
+use super::{
+    node,
+    node_work::{NodeEnd, Shared},
+    requests::Blocked,
+    stores::all_budgets,
+};
+use evictees::Evictees;
+pub use evictees::has_to_go;
+use time::TimeAtWork;
+
+/// The reason of a block by a `PodDisruptionBudget`.
+const BLOCKED_BY_BUDGET: &str = "PodDisruptionBudget";
+/// The reason of a block by anything else.
+const BLOCKED_BY_ERROR: &str = "EvictionFailed";
+/// The reason of a block by a pod that doesn't end.
+const BLOCKED_BY_POD: &str = "PodTerminating";
+/// The reason of a block by a volume that is attached still.
+const BLOCKED_BY_VOLUME: &str = "VolumeAttached";
+/// How long a refused eviction rests where no watch shows that it may succeed; kubectl drain's pause.
+pub const RETRY: Duration = Duration::from_secs(5);
+/// How often it is noted on the node how long the drain has taken.
+const NOTE: Duration = Duration::from_secs(30);
+
+/// How far a drain is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Draining {
+    /// How many pods have yet to go.
+    pub left: usize,
+    /// What stands in the way.
+    pub blocked: Option<Blocked>,
+}
+
+/// One drain.
+pub(super) struct Drain<'a> {
+    pub shared: &'a Shared,
+    /// The node, as this operation cordoned it.
+    pub node: &'a Node,
+    /// Called with how far the drain is.
+    pub report: &'a (dyn Fn(Draining) + Send + Sync),
+}
+
+/// Lists the pods of a node.
+pub fn pods_of(node: &str) -> ListParams {
+    ListParams::default().fields(&format!("spec.nodeName={node}"))
+}
+
+impl Drain<'_> {
+    /// Evicts until no pod is left that has to go. Told to stop, it evicts no more.
+    ///
+    /// # Errors
+    /// `PodDrainFailure` where the drain took longer than it may, as far as an operator was at work.
+    pub async fn run(&self) -> Result<(), NodeEnd> {
+        let pods = Index::<Pod>::new(|_| vec![(String::new(), String::new())], |_| ());
+        let (sender, mut changes) = tokio::sync::mpsc::unbounded_channel();
+        let of_node = format!("spec.nodeName={}", self.node.name_any());
+        let events = watches::events(
+            vec![Api::all(self.shared.client.clone())],
+            &watches::config().fields(&of_node),
+        );
+        let watching = pods.clone().follow(1, events, move |change| {
+            // The receiver lives as long as the drain.
+            let _ = sender.send(change);
+        });
+        tokio::select! {
+            () = watching => std::future::pending().await,
+            end = self.go_on(&mut changes) => end,
+        }
+    }
+
+    async fn go_on(
+        &self,
+        changes: &mut tokio::sync::mpsc::UnboundedReceiver<Change<Pod>>,
+    ) -> Result<(), NodeEnd> {
+        let budgets = &self.shared.stores.budgets;
+        let mut budgets_changed = budgets.changes_of(&all_budgets());
+        let mut evictees = Evictees::default();
+        let mut time = TimeAtWork::since(node::drained_for(self.node));
+        let mut noted = tokio::time::interval(NOTE);
+        noted.tick().await;
+        loop {
+            budgets_changed.mark_unchanged();
+            self.evict(&mut evictees).await?;
+            if evictees.is_done() {
+                let attached = volumes::attached(self.shared, &self.node.name_any()).await?;
+                if attached.is_empty() {
+                    return Ok(());
+                }
+                evictees.wait_for_volumes(&attached);
+            }
+            let draining = evictees.draining();
+            let is_blocked = draining.blocked.is_some();
+            (self.report)(draining);
+            tokio::select! {
+                change = changes.recv() => match change {
+                    Some(change) => evictees.note(change),
+                    None => std::future::pending().await,
+                },
+                _ = budgets_changed.changed() => evictees.release(|pod| budgets::allow(budgets, pod)),
+                () = tokio::time::sleep(RETRY), if is_blocked => evictees.release(|_| true),
+                () = evictees.until_overdue() => {}
+                _ = noted.tick() => {
+                    let seconds = time.seconds();
+                    self.shared.note_drained_for(&self.node.name_any(), seconds).await?;
+                }
+                () = time.is_up(self.shared.goal.drain_timeout) => {
+                    return Err(NodeEnd::Failed(self.took_too_long(&evictees)));
+                }
+                () = self.shared.control.told(Stop::Now) => return Err(NodeEnd::Stopped),
+            }
+        }
+    }
+
+    /// Evicts each pod that isn't going yet and wasn't refused since the last change.
+    async fn evict(&self, evictees: &mut Evictees) -> Result<(), NodeEnd> {
+        for key in evictees.due() {
+            let Some(pod) = evictees.pod(&key) else {
+                continue;
+            };
+            let evicted = eviction::evict(self.shared, pod).await;
+            evictees.answered(&key, evicted?);
+        }
+        Ok(())
+    }
+
+    fn took_too_long(&self, evictees: &Evictees) -> OperationError {
+        let why = evictees.draining().blocked;
+        let details = evictees.in_the_way().map(|(pod, blocked)| {
+            let (code, message) =
+                blocked.unwrap_or((BLOCKED_BY_POD.to_owned(), "has not ended yet".to_owned()));
+            ErrorDetail {
+                code,
+                message,
+                target: format!("pod/{pod}"),
+            }
+        });
+        let (subcode, message) = why.unwrap_or_else(|| {
+            let left = evictees.draining().left;
+            (BLOCKED_BY_POD.into(), format!("{left} pods have not ended"))
+        });
+        OperationError {
+            code: "PodDrainFailure".into(),
+            message: format!(
+                "node {} could not be drained in {:?}: {message}; let the pods go, or set a longer spec.upgradeSettings.drainTimeout, then create an Operation of type Reconcile",
+                self.node.name_any(),
+                self.shared.goal.drain_timeout,
+            ),
+            subcode,
+            details: details.take(10).collect(),
+        }
+    }
+}

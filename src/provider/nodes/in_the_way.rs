@@ -1,0 +1,63 @@
+//! What is in the way of a pool's work now, the nearest cause first.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt as _;
+
+use crate::{lifecycle::NodeView, machinery::clock};
+
+use super::{
+    node,
+    node_work::{Shared, Told},
+    requests::Blocked,
+    rollout,
+};
+
+/// How long a node's deletion may take before that is reported.
+const SLACK: Duration = Duration::from_secs(3);
+
+/// What is in the way; none where all goes on.
+pub(super) fn of(
+    shared: &Shared,
+    nodes: &[Arc<Node>],
+    views: &[NodeView],
+    told: &Told,
+    is_idle: bool,
+) -> Option<Blocked> {
+    let (goal, uid) = (&shared.goal, &shared.job.uid);
+    let drain = || told.drains.values().find_map(|drain| drain.blocked.clone());
+    let request = || told.blocked.values().next().cloned();
+    let rollout = || rollout::waits_for(goal, uid, views).filter(|_| is_idle);
+    drain()
+        .or_else(request)
+        .or_else(rollout)
+        .or_else(|| nodes.iter().find_map(|node| unready(node, uid)))
+        .or_else(|| nodes.iter().find_map(|node| held(node)))
+}
+
+/// A node of this operation that says that it isn't Ready, rather than that it is coming up.
+fn unready(node: &Node, uid: &str) -> Option<Blocked> {
+    let is_ours = node.annotations().get(node::MADE_BY).map(String::as_str) == Some(uid);
+    let is_going = node.metadata.deletion_timestamp.is_some();
+    node::unready_since(node).filter(|_| is_ours && !is_going)?;
+    let message = if node::is_joining(node) {
+        format!("node {} is not Ready", node.name_any())
+    } else {
+        format!("node {} is no longer Ready", node.name_any())
+    };
+    Some(("NodeNotReady".to_owned(), message))
+}
+
+/// A node whose deletion waits for someone else.
+fn held(node: &Node) -> Option<Blocked> {
+    let since = node.metadata.deletion_timestamp.as_ref()?.0;
+    (clock::after(since, SLACK) <= clock::now()).then(|| {
+        let message = format!(
+            "node {} is being deleted and is held by finalizers ({})",
+            node.name_any(),
+            node::held_by(node)
+        );
+        ("NodeTerminating".to_owned(), message)
+    })
+}

@@ -1,0 +1,110 @@
+//! Nodes that are in the middle of an Operation's work when that ends: one that hadn't joined its pool is
+//! deleted, for no pod ever ran there; one whose drain isn't done takes pods again.
+//!
+//! A node may refuse to be mended: a policy or a webhook of somebody else is in the way. Its marks stay on it,
+//! so it is found and mended later, whoever looks.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::Node;
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{ListParams, Patch},
+};
+
+use crate::api::{CLUSTER_LABEL, NAMESPACE_LABEL};
+
+use super::{
+    node::{self, DRAINED_BY},
+    node_work::{params, was_changed},
+};
+
+/// How long one request may take.
+const REQUEST: Duration = Duration::from_millis(600);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A node that couldn't be mended: its name, and in whose words.
+pub type Left = (String, String);
+
+/// The nodes of one cluster, as the API server has them.
+pub struct Mender {
+    nodes: Api<Node>,
+    ours: ListParams,
+}
+
+impl Mender {
+    /// For a cluster's nodes.
+    pub fn new(client: &Client, namespace: &str, cluster: &str) -> Self {
+        let ours = format!("{NAMESPACE_LABEL}={namespace},{CLUSTER_LABEL}={cluster}");
+        Self {
+            nodes: Api::all(client.clone()),
+            ours: ListParams::default().labels(&ours),
+        }
+    }
+
+    /// Leaves no node in the middle of these Operations' work, by their uids, as far as that can be done in
+    /// so much time. It reads from the API server, not from a watch that may lag behind.
+    ///
+    /// Those that are left are returned.
+    pub async fn mend(&self, uids: &BTreeSet<String>, within: Duration) -> Vec<Left> {
+        let deadline = tokio::time::Instant::now() + within;
+        loop {
+            let left = self.once(uids).await;
+            if left.is_empty() || tokio::time::Instant::now() + PAUSE >= deadline {
+                return left;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn once(&self, uids: &BTreeSet<String>) -> Vec<Left> {
+        let listed = match bounded(self.nodes.list(&self.ours)).await {
+            Ok(listed) => listed.map(|listed| listed.items).unwrap_or_default(),
+            Err(words) => return vec![("all nodes".to_owned(), words)],
+        };
+        let is_left = |node: &&Node| node::in_work_of(node).any(|uid| uids.contains(uid));
+        let mended = join_all(listed.iter().filter(is_left).map(|node| self.one(node))).await;
+        mended.into_iter().flatten().collect()
+    }
+
+    /// Mends a node; what stood in the way, where that failed.
+    async fn one(&self, node: &Node) -> Option<Left> {
+        let name = node.name_any();
+        if node.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let mended = if node::is_joining(node) {
+            let params = node::as_read(node);
+            bounded(async { self.nodes.delete(&name, &params).await.map(|_| ()) }).await
+        } else if node.annotations().contains_key(DRAINED_BY) {
+            let patch = Patch::Merge(node::uncordon(node));
+            let (nodes, params) = (&self.nodes, params());
+            bounded(async { nodes.patch(&name, &params, &patch).await.map(|_| ()) }).await
+        } else {
+            Ok(None)
+        };
+        mended.err().map(|words| {
+            tracing::warn!(
+                node = name,
+                error = words,
+                "failed to leave the node as it was"
+            );
+            (name, words)
+        })
+    }
+}
+
+/// A request, bounded; the words of what is in its way. That the node is gone is as good as mended.
+async fn bounded<T>(request: impl Future<Output = kube::Result<T>>) -> Result<Option<T>, String> {
+    match tokio::time::timeout(REQUEST, request).await {
+        Ok(Ok(answer)) => Ok(Some(answer)),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
+        Ok(Err(kube::Error::Api(status))) if was_changed(&status) => {
+            Err("it was changed meanwhile".into())
+        }
+        Ok(Err(kube::Error::Api(status))) => Err(status.message),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("the API server doesn't answer".into()),
+    }
+}

@@ -1,0 +1,232 @@
+//! Providers that order their nodes themselves: nodes are made, joined, cordoned, drained and deleted one by
+//! one, as the rollout says. Where the machines come from is behind [`Machines`].
+
+mod coming_up;
+mod drain;
+mod in_the_way;
+mod mend;
+mod node;
+mod node_work;
+mod outcome;
+mod pool;
+mod requests;
+pub mod rollout;
+mod settings;
+pub mod steps;
+mod stores;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::BoxStream};
+use k8s_openapi::api::core::v1::Node;
+use kube::{Api, Client, api::ListParams, runtime::reflector::ObjectRef};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use crate::{
+    api::{CLUSTER_LABEL, ManagedCluster, NAMESPACE_LABEL, OperationError, Step},
+    lifecycle::{
+        ControlPlaneGoal, ControlPlaneView, Job, NodeView, Observation, PoolGoal, Rules, Stage,
+        Stop,
+    },
+    machinery::watches::Scope,
+};
+
+use super::{Control, End, LeftBehind, Provider};
+use mend::Mender;
+pub use node::{JOINING, MADE_BY};
+pub use requests::{Ended, Requests, refused};
+pub use settings::{ANNOTATION, labels, taints, to_annotation};
+use stores::Stores;
+
+/// How long nodes may take to be left as they were when work stops: the whole stop takes less than two
+/// seconds. What takes longer is mended later.
+const MEND_WITHIN: Duration = Duration::from_millis(500);
+/// The same, where nothing waits for it.
+const MEND_LATER: Duration = Duration::from_secs(5);
+
+/// Where machines come from.
+#[async_trait]
+pub trait Machines: Send + Sync {
+    /// A new Node of a pool, cordoned and marked as this Operation's: it joins its pool when it is Ready.
+    fn node(&self, job: &Job, goal: &PoolGoal, name: &str) -> Node;
+
+    /// How long it takes until a new machine shows as a node.
+    fn takes(&self, job: &Job) -> Duration;
+
+    /// How long a node may take to be Ready.
+    fn patience(&self, job: &Job) -> Duration;
+
+    /// Whether a cluster that has so many nodes may have one more.
+    ///
+    /// # Errors
+    /// `QuotaExceeded` where it may not.
+    fn check_room(&self, job: &Job, nodes: usize) -> Result<(), OperationError>;
+
+    /// The control plane of a cluster as it was seen last.
+    fn control_plane(&self, namespace: &str, cluster: &str) -> Option<ControlPlaneView>;
+
+    /// Whether the first look at the control planes is complete.
+    fn is_ready(&self) -> bool;
+
+    /// Waits until the first look at the control planes is complete.
+    async fn ready(&self);
+
+    /// Brings the control plane to the goal, or takes it away. When it returns, nothing of it acts any more.
+    async fn bring_control_plane_to(
+        &self,
+        job: &Job,
+        goal: Option<ControlPlaneGoal>,
+        control: &Control,
+    ) -> Result<End, OperationError>;
+}
+
+/// A provider that orders the nodes of its machines itself.
+pub struct NodeProvider {
+    client: Client,
+    stores: Stores,
+    machines: Arc<dyn Machines>,
+    changes: Mutex<Option<mpsc::UnboundedReceiver<ObjectRef<ManagedCluster>>>>,
+}
+
+impl NodeProvider {
+    /// A provider on the cluster that `client` reaches, for the clusters of these namespaces, and the future
+    /// that keeps its watches going. `machines` sends the clusters whose control planes changed.
+    ///
+    /// `client` must not retry by itself: an eviction that a PDB refuses is to be reported, not repeated.
+    pub fn new<M: Machines + 'static>(
+        client: Client,
+        scope: &Scope,
+        machines: impl FnOnce(stores::Changed) -> (M, BoxFuture<'static, ()>),
+    ) -> (Self, BoxFuture<'static, ()>) {
+        let (changed, changes) = mpsc::unbounded_channel();
+        let (stores, nodes) = Stores::new(&client, scope.clone(), changed.clone());
+        let (machines, control_planes) = machines(changed);
+        let provider = Self {
+            client,
+            stores,
+            machines: Arc::new(machines),
+            changes: Mutex::new(Some(changes)),
+        };
+        let watching = futures::future::join(nodes, control_planes);
+        (provider, watching.map(|_| ()).boxed())
+    }
+
+    async fn stages(&self, job: &Job, control: &Control) -> Result<End, OperationError> {
+        for stage in &job.stages {
+            if control.stop() == Stop::Now {
+                return Ok(End::Stopped);
+            }
+            let end = match stage {
+                Stage::ControlPlane(goal) => {
+                    let machines = &self.machines;
+                    machines.bring_control_plane_to(job, *goal, control).await?
+                }
+                Stage::Pool(goal) => {
+                    let (client, stores, machines) = (&self.client, &self.stores, &self.machines);
+                    pool::PoolWork::new(client, stores, machines, job, goal, control)
+                        .run()
+                        .await?
+                }
+            };
+            if end == End::Stopped {
+                return Ok(end);
+            }
+        }
+        Ok(End::Done)
+    }
+}
+
+#[async_trait]
+impl Provider for NodeProvider {
+    fn rules(&self) -> &'static dyn Rules {
+        &NodeByNode
+    }
+
+    fn observe(&self, cluster: &ManagedCluster) -> Option<Observation> {
+        let metadata = &cluster.metadata;
+        let (namespace, name) = (metadata.namespace.as_deref()?, metadata.name.as_deref()?);
+        self.is_ready().then(|| Observation {
+            control_plane: self.machines.control_plane(namespace, name),
+            nodes: node::by_pool(
+                self.stores
+                    .nodes_of(namespace, name)
+                    .iter()
+                    .map(AsRef::as_ref),
+            ),
+        })
+    }
+
+    fn is_ready(&self) -> bool {
+        self.stores.are_ready() && self.machines.is_ready()
+    }
+
+    fn changes(&self) -> BoxStream<'static, ObjectRef<ManagedCluster>> {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        match changes.take() {
+            Some(changes) => UnboundedReceiverStream::new(changes).boxed(),
+            None => futures::stream::pending().boxed(),
+        }
+    }
+
+    async fn run(&self, job: &Job, control: &Control) -> Result<End, OperationError> {
+        let ready = async {
+            self.stores.ready().await;
+            self.machines.ready().await;
+        };
+        tokio::select! {
+            () = ready => {}
+            () = control.told(Stop::Now) => {}
+        }
+        let end = self.stages(job, control).await;
+        // Done leaves nothing half-done; what stopped or failed may.
+        if end != Ok(End::Done) {
+            let uids = BTreeSet::from([job.uid.clone()]);
+            let mender = Mender::new(&self.client, &job.namespace, &job.cluster);
+            let left = mender.mend(&uids, MEND_WITHIN).boxed().await;
+            control.leave(left);
+        }
+        end
+    }
+
+    async fn mend(&self, namespace: &str, cluster: &str, uids: &BTreeSet<String>) -> LeftBehind {
+        let mender = Mender::new(&self.client, namespace, cluster);
+        mender.mend(uids, MEND_LATER).boxed().await
+    }
+}
+
+/// Nodes that carry a cluster's labels, asked of the API server: for who looks once, without watches.
+///
+/// # Errors
+/// Where they can't be read.
+pub async fn look(
+    client: &Client,
+    namespace: &str,
+    cluster: &str,
+) -> kube::Result<BTreeMap<String, Vec<NodeView>>> {
+    let ours = format!("{CLUSTER_LABEL}={cluster},{NAMESPACE_LABEL}={namespace}");
+    let nodes = Api::<Node>::all(client.clone());
+    let listed = nodes.list(&ListParams::default().labels(&ours)).await?;
+    Ok(node::by_pool(listed.items))
+}
+
+/// How a provider goes about it that orders its nodes itself.
+#[derive(Debug)]
+pub struct NodeByNode;
+
+impl Rules for NodeByNode {
+    fn steps(&self, goal: &PoolGoal, uid: &str, nodes: &[NodeView], most: usize) -> Vec<Step> {
+        steps::plan(goal, uid, nodes, most)
+    }
+
+    fn outcome(&self, goal: &PoolGoal, uid: &str, nodes: &[NodeView]) -> Vec<NodeView> {
+        let mut nodes = nodes.to_vec();
+        outcome::roll_out(&mut nodes, goal, uid);
+        nodes
+    }
+}

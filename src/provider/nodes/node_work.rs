@@ -1,0 +1,425 @@
+//! What is done to one node: it is made, given its pool's settings, or drained and deleted.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::Node;
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{Patch, PatchParams, PostParams},
+    core::Status,
+};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::{
+    api::OperationError,
+    lifecycle::{Job, PoolGoal, Stop},
+    machinery::FIELD_MANAGER,
+    provider::Control,
+};
+
+use super::{
+    Machines,
+    drain::{Drain, Draining},
+    node,
+    requests::{Blocked, Ended, Requests, refused},
+    settings,
+    stores::Stores,
+};
+
+/// How often it is looked again where nothing wakes the work.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What the tasks of a pool share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub client: Client,
+    pub stores: Stores,
+    pub machines: Arc<dyn Machines>,
+    pub job: Arc<Job>,
+    pub goal: Arc<PoolGoal>,
+    pub control: Control,
+    pub told: Arc<Mutex<Told>>,
+    pub changed: watch::Sender<u64>,
+}
+
+/// What the tasks report, by node.
+#[derive(Default)]
+pub(super) struct Told {
+    /// How far the drains are.
+    pub drains: BTreeMap<String, Draining>,
+    /// What is in the way of anything else.
+    pub blocked: BTreeMap<String, Blocked>,
+}
+
+/// What was done to a node.
+pub(super) enum NodeDone {
+    /// It was made, or had been made before.
+    Made,
+    /// It is a part of its pool.
+    Joined,
+    /// It was drained, and its deletion is under way.
+    Removed,
+    /// It has its pool's settings.
+    Updated,
+}
+
+/// How the work on a node ended that wasn't completed.
+#[derive(Debug)]
+pub(super) enum NodeEnd {
+    /// It was told to stop.
+    Stopped,
+    /// It can't be done.
+    Failed(OperationError),
+}
+
+impl Shared {
+    /// What the tasks report.
+    pub fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn api(&self) -> Api<Node> {
+        Api::all(self.client.clone())
+    }
+
+    /// Makes a node. It comes cordoned: it isn't part of its pool before it is up and has joined.
+    pub async fn make(&self, name: &str) -> Result<NodeDone, NodeEnd> {
+        tokio::select! {
+            () = tokio::time::sleep(self.machines.takes(&self.job)) => {}
+            () = self.control.told(Stop::Now) => return Err(NodeEnd::Stopped),
+        }
+        let node = self.machines.node(&self.job, &self.goal, name);
+        let (api, params) = (
+            self.api(),
+            PostParams {
+                field_manager: Some(FIELD_MANAGER.into()),
+                ..PostParams::default()
+            },
+        );
+        let what = format!("create node {name}");
+        let made = self
+            .request(name, &what, || async { api.create(&params, &node).await })
+            .await;
+        match made {
+            Ok(_) => tracing::info!(node = name, version = %self.goal.version, "node made"),
+            // It was made before a crash, or by a request whose answer was lost.
+            Err(Ended::Refused(status)) if status.code == 409 => {}
+            Err(ended) => return Err(node_end(&what, ended)),
+        }
+        self.until_shown(name).await?;
+        Ok(NodeDone::Made)
+    }
+
+    /// Waits until the watch shows a node that was made; or until it is gone, for someone may delete it
+    /// before.
+    async fn until_shown(&self, name: &str) -> Result<(), NodeEnd> {
+        let mut changes = self.changes();
+        while self.stores.nodes.get("", name).is_none() {
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = self.control.told(Stop::Now) => return Err(NodeEnd::Stopped),
+                () = tokio::time::sleep(LOOK) => {
+                    if self.read(name).await?.is_none() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the watch shows a node as new as it was written; or no such node any more. What comes
+    /// next is decided on what the watch shows.
+    async fn until_as_new(&self, node: &Node) -> Result<(), NodeEnd> {
+        let (mut changes, name) = (self.changes(), node.name_any());
+        let lags = || {
+            let seen = self.stores.nodes.get("", &name);
+            seen.is_some_and(|seen| seen.uid() == node.uid() && version(&seen) < version(node))
+        };
+        while lags() {
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = self.control.told(Stop::Now) => return Err(NodeEnd::Stopped),
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the watch shows a node that was deleted as gone, or as going.
+    async fn until_going(&self, node: &Node) -> Result<(), NodeEnd> {
+        let (mut changes, name) = (self.changes(), node.name_any());
+        let stays = || {
+            let seen = self.stores.nodes.get("", &name);
+            seen.is_some_and(|seen| {
+                seen.uid() == node.uid() && seen.metadata.deletion_timestamp.is_none()
+            })
+        };
+        while stays() {
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = self.control.told(Stop::Now) => return Err(NodeEnd::Stopped),
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a node that is up a part of its pool.
+    pub async fn join(&self, name: &str) -> Result<NodeDone, NodeEnd> {
+        let patch = |node: &Node| node::is_joining(node).then(|| node::join(node));
+        self.change(name, "join", patch).await?;
+        tracing::info!(node = name, "node joined");
+        Ok(NodeDone::Joined)
+    }
+
+    /// Gives a node its pool's settings.
+    pub async fn update(&self, name: &str) -> Result<NodeDone, NodeEnd> {
+        let patch = |node: &Node| Some(settings::update(node, &self.goal.settings));
+        self.change(name, "update", patch).await?;
+        Ok(NodeDone::Updated)
+    }
+
+    /// Cordons, drains and deletes a node.
+    ///
+    /// The node is deleted as it was read: cordoned, marked as this Operation's, before a complete list of
+    /// its pods showed that none is left. Where any of that changed since, it begins again.
+    pub async fn remove(&self, name: &str) -> Result<NodeDone, NodeEnd> {
+        let api = self.api();
+        while let Some(node) = self.cordon(name).await? {
+            if self.goal.drain && !self.drain(&node).await? {
+                continue;
+            }
+            let Some(node) = self.read(name).await? else {
+                return Ok(NodeDone::Removed);
+            };
+            let is_going = node.metadata.deletion_timestamp.is_some();
+            if !node::is_drained_by(&node, &self.job.uid)
+                || (!is_going && !self.is_empty(&node).await?)
+            {
+                continue;
+            }
+            if is_going {
+                return Ok(NodeDone::Removed);
+            }
+            if self.control.stop() == Stop::Now {
+                return Err(NodeEnd::Stopped);
+            }
+            let (params, what) = (node::as_read(&node), format!("delete node {name}"));
+            let deleted = self.request(name, &what, || async {
+                api.delete(name, &params).await.map(|_| ())
+            });
+            match deleted.await {
+                Ok(()) => {
+                    tracing::info!(node = name, "node deleted");
+                    self.until_going(&node).await?;
+                    return Ok(NodeDone::Removed);
+                }
+                Err(Ended::Refused(status)) if status.code == 404 => return Ok(NodeDone::Removed),
+                // It was changed since it was read.
+                Err(Ended::Refused(status)) if status.code == 409 => {}
+                Err(ended) => return Err(node_end(&what, ended)),
+            }
+        }
+        Ok(NodeDone::Removed)
+    }
+
+    /// Whether the API server shows no pod on the node that has to go first.
+    async fn is_empty(&self, node: &Node) -> Result<bool, NodeEnd> {
+        if !self.goal.drain {
+            return Ok(true);
+        }
+        let (api, name) = (Api::all(self.client.clone()), node.name_any());
+        let of_node = super::drain::pods_of(&name);
+        let what = format!("list the pods of node {name}");
+        let listed = self.request(&name, &what, || api.list(&of_node)).await;
+        let pods = listed.map_err(|ended| node_end(&what, ended))?;
+        Ok(!pods.items.iter().any(super::drain::has_to_go))
+    }
+
+    /// The node, cordoned for this operation; none where there is no such node any more.
+    async fn cordon(&self, name: &str) -> Result<Option<Node>, NodeEnd> {
+        let uid = &self.job.uid;
+        loop {
+            let patch = |node: &Node| {
+                let is_of_another = node::in_work_of(node).any(|by| by != uid);
+                let needs_it = !is_of_another && !node::is_drained_by(node, uid);
+                needs_it.then(|| node::cordon(node, uid))
+            };
+            let Some(node) = self.change(name, "cordon", patch).await? else {
+                return Ok(None);
+            };
+            if node::is_drained_by(&node, uid) {
+                return Ok(Some(node));
+            }
+            self.wait_for_another(&node).await?;
+        }
+    }
+
+    /// Another Operation's work is on the node, though none is in flight: what it left is mended first.
+    async fn wait_for_another(&self, node: &Node) -> Result<(), NodeEnd> {
+        let name = node.name_any();
+        let others: Vec<_> = node::in_work_of(node).collect();
+        let message = format!(
+            "node {name} is marked as the work of another Operation ({})",
+            others.join(", ")
+        );
+        self.report(&name, Some(("NodeInUse".into(), message)));
+        let mut changes = self.changes();
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = tokio::time::sleep(super::drain::RETRY) => {}
+            () = self.control.told(Stop::Now) => return Err(NodeEnd::Stopped),
+        }
+        self.report(&name, None);
+        Ok(())
+    }
+
+    async fn read(&self, name: &str) -> Result<Option<Node>, NodeEnd> {
+        let (api, what) = (self.api(), format!("read node {name}"));
+        let read = self.request(name, &what, || api.get_opt(name)).await;
+        let node = read.map_err(|ended| node_end(&what, ended))?;
+        // One without the labels was taken out of the cluster by someone: it is nobody's here.
+        Ok(node.filter(|node| node::is_of(node, &self.job.namespace, &self.job.cluster)))
+    }
+
+    /// The node, changed where `patch` says so; none where there is no such node any more. Someone else may
+    /// write to it at the same time; then it is read and tried again.
+    async fn change(
+        &self,
+        name: &str,
+        verb: &str,
+        patch: impl Fn(&Node) -> Option<Value>,
+    ) -> Result<Option<Node>, NodeEnd> {
+        let (api, params, what) = (self.api(), params(), format!("{verb} node {name}"));
+        loop {
+            let Some(node) = self.read(name).await? else {
+                return Ok(None);
+            };
+            let Some(patch) = patch(&node) else {
+                return Ok(Some(node));
+            };
+            let patch = Patch::Merge(patch);
+            let patched = self.request(name, &what, || api.patch(name, &params, &patch));
+            match patched.await {
+                Ok(node) => {
+                    self.until_as_new(&node).await?;
+                    return Ok(Some(node));
+                }
+                Err(Ended::Refused(status)) if was_changed(&status) => {}
+                Err(ended) => return Err(node_end(&what, ended)),
+            }
+        }
+    }
+
+    /// Drains the node; whether it is drained. False where the node isn't this Operation's any more, or takes
+    /// pods again: then it begins anew.
+    async fn drain(&self, node: &Node) -> Result<bool, NodeEnd> {
+        let name = node.name_any();
+        self.tell(&name, Draining::default());
+        let drain = Drain {
+            shared: self,
+            node,
+            report: &|draining| self.tell(&name, draining),
+        };
+        tokio::select! {
+            end = drain.run() => end.map(|()| true),
+            () = self.is_taken(node) => Ok(false),
+        }
+    }
+
+    /// Waits until a node isn't in this Operation's drain any more: someone deleted it, let pods come to it
+    /// again, or took the mark off it.
+    async fn is_taken(&self, node: &Node) {
+        let mut changes = self.changes();
+        let name = node.name_any();
+        let is_ours = || {
+            let seen = self.stores.nodes.get("", &name);
+            seen.is_some_and(|seen| {
+                seen.uid() == node.uid() && node::is_drained_by(&seen, &self.job.uid)
+            })
+        };
+        while is_ours() {
+            if changes.changed().await.is_err() {
+                // A sender was dropped since nobody waited for it; the next one is there already.
+                changes = self.changes();
+            }
+        }
+    }
+
+    /// Counts the changes of the cluster's nodes.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        let group = (self.job.namespace.clone(), self.job.cluster.clone());
+        self.stores.nodes.changes_of(&group)
+    }
+
+    /// A request for a node; what is in its way is reported.
+    pub async fn request<T, F>(
+        &self,
+        node: &str,
+        what: &str,
+        request: impl Fn() -> F,
+    ) -> Result<T, Ended>
+    where
+        F: Future<Output = kube::Result<T>>,
+    {
+        let requests = Requests {
+            control: &self.control,
+            report: &|blocked| self.report(node, blocked),
+        };
+        requests.answered(what, request).await
+    }
+
+    fn report(&self, node: &str, blocked: Option<Blocked>) {
+        match blocked {
+            Some(blocked) => self.told().blocked.insert(node.to_owned(), blocked),
+            None => self.told().blocked.remove(node),
+        };
+        self.changed.send_modify(|changes| *changes += 1);
+    }
+
+    fn tell(&self, node: &str, draining: Draining) {
+        self.told().drains.insert(node.to_owned(), draining);
+        self.changed.send_modify(|changes| *changes += 1);
+    }
+
+    /// Notes on the node how long its drain has taken, for an operator that takes over.
+    pub async fn note_drained_for(&self, name: &str, seconds: u64) -> Result<(), NodeEnd> {
+        let uid = &self.job.uid;
+        let patch = |node: &Node| {
+            node::is_drained_by(node, uid).then(|| node::note_drained_for(node, seconds))
+        };
+        self.change(name, "note how long the drain takes of", patch)
+            .await
+            .map(|_| ())
+    }
+}
+
+/// Resource versions of a kind can be compared as numbers (KEP-5504).
+fn version(node: &Node) -> Option<u64> {
+    node.resource_version()?.parse().ok()
+}
+
+/// Whether a write was refused since its object isn't as it was read.
+pub(super) fn was_changed(status: &Status) -> bool {
+    matches!(status.code, 404 | 409)
+}
+
+pub(super) fn node_end(what: &str, ended: Ended) -> NodeEnd {
+    match ended {
+        Ended::Stopped => NodeEnd::Stopped,
+        Ended::Refused(status) => NodeEnd::Failed(refused(what, &status)),
+    }
+}
+
+pub(super) fn params() -> PatchParams {
+    PatchParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PatchParams::default()
+    }
+}

@@ -1,0 +1,278 @@
+//! The work on one pool: what the rollout says next is done to each node in a task of its own, until the
+//! goal is reached.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Node;
+use kube::{Client, ResourceExt as _};
+use tokio::{sync::watch, task::JoinSet};
+use tracing::Instrument as _;
+
+use crate::{
+    api::{AGENT_POOL_LABEL, OperationError},
+    lifecycle::{Job, NodeView, PoolGoal, Progress, Stop},
+    machinery::clock,
+    provider::{Control, End},
+};
+
+use super::{
+    Machines,
+    coming_up::ComingUp,
+    in_the_way, node,
+    node_work::{NodeDone, NodeEnd, Shared},
+    rollout::{self, NodeAction},
+    steps,
+    stores::Stores,
+};
+
+/// How long tasks may take to come to a stop by themselves. Their requests give up before.
+const STOPPING: Duration = Duration::from_millis(1200);
+/// How often the work looks again where nothing wakes it: what is overdue shows with the time.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The work on one pool.
+pub(super) struct PoolWork {
+    shared: Shared,
+    tasks: JoinSet<(String, Result<NodeDone, NodeEnd>)>,
+    /// Nodes that a task is busy with.
+    busy: BTreeSet<String>,
+    /// Those of them that are being made, and since when.
+    making: BTreeMap<String, Timestamp>,
+}
+
+impl PoolWork {
+    pub fn new(
+        client: &Client,
+        stores: &Stores,
+        machines: &Arc<dyn Machines>,
+        job: &Job,
+        goal: &PoolGoal,
+        control: &Control,
+    ) -> Self {
+        let shared = Shared {
+            client: client.clone(),
+            stores: stores.clone(),
+            machines: machines.clone(),
+            job: Arc::new(job.clone()),
+            goal: Arc::new(goal.clone()),
+            control: control.clone(),
+            told: Arc::default(),
+            changed: watch::channel(0).0,
+        };
+        Self {
+            shared,
+            tasks: JoinSet::new(),
+            busy: BTreeSet::new(),
+            making: BTreeMap::new(),
+        }
+    }
+
+    /// Works until the goal is reached or the work is told to stop.
+    pub async fn run(mut self) -> Result<End, OperationError> {
+        let mut nodes_changed = self.shared.changes();
+        let mut told_changed = self.shared.changed.subscribe();
+        let control = self.shared.control.clone();
+        loop {
+            let stop = control.stop();
+            if stop == Stop::Now {
+                self.come_to_a_stop().await;
+                return Ok(End::Stopped);
+            }
+            nodes_changed.mark_unchanged();
+            told_changed.mark_unchanged();
+            let nodes = self.nodes();
+            let views: Vec<_> = nodes.iter().filter_map(|node| node::view(node)).collect();
+            self.report(&nodes, &views);
+            let (goal, uid) = (&self.shared.goal, &self.shared.job.uid);
+            let next = rollout::next(goal, uid, &views, stop);
+            if next.done && self.tasks.is_empty() {
+                let is_reached = rollout::next(goal, uid, &views, Stop::No).done;
+                return Ok(if is_reached { End::Done } else { End::Stopped });
+            }
+            if let Err(error) = self.begin(next.actions, &views) {
+                self.come_to_a_stop().await;
+                return Err(error);
+            }
+            self.join(&nodes);
+            let slowest = self.slowest(&nodes);
+            tokio::select! {
+                _ = nodes_changed.changed() => {}
+                _ = told_changed.changed() => {}
+                Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => {
+                    if let Err(error) = self.note(ended) {
+                        self.come_to_a_stop().await;
+                        return Err(error);
+                    }
+                }
+                () = slowest.times_out(), if stop == Stop::No => {
+                    self.come_to_a_stop().await;
+                    return Err(slowest.error());
+                }
+                () = control.told(if stop == Stop::No { Stop::AfterStep } else { Stop::Now }) => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    /// The nodes of the pool as the watch shows them, by name.
+    fn nodes(&self) -> Vec<Arc<Node>> {
+        let (job, pool) = (&self.shared.job, &self.shared.goal.pool);
+        let mut nodes = self.shared.stores.nodes_of(&job.namespace, &job.cluster);
+        nodes.retain(|node| node.labels().get(AGENT_POOL_LABEL) == Some(pool));
+        nodes
+    }
+
+    fn begin(
+        &mut self,
+        actions: Vec<NodeAction>,
+        nodes: &[NodeView],
+    ) -> Result<(), OperationError> {
+        for action in actions {
+            let name = action.node().to_owned();
+            if self.busy.contains(&name) {
+                continue;
+            }
+            let is_creation = matches!(action, NodeAction::Create(_));
+            if is_creation {
+                self.check_room()?;
+            }
+            let step = steps::beginning(&action);
+            let is_new = !rollout::has_begun(&action, &self.shared.job.uid, nodes);
+            if is_new && !self.shared.control.begin(step) {
+                return Ok(());
+            }
+            if is_creation {
+                self.making.insert(name.clone(), clock::now());
+            }
+            let shared = self.shared.clone();
+            self.spawn(name.clone(), async move {
+                match action {
+                    NodeAction::Create(_) => shared.make(&name).await,
+                    NodeAction::Remove(_) => Box::pin(shared.remove(&name)).await,
+                    NodeAction::Update(_) => shared.update(&name).await,
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn spawn(
+        &mut self,
+        name: String,
+        work: impl Future<Output = Result<NodeDone, NodeEnd>> + Send + 'static,
+    ) {
+        self.busy.insert(name.clone());
+        let work = async move { (name, work.await) };
+        self.tasks.spawn(work.in_current_span());
+    }
+
+    /// Whether the cluster may have one node more.
+    fn check_room(&self) -> Result<(), OperationError> {
+        let job = &self.shared.job;
+        let nodes = self.shared.stores.nodes_of(&job.namespace, &job.cluster);
+        let mut names: BTreeSet<_> = nodes.iter().map(|node| node.name_any()).collect();
+        names.extend(self.making.keys().cloned());
+        self.shared.machines.check_room(job, names.len())
+    }
+
+    /// Makes the nodes that are up parts of their pool.
+    fn join(&mut self, nodes: &[Arc<Node>]) {
+        let uid = self.shared.job.uid.clone();
+        for node in nodes {
+            let name = node.name_any();
+            let is_ours = node.annotations().get(node::MADE_BY) == Some(&uid);
+            let is_due = node::is_joining(node) && node::is_ready(node);
+            if is_ours && is_due && !self.busy.contains(&name) {
+                let (shared, of) = (self.shared.clone(), name.clone());
+                self.spawn(name, async move { shared.join(&of).await });
+            }
+        }
+    }
+
+    /// The node of this operation that hasn't been Ready for longest.
+    fn slowest(&self, nodes: &[Arc<Node>]) -> ComingUp {
+        let uid = &self.shared.job.uid;
+        let is_coming = |node: &&Arc<Node>| {
+            node.annotations().get(node::MADE_BY) == Some(uid)
+                && node.metadata.deletion_timestamp.is_none()
+                && !node::is_ready(node)
+        };
+        let coming = nodes.iter().filter(is_coming).map(|node| {
+            let since = node::unready_since(node).unwrap_or(node::created(node));
+            (node.name_any(), since)
+        });
+        let making = self
+            .making
+            .iter()
+            .map(|(name, since)| (name.clone(), *since));
+        ComingUp {
+            node: coming.chain(making).min_by_key(|(_, since)| *since),
+            timeout: self.shared.machines.patience(&self.shared.job),
+        }
+    }
+
+    fn note(
+        &mut self,
+        ended: Result<(String, Result<NodeDone, NodeEnd>), tokio::task::JoinError>,
+    ) -> Result<(), OperationError> {
+        let (name, end) = ended.map_err(|error| OperationError {
+            code: "InternalError".into(),
+            message: format!("the work on a node broke off: {error}"),
+            ..OperationError::default()
+        })?;
+        self.busy.remove(&name);
+        self.making.remove(&name);
+        let mut told = self.shared.told();
+        told.drains.remove(&name);
+        told.blocked.remove(&name);
+        drop(told);
+        match end {
+            Ok(NodeDone::Made | NodeDone::Joined | NodeDone::Removed | NodeDone::Updated)
+            | Err(NodeEnd::Stopped) => Ok(()),
+            Err(NodeEnd::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Waits until no task acts any more. They stop by themselves; what hangs is dropped.
+    async fn come_to_a_stop(&mut self) {
+        let stopped = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOPPING, stopped).await.is_err() {
+            self.tasks.shutdown().await;
+        }
+    }
+
+    fn report(&self, nodes: &[Arc<Node>], views: &[NodeView]) {
+        let (job, goal) = (&self.shared.job, &self.shared.goal);
+        let told = self.shared.told();
+        let draining = |name: &str| {
+            let left = told.drains.get(name)?.left;
+            Some(match left {
+                0 => "draining".to_owned(),
+                1 => "draining: 1 pod left".to_owned(),
+                left => format!("draining: {left} pods left"),
+            })
+        };
+        let making: Vec<_> = self.making.keys().map(String::as_str).collect();
+        let mut steps = steps::report(goal, &job.uid, &job.steps, views, &making, &draining);
+        // Steps of other pools aren't this one's to report.
+        steps.retain(|step| !self.is_of_another_pool(&step.name));
+        let blocked = in_the_way::of(&self.shared, nodes, views, &told, self.tasks.is_empty());
+        drop(told);
+        self.shared.control.report(Progress {
+            steps,
+            blocked,
+            ..Progress::default()
+        });
+    }
+
+    fn is_of_another_pool(&self, step: &str) -> bool {
+        let name = step.trim_start_matches(crate::lifecycle::step_names::NODE_STEP_PREFIX);
+        let node = self.shared.stores.nodes.get("", name);
+        node.is_some_and(|node| node.labels().get(AGENT_POOL_LABEL) != Some(&self.shared.goal.pool))
+    }
+}
