@@ -2,19 +2,20 @@
 //! own: a write that fails keeps back what depends on it, and nothing else; one that isn't answered soon goes
 //! on beside the next pass, which leaves its object alone until then.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures::future::join_all;
 
-use crate::lifecycle::{Action, ObjectId};
+use crate::{
+    api::OperationPhase,
+    lifecycle::{Action, ObjectId},
+};
 
 use super::{
     ReconcileError,
-    writes::{Writes, object_of},
+    writes::{PATIENCE, Writes, object_of},
 };
 
-/// How long a pass waits for one write. An abort may come meanwhile, and is to be taken up.
-const PATIENCE: Duration = Duration::from_millis(800);
 /// How many writes go on side by side.
 const AT_ONCE: usize = 8;
 
@@ -47,6 +48,11 @@ impl Pass {
     /// # Errors
     /// The first of what failed; all else was done.
     pub async fn run(mut self, actions: Vec<Action>) -> Result<(), ReconcileError> {
+        let (actions, are_all) = if self.writes.are_about_to_change() {
+            (actions.into_iter().filter(stops).collect(), false)
+        } else {
+            (actions, true)
+        };
         for wave in waves(actions) {
             let due: Vec<_> = wave
                 .into_iter()
@@ -62,7 +68,11 @@ impl Pass {
                 }
             }
         }
-        self.error.map_or(Ok(()), Err)
+        match self.error {
+            Some(error) => Err(error),
+            None if are_all => Ok(()),
+            None => Err(ReconcileError::Stale),
+        }
     }
 
     /// Whether nothing failed that has to be there first.
@@ -122,6 +132,20 @@ impl Pass {
         if is_worse {
             self.error = Some(error);
         }
+    }
+}
+
+/// Whether an action brings an operation to a stop. That waits for nothing; all else is decided on the answer
+/// to what was written.
+fn stops(action: &Action) -> bool {
+    match action {
+        Action::StopWork { .. } => true,
+        Action::WriteOperationStatus { status, .. } => {
+            let is_canceled =
+                status.phase == OperationPhase::Canceled && status.start_time.is_some();
+            is_canceled || status.phase == OperationPhase::Canceling
+        }
+        _ => false,
     }
 }
 

@@ -5,13 +5,14 @@ use std::{
     collections::HashMap,
     fmt::Debug,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kube::{
     Api, Resource, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
     core::Status,
+    runtime::reflector::ObjectRef,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -32,6 +33,9 @@ use super::{Context, ReconcileError, mending};
 /// How long one write may take. One that isn't answered by then may have been done or not: it is decided
 /// anew.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a pass waits for one write. An abort may come meanwhile, and is to be taken up.
+pub const PATIENCE: Duration = Duration::from_millis(800);
 
 /// The writes of one pass.
 pub struct Writes {
@@ -54,6 +58,15 @@ impl Writes {
         }
     }
 
+    /// Whether what this was decided on is about to change: a write of an earlier pass isn't answered yet.
+    pub fn are_about_to_change(&self) -> bool {
+        let snapshot = &self.snapshot;
+        let pools = snapshot.pools.iter().filter_map(|pool| pool.uid());
+        let operations = snapshot.operations.iter().filter_map(|it| it.uid());
+        let mut uids = pools.chain(operations).chain(snapshot.cluster.uid());
+        uids.any(|uid| self.context.writing.is_on_its_way(&uid))
+    }
+
     /// The Operation of that uid.
     pub fn operation_of(&self, uid: &str) -> Option<ObjectId> {
         let mut operations = self.snapshot.operations.iter();
@@ -71,10 +84,17 @@ impl Writes {
         let Some(uid) = uid else {
             return self.bounded(action).await;
         };
-        let Some(_writing) = self.context.writing.begin(&uid) else {
+        let Some(writing) = self.context.writing.begin(&uid) else {
             return Err(ReconcileError::NoAnswer);
         };
+        let began = Instant::now();
         let done = self.bounded(action).await;
+        drop(writing);
+        if began.elapsed() >= PATIENCE {
+            // The pass didn't wait for it.
+            self.context
+                .wake(&ObjectRef::from_obj(self.snapshot.cluster.as_ref()));
+        }
         match &done {
             Ok(()) => self.context.refusals.forget(&uid),
             Err(error) if error.is_refusal() => self.context.refusals.note(&uid, error.to_string()),

@@ -16,6 +16,12 @@ pub struct OnItsWay {
 }
 
 impl Writing {
+    /// Whether a write to the object of that uid is on its way.
+    pub fn is_on_its_way(&self, uid: &str) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.contains(uid)
+    }
+
     /// Begins a write to the object of that uid; none where one is on its way already.
     pub fn begin(&self, uid: &str) -> Option<OnItsWay> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,7 +47,7 @@ mod tests {
     fn one_write_at_a_time_is_on_its_way_to_an_object() {
         let all = Writing::default();
         let first = all.begin("a").expect("nothing on its way");
-        assert!(all.begin("a").is_none());
+        assert!(all.begin("a").is_none() && all.is_on_its_way("a"));
         assert!(all.begin("b").is_some());
         drop(first);
         assert!(all.begin("a").is_some());

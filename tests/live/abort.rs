@@ -115,9 +115,7 @@ pub async fn an_abort_while_nodes_are_made_leaves_no_half_made_node(world: Arc<W
         .expect("patched");
     belay.create_pool("np1", 3).await;
     let operation = belay.operation(OperationType::Create, "np1").await;
-    belay
-        .eventually("makes nodes", || async { belay.nodes().await.len() == 3 })
-        .await;
+    belay.makes_nodes(&operation, 3).await;
     belay.abort(&operation, "wrong size").await;
     belay
         .is_in_phase(&operation, OperationPhase::Canceled)

@@ -237,11 +237,27 @@ impl Belay {
     pub async fn refuse_end_of_control_plane_change(&self) {
         let namespace = &self.namespace;
         let ours = format!("request.namespace == '{namespace}' && request.name == 'demo'");
-        let is_no_end = "has(object.spec.changingTo)";
+        let is_no_end = "has(object.spec.changingTo) || has(object.spec.operation)";
         let record = "kwokcontrolplane/demo";
         let try_it = ["annotate", record, "tried=yes", "--dry-run=server"];
         self.refuse("kwokcontrolplanes", "UPDATE", &ours, is_no_end, &try_it)
             .await;
+    }
+
+    /// Has the API server refuse every change of a pool and of its status.
+    pub async fn refuse_changes_of_pool(&self, pool: &str) {
+        let namespace = &self.namespace;
+        let ours = format!("request.namespace == '{namespace}' && request.name == '{pool}'");
+        let of_pool = format!("agentpool/{pool}");
+        let try_it = ["annotate", &of_pool, "tried=yes", "--dry-run=server"];
+        self.refuse(
+            "*/*",
+            "UPDATE",
+            &ours,
+            "request.resource.resource != 'agentpools'",
+            &try_it,
+        )
+        .await;
     }
 
     /// Has the API server refuse a verb on what is `ours`, unless `but` is so, and waits until it does.
@@ -332,7 +348,7 @@ impl Belay {
         patched.expect("patched");
     }
 
-    async fn make<K: Known>(&self, name: &str, spec: Value) {
+    pub async fn make<K: Known>(&self, name: &str, spec: Value) {
         let object = json!({
             "apiVersion": K::api_version(&()),
             "kind": K::kind(&()),

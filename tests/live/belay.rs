@@ -10,7 +10,7 @@ use std::{
 
 use ::belay::api::{
     AgentPool, AgentPoolStatus, ManagedCluster, ManagedClusterStatus, Operation, OperationError,
-    OperationPhase, OperationStatus, OperationType, TargetKind,
+    OperationPhase, OperationStatus, OperationType, StepPhase, TargetKind,
 };
 use k8s_openapi::api::core::v1::{Event, Node};
 use kube::{
@@ -65,7 +65,12 @@ impl Belay {
 
     /// Starts an operator for the namespace.
     pub fn start_operator(&self) {
-        let operator = self.operator(&[]).0;
+        self.start_operator_with(&[]);
+    }
+
+    /// Starts an operator for the namespace with more in its environment.
+    pub fn start_operator_with(&self, more: &[(&str, &str)]) {
+        let operator = self.operator(more).0;
         *self.operator.lock().expect("the operator") = Some(operator);
     }
 
@@ -82,6 +87,7 @@ impl Belay {
             ("BELAY_NAMESPACE", OsStr::new(&self.namespace)),
             ("RUST_LOG", OsStr::new("info,kube_runtime=warn,belay=debug")),
         ];
+        // The last of a name counts.
         environment.extend(more.iter().map(|(key, value)| (*key, OsStr::new(value))));
         let program = Path::new(env!("CARGO_BIN_EXE_belay"));
         let operator = Process::start_with(program, &[], &environment, &log).expect("started");
@@ -242,6 +248,31 @@ impl Belay {
             self.cluster_status().await.operations.is_empty() && self.is_free_at_the_door().await
         })
         .await;
+    }
+
+    /// Waits until an Operation makes so many nodes at once.
+    pub async fn makes_nodes(&self, operation: &str, nodes: usize) {
+        self.eventually(&format!("makes {nodes} nodes"), || async {
+            let steps = self.status(operation).await.steps;
+            let making = steps
+                .iter()
+                .filter(|step| step.phase == StepPhase::InProgress);
+            making.count() == nodes
+        })
+        .await;
+    }
+
+    /// Waits until the cluster's status shows nothing in flight.
+    pub async fn lock_is_free_in_status(&self) {
+        self.eventually("has its lock free", || async {
+            self.cluster_status().await.operations.is_empty()
+        })
+        .await;
+    }
+
+    /// Waits until an Operation is canceled.
+    pub async fn is_canceled(&self, operation: &str) -> OperationStatus {
+        self.is_in_phase(operation, OperationPhase::Canceled).await
     }
 
     /// Whether admission finds nothing in flight on the cluster and its pools.
@@ -416,12 +447,11 @@ pub fn is_node_ready(node: &Node) -> bool {
     })
 }
 
-/// Whether no new pods come to a node.
+/// Whether no new pods come to a node that is part of its pool.
 pub fn is_cordoned(node: &Node) -> bool {
-    node.spec
-        .as_ref()
-        .and_then(|spec| spec.unschedulable)
-        .unwrap_or(false)
+    let spec = node.spec.as_ref();
+    let is_new = node.annotations().contains_key("belay.dev/joining");
+    !is_new && spec.and_then(|spec| spec.unschedulable).unwrap_or(false)
 }
 
 /// What a node runs.

@@ -77,9 +77,7 @@ pub async fn a_create_leaves_the_nodes_that_are_up_and_goes_on_from_there(world:
         // Two nodes at a time are let up by the quota that is raised afterwards; here none is.
         belay.create_pool("np2", 2).await;
         let create = belay.operation(OperationType::Create, "np2").await;
-        belay
-            .eventually("makes nodes", || async { belay.nodes().await.len() == 3 })
-            .await;
+        belay.makes_nodes(&create, 2).await;
         if policy == "Now" {
             abort(&belay, &create, policy).await;
             assert_eq!(belay.nodes().await.len(), 1, "no half-made node is left");
@@ -217,9 +215,7 @@ pub async fn a_scale_up_leaves_the_nodes_that_were_there(world: Arc<World>) {
     belay.cluster_is_ready().await;
     belay.set_count("np1", 3).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
-    belay
-        .eventually("makes nodes", || async { belay.nodes().await.len() == 3 })
-        .await;
+    belay.makes_nodes(&scale, 2).await;
     abort(&belay, &scale, "Now").await;
     assert_eq!(belay.nodes().await.len(), 1);
     is_stalled(&belay, "np1").await;
@@ -275,9 +271,7 @@ pub async fn a_start_leaves_a_stopped_pool_where_no_node_was_up(world: Arc<World
         .set_pool("np1", json!({"powerState": "Running"}))
         .await;
     let start = belay.operation(OperationType::Start, "np1").await;
-    belay
-        .eventually("makes nodes", || async { belay.nodes().await.len() == 1 })
-        .await;
+    belay.makes_nodes(&start, 1).await;
     abort(&belay, &start, "Now").await;
     is_stalled(&belay, "np1").await;
     assert!(belay.nodes().await.is_empty());

@@ -9,6 +9,7 @@ mod acts;
 mod api;
 mod asked;
 mod belay;
+mod changed_nodes;
 mod check;
 mod concurrency;
 mod create;
@@ -21,16 +22,20 @@ mod failure;
 mod history;
 mod hold;
 mod hostile;
+mod isolated;
 mod labels;
+mod late;
 mod leader;
 mod left_behind;
 mod logs;
 mod metrics;
+mod no_data;
 mod plain;
 mod plan;
 mod plugin;
 mod progress;
 mod prometheus;
+mod proxy;
 mod quiet;
 mod race;
 mod refusals;
@@ -55,6 +60,26 @@ use world::World;
 
 const TESTS: &[harness::Test<World>] = tests![
     // What takes longest goes first.
+    no_data::an_api_server_that_is_killed_again_and_again_costs_no_guarded_pod,
+    no_data::a_watch_that_is_cut_costs_no_guarded_pod,
+    late::a_deletion_of_a_node_that_arrives_late_fails,
+    late::a_cordon_that_arrives_late_fails,
+    late::a_node_that_is_made_late_joins_no_pool_and_goes,
+    late::a_change_of_the_control_plane_that_arrives_late_fails,
+    isolated::a_policy_on_one_pool_holds_up_no_abort,
+    isolated::an_abort_ends_though_its_nodes_can_not_be_left_as_they_were,
+    isolated::what_is_refused_while_nodes_are_made_is_reported,
+    isolated::throttling_is_no_budgets_refusal,
+    isolated::an_abort_does_not_wait_for_a_write_that_hangs,
+    isolated::work_ends_with_its_cluster,
+    changed_nodes::a_node_that_is_deleted_while_it_comes_up_is_made_again,
+    changed_nodes::a_node_that_is_deleted_before_anybody_saw_it_is_made_again,
+    changed_nodes::a_node_that_is_uncordoned_in_mid_drain_is_cordoned_again,
+    changed_nodes::a_node_whose_label_is_taken_off_is_left_to_who_took_it,
+    changed_nodes::a_node_that_a_finalizer_holds_is_waited_for_and_named,
+    changed_nodes::two_budgets_on_one_pod_are_named,
+    changed_nodes::a_pod_with_an_endless_grace_period_is_waited_for,
+    changed_nodes::a_volume_that_is_attached_is_waited_for_and_named,
     quiet::nothing_is_written_in_a_quiet_minute,
     failure::an_api_server_that_is_away_fails_nothing,
     restart::an_operator_that_is_killed_goes_on_where_things_stand,

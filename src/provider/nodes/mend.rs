@@ -61,7 +61,7 @@ impl Mender {
     async fn once(&self, uids: &BTreeSet<String>) -> Vec<Left> {
         let listed = match bounded(self.nodes.list(&self.ours)).await {
             Ok(listed) => listed.map(|listed| listed.items).unwrap_or_default(),
-            Err(words) => return vec![("all nodes".to_owned(), words)],
+            Err(words) => return vec![("nodes".to_owned(), words)],
         };
         let is_left = |node: &&Node| node::in_work_of(node).any(|uid| uids.contains(uid));
         let mended = join_all(listed.iter().filter(is_left).map(|node| self.one(node))).await;
@@ -90,7 +90,7 @@ impl Mender {
                 error = words,
                 "failed to leave the node as it was"
             );
-            (name, words)
+            (format!("node/{name}"), words)
         })
     }
 }

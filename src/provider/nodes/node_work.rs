@@ -255,6 +255,7 @@ impl Shared {
                 return Ok(None);
             };
             if node::is_drained_by(&node, uid) {
+                tracing::info!(node = name, "node cordoned");
                 return Ok(Some(node));
             }
             self.wait_for_another(&node).await?;

@@ -1,0 +1,163 @@
+//! One thing's trouble is its own: what somebody else refuses, or doesn't answer, holds up nothing else.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::http::Method;
+use belay::api::{CancellationStatus, OperationPhase, OperationType};
+use serde_json::json;
+
+use super::{
+    belay::{Belay, World, is_cordoned},
+    proxy::{Fault, status},
+};
+
+pub async fn a_policy_on_one_pool_holds_up_no_abort(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.guarded_cluster(2).await;
+    belay.create_pool("bad", 1).await;
+    belay.pool_is_ready("bad").await;
+    belay.refuse_changes_of_pool("bad").await;
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay.is_blocked(&upgrade).await;
+    belay.abort(&upgrade, "stuck").await;
+    belay.is_canceled(&upgrade).await;
+    belay.lock_is_free_in_status().await;
+    belay.refuse_no_more();
+}
+
+pub async fn an_abort_ends_though_its_nodes_can_not_be_left_as_they_were(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.guarded_cluster(2).await;
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay.is_blocked(&upgrade).await;
+    belay.refuse_node_changes("UPDATE").await;
+    belay.abort(&upgrade, "stuck").await;
+    let canceled = belay.is_canceled(&upgrade).await;
+    let cancellation = canceled.cancellation.expect("a cancellation");
+    assert_eq!(cancellation.status, CancellationStatus::Successful);
+    let [left] = &cancellation.left_behind[..] else {
+        panic!("{cancellation:?}")
+    };
+    let cordoned = belay
+        .nodes()
+        .await
+        .into_iter()
+        .find(is_cordoned)
+        .expect("it stays cordoned");
+    assert_eq!(
+        left.target,
+        format!("node/{}", cordoned.metadata.name.expect("a name"))
+    );
+    assert!(left.message.contains("not now"), "{left:?}");
+    belay.lock_is_free_in_status().await;
+    belay.refuse_no_more();
+    belay
+        .eventually("takes pods on all nodes again", || async {
+            !belay.nodes().await.iter().any(is_cordoned)
+        })
+        .await;
+}
+
+pub async fn what_is_refused_while_nodes_are_made_is_reported(world: Arc<World>) {
+    let (belay, proxy) = Belay::start_behind_proxy(&world).await;
+    belay.ready_cluster(0, 1).await;
+    for (code, reason, expected) in [
+        (403, "Forbidden", "Forbidden"),
+        (429, "TooManyRequests", "Throttled"),
+        (503, "ServiceUnavailable", "ServerError"),
+    ] {
+        let words = format!("the server's own words about {code}");
+        let fault = Fault::Answer(code, status(code, reason, &words));
+        proxy.on(Method::POST, "/nodes", "", fault, usize::MAX);
+        let count = belay.nodes().await.len() + 1;
+        belay.set_count("np1", count).await;
+        belay
+            .eventually("reports what is refused", || async {
+                let operations = belay.operations(OperationType::Scale, "np1").await;
+                let blocked = operations.iter().find_map(|operation| {
+                    let status = operation.status.as_ref()?;
+                    let is_going = status.phase == OperationPhase::InProgress;
+                    status.blocked.clone().filter(|_| is_going)
+                });
+                blocked.is_some_and(|blocked| {
+                    blocked.reason == expected && blocked.message.contains(&words)
+                })
+            })
+            .await;
+        proxy.heal();
+        belay.pool_is_ready("np1").await;
+    }
+}
+
+pub async fn throttling_is_no_budgets_refusal(world: Arc<World>) {
+    let (belay, proxy) = Belay::start_behind_proxy(&world).await;
+    belay.ready_cluster(0, 2).await;
+    belay.create_workload(2, 0).await;
+    let words = "Too many requests, please try again later.";
+    let fault = Fault::Answer(429, status(429, "TooManyRequests", words));
+    proxy.on(Method::POST, "/eviction", "", fault, usize::MAX);
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    let blocked = belay.is_blocked(&upgrade).await.blocked.expect("a block");
+    assert_eq!(blocked.reason, "Throttled");
+    assert!(blocked.message.contains(words), "{blocked:?}");
+    proxy.heal();
+    belay.succeeds(&upgrade).await;
+}
+
+pub async fn an_abort_does_not_wait_for_a_write_that_hangs(world: Arc<World>) {
+    let (belay, proxy) = Belay::start_behind_proxy(&world).await;
+    belay.guarded_cluster(2).await;
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay.is_blocked(&upgrade).await;
+    // Whatever is written to the pool hangs for longer than the test waits.
+    let hangs = Fault::Delay(Duration::from_mins(10));
+    proxy.on(Method::PATCH, "/agentpools/np1", "", hangs, usize::MAX);
+    belay
+        .annotate::<belay::api::ManagedCluster>("demo", json!({"look": "again"}))
+        .await;
+    belay.abort(&upgrade, "stuck").await;
+    belay.is_canceled(&upgrade).await;
+    proxy.heal();
+}
+
+pub async fn work_ends_with_its_cluster(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.guarded_cluster(2).await;
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay.is_blocked(&upgrade).await;
+    let gone = json!({"metadata": {"finalizers": null}}).to_string();
+    belay.kubectl(&["delete", "managedcluster", "demo", "--wait=false"]);
+    belay.kubectl(&[
+        "patch",
+        "managedcluster",
+        "demo",
+        "--type=merge",
+        "-p",
+        &gone,
+    ]);
+    belay
+        .eventually("ends the work", || async {
+            belay
+                .log()
+                .contains("the cluster is no more: the work on it ends")
+        })
+        .await;
+    let nodes = belay.nodes().await.len();
+    belay.keep_available(0).await;
+    // A workload's pods would go within a moment where the drain went on: a new node of another cluster
+    // comes and is ready later than that.
+    belay.kubectl(&[
+        "delete",
+        "agentpool",
+        "np1",
+        "--wait=false",
+        "--ignore-not-found",
+    ]);
+    belay.is_guarded(2).await;
+    assert_eq!(belay.nodes().await.len(), nodes);
+}

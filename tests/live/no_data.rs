@@ -1,0 +1,93 @@
+//! No data is not "nothing there": while the API server is away, or a watch breaks off, no guarded pod goes and
+//! no node.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use belay::api::OperationType;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt as _, api::ListParams};
+
+use super::belay::{Belay, World, is_cordoned};
+
+/// The uids of the nodes and of the workload's pods.
+async fn all(belay: &Belay) -> BTreeSet<String> {
+    let pods = Api::<Pod>::namespaced(belay.client.clone(), &belay.namespace);
+    let pods = pods.list(&ListParams::default().labels("app=web")).await;
+    let of_pods = pods
+        .expect("pods")
+        .items
+        .into_iter()
+        .filter_map(|pod| pod.uid());
+    let nodes = belay.nodes().await.into_iter();
+    of_pods.chain(nodes.filter_map(|node| node.uid())).collect()
+}
+
+/// A cluster whose upgrade hangs on a budget: its drain has begun.
+async fn hangs(belay: &Belay) -> (String, BTreeSet<String>) {
+    belay.guarded_cluster(2).await;
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay.is_blocked(&upgrade).await;
+    (upgrade, all(belay).await)
+}
+
+pub async fn an_api_server_that_is_killed_again_and_again_costs_no_guarded_pod(_: Arc<World>) {
+    let world = World::start().await;
+    let belay = Belay::start(&world).await;
+    let (upgrade, before) = hangs(&belay).await;
+    for _ in 0..10 {
+        world.kill_api_server().await;
+        // It is away for a time: that is what is tested.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        world.start_api_server().await;
+        // The operator has seen the pods anew once it has the budget anew: the block is reported again.
+        belay.rests_in_block(&upgrade).await;
+        assert_eq!(all(&belay).await, before);
+    }
+    belay.keep_available(0).await;
+    belay.succeeds(&upgrade).await;
+    belay.kill_operator();
+    belay.check_history();
+}
+
+pub async fn a_watch_that_is_cut_costs_no_guarded_pod(world: Arc<World>) {
+    let (belay, proxy) = Belay::start_behind_proxy(&world).await;
+    let (upgrade, before) = hangs(&belay).await;
+    for resource in [
+        "pods",
+        "nodes",
+        "poddisruptionbudgets",
+        "operations",
+        "agentpools",
+        "managedclusters",
+        "kwokcontrolplanes",
+    ] {
+        for _ in 0..3 {
+            proxy.cut(resource);
+            belay.rests_in_block(&upgrade).await;
+            assert_eq!(all(&belay).await, before, "{resource}");
+        }
+    }
+    let cordoned = belay.nodes().await.into_iter().filter(is_cordoned);
+    assert_eq!(cordoned.count(), 1);
+    belay.abort(&upgrade, "enough").await;
+    belay.is_canceled(&upgrade).await;
+}
+
+impl Belay {
+    /// Waits until the operator has looked again and the operation hangs as before. That what would go has
+    /// had the time to go shows by a change that a later look makes.
+    async fn rests_in_block(&self, operation: &str) {
+        let looks = self.log().matches("decided").count();
+        self.annotate::<belay::api::ManagedCluster>(
+            "demo",
+            serde_json::json!({"looked": looks.to_string()}),
+        )
+        .await;
+        self.eventually("looks again", || async {
+            self.log().matches("decided").count() > looks
+        })
+        .await;
+        self.is_blocked(operation).await;
+    }
+}

@@ -1,0 +1,237 @@
+//! Faults beneath the operator's client: a proxy between it and the API server that delays, refuses or loses
+//! single requests, and ends watches.
+
+use std::{
+    net::Ipv4Addr,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    extract::State,
+    http::{Method, Request, Response, StatusCode, Uri},
+};
+use futures::{StreamExt as _, future};
+use kube::{Client, client::Body as KubeBody};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::watch};
+
+use super::belay::{Belay, World};
+
+/// What becomes of a request.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// It is sent after so long, whether anybody still waits for its answer or not.
+    Delay(Duration),
+    /// It isn't sent, but answered so.
+    Answer(u16, Value),
+}
+
+/// Which requests meet a fault.
+#[derive(Clone, Debug)]
+struct Rule {
+    method: Method,
+    /// What the path holds.
+    path: String,
+    /// What the body holds.
+    body: String,
+    fault: Fault,
+    /// How many more requests meet it.
+    times: usize,
+}
+
+/// A request that met a fault, and how it was answered in the end.
+#[derive(Clone, Debug)]
+pub struct Met {
+    pub path: String,
+    pub status: Option<u16>,
+}
+
+/// A proxy of the API server.
+pub struct Proxy {
+    client: Client,
+    rules: Mutex<Vec<Rule>>,
+    met: Mutex<Vec<Met>>,
+    cuts: watch::Sender<(u64, String)>,
+    pub kubeconfig: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Proxy {
+    /// Starts one before a world's API server.
+    pub async fn start(world: &World) -> Arc<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = listener.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let folder = tempfile::tempdir().expect("a folder");
+        let kubeconfig = folder.path().join("kubeconfig");
+        let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "proxy",
+            "clusters": [{"name": "proxy", "cluster": {"server": format!("http://{address}")}}],
+            "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "proxy"}}],
+            "users": [{"name": "proxy", "user": {}}]});
+        std::fs::write(&kubeconfig, config.to_string()).expect("written");
+        let this = Arc::new(Self {
+            client: world.client().await,
+            rules: Mutex::default(),
+            met: Mutex::default(),
+            cuts: watch::channel((0, String::new())).0,
+            kubeconfig,
+            _folder: folder,
+        });
+        let router = Router::new().fallback(pass).with_state(this.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        this
+    }
+
+    /// From now on, so many requests of that method whose path and body hold these texts meet a fault.
+    pub fn on(&self, method: Method, path: &str, body: &str, fault: Fault, times: usize) {
+        self.rules.lock().expect("rules").push(Rule {
+            method,
+            path: path.to_owned(),
+            body: body.to_owned(),
+            fault,
+            times,
+        });
+    }
+
+    /// No request meets a fault any more.
+    pub fn heal(&self) {
+        self.rules.lock().expect("rules").clear();
+    }
+
+    /// The requests that met a fault.
+    pub fn met(&self) -> Vec<Met> {
+        self.met.lock().expect("met").clone()
+    }
+
+    /// Ends all watches of a resource, in the middle.
+    pub fn cut(&self, resource: &str) {
+        self.cuts.send_modify(|(count, of)| {
+            *count += 1;
+            resource.clone_into(of);
+        });
+    }
+
+    fn fault_of(&self, method: &Method, uri: &Uri, body: &Bytes) -> Option<Fault> {
+        let body = String::from_utf8_lossy(body);
+        let mut rules = self.rules.lock().expect("rules");
+        let rule = rules.iter_mut().find(|rule| {
+            rule.times > 0
+                && rule.method == *method
+                && uri.to_string().contains(&rule.path)
+                && body.contains(&rule.body)
+        })?;
+        rule.times -= 1;
+        Some(rule.fault.clone())
+    }
+
+    async fn send(&self, request: Request<Bytes>) -> Response<Body> {
+        match self.client.send(request.map(KubeBody::from)).await {
+            Ok(answer) => answer.map(Body::new),
+            Err(error) => answer(502, &json!({"message": error.to_string()})),
+        }
+    }
+
+    /// The answer of a watch ends where watches of its resource are cut.
+    fn cuttable(&self, uri: &Uri, response: Response<Body>) -> Response<Body> {
+        let mut cuts = self.cuts.subscribe();
+        let path = uri.path().to_owned();
+        let cut = async move {
+            loop {
+                if cuts.changed().await.is_err() {
+                    future::pending::<()>().await;
+                }
+                if path.contains(&cuts.borrow().1) {
+                    return;
+                }
+            }
+        };
+        response.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(cut))))
+    }
+}
+
+async fn pass(State(proxy): State<Arc<Proxy>>, request: Request<Body>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let fault = proxy.fault_of(&parts.method, &parts.uri, &body);
+    let mut forwarded = Request::builder()
+        .method(parts.method.clone())
+        .uri(parts.uri.path_and_query().expect("a path").as_str());
+    for name in ["content-type", "accept", "user-agent"] {
+        if let Some(value) = parts.headers.get(name) {
+            forwarded = forwarded.header(name, value);
+        }
+    }
+    let forwarded = forwarded.body(body).expect("a request");
+    let path = parts.uri.to_string();
+    match fault {
+        None => {
+            let response = proxy.send(forwarded).await;
+            if path.contains("watch=true") {
+                return proxy.cuttable(&parts.uri, response);
+            }
+            response
+        }
+        Some(Fault::Answer(code, body)) => {
+            proxy.note(path, Some(code));
+            answer(code, &body)
+        }
+        Some(Fault::Delay(time)) => {
+            let number = proxy.note(path, None);
+            // It is on its way: nobody takes it back.
+            let sent = tokio::spawn(async move {
+                tokio::time::sleep(time).await;
+                let response = proxy.send(forwarded).await;
+                proxy.met.lock().expect("met")[number].status = Some(response.status().as_u16());
+                response
+            });
+            sent.await.expect("sent")
+        }
+    }
+}
+
+impl Proxy {
+    fn note(&self, path: String, status: Option<u16>) -> usize {
+        let mut met = self.met.lock().expect("met");
+        met.push(Met { path, status });
+        met.len() - 1
+    }
+}
+
+fn answer(code: u16, body: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = StatusCode::from_u16(code).expect("a status");
+    let json = "application/json".parse().expect("a header");
+    response.headers_mut().insert("content-type", json);
+    response
+}
+
+/// The API server's answer to what it doesn't allow.
+pub fn status(code: u16, reason: &str, message: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code,
+        "reason": reason, "message": message})
+}
+
+impl Belay {
+    /// Has the operator reach the API server by a proxy, from its start on.
+    pub async fn start_behind_proxy(world: &Arc<World>) -> (Arc<Self>, Arc<Proxy>) {
+        let this = Self::start_without_operator(world).await;
+        let proxy = Proxy::start(world).await;
+        let kubeconfig = proxy.kubeconfig.display().to_string();
+        this.start_operator_with(&[("KUBECONFIG", &kubeconfig)]);
+        (this, proxy)
+    }
+
+    /// Waits until a request that met a fault was answered; how.
+    pub async fn was_answered(&self, proxy: &Proxy, path: &str) -> u16 {
+        let of_path = || proxy.met().into_iter().find(|met| met.path.contains(path));
+        self.eventually(&format!("has {path} answered"), || async {
+            of_path().is_some_and(|met| met.status.is_some())
+        })
+        .await;
+        of_path().and_then(|met| met.status).expect("a status")
+    }
+}
