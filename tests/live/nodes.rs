@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt as _;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{ResourceExt as _, api::PostParams};
 use serde_json::{Value, json};
 
 use super::{
+    acts::KWOK,
     belay::{Belay, World},
     doors::told,
 };
@@ -190,4 +192,88 @@ pub async fn belay_alone_changes_its_labels_and_marks_of_a_node(world: Arc<World
         let change = [change, &["--dry-run=server"]].concat();
         belay.try_as(&eve, &change).expect("others pass");
     }
+}
+
+impl Belay {
+    /// Creates a pod for the nodes of the namespace, which tolerates nothing.
+    async fn create_plain_pod(&self, name: &str) {
+        let pod = json!({"metadata": {"name": name},
+            "spec": {"nodeSelector": {"belay.dev/namespace": self.namespace}, "terminationGracePeriodSeconds": 0,
+                "containers": [{"name": "main", "image": "main:1"}]}});
+        let pod = serde_json::from_value(pod).expect("a pod");
+        let (pods, params) = (self.api::<Pod>(), PostParams::default());
+        pods.create(&params, &pod).await.expect("created");
+    }
+
+    /// What the scheduler reports of a pod that it found no node for.
+    async fn why_unscheduled(&self, name: &str) -> Option<String> {
+        let status = self.api::<Pod>().get(name).await.expect("the pod").status?;
+        let conditions = status.conditions.unwrap_or_default();
+        let of_scheduler = conditions
+            .into_iter()
+            .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
+        of_scheduler?.message
+    }
+}
+
+fn is_tainted(node: &Node) -> bool {
+    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref());
+    taints.is_some_and(|taints| {
+        taints.iter().any(|taint| {
+            taint.key == KWOK
+                && taint.value.as_deref() == Some("fake")
+                && taint.effect == "NoSchedule"
+        })
+    })
+}
+
+pub async fn a_pod_without_a_toleration_is_not_scheduled_to_a_kwok_node(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    belay.create_plain_pod("plain").await;
+    belay
+        .eventually("reports the taint", || async {
+            let why = belay.why_unscheduled("plain").await.unwrap_or_default();
+            why.contains("untolerated taint")
+        })
+        .await;
+    belay.create_workload(1, 1).await;
+    // The pool's own settings change beside the taint.
+    let taints = json!([{"key": "team", "value": "a", "effect": "PreferNoSchedule"}]);
+    for taints in [taints, json!([])] {
+        belay.set_pool("np1", json!({"nodeTaints": taints})).await;
+        belay.pool_is_ready("np1").await;
+        belay.lock_is_free().await;
+        assert!(belay.nodes().await.iter().all(is_tainted));
+    }
+}
+
+pub async fn taint_false_leaves_the_taint_out_of_new_nodes(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    let old = belay.nodes().await[0].name_any();
+    belay
+        .set_cluster(json!({"provider": {"kwok": {"taint": false}}}))
+        .await;
+    belay.set_count("np1", 2).await;
+    belay
+        .eventually("has a second node", || async {
+            belay.nodes().await.len() == 2
+        })
+        .await;
+    belay.pool_is_ready("np1").await;
+    for node in belay.nodes().await {
+        assert_eq!(
+            is_tainted(&node),
+            node.name_any() == old,
+            "old nodes keep it"
+        );
+    }
+    belay.create_plain_pod("plain").await;
+    belay
+        .eventually("runs the pod", || async {
+            let status = belay.api::<Pod>().get("plain").await.expect("it").status;
+            status.is_some_and(|status| status.phase.as_deref() == Some("Running"))
+        })
+        .await;
 }

@@ -5,7 +5,7 @@ use std::{borrow::Borrow, collections::BTreeMap};
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Node, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo},
+    api::core::v1::{Node, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo, Taint},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
@@ -173,7 +173,7 @@ pub(super) fn make(job: &Job, goal: &PoolGoal, name: &str, provisioned_at: Times
             ..ObjectMeta::default()
         },
         spec: Some(NodeSpec {
-            taints: Some(settings::taints(&goal.settings)),
+            taints: Some(taints(job, goal)),
             ..NodeSpec::default()
         }),
         status: Some(NodeStatus {
@@ -190,6 +190,26 @@ pub(super) fn make(job: &Job, goal: &PoolGoal, name: &str, provisioned_at: Times
             ..NodeStatus::default()
         }),
     }
+}
+
+/// The taints of a new node: kwok's, as kwok's own manifests have it, and those of its pool. The first isn't one
+/// of the pool's settings, so a change of the settings keeps it.
+fn taints(job: &Job, goal: &PoolGoal) -> Vec<Taint> {
+    let mut taints = settings::taints(&goal.settings);
+    let fake = Taint {
+        key: KWOK.0.to_owned(),
+        value: Some(KWOK.1.to_owned()),
+        effect: "NoSchedule".to_owned(),
+        time_added: None,
+    };
+    // A node has one taint of a key and effect.
+    let is_there = taints
+        .iter()
+        .any(|taint| taint.key == fake.key && taint.effect == fake.effect);
+    if job.provider.kwok.as_ref().is_some_and(|kwok| kwok.taint) && !is_there {
+        taints.push(fake);
+    }
+    taints
 }
 
 /// Leaves no node of the job's cluster half-made or half-drained by it: a node that isn't up is deleted,
