@@ -153,7 +153,7 @@ fn each_row_of_who_may_do_what_has_a_test() {
     let page = fs::read_to_string(path("docs/security.md")).expect("the page");
     let tests = live_tests();
     let policies = path("policies");
-    for heading in ["Operations", "Clusters and pools"] {
+    for heading in ["Operations", "Clusters and pools", "Nodes"] {
         let rows = rows(&page, heading);
         assert!(
             !rows.is_empty(),

@@ -10,7 +10,7 @@ use crate::{
 
 use super::{
     operator::is_operator,
-    policy::{Policy, Refusal, on},
+    policy::{OURS, Policy, Refusal, on},
 };
 
 /// The policy.
@@ -19,6 +19,7 @@ pub fn policy() -> Policy {
         name: "belay-aborts",
         description: "Lets only those abort who may update the subresource abort, and only what is in flight",
         operations: &[on::CREATE, on::UPDATE, on::DELETE],
+        group: OURS,
         resources: &["managedclusters", "agentpools", "operations"],
         params: None,
         skips: None,

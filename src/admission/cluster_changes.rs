@@ -8,7 +8,7 @@ use crate::{
 use super::{
     cel::{is_too_old, minor, older, rank},
     operator::is_operator,
-    policy::{Policy, Refusal, on},
+    policy::{OURS, Policy, Refusal, on},
     power::Target,
 };
 
@@ -27,6 +27,7 @@ pub fn policy() -> Policy {
         name: "belay-cluster-changes",
         description: "Refuses a change of a ManagedCluster's version or power state while an operation is in flight that excludes it",
         operations: &[on::UPDATE],
+        group: OURS,
         resources: &["managedclusters"],
         params: None,
         skips: None,

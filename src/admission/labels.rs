@@ -8,7 +8,7 @@ use crate::{
 
 use super::{
     operator::is_operator,
-    policy::{Policy, Refusal, on},
+    policy::{OURS, Policy, Refusal, on},
 };
 
 /// The policy.
@@ -19,6 +19,7 @@ pub fn policy() -> Policy {
         name: "belay-labels",
         description: "Keeps the labels that Belay goes by from being changed by anybody else",
         operations: &[on::UPDATE],
+        group: OURS,
         resources: &["agentpools", "operations"],
         params: None,
         skips: None,

@@ -9,6 +9,7 @@ mod cel;
 mod cluster_changes;
 mod labels;
 mod new_pools;
+mod nodes;
 mod operations;
 mod operator;
 mod policy;
@@ -39,6 +40,7 @@ fn validating() -> Vec<Policy> {
         replacing::on_targets(),
         replacing::on_scale(),
         labels::policy(),
+        nodes::policy(),
         abort::policy(),
     ]
 }

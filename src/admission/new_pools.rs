@@ -6,7 +6,7 @@ use crate::lifecycle::messages::{OPERATION_NOT_ALLOWED, refusal};
 use super::{
     cel::told_elapsed,
     operator::is_operator,
-    policy::{Params, Policy, Refusal, on},
+    policy::{OURS, Params, Policy, Refusal, on},
     pool_changes::skew,
 };
 
@@ -18,6 +18,7 @@ pub fn policy() -> Policy {
         name: "belay-new-pools",
         description: "Refuses a new AgentPool that its ManagedCluster can't have",
         operations: &[on::CREATE],
+        group: OURS,
         resources: &["agentpools"],
         params: Some(Params::all("ManagedCluster")),
         skips: None,

@@ -16,6 +16,14 @@ use super::cel::first_of;
 /// The version of Belay's kinds that policies see.
 pub const VERSION: &str = "v1alpha1";
 
+/// An API group and a version of it.
+pub type GroupVersion = (&'static str, &'static str);
+
+/// Where Belay's own kinds are.
+pub const OURS: GroupVersion = (GROUP, VERSION);
+/// Where Kubernetes' core kinds are.
+pub const CORE: GroupVersion = ("", "v1");
+
 /// The operations of requests, as rules name them.
 pub mod on {
     pub const CREATE: &str = "CREATE";
@@ -65,6 +73,8 @@ pub struct Policy {
     pub description: &'static str,
     /// The operations that it looks at.
     pub operations: &'static [&'static str],
+    /// The API group and version of these resources.
+    pub group: GroupVersion,
     /// The resources that it looks at.
     pub resources: &'static [&'static str],
     /// The objects in the request's namespace that are its `params`: it is evaluated for each of them.
@@ -96,7 +106,7 @@ impl Policy {
             failure_policy: Some("Fail".into()),
             match_constraints: Some(MatchResources {
                 object_selector: self.skips.map(without),
-                ..constraints(self.operations, self.resources)
+                ..constraints(self.operations, self.group, self.resources)
             }),
             match_conditions: Some(vec![MatchCondition {
                 name: (*condition).to_owned(),
@@ -184,13 +194,17 @@ fn without(label: &str) -> LabelSelector {
     }
 }
 
-/// Which requests on Belay's resources a policy looks at.
-pub fn constraints(operations: &[&str], resources: &[&str]) -> MatchResources {
+/// Which requests on resources of a group a policy looks at.
+pub fn constraints(
+    operations: &[&str],
+    (group, version): GroupVersion,
+    resources: &[&str],
+) -> MatchResources {
     let owned = |of: &[&str]| Some(of.iter().map(|&one| one.to_owned()).collect());
     MatchResources {
         resource_rules: Some(vec![NamedRuleWithOperations {
-            api_groups: owned(&[GROUP]),
-            api_versions: owned(&[VERSION]),
+            api_groups: owned(&[group]),
+            api_versions: owned(&[version]),
             operations: owned(operations),
             resources: owned(resources),
             ..NamedRuleWithOperations::default()

@@ -9,7 +9,7 @@ use crate::{
 use super::{
     cel::{is_too_old, rank, told_elapsed},
     operator::is_operator,
-    policy::{Policy, Refusal, on},
+    policy::{OURS, Policy, Refusal, on},
     power::Target,
 };
 
@@ -27,6 +27,7 @@ pub fn policy() -> Policy {
         name: "belay-pool-changes",
         description: "Refuses a change of an AgentPool's spec while an operation is in flight that excludes it",
         operations: &[on::UPDATE],
+        group: OURS,
         resources: &["agentpools"],
         params: None,
         skips: None,

@@ -9,7 +9,7 @@ use crate::{api::SCALE_REFUSED_LABEL, lifecycle::messages::OPERATION_NOT_ALLOWED
 
 use super::{
     operator::is_operator,
-    policy::{Params, Policy, Refusal, on},
+    policy::{OURS, Params, Policy, Refusal, on},
 };
 
 /// The policy.
@@ -18,6 +18,7 @@ pub fn policy() -> Policy {
         name: "belay-pool-scale",
         description: "Refuses a change of an AgentPool by its scale subresource while an operation is in flight that excludes it",
         operations: &[on::UPDATE],
+        group: OURS,
         resources: &["agentpools/scale"],
         params: Some(Params {
             kind: "AgentPool",

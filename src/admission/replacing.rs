@@ -12,7 +12,7 @@ use crate::{
 
 use super::{
     operator::{is_operator, may_operate},
-    policy::{Params, Policy, Refusal, on},
+    policy::{OURS, Params, Policy, Refusal, on},
 };
 
 /// The policy for what is written into clusters and pools, and for the deletion of pools.
@@ -26,6 +26,7 @@ pub fn on_targets() -> Policy {
         name: "belay-replacing",
         description: "Lets only those who may abort make a change that has an operation aborted, by concurrencyPolicy Replace",
         operations: &[on::UPDATE, on::DELETE],
+        group: OURS,
         resources: &["managedclusters", "agentpools"],
         params: None,
         skips: None,
@@ -56,6 +57,7 @@ pub fn on_scale() -> Policy {
         name: "belay-replacing-scale",
         description: "Lets only those who may abort scale an AgentPool where that has an operation aborted, by concurrencyPolicy Replace",
         operations: &[on::UPDATE],
+        group: OURS,
         resources: &["agentpools/scale"],
         params: Some(Params::all("AgentPool")),
         skips: None,

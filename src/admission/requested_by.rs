@@ -7,7 +7,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 
 use crate::api::{ABORT_ANNOTATION, ABORT_REQUESTED_BY_ANNOTATION};
 
-use super::policy::{constraints, metadata, on};
+use super::policy::{OURS, constraints, metadata, on};
 
 /// The policy's name, and its binding's.
 pub const NAME: &str = "belay-abort-requested-by";
@@ -47,6 +47,7 @@ pub fn policy() -> MutatingAdmissionPolicy {
         reinvocation_policy: Some("IfNeeded".into()),
         match_constraints: Some(constraints(
             &[on::CREATE, on::UPDATE],
+            OURS,
             &["managedclusters", "agentpools", "operations"],
         )),
         match_conditions: Some(vec![MatchCondition {

@@ -8,7 +8,7 @@ use crate::{
 
 use super::{
     operator::is_operator,
-    policy::{Policy, Refusal, on},
+    policy::{OURS, Policy, Refusal, on},
 };
 
 /// The policy.
@@ -17,6 +17,7 @@ pub fn policy() -> Policy {
         name: "belay-operation-rights",
         description: "Refuses an Operation whose author may not make the same change by its target's spec",
         operations: &[on::CREATE],
+        group: OURS,
         resources: &["operations"],
         params: None,
         skips: None,

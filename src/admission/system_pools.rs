@@ -3,7 +3,7 @@
 
 use crate::lifecycle::messages::{OPERATION_NOT_ALLOWED, refusal};
 
-use super::policy::{Policy, Refusal, on};
+use super::policy::{OURS, Policy, Refusal, on};
 
 /// The policy.
 pub fn policy() -> Policy {
@@ -12,6 +12,7 @@ pub fn policy() -> Policy {
         name: "belay-system-pools",
         description: "Refuses the loss of the last System AgentPool of a ManagedCluster",
         operations: &[on::UPDATE, on::DELETE],
+        group: OURS,
         resources: &["agentpools"],
         params: None,
         skips: None,

@@ -86,13 +86,13 @@ pub struct AgentPoolSpec {
     #[serde(default)]
     pub power_state: PowerState,
 
-    /// Labels of the nodes.
+    /// Labels of the nodes. Keys of the domains kubernetes.io, k8s.io and belay.dev are reserved.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     #[x_kube(
         validation = Rule::new("self.all(key, key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && key.indexOf('/') <= 253)").message("a key is a name, or DOMAIN/NAME: at most 63 letters, digits, '-', '_' and '.' that begin and end with a letter or digit, after a domain of at most 253 small letters, digits, '-' and '.', for example example.com/team"),
         validation = Rule::new("self.all(key, self[key].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))").message("a value has at most 63 letters, digits, '-', '_' and '.', and begins and ends with a letter or digit, or is empty"),
-        validation = Rule::new("self.all(key, !key.startsWith('belay.dev/') && key != 'kubernetes.io/hostname')").message("labels that start with belay.dev/ and kubernetes.io/hostname are set by Belay"),
+        validation = Rule::new("self.all(key, !key.matches('^([^/]*[.])?(kubernetes[.]io|k8s[.]io|belay[.]dev)/'))").message("keys of the domains kubernetes.io, k8s.io and belay.dev, and of their subdomains, are reserved for Kubernetes and Belay: write a domain of your own, for example example.com/team"),
     )]
     pub node_labels: BTreeMap<String, NodeLabelValue>,
 
@@ -138,7 +138,10 @@ pub enum ScaleSetPriority {
 pub struct NodeTaint {
     /// The taint's key.
     #[schemars(length(min = 1, max = 317))]
-    #[x_kube(validation = Rule::new("self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self.indexOf('/') <= 253").message("a key is a name, or DOMAIN/NAME: at most 63 letters, digits, '-', '_' and '.' that begin and end with a letter or digit, after a domain of at most 253 small letters, digits, '-' and '.', for example example.com/team"))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self.indexOf('/') <= 253").message("a key is a name, or DOMAIN/NAME: at most 63 letters, digits, '-', '_' and '.' that begin and end with a letter or digit, after a domain of at most 253 small letters, digits, '-' and '.', for example example.com/team"),
+        validation = Rule::new("!self.startsWith('belay.dev/')").message("taints that start with belay.dev/ are reserved for Belay: write a domain of your own, for example example.com/team"),
+    )]
     pub key: String,
     /// The taint's value.
     #[serde(default, skip_serializing_if = "String::is_empty")]

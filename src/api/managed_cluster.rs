@@ -107,6 +107,16 @@ pub struct KwokProviderSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub max_nodes: Option<i32>,
+
+    /// Whether new nodes carry the taint `kwok.x-k8s.io/node=fake:NoSchedule`, which keeps pods away that don't
+    /// tolerate it: no container runs on these nodes. A change applies to new nodes only; nodes that exist keep
+    /// their taints.
+    #[serde(default = "default_taint")]
+    pub taint: bool,
+}
+
+fn default_taint() -> bool {
+    true
 }
 
 fn default_node_provisioning_time() -> Duration {

@@ -166,6 +166,10 @@ pub mod refusal {
     );
     /// An annotation or a label that isn't for people.
     pub const NOT_YOURS: Template = Template("the {what} is set by {whom} alone");
+    /// A node that isn't one of Belay's, or isn't one of this operator's namespaces.
+    pub const NOT_A_NODE_OF_BELAY: Template = Template(
+        "User \"{user}\" runs Belay and cannot write node {node}: it may write only nodes with the labels belay.dev/cluster and belay.dev/namespace, may not change these labels, and needs the verb operate on managedclusters in the namespace that the label names",
+    );
     /// A change that has an operation aborted, by who may not abort.
     pub const MAY_NOT_REPLACE: Template = Template(
         "User \"{user}\" cannot have Operation {operation} aborted: with concurrencyPolicy Replace this change does so, and that needs the verb update on operations/abort in API group belay.dev in the namespace \"{namespace}\"",

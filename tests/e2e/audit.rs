@@ -10,10 +10,11 @@ use serde::Deserialize;
 use crate::stage::NAMESPACE;
 
 /// Granted for what no request shows: an admission plugin that is off by default asks for the first, policies
-/// ask for the second, and where a patch makes the object, the API server asks for the third.
-const NEVER_ASKED: [&str; 3] = [
+/// ask for the second and third, and where a patch makes the object, the API server asks for the fourth.
+const NEVER_ASKED: [&str; 4] = [
     "update belay.dev/managedclusters/finalizers",
     "operate belay.dev/managedclusters",
+    "operate belay.dev/nodes",
     "create /configmaps",
 ];
 

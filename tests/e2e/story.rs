@@ -66,7 +66,11 @@ async fn previous(stage: &Stage) -> anyhow::Result<String> {
 
 /// The API server takes what the chart makes of each combination of values.
 async fn each_combination(stage: &Stage) -> anyhow::Result<()> {
-    stage.run("kubectl create namespace team-a").await?;
+    for team in ["team-a", "team-b"] {
+        stage
+            .run(&format!("kubectl create namespace {team}"))
+            .await?;
+    }
     let combinations = std::fs::read_to_string("charts/combinations")?;
     for values in combinations.lines().filter(|line| !line.starts_with('#')) {
         let line = format!(

@@ -20,6 +20,9 @@ use serde_json::{Value, json};
 
 use super::belay::{Belay, is_cordoned, is_node_ready};
 
+/// The key of the taint that nodes of the provider kwok carry.
+pub const KWOK: &str = "kwok.x-k8s.io/node";
+
 impl Belay {
     /// Makes a cluster whose nodes come up in that many milliseconds.
     pub async fn create_cluster(&self, provisioning_milliseconds: u32) {
@@ -62,7 +65,7 @@ impl Belay {
     pub async fn create_workload(&self, pods: usize, min_available: usize) {
         let takes_pods = |node: &Node| {
             let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref());
-            taints.is_none_or(Vec::is_empty)
+            taints.is_none_or(|taints| taints.iter().all(|taint| taint.key == KWOK))
         };
         self.eventually("has nodes that take pods", || async {
             self.nodes().await.iter().all(takes_pods)
@@ -73,6 +76,7 @@ impl Belay {
             "metadata": {"labels": labels},
             "spec": {
                 "nodeSelector": {"belay.dev/namespace": self.namespace},
+                "tolerations": [{"key": KWOK, "operator": "Exists"}],
                 "topologySpreadConstraints": [{"topologyKey": "kubernetes.io/hostname", "maxSkew": 1,
                     "whenUnsatisfiable": "DoNotSchedule", "nodeTaintsPolicy": "Honor", "labelSelector": {"matchLabels": labels}}],
                 "containers": [{"name": "web", "image": "web:1"}],

@@ -9,9 +9,10 @@ const POOL: &str = "{apiVersion: belay.dev/v1alpha1, kind: AgentPool, metadata: 
 const OPERATION: &str = "{apiVersion: belay.dev/v1alpha1, kind: Operation, metadata: {name: op1}, spec: {type: Reconcile, target: {kind: AgentPool, name: np1}}}";
 
 const KEY: &str = "a key is a name, or DOMAIN/NAME: at most 63 letters";
+const RESERVED: &str = "keys of the domains kubernetes.io, k8s.io and belay.dev, and of their subdomains, are reserved for Kubernetes and Belay: write a domain of your own";
 const VALUE: &str = "a value has at most 63 letters";
 /// What nodes can have, to the longest.
-const LABELS_AND_TAINTS: &str = "nodeLabels: {a: '', example.com/team_1.x: A-1_b.c, LONGDOMAIN/team: x}, nodeTaints: [{key: a, effect: NoSchedule}, {key: a, value: b, effect: NoExecute}, {key: example.com/b, effect: NoSchedule}], count: 1";
+const LABELS_AND_TAINTS: &str = "nodeLabels: {a: '', notkubernetes.io/a: x, kubernetes.io: x, example.com/team_1.x: A-1_b.c, LONGDOMAIN/team: x}, nodeTaints: [{key: a, effect: NoSchedule}, {key: a, value: b, effect: NoExecute}, {key: example.com/b, effect: NoSchedule}], count: 1";
 
 /// Keys that are a character too long, or, as part of what is allowed, as long as can be.
 fn with_long_names(manifest: &str, is_allowed: bool) -> String {
@@ -113,7 +114,43 @@ const REFUSALS: &[(&str, &str, &str, &str)] = &[
         POOL,
         "count: 1",
         "nodeLabels: {belay.dev/cluster: x}, count: 1",
-        "labels that start with belay.dev/ and kubernetes.io/hostname are set by Belay",
+        RESERVED,
+    ),
+    (
+        POOL,
+        "count: 1",
+        "nodeLabels: {kubernetes.io/hostname: x}, count: 1",
+        RESERVED,
+    ),
+    (
+        POOL,
+        "count: 1",
+        "nodeLabels: {k8s.io/a: x}, count: 1",
+        RESERVED,
+    ),
+    (
+        POOL,
+        "count: 1",
+        "nodeLabels: {node-role.kubernetes.io/control-plane: ''}, count: 1",
+        RESERVED,
+    ),
+    (
+        POOL,
+        "count: 1",
+        "nodeLabels: {topology.kubernetes.io/zone: x}, count: 1",
+        RESERVED,
+    ),
+    (
+        POOL,
+        "count: 1",
+        "nodeLabels: {team.belay.dev/a: x}, count: 1",
+        RESERVED,
+    ),
+    (
+        POOL,
+        "count: 1",
+        "nodeTaints: [{key: belay.dev/a, effect: NoSchedule}], count: 1",
+        "taints that start with belay.dev/ are reserved for Belay: write a domain of your own",
     ),
     (
         POOL,

@@ -27,9 +27,14 @@ impl Belay {
     }
 
     async fn patch_node(&self, node: &str, patch: &Value) {
+        // A policy keeps Belay's labels to Belay; whoever has no policies has no such keeper.
+        let as_belay = PatchParams {
+            field_manager: Some("belay".into()),
+            ..PatchParams::default()
+        };
         let patched = self
             .node_api()
-            .patch(node, &PatchParams::default(), &Patch::Merge(patch))
+            .patch(node, &as_belay, &Patch::Merge(patch))
             .await;
         patched.expect("patched");
     }

@@ -220,7 +220,7 @@ pub async fn a_pod_that_outstays_its_grace_period_is_named(world: Arc<World>) {
     belay.ready_cluster(0, 1).await;
     let pods = belay.api::<Pod>();
     let pod = json!({"metadata": {"name": "stays", "finalizers": ["example.com/keep"]},
-        "spec": {"nodeSelector": {"belay.dev/namespace": belay.namespace}, "terminationGracePeriodSeconds": 0,
+        "spec": {"nodeSelector": {"belay.dev/namespace": belay.namespace}, "tolerations": [{"operator": "Exists"}], "terminationGracePeriodSeconds": 0,
             "containers": [{"name": "main", "image": "main:1"}]}});
     let pod = serde_json::from_value(pod).expect("a pod");
     pods.create(&PostParams::default(), &pod)

@@ -30,6 +30,7 @@ mod left_behind;
 mod logs;
 mod metrics;
 mod no_data;
+mod nodes;
 mod plain;
 mod plan;
 mod plugin;
@@ -129,6 +130,10 @@ const TESTS: &[harness::Test<World>] = tests![
     who_may_abort::an_owner_that_there_is_not_is_no_way_to_abort,
     who_may_abort::a_reason_is_short_and_a_policy_is_now_or_after_step,
     who_may_abort::the_roles_fold_into_those_of_kubernetes,
+    nodes::the_account_of_belay_writes_only_nodes_that_carry_its_labels,
+    nodes::belay_alone_changes_its_labels_and_marks_of_a_node,
+    nodes::a_pod_without_a_toleration_is_not_scheduled_to_a_kwok_node,
+    nodes::taint_false_leaves_the_taint_out_of_new_nodes,
     labels::belay_alone_changes_the_labels_that_it_goes_by,
     labels::an_operation_may_come_with_belays_labels_and_gains_nothing_by_them,
     replacing::who_may_not_abort_does_not_do_so_by_replacing_a_pools_operation,

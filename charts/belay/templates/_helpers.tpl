@@ -22,6 +22,20 @@ app.kubernetes.io/part-of: belay
 {{ include "belay.selector" . }}
 {{- end }}
 
+{{/*
+Labels and annotations of an object: the context is a dict with the chart's as root, and with labels and annotations of the
+object's own where it has some. They take precedence over commonLabels and commonAnnotations.
+*/}}
+{{- define "belay.metadata" -}}
+{{- $labels := mergeOverwrite (deepCopy .root.Values.commonLabels) (include "belay.labels" .root | fromYaml) (default dict .labels) -}}
+labels:
+  {{- toYaml $labels | nindent 2 }}
+{{- with mergeOverwrite (deepCopy .root.Values.commonAnnotations) (default dict .annotations) }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{- define "belay.selector" -}}
 app.kubernetes.io/name: {{ include "belay.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}

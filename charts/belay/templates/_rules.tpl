@@ -25,12 +25,10 @@
 - apiGroups: [belay.dev]
   resources: [managedclusters/finalizers]
   verbs: [update]
-{{- if .Values.admission.enabled }}
-# Not a request, but what the admission policies know the operator by.
+# No request needs this verb. The admission policies recognise the operator by it, also those of another release.
 - apiGroups: [belay.dev]
   resources: [managedclusters]
   verbs: [operate]
-{{- end }}
 # What the provider kwok keeps of a control plane.
 - apiGroups: [belay.dev]
   resources: [kwokcontrolplanes]
@@ -43,10 +41,14 @@
 
 {{/* What the operator may do that no namespace holds, or that is in the namespaces of workloads. */}}
 {{- define "belay.clusterRules" -}}
-# Nodes of the provider kwok are made, cordoned, changed and taken away.
+# Nodes of the provider kwok are made, cordoned, changed and taken away. The policy belay-nodes keeps the operator
+# to nodes that carry Belay's labels, and recognises it by the second rule.
 - apiGroups: [""]
   resources: [nodes]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [belay.dev]
+  resources: [nodes]
+  verbs: [operate]
 # A node's drain looks at the pods on it.
 - apiGroups: [""]
   resources: [pods]

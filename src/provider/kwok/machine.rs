@@ -1,7 +1,7 @@
 //! The Node object of a machine that isn't there.
 
 use k8s_openapi::{
-    api::core::v1::{Node, NodeSpec, NodeStatus, NodeSystemInfo},
+    api::core::v1::{Node, NodeSpec, NodeStatus, NodeSystemInfo, Taint},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
@@ -49,7 +49,7 @@ pub fn node(job: &Job, goal: &PoolGoal, name: &str) -> Node {
             ..ObjectMeta::default()
         },
         spec: Some(NodeSpec {
-            taints: Some(nodes::taints(&goal.settings)),
+            taints: Some(taints(job, goal)),
             unschedulable: Some(true),
             ..NodeSpec::default()
         }),
@@ -58,6 +58,26 @@ pub fn node(job: &Job, goal: &PoolGoal, name: &str) -> Node {
             ..NodeStatus::default()
         }),
     }
+}
+
+/// The taints of a new node: kwok's, as kwok's own manifests have it, and those of its pool. The first isn't one
+/// of the pool's settings, so a change of the settings keeps it.
+fn taints(job: &Job, goal: &PoolGoal) -> Vec<Taint> {
+    let mut taints = nodes::taints(&goal.settings);
+    let fake = Taint {
+        key: KWOK.0.to_owned(),
+        value: Some(KWOK.1.to_owned()),
+        effect: "NoSchedule".to_owned(),
+        time_added: None,
+    };
+    // A node has one taint of a key and effect.
+    let is_there = taints
+        .iter()
+        .any(|taint| taint.key == fake.key && taint.effect == fake.effect);
+    if job.provider.kwok.as_ref().is_some_and(|kwok| kwok.taint) && !is_there {
+        taints.push(fake);
+    }
+    taints
 }
 
 fn info(version: &str) -> NodeSystemInfo {

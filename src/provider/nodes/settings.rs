@@ -34,9 +34,24 @@ pub fn labels(settings: &NodeSettings) -> BTreeMap<String, String> {
         AgentPoolMode::System => "node-role.kubernetes.io/system",
         AgentPoolMode::User => "node-role.kubernetes.io/user",
     };
+    // The definition refuses reserved keys. A pool that was stored before that rule may have some still: nodes don't
+    // get them, and a node that has one keeps it, because Belay or a kubelet may have set it.
     let mut labels = settings.labels.clone();
+    labels.retain(|key, _| !is_reserved(key));
     labels.insert(role.to_owned(), String::new());
     labels
+}
+
+/// Whether a label's key is of a domain of Kubernetes or Belay.
+fn is_reserved(key: &str) -> bool {
+    let domain = key.split_once('/').map_or("", |(domain, _)| domain);
+    ["kubernetes.io", "k8s.io", "belay.dev"]
+        .iter()
+        .any(|reserved| {
+            domain
+                .strip_suffix(reserved)
+                .is_some_and(|sub| sub.is_empty() || sub.ends_with('.'))
+        })
 }
 
 /// The taints that a pool's settings put on a node.
@@ -76,4 +91,37 @@ pub fn update(node: &Node, settings: &NodeSettings) -> serde_json::Value {
         },
         "spec": {"taints": kept},
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserved_label_of_a_pool_that_was_stored_before_is_not_applied() {
+        let labels_of_pool = [
+            "kubernetes.io/hostname",
+            "node-role.kubernetes.io/control-plane",
+            "topology.k8s.io/zone",
+            "belay.dev/cluster",
+            "a.belay.dev/b",
+            "kubernetes.io",
+            "notkubernetes.io/a",
+            "example.com/kubernetes.io",
+        ];
+        let settings = NodeSettings {
+            labels: labels_of_pool
+                .map(|key| (key.to_owned(), "x".to_owned()))
+                .into(),
+            ..NodeSettings::default()
+        };
+        let applied: Vec<_> = labels(&settings).into_keys().collect();
+        let expected = [
+            "example.com/kubernetes.io",
+            "kubernetes.io",
+            "node-role.kubernetes.io/user",
+            "notkubernetes.io/a",
+        ];
+        assert_eq!(applied, expected);
+    }
 }
