@@ -147,9 +147,9 @@ pub async fn belay_alone_changes_its_labels_and_marks_of_a_node(world: Arc<World
         ("annotate", "belay.dev/made-by", "=me"),
         ("annotate", "belay.dev/made-by", "-"),
         ("annotate", "belay.dev/drained-by", "=me"),
-        ("annotate", "belay.dev/drained-since", "=now"),
+        ("annotate", "belay.dev/drained-for", "=1"),
         ("annotate", "belay.dev/was-cordoned", "=true"),
-        ("annotate", "belay.dev/provisioned-at", "-"),
+        ("annotate", "belay.dev/made-by", "-"),
         ("annotate", "belay.dev/settings", "={}"),
     ] {
         let kind = if verb == "label" {
