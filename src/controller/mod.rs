@@ -55,6 +55,9 @@ use writing::Writing;
 /// How often a cluster is looked at where nothing changes. Nothing depends on it.
 const RESYNC: Duration = Duration::from_mins(5);
 
+/// The same for one that is being deleted: whether its namespace goes as well shows nowhere else.
+const LOOK_AGAIN: Duration = Duration::from_secs(20);
+
 /// What every reconcile needs.
 pub struct Context {
     client: Client,
@@ -249,7 +252,16 @@ async fn reconcile(
     context.telemetry.reconciles.ended(outcome, began.elapsed());
     done?;
     context.backoff.reset(&key);
-    Ok(Action::requeue(RESYNC))
+    let resync = if is_going(&cluster) {
+        LOOK_AGAIN
+    } else {
+        RESYNC
+    };
+    Ok(Action::requeue(resync))
+}
+
+fn is_going(cluster: &ManagedCluster) -> bool {
+    cluster.metadata.deletion_timestamp.is_some()
 }
 
 async fn decide_and_do(
@@ -264,9 +276,13 @@ async fn decide_and_do(
         actions = actions.len(),
         "decided"
     );
-    Pass::new(Writes::new(context.clone(), snapshot))
-        .run(actions)
-        .await
+    // A deletion that is on hold asks for nothing of which the API server would say that the namespace goes.
+    let rests = actions.is_empty() && is_going(cluster) && !snapshot.namespace_is_terminating;
+    let writes = Writes::new(context.clone(), snapshot);
+    if rests {
+        return writes.look_at_namespace().await;
+    }
+    Pass::new(writes).run(actions).await
 }
 
 #[expect(

@@ -284,6 +284,7 @@ fn name_of(cluster: &ManagedCluster) -> ManagedCluster {
             namespace: metadata.namespace.clone(),
             uid: metadata.uid.clone(),
             resource_version: metadata.resource_version.clone(),
+            deletion_timestamp: metadata.deletion_timestamp.clone(),
             ..kube::api::ObjectMeta::default()
         },
         spec: cluster.spec.clone(),

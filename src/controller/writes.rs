@@ -21,7 +21,7 @@ use tracing::Span;
 use crate::{
     api::{
         AgentPool, CLUSTER_LABEL, FINALIZER, ManagedCluster, OPERATION_UID_LABEL, Operation,
-        SCALE_REFUSED_LABEL,
+        OperationSpec, OperationTarget, OperationType, SCALE_REFUSED_LABEL, TargetKind,
     },
     lifecycle::{Action, ObjectId, Snapshot},
     machinery::FIELD_MANAGER,
@@ -379,6 +379,39 @@ impl Writes {
         tracing::warn!(operation = name, uid, "an Operation in flight is no more");
         self.context.gone.note(uid);
         Err(ReconcileError::Refused)
+    }
+
+    /// Notes where the namespace is being deleted: by a creation that is only tried, which needs no right
+    /// beside those that are there.
+    ///
+    /// # Errors
+    /// [`ReconcileError::Refused`] where it is: then it is to be decided again.
+    pub async fn look_at_namespace(&self) -> Result<(), ReconcileError> {
+        let spec = OperationSpec {
+            type_: OperationType::Reconcile,
+            target: OperationTarget {
+                kind: TargetKind::ManagedCluster,
+                name: self.snapshot.cluster.name_any(),
+            },
+            kubernetes_version: None,
+            count: None,
+        };
+        let params = PostParams {
+            dry_run: true,
+            field_manager: Some(FIELD_MANAGER.into()),
+        };
+        let probe = Operation::new("is-the-namespace-being-deleted", spec);
+        let operations = self.api::<Operation>();
+        let tried = tokio::time::timeout(TIMEOUT, operations.create(&params, &probe)).await;
+        let tried = tried.map_err(|_| ReconcileError::NoAnswer)?;
+        let is_terminating =
+            matches!(&tried, Err(kube::Error::Api(status)) if is_in_terminating_namespace(status));
+        if is_terminating {
+            let uid = self.snapshot.cluster.uid().unwrap_or_default();
+            self.context.terminating.note(&uid);
+            return Err(ReconcileError::Refused);
+        }
+        Ok(())
     }
 
     async fn create(&self, operation: Operation) -> Result<(), ReconcileError> {

@@ -1,10 +1,13 @@
 //! Plans an Operation when it begins: which stages lead its targets from what is there to what their specs
 //! ask for. What is held back is left as it is.
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::api::{
-    Aspect, KubernetesVersion, OperationError, OperationType, PowerState, TargetKind,
+    Aspect, KubernetesVersion, OperationError, OperationType, PowerState, ScaleSetPriority,
+    TargetKind,
 };
 
 use super::{
@@ -12,7 +15,9 @@ use super::{
     errors,
     facts::{Facts, Operation, PlanState, Target, is_deletion},
     gate,
+    observed::NodeView,
     plan::{Aspects, ControlPlaneGoal, Job, Plan, PlannedTarget, PoolGoal, Stage},
+    settings::NodeSettings,
     snapshot::Snapshot,
 };
 
@@ -50,11 +55,35 @@ pub fn plan(facts: &Facts<'_>, operation: &Operation<'_>) -> Result<Plan, Operat
 pub fn deletion_of_cluster(facts: &Facts<'_>) -> Plan {
     let pools = facts.pools.iter();
     let stages = pools.map(|pool| Stage::Pool(gone(facts, pool, false)));
-    let stages = stages.chain([Stage::ControlPlane(None)]).collect();
+    let left = facts.snapshot.nodes_of_no_pool();
+    let left = left.map(|(pool, nodes)| Stage::Pool(gone_with_pool(pool, nodes)));
+    let stages = stages
+        .chain(left)
+        .chain([Stage::ControlPlane(None)])
+        .collect();
     let targets = facts
         .targets()
         .map(|target| planned(facts, target, deletion()));
     Plan::new(stages, targets.collect())
+}
+
+/// The goal of nodes whose pool there isn't any more.
+fn gone_with_pool(pool: &str, nodes: &[NodeView]) -> PoolGoal {
+    PoolGoal {
+        pool: pool.to_owned(),
+        node_prefix: pool.to_owned(),
+        count: 0,
+        version: nodes[0].version,
+        replace_outdated: false,
+        update_settings: false,
+        surge: 1,
+        unavailable: 0,
+        drain: false,
+        drain_timeout: Duration::ZERO,
+        settings: NodeSettings::default(),
+        vm_size: None,
+        priority: ScaleSetPriority::default(),
+    }
 }
 
 fn deletion() -> Aspects {

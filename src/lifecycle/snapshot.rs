@@ -110,6 +110,15 @@ impl Snapshot {
         self.observed.nodes.get(pool).map_or(&[], Vec::as_slice)
     }
 
+    /// The nodes of pools that there aren't any more, by the pools' names: somebody removed a pool's finalizer
+    /// by hand. They go with the cluster.
+    pub fn nodes_of_no_pool(&self) -> impl Iterator<Item = (&String, &Vec<NodeView>)> {
+        let is_left = |(pool, nodes): &(&String, &Vec<NodeView>)| {
+            self.pool(pool).is_none() && !nodes.is_empty()
+        };
+        self.observed.nodes.iter().filter(is_left)
+    }
+
     /// The order in which the core looks at them: pools by name, Operations oldest first.
     pub(super) fn put_in_order(&mut self) {
         self.pools.sort_by_key(|pool| pool.name_any());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use belay::api::{OperationPhase, OperationType};
+use serde_json::json;
 
 use super::belay::{Belay, KUBECTL_PATIENCE, World};
 
@@ -96,6 +97,27 @@ pub async fn a_namespace_that_is_deleted_takes_its_cluster_and_its_nodes_with_it
             found.is_err_and(|why| why.contains("NotFound"))
         })
         .await;
+}
+
+pub async fn a_namespace_that_is_deleted_after_a_failed_deletion_goes_too(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.guarded_cluster(2).await;
+    let short = json!({"upgradeSettings": {"drainTimeout": "1s"}});
+    belay.set_pool("np1", short).await;
+    belay.pool_is_ready("np1").await;
+    belay.kubectl(&["delete", "managedcluster", "demo", "--wait=false"]);
+    let delete = belay.operation(OperationType::Delete, "demo").await;
+    let error = belay.fails(&delete).await;
+    assert_eq!(error.code, "PodDrainFailure");
+    belay.lock_is_free_in_status().await;
+    belay.kubectl(&["delete", "namespace", &belay.namespace, "--wait=false"]);
+    belay
+        .eventually("has no namespace any more", || async {
+            let found = belay.try_kubectl(&["get", "namespace", &belay.namespace]);
+            found.is_err_and(|why| why.contains("NotFound"))
+        })
+        .await;
+    assert!(belay.nodes().await.is_empty());
 }
 
 pub async fn deleting_all_operations_in_flight_at_once_needs_the_right_to_abort_and_no_more(

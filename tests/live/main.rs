@@ -108,6 +108,7 @@ const TESTS: &[harness::Test<World>] = tests![
     delete::deleting_a_pool_drains_its_nodes,
     delete::a_deletion_in_the_middle_of_an_upgrade_aborts_it,
     delete::a_namespace_that_is_deleted_takes_its_cluster_and_its_nodes_with_it,
+    delete::a_namespace_that_is_deleted_after_a_failed_deletion_goes_too,
     delete::deleting_all_operations_in_flight_at_once_needs_the_right_to_abort_and_no_more,
     delete::a_finalizer_may_be_taken_away_by_who_may_update,
     differential::admission_and_the_core_answer_alike,

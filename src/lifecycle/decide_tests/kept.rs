@@ -250,3 +250,20 @@ fn an_operation_that_waits_for_a_pool_which_is_gone_holds_nothing() {
     world.settle();
     assert_eq!(world.versions("np2"), [NEW]);
 }
+
+#[test]
+fn nodes_whose_pool_was_removed_by_force_are_reported_and_go_with_the_cluster() {
+    let mut world = World::settled().with_pool("np2", 1).at_rest();
+    world.delete_by_force(&np1()).settle();
+    assert_eq!(world.snapshot().observed.nodes["np1"].len(), 2);
+    let conditions = world.cluster_status().conditions;
+    let ready = conditions.iter().find(|found| found.type_ == "Ready");
+    let message = &ready.expect("a condition").message;
+    assert!(message.contains("2 of AgentPool np1"), "{message}");
+    world
+        .delete(&ObjectId::Pool("np2".into()))
+        .delete(&ObjectId::Cluster)
+        .settle();
+    assert!(world.is_gone());
+    assert!(world.snapshot().observed.nodes["np1"].is_empty());
+}

@@ -52,11 +52,26 @@ impl Report<'_, '_> {
     fn ready(&self, runs: Option<KubernetesVersion>) -> String {
         match runs {
             Some(runs) if self.facts.snapshot.is_running() => {
-                format!("the control plane runs {runs}")
+                format!("the control plane runs {runs}{}", self.of_no_pool())
             }
             Some(runs) => format!("stopped; the control plane is to run {runs}"),
             None => String::new(),
         }
+    }
+
+    /// Nodes whose pool somebody removed by force.
+    fn of_no_pool(&self) -> String {
+        let left = self.facts.snapshot.nodes_of_no_pool();
+        let left: Vec<_> = left
+            .map(|(pool, nodes)| format!("{} of AgentPool {pool}", nodes.len()))
+            .collect();
+        if left.is_empty() {
+            return String::new();
+        }
+        format!(
+            "; it has nodes of pools that there aren't any more ({}): they go with the cluster",
+            left.join(", ")
+        )
     }
 
     fn agent_pools(&self) -> Vec<ClusterPool> {
