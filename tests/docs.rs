@@ -63,6 +63,20 @@ fn each_type_and_each_action_has_a_row_and_each_row_a_test() {
 }
 
 #[test]
+fn what_others_do_meanwhile_has_rows_and_each_row_a_test() {
+    let page = fs::read_to_string(path("docs/operations.md")).expect("the page");
+    let (tests, rows) = (live_tests(), rows(&page, "What others do meanwhile"));
+    assert!(!rows.is_empty(), "docs/operations.md has no such table");
+    for row in rows {
+        let test = row.last().map(|test| test.trim_matches('`'));
+        assert!(
+            test.is_some_and(|test| tests.contains(test)),
+            "docs/operations.md: there is no test {test:?}"
+        );
+    }
+}
+
+#[test]
 fn the_drawn_states_are_the_codes_own() {
     let (path, drawn) = (path("docs/states.md"), states());
     if std::env::var_os("BELAY_GENERATE").is_some() {
@@ -85,8 +99,9 @@ fn states() -> String {
          control plane that has begun to roll back.\n\n{}\n\
          ## The provisioning states of a cluster and a pool\n\n\
          `status.provisioningState` follows from the operation in flight, by its type and its phase, and stays as the\n\
-         last one left it. After Succeeded the next operation begins when the spec changes; after Failed and Canceled\n\
-         the target is on hold until its spec changes or someone asks (see [operations](operations.md)).\n\n{}",
+         last one left it. After Succeeded the next operation begins when the spec changes. After Failed and Canceled, what\n\
+         was left undone is on hold until the spec asks for something else, or someone asks for the rest (see [the\n\
+         hold](operations.md#the-hold)).\n\n{}",
         phases(),
         provisioning_states(),
     )

@@ -67,7 +67,6 @@ impl Belay {
 pub async fn a_node_that_is_deleted_while_it_comes_up_is_made_again(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
-    // No new node becomes Ready: kwok isn't told to keep it alive.
     belay.set_count("np1", 2).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
     belay
@@ -77,7 +76,9 @@ pub async fn a_node_that_is_deleted_while_it_comes_up_is_made_again(world: Arc<W
     let newest = nodes
         .iter()
         .max_by_key(|node| node.metadata.creation_timestamp.clone());
-    let name = newest.expect("a node").name_any();
+    let (name, uid) = newest
+        .map(|node| (node.name_any(), node.uid()))
+        .expect("a node");
     // It may have joined by then: either way the pool has its two nodes in the end.
     let deleted = belay
         .node_api()
@@ -85,8 +86,15 @@ pub async fn a_node_that_is_deleted_while_it_comes_up_is_made_again(world: Arc<W
         .await;
     deleted.expect("deleted");
     belay.succeeds(&scale).await;
-    belay.pool_is_ready("np1").await;
-    assert_eq!(belay.nodes().await.len(), 2);
+    belay
+        .eventually("has two nodes", || async {
+            let nodes = belay.nodes().await;
+            nodes.len() == 2
+                && nodes
+                    .iter()
+                    .all(|node| node.name_any() != name || node.uid() != uid)
+        })
+        .await;
 }
 
 pub async fn a_node_that_is_deleted_before_anybody_saw_it_is_made_again(world: Arc<World>) {

@@ -102,14 +102,26 @@ pub async fn a_namespace_that_is_deleted_takes_its_cluster_and_its_nodes_with_it
 pub async fn a_namespace_that_is_deleted_after_a_failed_deletion_goes_too(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(2).await;
+    belay.create_pool("np2", 1).await;
+    belay.pool_is_ready("np2").await;
     let short = json!({"upgradeSettings": {"drainTimeout": "1s"}});
     belay.set_pool("np1", short).await;
     belay.pool_is_ready("np1").await;
+    belay.lock_is_free().await;
+    belay.kubectl(&["delete", "agentpool", "np1", "--wait=false"]);
+    let of_pool = belay.operation(OperationType::Delete, "np1").await;
+    assert_eq!(belay.fails(&of_pool).await.code, "PodDrainFailure");
+    belay.lock_is_free_in_status().await;
+    // The cluster's own is aborted: then nothing of it is created any more.
+    belay.refuse_node_changes("DELETE").await;
     belay.kubectl(&["delete", "managedcluster", "demo", "--wait=false"]);
     let delete = belay.operation(OperationType::Delete, "demo").await;
-    let error = belay.fails(&delete).await;
-    assert_eq!(error.code, "PodDrainFailure");
+    belay.is_blocked(&delete).await;
+    belay.abort(&delete, "not yet").await;
+    belay.is_canceled(&delete).await;
+    belay.refuse_no_more();
     belay.lock_is_free_in_status().await;
+    belay.rests().await;
     belay.kubectl(&["delete", "namespace", &belay.namespace, "--wait=false"]);
     belay
         .eventually("has no namespace any more", || async {

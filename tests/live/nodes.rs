@@ -149,7 +149,7 @@ pub async fn belay_alone_changes_its_labels_and_marks_of_a_node(world: Arc<World
         ("annotate", "belay.dev/drained-by", "=me"),
         ("annotate", "belay.dev/drained-for", "=1"),
         ("annotate", "belay.dev/was-cordoned", "=true"),
-        ("annotate", "belay.dev/made-by", "-"),
+        ("annotate", "belay.dev/joining", "=true"),
         ("annotate", "belay.dev/settings", "={}"),
     ] {
         let kind = if verb == "label" {

@@ -141,3 +141,30 @@ pub async fn an_operation_needs_the_right_to_make_the_same_change_by_the_spec(wo
         1
     );
 }
+
+pub async fn the_record_of_a_control_plane_is_belays_alone(world: Arc<World>) {
+    let belay = Belay::start_without_operator(&world).await;
+    for role in [
+        "belay-viewer",
+        "belay-editor",
+        "belay-aborter",
+        "belay-admin",
+    ] {
+        let (of, user) = (format!("--clusterrole={role}"), format!("--user={role}"));
+        belay.kubectl(&["create", "rolebinding", role, &of, &user]);
+        let may = |verb: &str| {
+            let user = format!("--as={role}");
+            let asked = ["auth", "can-i", verb, "kwokcontrolplanes.belay.dev", &user];
+            belay.try_kubectl(&asked).is_ok()
+        };
+        // The authorizer reads roles in caches.
+        if role == "belay-viewer" {
+            belay
+                .eventually("lets a viewer read", || async { may("get") })
+                .await;
+        }
+        for verb in ["create", "update", "patch", "delete"] {
+            assert!(!may(verb), "{role} may {verb}");
+        }
+    }
+}
