@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use futures::future::join_all;
 
 use crate::{
-    api::OperationPhase,
+    api::{OperationPhase, OperationTarget, TargetKind},
     lifecycle::{Action, ObjectId},
 };
 
@@ -26,6 +26,8 @@ pub struct Pass {
     failed: BTreeSet<ObjectId>,
     /// Objects whose write somebody refuses. What else depends on them doesn't wait.
     refused: BTreeSet<ObjectId>,
+    /// Targets that couldn't be kept from going: nothing is begun on them.
+    unkept: BTreeSet<ObjectId>,
     /// An Operation couldn't be created that takes the place of one that ends.
     holds_ends_back: bool,
     error: Option<ReconcileError>,
@@ -38,6 +40,7 @@ impl Pass {
             writes: Arc::new(writes),
             failed: BTreeSet::new(),
             refused: BTreeSet::new(),
+            unkept: BTreeSet::new(),
             holds_ends_back: false,
             error: None,
         }
@@ -102,14 +105,23 @@ impl Pass {
                     (ends && self.holds_ends_back) || (never_began && a_target_failed());
                 !is_held_back && !has_failed(&ObjectId::Operation(name.clone()))
             }
-            Action::WritePoolStatus { name, .. } => !has_failed(&ObjectId::Pool(name.clone())),
+            // Where somebody refuses a write to it, its status says so.
+            Action::WritePoolStatus { name, .. } => {
+                !self.failed.contains(&ObjectId::Pool(name.clone()))
+            }
             // The lock is released once the pools have kept what ended.
             Action::WriteClusterStatus(_) | Action::DeletePool(_) | Action::DeleteOperation(_) => {
                 !a_target_failed()
             }
-            Action::CreateOperation(_) => !a_target_failed(),
+            Action::CreateOperation(operation) => {
+                !a_target_failed() && self.is_kept(&operation.spec.target)
+            }
             Action::StopWork { uid, .. } | Action::ChangeSpec { uid, .. } => !of_operation(uid),
-            Action::StartWork { job, .. } => !of_operation(&job.uid) && !a_target_failed(),
+            Action::StartWork { job, .. } => {
+                let target = self.writes.target_of(&job.uid);
+                let is_kept = target.is_none_or(|target| self.is_kept(&target));
+                !of_operation(&job.uid) && !a_target_failed() && is_kept
+            }
             Action::Publish(note) => !has_failed(&ObjectId::Operation(note.operation.clone())),
             Action::ForgetWork { .. } | Action::LookForOperation { .. } | Action::Mend { .. } => {
                 true
@@ -117,8 +129,20 @@ impl Pass {
         }
     }
 
+    /// Whether a target and its cluster are kept until the work on them has ended.
+    fn is_kept(&self, target: &OperationTarget) -> bool {
+        let id = match target.kind {
+            TargetKind::ManagedCluster => ObjectId::Cluster,
+            TargetKind::AgentPool => ObjectId::Pool(target.name.clone()),
+        };
+        !self.unkept.contains(&id) && !self.unkept.contains(&ObjectId::Cluster)
+    }
+
     fn note(&mut self, action: &Action, error: ReconcileError) {
         let object = object_of(action);
+        if let Action::AddFinalizer(id) = action {
+            self.unkept.insert(id.clone());
+        }
         tracing::debug!(?object, %error, "a write failed");
         match object {
             Some(id) if error.is_refusal() => drop(self.refused.insert(id)),

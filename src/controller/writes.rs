@@ -28,7 +28,7 @@ use crate::{
     telemetry::log,
 };
 
-use super::{Context, ReconcileError, mending};
+use super::{Context, ReconcileError, mending, refusals::Part};
 
 /// How long one write may take. One that isn't answered by then may have been done or not: it is decided
 /// anew.
@@ -74,6 +74,13 @@ impl Writes {
         Some(ObjectId::Operation(operation.name_any()))
     }
 
+    /// The target of the Operation of that uid.
+    pub fn target_of(&self, uid: &str) -> Option<OperationTarget> {
+        let mut operations = self.snapshot.operations.iter();
+        let operation = operations.find(|it| it.metadata.uid.as_deref() == Some(uid))?;
+        Some(operation.spec.target.clone())
+    }
+
     /// Does one thing. While a write to an object isn't answered, nothing else is written to it; what
     /// somebody refuses is remembered for the object's status.
     ///
@@ -84,6 +91,7 @@ impl Writes {
         let Some(uid) = uid else {
             return self.bounded(action).await;
         };
+        let part = Part::of(&action);
         let Some(writing) = self.context.writing.begin(&uid) else {
             return Err(ReconcileError::NoAnswer);
         };
@@ -96,8 +104,10 @@ impl Writes {
                 .wake(&ObjectRef::from_obj(self.snapshot.cluster.as_ref()));
         }
         match &done {
-            Ok(()) => self.context.refusals.forget(&uid),
-            Err(error) if error.is_refusal() => self.context.refusals.note(&uid, error.to_string()),
+            Ok(()) => self.context.refusals.forget(&uid, part),
+            Err(error) if error.is_refusal() => {
+                self.context.refusals.note(&uid, part, error.to_string());
+            }
             Err(_) => {}
         }
         done

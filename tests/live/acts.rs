@@ -264,6 +264,27 @@ impl Belay {
         .await;
     }
 
+    /// Has the API server refuse changes of a pool that is to be made, but not of its status. That it does
+    /// shows on another pool.
+    pub async fn refuse_metadata_of_pool(&self, pool: &str, other: &str) {
+        let namespace = &self.namespace;
+        let ours = format!(
+            "request.namespace == '{namespace}' && request.resource.resource == 'agentpools'"
+        );
+        let of_other = format!("agentpool/{other}");
+        let try_it = [
+            "annotate",
+            &of_other,
+            "belay.dev/probe=yes",
+            "--dry-run=server",
+        ];
+        let but = format!(
+            "request.name != '{pool}' && !('belay.dev/probe' in object.metadata.?annotations.orValue({{}}))"
+        );
+        self.refuse("agentpools", "UPDATE", &ours, &but, &try_it)
+            .await;
+    }
+
     /// Has the API server refuse a verb on what is `ours`, unless `but` is so, and waits until it does.
     async fn refuse(&self, resource: &str, verb: &str, ours: &str, but: &str, try_it: &[&str]) {
         let name = format!("refuse-{}", self.namespace);

@@ -26,6 +26,30 @@ pub async fn a_policy_on_one_pool_holds_up_no_abort(world: Arc<World>) {
     belay.refuse_no_more();
 }
 
+pub async fn what_somebody_refuses_is_said_where_it_is_refused(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    belay.refuse_metadata_of_pool("bad", "np1").await;
+    belay.create_pool("bad", 1).await;
+    belay
+        .eventually("says that a write is refused", || async {
+            let status = belay.pool_status("bad").await;
+            status.conditions.iter().any(|condition| {
+                condition.type_ == "Stalled"
+                    && condition.status == "True"
+                    && condition.reason == "WriteRefused"
+                    && condition.message.contains("not now")
+            })
+        })
+        .await;
+    // What can't be kept until its work has ended is left alone; all else goes on.
+    belay.set_count("np1", 2).await;
+    belay.pool_is_ready("np1").await;
+    assert_eq!(belay.nodes().await.len(), 2);
+    belay.refuse_no_more();
+    belay.pool_is_ready("bad").await;
+}
+
 pub async fn an_abort_ends_though_its_nodes_can_not_be_left_as_they_were(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(2).await;

@@ -68,6 +68,7 @@ const TESTS: &[harness::Test<World>] = tests![
     late::a_node_that_is_made_late_joins_no_pool_and_goes,
     late::a_change_of_the_control_plane_that_arrives_late_fails,
     isolated::a_policy_on_one_pool_holds_up_no_abort,
+    isolated::what_somebody_refuses_is_said_where_it_is_refused,
     isolated::an_abort_ends_though_its_nodes_can_not_be_left_as_they_were,
     isolated::what_is_refused_while_nodes_are_made_is_reported,
     isolated::throttling_is_no_budgets_refusal,

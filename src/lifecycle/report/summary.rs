@@ -9,6 +9,7 @@ use crate::{
         facts::{Target, held_back},
         gate,
         messages::{self, reason},
+        text::bounded,
     },
 };
 
@@ -79,6 +80,13 @@ impl Report<'_, '_> {
 
     /// Where a target stands on which nothing is in flight.
     fn at_rest(&self, target: &Target<'_>, ready: &str) -> (Health, String, String) {
+        if let Some(words) = self.facts.snapshot.refused_writes.get(target.uid) {
+            let message = format!(
+                "a write of Belay's to it is refused, and is tried again: {}",
+                bounded(words)
+            );
+            return (Health::Stalled, reason::WRITE_REFUSED.into(), message);
+        }
         if let Some(why) = gate::why_it_stays(self.facts, target) {
             return (Health::Stalled, reason::LAST_SYSTEM_POOL.into(), why);
         }
