@@ -136,6 +136,7 @@ const TESTS: &[harness::Test<World>] = tests![
     nodes::belay_alone_changes_its_labels_and_marks_of_a_node,
     nodes::a_pod_without_a_toleration_is_not_scheduled_to_a_kwok_node,
     nodes::taint_false_leaves_the_taint_out_of_new_nodes,
+    nodes::a_kwok_that_takes_leases_keeps_nodes_alive_too,
     labels::belay_alone_changes_the_labels_that_it_goes_by,
     labels::an_operation_may_come_with_belays_labels_and_gains_nothing_by_them,
     replacing::who_may_not_abort_does_not_do_so_by_replacing_a_pools_operation,

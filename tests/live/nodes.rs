@@ -2,9 +2,17 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::{ResourceExt as _, api::PostParams};
+use belay::api::OperationType;
+use k8s_openapi::api::{
+    coordination::v1::Lease,
+    core::v1::{Node, Pod},
+};
+use kube::{
+    Api, ResourceExt as _,
+    api::{ListParams, PostParams},
+};
 use serde_json::{Value, json};
+use testenv::{Component, ControlPlane};
 
 use super::{
     acts::KWOK,
@@ -276,4 +284,18 @@ pub async fn taint_false_leaves_the_taint_out_of_new_nodes(world: Arc<World>) {
             status.is_some_and(|status| status.phase.as_deref() == Some("Running"))
         })
         .await;
+}
+
+pub async fn a_kwok_that_takes_leases_keeps_nodes_alive_too(_: Arc<World>) {
+    // As kwok's own manifests and chart set it up.
+    let builder = ControlPlane::builder().arg(Component::Kwok, "--node-lease-duration-seconds=40");
+    let own = World::of(builder.start().await.expect("a control plane"));
+    let belay = Belay::start(&own).await;
+    belay.ready_cluster(0, 2).await;
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay.succeeds(&upgrade).await;
+    let leases = Api::<Lease>::namespaced(belay.client.clone(), "kube-node-lease");
+    let leases = leases.list(&ListParams::default()).await.expect("leases");
+    assert!(!leases.items.is_empty(), "it takes leases");
 }
