@@ -42,6 +42,9 @@ pub fn build(cluster: &Arc<ManagedCluster>, context: &Context) -> Result<Snapsho
         work: context.workers.of(&key),
         refused_specs,
         refused_writes: context.refusals.of(uids),
+        has_unreadable_pools: stores
+            .pools
+            .has_unreadable(key.namespace.as_deref().unwrap_or_default()),
         gone: context.gone.all(),
         namespace_is_terminating: cluster
             .uid()

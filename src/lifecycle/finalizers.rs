@@ -84,7 +84,8 @@ pub fn release(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<Act
             actions.push(Action::RemoveFinalizer(ObjectId::Pool(name())));
         }
     }
-    if cluster_is_deleted && facts.pools.is_empty() && is_kept(cluster.metadata) {
+    let has_none_left = facts.pools.is_empty() && !facts.snapshot.has_unreadable_pools;
+    if cluster_is_deleted && has_none_left && is_kept(cluster.metadata) {
         actions.push(Action::RemoveFinalizer(ObjectId::Cluster));
     }
     actions

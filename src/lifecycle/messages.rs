@@ -66,6 +66,8 @@ pub mod reason {
     pub const ABORT_REFUSED: &str = "OperationAbortRefused";
     /// A cluster keeps its last System pool, whatever that pool's spec says.
     pub const LAST_SYSTEM_POOL: &str = "LastSystemPool";
+    /// Something of the cluster can't be read.
+    pub const UNREADABLE: &str = "Unreadable";
     /// Somebody refuses what Belay writes to an object.
     pub const WRITE_REFUSED: &str = "WriteRefused";
     /// An operation was aborted and has stopped.

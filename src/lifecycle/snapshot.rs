@@ -39,6 +39,8 @@ pub struct Snapshot {
     /// Why somebody refuses Belay's writes, in whose words, by the uid of the cluster or the pool. A restart
     /// loses it; then it is refused again.
     pub refused_writes: BTreeMap<String, String>,
+    /// Whether the namespace has a pool that can't be read: it may be the cluster's, with nodes.
+    pub has_unreadable_pools: bool,
     /// Operations, by uid, that the API server said are no more. That a store doesn't show one is no proof.
     pub gone: BTreeSet<String>,
     /// Whether the API server said that the namespace is being deleted: nothing can be created there. A
@@ -64,6 +66,7 @@ impl Snapshot {
             work: BTreeMap::new(),
             refused_specs: BTreeMap::new(),
             refused_writes: BTreeMap::new(),
+            has_unreadable_pools: false,
             gone: BTreeSet::new(),
             namespace_is_terminating: false,
         };

@@ -272,3 +272,111 @@ impl<K> Inner<K> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Pod;
+    use kube::core::error_boundary::InvalidObject;
+
+    use super::*;
+
+    fn pod(name: &str, group: &str) -> DeserializeGuard<Pod> {
+        let mut pod = Pod::default();
+        pod.metadata.name = Some(name.into());
+        pod.metadata.namespace = Some(group.into());
+        DeserializeGuard(Ok(pod))
+    }
+
+    fn unreadable(name: &str, group: &str) -> DeserializeGuard<Pod> {
+        let metadata = pod(name, group).0.expect("a pod").metadata;
+        DeserializeGuard(Err(InvalidObject {
+            error: "no such variant".into(),
+            metadata,
+        }))
+    }
+
+    /// An index of two namespaces, each with a watch of its own.
+    fn index() -> Index<Pod> {
+        let of_namespace = |pod: &Pod| vec![(pod.namespace().unwrap_or_default(), "all".into())];
+        let index = Index::new(of_namespace, |_| ());
+        index.expect(2);
+        for source in [0, 1] {
+            index.note(source, Event::Init);
+            index.note(source, Event::InitApply(pod("a", &format!("ns{source}"))));
+            index.note(source, Event::InitApply(pod("b", &format!("ns{source}"))));
+        }
+        index
+    }
+
+    fn names(index: &Index<Pod>, namespace: &str) -> Vec<String> {
+        let all = index.of(&(namespace.into(), "all".into()));
+        all.iter().map(|pod| pod.name_any()).collect()
+    }
+
+    #[test]
+    fn it_is_complete_once_each_watch_has_listed_all() {
+        let index = index();
+        index.note(0, Event::InitDone);
+        assert!(!index.is_complete());
+        let changes = index.note(1, Event::InitDone);
+        assert!(index.is_complete() && matches!(changes[..], [Change::Complete]));
+    }
+
+    #[test]
+    fn a_watch_that_begins_anew_takes_nothing_out_before_its_list_is_complete() {
+        let index = index();
+        index.note(0, Event::InitDone);
+        index.note(1, Event::InitDone);
+        index.note(0, Event::Init);
+        assert_eq!(names(&index, "ns0"), ["a", "b"]);
+        index.note(0, Event::InitApply(pod("b", "ns0")));
+        assert_eq!(names(&index, "ns0"), ["a", "b"]);
+        // It breaks off in the middle of the list, and begins anew once more.
+        index.note(0, Event::Init);
+        index.note(0, Event::InitApply(pod("a", "ns0")));
+        let changes = index.note(0, Event::InitDone);
+        assert!(matches!(&changes[0], Change::Deleted(pod) if pod.name_any() == "b"));
+        assert_eq!(names(&index, "ns0"), ["a"]);
+        assert_eq!(names(&index, "ns1"), ["a", "b"], "another watch shows them");
+    }
+
+    #[test]
+    fn what_can_not_be_read_any_more_stays_as_it_was_last_read() {
+        let index = index();
+        index.note(0, Event::InitDone);
+        index.note(1, Event::InitDone);
+        assert!(
+            index
+                .note(0, Event::Apply(unreadable("a", "ns0")))
+                .is_empty()
+        );
+        index.note(0, Event::Init);
+        index.note(0, Event::InitApply(unreadable("a", "ns0")));
+        index.note(0, Event::InitApply(pod("b", "ns0")));
+        index.note(0, Event::InitDone);
+        assert_eq!(names(&index, "ns0"), ["a", "b"]);
+        assert!(index.has_unreadable("ns0") && !index.has_unreadable("ns1"));
+        index.note(0, Event::Delete(unreadable("a", "ns0")));
+        assert_eq!(names(&index, "ns0"), ["b"]);
+        assert!(!index.has_unreadable("ns0"));
+    }
+
+    #[test]
+    fn an_object_that_changes_its_group_is_found_by_the_new_one_alone() {
+        let group = |pod: &Pod| vec![(pod.labels()["group"].clone(), String::new())];
+        let index = Index::<Pod>::new(group, |_| ());
+        index.expect(1);
+        let of = |group: &str| {
+            let mut guard = pod("a", "ns");
+            let labels = guard.0.as_mut().expect("a pod").labels_mut();
+            labels.insert("group".into(), group.into());
+            guard
+        };
+        let found = |group: &str| index.of(&(group.into(), String::new())).len();
+        index.note(0, Event::Apply(of("old")));
+        let woken = index.changes_of(&("old".into(), String::new()));
+        index.note(0, Event::Apply(of("new")));
+        assert_eq!((found("old"), found("new")), (0, 1));
+        assert!(woken.has_changed().expect("the index is there"));
+    }
+}

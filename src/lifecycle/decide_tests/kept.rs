@@ -10,6 +10,7 @@ use crate::{
     },
     lifecycle::{
         action::Action,
+        decide,
         fixtures::{NEW, OLD, World, cluster, condition, pool},
         snapshot::ObjectId,
     },
@@ -266,4 +267,23 @@ fn nodes_whose_pool_was_removed_by_force_are_reported_and_go_with_the_cluster() 
         .settle();
     assert!(world.is_gone());
     assert!(world.snapshot().observed.nodes["np1"].is_empty());
+}
+
+#[test]
+fn a_cluster_stays_while_a_pool_that_can_not_be_read_may_be_its_own() {
+    let mut world = World::settled();
+    world.delete(&np1()).settle();
+    world.delete(&ObjectId::Cluster);
+    world.begin(Delete);
+    for _ in 0..9 {
+        let mut snapshot = world.snapshot();
+        snapshot.has_unreadable_pools = true;
+        let let_go = Action::RemoveFinalizer(ObjectId::Cluster);
+        assert!(!decide(&snapshot, world.now()).contains(&let_go));
+        if world.is_gone() {
+            return;
+        }
+        world.work().stride();
+    }
+    panic!("it never goes, though all can be read");
 }

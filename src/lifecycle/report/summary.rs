@@ -87,6 +87,14 @@ impl Report<'_, '_> {
             );
             return (Health::Stalled, reason::WRITE_REFUSED.into(), message);
         }
+        let waits_for_unreadable = target.is_cluster()
+            && target.deleted.is_some()
+            && self.facts.pools.is_empty()
+            && self.facts.snapshot.has_unreadable_pools;
+        if waits_for_unreadable {
+            let message = "an AgentPool of the namespace can't be read, and may be the cluster's: mend or delete it, its name is in the operator's log";
+            return (Health::Stalled, reason::UNREADABLE.into(), message.into());
+        }
         if let Some(why) = gate::why_it_stays(self.facts, target) {
             return (Health::Stalled, reason::LAST_SYSTEM_POOL.into(), why);
         }
