@@ -1,6 +1,9 @@
 //! Watches: how one is begun, how soon a silent one is noticed, and how it is begun anew.
 
-use std::{fmt::Debug, time::Duration};
+use std::{
+    fmt::Debug,
+    time::{Duration, Instant},
+};
 
 use futures::{Stream, StreamExt as _, stream};
 use kube::{
@@ -8,7 +11,7 @@ use kube::{
     core::{DeserializeGuard, NamespaceResourceScope},
     runtime::{
         WatchStreamExt as _,
-        utils::{Backoff, ResetTimerBackoff},
+        utils::Backoff,
         watcher::{self, Event},
     },
 };
@@ -76,33 +79,51 @@ where
 {
     let each = apis.into_iter().enumerate().map(|(number, api)| {
         watcher::watcher(api, config.clone())
-            .backoff(pauses())
+            .backoff(Pauses::new())
             .map(move |event| (number, event))
             .boxed()
     });
     stream::select_all(each)
 }
 
-/// The pauses between attempts to reach the API server. (kube's grow to a minute.)
-struct Pauses(Duration);
+/// The pauses between attempts to reach the API server. They are short again after a calm; not after an
+/// event, for kube's watcher gives one before each attempt.
+struct Pauses {
+    next: Duration,
+    last: Option<Instant>,
+}
 
-fn pauses() -> ResetTimerBackoff<Pauses> {
-    ResetTimerBackoff::new(Pauses(FIRST_PAUSE), CALM)
+impl Pauses {
+    fn new() -> Self {
+        Self {
+            next: FIRST_PAUSE,
+            last: None,
+        }
+    }
+
+    fn after(&mut self, now: Instant) -> Duration {
+        let was_calm = self
+            .last
+            .is_some_and(|last| now.duration_since(last) > CALM);
+        if was_calm {
+            self.next = FIRST_PAUSE;
+        }
+        self.last = Some(now);
+        let next = (self.next * 2).min(LONGEST_PAUSE);
+        std::mem::replace(&mut self.next, next)
+    }
 }
 
 impl Iterator for Pauses {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let next = (self.0 * 2).min(LONGEST_PAUSE);
-        Some(std::mem::replace(&mut self.0, next))
+        Some(self.after(Instant::now()))
     }
 }
 
 impl Backoff for Pauses {
-    fn reset(&mut self) {
-        self.0 = FIRST_PAUSE;
-    }
+    fn reset(&mut self) {}
 }
 
 /// `namespace/name`, for logs and keys.
@@ -112,4 +133,23 @@ pub fn full_name(object: &impl Resource) -> String {
         object.namespace().unwrap_or_default(),
         object.name_any()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_five_seconds_whatever_comes_between_and_are_short_after_a_calm() {
+        let (mut pauses, start) = (Pauses::new(), Instant::now());
+        let grown: Vec<_> = (0..7)
+            .map(|_| {
+                pauses.reset();
+                pauses.after(start).as_millis()
+            })
+            .collect();
+        assert_eq!(grown, [200, 400, 800, 1600, 3200, 5000, 5000]);
+        let later = start + CALM + Duration::from_secs(1);
+        assert_eq!(pauses.after(later), FIRST_PAUSE);
+    }
 }

@@ -53,11 +53,12 @@ async fn install(stage: &Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The chart before this one, as a folder. Its program is this one's here, so its kinds are too.
+/// The chart before this one, as a folder. Its program is this one's here, so its kinds and its rights are too.
 async fn previous(stage: &Stage) -> anyhow::Result<String> {
     let folder = stage.files().display().to_string();
     let line = format!(
-        "tar -xzf {PREVIOUS} -C {folder} && cp charts/belay/files/crds/* {folder}/belay/files/crds/"
+        "tar -xzf {PREVIOUS} -C {folder} && cp charts/belay/files/crds/* {folder}/belay/files/crds/ \
+         && cp charts/belay/templates/_rules.tpl {folder}/belay/templates/"
     );
     let unpacked = stage.ask(&line).await?;
     ensure!(unpacked.is_some(), "failed to unpack {PREVIOUS}");
