@@ -8,6 +8,9 @@ use crate::{
 /// The code of what couldn't be left as it was when work stopped.
 pub const LEFT_BEHIND: &str = "LeftBehind";
 
+/// The code of what a target, or its provider, can't do.
+pub const NOT_SUPPORTED: &str = "OperationNotSupported";
+
 /// The error of what can never be done.
 pub fn invalid(message: String) -> OperationError {
     OperationError {
@@ -44,7 +47,7 @@ pub fn target_not_found(operation: &Operation) -> OperationError {
 /// The error of a type that doesn't fit its target.
 pub fn unsupported(type_: OperationType, kind: &str) -> OperationError {
     OperationError {
-        code: "OperationNotSupported".into(),
+        code: NOT_SUPPORTED.into(),
         message: format!(
             "an Operation of type {type_:?} can't be run on this {kind} as its spec is: use type Reconcile to bring it to its spec"
         ),

@@ -26,6 +26,7 @@ use crate::provider::NodeByNode;
 use super::{
     observed::{NodeView, Observation},
     plan::PoolGoal,
+    rules::Rules,
     settings::NodeSettings,
     snapshot::{ObjectId, Snapshot},
 };
@@ -290,6 +291,12 @@ impl World {
             self.pool_mut(&pool).status = None;
             self.wrote(&ObjectId::Pool(pool));
         }
+        self
+    }
+
+    /// The provider is another, with ways of its own.
+    pub fn set_rules(&mut self, rules: &'static dyn Rules) -> &mut Self {
+        self.state.rules = rules;
         self
     }
 

@@ -6,10 +6,14 @@ use crate::{
     api::{
         ConcurrencyPolicy::{Forbid, Queue},
         OperationPhase::{Canceled, Failed, Pending, Succeeded},
-        OperationType::{Delete, Reconcile, Scale, Update, Upgrade},
+        OperationType::{self, Delete, Reconcile, Scale, Stop, Update, Upgrade},
+        TargetKind,
     },
     lifecycle::{
         fixtures::{NEW, World, cluster, pool},
+        observed::NodeView,
+        plan::PoolGoal,
+        rules::Rules,
         snapshot::ObjectId,
     },
 };
@@ -277,4 +281,33 @@ fn a_stop_is_refused_with_the_state_of_what_is_in_flight_on_the_same_target_alon
         "{}",
         message("pool")
     );
+}
+
+/// A provider whose machines can't be turned off.
+#[derive(Debug)]
+struct NeverOff;
+
+impl Rules for NeverOff {
+    fn instead_of(&self, type_: OperationType, _: TargetKind) -> Option<&'static str> {
+        (type_ == Stop).then_some("set the pool's count to 0")
+    }
+
+    fn outcome(&self, _: &PoolGoal, _: &str, nodes: &[NodeView]) -> Vec<NodeView> {
+        nodes.to_vec()
+    }
+}
+
+#[test]
+fn what_the_provider_can_not_do_is_refused_with_what_to_do_instead() {
+    let mut world = World::settled();
+    world.set_rules(&NeverOff).ask("off", Stop, &pool("np1"));
+    world.settle();
+    let error = world.status("off").error.expect("an error");
+    assert_eq!(error.code, "OperationNotSupported");
+    assert!(
+        error.message.ends_with("set the pool's count to 0"),
+        "{error:?}"
+    );
+    world.ask_for_count("more", 3, &pool("np1")).settle();
+    assert_eq!(world.phase("more"), Succeeded);
 }

@@ -8,6 +8,7 @@ mod in_flight;
 mod newest;
 mod origin;
 mod power;
+mod provider;
 mod system_pools;
 mod versions;
 
@@ -119,6 +120,7 @@ const RULES: &[(Rule, LooksAt)] = &[
     (origin::copy_is_not_run, LooksAt::Alone),
     (deletion::allows_only_deletion, LooksAt::Alone),
     (existing::target_exists, LooksAt::Alone),
+    (provider::can_do_it, LooksAt::Alone),
     (origin::spec_still_asks, LooksAt::Alone),
     (origin::spec_could_be_written, LooksAt::Alone),
     (origin::cluster_goes_first, LooksAt::Others),

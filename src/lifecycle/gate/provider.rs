@@ -1,0 +1,27 @@
+//! A rule about what the cluster's provider can do.
+
+use crate::{
+    api::{OperationError, OperationType},
+    lifecycle::{errors::NOT_SUPPORTED, facts::Facts},
+};
+
+use super::{Request, Verdict};
+
+/// An Operation that the provider can't do is refused, with what to do instead. What a spec needs is asked for
+/// all the same: the Operation then says it.
+pub fn can_do_it(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
+    let operation = request.operation()?;
+    let (type_, target) = (operation.spec.type_, &operation.spec.target);
+    let instead = facts.snapshot.rules.instead_of(type_, target.kind)?;
+    // A deletion is always taken: an object that can't go would stay for ever.
+    (type_ != OperationType::Delete).then(|| {
+        Verdict::Refuse(OperationError {
+            code: NOT_SUPPORTED.into(),
+            message: format!(
+                "the provider of this cluster can't do an Operation of type {type_:?} on {:?} {}: {instead}",
+                target.kind, target.name
+            ),
+            ..OperationError::default()
+        })
+    })
+}
