@@ -268,7 +268,7 @@ async fn decide_and_do(
     cluster: &Arc<ManagedCluster>,
     context: &Arc<Context>,
 ) -> Result<(), ReconcileError> {
-    let snapshot = snapshot::build(cluster, context)?;
+    let (snapshot, is_about_to_change) = snapshot::build(cluster, context)?;
     let actions = lifecycle::decide(&snapshot, clock::now());
     tracing::debug!(
         namespace = cluster.namespace(),
@@ -282,7 +282,7 @@ async fn decide_and_do(
     if rests {
         return writes.look_at_namespace().await;
     }
-    Pass::new(writes).run(actions).await
+    Pass::new(writes, is_about_to_change).run(actions).await
 }
 
 #[expect(

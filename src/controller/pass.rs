@@ -22,6 +22,7 @@ const AT_ONCE: usize = 8;
 /// One pass over what was decided.
 pub struct Pass {
     writes: Arc<Writes>,
+    only_stops: bool,
     /// Objects whose write failed, and may succeed when it is decided anew.
     failed: BTreeSet<ObjectId>,
     /// Objects whose write somebody refuses. What else depends on them doesn't wait.
@@ -34,9 +35,11 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// A pass that makes these writes.
-    pub fn new(writes: Writes) -> Self {
+    /// A pass that makes these writes. Where what they were decided on is about to change, for a write of an
+    /// earlier pass isn't answered yet, it only brings operations to a stop.
+    pub fn new(writes: Writes, is_about_to_change: bool) -> Self {
         Self {
+            only_stops: is_about_to_change,
             writes: Arc::new(writes),
             failed: BTreeSet::new(),
             refused: BTreeSet::new(),
@@ -51,11 +54,10 @@ impl Pass {
     /// # Errors
     /// The first of what failed; all else was done.
     pub async fn run(mut self, actions: Vec<Action>) -> Result<(), ReconcileError> {
-        let (actions, are_all) = if self.writes.are_about_to_change() {
-            (actions.into_iter().filter(stops).collect(), false)
-        } else {
-            (actions, true)
-        };
+        let mut actions = actions;
+        if self.only_stops {
+            actions.retain(stops);
+        }
         for wave in waves(actions) {
             let due: Vec<_> = wave
                 .into_iter()
@@ -73,8 +75,8 @@ impl Pass {
         }
         match self.error {
             Some(error) => Err(error),
-            None if are_all => Ok(()),
-            None => Err(ReconcileError::Stale),
+            None if self.only_stops => Err(ReconcileError::Stale),
+            None => Ok(()),
         }
     }
 

@@ -8,18 +8,26 @@ use crate::{api::ManagedCluster, lifecycle::Snapshot};
 
 use super::{Context, ReconcileError};
 
-/// All that belongs to a cluster now.
+/// All that belongs to a cluster now, and whether a write to any of it isn't answered yet.
 ///
 /// # Errors
 /// [`ReconcileError::Stale`] where a store lags behind what was written; [`ReconcileError::NotReady`]
 /// where the provider has yet to look.
-pub fn build(cluster: &Arc<ManagedCluster>, context: &Context) -> Result<Snapshot, ReconcileError> {
+pub fn build(
+    cluster: &Arc<ManagedCluster>,
+    context: &Context,
+) -> Result<(Snapshot, bool), ReconcileError> {
     let key = ObjectRef::from_obj(cluster.as_ref());
     let stores = &context.stores;
     // The store may have a newer one than the controller was woken with.
     let cluster = stores.cluster(&key).unwrap_or_else(|| cluster.clone());
     let pools = stores.pools_of(&key);
     let operations = stores.operations_of(&key);
+    let all = pools.iter().filter_map(|pool| pool.uid());
+    let all = all.chain(operations.iter().filter_map(|operation| operation.uid()));
+    let mut all = all.chain(cluster.uid());
+    // Asked before what was written is compared: a write that is answered in between shows there.
+    let is_about_to_change = all.any(|uid| context.writing.is_on_its_way(&uid));
     let seen = &context.seen;
     let is_fresh = seen.is_fresh(cluster.as_ref())
         & pools.iter().all(|pool| seen.is_fresh(pool.as_ref()))
@@ -38,7 +46,7 @@ pub fn build(cluster: &Arc<ManagedCluster>, context: &Context) -> Result<Snapsho
     let uids: Vec<_> = uids.chain(cluster.uid()).collect();
     let uids = uids.into_iter();
     let refused_specs = context.specs.refused(operations.iter().map(AsRef::as_ref));
-    Ok(Snapshot {
+    let snapshot = Snapshot {
         work: context.workers.of(&key),
         refused_specs,
         refused_writes: context.refusals.of(uids),
@@ -50,5 +58,6 @@ pub fn build(cluster: &Arc<ManagedCluster>, context: &Context) -> Result<Snapsho
             .uid()
             .is_some_and(|uid| context.terminating.contains(&uid)),
         ..Snapshot::new(cluster, pools, operations, observed, provider.rules())
-    })
+    };
+    Ok((snapshot, is_about_to_change))
 }

@@ -58,15 +58,6 @@ impl Writes {
         }
     }
 
-    /// Whether what this was decided on is about to change: a write of an earlier pass isn't answered yet.
-    pub fn are_about_to_change(&self) -> bool {
-        let snapshot = &self.snapshot;
-        let pools = snapshot.pools.iter().filter_map(|pool| pool.uid());
-        let operations = snapshot.operations.iter().filter_map(|it| it.uid());
-        let mut uids = pools.chain(operations).chain(snapshot.cluster.uid());
-        uids.any(|uid| self.context.writing.is_on_its_way(&uid))
-    }
-
     /// The Operation of that uid.
     pub fn operation_of(&self, uid: &str) -> Option<ObjectId> {
         let mut operations = self.snapshot.operations.iter();
