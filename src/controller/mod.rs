@@ -1,6 +1,7 @@
 //! The shell: watches, takes a snapshot, has the core decide, does what it says.
 
 mod backoff;
+mod dependence;
 mod events;
 mod mending;
 mod pass;

@@ -104,9 +104,9 @@ impl Specs {
 }
 
 fn span(snapshot: &Snapshot, uid: &str) -> Span {
-    let mut operations = snapshot.operations.iter();
-    let operation = operations.find(|operation| operation.metadata.uid.as_deref() == Some(uid));
-    let name = operation.map(|operation| operation.name_any());
+    let name = snapshot
+        .operation_of_uid(uid)
+        .map(kube::ResourceExt::name_any);
     let cluster = &snapshot.cluster;
     log::operation(
         &name.unwrap_or_default(),

@@ -28,7 +28,7 @@ use crate::{
     telemetry::log,
 };
 
-use super::{Context, ReconcileError, mending, refusals::Part};
+use super::{Context, ReconcileError, dependence::object_of, mending, refusals::Part};
 
 /// How long one write may take. One that isn't answered by then may have been done or not: it is decided
 /// anew.
@@ -58,18 +58,9 @@ impl Writes {
         }
     }
 
-    /// The Operation of that uid.
-    pub fn operation_of(&self, uid: &str) -> Option<ObjectId> {
-        let mut operations = self.snapshot.operations.iter();
-        let operation = operations.find(|it| it.metadata.uid.as_deref() == Some(uid))?;
-        Some(ObjectId::Operation(operation.name_any()))
-    }
-
-    /// The target of the Operation of that uid.
-    pub fn target_of(&self, uid: &str) -> Option<OperationTarget> {
-        let mut operations = self.snapshot.operations.iter();
-        let operation = operations.find(|it| it.metadata.uid.as_deref() == Some(uid))?;
-        Some(operation.spec.target.clone())
+    /// What this was decided on.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
     }
 
     /// Does one thing. While a write to an object isn't answered, nothing else is written to it; what
@@ -438,29 +429,6 @@ impl Writes {
             Err(error) => return Err(error.into()),
         }
         Ok(())
-    }
-}
-
-/// The object that an action writes.
-pub fn object_of(action: &Action) -> Option<ObjectId> {
-    match action {
-        Action::AddFinalizer(id) | Action::RemoveFinalizer(id) => Some(id.clone()),
-        Action::AdoptPool(name)
-        | Action::LabelPool { name, .. }
-        | Action::DeletePool(name)
-        | Action::WritePoolStatus { name, .. } => Some(ObjectId::Pool(name.clone())),
-        Action::DeleteOperation(name) | Action::WriteOperationStatus { name, .. } => {
-            Some(ObjectId::Operation(name.clone()))
-        }
-        Action::WriteClusterStatus(_) => Some(ObjectId::Cluster),
-        Action::ChangeSpec { .. }
-        | Action::CreateOperation(_)
-        | Action::StopWork { .. }
-        | Action::StartWork { .. }
-        | Action::ForgetWork { .. }
-        | Action::LookForOperation { .. }
-        | Action::Mend { .. }
-        | Action::Publish(_) => None,
     }
 }
 

@@ -90,6 +90,14 @@ impl Snapshot {
             .map(AsRef::as_ref)
     }
 
+    /// The Operation of that uid.
+    pub fn operation_of_uid(&self, uid: &str) -> Option<&Operation> {
+        let mut operations = self.operations.iter();
+        operations
+            .find(|operation| operation.metadata.uid.as_deref() == Some(uid))
+            .map(AsRef::as_ref)
+    }
+
     /// What the control plane runs.
     pub fn control_plane(&self) -> Option<KubernetesVersion> {
         let control_plane = self.observed.control_plane.as_ref()?;

@@ -9,10 +9,7 @@ use std::sync::{
 use belay::api::{Operation, OperationPhase, OperationStatus};
 use futures::future::join_all;
 use jiff::Timestamp;
-use kube::{
-    ResourceExt as _,
-    api::{ListParams, PostParams},
-};
+use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use super::{
@@ -129,8 +126,7 @@ async fn race_on(belay: &Belay, pool: &str, losers: &Losers) {
     }
 }
 
-/// Whether a race was none: who came second did so when the first had ended, or a third was in flight, which
-/// Belay made for the pool in the same moment.
+/// Whether a race was none: who came second did so when the first had ended.
 async fn was_none(belay: &Belay, admitted: &[Named], is_over: bool) -> bool {
     let [(one, _), (other, _)] = admitted else {
         return is_over;
@@ -140,28 +136,7 @@ async fn was_none(belay: &Belay, admitted: &[Named], is_over: bool) -> bool {
     }
     let first = usize::from(!belay.seen.ended_before(one, other));
     // Who loses a race ends while the other is in flight.
-    admitted[first].1.phase == OperationPhase::Succeeded || was_a_third(belay, admitted).await
-}
-
-/// Whether both were refused while an Operation of Belay's own was in flight on the pool.
-async fn was_a_third(belay: &Belay, admitted: &[Named]) -> bool {
-    let refused = |(_, status): &Named| status.phase == OperationPhase::Failed;
-    let ended = admitted
-        .iter()
-        .filter_map(|(_, status)| status.end_time.clone());
-    let Some(ended) = ended.min().filter(|_| admitted.iter().all(refused)) else {
-        return false;
-    };
-    let all = belay.api::<Operation>().list(&ListParams::default()).await;
-    let mut all = all.expect("operations").items.into_iter();
-    all.any(|operation| {
-        let is_one = admitted
-            .iter()
-            .any(|(name, _)| *name == operation.name_any());
-        let status = operation.status.unwrap_or_default();
-        let began = status.start_time.is_some_and(|began| began <= ended);
-        !is_one && began && status.end_time.is_none_or(|end| end >= ended)
-    })
+    admitted[first].1.phase == OperationPhase::Succeeded
 }
 
 type Named = (String, OperationStatus);

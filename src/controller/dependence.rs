@@ -1,0 +1,286 @@
+//! What of a pass depends on what: a write that failed keeps back what has to come after it, and nothing else.
+
+use std::collections::BTreeSet;
+
+use kube::ResourceExt as _;
+
+use crate::{
+    api::{OperationStatus, OperationTarget, TargetKind},
+    lifecycle::{Action, ObjectId, Snapshot},
+};
+
+/// What failed in a pass so far.
+#[derive(Default)]
+pub struct Failures {
+    /// Objects whose write failed, and may succeed when it is decided anew.
+    failed: BTreeSet<ObjectId>,
+    /// Objects whose write somebody refuses. What else depends on them doesn't wait.
+    refused: BTreeSet<ObjectId>,
+    /// Targets that couldn't be kept from going: nothing is begun on them.
+    unkept: BTreeSet<ObjectId>,
+    /// The status of an Operation that has begun isn't written: its targets and the lock are as it says there.
+    has_unwritten: bool,
+    /// An Operation couldn't be created that takes the place of one that ends.
+    holds_ends_back: bool,
+}
+
+impl Failures {
+    /// Notes that an action failed, and whether somebody refuses it.
+    pub fn note(&mut self, action: &Action, is_refusal: bool) {
+        if !is_refusal || matches!(action, Action::WriteOperationStatus { .. }) {
+            self.note_undone(action);
+        }
+        if let Action::AddFinalizer(id) = action {
+            self.unkept.insert(id.clone());
+        }
+        match object_of(action) {
+            Some(id) if is_refusal => drop(self.refused.insert(id)),
+            Some(id) => drop(self.failed.insert(id)),
+            None => self.holds_ends_back |= matches!(action, Action::CreateOperation(_)),
+        }
+    }
+
+    /// Notes that an action wasn't done, since something else failed or itself did.
+    pub fn note_undone(&mut self, action: &Action) {
+        match action {
+            Action::WriteOperationStatus { status, .. } => {
+                self.has_unwritten |= status.start_time.is_some();
+            }
+            Action::WritePoolStatus { .. } | Action::WriteClusterStatus(_) => {
+                self.failed.extend(object_of(action));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether all is there that has to be there before an action.
+    pub fn allow(&self, action: &Action, snapshot: &Snapshot) -> bool {
+        match action {
+            Action::AddFinalizer(id) => !self.has(id),
+            Action::AdoptPool(name) | Action::LabelPool { name, .. } => {
+                !self.has(&ObjectId::Pool(name.clone()))
+            }
+            // What ended is kept on its targets first.
+            Action::RemoveFinalizer(id) => !self.has(id) && !self.has_target(),
+            Action::WriteOperationStatus { name, status } => {
+                let is_held_back = (status.phase.is_finished() && self.holds_ends_back)
+                    || (ended_unbegun(status) && self.has_target());
+                !is_held_back && !self.has(&ObjectId::Operation(name.clone()))
+            }
+            // Where somebody refuses a write to it, its status says so.
+            Action::WritePoolStatus { name, .. } => {
+                !self.has_unwritten && !self.failed.contains(&ObjectId::Pool(name.clone()))
+            }
+            // The lock is released once an Operation's end is written, and the pools have kept what ended.
+            Action::WriteClusterStatus(_) => !self.has_unwritten && !self.has_target(),
+            Action::DeletePool(_) | Action::DeleteOperation(_) => !self.has_target(),
+            Action::CreateOperation(operation) => {
+                !self.has_target() && self.is_kept(&operation.spec.target)
+            }
+            Action::StopWork { uid, .. } | Action::ChangeSpec { uid, .. } => {
+                !self.has_operation(uid, snapshot)
+            }
+            Action::StartWork { job, .. } => {
+                let operation = snapshot.operation_of_uid(&job.uid);
+                let is_kept = operation.is_none_or(|it| self.is_kept(&it.spec.target));
+                !self.has_operation(&job.uid, snapshot) && !self.has_target() && is_kept
+            }
+            Action::Publish(note) => !self.has(&ObjectId::Operation(note.operation.clone())),
+            Action::ForgetWork { .. } | Action::LookForOperation { .. } | Action::Mend { .. } => {
+                true
+            }
+        }
+    }
+
+    fn has(&self, id: &ObjectId) -> bool {
+        self.failed.contains(id) || self.refused.contains(id)
+    }
+
+    fn has_operation(&self, uid: &str, snapshot: &Snapshot) -> bool {
+        let operation = snapshot.operation_of_uid(uid);
+        operation.is_some_and(|it| self.has(&ObjectId::Operation(it.name_any())))
+    }
+
+    /// Whether the write of a cluster or a pool failed that may succeed yet.
+    fn has_target(&self) -> bool {
+        let is_target = |id: &ObjectId| !matches!(id, ObjectId::Operation(_));
+        self.failed.iter().any(is_target)
+    }
+
+    /// Whether a target and its cluster are kept until the work on them has ended.
+    fn is_kept(&self, target: &OperationTarget) -> bool {
+        let id = match target.kind {
+            TargetKind::ManagedCluster => ObjectId::Cluster,
+            TargetKind::AgentPool => ObjectId::Pool(target.name.clone()),
+        };
+        !self.unkept.contains(&id) && !self.unkept.contains(&ObjectId::Cluster)
+    }
+}
+
+/// Whether an Operation ends that hasn't begun.
+fn ended_unbegun(status: &OperationStatus) -> bool {
+    status.phase.is_finished() && status.start_time.is_none()
+}
+
+/// The object that an action writes.
+pub fn object_of(action: &Action) -> Option<ObjectId> {
+    match action {
+        Action::AddFinalizer(id) | Action::RemoveFinalizer(id) => Some(id.clone()),
+        Action::AdoptPool(name)
+        | Action::LabelPool { name, .. }
+        | Action::DeletePool(name)
+        | Action::WritePoolStatus { name, .. } => Some(ObjectId::Pool(name.clone())),
+        Action::DeleteOperation(name) | Action::WriteOperationStatus { name, .. } => {
+            Some(ObjectId::Operation(name.clone()))
+        }
+        Action::WriteClusterStatus(_) => Some(ObjectId::Cluster),
+        Action::ChangeSpec { .. }
+        | Action::CreateOperation(_)
+        | Action::StopWork { .. }
+        | Action::StartWork { .. }
+        | Action::ForgetWork { .. }
+        | Action::LookForOperation { .. }
+        | Action::Mend { .. }
+        | Action::Publish(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        api::{ManagedCluster, Operation, OperationPhase},
+        lifecycle::Observation,
+        machinery::clock,
+        provider::NodeByNode,
+    };
+
+    fn of<K: serde::de::DeserializeOwned>(value: Value) -> K {
+        serde_json::from_value(value).expect("an object")
+    }
+
+    /// A cluster with an Operation on it, and one on its pool.
+    fn snapshot() -> Snapshot {
+        let operation = |name: &str, kind: &str, target: &str| {
+            Arc::new(of::<Operation>(json!({
+                "metadata": {"name": name, "namespace": "team", "uid": name},
+                "spec": {"type": "Reconcile", "target": {"kind": kind, "name": target}},
+            })))
+        };
+        let cluster = of::<ManagedCluster>(json!({
+            "metadata": {"name": "demo", "namespace": "team", "uid": "demo"},
+            "spec": {"kubernetesVersion": "1.36.3", "provider": {"kwok": {}}},
+        }));
+        let operations = vec![
+            operation("of-cluster", "ManagedCluster", "demo"),
+            operation("of-pool", "AgentPool", "np1"),
+        ];
+        let observed = Observation::default();
+        Snapshot::new(
+            Arc::new(cluster),
+            Vec::new(),
+            operations,
+            observed,
+            &NodeByNode,
+        )
+    }
+
+    fn status(name: &str, phase: OperationPhase, has_begun: bool) -> Action {
+        Action::WriteOperationStatus {
+            name: name.into(),
+            status: Box::new(OperationStatus {
+                phase,
+                start_time: has_begun.then(|| Time(clock::now())),
+                ..OperationStatus::default()
+            }),
+        }
+    }
+
+    fn pool(name: &str) -> Action {
+        Action::WritePoolStatus {
+            name: name.into(),
+            status: Box::default(),
+        }
+    }
+
+    fn cluster() -> Action {
+        Action::WriteClusterStatus(Box::default())
+    }
+
+    /// Whether an action may be done once another has failed.
+    fn may(action: &Action, after: &Action, is_refusal: bool) -> bool {
+        let mut failures = Failures::default();
+        failures.note(after, is_refusal);
+        failures.allow(action, &snapshot())
+    }
+
+    #[test]
+    fn the_lock_is_not_released_for_an_operation_whose_end_is_not_written() {
+        let end = status("of-pool", OperationPhase::Succeeded, true);
+        for is_refusal in [false, true] {
+            assert!(!may(&pool("np1"), &end, is_refusal));
+            assert!(!may(&cluster(), &end, is_refusal));
+        }
+        let waits = status("of-pool", OperationPhase::Pending, false);
+        assert!(may(&cluster(), &waits, false), "it holds no lock");
+    }
+
+    #[test]
+    fn what_is_held_back_holds_back_what_depends_on_it() {
+        let mut failures = Failures::default();
+        failures.note(
+            &Action::AddFinalizer(ObjectId::Operation("of-pool".into())),
+            false,
+        );
+        let begins = status("of-pool", OperationPhase::InProgress, true);
+        assert!(!failures.allow(&begins, &snapshot()));
+        failures.note_undone(&begins);
+        assert!(!failures.allow(&cluster(), &snapshot()));
+        let lets_go = Action::RemoveFinalizer(ObjectId::Operation("of-cluster".into()));
+        assert!(failures.allow(&lets_go, &snapshot()));
+        failures.note_undone(&cluster());
+        assert!(!failures.allow(&lets_go, &snapshot()), "it isn't kept");
+    }
+
+    #[test]
+    fn a_pool_that_somebody_refuses_holds_back_nothing_but_what_begins_on_it() {
+        let keep = Action::AddFinalizer(ObjectId::Pool("np1".into()));
+        for (action, expected) in [
+            (cluster(), true),
+            (pool("np1"), true),
+            (pool("np2"), true),
+            (status("of-pool", OperationPhase::Canceling, true), true),
+            (
+                Action::CreateOperation(Box::new(snapshot().operations[0].as_ref().clone())),
+                true,
+            ),
+            (
+                Action::CreateOperation(Box::new(snapshot().operations[1].as_ref().clone())),
+                false,
+            ),
+        ] {
+            assert_eq!(may(&action, &keep, true), expected, "{action:?}");
+        }
+    }
+
+    #[test]
+    fn the_lock_waits_for_a_pool_whose_write_may_succeed_yet() {
+        assert!(!may(&cluster(), &pool("np1"), false));
+        assert!(may(&cluster(), &pool("np1"), true));
+        assert!(may(&pool("np2"), &pool("np1"), false));
+    }
+
+    #[test]
+    fn an_operation_ends_once_another_is_there_in_its_place() {
+        let created = Action::CreateOperation(Box::new(snapshot().operations[0].as_ref().clone()));
+        let ends = status("of-pool", OperationPhase::Failed, true);
+        assert!(!may(&ends, &created, false));
+        let stops = status("of-pool", OperationPhase::Canceling, true);
+        assert!(may(&stops, &created, false));
+    }
+}
