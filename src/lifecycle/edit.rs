@@ -1,6 +1,6 @@
 //! Changes of a snapshot in memory, as the API server makes them of the objects.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource as _, ResourceExt as _};
@@ -12,7 +12,10 @@ use crate::api::{
     TargetKind,
 };
 
-use super::snapshot::{ObjectId, Snapshot};
+use super::{
+    observed::NodeView,
+    snapshot::{ObjectId, Snapshot},
+};
 
 impl Snapshot {
     /// The pool of that name, to be changed.
@@ -49,6 +52,13 @@ impl Snapshot {
                 let labels = metadata.labels.get_or_insert_default();
                 labels.insert(OPERATION_UID_LABEL.to_owned(), uid);
             }
+        }
+    }
+
+    /// Takes the nodes out of the work of these Operations, by their uids.
+    pub(super) fn mend(&mut self, uids: &BTreeSet<String>) {
+        for nodes in self.observed.nodes.values_mut() {
+            leave_nothing_half_done(nodes, uids);
         }
     }
 
@@ -118,6 +128,17 @@ pub(super) fn id_of(target: &OperationTarget) -> ObjectId {
 }
 
 /// A spec with other values in some fields. What doesn't fit is left out.
+/// Takes nodes out of the work of these Operations, by their uids: those that hadn't joined their pool are
+/// gone, those that were drained take pods again.
+pub(crate) fn leave_nothing_half_done(nodes: &mut Vec<NodeView>, uids: &BTreeSet<String>) {
+    let is_of = |by: &Option<String>| by.as_ref().is_some_and(|uid| uids.contains(uid));
+    nodes.retain(|node| !(node.joining && is_of(&node.made_by)));
+    for node in nodes.iter_mut().filter(|node| is_of(&node.drained_by)) {
+        node.drained_by = None;
+        node.cordoned = false;
+    }
+}
+
 fn merge<T: Serialize + DeserializeOwned>(spec: &mut T, fields: &Value) {
     let mut merged = json!(spec);
     if let (Some(into), Some(fields)) = (merged.as_object_mut(), fields.as_object()) {

@@ -31,8 +31,9 @@ use super::{
     snapshot::{ObjectId, Snapshot},
 };
 
+pub(crate) use super::edit::leave_nothing_half_done;
 pub(super) use reading::{Decided, condition};
-pub(crate) use work::{grow, leave_nothing_half_done};
+pub(crate) use work::grow;
 
 /// The cluster's name.
 pub(super) const CLUSTER: &str = "demo";

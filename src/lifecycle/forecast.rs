@@ -162,7 +162,7 @@ impl Future {
             Action::LookForOperation { uid, .. } => {
                 self.snapshot.gone.insert(uid);
             }
-            Action::Mend { uids } => mend(&mut self.snapshot, &uids),
+            Action::Mend { uids } => self.snapshot.mend(&uids),
             Action::Publish(_) => {}
         }
     }
@@ -270,17 +270,6 @@ impl Part {
                 Stage::Pool(goal) => Some(goal.pool.clone()),
             },
             steps: steps::of_stage(stage, uid, snapshot, usize::MAX),
-        }
-    }
-}
-
-/// Takes the nodes out of the work of Operations that have ended.
-fn mend(snapshot: &mut Snapshot, uids: &BTreeSet<String>) {
-    let is_of = |by: &Option<String>| by.as_ref().is_some_and(|uid| uids.contains(uid));
-    for nodes in snapshot.observed.nodes.values_mut() {
-        nodes.retain(|node| !(node.joining && is_of(&node.made_by)));
-        for node in nodes.iter_mut().filter(|node| is_of(&node.drained_by)) {
-            node.drained_by = None;
         }
     }
 }

@@ -188,7 +188,7 @@ fn another_operation_goes_on_where_one_was_stopped_at_any_stride() {
         let mut nodes = old(there);
         while !stride(&goal, UID, &mut nodes, Stop::No) {
             let mut stopped = nodes.clone();
-            leave_nothing_half_done(&mut stopped, UID);
+            leave_nothing_half_done(&mut stopped, &[UID.to_owned()].into());
             roll(&goal, "uid-2", &mut stopped);
             assert_eq!(picture(&stopped), reached(count));
         }
