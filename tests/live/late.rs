@@ -10,23 +10,39 @@ use serde_json::json;
 
 use super::{
     belay::{Belay, World, is_cordoned},
-    proxy::Fault,
+    proxy::{Fault, Proxy},
 };
 
 /// How late a request arrives.
 const LATE: Fault = Fault::Delay(Duration::from_secs(5));
 
-pub async fn a_deletion_of_a_node_that_arrives_late_fails(world: Arc<World>) {
-    let (belay, proxy) = Belay::start_behind_proxy(&world).await;
-    belay.ready_cluster(0, 2).await;
-    proxy.on(Method::DELETE, "/nodes/", "", LATE, 1);
-    belay.set_count("np1", 1).await;
+/// Scales a pool of `nodes` nodes to `count`. One request arrives late, and the scale is aborted before.
+async fn scaled(
+    world: &Arc<World>,
+    nodes: usize,
+    count: usize,
+    (method, path, body): (Method, &str, &str),
+) -> (Arc<Belay>, Arc<Proxy>) {
+    let (belay, proxy) = Belay::start_behind_proxy(world).await;
+    belay.ready_cluster(0, nodes).await;
+    proxy.on(method, path, body, LATE, 1);
+    belay.set_count("np1", count).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
+    is_aborted_meanwhile(&belay, &proxy, &scale).await;
+    (belay, proxy)
+}
+
+/// Aborts an Operation once its request is on its way.
+async fn is_aborted_meanwhile(belay: &Belay, proxy: &Proxy, operation: &str) {
     belay
-        .eventually("deletes a node", || async { !proxy.met().is_empty() })
+        .eventually("makes the request", || async { !proxy.met().is_empty() })
         .await;
-    belay.abort(&scale, "not this one").await;
-    belay.is_canceled(&scale).await;
+    belay.abort(operation, "not this one").await;
+    belay.is_canceled(operation).await;
+}
+
+pub async fn a_deletion_of_a_node_that_arrives_late_fails(world: Arc<World>) {
+    let (belay, proxy) = scaled(&world, 2, 1, (Method::DELETE, "/nodes/", "")).await;
     assert_eq!(belay.was_answered(&proxy, "/nodes/").await, 409);
     let nodes = belay.nodes().await;
     assert_eq!(nodes.len(), 2);
@@ -34,16 +50,7 @@ pub async fn a_deletion_of_a_node_that_arrives_late_fails(world: Arc<World>) {
 }
 
 pub async fn a_cordon_that_arrives_late_fails(world: Arc<World>) {
-    let (belay, proxy) = Belay::start_behind_proxy(&world).await;
-    belay.ready_cluster(0, 2).await;
-    proxy.on(Method::PATCH, "/nodes/", "drained-by", LATE, 1);
-    belay.set_count("np1", 1).await;
-    let scale = belay.operation(OperationType::Scale, "np1").await;
-    belay
-        .eventually("cordons a node", || async { !proxy.met().is_empty() })
-        .await;
-    belay.abort(&scale, "not this one").await;
-    belay.is_canceled(&scale).await;
+    let (belay, proxy) = scaled(&world, 2, 1, (Method::PATCH, "/nodes/", "drained-by")).await;
     // Where nothing changed the node meanwhile, the mark lands, and is taken off again.
     belay.was_answered(&proxy, "/nodes/").await;
     belay
@@ -55,16 +62,7 @@ pub async fn a_cordon_that_arrives_late_fails(world: Arc<World>) {
 }
 
 pub async fn a_node_that_is_made_late_joins_no_pool_and_goes(world: Arc<World>) {
-    let (belay, proxy) = Belay::start_behind_proxy(&world).await;
-    belay.ready_cluster(0, 1).await;
-    proxy.on(Method::POST, "/nodes", "", LATE, 1);
-    belay.set_count("np1", 2).await;
-    let scale = belay.operation(OperationType::Scale, "np1").await;
-    belay
-        .eventually("makes a node", || async { !proxy.met().is_empty() })
-        .await;
-    belay.abort(&scale, "no more").await;
-    belay.is_canceled(&scale).await;
+    let (belay, proxy) = scaled(&world, 1, 2, (Method::POST, "/nodes", "")).await;
     assert_eq!(belay.was_answered(&proxy, "/nodes").await, 201);
     belay
         .eventually("has the node that was there", || async {
@@ -84,13 +82,7 @@ pub async fn a_change_of_the_control_plane_that_arrives_late_fails(world: Arc<Wo
     proxy.on(Method::PATCH, "/kwokcontrolplanes/", "1.36.3", LATE, 1);
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
-    belay
-        .eventually("changes the control plane", || async {
-            !proxy.met().is_empty()
-        })
-        .await;
-    belay.abort(&upgrade, "no").await;
-    belay.is_canceled(&upgrade).await;
+    is_aborted_meanwhile(&belay, &proxy, &upgrade).await;
     assert_eq!(belay.was_answered(&proxy, "/kwokcontrolplanes/").await, 409);
     let record = belay
         .api::<KwokControlPlane>()
