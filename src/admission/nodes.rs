@@ -1,9 +1,9 @@
-//! Nodes. Belay's account may write nodes by its role, and a role can't name them: this policy keeps the account
-//! to the nodes that carry Belay's labels. The same labels, and the annotations by which Belay marks a node, are
-//! Belay's alone to change. Everybody else may do everything else with a node.
+//! The policy for Nodes. A role can't name nodes that come and go, so Belay's role covers all nodes. This policy
+//! limits Belay's account to nodes that carry Belay's labels. Only Belay may change these labels, and the
+//! annotations that say which work on a node isn't done. Everybody else may do everything else with a node.
 
 use crate::{
-    api::{CLUSTER_LABEL, GROUP, NAMESPACE_LABEL},
+    api::{CLUSTER_LABEL, GROUP, NAMESPACE_LABEL, NODE_MARKS},
     lifecycle::messages::{FORBIDDEN, refusal},
 };
 
@@ -12,19 +12,9 @@ use super::{
     policy::{CORE, Policy, Refusal, on},
 };
 
-/// The annotations by which Belay marks a node.
-const MARKS: [&str; 6] = [
-    "belay.dev/made-by",
-    "belay.dev/drained-by",
-    "belay.dev/drained-for",
-    "belay.dev/was-cordoned",
-    "belay.dev/joining",
-    "belay.dev/settings",
-];
-
 /// The policy.
 pub fn policy() -> Policy {
-    let marks = MARKS.map(|mark| format!("\"{mark}\"")).join(", ");
+    let marks = NODE_MARKS.map(|mark| format!("\"{mark}\"")).join(", ");
     let is_of_belay = format!(
         "[\"{CLUSTER_LABEL}\", \"{NAMESPACE_LABEL}\"].all(label, variables.before[?label].orValue(\"\") != \"\" && (request.operation != \"UPDATE\" || variables.after[?label] == variables.before[?label]))"
     );

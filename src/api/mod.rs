@@ -54,6 +54,30 @@ pub const NAMESPACE_LABEL: &str = "belay.dev/namespace";
 /// On nodes: the Kubernetes version that they run.
 pub const VERSION_LABEL: &str = "belay.dev/kubernetes-version";
 
+/// On a node: the uid of the Operation that made it.
+pub const MADE_BY: &str = "belay.dev/made-by";
+/// On a node that was made and isn't part of its pool yet: it is cordoned, and no pod of anybody runs there.
+/// An abort deletes it.
+pub const JOINING: &str = "belay.dev/joining";
+/// On a node: the uid of the Operation that drains it.
+pub const DRAINED_BY: &str = "belay.dev/drained-by";
+/// On a node that is drained: how many seconds the drain has taken, as far as an operator was at work.
+pub const DRAINED_FOR: &str = "belay.dev/drained-for";
+/// On a node that is drained: it was cordoned before, by someone else, and is to stay so.
+pub const WAS_CORDONED: &str = "belay.dev/was-cordoned";
+/// On a node: the settings of its pool that were last applied to it, as JSON. What isn't named there is
+/// someone else's.
+pub const APPLIED_SETTINGS: &str = "belay.dev/settings";
+/// All annotations by which Belay marks a node. Belay alone changes them.
+pub const NODE_MARKS: [&str; 6] = [
+    MADE_BY,
+    DRAINED_BY,
+    DRAINED_FOR,
+    WAS_CORDONED,
+    JOINING,
+    APPLIED_SETTINGS,
+];
+
 /// The definitions of all custom resources, in the order to install them.
 pub fn crds() -> [CustomResourceDefinition; 4] {
     [

@@ -8,6 +8,8 @@ use std::{
 
 use kube::{Resource, ResourceExt as _};
 
+use crate::machinery::versions::version;
+
 /// The resourceVersion that was last written, by the object's uid.
 #[derive(Default)]
 pub struct Seen(Mutex<HashMap<String, u64>>);
@@ -38,9 +40,4 @@ impl Seen {
             None => true,
         }
     }
-}
-
-/// Resource versions of a kind can be compared as numbers (KEP-5504).
-fn version(object: &impl Resource) -> Option<u64> {
-    object.resource_version()?.parse().ok()
 }

@@ -23,11 +23,11 @@ pub fn build(
     let cluster = stores.cluster(&key).unwrap_or_else(|| cluster.clone());
     let pools = stores.pools_of(&key);
     let operations = stores.operations_of(&key);
-    let all = pools.iter().filter_map(|pool| pool.uid());
-    let all = all.chain(operations.iter().filter_map(|operation| operation.uid()));
-    let mut all = all.chain(cluster.uid());
+    let uids = pools.iter().filter_map(|pool| pool.uid());
+    let uids = uids.chain(operations.iter().filter_map(|operation| operation.uid()));
+    let uids: Vec<_> = uids.chain(cluster.uid()).collect();
     // Asked before what was written is compared: a write that is answered in between shows there.
-    let is_about_to_change = all.any(|uid| context.writing.is_on_its_way(&uid));
+    let is_about_to_change = uids.iter().any(|uid| context.writing.is_on_its_way(uid));
     let seen = &context.seen;
     let is_fresh = seen.is_fresh(cluster.as_ref())
         & pools.iter().all(|pool| seen.is_fresh(pool.as_ref()))
@@ -42,14 +42,11 @@ pub fn build(
         .of(&cluster.spec.provider)
         .ok_or(ReconcileError::NoProvider)?;
     let observed = provider.observe(&cluster).ok_or(ReconcileError::NotReady)?;
-    let uids = pools.iter().filter_map(|pool| pool.uid());
-    let uids: Vec<_> = uids.chain(cluster.uid()).collect();
-    let uids = uids.into_iter();
     let refused_specs = context.specs.refused(operations.iter().map(AsRef::as_ref));
     let snapshot = Snapshot {
         work: context.workers.of(&key),
         refused_specs,
-        refused_writes: context.refusals.of(uids),
+        refused_writes: context.refusals.of(uids.into_iter()),
         has_unreadable_pools: stores
             .pools
             .has_unreadable(key.namespace.as_deref().unwrap_or_default()),

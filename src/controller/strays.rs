@@ -4,18 +4,14 @@
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::{
-    Api, Client, ResourceExt as _,
-    api::{Patch, PatchParams},
-    runtime::reflector::ObjectRef,
-};
+use kube::{Api, Client, ResourceExt as _, api::Patch, runtime::reflector::ObjectRef};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::{
     api::{AgentPool, FINALIZER, ManagedCluster, Operation, TargetKind},
     lifecycle,
-    machinery::{FIELD_MANAGER, clock},
+    machinery::{clock, patch_params},
 };
 
 use super::stores::{Stores, cluster_of_pool};
@@ -112,7 +108,7 @@ async fn look_at_pool(
         let patch =
             json!({"metadata": {"resourceVersion": pool.resource_version(), "finalizers": kept}});
         pools
-            .patch(&pool.name_any(), &params(), &Patch::Merge(patch))
+            .patch(&pool.name_any(), &patch_params(), &Patch::Merge(patch))
             .await?;
         return Ok(());
     }
@@ -138,7 +134,7 @@ async fn look_at_pool(
         json!({"metadata": {"resourceVersion": pool.resource_version()}, "status": status});
     patch["status"]["cluster"] = Value::Null;
     pools
-        .patch_status(&pool.name_any(), &params(), &Patch::Merge(patch))
+        .patch_status(&pool.name_any(), &patch_params(), &Patch::Merge(patch))
         .await?;
     Ok(())
 }
@@ -174,7 +170,7 @@ async fn look_at_operation(
                 .collect();
             let patch = json!({"metadata": {"resourceVersion": operation.resource_version(), "finalizers": kept}});
             operations
-                .patch(&operation.name_any(), &params(), &Patch::Merge(patch))
+                .patch(&operation.name_any(), &patch_params(), &Patch::Merge(patch))
                 .await?;
         }
         return Ok(());
@@ -200,14 +196,7 @@ async fn look_at_operation(
     let patch =
         json!({"metadata": {"resourceVersion": operation.resource_version()}, "status": status});
     operations
-        .patch_status(&operation.name_any(), &params(), &Patch::Merge(patch))
+        .patch_status(&operation.name_any(), &patch_params(), &Patch::Merge(patch))
         .await?;
     Ok(())
-}
-
-fn params() -> PatchParams {
-    PatchParams {
-        field_manager: Some(FIELD_MANAGER.into()),
-        ..PatchParams::default()
-    }
 }

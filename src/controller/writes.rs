@@ -24,7 +24,7 @@ use crate::{
         OperationSpec, OperationTarget, OperationType, SCALE_REFUSED_LABEL, TargetKind,
     },
     lifecycle::{Action, ObjectId, Snapshot},
-    machinery::FIELD_MANAGER,
+    machinery::{FIELD_MANAGER, patch_params, post_params},
     telemetry::log,
 };
 
@@ -318,11 +318,7 @@ impl Writes {
         let (name, version) = self.target(&id);
         metadata["resourceVersion"] = json!(version);
         let patch = Patch::Merge(json!({"metadata": metadata}));
-        let params = PatchParams {
-            field_manager: Some(FIELD_MANAGER.into()),
-            ..PatchParams::default()
-        };
-        let written = self.api::<K>().patch(&name, &params, &patch).await;
+        let written = self.api::<K>().patch(&name, &patch_params(), &patch).await;
         match written {
             Ok(object) => self.wrote(id, &object),
             // The last finalizer's removal may be answered so, where the object went with it.
@@ -390,7 +386,7 @@ impl Writes {
         };
         let params = PostParams {
             dry_run: true,
-            field_manager: Some(FIELD_MANAGER.into()),
+            ..post_params()
         };
         let probe = Operation::new("is-the-namespace-being-deleted", spec);
         let operations = self.api::<Operation>();
@@ -407,12 +403,9 @@ impl Writes {
     }
 
     async fn create(&self, operation: Operation) -> Result<(), ReconcileError> {
-        let params = PostParams {
-            field_manager: Some(FIELD_MANAGER.into()),
-            ..PostParams::default()
-        };
         let name = operation.name_any();
-        match self.api::<Operation>().create(&params, &operation).await {
+        let operations = self.api::<Operation>();
+        match operations.create(&post_params(), &operation).await {
             Ok(_) => {
                 let spec = &operation.spec;
                 self.span(&name).in_scope(

@@ -7,17 +7,14 @@ use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
-use kube::{
-    Api, Client, Resource as _,
-    api::{ObjectMeta, PostParams},
-};
+use kube::{Api, Client, Resource as _, api::ObjectMeta};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::{
     Fence, LEASE, Moment,
     candidate::{Candidate, Claim},
 };
-use crate::machinery::{FIELD_MANAGER, clock};
+use crate::machinery::{clock, post_params};
 
 /// How often the leader renews.
 const RENEW: Duration = Duration::from_secs(2);
@@ -143,7 +140,7 @@ impl Election {
             let spec = lease.spec.get_or_insert_default();
             spec.holder_identity = Some(String::new());
             spec.renew_time = Some(MicroTime(clock::now()));
-            answered(self.leases.replace(&self.name, &params(), &lease)).await?;
+            answered(self.leases.replace(&self.name, &post_params(), &lease)).await?;
         }
         Ok(())
     }
@@ -184,9 +181,9 @@ impl Election {
         let sent = Moment::now();
         let lease = self.as_mine(found, clock::now());
         let written = if lease.meta().resource_version.is_some() {
-            answered(self.leases.replace(&self.name, &params(), &lease)).await?
+            answered(self.leases.replace(&self.name, &post_params(), &lease)).await?
         } else {
-            answered(self.leases.create(&params(), &lease)).await?
+            answered(self.leases.create(&post_params(), &lease)).await?
         };
         self.candidate.sees(claim(&written), Instant::now());
         self.candidate.renewed(sent);
@@ -238,13 +235,6 @@ async fn answered<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T
     match timeout(REQUEST, request).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(Failure::NoAnswer),
-    }
-}
-
-fn params() -> PostParams {
-    PostParams {
-        field_manager: Some(FIELD_MANAGER.into()),
-        ..PostParams::default()
     }
 }
 

@@ -36,7 +36,7 @@ pub struct Snapshot {
     /// Why a person's Operation couldn't be written into its target's spec, by the Operation's uid. A
     /// restart loses it; then it is tried, and refused, again.
     pub refused_specs: BTreeMap<String, OperationError>,
-    /// Why somebody refuses Belay's writes, in whose words, by the uid of the cluster or the pool. A restart
+    /// Why somebody refuses Belay's writes, in whose words, by the uid of the object. A restart
     /// loses it; then it is refused again.
     pub refused_writes: BTreeMap<String, String>,
     /// Whether the namespace has a pool that can't be read: it may be the cluster's, with nodes.

@@ -145,7 +145,7 @@ where
         changes.or_insert_with(|| watch::channel(0).0).subscribe()
     }
 
-    /// Fills the index from `sources` watches, and tells `sink` of each change.
+    /// Fills the index from `sources` watches, and calls `sink` with each change.
     pub async fn follow(
         self,
         sources: usize,

@@ -4,10 +4,29 @@
 pub mod clock;
 pub mod connection;
 pub mod index;
+pub mod versions;
 pub mod watches;
+
+use kube::api::{PatchParams, PostParams};
 
 /// The name that Belay writes under.
 pub const FIELD_MANAGER: &str = "belay";
 
 /// The name that a person's Operation is written into a spec under.
 pub const SPEC_MANAGER: &str = "belay-operation";
+
+/// How what others write to as well is changed: merged, under Belay's name.
+pub fn patch_params() -> PatchParams {
+    PatchParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PatchParams::default()
+    }
+}
+
+/// How objects are made, or replaced, under Belay's name.
+pub fn post_params() -> PostParams {
+    PostParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PostParams::default()
+    }
+}

@@ -1,4 +1,5 @@
-//! The line between the work of an Operation and the controller: whether it may go on, and how far it is.
+//! How the work of an Operation and the controller talk to each other: the controller asks the work to stop,
+//! and the work reports its progress.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,11 +12,11 @@ use crate::lifecycle::{Progress, StepReport, Stop};
 pub enum End {
     /// Everything that it asked for is there.
     Done,
-    /// It was told to stop, and has.
+    /// It stopped because the controller asked for that.
     Stopped,
 }
 
-/// A job's line to the controller: whether it may go on, and how far it is.
+/// What the work of a job and the controller share.
 #[derive(Clone)]
 pub struct Control {
     stop: watch::Receiver<Stop>,
@@ -24,7 +25,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// A line that tells `changed` whenever the progress changed.
+    /// Shares a request to stop, and calls `changed` whenever the progress changes.
     pub fn new(stop: watch::Receiver<Stop>, changed: Arc<dyn Fn() + Send + Sync>) -> Self {
         Self {
             stop,
@@ -33,7 +34,7 @@ impl Control {
         }
     }
 
-    /// A line for what can't be stopped any more.
+    /// For work that nobody can stop any more.
     pub fn unstoppable() -> Self {
         Self::new(watch::channel(Stop::No).1, Arc::new(|| ()))
     }
@@ -43,19 +44,19 @@ impl Control {
         *self.stop.borrow()
     }
 
-    /// Waits until the work is told to stop in at least that way.
+    /// Waits until the controller asks for a stop that is at least as urgent as `stop`.
     pub async fn told(&self, stop: Stop) {
         let mut told = self.stop.clone();
         if told.wait_for(|now| *now >= stop).await.is_err() {
-            // Whoever could tell is gone: the process ends.
+            // The controller is gone: the process ends.
             std::future::pending::<()>().await;
         }
     }
 
-    /// Begins a step, and reports it; not where the work was told to stop. So whoever told it, and then looks
-    /// at its progress, knows of every step that began.
+    /// Begins a step and reports it. Returns false, and begins nothing, once the controller has asked for a
+    /// stop. A controller that asks for a stop and then reads the progress therefore sees every step that began.
     pub fn begin(&self, step: StepReport) -> bool {
-        // Held until the step is told: nobody can tell the work to stop in between.
+        // This lock is held until the step is reported, so that no request to stop comes in between.
         let stop = self.stop.borrow();
         if *stop != Stop::No {
             return false;

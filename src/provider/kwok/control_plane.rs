@@ -9,7 +9,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{
     Api, Client, Resource as _, ResourceExt as _,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, Patch, Preconditions},
     runtime::reflector::ObjectRef,
 };
 use serde_json::{Value, json};
@@ -24,13 +24,13 @@ use crate::{
         step_names::CONTROL_PLANE_STEP,
     },
     machinery::{
-        FIELD_MANAGER,
         index::{Change, Index, key},
+        patch_params, post_params,
         watches::{self, Scope},
     },
     provider::{
         Control, End,
-        nodes::{Ended, Requests, refused},
+        nodes::{Ended, Requests, refused, was_changed},
     },
 };
 
@@ -226,7 +226,7 @@ impl ControlPlane<'_> {
             });
             match deleted.await {
                 Ok(()) => break,
-                Err(Ended::Refused(status)) if matches!(status.code, 404 | 409) => {}
+                Err(Ended::Refused(status)) if was_changed(&status) => {}
                 Err(Ended::Stopped) => return Ok(End::Stopped),
                 Err(Ended::Refused(status)) => return Err(refused(what, &status)),
             }
@@ -237,7 +237,7 @@ impl ControlPlane<'_> {
         self.until_reached(None).await
     }
 
-    /// The record, marked as this Operation's; none where the work was told to stop.
+    /// Marks the record as this Operation's and returns it. Returns None once the work was asked to stop.
     async fn marked(&self) -> Result<Option<KwokControlPlane>, OperationError> {
         loop {
             if self.control.stop() == Stop::Now {
@@ -272,12 +272,13 @@ impl ControlPlane<'_> {
     /// Makes the record, without a version: so there is no control plane yet.
     async fn create(&self) -> Result<Option<KwokControlPlane>, OperationError> {
         let what = "create the control plane's record";
-        let (record, params) = (record(self.job), post());
+        let (record, params) = (record(self.job), post_params());
         let created = self.request(what, || self.records.create(&params, &record));
         answer(what, created.await)
     }
 
-    /// The record, changed as it was read; none where it was changed since, or the work was told to stop.
+    /// Changes the record as it was read and returns it. Returns None where somebody has changed it since, or
+    /// once the work was asked to stop.
     async fn patch(
         &self,
         record: &KwokControlPlane,
@@ -358,12 +359,13 @@ impl ControlPlane<'_> {
     }
 }
 
-/// A request's answer; none where the object was changed since it was read, or the work was told to stop.
+/// The answer to a request. Returns None where somebody has changed the object since it was read, or once
+/// the work was asked to stop.
 fn answer<T>(what: &str, answer: Result<T, Ended>) -> Result<Option<T>, OperationError> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(Ended::Stopped) => Ok(None),
-        Err(Ended::Refused(status)) if matches!(status.code, 404 | 409) => Ok(None),
+        Err(Ended::Refused(status)) if was_changed(&status) => Ok(None),
         Err(Ended::Refused(status)) => Err(refused(what, &status)),
     }
 }
@@ -373,20 +375,6 @@ fn change(record: &KwokControlPlane, spec: &Value) -> Patch<Value> {
         "metadata": {"resourceVersion": record.resource_version()},
         "spec": spec,
     }))
-}
-
-fn post() -> PostParams {
-    PostParams {
-        field_manager: Some(FIELD_MANAGER.into()),
-        ..PostParams::default()
-    }
-}
-
-fn patch_params() -> PatchParams {
-    PatchParams {
-        field_manager: Some(FIELD_MANAGER.into()),
-        ..PatchParams::default()
-    }
 }
 
 fn step(phase: StepPhase) -> StepReport {

@@ -6,7 +6,10 @@ use k8s_openapi::{
 };
 
 use crate::{
-    api::{AGENT_POOL_LABEL, CLUSTER_LABEL, NAMESPACE_LABEL, ScaleSetPriority, VERSION_LABEL},
+    api::{
+        AGENT_POOL_LABEL, APPLIED_SETTINGS, CLUSTER_LABEL, JOINING, MADE_BY, NAMESPACE_LABEL,
+        ScaleSetPriority, VERSION_LABEL,
+    },
     lifecycle::{Job, PoolGoal},
     provider::nodes,
 };
@@ -35,9 +38,9 @@ pub fn node(job: &Job, goal: &PoolGoal, name: &str) -> Node {
         label(PRIORITY_LABEL, "Spot");
     }
     let annotations = [
-        (nodes::MADE_BY, job.uid.clone()),
-        (nodes::JOINING, "true".to_owned()),
-        (nodes::ANNOTATION, nodes::to_annotation(&goal.settings)),
+        (MADE_BY, job.uid.clone()),
+        (JOINING, "true".to_owned()),
+        (APPLIED_SETTINGS, nodes::to_annotation(&goal.settings)),
         (KWOK.0, KWOK.1.to_owned()),
     ];
     let annotations = annotations.map(|(key, value)| (key.to_owned(), value));

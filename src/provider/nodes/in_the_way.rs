@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt as _;
 
-use crate::{lifecycle::NodeView, machinery::clock};
+use crate::{api::MADE_BY, lifecycle::NodeView, machinery::clock};
 
 use super::{
     node,
@@ -38,7 +38,7 @@ pub(super) fn of(
 
 /// A node of this operation that says that it isn't Ready, rather than that it is coming up.
 fn unready(node: &Node, uid: &str) -> Option<Blocked> {
-    let is_ours = node.annotations().get(node::MADE_BY).map(String::as_str) == Some(uid);
+    let is_ours = node.annotations().get(MADE_BY).map(String::as_str) == Some(uid);
     let is_going = node.metadata.deletion_timestamp.is_some();
     node::unready_since(node).filter(|_| is_ours && !is_going)?;
     let message = if node::is_joining(node) {

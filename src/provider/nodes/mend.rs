@@ -13,12 +13,12 @@ use kube::{
     api::{ListParams, Patch},
 };
 
-use crate::api::{CLUSTER_LABEL, NAMESPACE_LABEL};
-
-use super::{
-    node::{self, DRAINED_BY},
-    node_work::{params, was_changed},
+use crate::{
+    api::{CLUSTER_LABEL, DRAINED_BY, NAMESPACE_LABEL},
+    machinery::patch_params,
 };
+
+use super::{node, requests::was_changed};
 
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_millis(600);
@@ -79,7 +79,7 @@ impl Mender {
             bounded(async { self.nodes.delete(&name, &params).await.map(|_| ()) }).await
         } else if node.annotations().contains_key(DRAINED_BY) {
             let patch = Patch::Merge(node::uncordon(node));
-            let (nodes, params) = (&self.nodes, params());
+            let (nodes, params) = (&self.nodes, patch_params());
             bounded(async { nodes.patch(&name, &params, &patch).await.map(|_| ()) }).await
         } else {
             Ok(None)

@@ -39,9 +39,8 @@ use crate::{
 
 use super::{Control, End, LeftBehind, Provider};
 use mend::Mender;
-pub use node::{JOINING, MADE_BY};
-pub use requests::{Ended, Requests, refused};
-pub use settings::{ANNOTATION, labels, taints, to_annotation};
+pub use requests::{Ended, Requests, refused, was_changed};
+pub use settings::{labels, taints, to_annotation};
 use stores::Stores;
 
 /// How long nodes may take to be left as they were when work stops: the whole stop takes less than two

@@ -1,5 +1,5 @@
-//! A Node object as Belay marks and reads it. The marks say whose work a node is in, so that every write can
-//! carry the resourceVersion of a node that is still that Operation's.
+//! How Belay marks a Node and reads it. The marks name the Operation that works on the node. Every write carries
+//! the resourceVersion of a node that still carries the mark of its Operation.
 
 use std::{borrow::Borrow, collections::BTreeMap};
 
@@ -15,23 +15,14 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    api::{AGENT_POOL_LABEL, CLUSTER_LABEL, KubernetesVersion, NAMESPACE_LABEL, VERSION_LABEL},
+    api::{
+        AGENT_POOL_LABEL, CLUSTER_LABEL, DRAINED_BY, DRAINED_FOR, JOINING, KubernetesVersion,
+        MADE_BY, NAMESPACE_LABEL, VERSION_LABEL, WAS_CORDONED,
+    },
     lifecycle::NodeView,
 };
 
 use super::settings;
-
-/// On a node: the uid of the Operation that made it.
-pub const MADE_BY: &str = "belay.dev/made-by";
-/// On a node that was made and isn't part of its pool yet: it is cordoned, and no pod of anybody runs there.
-/// An abort deletes it.
-pub const JOINING: &str = "belay.dev/joining";
-/// On a node: the uid of the Operation that drains it.
-pub const DRAINED_BY: &str = "belay.dev/drained-by";
-/// On a node that is drained: how many seconds the drain has taken, as far as an operator was at work.
-pub const DRAINED_FOR: &str = "belay.dev/drained-for";
-/// On a node that is drained: it was cordoned before, by someone else, and is to stay so.
-pub const WAS_CORDONED: &str = "belay.dev/was-cordoned";
 
 /// Those of these nodes that are the cluster's, by pool.
 pub fn by_pool<N: Borrow<Node>>(

@@ -7,18 +7,14 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Node;
-use kube::{
-    Api, Client, ResourceExt as _,
-    api::{Patch, PatchParams, PostParams},
-    core::Status,
-};
+use kube::{Api, Client, ResourceExt as _, api::Patch};
 use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::{
     api::OperationError,
     lifecycle::{Job, PoolGoal, Stop},
-    machinery::FIELD_MANAGER,
+    machinery::{patch_params, post_params, versions::version},
     provider::Control,
 };
 
@@ -26,12 +22,12 @@ use super::{
     Machines,
     drain::{Drain, Draining},
     node,
-    requests::{Blocked, Ended, Requests, refused},
+    requests::{Blocked, Ended, Requests, refused, was_changed},
     settings,
     stores::Stores,
 };
 
-/// How often it is looked again where nothing wakes the work.
+/// How often it is looked whether a node is gone that no watch has shown.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// What the tasks of a pool share.
@@ -94,13 +90,7 @@ impl Shared {
             () = self.control.told(Stop::Now) => return Err(NodeEnd::Stopped),
         }
         let node = self.machines.node(&self.job, &self.goal, name);
-        let (api, params) = (
-            self.api(),
-            PostParams {
-                field_manager: Some(FIELD_MANAGER.into()),
-                ..PostParams::default()
-            },
-        );
+        let (api, params) = (self.api(), post_params());
         let what = format!("create node {name}");
         let made = self
             .request(name, &what, || async { api.create(&params, &node).await })
@@ -118,56 +108,41 @@ impl Shared {
     /// Waits until the watch shows a node that was made; or until it is gone, for someone may delete it
     /// before.
     async fn until_shown(&self, name: &str) -> Result<(), NodeEnd> {
-        let mut changes = self.changes();
-        while self.stores.nodes.get("", name).is_none() {
-            tokio::select! {
-                _ = changes.changed() => {}
-                () = self.control.told(Stop::Now) => return Err(NodeEnd::Stopped),
-                () = tokio::time::sleep(LOOK) => {
-                    if self.read(name).await?.is_none() {
-                        return Ok(());
-                    }
+        let gone = async {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                if self.read(name).await?.is_none() {
+                    return Ok(());
                 }
             }
+        };
+        tokio::select! {
+            end = self.while_shown(name, |seen| seen.is_none()) => end,
+            end = gone => end,
         }
-        Ok(())
     }
 
-    /// Waits until the watch shows a node as new as it was written; or no such node any more. What comes
-    /// next is decided on what the watch shows.
-    async fn until_as_new(&self, node: &Node) -> Result<(), NodeEnd> {
-        let (mut changes, name) = (self.changes(), node.name_any());
-        let lags = || {
-            let seen = self.stores.nodes.get("", &name);
-            seen.is_some_and(|seen| seen.uid() == node.uid() && version(&seen) < version(node))
-        };
-        while lags() {
+    /// Waits as long as the watch shows a node so; none where it shows no node of that name.
+    async fn while_shown(
+        &self,
+        name: &str,
+        is_so: impl Fn(Option<&Node>) -> bool,
+    ) -> Result<(), NodeEnd> {
+        let mut changes = self.changes();
+        while is_so(self.stores.nodes.get("", name).as_deref()) {
             tokio::select! {
                 _ = changes.changed() => {}
                 () = self.control.told(Stop::Now) => return Err(NodeEnd::Stopped),
-                () = tokio::time::sleep(LOOK) => {}
             }
         }
         Ok(())
     }
 
-    /// Waits until the watch shows a node that was deleted as gone, or as going.
-    async fn until_going(&self, node: &Node) -> Result<(), NodeEnd> {
-        let (mut changes, name) = (self.changes(), node.name_any());
-        let stays = || {
-            let seen = self.stores.nodes.get("", &name);
-            seen.is_some_and(|seen| {
-                seen.uid() == node.uid() && seen.metadata.deletion_timestamp.is_none()
-            })
-        };
-        while stays() {
-            tokio::select! {
-                _ = changes.changed() => {}
-                () = self.control.told(Stop::Now) => return Err(NodeEnd::Stopped),
-                () = tokio::time::sleep(LOOK) => {}
-            }
-        }
-        Ok(())
+    /// The same, of that very node.
+    async fn while_it_is(&self, node: &Node, is_so: impl Fn(&Node) -> bool) -> Result<(), NodeEnd> {
+        let is_it = |seen: &Node| seen.uid() == node.uid() && is_so(seen);
+        self.while_shown(&node.name_any(), |seen| seen.is_some_and(is_it))
+            .await
     }
 
     /// Makes a node that is up a part of its pool.
@@ -217,7 +192,8 @@ impl Shared {
             match deleted.await {
                 Ok(()) => {
                     tracing::info!(node = name, "node deleted");
-                    self.until_going(&node).await?;
+                    let stays = |seen: &Node| seen.metadata.deletion_timestamp.is_none();
+                    self.while_it_is(&node, stays).await?;
                     return Ok(NodeDone::Removed);
                 }
                 Err(Ended::Refused(status)) if status.code == 404 => return Ok(NodeDone::Removed),
@@ -297,7 +273,7 @@ impl Shared {
         verb: &str,
         patch: impl Fn(&Node) -> Option<Value>,
     ) -> Result<Option<Node>, NodeEnd> {
-        let (api, params, what) = (self.api(), params(), format!("{verb} node {name}"));
+        let (api, params, what) = (self.api(), patch_params(), format!("{verb} node {name}"));
         loop {
             let Some(node) = self.read(name).await? else {
                 return Ok(None);
@@ -309,7 +285,9 @@ impl Shared {
             let patched = self.request(name, &what, || api.patch(name, &params, &patch));
             match patched.await {
                 Ok(node) => {
-                    self.until_as_new(&node).await?;
+                    // What comes next is decided on what the watch shows.
+                    let lags = |seen: &Node| version(seen) < version(&node);
+                    self.while_it_is(&node, lags).await?;
                     return Ok(Some(node));
                 }
                 Err(Ended::Refused(status)) if was_changed(&status) => {}
@@ -328,28 +306,11 @@ impl Shared {
             node,
             report: &|draining| self.tell(&name, draining),
         };
+        // Someone may delete it, let pods come to it again, or take the mark off it.
+        let is_ours = |seen: &Node| node::is_drained_by(seen, &self.job.uid);
         tokio::select! {
             end = drain.run() => end.map(|()| true),
-            () = self.is_taken(node) => Ok(false),
-        }
-    }
-
-    /// Waits until a node isn't in this Operation's drain any more: someone deleted it, let pods come to it
-    /// again, or took the mark off it.
-    async fn is_taken(&self, node: &Node) {
-        let mut changes = self.changes();
-        let name = node.name_any();
-        let is_ours = || {
-            let seen = self.stores.nodes.get("", &name);
-            seen.is_some_and(|seen| {
-                seen.uid() == node.uid() && node::is_drained_by(&seen, &self.job.uid)
-            })
-        };
-        while is_ours() {
-            if changes.changed().await.is_err() {
-                // A sender was dropped since nobody waited for it; the next one is there already.
-                changes = self.changes();
-            }
+            end = self.while_it_is(node, is_ours) => end.map(|()| false),
         }
     }
 
@@ -401,26 +362,9 @@ impl Shared {
     }
 }
 
-/// Resource versions of a kind can be compared as numbers (KEP-5504).
-fn version(node: &Node) -> Option<u64> {
-    node.resource_version()?.parse().ok()
-}
-
-/// Whether a write was refused since its object isn't as it was read.
-pub(super) fn was_changed(status: &Status) -> bool {
-    matches!(status.code, 404 | 409)
-}
-
 pub(super) fn node_end(what: &str, ended: Ended) -> NodeEnd {
     match ended {
         Ended::Stopped => NodeEnd::Stopped,
         Ended::Refused(status) => NodeEnd::Failed(refused(what, &status)),
-    }
-}
-
-pub(super) fn params() -> PatchParams {
-    PatchParams {
-        field_manager: Some(FIELD_MANAGER.into()),
-        ..PatchParams::default()
     }
 }

@@ -14,7 +14,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tracing::Instrument as _;
 
 use crate::{
-    api::{AGENT_POOL_LABEL, OperationError},
+    api::{AGENT_POOL_LABEL, MADE_BY, OperationError},
     lifecycle::{Job, NodeView, PoolGoal, Progress, Stop},
     machinery::clock,
     provider::{Control, End},
@@ -185,7 +185,7 @@ impl PoolWork {
         let uid = self.shared.job.uid.clone();
         for node in nodes {
             let name = node.name_any();
-            let is_ours = node.annotations().get(node::MADE_BY) == Some(&uid);
+            let is_ours = node.annotations().get(MADE_BY) == Some(&uid);
             let is_due = node::is_joining(node) && node::is_ready(node);
             if is_ours && is_due && !self.busy.contains(&name) {
                 let (shared, of) = (self.shared.clone(), name.clone());
@@ -198,7 +198,7 @@ impl PoolWork {
     fn slowest(&self, nodes: &[Arc<Node>]) -> ComingUp {
         let uid = &self.shared.job.uid;
         let is_coming = |node: &&Arc<Node>| {
-            node.annotations().get(node::MADE_BY) == Some(uid)
+            node.annotations().get(MADE_BY) == Some(uid)
                 && node.metadata.deletion_timestamp.is_none()
                 && !node::is_ready(node)
         };

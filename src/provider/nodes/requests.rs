@@ -58,13 +58,13 @@ impl Requests<'_> {
                 break Err(Ended::Stopped);
             }
             let (blocked, wish) = match self.once(&request, began, is_reported, what).await {
-                Err(()) => break Err(Ended::Stopped),
-                Ok(Ok(Ok(answer))) => break Ok(answer),
-                Ok(Ok(Err(Error::Api(status)))) if !may_pass(&status) => {
+                Attempt::Stopped => break Err(Ended::Stopped),
+                Attempt::Answered(Ok(answer)) => break Ok(answer),
+                Attempt::Answered(Err(Error::Api(status))) if !may_pass(&status) => {
                     break Err(Ended::Refused(status));
                 }
-                Ok(Ok(Err(error))) => (in_the_way(what, &error), wish_of(&error)),
-                Ok(Err(_)) => (no_answer(what), None),
+                Attempt::Answered(Err(error)) => (in_the_way(what, &error), wish_of(&error)),
+                Attempt::Unanswered => (no_answer(what), None),
             };
             tracing::warn!(
                 reason = blocked.0,
@@ -87,36 +87,48 @@ impl Requests<'_> {
         result
     }
 
-    /// One attempt; `Err(())` where the work was told to stop meanwhile. One that isn't answered soon is
-    /// reported before it is given up.
+    /// One attempt. One that isn't answered soon is reported before it is given up.
     async fn once<T, F>(
         &self,
         request: &impl Fn() -> F,
         began: Instant,
         is_reported: bool,
         what: &str,
-    ) -> Result<Result<Result<T, Error>, tokio::time::error::Elapsed>, ()>
+    ) -> Attempt<T>
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let mut request = std::pin::pin!(tokio::time::timeout(REQUEST_TIMEOUT, request()));
-        let mut stopped = std::pin::pin!(async {
-            self.control.told(Stop::Now).await;
-            tokio::time::sleep(GRACE).await;
-        });
+        let attempt = async {
+            tokio::select! {
+                answer = tokio::time::timeout(REQUEST_TIMEOUT, request()) => {
+                    answer.map_or(Attempt::Unanswered, Attempt::Answered)
+                }
+                () = async {
+                    self.control.told(Stop::Now).await;
+                    tokio::time::sleep(GRACE).await;
+                } => Attempt::Stopped,
+            }
+        };
+        let mut attempt = std::pin::pin!(attempt);
         let soon = (began + PATIENCE).saturating_duration_since(Instant::now());
         tokio::select! {
-            answer = &mut request => return Ok(answer),
-            () = &mut stopped => return Err(()),
+            attempt = &mut attempt => return attempt,
             () = tokio::time::sleep(soon), if !is_reported => (self.report)(Some(no_answer(what))),
         }
-        let result = tokio::select! {
-            answer = &mut request => Ok(answer),
-            () = &mut stopped => Err(()),
-        };
+        let attempt = attempt.await;
         (self.report)(None);
-        result
+        attempt
     }
+}
+
+/// What became of one attempt.
+enum Attempt<T> {
+    /// It was answered.
+    Answered(Result<T, Error>),
+    /// Nobody answered in time.
+    Unanswered,
+    /// The work was told to stop meanwhile.
+    Stopped,
 }
 
 /// Whether the same request may be answered otherwise later.
@@ -131,6 +143,11 @@ fn wish_of(error: &Error) -> Option<Duration> {
     };
     let seconds = status.details.as_ref()?.retry_after_seconds;
     (seconds > 0).then(|| Duration::from_secs(seconds.into()).min(LONGEST_WISH))
+}
+
+/// Whether a write was refused since its object isn't as it was read.
+pub fn was_changed(status: &Status) -> bool {
+    matches!(status.code, 404 | 409)
 }
 
 /// A failure that may pass, as what is in the way, in the server's words.

@@ -7,17 +7,13 @@ use kube::ResourceExt as _;
 use serde_json::json;
 
 use crate::{
-    api::{AgentPoolMode, NodeTaint},
+    api::{APPLIED_SETTINGS, AgentPoolMode, NodeTaint},
     lifecycle::NodeSettings,
 };
 
-/// On a node: the settings of its pool that were last applied to it, as JSON. What isn't named there is
-/// someone else's.
-pub const ANNOTATION: &str = "belay.dev/settings";
-
 /// The settings that were applied to a node last.
 pub fn applied(node: &Node) -> NodeSettings {
-    let applied = node.annotations().get(ANNOTATION);
+    let applied = node.annotations().get(APPLIED_SETTINGS);
     applied
         .and_then(|applied| serde_json::from_str(applied).ok())
         .unwrap_or_default()
@@ -87,7 +83,7 @@ pub fn update(node: &Node, settings: &NodeSettings) -> serde_json::Value {
         "metadata": {
             "resourceVersion": node.resource_version(),
             "labels": changed,
-            "annotations": {ANNOTATION: to_annotation(settings)},
+            "annotations": {APPLIED_SETTINGS: to_annotation(settings)},
         },
         "spec": {"taints": kept},
     })

@@ -35,8 +35,8 @@ pub fn allowed(budget: &PodDisruptionBudget) -> i32 {
     allowed.unwrap_or_default()
 }
 
-/// An eviction that was approved and cut off (whoever asked for it died) is held against the budget for
-/// two minutes: that is why no other is allowed.
+/// Explains a budget that waits for an eviction which was approved and never carried out, because the process
+/// that asked for it died. For two minutes the budget counts that pod as disrupted and allows no other eviction.
 pub fn cut_off(budget: &PodDisruptionBudget, pod: &Pod) -> String {
     let status = budget.status.as_ref();
     let disrupted = status.and_then(|status| status.disrupted_pods.as_ref());
