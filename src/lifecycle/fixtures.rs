@@ -1,7 +1,8 @@
-//! A cluster in memory, for the tests of the core: what people do to it ([`World`]'s methods here), what
+//! A cluster in memory, for the tests of the core: what people do to it (`people`), what
 //! the shell does with what was decided (`shell`), and machines that take their time (`work`). What the
 //! objects consist of is known to this folder alone.
 
+mod people;
 mod reading;
 mod shell;
 mod work;
@@ -16,9 +17,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde_json::json;
 
 use crate::api::{
-    ABORT_ANNOTATION, ABORT_POLICY_ANNOTATION, AgentPool, AgentPoolMode, ConcurrencyPolicy,
-    KubernetesVersion, ManagedCluster, NodeLabelValue, Operation, OperationError, OperationTarget,
-    OperationType, PowerState, ScaleSetPriority, TargetKind,
+    AgentPool, KubernetesVersion, ManagedCluster, Operation, OperationError, OperationTarget,
+    ScaleSetPriority, TargetKind,
 };
 
 use crate::provider::NodeByNode;
@@ -26,7 +26,6 @@ use crate::provider::NodeByNode;
 use super::{
     observed::{NodeView, Observation},
     plan::PoolGoal,
-    rules::Rules,
     settings::NodeSettings,
     snapshot::{ObjectId, Snapshot},
 };
@@ -175,251 +174,6 @@ impl World {
     /// Once nothing is left to do.
     pub fn at_rest(mut self) -> Self {
         self.settle();
-        self
-    }
-
-    // What a person does.
-
-    /// Creates a pool that follows its cluster's version.
-    pub fn create_pool(&mut self, name: &str, count: i32) -> &mut Self {
-        let spec = json!({"clusterName": CLUSTER, "count": count});
-        let pool = AgentPool::new(name, serde_json::from_value(spec).expect("a spec"));
-        self.state.pools.push(Arc::new(pool));
-        self.state.put_in_order();
-        self.created(&ObjectId::Pool(name.into()))
-    }
-
-    /// Makes a pool one of those that the cluster can't be without.
-    pub fn make_system(&mut self, pool: &str) -> &mut Self {
-        self.pool_mut(pool).spec.mode = AgentPoolMode::System;
-        self.spec_changed(&ObjectId::Pool(pool.into()))
-    }
-
-    /// Gives the cluster another version.
-    pub fn set_version(&mut self, runs: &str) -> &mut Self {
-        let cluster = Arc::make_mut(&mut self.state.cluster);
-        cluster.spec.kubernetes_version = runs.into();
-        self.spec_changed(&ObjectId::Cluster)
-    }
-
-    /// Gives a pool another size.
-    pub fn set_count(&mut self, pool: &str, count: i32) -> &mut Self {
-        self.pool_mut(pool).spec.count = count;
-        self.spec_changed(&ObjectId::Pool(pool.into()))
-    }
-
-    /// Gives a pool a version of its own, or lets it follow its cluster.
-    pub fn set_pool_version(&mut self, pool: &str, runs: Option<&str>) -> &mut Self {
-        self.pool_mut(pool).spec.kubernetes_version = runs.map(Into::into);
-        self.spec_changed(&ObjectId::Pool(pool.into()))
-    }
-
-    /// Turns the cluster on or off.
-    pub fn set_power(&mut self, power: PowerState) -> &mut Self {
-        Arc::make_mut(&mut self.state.cluster).spec.power_state = power;
-        self.spec_changed(&ObjectId::Cluster)
-    }
-
-    /// Turns a pool on or off.
-    pub fn set_pool_power(&mut self, pool: &str, power: PowerState) -> &mut Self {
-        self.pool_mut(pool).spec.power_state = power;
-        self.spec_changed(&ObjectId::Pool(pool.into()))
-    }
-
-    /// Gives the nodes of a pool a label.
-    pub fn set_label(&mut self, pool: &str, value: &str) -> &mut Self {
-        let labels = &mut self.pool_mut(pool).spec.node_labels;
-        labels.insert("tier".into(), NodeLabelValue(value.into()));
-        self.spec_changed(&ObjectId::Pool(pool.into()))
-    }
-
-    /// Says what a new change meets while an operation is in flight.
-    pub fn set_policy(&mut self, policy: ConcurrencyPolicy) -> &mut Self {
-        Arc::make_mut(&mut self.state.cluster)
-            .spec
-            .concurrency_policy = policy;
-        self.spec_changed(&ObjectId::Cluster)
-    }
-
-    /// Edits the cluster's spec in fields that no operation is about.
-    pub fn edit_cluster(&mut self, fields: &serde_json::Value) -> &mut Self {
-        self.state.change_spec(&cluster(), fields);
-        self.spec_changed(&ObjectId::Cluster)
-    }
-
-    /// Edits a pool's spec.
-    pub fn edit_pool(&mut self, name: &str, fields: &serde_json::Value) -> &mut Self {
-        self.state.change_spec(&pool(name), fields);
-        self.spec_changed(&ObjectId::Pool(name.into()))
-    }
-
-    /// Deletes the namespace, and with it everything in it.
-    pub fn delete_namespace(&mut self) -> &mut Self {
-        self.namespace_goes = true;
-        self.delete(&ObjectId::Cluster);
-        let pools: Vec<_> = self.pools().collect();
-        for pool in pools {
-            self.delete(&ObjectId::Pool(pool));
-        }
-        let operations: Vec<_> = self.operations().collect();
-        for operation in operations {
-            self.delete(&ObjectId::Operation(operation));
-        }
-        self
-    }
-
-    /// Creates an Operation as a backup tool does: as it was, without its status, as another object.
-    pub fn restore(&mut self, operation: &Operation) -> &mut Self {
-        let name = operation.metadata.name.clone().unwrap_or_default();
-        self.state
-            .operations
-            .retain(|other| other.metadata.name.as_ref() != Some(&name));
-        let mut restored = Operation::new(&name, operation.spec.clone());
-        restored
-            .metadata
-            .labels
-            .clone_from(&operation.metadata.labels);
-        self.add_operation(restored);
-        self
-    }
-
-    /// Somebody loses the cluster's status and its pools'.
-    pub fn lose_statuses(&mut self) -> &mut Self {
-        Arc::make_mut(&mut self.state.cluster).status = None;
-        self.wrote(&ObjectId::Cluster);
-        let pools: Vec<_> = self.pools().collect();
-        for pool in pools {
-            self.pool_mut(&pool).status = None;
-            self.wrote(&ObjectId::Pool(pool));
-        }
-        self
-    }
-
-    /// The provider is another, with ways of its own.
-    pub fn set_rules(&mut self, rules: &'static dyn Rules) -> &mut Self {
-        self.state.rules = rules;
-        self
-    }
-
-    /// From now on the API server refuses what Operations ask for of specs, or no longer.
-    pub fn refuse_specs(&mut self, refuses: bool) -> &mut Self {
-        self.refuses_specs = refuses;
-        self
-    }
-
-    /// Annotates an Operation.
-    pub fn annotate_operation(&mut self, name: &str, key: &str, value: &str) -> &mut Self {
-        self.annotate(&op(name), key, Some(value))
-    }
-
-    /// Says how an abort treats the step in process, and nothing else.
-    pub fn set_abort_policy(&mut self, id: &ObjectId, policy: Option<&str>) -> &mut Self {
-        self.annotate(id, ABORT_POLICY_ANNOTATION, policy)
-    }
-
-    /// Takes the abort annotation away.
-    pub fn take_abort_from(&mut self, id: &ObjectId) -> &mut Self {
-        self.annotate(id, ABORT_ANNOTATION, None)
-    }
-
-    /// Makes a plan one that nobody can read.
-    pub fn spoil_plan(&mut self, operation: &str) -> &mut Self {
-        let object = self.state.operation_mut(operation).expect("an Operation");
-        let status = object.status.as_mut().expect("a status");
-        status.plan = Some(r#"{"version":9,"stages":[]}"#.into());
-        self.wrote(&op(operation));
-        self
-    }
-
-    /// Asks for the abort of what is in flight on a cluster or a pool.
-    pub fn abort_on(&mut self, id: &ObjectId, reason: &str) -> &mut Self {
-        self.annotate(id, ABORT_ANNOTATION, Some(reason))
-    }
-
-    /// Creates an Operation of that name.
-    pub fn ask(&mut self, name: &str, type_: OperationType, target: &OperationTarget) -> &mut Self {
-        self.ask_with(name, json!({"type": type_, "target": target}))
-    }
-
-    /// Creates an Upgrade to that version.
-    pub fn ask_for_version(&mut self, name: &str, to: &str, target: &OperationTarget) -> &mut Self {
-        let spec = json!({"type": "Upgrade", "target": target, "kubernetesVersion": to});
-        self.ask_with(name, spec)
-    }
-
-    /// Creates a Rollback to that version.
-    pub fn ask_to_go_back(&mut self, name: &str, to: &str, target: &OperationTarget) -> &mut Self {
-        let spec = json!({"type": "Rollback", "target": target, "kubernetesVersion": to});
-        self.ask_with(name, spec)
-    }
-
-    /// Creates a Scale to that count.
-    pub fn ask_for_count(&mut self, name: &str, to: i32, target: &OperationTarget) -> &mut Self {
-        self.ask_with(
-            name,
-            json!({"type": "Scale", "target": target, "count": to}),
-        )
-    }
-
-    fn ask_with(&mut self, name: &str, spec: serde_json::Value) -> &mut Self {
-        let spec = serde_json::from_value(spec).expect("a spec");
-        self.add_operation(Operation::new(name, spec));
-        self
-    }
-
-    /// Asks for an operation's abort.
-    pub fn abort(&mut self, operation: &str, reason: &str) -> &mut Self {
-        self.annotate(&op(operation), ABORT_ANNOTATION, Some(reason))
-    }
-
-    /// Asks for an operation's abort, once the step in process is done.
-    pub fn abort_after_step(&mut self, operation: &str, reason: &str) -> &mut Self {
-        self.annotate(&op(operation), ABORT_POLICY_ANNOTATION, Some("AfterStep"));
-        self.abort(operation, reason)
-    }
-
-    /// Asks for an operation's abort at once, whatever was asked for before.
-    pub fn abort_now(&mut self, operation: &str, reason: &str) -> &mut Self {
-        self.annotate(&op(operation), ABORT_POLICY_ANNOTATION, Some("Now"));
-        self.abort(operation, reason)
-    }
-
-    /// Takes a request to abort back.
-    pub fn take_abort_back(&mut self, operation: &str) -> &mut Self {
-        self.annotate(&op(operation), ABORT_ANNOTATION, None)
-    }
-
-    fn annotate(&mut self, id: &ObjectId, key: &str, value: Option<&str>) -> &mut Self {
-        let metadata = self.metadata_mut(id).expect("what is annotated");
-        let annotations = metadata.annotations.get_or_insert_default();
-        match value {
-            Some(value) => annotations.insert(key.into(), value.into()),
-            None => annotations.remove(key),
-        };
-        self.wrote(id);
-        self
-    }
-
-    /// Deletes an object, which then stays for as long as Belay keeps it.
-    pub fn delete(&mut self, id: &ObjectId) -> &mut Self {
-        let now = self.now;
-        if let Some(metadata) = self.metadata_mut(id)
-            && metadata.deletion_timestamp.is_none()
-        {
-            metadata.deletion_timestamp = Some(Time(now));
-            self.spec_changed(id);
-            self.remove_if_let_go(id);
-        }
-        self
-    }
-
-    /// Deletes an object whatever keeps it.
-    pub fn delete_by_force(&mut self, id: &ObjectId) -> &mut Self {
-        if let Some(metadata) = self.metadata_mut(id) {
-            metadata.finalizers = None;
-        }
-        self.delete(id);
-        self.remove_if_let_go(id);
         self
     }
 
