@@ -60,7 +60,7 @@ fn has_pools_left_behind(facts: &Facts<'_>) -> bool {
     pools.any(|pool| {
         pool.follows()
             && pool.deleted.is_none()
-            && pool.last.is_some()
+            && !pool.is_new()
             && pool.has_outdated_nodes(facts.snapshot)
     })
 }

@@ -247,7 +247,7 @@ impl<'f, 'a> Cluster<'f, 'a> {
     fn of_pool(&self, pool: &Target<'_>) -> Aspects {
         let mut aspects = gate::pursued(self.facts, pool, Some(self.operation));
         let about = aspects_of(self.operation.spec.type_);
-        let held = pool.held.own();
+        let held = &pool.held.own;
         aspects.extend(about.into_iter().filter(|aspect| !held.contains(aspect)));
         // What an operation on the cluster left undone is the cluster's to go on with, but for a power change
         // that is held back itself.

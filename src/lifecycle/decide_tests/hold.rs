@@ -2,9 +2,9 @@
 
 use crate::{
     api::{
-        ConcurrencyPolicy,
-        OperationPhase::{Canceled, Succeeded},
-        OperationType::{Create, Reconcile, Scale},
+        Aspect, ConcurrencyPolicy,
+        OperationPhase::{Canceled, Canceling, Pending, Succeeded},
+        OperationType::{Create, Reconcile, Scale, Update},
         ProvisioningState,
     },
     lifecycle::{
@@ -232,4 +232,34 @@ fn a_restart_in_the_middle_goes_on_with_what_was_planned() {
     assert_eq!(world.versions("np1").len(), 3);
     world.settle();
     assert_eq!(world.versions("np1").len(), 5, "the rest is the next one's");
+}
+
+#[test]
+fn what_an_ended_operation_held_before_its_target_kept_it_is_what_it_was_about() {
+    let mut world = World::settled();
+    world.set_label("np1", "blue");
+    let update = world.begin(Update);
+    world.abort_now(&update, "not now").stride().work();
+    assert_eq!(world.phase(&update), Canceling);
+    // The operator dies once the Operation's end is written, and before its pool's status is.
+    let mut pass = world.pass();
+    world.act(&mut pass);
+    assert_eq!(world.phase(&update), Canceled);
+    world.restart().settle();
+    let hold = world.pool_status("np1").hold.expect("a hold");
+    assert_eq!(hold.aspects, [Aspect::Settings]);
+    world.set_count("np1", 0).settle();
+    assert_eq!(world.versions("np1"), Vec::<String>::new());
+}
+
+#[test]
+fn a_pool_that_a_reconcile_of_its_cluster_made_is_its_clusters_to_upgrade() {
+    let mut world = World::new().with_pool("np1", 2);
+    world.set_pool_version("np1", Some(OLD)).set_version(NEW);
+    let create = world.until(Create, Pending);
+    world.abort(&create, "not like that").settle();
+    world.ask("go-on", Reconcile, &cluster());
+    world.begin(Reconcile);
+    world.set_pool_version("np1", None).settle();
+    assert_eq!(world.versions("np1"), [NEW, NEW]);
 }

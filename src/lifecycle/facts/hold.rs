@@ -16,22 +16,25 @@ pub struct Held {
 }
 
 impl Held {
-    /// All of it. A pool that stays as its power state left it keeps its number of nodes as well.
+    /// All of it.
     pub fn all(&self) -> Aspects {
-        with_count(self.own.union(&self.by_cluster).copied().collect())
+        self.own.union(&self.by_cluster).copied().collect()
     }
 
-    /// What is held by the target's own operation alone.
-    pub fn own(&self) -> Aspects {
-        with_count(self.own.clone())
+    /// The same, with the count of a pool whose power is held back and differs: one that stays on or off
+    /// keeps its number of nodes as well.
+    pub fn with_count(self, power_differs: bool) -> Self {
+        let with_count = |mut aspects: Aspects| {
+            if power_differs && aspects.contains(&Aspect::Power) {
+                aspects.insert(Aspect::Count);
+            }
+            aspects
+        };
+        Self {
+            own: with_count(self.own),
+            by_cluster: with_count(self.by_cluster),
+        }
     }
-}
-
-fn with_count(mut aspects: Aspects) -> Aspects {
-    if aspects.contains(&Aspect::Power) {
-        aspects.insert(Aspect::Count);
-    }
-    aspects
 }
 
 /// The aspects that a hold still covers, now that the spec asks for `now`.
@@ -138,11 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_of_the_power_holds_the_count() {
+    fn a_hold_of_a_power_that_differs_holds_the_count() {
         let held = Held {
             own: [Aspect::Power].into(),
             by_cluster: Aspects::new(),
         };
-        assert!(held.all().contains(&Aspect::Count));
+        let holds_count = |differs: bool| held.clone().with_count(differs).all();
+        assert!(holds_count(true).contains(&Aspect::Count));
+        assert!(!holds_count(false).contains(&Aspect::Count));
     }
 }

@@ -135,30 +135,31 @@ impl<'a> Target<'a> {
         let shown_power = power.unwrap_or_default().code;
         let in_flight = status.and_then(|status| status.operation.as_ref());
         let count = nodes.iter().filter(|node| !node.deleting).count();
-        Self {
-            held: Held {
-                own: held_back(status.and_then(|status| status.hold.as_ref()), &asked),
-                by_cluster: held_back(
-                    status.and_then(|status| status.cluster_hold.as_ref()),
-                    &asked,
-                ),
+        let there = There {
+            exists: !nodes.is_empty(),
+            oldest: versions().min(),
+            newest: versions().max().or_else(next),
+            count,
+            power: match in_flight.map(|operation| operation.type_) {
+                _ if count > 0 => PowerState::Running,
+                Some(OperationType::Start) => PowerState::Stopped,
+                Some(OperationType::Stop) => PowerState::Running,
+                _ => shown_power,
             },
+            shown_power,
+        };
+        let hold = status.and_then(|status| status.hold.as_ref());
+        let cluster_hold = status.and_then(|status| status.cluster_hold.as_ref());
+        let held = Held {
+            own: held_back(hold, &asked),
+            by_cluster: held_back(cluster_hold, &asked),
+        };
+        Self {
+            held: held.with_count(asked.power_state != Some(there.power)),
             last: status.and_then(|status| status.last_operation.as_ref()),
             was_seen: was_seen(status.and_then(|status| status.observed_generation)),
             observed_abort: status.and_then(|status| status.observed_abort.as_ref()),
-            there: There {
-                exists: !nodes.is_empty(),
-                oldest: versions().min(),
-                newest: versions().max().or_else(next),
-                count,
-                power: match in_flight.map(|operation| operation.type_) {
-                    _ if count > 0 => PowerState::Running,
-                    Some(OperationType::Start) => PowerState::Stopped,
-                    Some(OperationType::Stop) => PowerState::Running,
-                    _ => shown_power,
-                },
-                shown_power,
-            },
+            there,
             asked,
             pool: Some(Pool {
                 object,

@@ -92,14 +92,14 @@ fn covered(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Option<
         return (planned.uid == target.uid).then(|| planned.clone());
     }
     let is_on = |on: &OperationTarget| *on == target.key;
-    let all = || {
-        let all = aspects_of(crate::api::OperationType::Reconcile);
-        all.into_iter().chain([Aspect::Deletion]).collect()
-    };
     let aspects: Aspects = if end.had_begun {
-        // Its plan is lost, so all that differs may be what it left undone.
+        // Its plan is lost, so all that differs may be what it left undone; and what it was about may only seem
+        // to be there.
         let whole = end.record.target.kind == TargetKind::ManagedCluster;
-        (whole || is_on(&end.record.target)).then(all)?
+        (whole || is_on(&end.record.target)).then(|| {
+            let about = aspects_of(end.record.type_);
+            differs(facts, target).union(&about).copied().collect()
+        })?
     } else if is_on(&end.record.target) {
         let asked = outstanding(facts, target, Some(end.operation));
         if end.operation.is_from_spec() {
