@@ -173,6 +173,14 @@ pub struct Step {
     /// How many of them are done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes_done: Option<i32>,
+    /// How far it is in percent, where the provider's engine says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub percent_complete: Option<i32>,
+    /// What the provider's engine calls its work on this step, such as the id of an update. Belay keeps it
+    /// here before it asks the engine how far that is, so that a restart doesn't lose it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handle: Option<String>,
     /// When it began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,

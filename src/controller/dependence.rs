@@ -69,7 +69,10 @@ impl Failures {
             }
             // Where somebody refuses a write to it, its status says so.
             Action::WritePoolStatus { name, .. } => {
-                !self.has_unwritten && !self.failed.contains(&ObjectId::Pool(name.clone()))
+                // What takes the lock is shown once it has it.
+                let has_lock = !self.failed.contains(&ObjectId::Cluster);
+                let pool = ObjectId::Pool(name.clone());
+                has_lock && !self.has_unwritten && !self.failed.contains(&pool)
             }
             // The lock is released once an Operation's end is written, and the pools have kept what ended.
             Action::WriteClusterStatus(_) => !self.has_unwritten && !self.has_target(),
@@ -273,6 +276,11 @@ mod tests {
         assert!(!may(&cluster(), &pool("np1"), false));
         assert!(may(&cluster(), &pool("np1"), true));
         assert!(may(&pool("np2"), &pool("np1"), false));
+    }
+
+    #[test]
+    fn a_pool_shows_nothing_of_a_lock_that_was_not_taken() {
+        assert!(!may(&pool("np1"), &cluster(), false));
     }
 
     #[test]

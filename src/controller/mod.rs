@@ -186,6 +186,9 @@ pub async fn run(
     let ending = async move {
         while let Some(cluster) = gone.recv().await {
             working.workers.end_of(&cluster);
+            for provider in working.providers.all() {
+                provider.forget(&cluster);
+            }
         }
     };
     let woken = wakes(touched.pools, touched.operations, stores, strays);
@@ -241,6 +244,9 @@ async fn reconcile(
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
     context.stores.ready().await;
+    for provider in context.providers.all() {
+        provider.ready().await;
+    }
     let began = Instant::now();
     let key = ObjectRef::from_obj(cluster.as_ref());
     let _running = context.telemetry.queue.begun(&key);
@@ -299,8 +305,8 @@ fn retry(cluster: Arc<ManagedCluster>, error: &ReconcileError, context: Arc<Cont
             tracing::debug!(namespace, cluster = name, %error, "waiting");
             Action::requeue(Duration::from_secs(1))
         }
-        // Nothing wakes it where the provider has nothing of it.
-        ReconcileError::NotReady => Action::requeue(Duration::from_millis(50)),
+        // The provider wakes it.
+        ReconcileError::NotReady => Action::requeue(RESYNC),
         ReconcileError::Refused => Action::requeue(Duration::ZERO),
         ReconcileError::Api(kube::Error::Api(status)) if status.code == 409 => {
             tracing::debug!(

@@ -3,7 +3,7 @@
 
 use std::{
     any::Any,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -18,7 +18,7 @@ use tokio::{
 use tracing::Instrument as _;
 
 use crate::{
-    api::{ManagedCluster, OperationError},
+    api::{ManagedCluster, OperationError, Step},
     lifecycle::{Job, Stop, Work},
     provider::{Control, End, Provider},
     telemetry::log,
@@ -37,6 +37,7 @@ pub struct Workers {
 struct Worker {
     cluster: ObjectRef<ManagedCluster>,
     stop: watch::Sender<Stop>,
+    kept: watch::Sender<BTreeSet<String>>,
     control: Control,
     /// How it ended, once it has.
     end: Option<Ended>,
@@ -85,7 +86,8 @@ impl Workers {
         let (sender, of) = (self.changed.clone(), cluster.clone());
         // The receiver is gone only while the process ends.
         let changed = Arc::new(move || drop(sender.send(of.clone())));
-        let control = Control::new(stop, changed.clone());
+        let (keeps, kept) = watch::channel(handles(&job.steps));
+        let control = Control::new(stop, kept, changed.clone());
         let uid = job.uid.clone();
         let span = log::operation(&job.operation, &job.namespace, &job.cluster);
         let (this, line) = (self.clone(), control.clone());
@@ -117,11 +119,24 @@ impl Workers {
             Worker {
                 cluster,
                 stop: told,
+                kept: keeps,
                 control,
                 end: None,
                 task,
             },
         );
+    }
+
+    /// Tells the work of an Operation which handles its status keeps, as the API server has it.
+    pub fn kept(&self, uid: &str, steps: &[Step]) {
+        if let Some(worker) = self.lock().get(uid) {
+            let now = handles(steps);
+            worker.kept.send_if_modified(|kept| {
+                let changes = *kept != now;
+                *kept = now;
+                changes
+            });
+        }
     }
 
     /// Tells the work of an Operation to stop. A stop never becomes milder.
@@ -212,6 +227,11 @@ impl Workers {
     }
 }
 
+fn handles(steps: &[Step]) -> BTreeSet<String> {
+    let handles = steps.iter().filter_map(|step| step.handle.clone());
+    handles.collect()
+}
+
 /// What a panic says.
 fn words_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
@@ -242,6 +262,7 @@ impl Worker {
             None => Work::Running(progress, self.control.stop()),
             Some(Ok(End::Done)) => Work::Done(progress),
             Some(Ok(End::Stopped)) => Work::Stopped(progress),
+            Some(Ok(End::Refused(words))) => Work::Refused(words.clone(), progress),
             Some(Err(error)) => Work::Failed(error.clone(), progress),
         }
     }

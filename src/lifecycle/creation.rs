@@ -6,8 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::Resource as _;
 
 use crate::api::{
-    AGENT_POOL_LABEL, CLUSTER_LABEL, FINALIZER, FOR_GENERATION_LABEL, ManagedCluster, Operation,
-    OperationSpec, OperationTarget, TargetKind,
+    AGENT_POOL_LABEL, BEGUN_BY_ANNOTATION, CLUSTER_LABEL, ENGINE_HANDLE_ANNOTATION, FINALIZER,
+    FOR_GENERATION_LABEL, ManagedCluster, Operation, OperationSpec, OperationTarget, TargetKind,
 };
 
 use super::{
@@ -16,6 +16,8 @@ use super::{
     gate,
     ledger::{self, Ledger},
     names,
+    observed::BegunByOthers,
+    text::bounded,
     transition::Transition,
 };
 
@@ -34,6 +36,45 @@ pub fn needed(facts: &Facts<'_>, ledger: &Ledger) -> Vec<Action> {
         .collect()
 }
 
+/// Creates the Operations that follow what others began at the engine. What Belay began there is known by
+/// its handle, or is about to be: then its own Operation runs on the same target and has no handle yet.
+pub fn following(facts: &Facts<'_>) -> Vec<Action> {
+    if facts.snapshot.namespace_is_terminating {
+        return Vec::new();
+    }
+    let is_known = |begun: &&BegunByOthers| {
+        facts.operations.iter().any(|operation| {
+            let handle = Some(&begun.handle);
+            let mut steps = operation.status.steps.iter();
+            let may_be_its_own = operation.holds_lock
+                && !operation.phase().is_finished()
+                && operation.spec.target == begun.spec.target
+                && !steps.any(|step| step.handle.is_some());
+            let mut steps = operation.status.steps.iter();
+            operation.begun_by_others() == handle
+                || steps.any(|step| step.handle.as_ref() == handle)
+                || may_be_its_own
+        })
+    };
+    let begun = facts.snapshot.observed.begun_by_others.iter();
+    begun
+        .filter(|begun| !is_known(begun) && facts.target(&begun.spec.target).is_some())
+        .map(|begun| Action::CreateOperation(Box::new(follower(facts, begun))))
+        .collect()
+}
+
+/// The Operation that follows what others began.
+fn follower(facts: &Facts<'_>, begun: &BegunByOthers) -> Operation {
+    let target = facts.target(&begun.spec.target);
+    let uid = target.map_or("", |target| target.uid);
+    let mut operation = operation(facts, begun.spec.clone(), &[uid, &begun.handle]);
+    operation.metadata.annotations = Some(BTreeMap::from([
+        (ENGINE_HANDLE_ANNOTATION.to_owned(), begun.handle.clone()),
+        (BEGUN_BY_ANNOTATION.to_owned(), bounded(&begun.by)),
+    ]));
+    operation
+}
+
 /// Creates again what a newer Operation replaced that then couldn't be done.
 pub fn asked_again(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<Action> {
     ledger::asked_again(facts, transitions)
@@ -46,37 +87,50 @@ pub fn asked_again(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec
 /// is the same, so that a second creation meets `AlreadyExists`. Once an Operation on the target has ended,
 /// the next one has another name.
 fn from_spec(facts: &Facts<'_>, spec: OperationSpec) -> Operation {
-    let cluster = &facts.snapshot.cluster;
     let target = facts.target(&spec.target);
     let uid = target.map_or("", |target| target.uid);
     let generation = target.map_or(0, |target| target.generation).to_string();
     let type_ = format!("{:?}", spec.type_).to_lowercase();
     // The version may be the control plane's, which changes while the generation doesn't.
-    let version = spec.kubernetes_version.as_deref().unwrap_or_default();
+    let version = spec.kubernetes_version.clone().unwrap_or_default();
     let last = target.and_then(|target| target.last);
-    let mut ended = facts.operations.iter().rev().filter(|operation| {
-        operation.phase().is_finished() && operation.spec.target == spec.target
-    });
+    let on = spec.target.clone();
+    let mut ended = facts
+        .operations
+        .iter()
+        .rev()
+        .filter(|operation| operation.phase().is_finished() && operation.spec.target == on);
     let parts = [
         uid,
         &generation,
         &type_,
-        version,
+        &version,
         last.map_or("", |last| &last.uid),
         ended.next().map_or("", |operation| operation.uid),
     ];
-    let name = names::suffixed(&format!("{}-{type_}", spec.target.name), &parts);
+    let mut made = operation(facts, spec, &parts);
+    let labels = made.metadata.labels.get_or_insert_default();
+    labels.insert(FOR_GENERATION_LABEL.to_owned(), generation.clone());
+    made
+}
+
+/// An Operation that Belay makes, its name made from `parts`.
+fn operation(facts: &Facts<'_>, spec: OperationSpec, parts: &[&str]) -> Operation {
+    let cluster = &facts.snapshot.cluster;
+    let type_ = format!("{:?}", spec.type_).to_lowercase();
     let mut labels = BTreeMap::new();
     labels.insert(
         CLUSTER_LABEL.to_owned(),
         cluster.metadata.name.clone().unwrap_or_default(),
     );
-    labels.insert(FOR_GENERATION_LABEL.to_owned(), generation);
     if spec.target.kind == TargetKind::AgentPool {
         labels.insert(AGENT_POOL_LABEL.to_owned(), spec.target.name.clone());
     }
     let metadata = ObjectMeta {
-        name: Some(name),
+        name: Some(names::suffixed(
+            &format!("{}-{type_}", spec.target.name),
+            parts,
+        )),
         namespace: cluster.metadata.namespace.clone(),
         labels: Some(labels),
         finalizers: Some(vec![FINALIZER.to_owned()]),

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::api::OperationPhase;
+use crate::api::{OperationPhase, PoolOperation};
 
 use super::{
     action::Action,
@@ -50,6 +50,7 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Vec<Action> {
     actions.extend(forget_work(&facts));
     // Before anything is created: a quota may have no room for more.
     actions.extend(prune(&facts));
+    actions.extend(creation::following(&facts));
     actions.extend(creation::needed(&facts, &ledger));
     actions.extend(orphaned_deletion::work(&facts));
     actions.extend(finalizers::release(&facts, &transitions));
@@ -142,24 +143,38 @@ fn start_work(transitions: &[Transition<'_, '_>]) -> Vec<Action> {
     starts.collect()
 }
 
-/// Pools before the cluster: the lock is released with the cluster's status, once its pools have kept what ended.
+/// The cluster's status is the lock. A pool that keeps what ended is written before it, so that the lock is
+/// released after that; one that shows what takes the lock now is written after it, so that it shows nothing
+/// that then doesn't come about.
 fn write_targets(facts: &Facts<'_>, report: &Report<'_, '_>) -> Vec<Action> {
-    let mut actions = Vec::new();
     let cluster = report.cluster();
+    let held_before = |operation: &PoolOperation| {
+        let mut lock = facts.snapshot.lock().iter();
+        lock.any(|held| held.name == operation.name)
+    };
+    let (mut before, mut after) = (Vec::new(), Vec::new());
     for target in &facts.pools {
         let Some(pool) = &target.pool else { continue };
         let status = report.pool(target, pool, &cluster);
-        if pool.object.status.as_ref() != Some(&status) {
-            actions.push(Action::WritePoolStatus {
-                name: target.key.name.clone(),
-                status: Box::new(status),
-            });
+        if pool.object.status.as_ref() == Some(&status) {
+            continue;
         }
+        let is_taken_now = status.operation.as_ref().is_some_and(|it| !held_before(it));
+        let group = if is_taken_now {
+            &mut after
+        } else {
+            &mut before
+        };
+        group.push(Action::WritePoolStatus {
+            name: target.key.name.clone(),
+            status: Box::new(status),
+        });
     }
     if facts.snapshot.cluster.status.as_ref() != Some(&cluster) {
-        actions.push(Action::WriteClusterStatus(Box::new(cluster)));
+        before.push(Action::WriteClusterStatus(Box::new(cluster)));
     }
-    actions
+    before.extend(after);
+    before
 }
 
 /// Work of Operations that have ended and were written so, or that are no more.

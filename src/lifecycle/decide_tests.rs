@@ -2,6 +2,7 @@
 
 mod abort;
 mod aspects;
+mod engine;
 mod hold;
 mod identity;
 mod kept;
@@ -306,7 +307,7 @@ fn percent_stays_where_a_provider_takes_a_step_back() {
         name: step.name.clone(),
         phase: StepPhase::Pending,
         message: String::new(),
-        nodes_done: None,
+        ..StepReport::default()
     });
     let progress = Progress {
         steps: taken_back.collect(),

@@ -266,7 +266,7 @@ impl Part {
     fn of(stage: &Stage, uid: &str, snapshot: &Snapshot) -> Self {
         Self {
             pool: match stage {
-                Stage::ControlPlane(_) => None,
+                Stage::ControlPlane(_) | Stage::Follow(_) => None,
                 Stage::Pool(goal) => Some(goal.pool.clone()),
             },
             steps: steps::of_stage(stage, uid, snapshot, usize::MAX),
@@ -278,6 +278,8 @@ impl Part {
 fn bring_about(snapshot: &mut Snapshot, job: &Job) {
     for stage in &job.stages {
         match stage {
+            // What others began brings about what they asked for, which nobody here knows.
+            Stage::Follow(_) => {}
             Stage::ControlPlane(goal) => {
                 snapshot.observed.control_plane = goal.map(|goal| ControlPlaneView {
                     version: goal.version,

@@ -30,6 +30,10 @@ pub const SPEC_CHANGED: &str = "replaced: the spec changed before it began";
 /// Why a person's operation that waited isn't run: its target's spec was written after it was asked for.
 pub const SPEC_IS_NEWER: &str = "replaced: the spec was changed after this was asked for";
 
+/// Why an Operation that was made to follow one of the engine's isn't run.
+pub const NOT_AT_THE_ENGINE: &str =
+    "the provider shows no such operation: it has ended, or was never begun";
+
 /// Why an operation that a newer one replaces isn't run.
 pub fn replaced_by(newer: &str) -> String {
     format!("replaced by Operation {newer}: only the newest change that waits is kept")
@@ -66,6 +70,8 @@ pub mod reason {
     pub const ABORT_REFUSED: &str = "OperationAbortRefused";
     /// A cluster keeps its last System pool, whatever that pool's spec says.
     pub const LAST_SYSTEM_POOL: &str = "LastSystemPool";
+    /// Somebody changed it past Belay, and it isn't as its spec says.
+    pub const CHANGED_BY_OTHERS: &str = "ChangedByOthers";
     /// Something of the cluster can't be read.
     pub const UNREADABLE: &str = "Unreadable";
     /// Somebody refuses what Belay writes to an object.
@@ -288,6 +294,7 @@ fn elapsed(duration: SignedDuration) -> String {
 pub fn on_hold(kind: TargetKind, hold: &Hold, held: &BTreeSet<Aspect>) -> String {
     let how = match hold.phase {
         OperationPhase::Failed => format!("failed ({})", hold.message),
+        OperationPhase::Succeeded => "was begun past Belay".to_owned(),
         _ => "was canceled".to_owned(),
     };
     format!(

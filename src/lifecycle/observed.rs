@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::api::KubernetesVersion;
+use crate::api::{KubernetesVersion, OperationSpec};
 
-use super::settings::NodeSettings;
+use super::{settings::NodeSettings, text::bounded};
 
 /// What a provider observes of a cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,6 +15,47 @@ pub struct Observation {
     pub control_plane: Option<ControlPlaneView>,
     /// The nodes, by pool.
     pub nodes: BTreeMap<String, Vec<NodeView>>,
+    /// Why it can't be seen now, where that is so: all else is as it was seen last, or nothing.
+    pub trouble: Option<Trouble>,
+    /// What others began at the engine and hasn't ended: by its console, by a tool of its own.
+    pub begun_by_others: Vec<BegunByOthers>,
+}
+
+/// Why a cluster can't be seen now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// In one word, such as `Unreachable`.
+    pub reason: String,
+    /// In the engine's words.
+    pub message: String,
+    /// When the cluster was seen last; none where it never was since the operator started.
+    pub seen_at: Option<Timestamp>,
+}
+
+impl Trouble {
+    /// The trouble in one sentence.
+    pub fn sentence(&self) -> String {
+        let words = bounded(&self.message);
+        match self.seen_at {
+            Some(seen_at) => {
+                format!(
+                    "the provider can't show the cluster, what is shown is of {seen_at}: {words}"
+                )
+            }
+            None => format!("the provider can't show the cluster: {words}"),
+        }
+    }
+}
+
+/// What somebody began at the engine, past Belay.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BegunByOthers {
+    /// What the engine calls it.
+    pub handle: String,
+    /// What it does, to what.
+    pub spec: OperationSpec,
+    /// By whom, as far as that is known.
+    pub by: String,
 }
 
 /// A control plane, as much of it as the core needs to know.

@@ -27,7 +27,7 @@ pub fn work(facts: &Facts<'_>) -> Vec<Action> {
                 stop: Stop::No,
             }]
         }
-        Some(Work::Stopped(_) | Work::Failed(..)) => vec![Action::ForgetWork {
+        Some(Work::Stopped(_) | Work::Refused(..) | Work::Failed(..)) => vec![Action::ForgetWork {
             uid: facts.cluster.uid.to_owned(),
         }],
         Some(Work::Running(..) | Work::Done(_)) => Vec::new(),

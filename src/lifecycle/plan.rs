@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{
     AskedFor, Aspect, KubernetesVersion, OperationError, OperationTarget, ProviderSpec,
-    ScaleSetPriority, Step,
+    ScaleSetPriority, Step, StepAction,
 };
 
-use super::settings::NodeSettings;
+use super::{settings::NodeSettings, step_names::step};
 
 /// What differs, or what is brought about, aspect by aspect.
 pub type Aspects = BTreeSet<Aspect>;
@@ -82,6 +82,30 @@ pub enum Stage {
     ControlPlane(Option<ControlPlaneGoal>),
     /// A pool has its nodes.
     Pool(PoolGoal),
+    /// What somebody else began at the engine has come to its end.
+    Follow(Followed),
+}
+
+/// What somebody else began at the engine, and Belay follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Followed {
+    /// The step that it is.
+    pub step: String,
+    /// What is done.
+    pub action: StepAction,
+    /// What the engine calls it.
+    pub handle: String,
+}
+
+impl Followed {
+    /// The step that it is, which has begun.
+    pub fn step(&self) -> Step {
+        Step {
+            handle: Some(self.handle.clone()),
+            ..step(self.step.clone(), self.action, String::new())
+        }
+    }
 }
 
 /// What the control plane is to be.
@@ -193,7 +217,7 @@ impl Plan {
     pub fn control_plane(&self) -> Option<ControlPlaneGoal> {
         self.stages.iter().find_map(|stage| match stage {
             Stage::ControlPlane(goal) => *goal,
-            Stage::Pool(_) => None,
+            Stage::Pool(_) | Stage::Follow(_) => None,
         })
     }
 }

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::api::{
     Aspect, KubernetesVersion, OperationError, OperationType, PowerState, ScaleSetPriority,
-    TargetKind,
+    StepAction, TargetKind,
 };
 
 use super::{
@@ -16,9 +16,10 @@ use super::{
     facts::{Facts, Operation, PlanState, Target, is_deletion},
     gate,
     observed::NodeView,
-    plan::{Aspects, ControlPlaneGoal, Job, Plan, PlannedTarget, PoolGoal, Stage},
+    plan::{Aspects, ControlPlaneGoal, Followed, Job, Plan, PlannedTarget, PoolGoal, Stage},
     settings::NodeSettings,
     snapshot::Snapshot,
+    step_names::{CONTROL_PLANE_STEP, POOL_STEP_PREFIX},
 };
 
 /// The version of new nodes where none will be made.
@@ -36,6 +37,9 @@ pub fn plan(facts: &Facts<'_>, operation: &Operation<'_>) -> Result<Plan, Operat
     let target = facts
         .target(&operation.spec.target)
         .ok_or_else(|| errors::target_not_found(operation.object))?;
+    if let Some(handle) = operation.begun_by_others() {
+        return Ok(Plan::new(vec![follow(operation, handle)], Vec::new()));
+    }
     if target.deleted.is_some() {
         return Ok(if target.is_cluster() {
             deletion_of_cluster(facts)
@@ -49,6 +53,26 @@ pub fn plan(facts: &Facts<'_>, operation: &Operation<'_>) -> Result<Plan, Operat
     } else {
         plan_of_pool(facts, target, operation)
     }
+}
+
+/// What somebody else began at the engine is followed to its end. It brings about what they asked for there.
+fn follow(operation: &Operation<'_>, handle: &str) -> Stage {
+    let target = &operation.spec.target;
+    Stage::Follow(Followed {
+        step: match target.kind {
+            TargetKind::ManagedCluster => CONTROL_PLANE_STEP.into(),
+            TargetKind::AgentPool => format!("{POOL_STEP_PREFIX}{}", target.name),
+        },
+        action: match operation.spec.type_ {
+            OperationType::Create | OperationType::Scale => StepAction::Create,
+            OperationType::Update | OperationType::Reconcile => StepAction::Update,
+            OperationType::Upgrade | OperationType::Rollback => StepAction::Upgrade,
+            OperationType::Start => StepAction::Start,
+            OperationType::Stop => StepAction::Stop,
+            OperationType::Delete => StepAction::Delete,
+        },
+        handle: handle.to_owned(),
+    })
 }
 
 /// The plan of a cluster's deletion: its nodes go, then its control plane.
@@ -130,7 +154,7 @@ pub fn job_without_operation(snapshot: &Snapshot, plan: &Plan) -> Job {
     // No node is made for a pool that there isn't any more.
     stages.retain(|stage| match stage {
         Stage::Pool(goal) => goal.count == 0 || snapshot.pool(&goal.pool).is_some(),
-        Stage::ControlPlane(_) => true,
+        Stage::ControlPlane(_) | Stage::Follow(_) => true,
     });
     Job {
         operation: String::new(),

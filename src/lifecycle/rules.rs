@@ -20,6 +20,12 @@ pub trait Rules: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Why an operation that has begun can't be aborted; none where the provider can try.
+    fn why_unstoppable(&self, type_: OperationType, on: TargetKind) -> Option<&'static str> {
+        let _ = (type_, on);
+        None
+    }
+
     /// The steps that lead a pool's nodes to its goal, in the order in which they begin; at most `most` of
     /// them are about one node. `uid` is the Operation's.
     fn steps(&self, goal: &PoolGoal, uid: &str, nodes: &[NodeView], most: usize) -> Vec<Step> {

@@ -156,6 +156,9 @@ pub enum Work {
     Running(Progress, Stop),
     /// It was told to stop and has: nothing half-done is left, nothing of it acts any more.
     Stopped(Progress),
+    /// It was told to stop and the engine refuses that, with these words. There it goes on, and nobody
+    /// follows it until the work is started again.
+    Refused(String, Progress),
     /// All that the Operation asked for is there.
     Done(Progress),
     /// It can't be done.
@@ -168,6 +171,7 @@ impl Work {
         match self {
             Self::Running(progress, _)
             | Self::Stopped(progress)
+            | Self::Refused(_, progress)
             | Self::Done(progress)
             | Self::Failed(_, progress) => progress,
         }
@@ -186,7 +190,7 @@ pub struct Progress {
 }
 
 /// How far one step is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepReport {
     /// The step's name.
     pub name: String,
@@ -196,6 +200,10 @@ pub struct StepReport {
     pub message: String,
     /// How many nodes are done, of a step that is about more than one.
     pub nodes_done: Option<i32>,
+    /// How far it is in percent, where the engine says so.
+    pub percent: Option<i32>,
+    /// What the engine calls its work on it.
+    pub handle: Option<String>,
 }
 
 /// Whether the work of an Operation may go on. It only ever rises.

@@ -18,6 +18,8 @@ pub fn step(name: String, action: StepAction, message: String) -> Step {
         message,
         nodes: None,
         nodes_done: None,
+        percent_complete: None,
+        handle: None,
         start_time: None,
         end_time: None,
     }

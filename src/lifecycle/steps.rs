@@ -35,6 +35,7 @@ pub(super) fn plan(job: &Job, snapshot: &Snapshot) -> Vec<Step> {
 pub(super) fn of_stage(stage: &Stage, uid: &str, snapshot: &Snapshot, most: usize) -> Vec<Step> {
     match stage {
         Stage::Pool(goal) => (snapshot.rules).steps(goal, uid, snapshot.nodes(&goal.pool), most),
+        Stage::Follow(followed) => vec![followed.step()],
         Stage::ControlPlane(goal) => {
             let change = control_plane_change(snapshot.observed.control_plane, *goal);
             let step =
@@ -78,6 +79,10 @@ pub(super) fn merge(steps: &[Step], progress: &Progress, now: Timestamp) -> Vec<
             set_phase(step, report.phase, now);
             step.message.clone_from(&report.message);
             step.nodes_done = step.nodes_done.max(report.nodes_done);
+            step.percent_complete = step.percent_complete.max(report.percent);
+            if report.handle.is_some() {
+                step.handle.clone_from(&report.handle);
+            }
         }
     }
     steps
@@ -110,17 +115,21 @@ pub(super) fn succeed(steps: &[Step], now: Timestamp) -> Vec<Step> {
 /// takes about; one that is in process counts half, or by its nodes.
 pub(super) fn percent(steps: &[Step]) -> i32 {
     let all: i64 = steps.iter().map(|step| weight(step) * nodes(step)).sum();
-    let done: i64 = steps
-        .iter()
-        .map(|step| match (step.phase, step.nodes_done) {
-            (StepPhase::Succeeded, _) => 2 * weight(step) * nodes(step),
-            (StepPhase::InProgress, Some(done)) => 2 * weight(step) * i64::from(done),
-            (StepPhase::InProgress, None) => weight(step),
-            _ => 0,
-        })
-        .sum();
-    let percent = (done * 100).checked_div(all * 2).unwrap_or_default();
+    let done = |step: &Step| weight(step) * nodes(step) * part(step);
+    let done: i64 = steps.iter().map(done).sum();
+    let percent = done.checked_div(all).unwrap_or_default();
     i32::try_from(percent.min(99)).unwrap_or(99)
+}
+
+/// How far one step is, in percent of itself: by what the engine says, or by its nodes, or half.
+fn part(step: &Step) -> i64 {
+    match (step.phase, step.percent_complete, step.nodes_done) {
+        (StepPhase::Succeeded, _, _) => 100,
+        (StepPhase::InProgress, Some(percent), _) => i64::from(percent.clamp(0, 100)),
+        (StepPhase::InProgress, None, Some(done)) => 100 * i64::from(done) / nodes(step).max(1),
+        (StepPhase::InProgress, None, None) => 50 / nodes(step).max(1),
+        _ => 0,
+    }
 }
 
 /// How long a step takes beside others: bringing a machine up is what takes time.
@@ -182,7 +191,7 @@ mod tests {
             name: "node/a".into(),
             phase: StepPhase::InProgress,
             message: "again".into(),
-            nodes_done: None,
+            ..StepReport::default()
         };
         let before = vec![step("node/a", StepPhase::Succeeded)];
         let progress = Progress {

@@ -1,19 +1,24 @@
 //! How the work of an Operation and the controller talk to each other: the controller asks the work to stop,
 //! and the work reports its progress.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tokio::sync::watch;
 
 use crate::lifecycle::{Progress, StepReport, Stop};
 
 /// How the work of a job came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// Everything that it asked for is there.
     Done,
     /// It stopped because the controller asked for that.
     Stopped,
+    /// The controller asked it to stop, and the engine refuses that, with these words: there it goes on.
+    Refused(String),
 }
 
 /// What the work of a job and the controller share.
@@ -21,22 +26,31 @@ pub enum End {
 pub struct Control {
     stop: watch::Receiver<Stop>,
     progress: Arc<Mutex<Progress>>,
+    /// The handles that the Operation's status keeps, as the API server has it.
+    kept: watch::Receiver<BTreeSet<String>>,
     changed: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Control {
-    /// Shares a request to stop, and calls `changed` whenever the progress changes.
-    pub fn new(stop: watch::Receiver<Stop>, changed: Arc<dyn Fn() + Send + Sync>) -> Self {
+    /// Shares a request to stop and the handles that are kept, and calls `changed` whenever the progress
+    /// changes.
+    pub fn new(
+        stop: watch::Receiver<Stop>,
+        kept: watch::Receiver<BTreeSet<String>>,
+        changed: Arc<dyn Fn() + Send + Sync>,
+    ) -> Self {
         Self {
             stop,
             progress: Arc::default(),
+            kept,
             changed,
         }
     }
 
     /// For work that nobody can stop any more.
     pub fn unstoppable() -> Self {
-        Self::new(watch::channel(Stop::No).1, Arc::new(|| ()))
+        let kept = watch::channel(BTreeSet::new()).1;
+        Self::new(watch::channel(Stop::No).1, kept, Arc::new(|| ()))
     }
 
     /// Whether the work may go on.
@@ -68,6 +82,29 @@ impl Control {
             ..Progress::default()
         });
         true
+    }
+
+    /// Reports what the engine calls its work on a step, and waits until the Operation's status keeps it:
+    /// then a restart doesn't lose it. It waits no longer once the controller asks for a stop.
+    pub async fn keep(&self, step: StepReport) {
+        let Some(handle) = step.handle.clone() else {
+            return;
+        };
+        let blocked = self.progress().blocked;
+        self.report(Progress {
+            steps: vec![step],
+            blocked,
+            ..Progress::default()
+        });
+        let mut kept = self.kept.clone();
+        let is_kept = async move { kept.wait_for(|kept| kept.contains(&handle)).await.is_ok() };
+        tokio::select! {
+            is_kept = is_kept => if !is_kept {
+                // The controller is gone: the process ends.
+                std::future::pending::<()>().await;
+            },
+            () = self.told(Stop::Now) => {}
+        }
     }
 
     /// Reports what is in the way now, or that nothing is.

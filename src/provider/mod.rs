@@ -2,8 +2,10 @@
 //! and one line of [`Providers`].
 
 mod control;
+pub mod engine;
 pub mod kwok;
 pub mod nodes;
+pub mod requests;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -29,11 +31,18 @@ pub trait Provider: Send + Sync {
     fn rules(&self) -> &'static dyn Rules;
 
     /// What is there of a cluster now. It answers at once, from what watches have told: a reconcile waits
-    /// for nothing slow. None until the first look is complete.
+    /// for nothing slow. None until the first look at the cluster is complete; then [`changes`](Self::changes)
+    /// tells.
     fn observe(&self, cluster: &ManagedCluster) -> Option<Observation>;
 
-    /// Whether the first look is complete.
+    /// Whether it can observe clusters.
     fn is_ready(&self) -> bool;
+
+    /// Waits until it can.
+    async fn ready(&self);
+
+    /// A cluster is no more: nobody observes it any longer.
+    fn forget(&self, cluster: &ObjectRef<ManagedCluster>);
 
     /// Clusters of which something changed that [`observe`](Self::observe) tells. Taken once.
     fn changes(&self) -> BoxStream<'static, ObjectRef<ManagedCluster>>;
@@ -47,7 +56,7 @@ pub trait Provider: Send + Sync {
     /// half-done is left but what it reported by [`Control::leave`].
     ///
     /// Errors that may pass (a timeout, a server that is down) are tried again inside, and reported as in the
-    /// way by [`Control::block`].
+    /// way by [`Control::block`]. An engine that doesn't let itself be stopped makes it [`End::Refused`].
     ///
     /// # Errors
     /// What trying again doesn't mend, with a code to script against and what to do.

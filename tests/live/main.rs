@@ -17,6 +17,7 @@ mod delete;
 mod differential;
 mod disturbed;
 mod doors;
+mod engine;
 mod exposition;
 mod failure;
 mod history;
@@ -83,6 +84,20 @@ const TESTS: &[harness::Test<World>] = tests![
     changed_nodes::a_pod_with_an_endless_grace_period_is_waited_for,
     changed_nodes::a_volume_that_is_attached_is_waited_for_and_named,
     quiet::nothing_is_written_in_a_quiet_minute,
+    engine::an_operation_shows_how_far_the_engine_says_it_is,
+    engine::a_restart_before_the_answer_begins_nothing_twice,
+    engine::a_restart_follows_what_was_begun,
+    engine::an_abort_lasts_until_the_engine_has_come_to_rest,
+    engine::an_abort_that_the_engine_refuses_is_failed_and_may_be_asked_again,
+    engine::a_deletion_that_the_engine_refuses_to_stop_for_is_not_asked_for_again_and_again,
+    engine::an_abort_that_comes_too_late_ends_as_the_engine_ended,
+    engine::what_the_engine_can_not_do_is_refused_with_what_to_do_instead,
+    engine::a_cluster_that_can_not_be_seen_says_so_and_keeps_nobody_waiting,
+    engine::an_abort_is_accepted_while_the_engine_is_away,
+    engine::a_failure_that_passes_is_reported_and_one_that_does_not_ends_it,
+    engine::what_others_began_holds_the_lock_and_can_be_aborted,
+    engine::what_others_changed_is_shown_and_not_fought,
+    engine::an_account_is_asked_in_bounds,
     failure::an_api_server_that_is_away_fails_nothing,
     restart::an_operator_that_is_killed_goes_on_where_things_stand,
     restart::an_abort_is_honoured_by_the_next_operator,

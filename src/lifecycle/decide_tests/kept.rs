@@ -1,12 +1,15 @@
 //! What is kept, and what comes back: the history, copies and backups, lost statuses; and deletion where no
 //! Operation can be made.
 
+use std::cmp::Ordering;
+
 use serde_json::json;
 
 use crate::{
     api::{
-        OperationPhase::{Canceled, Failed, Succeeded},
-        OperationType::{Create, Delete, Reconcile, Scale, Upgrade},
+        OperationPhase::{Canceled, Failed, Pending, Succeeded},
+        OperationType::{Create, Delete, Reconcile, Scale, Stop, Upgrade},
+        PowerState,
     },
     lifecycle::{
         action::Action,
@@ -286,4 +289,37 @@ fn a_cluster_stays_while_a_pool_that_can_not_be_read_may_be_its_own() {
         world.work().stride();
     }
     panic!("it never goes, though all can be read");
+}
+
+#[test]
+fn what_a_pool_shows_of_a_lock_that_was_never_taken_refuses_nothing() {
+    let mut world = World::settled();
+    world.ask("one", Stop, &pool("np1"));
+    world.ask("other", Stop, &pool("np1"));
+    while world.lock().is_empty() {
+        world.stride();
+    }
+    let shown = world.pool_status("np1").power_state.map(|power| power.code);
+    assert_eq!(shown, Some(PowerState::Stopped));
+    world.lose_lock().settle();
+    let phases = [world.phase("one"), world.phase("other")];
+    assert!(phases.contains(&Succeeded), "{phases:?}");
+    assert!(phases.contains(&Failed), "{phases:?}");
+}
+
+#[test]
+fn a_pool_shows_what_takes_the_lock_after_the_lock_and_keeps_what_ended_before_it() {
+    let mut world = World::settled();
+    let pool_comes = |world: &World| {
+        let decided = world.decide();
+        let lock = decided.place(|action| matches!(action, Action::WriteClusterStatus(_)));
+        let shown = decided.place(|action| matches!(action, Action::WritePoolStatus { .. }));
+        shown.cmp(&lock)
+    };
+    world.set_count("np1", 3);
+    world.until(Scale, Pending);
+    assert_eq!(pool_comes(&world), Ordering::Greater);
+    world.begin(Scale);
+    world.finish();
+    assert_eq!(pool_comes(&world), Ordering::Less);
 }

@@ -150,7 +150,7 @@ impl Operation<'_> {
         }
         let (name, since) = deletion_in_the_way(facts, self)?;
         let is_refused = self.phase() == OperationPhase::Pending
-            && !self.is_from_spec()
+            && self.is_asked()
             && self.created.is_some_and(|asked| asked >= since);
         if is_refused {
             // It came after the deletion: it is refused, not aborted.

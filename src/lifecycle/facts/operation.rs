@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::{
     api::{
-        FOR_GENERATION_LABEL, OPERATION_UID_LABEL, Operation as Object, OperationError,
-        OperationPhase, OperationSpec, OperationStatus, TargetKind,
+        ENGINE_HANDLE_ANNOTATION, FOR_GENERATION_LABEL, OPERATION_UID_LABEL, Operation as Object,
+        OperationError, OperationPhase, OperationSpec, OperationStatus, TargetKind,
     },
     lifecycle::{
         plan::Plan,
@@ -54,6 +54,8 @@ pub enum Origin {
     Spec(i64),
     /// A person, or a program that isn't Belay.
     Person,
+    /// Somebody began it at the engine, which calls it so: Belay made the Operation to follow it.
+    Engine(String),
 }
 
 /// What is known of an Operation's plan.
@@ -82,10 +84,14 @@ impl<'a> Operation<'a> {
             .as_ref()
             .map_or_else(|| Cow::Owned(OperationStatus::default()), Cow::Borrowed);
         let label = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key));
-        let origin = label(FOR_GENERATION_LABEL).map_or(Origin::Person, |generation| {
+        let annotations = metadata.annotations.as_ref();
+        let handle = annotations.and_then(|all| all.get(ENGINE_HANDLE_ANNOTATION));
+        let origin = match (label(FOR_GENERATION_LABEL), handle) {
             // A label that is no number is none of Belay's, and of no generation.
-            Origin::Spec(generation.parse().unwrap_or(-1))
-        });
+            (Some(generation), _) => Origin::Spec(generation.parse().unwrap_or(-1)),
+            (None, Some(handle)) => Origin::Engine(handle.clone()),
+            (None, None) => Origin::Person,
+        };
         let begun = matches!(
             status.phase,
             OperationPhase::InProgress | OperationPhase::Canceling
@@ -143,6 +149,19 @@ impl<'a> Operation<'a> {
         matches!(self.origin, Origin::Spec(_))
     }
 
+    /// Whether a person asked for it, or a program that isn't Belay.
+    pub fn is_asked(&self) -> bool {
+        self.origin == Origin::Person
+    }
+
+    /// What the engine calls it, where somebody began it there past Belay.
+    pub fn begun_by_others(&self) -> Option<&String> {
+        match &self.origin {
+            Origin::Engine(handle) => Some(handle),
+            Origin::Spec(_) | Origin::Person => None,
+        }
+    }
+
     /// Its plan, where it has begun.
     pub fn begun(&self) -> Option<&Plan> {
         match &self.plan {
@@ -157,9 +176,9 @@ impl<'a> Operation<'a> {
             (Origin::Spec(made_for), Origin::Person) => *made_for > other.arrived_at,
             (Origin::Person, Origin::Spec(made_for)) => self.arrived_at >= *made_for,
             (Origin::Spec(a), Origin::Spec(b)) if a != b => a > b,
-            (Origin::Spec(_), Origin::Spec(_)) | (Origin::Person, Origin::Person) => {
-                self.arrival > other.arrival
-            }
+            (Origin::Spec(_), Origin::Spec(_) | Origin::Engine(_))
+            | (Origin::Person, Origin::Person | Origin::Engine(_))
+            | (Origin::Engine(_), _) => self.arrival > other.arrival,
         }
     }
 }

@@ -25,8 +25,7 @@ pub fn allows_only_deletion(facts: &Facts<'_>, request: &Request<'_>) -> Option<
             }
             let (deleted, since) = deletion_in_the_way(facts, operation)?;
             let came_after = operation.created.is_some_and(|asked| asked >= since);
-            (came_after && !operation.is_from_spec())
-                .then(|| refused(facts, request, &deleted, since))
+            (came_after && operation.is_asked()).then(|| refused(facts, request, &deleted, since))
         }
         Source::Scale => {
             let of_pool = target.deleted.map(|since| (&target.key.name, since));

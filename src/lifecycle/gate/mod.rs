@@ -95,7 +95,7 @@ impl<'r> Request<'r> {
     /// The Operation, where a person asked for it and it doesn't hold the lock yet.
     fn asked_by_person(&self) -> Option<&'r Operation<'r>> {
         self.operation()
-            .filter(|operation| !operation.is_from_spec() && !operation.holds_lock)
+            .filter(|operation| operation.is_asked() && !operation.holds_lock)
     }
 
     fn is_on_pool(&self) -> bool {
@@ -117,9 +117,11 @@ enum LooksAt {
 
 /// The rules in their order: the first that has something to say decides.
 const RULES: &[(Rule, LooksAt)] = &[
+    (origin::engine_runs_it, LooksAt::Others),
     (origin::copy_is_not_run, LooksAt::Alone),
     (deletion::allows_only_deletion, LooksAt::Alone),
     (existing::target_exists, LooksAt::Alone),
+    (provider::is_seen, LooksAt::Others),
     (provider::can_do_it, LooksAt::Alone),
     (origin::spec_still_asks, LooksAt::Alone),
     (origin::spec_could_be_written, LooksAt::Alone),

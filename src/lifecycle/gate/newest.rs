@@ -24,7 +24,7 @@ pub struct SpecChange {
 
 /// What is left to be written into the target's spec before a person's Operation can run.
 pub fn spec_change(facts: &Facts<'_>, operation: &Operation<'_>) -> Option<SpecChange> {
-    if operation.is_from_spec() {
+    if !operation.is_asked() {
         return None;
     }
     let spec = operation.spec;

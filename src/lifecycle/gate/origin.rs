@@ -10,6 +10,20 @@ use crate::{
 
 use super::{Request, Source, Verdict, in_flight, next_operation, replaced};
 
+/// What others began at the engine runs there already, and no rule keeps it from that: it is followed, as
+/// long as the engine shows it.
+pub fn engine_runs_it(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
+    let operation = request.operation()?;
+    let handle = operation.begun_by_others()?;
+    let mut begun = facts.snapshot.observed.begun_by_others.iter();
+    let is_there = begun.any(|begun| begun.handle == *handle && begun.spec == *operation.spec);
+    Some(match (is_there, operation.holds_lock) {
+        (true, true) => Verdict::Admit,
+        (true, false) => Verdict::Wait("waits for its turn".into()),
+        (false, _) => replaced(messages::NOT_AT_THE_ENGINE.into()),
+    })
+}
+
 /// A copy of an Operation, made by a person or brought back by a backup tool, isn't run again.
 pub fn copy_is_not_run(_: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     let operation = request.operation().filter(|operation| operation.is_copy)?;

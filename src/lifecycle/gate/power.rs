@@ -69,9 +69,12 @@ pub fn is_at_the_right_time(facts: &Facts<'_>, request: &Request<'_>) -> Option<
         return Some(State::of(facts, &facts.cluster).refusal(type_, facts.now));
     }
     let state = State::of(facts, target);
+    // What is shown may be ahead of a lock that wasn't taken then: it counts where it is there as well.
+    let power = (state.power == target.there.power).then_some(state.power);
     let is_so = matches!(
-        (type_, state.power),
-        (OperationType::Start, PowerState::Running) | (OperationType::Stop, PowerState::Stopped)
+        (type_, power),
+        (OperationType::Start, Some(PowerState::Running))
+            | (OperationType::Stop, Some(PowerState::Stopped))
     );
     (is_so && is_settled(facts, target)).then(|| state.refusal(type_, facts.now))
 }

@@ -7,6 +7,12 @@ use crate::{
 
 use super::{Request, Verdict};
 
+/// While a cluster can't be seen nothing new begins on it: what isn't seen isn't gone.
+pub fn is_seen(facts: &Facts<'_>, _: &Request<'_>) -> Option<Verdict> {
+    let trouble = facts.snapshot.observed.trouble.as_ref()?;
+    Some(Verdict::Wait(trouble.sentence()))
+}
+
 /// An Operation that the provider can't do is refused, with what to do instead. What a spec needs is asked for
 /// all the same: the Operation then says it.
 pub fn can_do_it(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {

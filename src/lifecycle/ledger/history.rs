@@ -77,7 +77,7 @@ pub fn asked_again(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec
     let failed = transitions.iter().filter(|transition| {
         transition.status.phase == OperationPhase::Failed
             && transition.status.start_time.is_none()
-            && !transition.operation.is_from_spec()
+            && transition.operation.is_asked()
             && !asks_for_what_is_so(facts, transition)
     });
     failed
@@ -90,7 +90,7 @@ pub fn asked_again(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec
                 never_began && by.is_some_and(|by| by.uid == newer.uid)
             };
             let mut replaced = facts.operations.iter().filter(was_replaced_by_it);
-            let older = replaced.rfind(|older| !older.is_from_spec())?;
+            let older = replaced.rfind(|older| older.is_asked())?;
             Some(again(older, newer))
         })
         .collect()

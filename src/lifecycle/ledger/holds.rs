@@ -87,6 +87,11 @@ fn without_covered(hold: Option<Hold>, covered: &PlannedTarget) -> Option<Hold> 
 
 /// What an operation that ends was to bring about on a target; none where it was about others.
 fn covered(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Option<PlannedTarget> {
+    if end.operation.begun_by_others().is_some() {
+        let is_on = end.record.target == target.key;
+        let aspects = aspects_of(end.record.type_);
+        return is_on.then(|| planned_so(target, aspects));
+    }
     if let Some(plan) = end.plan {
         let planned = plan.of_target(&target.key)?;
         return (planned.uid == target.uid).then(|| planned.clone());
@@ -119,14 +124,19 @@ fn covered(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Option<
     } else {
         return None;
     };
-    Some(PlannedTarget {
+    Some(planned_so(target, aspects))
+}
+
+/// A target whose aspects were to be brought about as its spec asks for them now.
+fn planned_so(target: &Target<'_>, aspects: Aspects) -> PlannedTarget {
+    PlannedTarget {
         target: target.key.clone(),
         uid: target.uid.to_owned(),
         generation: target.generation,
         differed: aspects.clone(),
         aspects,
         asked_for: target.asked.clone(),
-    })
+    }
 }
 
 /// What of it isn't there.
@@ -136,6 +146,11 @@ fn left_undone(
     end: &End<'_, '_>,
     covered: &PlannedTarget,
 ) -> Aspects {
+    if end.operation.begun_by_others().is_some() {
+        // What others changed is shown, not fought: until somebody asks for something else.
+        let differs = differs(facts, target);
+        return differs.intersection(&covered.aspects).copied().collect();
+    }
     let was_stopped = match end.record.phase {
         OperationPhase::Canceled => true,
         OperationPhase::Failed => false,

@@ -85,9 +85,7 @@ pub fn never_took_the_lock(transition: &Transition<'_, '_>) -> bool {
 
 /// Whether a person's Operation was refused before it began: its target stays as it was.
 fn is_refusal(operation: &Operation<'_>, status: &OperationStatus) -> bool {
-    !operation.is_from_spec()
-        && status.phase == OperationPhase::Failed
-        && status.start_time.is_none()
+    operation.is_asked() && status.phase == OperationPhase::Failed && status.start_time.is_none()
 }
 
 /// Whether an Operation was canceled before it began without that anybody asked for it: something newer took

@@ -41,13 +41,16 @@ pub fn next(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<Operat
         .collect();
     queue.sort_by_key(|operation| {
         let has_begun = operation.phase() != OperationPhase::Pending;
+        // What others began at the engine goes on there, whoever holds the lock here.
+        let has_begun = has_begun || operation.begun_by_others().is_some();
         (!has_begun, operation.spec.type_ != OperationType::Delete)
     });
     let mut waiting: Vec<&OperationTarget> = Vec::new();
     for operation in queue {
         let target = &operation.spec.target;
         let is_free = conflict(held, target).is_none() && conflict(&lock, target).is_none();
-        if is_free && !waiting.iter().any(|other| excludes(other, target)) {
+        let goes_on = operation.begun_by_others().is_some();
+        if goes_on || is_free && !waiting.iter().any(|other| excludes(other, target)) {
             lock.push(in_flight(facts, operation, facts.now));
         } else {
             waiting.push(target);
@@ -78,7 +81,7 @@ fn may_hold(operation: &Operation<'_>) -> bool {
 /// The generation that a holder of the lock brings about: a person's Operation that hasn't begun is still
 /// being written into the spec.
 pub fn generation(facts: &Facts<'_>, operation: &Operation<'_>, held: &OperationInFlight) -> i64 {
-    if !operation.is_from_spec() && operation.phase() == OperationPhase::Pending {
+    if operation.is_asked() && operation.phase() == OperationPhase::Pending {
         target_generation(facts, &held.target)
     } else {
         held.target_generation

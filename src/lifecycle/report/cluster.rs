@@ -8,7 +8,7 @@ use crate::{
     lifecycle::facts::Target,
 };
 
-use super::{Report, conditions::Conditions, pool::number, power};
+use super::{Report, pool::number, power};
 
 impl Report<'_, '_> {
     /// The cluster's status.
@@ -28,17 +28,20 @@ impl Report<'_, '_> {
         let summary = self.summary(cluster, held, last.as_ref(), &self.ready(runs));
         let generation = cluster.metadata.generation;
         let mut conditions = before.conditions;
-        Conditions::of(&mut conditions, generation, self.facts.now).set_health(
-            summary.health,
-            &summary.reason,
-            &summary.message,
-        );
+        self.set_health(&mut conditions, generation, &summary);
+        let power_state = Some(PowerStateStatus {
+            code: power::of_cluster(self.facts.snapshot, held),
+        });
+        // What can't be seen now is as it was shown.
+        let (power_state, kubernetes_version) = if self.is_unseen() {
+            (before.power_state, before.kubernetes_version)
+        } else {
+            (power_state, runs.map(|runs| runs.to_string()))
+        };
         ManagedClusterStatus {
             provisioning_state: Some(summary.state),
-            power_state: Some(PowerStateStatus {
-                code: power::of_cluster(self.facts.snapshot, held),
-            }),
-            kubernetes_version: runs.map(|runs| runs.to_string()),
+            power_state,
+            kubernetes_version,
             operations: self.ledger.lock.clone(),
             agent_pools: self.agent_pools(),
             last_operation: last,

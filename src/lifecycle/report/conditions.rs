@@ -6,7 +6,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
     api::{Operation, OperationPhase, OperationStatus},
-    lifecycle::messages::{self, reason},
+    lifecycle::{
+        messages::{self, reason},
+        observed::Trouble,
+    },
 };
 
 /// Where an object stands.
@@ -47,6 +50,11 @@ impl<'c> Conditions<'c> {
         self.set("Ready", ready, reason, message);
         self.set("Reconciling", reconciling, reason, message);
         self.set("Stalled", stalled, reason, message);
+    }
+
+    /// Sets Ready to Unknown: whether the object is as its spec says can't be seen now.
+    pub fn set_unknown(&mut self, trouble: &Trouble) {
+        self.set("Ready", "Unknown", &trouble.reason, &trouble.sentence());
     }
 
     fn set(&mut self, type_: &str, status: &str, reason: &str, message: &str) {

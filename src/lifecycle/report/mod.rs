@@ -7,6 +7,8 @@ mod pool;
 mod power;
 mod summary;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
 use crate::api::{Operation, OperationInFlight, OperationStatus, TargetKind};
 
 use super::{
@@ -15,8 +17,10 @@ use super::{
     transition::{self, Transition},
 };
 
+use conditions::Conditions;
 pub use conditions::{of_operation, stalled};
 pub use events::{Note, note};
+use summary::Summary;
 
 /// What the statuses of cluster and pools are made from.
 pub struct Report<'f, 'a> {
@@ -40,6 +44,21 @@ impl Report<'_, '_> {
         let mut transitions = self.transitions.iter();
         let found = transitions.find(|transition| transition.operation.uid == uid);
         found.map(|transition| &transition.status)
+    }
+
+    /// Sets the conditions of the cluster or of a pool.
+    fn set_health(&self, all: &mut Vec<Condition>, generation: Option<i64>, summary: &Summary) {
+        let mut conditions = Conditions::of(all, generation, self.facts.now);
+        conditions.set_health(summary.health, &summary.reason, &summary.message);
+        if let Some(trouble) = &self.facts.snapshot.observed.trouble {
+            conditions.set_unknown(trouble);
+        }
+    }
+
+    /// Whether the cluster can't be seen now and never was since the operator started.
+    fn is_unseen(&self) -> bool {
+        let trouble = self.facts.snapshot.observed.trouble.as_ref();
+        trouble.is_some_and(|trouble| trouble.seen_at.is_none())
     }
 
     /// What is kept of a target's abort annotation: a request is honoured once the operation in flight on

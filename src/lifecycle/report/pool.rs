@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-use super::{Report, conditions::Conditions, power};
+use super::{Report, power};
 
 impl Report<'_, '_> {
     /// A pool's status, where its cluster has that one.
@@ -38,14 +38,10 @@ impl Report<'_, '_> {
         let summary = self.summary(target, held, last.as_ref(), &ready);
         let generation = target.metadata.generation;
         let mut conditions = before.conditions.clone();
-        Conditions::of(&mut conditions, generation, self.facts.now).set_health(
-            summary.health,
-            &summary.reason,
-            &summary.message,
-        );
+        self.set_health(&mut conditions, generation, &summary);
         let versions = self.versions(target, pool, &before);
         let holds = self.ledger.holds_of(&target.key);
-        AgentPoolStatus {
+        let mut status = AgentPoolStatus {
             provisioning_state: Some(summary.state),
             power_state: Some(PowerStateStatus { code: power }),
             count: number(pool.nodes.len()),
@@ -62,7 +58,11 @@ impl Report<'_, '_> {
             observed_abort: self.observed_abort(target),
             conditions,
             selector: Some(self.selector(&target.key.name)),
+        };
+        if self.is_unseen() {
+            keep_shown(&mut status, before);
         }
+        status
     }
 
     /// The operation that ends now on the pool, or on its cluster with the pool in it.
@@ -115,6 +115,15 @@ impl Report<'_, '_> {
             metadata.name.as_deref().unwrap_or_default(),
         )
     }
+}
+
+/// What can't be seen now is as it was shown.
+fn keep_shown(status: &mut AgentPoolStatus, before: AgentPoolStatus) {
+    status.power_state = before.power_state;
+    status.count = before.count;
+    status.ready_count = before.ready_count;
+    status.versions = before.versions;
+    status.version_summary = before.version_summary;
 }
 
 fn of_pool(held: &OperationInFlight) -> PoolOperation {

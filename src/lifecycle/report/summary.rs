@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    api::{Aspect, Hold, LastOperation, OperationInFlight, OperationPhase, ProvisioningState},
+    api::{
+        Aspect, BEGUN_BY_ANNOTATION, Hold, LastOperation, OperationInFlight, OperationPhase,
+        ProvisioningState,
+    },
     lifecycle::{
         desired,
         facts::{Target, held_back},
@@ -68,13 +71,29 @@ impl Report<'_, '_> {
                 format!("Operation {name} is coming to a stop")
             }
             Some(blocked) => format!("Operation {name} is blocked: {}", blocked.message),
-            None => format!("Operation {name} is in progress"),
+            None => format!(
+                "Operation {name} is in progress{}",
+                self.begun_by(&held.uid)
+            ),
         };
         Summary {
             state,
             health: Health::Reconciling,
             reason: format!("{state:?}"),
             message,
+        }
+    }
+
+    /// By whom an operation was begun past Belay.
+    fn begun_by(&self, uid: &str) -> String {
+        let operation = self.facts.operation(uid);
+        let annotations = operation.and_then(|operation| {
+            let _ = operation.begun_by_others()?;
+            operation.object.metadata.annotations.as_ref()
+        });
+        match annotations.and_then(|all| all.get(BEGUN_BY_ANNOTATION)) {
+            Some(by) => format!(", begun by {}", bounded(by)),
+            None => String::new(),
         }
     }
 
@@ -101,6 +120,7 @@ impl Report<'_, '_> {
         if let Some((hold, aspects)) = self.hold(target) {
             let reason = match hold.phase {
                 OperationPhase::Failed => reason::FAILED,
+                OperationPhase::Succeeded => reason::CHANGED_BY_OTHERS,
                 _ => reason::CANCELED,
             };
             let message = messages::on_hold(target.key.kind, &hold, &aspects);

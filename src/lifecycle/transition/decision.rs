@@ -37,6 +37,8 @@ pub enum WorkState {
     BeginsNothingNew,
     /// It has stopped.
     Stopped,
+    /// The engine refuses to stop it: there it goes on.
+    Refused,
     /// All that was asked for is there.
     Done,
     /// It can't be done.
@@ -101,24 +103,24 @@ pub enum Decision {
 pub fn decide(phase: Going, work: WorkState, abort: Abort, can_stop: CanStop) -> Decision {
     use Abort::{AfterStep, No, Now};
     use Going::{Canceling, InProgress, Pending};
-    use WorkState::{BeginsNothingNew, Done, Failed, Lost, Running, Stopped};
+    use WorkState::{BeginsNothingNew, Done, Failed, Lost, Refused, Running, Stopped};
     match (phase, work, abort, can_stop) {
         // What hasn't begun has no work; whatever a memory says of it is of no account.
         (
             Pending,
-            Lost | Running | BeginsNothingNew | Stopped | Done | Failed,
+            Lost | Running | BeginsNothingNew | Stopped | Refused | Done | Failed,
             No,
             CanStop::Yes | CanStop::No,
         ) => Decision::AskGate,
         (
             Pending,
-            Lost | Running | BeginsNothingNew | Stopped | Done | Failed,
+            Lost | Running | BeginsNothingNew | Stopped | Refused | Done | Failed,
             AfterStep | Now,
             CanStop::Yes,
         ) => Decision::CancelUnbegun,
         (
             Pending,
-            Lost | Running | BeginsNothingNew | Stopped | Done | Failed,
+            Lost | Running | BeginsNothingNew | Stopped | Refused | Done | Failed,
             AfterStep | Now,
             CanStop::No,
         ) => Decision::RefuseAbort,
@@ -134,7 +136,7 @@ pub fn decide(phase: Going, work: WorkState, abort: Abort, can_stop: CanStop) ->
         (InProgress, Lost | Running | BeginsNothingNew, No, CanStop::Yes | CanStop::No) => {
             Decision::GoOn
         }
-        (InProgress, Stopped, No, CanStop::Yes | CanStop::No) => Decision::StartAgain,
+        (InProgress, Stopped | Refused, No, CanStop::Yes | CanStop::No) => Decision::StartAgain,
         (InProgress, Running, AfterStep | Now, CanStop::Yes) => Decision::BeginNothingNew,
         (InProgress, Lost | BeginsNothingNew | Stopped, AfterStep | Now, CanStop::Yes) => {
             Decision::AcceptAbort
@@ -147,6 +149,9 @@ pub fn decide(phase: Going, work: WorkState, abort: Abort, can_stop: CanStop) ->
             AfterStep | Now,
             CanStop::No,
         ) => Decision::RefuseAbort,
+        // The engine has the last word.
+        (InProgress | Canceling, Refused, AfterStep | Now, CanStop::Yes | CanStop::No)
+        | (Canceling, Refused, No, CanStop::Yes | CanStop::No) => Decision::RefuseAbort,
 
         (Canceling, Stopped, No | AfterStep | Now, CanStop::Yes) => Decision::Cancel,
         (Canceling, Lost | Running | BeginsNothingNew, No | AfterStep | Now, CanStop::Yes) => {
@@ -163,11 +168,12 @@ pub fn decide(phase: Going, work: WorkState, abort: Abort, can_stop: CanStop) ->
 mod tests {
     use super::*;
 
-    const WORK: [WorkState; 6] = [
+    const WORK: [WorkState; 7] = [
         WorkState::Lost,
         WorkState::Running,
         WorkState::BeginsNothingNew,
         WorkState::Stopped,
+        WorkState::Refused,
         WorkState::Done,
         WorkState::Failed,
     ];
@@ -199,6 +205,18 @@ mod tests {
                 };
                 assert_eq!(decision, expected, "{phase:?} {work:?}");
             }
+        }
+    }
+
+    #[test]
+    fn what_the_engine_refuses_to_stop_goes_on() {
+        for can_stop in [CanStop::Yes, CanStop::No] {
+            for phase in [Going::InProgress, Going::Canceling] {
+                let decision = decide(phase, WorkState::Refused, Abort::Now, can_stop);
+                assert_eq!(decision, Decision::RefuseAbort);
+            }
+            let followed = decide(Going::InProgress, WorkState::Refused, Abort::No, can_stop);
+            assert_eq!(followed, Decision::StartAgain);
         }
     }
 

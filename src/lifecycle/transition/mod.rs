@@ -5,14 +5,14 @@ mod decision;
 mod status;
 
 use crate::{
-    api::{OperationPhase, OperationStatus},
+    api::{CancellationStatus, OperationPhase, OperationStatus},
     lifecycle::{
         facts::{AbortRequest, Facts, Operation},
         gate::{self, Request, SpecChange, Verdict},
         messages,
         plan::{Job, Plan},
         planning,
-        snapshot::Stop,
+        snapshot::{Stop, Work},
         steps, text,
     },
 };
@@ -57,7 +57,8 @@ impl<'f, 'a> Transition<'f, 'a> {
         };
         let request = operation
             .abort_request(facts)
-            .or_else(|| replacement(facts, operation));
+            .or_else(|| replacement(facts, operation))
+            .filter(|request| !was_refused(operation, request));
         let (abort, can_stop) = (
             abort(request.as_ref()),
             can_stop(facts, operation, request.as_ref()),
@@ -115,7 +116,8 @@ impl<'f, 'a> Transition<'f, 'a> {
                 self.resume_if_lost(facts, request.policy.into());
             }
             Decision::RefuseAbort => {
-                status::refuse(&mut self.status, request, why_not(request), now);
+                let why = why_not(facts, self.operation, request);
+                status::refuse(&mut self.status, request, why, now);
                 if self.operation.phase() == OperationPhase::Pending {
                     self.ask_gate(facts);
                 } else {
@@ -177,7 +179,11 @@ impl<'f, 'a> Transition<'f, 'a> {
     fn resume_if_stopped(&mut self, facts: &Facts<'_>) {
         match work_state(self.operation) {
             WorkState::Running | WorkState::BeginsNothingNew => {}
-            WorkState::Lost | WorkState::Stopped | WorkState::Done | WorkState::Failed => {
+            WorkState::Lost
+            | WorkState::Stopped
+            | WorkState::Refused
+            | WorkState::Done
+            | WorkState::Failed => {
                 self.start(facts, Stop::No);
             }
         }
@@ -224,11 +230,20 @@ fn can_stop(
     request: Option<&AbortRequest>,
 ) -> CanStop {
     let is_unclear = request.is_some_and(|request| request.objection.is_some());
-    if is_unclear || is_past_return(facts, operation) {
+    if is_unclear || is_unstoppable(facts, operation).is_some() || is_past_return(facts, operation)
+    {
         CanStop::No
     } else {
         CanStop::Yes
     }
+}
+
+/// Why the provider can't stop an operation of that type once it has begun.
+fn is_unstoppable(facts: &Facts<'_>, operation: &Operation<'_>) -> Option<&'static str> {
+    let (type_, on) = (operation.spec.type_, operation.spec.target.kind);
+    let has_begun = operation.phase() != OperationPhase::Pending;
+    let why = || facts.snapshot.rules.why_unstoppable(type_, on);
+    has_begun.then(why).flatten()
 }
 
 /// Whether the control plane that an operation takes back has begun to go back.
@@ -241,18 +256,33 @@ fn is_past_return(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
     has_begun && operation.begun().and_then(Plan::control_plane).is_some()
 }
 
-fn why_not(request: &AbortRequest) -> String {
-    let objection = request.objection.clone();
-    objection.unwrap_or_else(|| messages::ROLLBACK_HAS_BEGUN.into())
+fn why_not(facts: &Facts<'_>, operation: &Operation<'_>, request: &AbortRequest) -> String {
+    if let Some(objection) = &request.objection {
+        return objection.clone();
+    }
+    if let Some(Work::Refused(words, _)) = operation.work {
+        return text::bounded(words);
+    }
+    let why = is_unstoppable(facts, operation);
+    why.unwrap_or(messages::ROLLBACK_HAS_BEGUN).into()
+}
+
+/// Whether the same request was refused before, of one that has no value by which it is known again: a
+/// deletion, or a newer change that takes its place. It is not made again and again.
+fn was_refused(operation: &Operation<'_>, request: &AbortRequest) -> bool {
+    let cancellation = operation.status.cancellation.as_ref();
+    let refused =
+        cancellation.is_some_and(|cancellation| cancellation.status == CancellationStatus::Failed);
+    refused && request.fingerprint.is_none() && operation.phase() == OperationPhase::InProgress
 }
 
 fn work_state(operation: &Operation<'_>) -> WorkState {
-    use crate::lifecycle::snapshot::Work;
     match operation.work {
         None => WorkState::Lost,
         Some(Work::Running(_, Stop::No)) => WorkState::Running,
         Some(Work::Running(_, Stop::AfterStep | Stop::Now)) => WorkState::BeginsNothingNew,
         Some(Work::Stopped(_)) => WorkState::Stopped,
+        Some(Work::Refused(..)) => WorkState::Refused,
         Some(Work::Done(_)) => WorkState::Done,
         Some(Work::Failed(..)) => WorkState::Failed,
     }

@@ -31,7 +31,7 @@ impl Operation<'_> {
                 error.details.extend(self.left_behind());
                 Some(error)
             }
-            Work::Running(..) | Work::Stopped(_) | Work::Done(_) => None,
+            Work::Running(..) | Work::Stopped(_) | Work::Refused(..) | Work::Done(_) => None,
         }
     }
 

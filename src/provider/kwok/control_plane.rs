@@ -382,7 +382,7 @@ fn step(phase: StepPhase) -> StepReport {
         name: CONTROL_PLANE_STEP.into(),
         phase,
         message: String::new(),
-        nodes_done: None,
+        ..StepReport::default()
     }
 }
 

@@ -45,6 +45,7 @@ pub async fn look(client: &Client, namespace: &str, cluster: &str) -> kube::Resu
     Ok(Observation {
         control_plane,
         nodes,
+        ..Observation::default()
     })
 }
 

@@ -5,12 +5,11 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt as _;
 
-use crate::{api::MADE_BY, lifecycle::NodeView, machinery::clock};
+use crate::{api::MADE_BY, lifecycle::NodeView, machinery::clock, provider::requests::Blocked};
 
 use super::{
     node,
     node_work::{Shared, Told},
-    requests::Blocked,
     rollout,
 };
 

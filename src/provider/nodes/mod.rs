@@ -126,6 +126,8 @@ impl NodeProvider {
                     let machines = &self.machines;
                     machines.bring_control_plane_to(job, *goal, control).await?
                 }
+                // There is no engine at which others could have begun anything.
+                Stage::Follow(_) => End::Done,
                 Stage::Pool(goal) => {
                     let (client, stores, machines) = (&self.client, &self.stores, &self.machines);
                     pool::PoolWork::new(client, stores, machines, job, goal, control)
@@ -158,12 +160,20 @@ impl Provider for NodeProvider {
                     .iter()
                     .map(AsRef::as_ref),
             ),
+            ..Observation::default()
         })
     }
 
     fn is_ready(&self) -> bool {
         self.stores.are_ready() && self.machines.is_ready()
     }
+
+    async fn ready(&self) {
+        self.stores.ready().await;
+        self.machines.ready().await;
+    }
+
+    fn forget(&self, _: &ObjectRef<ManagedCluster>) {}
 
     fn changes(&self) -> BoxStream<'static, ObjectRef<ManagedCluster>> {
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -174,12 +184,8 @@ impl Provider for NodeProvider {
     }
 
     async fn run(&self, job: &Job, control: &Control) -> Result<End, OperationError> {
-        let ready = async {
-            self.stores.ready().await;
-            self.machines.ready().await;
-        };
         tokio::select! {
-            () = ready => {}
+            () = self.ready() => {}
             () = control.told(Stop::Now) => {}
         }
         let end = self.stages(job, control).await;

@@ -15,14 +15,14 @@ use crate::{
     api::OperationError,
     lifecycle::{Job, PoolGoal, Stop},
     machinery::{patch_params, post_params, versions::version},
-    provider::Control,
+    provider::{Control, requests::Blocked},
 };
 
 use super::{
     Machines,
     drain::{Drain, Draining},
     node,
-    requests::{Blocked, Ended, Requests, refused, was_changed},
+    requests::{Ended, Requests, refused, was_changed},
     settings,
     stores::Stores,
 };

@@ -71,7 +71,7 @@ pub fn beginning(action: &NodeAction) -> StepReport {
         name: format!("{NODE_STEP_PREFIX}{}", action.node()),
         phase: StepPhase::InProgress,
         message: message.to_owned(),
-        nodes_done: None,
+        ..StepReport::default()
     }
 }
 
@@ -99,7 +99,7 @@ pub fn report(
             name: step.name.clone(),
             phase,
             message,
-            nodes_done: None,
+            ..StepReport::default()
         };
         if let Some(name) = step.name.strip_prefix(NODE_STEP_PREFIX) {
             let node = nodes.iter().find(|node| node.name == name);
@@ -184,5 +184,6 @@ fn of_rest(pool: &Pool<'_>, steps: &[Step], rest: &Step) -> StepReport {
         phase,
         message: format!("{done} of {all} nodes"),
         nodes_done: Some(done),
+        ..StepReport::default()
     }
 }

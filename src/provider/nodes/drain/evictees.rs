@@ -8,7 +8,7 @@ use kube::{Resource as _, ResourceExt as _};
 
 use crate::{
     machinery::{clock, index::Change, watches::full_name},
-    provider::nodes::requests::Blocked,
+    provider::requests::Blocked,
 };
 
 use super::{BLOCKED_BY_POD, BLOCKED_BY_VOLUME, Draining};

@@ -9,7 +9,10 @@ use kube::{Api, ResourceExt as _, api::PostParams, core::Status};
 use crate::{lifecycle::Stop, machinery::watches::full_name};
 
 use super::{BLOCKED_BY_BUDGET, BLOCKED_BY_ERROR, NodeEnd, Shared, budgets, evictees::Answer};
-use crate::provider::nodes::requests::{GRACE, REQUEST_TIMEOUT, reason_of};
+use crate::provider::{
+    nodes::requests::reason_of,
+    requests::{GRACE, REQUEST_TIMEOUT},
+};
 
 /// The cause that the API server gives where a budget refuses an eviction.
 const DISRUPTION_BUDGET: &str = "DisruptionBudget";

@@ -20,12 +20,12 @@ use crate::{
         index::{Change, Index},
         watches,
     },
+    provider::requests::Blocked,
 };
 
 use super::{
     node,
     node_work::{NodeEnd, Shared},
-    requests::Blocked,
     stores::all_budgets,
 };
 use evictees::Evictees;

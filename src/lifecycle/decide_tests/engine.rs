@@ -1,0 +1,127 @@
+//! What an engine adds: a cluster that can't be seen for a while, operations that others began, refusals.
+
+use crate::{
+    api::{
+        BEGUN_BY_ANNOTATION, ENGINE_HANDLE_ANNOTATION, Operation,
+        OperationPhase::{Canceled, Canceling, InProgress, Pending},
+        OperationSpec,
+        OperationType::{Reconcile, Scale, Upgrade},
+    },
+    lifecycle::{
+        action::Action,
+        fixtures::{NEW, World, cluster, condition, pool},
+        observed::{BegunByOthers, Trouble},
+    },
+};
+
+fn trouble(is_seen: bool) -> Trouble {
+    Trouble {
+        reason: "Unreachable".into(),
+        message: "503: the region is down".into(),
+        seen_at: is_seen.then_some(jiff::Timestamp::UNIX_EPOCH),
+    }
+}
+
+fn scale() -> BegunByOthers {
+    BegunByOthers {
+        handle: "az-1".into(),
+        spec: OperationSpec {
+            type_: Scale,
+            target: pool("np1"),
+            kubernetes_version: None,
+            count: Some(5),
+        },
+        by: "az".into(),
+    }
+}
+
+#[test]
+fn nothing_begins_on_a_cluster_that_cannot_be_seen() {
+    for is_seen in [true, false] {
+        let mut world = World::settled();
+        world.observe(|observed| observed.trouble = Some(trouble(is_seen)));
+        if !is_seen {
+            world.observe(|observed| {
+                observed.control_plane = None;
+                observed.nodes.clear();
+            });
+        }
+        world.set_version(NEW).ask("go-on", Reconcile, &cluster());
+        world.stride();
+        assert_eq!(world.phase("go-on"), Pending);
+        assert_eq!(world.unfinished(), ["go-on"]);
+        let status = world.cluster_status();
+        assert_eq!(
+            condition(&status.conditions, "Ready"),
+            ("Unknown", "Unreachable")
+        );
+        assert_eq!(status.kubernetes_version.as_deref(), Some("1.35.7"));
+        assert_eq!(world.pool_status("np1").count, 2);
+        world.abort("go-on", "not now").stride();
+        assert_eq!(world.phase("go-on"), Canceled);
+    }
+}
+
+#[test]
+fn what_others_began_is_followed_by_one_operation_that_holds_the_lock() {
+    let mut world = World::settled();
+    world.observe(|observed| observed.begun_by_others.push(scale()));
+    world.stride();
+    let follower = world.unfinished().pop().expect("an Operation");
+    world.stride().stride();
+    assert_eq!(world.phase(&follower), InProgress);
+    assert_eq!(world.lock(), [follower.as_str()]);
+    assert_eq!(world.unfinished(), [follower.as_str()]);
+    assert_eq!(
+        world.status(&follower).steps[0].handle.as_deref(),
+        Some("az-1")
+    );
+    // It says nothing about the spec.
+    assert_eq!(world.wanted_nodes("np1").0, 2);
+}
+
+#[test]
+fn what_others_began_holds_the_lock_beside_what_is_in_flight() {
+    let mut world = World::settled();
+    world.guard("np1").set_version(NEW);
+    let upgrade = world.begin(Upgrade);
+    world.observe(|observed| observed.begun_by_others.push(scale()));
+    world.stride().stride().stride();
+    assert_eq!(world.lock().len(), 2);
+    assert_eq!(world.phase(&upgrade), InProgress);
+}
+
+#[test]
+fn nobody_claims_that_others_began_what_the_engine_does_not_show() {
+    let mut world = World::settled();
+    let mut forged = Operation::new("forged", scale().spec);
+    forged.metadata.annotations = Some(
+        [
+            (ENGINE_HANDLE_ANNOTATION.to_owned(), "az-1".to_owned()),
+            (BEGUN_BY_ANNOTATION.to_owned(), "az".to_owned()),
+        ]
+        .into(),
+    );
+    world.create(forged).stride();
+    assert_eq!(world.phase("forged"), Canceled);
+    assert!(!world.is_working());
+}
+
+#[test]
+fn what_the_engine_refuses_to_stop_goes_on_with_its_words() {
+    let mut world = World::settled();
+    world.guard("np1").set_version(NEW);
+    let upgrade = world.begin(Upgrade);
+    world.abort(&upgrade, "not now").stride();
+    assert_eq!(world.phase(&upgrade), Canceling);
+    world.refuse_to_stop("the update can't be canceled now");
+    let decided = world.decide();
+    let starts = |action: &Action| matches!(action, Action::StartWork { .. });
+    assert!(decided.place(starts).is_some(), "it is followed on");
+    world.stride();
+    let status = world.status(&upgrade);
+    assert_eq!(status.phase, InProgress);
+    let cancellation = status.cancellation.expect("a cancellation");
+    assert_eq!(cancellation.reason, "the update can't be canceled now");
+    assert!(world.is_working());
+}

@@ -1,0 +1,216 @@
+//! Providers whose engine does the work itself, in its own time: Cluster API, or a cloud. Belay asks the engine
+//! to begin, follows it, and asks it to stop. A provider says how that is done, by the few functions of
+//! [`Engine`]; [`EngineProvider`] does the rest for all of them: polling with jitter and in bounds, handles that
+//! outlive a restart, failures that pass, and clusters that can't be seen for a while.
+
+mod accounts;
+mod sights;
+mod work;
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::{StreamExt as _, stream::BoxStream};
+use kube::runtime::reflector::ObjectRef;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use crate::{
+    api::{ManagedCluster, OperationError, ProviderSpec},
+    lifecycle::{Job, Observation, Rules, Stage},
+};
+
+use super::{
+    Control, End, LeftBehind, Provider,
+    requests::{Blocked, Failure},
+};
+use sights::Sights;
+use work::Work;
+
+/// Why an engine didn't do what it was asked for.
+pub type EngineError = Failure<OperationError>;
+
+/// A cluster, as much of it as an engine needs to reach it. Its credentials follow from it: a Secret is one of
+/// its own namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Site {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub cluster: String,
+    /// The member of `spec.provider`.
+    pub provider: ProviderSpec,
+}
+
+impl Site {
+    fn of(cluster: &ManagedCluster) -> Self {
+        let metadata = &cluster.metadata;
+        Self {
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            cluster: metadata.name.clone().unwrap_or_default(),
+            provider: cluster.spec.provider.clone(),
+        }
+    }
+
+    fn of_job(job: &Job) -> Self {
+        Self {
+            namespace: job.namespace.clone(),
+            cluster: job.cluster.clone(),
+            provider: job.provider.clone(),
+        }
+    }
+
+    fn key(&self) -> ObjectRef<ManagedCluster> {
+        ObjectRef::new(&self.cluster).within(&self.namespace)
+    }
+}
+
+/// A change that an engine is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// What is to be reached.
+    pub stage: Stage,
+    /// The same for the same change, also after a restart, and another for any other: what is begun twice with
+    /// it is to be begun once. Letters, digits and hyphens, at most 64.
+    pub token: String,
+}
+
+/// How far an engine is with what it calls by a handle.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// It goes on.
+    Running(Running),
+    /// It is done.
+    Done,
+    /// It was stopped, and has come to rest.
+    Stopped,
+    /// It failed for good.
+    Failed(OperationError),
+}
+
+/// How far an engine is while it goes on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Running {
+    /// In percent, where it says so.
+    pub percent: Option<i32>,
+    /// How many nodes are done, where it shows them.
+    pub nodes_done: Option<i32>,
+    /// What is going on.
+    pub message: String,
+    /// What is in its way, in its own words.
+    pub blocked: Option<Blocked>,
+}
+
+/// What an engine answers to who asks it to stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It will come to rest.
+    Accepted,
+    /// It goes on, with these words.
+    Refused(String),
+    /// It has ended already, or is about to.
+    TooLate,
+}
+
+/// How often an engine is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// The pause between two looks at a cluster on which nothing goes on.
+    pub idle: Duration,
+    /// The pause between two looks at what goes on.
+    pub busy: Duration,
+    /// How many looks an account is good for in a second. What begins or stops something isn't counted.
+    pub per_second: u32,
+}
+
+/// What does the work of a provider. Each function asks once; whoever calls it bounds it in time, and tries
+/// again.
+#[async_trait]
+pub trait Engine: Send + Sync + 'static {
+    /// What it can do.
+    fn rules(&self) -> &'static dyn Rules;
+
+    /// How often it is asked.
+    fn pace(&self) -> Pace;
+
+    /// Whose looks at a cluster are counted together, such as a subscription.
+    fn account(&self, site: &Site) -> String;
+
+    /// What is there of a cluster now.
+    async fn look(&self, site: &Site) -> Result<Observation, EngineError>;
+
+    /// Begins a change. Returns what the engine calls it.
+    async fn begin(&self, site: &Site, change: &Change) -> Result<String, EngineError>;
+
+    /// What the engine calls a change that was begun with that token; none where there is no such.
+    async fn find(&self, site: &Site, change: &Change) -> Result<Option<String>, EngineError>;
+
+    /// How far it is.
+    async fn poll(&self, site: &Site, handle: &str) -> Result<State, EngineError>;
+
+    /// Asks it to stop. It may be asked again.
+    async fn stop(&self, site: &Site, handle: &str) -> Result<Answer, EngineError>;
+}
+
+/// The provider of an engine.
+pub struct EngineProvider {
+    engine: Arc<dyn Engine>,
+    sights: Sights,
+    changes: Mutex<Option<mpsc::UnboundedReceiver<ObjectRef<ManagedCluster>>>>,
+}
+
+impl EngineProvider {
+    /// The provider of that engine.
+    pub fn new(engine: Arc<dyn Engine>) -> Self {
+        let (changed, changes) = mpsc::unbounded_channel();
+        Self {
+            sights: Sights::new(engine.clone(), changed),
+            engine,
+            changes: Mutex::new(Some(changes)),
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for EngineProvider {
+    fn rules(&self) -> &'static dyn Rules {
+        self.engine.rules()
+    }
+
+    fn observe(&self, cluster: &ManagedCluster) -> Option<Observation> {
+        self.sights.of(&Site::of(cluster))
+    }
+
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    async fn ready(&self) {}
+
+    fn forget(&self, cluster: &ObjectRef<ManagedCluster>) {
+        self.sights.forget(cluster);
+    }
+
+    fn changes(&self) -> BoxStream<'static, ObjectRef<ManagedCluster>> {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        match changes.take() {
+            Some(changes) => UnboundedReceiverStream::new(changes).boxed(),
+            None => futures::stream::pending().boxed(),
+        }
+    }
+
+    async fn run(&self, job: &Job, control: &Control) -> Result<End, OperationError> {
+        Work::new(self.engine.as_ref(), &self.sights, job, control)
+            .run()
+            .await
+    }
+
+    /// What stopped at an engine has come to rest there.
+    async fn mend(&self, _: &str, _: &str, _: &BTreeSet<String>) -> LeftBehind {
+        LeftBehind::new()
+    }
+}

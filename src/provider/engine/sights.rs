@@ -1,0 +1,209 @@
+//! What is there of each cluster, as it was seen last. Each cluster is looked at by a task of its own, so that
+//! one whose engine doesn't answer keeps nobody waiting.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use kube::runtime::reflector::ObjectRef;
+use tokio::{sync::mpsc, task::AbortHandle};
+
+use crate::{
+    api::ManagedCluster,
+    lifecycle::{Observation, Trouble},
+    machinery::clock,
+    provider::requests::{Passing, REQUEST_TIMEOUT},
+};
+
+use super::{Engine, EngineError, Site, accounts::Accounts};
+
+/// For so long a cluster that can't be seen is shown as it was seen last, without a word.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+type Key = ObjectRef<ManagedCluster>;
+
+/// All clusters, as they were seen last. Clones share them.
+#[derive(Clone)]
+pub struct Sights {
+    engine: Arc<dyn Engine>,
+    accounts: Arc<Accounts>,
+    all: Arc<Mutex<HashMap<Key, Sight>>>,
+    changed: mpsc::UnboundedSender<Key>,
+}
+
+/// One cluster.
+struct Sight {
+    site: Site,
+    last: Option<Seen>,
+    /// Why it can't be seen, and since when.
+    trouble: Option<(Passing, Instant)>,
+    task: AbortHandle,
+}
+
+struct Seen {
+    at: Timestamp,
+    observation: Observation,
+}
+
+impl Drop for Sight {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Sight {
+    /// What is shown of it. None until the first look has ended.
+    fn shown(&self) -> Option<Observation> {
+        let seen = self.last.as_ref();
+        let trouble = self.trouble.as_ref();
+        // The first look says at once that it failed: there is nothing else to show.
+        let trouble = trouble.filter(|(_, since)| seen.is_none() || since.elapsed() >= PATIENCE);
+        if seen.is_none() && trouble.is_none() {
+            return None;
+        }
+        Some(Observation {
+            trouble: trouble.map(|(passing, _)| Trouble {
+                reason: passing.reason.clone(),
+                message: passing.message.clone(),
+                seen_at: seen.map(|seen| seen.at),
+            }),
+            ..seen
+                .map(|seen| seen.observation.clone())
+                .unwrap_or_default()
+        })
+    }
+}
+
+impl Sights {
+    /// No cluster yet. Those of which something changed are sent to `changed`.
+    pub fn new(engine: Arc<dyn Engine>, changed: mpsc::UnboundedSender<Key>) -> Self {
+        let pace = engine.pace();
+        Self {
+            accounts: Arc::new(Accounts::new(pace.per_second, pace.busy / 5)),
+            engine,
+            all: Arc::default(),
+            changed,
+        }
+    }
+
+    /// What is there of a cluster, as far as it was seen. From the first call on it is looked at.
+    pub fn of(&self, site: &Site) -> Option<Observation> {
+        let mut all = self.lock();
+        let sight = all.entry(site.key()).or_insert_with(|| Sight {
+            site: site.clone(),
+            last: None,
+            trouble: None,
+            task: tokio::spawn(self.clone().keep_looking(site.key())).abort_handle(),
+        });
+        sight.site = site.clone();
+        sight.shown()
+    }
+
+    /// Nobody looks at a cluster any more.
+    pub fn forget(&self, cluster: &Key) {
+        self.lock().remove(cluster);
+        self.accounts.tidy();
+    }
+
+    /// Waits until an account may be asked.
+    pub async fn turn_of(&self, site: &Site) {
+        self.accounts.turn_of(&self.engine.account(site)).await;
+    }
+
+    /// Looks at a cluster now, notes what was seen, and returns it.
+    pub async fn look(&self, site: &Site) -> Result<Observation, EngineError> {
+        self.turn_of(site).await;
+        let looked = tokio::time::timeout(REQUEST_TIMEOUT, self.engine.look(site)).await;
+        let looked = looked.unwrap_or_else(|_| Err(EngineError::Passing(no_answer())));
+        self.note(&site.key(), &looked);
+        looked
+    }
+
+    async fn keep_looking(self, key: Key) {
+        let pace = self.engine.pace();
+        loop {
+            let site = self.lock().get(&key).map(|sight| sight.site.clone());
+            let Some(site) = site else { return };
+            let pause = match self.look(&site).await {
+                Err(EngineError::Passing(passing)) => passing.retry_after.unwrap_or(pace.busy),
+                Ok(_) | Err(EngineError::Final(_)) => pace.idle,
+            };
+            let is_troubled = self
+                .lock()
+                .get(&key)
+                .is_some_and(|sight| sight.trouble.is_some());
+            if is_troubled {
+                // Once it has lasted, it is shown.
+                tokio::time::sleep(pause.min(PATIENCE)).await;
+                self.wake(&key);
+            } else {
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+
+    fn note(&self, key: &Key, looked: &Result<Observation, EngineError>) {
+        let mut all = self.lock();
+        let Some(sight) = all.get_mut(key) else {
+            return;
+        };
+        let before = sight.shown();
+        match looked {
+            Ok(observation) => {
+                sight.trouble = None;
+                sight.last = Some(Seen {
+                    at: clock::now(),
+                    observation: observation.clone(),
+                });
+            }
+            Err(error) => {
+                let passing = passing(error);
+                tracing::warn!(
+                    namespace = key.namespace,
+                    cluster = key.name,
+                    reason = passing.reason,
+                    error = passing.message,
+                    "failed to look at the cluster, trying again"
+                );
+                let since = sight.trouble.as_ref().map(|(_, since)| *since);
+                sight.trouble = Some((passing, since.unwrap_or_else(Instant::now)));
+            }
+        }
+        if sight.shown() != before {
+            drop(all);
+            self.wake(key);
+        }
+    }
+
+    fn wake(&self, key: &Key) {
+        // The receiver is gone only while the process ends.
+        let _ = self.changed.send(key.clone());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Sight>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What keeps a cluster from being seen, also where trying again doesn't mend it: somebody may.
+fn passing(error: &EngineError) -> Passing {
+    match error {
+        EngineError::Passing(passing) => passing.clone(),
+        EngineError::Final(error) => Passing {
+            reason: error.code.clone(),
+            message: error.message.clone(),
+            retry_after: None,
+        },
+    }
+}
+
+fn no_answer() -> Passing {
+    Passing {
+        reason: "Unreachable".into(),
+        message: "the engine doesn't answer".into(),
+        retry_after: None,
+    }
+}

@@ -1,0 +1,314 @@
+//! The work of one Operation at an engine: its stages are begun one after the other, followed to their ends,
+//! and stopped where somebody asks for that.
+
+use std::time::Duration;
+
+use crate::{
+    api::{OperationError, StepPhase},
+    lifecycle::{
+        Job, Observation, Progress, Stage, StepReport, Stop,
+        step_names::{CONTROL_PLANE_STEP, POOL_STEP_PREFIX},
+    },
+    provider::{
+        Control, End,
+        requests::{Ended, GRACE, REQUEST_TIMEOUT, Requests},
+    },
+};
+
+use super::{Answer, Change, Engine, EngineError, Running, Site, State, sights::Sights};
+
+/// The work of one Operation.
+pub struct Work<'a> {
+    engine: &'a dyn Engine,
+    sights: &'a Sights,
+    site: Site,
+    job: &'a Job,
+    control: &'a Control,
+    /// For what must be answered also once the work was told to stop.
+    unstoppable: Control,
+}
+
+impl<'a> Work<'a> {
+    /// The work of a job.
+    pub fn new(
+        engine: &'a dyn Engine,
+        sights: &'a Sights,
+        job: &'a Job,
+        control: &'a Control,
+    ) -> Self {
+        Self {
+            engine,
+            sights,
+            site: Site::of_job(job),
+            job,
+            control,
+            unstoppable: Control::unstoppable(),
+        }
+    }
+
+    /// Does it, from wherever things stand.
+    pub async fn run(&self) -> Result<End, OperationError> {
+        for (number, stage) in self.job.stages.iter().enumerate() {
+            let name = step_of(stage);
+            let planned = self.job.steps.iter().find(|step| step.name == name);
+            let is_over = match planned {
+                Some(step) => step.phase == StepPhase::Succeeded,
+                // What needed no step was so already; work without an Operation has none.
+                None => self.has_operation(),
+            };
+            if is_over {
+                continue;
+            }
+            let change = Change {
+                stage: stage.clone(),
+                token: format!("{}-{number}", self.job.uid),
+            };
+            let kept = planned.and_then(|step| step.handle.clone());
+            let end = match self.handle(&name, &change, kept).await? {
+                Some(handle) => self.follow(&name, stage, &handle).await?,
+                None => End::Stopped,
+            };
+            if end != End::Done {
+                return Ok(end);
+            }
+        }
+        Ok(End::Done)
+    }
+
+    /// Whether there is an Operation, whose status keeps the handles. The deletion of a cluster in a namespace
+    /// that goes has none.
+    fn has_operation(&self) -> bool {
+        self.job.uid != self.job.cluster_uid
+    }
+
+    /// What the engine calls the change: as it was kept, or as it begins now. None where it wasn't begun, and
+    /// isn't to be.
+    async fn handle(
+        &self,
+        step: &str,
+        change: &Change,
+        kept: Option<String>,
+    ) -> Result<Option<String>, OperationError> {
+        if kept.is_some() {
+            return Ok(kept);
+        }
+        let is_begun = self.control.begin(report(step, StepPhase::InProgress));
+        if !is_begun {
+            // A restart may have lost the handle of what was begun.
+            return self.found(step, change).await;
+        }
+        // Once it is sent its answer is waited for: nothing of it may begin after the work has stopped.
+        let (control, what) = ((self.control, REQUEST_TIMEOUT), format!("begin {step}"));
+        let begin = || self.engine.begin(&self.site, change);
+        let handle = match self.asked(control, &what, begin).await {
+            Ok(handle) => handle,
+            Err(Ended::Refused(error)) => return Err(error),
+            Err(Ended::Stopped) => return self.found(step, change).await,
+        };
+        tracing::info!(step, handle, "begun at the engine");
+        if self.has_operation() {
+            let kept = StepReport {
+                handle: Some(handle.clone()),
+                ..report(step, StepPhase::InProgress)
+            };
+            self.control.keep(kept).await;
+        }
+        Ok(Some(handle))
+    }
+
+    async fn found(&self, step: &str, change: &Change) -> Result<Option<String>, OperationError> {
+        let what = format!("find out whether {step} was begun");
+        self.surely(&what, || self.engine.find(&self.site, change))
+            .await
+    }
+
+    /// Follows what the engine calls so to its end.
+    async fn follow(&self, step: &str, stage: &Stage, handle: &str) -> Result<End, OperationError> {
+        let mut is_asked_to_stop = false;
+        loop {
+            if self.control.stop() == Stop::Now && !is_asked_to_stop {
+                is_asked_to_stop = true;
+                if let Some(refused) = self.stop(handle).await? {
+                    return Ok(End::Refused(refused));
+                }
+            }
+            match self.poll(handle, is_asked_to_stop).await? {
+                // Told to stop while it was asked.
+                None => continue,
+                Some(State::Running(running)) => self.report(step, running),
+                Some(State::Done) => {
+                    self.until_seen(stage).await;
+                    self.control.report(Progress {
+                        steps: vec![report(step, StepPhase::Succeeded)],
+                        ..Progress::default()
+                    });
+                    return Ok(End::Done);
+                }
+                Some(State::Stopped) if self.control.stop() == Stop::No => {
+                    return Err(stopped_by_others());
+                }
+                Some(State::Stopped) => {
+                    // What is left is seen before the end is claimed; not for long, for it may not answer.
+                    let look = self.sights.look(&self.site);
+                    let _ = tokio::time::timeout(GRACE, look).await;
+                    return Ok(End::Stopped);
+                }
+                Some(State::Failed(error)) => return Err(error),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.engine.pace().busy) => {}
+                () = self.control.told(Stop::Now), if !is_asked_to_stop => {}
+            }
+        }
+    }
+
+    /// How far it is. None where the work is told to stop before it is answered.
+    async fn poll(
+        &self,
+        handle: &str,
+        is_asked_to_stop: bool,
+    ) -> Result<Option<State>, OperationError> {
+        self.sights.turn_of(&self.site).await;
+        let poll = || self.engine.poll(&self.site, handle);
+        let control = if is_asked_to_stop {
+            &self.unstoppable
+        } else {
+            self.control
+        };
+        match self
+            .asked((control, GRACE), "see how far it is", poll)
+            .await
+        {
+            Ok(state) => Ok(Some(state)),
+            Err(Ended::Stopped) => Ok(None),
+            Err(Ended::Refused(error)) => Err(error),
+        }
+    }
+
+    /// Asks the engine to stop. Returns its words where it refuses.
+    async fn stop(&self, handle: &str) -> Result<Option<String>, OperationError> {
+        let stop = || self.engine.stop(&self.site, handle);
+        match self.surely("stop it", stop).await? {
+            Answer::Accepted => Ok(None),
+            Answer::Refused(words) => Ok(Some(words)),
+            Answer::TooLate => match self.poll(handle, true).await? {
+                Some(State::Running(_)) => Ok(Some("it is too late to stop it".into())),
+                _ => Ok(None),
+            },
+        }
+    }
+
+    /// What comes next is decided on what is observed, so the end is to be seen first.
+    async fn until_seen(&self, stage: &Stage) {
+        let mut is_reported = false;
+        loop {
+            let looked = self.sights.look(&self.site).await;
+            if looked.is_ok_and(|seen| is_reached(stage, &seen)) || self.control.stop() == Stop::Now
+            {
+                break;
+            }
+            if is_reported {
+                let message = "the engine says that it is done, and doesn't show it yet";
+                self.control
+                    .block(Some(("NotShown".into(), message.into())));
+            }
+            is_reported = true;
+            tokio::select! {
+                () = tokio::time::sleep(self.engine.pace().busy) => {}
+                () = self.control.told(Stop::Now) => {}
+            }
+        }
+        self.control.block(None);
+    }
+
+    fn report(&self, step: &str, running: Running) {
+        self.control.report(Progress {
+            steps: vec![StepReport {
+                message: running.message,
+                percent: running.percent,
+                nodes_done: running.nodes_done,
+                ..report(step, StepPhase::InProgress)
+            }],
+            blocked: running.blocked,
+            ..Progress::default()
+        });
+    }
+
+    /// Asks until it is answered, whatever the work is told.
+    async fn surely<T, F>(
+        &self,
+        what: &str,
+        request: impl Fn() -> F + Send + Sync,
+    ) -> Result<T, OperationError>
+    where
+        F: Future<Output = Result<T, EngineError>> + Send,
+    {
+        let control = (&self.unstoppable, REQUEST_TIMEOUT);
+        match self.asked(control, what, request).await {
+            Ok(answer) => Ok(answer),
+            Err(Ended::Refused(error)) => Err(error),
+            Err(Ended::Stopped) => std::future::pending().await,
+        }
+    }
+
+    /// Asks until it is answered, or until `control` is told to stop.
+    async fn asked<T, F>(
+        &self,
+        (control, grace): (&Control, Duration),
+        what: &str,
+        request: impl Fn() -> F + Send + Sync,
+    ) -> Result<T, Ended<OperationError>>
+    where
+        F: Future<Output = Result<T, EngineError>> + Send,
+    {
+        let requests = Requests {
+            control,
+            report: &|blocked| self.control.block(blocked),
+            server: "the engine",
+            grace,
+        };
+        requests.answered(what, request).await
+    }
+}
+
+/// The name of a stage's step.
+fn step_of(stage: &Stage) -> String {
+    match stage {
+        Stage::ControlPlane(_) => CONTROL_PLANE_STEP.into(),
+        Stage::Pool(goal) => format!("{POOL_STEP_PREFIX}{}", goal.pool),
+        Stage::Follow(followed) => followed.step.clone(),
+    }
+}
+
+fn report(step: &str, phase: StepPhase) -> StepReport {
+    StepReport {
+        name: step.into(),
+        phase,
+        ..StepReport::default()
+    }
+}
+
+/// Whether a cluster shows what a stage was to reach.
+fn is_reached(stage: &Stage, seen: &Observation) -> bool {
+    match stage {
+        Stage::ControlPlane(goal) => {
+            let runs = seen.control_plane.map(|runs| (runs.version, runs.running));
+            runs == goal.map(|goal| (goal.version, goal.running))
+        }
+        Stage::Pool(goal) => {
+            let nodes = seen.nodes.get(&goal.pool);
+            let nodes = nodes.map_or(&[][..], Vec::as_slice);
+            let is_so = |version| !goal.replace_outdated || version == goal.version;
+            nodes.len() == goal.count && nodes.iter().all(|node| is_so(node.version))
+        }
+        Stage::Follow(_) => true,
+    }
+}
+
+fn stopped_by_others() -> OperationError {
+    OperationError {
+        code: "CanceledByOthers".into(),
+        message: "somebody stopped it at the engine, past Belay: what is done stays; ask for the rest with an Operation of type Reconcile".into(),
+        ..OperationError::default()
+    }
+}

@@ -1,0 +1,177 @@
+//! Requests of the work: bounded, tried again while that may help, and reported as in the way where it
+//! doesn't help soon.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use crate::lifecycle::Stop;
+
+use super::Control;
+
+/// How long one request may take. With [`Stop::Now`] a whole stop on nodes is to take less than two seconds.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request that is sent is waited for after the work was told to stop.
+pub const GRACE: Duration = Duration::from_millis(800);
+/// After so long without success a request is reported as in the way.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause that a server's `Retry-After` is taken for.
+const LONGEST_WISH: Duration = Duration::from_mins(1);
+
+/// What is in the way: a reason in one word, and a message.
+pub type Blocked = (String, String);
+
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Failure<R> {
+    /// The same request may be answered otherwise later.
+    Passing(Passing),
+    /// It won't.
+    Final(R),
+}
+
+/// A failure that may pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passing {
+    /// In one word, such as `Throttled`.
+    pub reason: String,
+    /// In the words of who refuses.
+    pub message: String,
+    /// When to try again, where the server wishes so.
+    pub retry_after: Option<Duration>,
+}
+
+/// How a request ended that didn't bring what it asked for.
+#[derive(Debug)]
+pub enum Ended<R> {
+    /// The work was told to stop.
+    Stopped,
+    /// It was refused for good.
+    Refused(R),
+}
+
+/// How requests are made.
+pub struct Requests<'a> {
+    /// Whether the work may go on.
+    pub control: &'a Control,
+    /// Called with what is in the way, and with none once it no longer is.
+    pub report: &'a (dyn Fn(Option<Blocked>) + Send + Sync),
+    /// Who answers, as people call it.
+    pub server: &'static str,
+    /// How long a request that is sent is waited for after the work was told to stop.
+    pub grace: Duration,
+}
+
+impl Requests<'_> {
+    /// Makes a request until it is answered, with pauses that grow, or that the server asks for.
+    ///
+    /// A request that was sent is waited for, also when the work is told to stop, for what it changes must
+    /// have changed before that is claimed; but not for longer than `grace`, for it may hang.
+    pub async fn answered<T, R, F>(
+        &self,
+        what: &str,
+        request: impl Fn() -> F,
+    ) -> Result<T, Ended<R>>
+    where
+        F: Future<Output = Result<T, Failure<R>>>,
+    {
+        let (mut pause, began) = (FIRST_PAUSE, Instant::now());
+        let mut is_reported = false;
+        let result = loop {
+            if self.control.stop() == Stop::Now {
+                break Err(Ended::Stopped);
+            }
+            let passing = match self.once(&request, began, is_reported, what).await {
+                Attempt::Stopped => break Err(Ended::Stopped),
+                Attempt::Answered(Ok(answer)) => break Ok(answer),
+                Attempt::Answered(Err(Failure::Final(refusal))) => {
+                    break Err(Ended::Refused(refusal));
+                }
+                Attempt::Answered(Err(Failure::Passing(passing))) => passing,
+                Attempt::Unanswered => self.no_answer(),
+            };
+            let wish = passing.retry_after.map(|wish| wish.min(LONGEST_WISH));
+            let blocked = in_the_way(what, passing);
+            tracing::warn!(
+                reason = blocked.0,
+                error = blocked.1,
+                "failed to {what}, trying again"
+            );
+            if began.elapsed() >= PATIENCE {
+                is_reported = true;
+                (self.report)(Some(blocked));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wish.unwrap_or(pause)) => {}
+                () = self.control.told(Stop::Now) => break Err(Ended::Stopped),
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        };
+        if is_reported {
+            (self.report)(None);
+        }
+        result
+    }
+
+    /// One attempt. One that isn't answered soon is reported before it is given up.
+    async fn once<T, R, F>(
+        &self,
+        request: &impl Fn() -> F,
+        began: Instant,
+        is_reported: bool,
+        what: &str,
+    ) -> Attempt<T, R>
+    where
+        F: Future<Output = Result<T, Failure<R>>>,
+    {
+        let attempt = async {
+            tokio::select! {
+                answer = tokio::time::timeout(REQUEST_TIMEOUT, request()) => {
+                    answer.map_or(Attempt::Unanswered, Attempt::Answered)
+                }
+                () = async {
+                    self.control.told(Stop::Now).await;
+                    tokio::time::sleep(self.grace).await;
+                } => Attempt::Stopped,
+            }
+        };
+        let mut attempt = std::pin::pin!(attempt);
+        let soon = (began + PATIENCE).saturating_duration_since(Instant::now());
+        tokio::select! {
+            attempt = &mut attempt => return attempt,
+            () = tokio::time::sleep(soon), if !is_reported => {
+                (self.report)(Some(in_the_way(what, self.no_answer())));
+            }
+        }
+        let attempt = attempt.await;
+        (self.report)(None);
+        attempt
+    }
+
+    fn no_answer(&self) -> Passing {
+        Passing {
+            reason: "Unreachable".into(),
+            message: format!("{} doesn't answer", self.server),
+            retry_after: None,
+        }
+    }
+}
+
+/// What became of one attempt.
+enum Attempt<T, R> {
+    /// It was answered.
+    Answered(Result<T, Failure<R>>),
+    /// Nobody answered in time.
+    Unanswered,
+    /// The work was told to stop meanwhile.
+    Stopped,
+}
+
+/// A failure that may pass, as what is in the way.
+pub fn in_the_way(what: &str, passing: Passing) -> Blocked {
+    let message = format!("failed to {what}: {}", passing.message);
+    (passing.reason, message)
+}

@@ -1,0 +1,560 @@
+//! A provider whose engine does the work itself, in its own time: what the seam promises for it.
+
+mod script;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use belay::{
+    api::{
+        Cancellation, CancellationStatus, ManagedCluster, Operation, OperationError,
+        OperationPhase, OperationSpec, OperationTarget, OperationType, TargetKind,
+    },
+    controller,
+    leader::Fence,
+    machinery::watches::Scope,
+    provider::{
+        Providers,
+        engine::{Answer, EngineError, EngineProvider, State},
+        requests::Passing,
+    },
+    telemetry::{Health, Telemetry, Traces},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{ResourceExt as _, api::ListParams};
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use super::belay::{Belay, World};
+use script::Script;
+
+/// A namespace whose clusters are the script's, and an operator for it in this process.
+struct Stage {
+    belay: Arc<Belay>,
+    script: Arc<Script>,
+    operator: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.crash();
+    }
+}
+
+impl Stage {
+    async fn set(world: &Arc<World>) -> Self {
+        let belay = Belay::start_without_operator(world).await;
+        let this = Self {
+            script: Arc::new(Script::new(belay.client.clone())),
+            belay,
+            operator: Mutex::default(),
+        };
+        this.start_operator();
+        this
+    }
+
+    /// A cluster with one pool of two nodes, ready; what is begun from now on takes its time.
+    async fn ready(world: &Arc<World>) -> Self {
+        let this = Self::set(world).await;
+        this.belay.create_cluster(0).await;
+        this.belay.create_pool("np1", 2).await;
+        this.is_ready("True", "Succeeded").await;
+        this.belay
+            .eventually("has its pool made", || async {
+                let status = this.belay.pool_status("np1").await;
+                ready_of(&status.conditions).is_some_and(|ready| ready.status == "True")
+            })
+            .await;
+        this.belay.lock_is_free_in_status().await;
+        this.script.state().is_quick = false;
+        this
+    }
+
+    fn start_operator(&self) {
+        let providers = Providers {
+            kwok: Arc::new(EngineProvider::new(self.script.clone())),
+        };
+        let telemetry = Telemetry::new("script", Fence::open(), Traces::default());
+        let health = Health::new(telemetry.clone());
+        let scope = Scope::of([self.belay.namespace.clone()]);
+        let client = self.belay.client.clone();
+        let task = tokio::spawn(async move {
+            let never = std::future::pending();
+            controller::run(client, &scope, providers, telemetry, &health, never).await;
+        });
+        *self.operator.lock().expect("the operator") = Some(task);
+    }
+
+    /// The operator ends where it stands.
+    fn crash(&self) {
+        if let Some(task) = self.operator.lock().expect("the operator").take() {
+            task.abort();
+        }
+    }
+
+    /// An upgrade of the cluster that goes on at the engine, by its Operation's name.
+    async fn upgrading(&self) -> String {
+        self.belay.set_version("1.36.3").await;
+        let upgrade = self.belay.operation(OperationType::Upgrade, "demo").await;
+        self.goes_on().await;
+        upgrade
+    }
+
+    /// Waits until something goes on at the engine.
+    async fn goes_on(&self) {
+        self.belay
+            .eventually("has something go on at the engine", || async {
+                !self.script.running().is_empty()
+            })
+            .await;
+    }
+
+    /// What goes on at the engine ends as planned, and so does what follows, until the Operation has ended.
+    async fn finishes(&self, operation: &str) {
+        self.belay
+            .eventually("has succeeded", || async {
+                self.script.finishes();
+                self.belay.status(operation).await.phase == OperationPhase::Succeeded
+            })
+            .await;
+    }
+
+    async fn is_ready(&self, status: &str, reason: &str) -> Condition {
+        self.belay
+            .eventually("says whether it is ready", || async {
+                let conditions = self.belay.cluster_status().await.conditions;
+                ready_of(&conditions)
+                    .is_some_and(|ready| ready.status == status && ready.reason == reason)
+            })
+            .await;
+        let conditions = self.belay.cluster_status().await.conditions;
+        ready_of(&conditions).expect("a condition")
+    }
+
+    async fn create_cluster(&self, name: &str) {
+        let spec = json!({"kubernetesVersion": "1.35.7", "provider": {"kwok": {}}});
+        self.belay.make::<ManagedCluster>(name, spec).await;
+    }
+
+    async fn operations(&self) -> Vec<Operation> {
+        let listed = self.belay.api().list(&ListParams::default()).await;
+        listed.expect("Operations").items
+    }
+}
+
+fn ready_of(conditions: &[Condition]) -> Option<Condition> {
+    let mut all = conditions.iter();
+    all.find(|condition| condition.type_ == "Ready").cloned()
+}
+
+pub async fn an_operation_shows_how_far_the_engine_says_it_is(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let upgrade = stage.upgrading().await;
+    stage.script.is_at(40);
+    let belay = &stage.belay;
+    belay
+        .eventually("shows the engine's percent", || async {
+            let status = belay.status(&upgrade).await;
+            let percent = status.steps.first().and_then(|step| step.percent_complete);
+            percent == Some(40) && status.percent_complete > 0
+        })
+        .await;
+    let status = belay.status(&upgrade).await;
+    assert_eq!(status.phase, OperationPhase::InProgress);
+    assert!(status.percent_complete < 40, "pools are to follow");
+    stage.finishes(&upgrade).await;
+    let status = belay.status(&upgrade).await;
+    let names: Vec<_> = status.steps.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(names, ["control-plane", "agentpool/np1"]);
+    assert!(status.steps.iter().all(|step| step.handle.is_some()));
+    let early = stage.script.state().polled_too_early.clone();
+    assert_eq!(early, Vec::<String>::new(), "polled before it was kept");
+    stage.is_ready("True", "Succeeded").await;
+}
+
+pub async fn a_restart_before_the_answer_begins_nothing_twice(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    stage.script.state().loses_answers = true;
+    let upgrade = stage.upgrading().await;
+    stage.crash();
+    stage.script.state().loses_answers = false;
+    let begun = stage.script.state().begun.len();
+    stage.start_operator();
+    let belay = &stage.belay;
+    belay
+        .eventually("keeps the handle", || async {
+            let steps = belay.status(&upgrade).await.steps;
+            steps.iter().any(|step| step.handle.is_some())
+        })
+        .await;
+    assert_eq!(stage.script.state().begun.len(), begun);
+    stage.finishes(&upgrade).await;
+}
+
+pub async fn a_restart_follows_what_was_begun(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let upgrade = stage.upgrading().await;
+    let belay = &stage.belay;
+    belay
+        .eventually("keeps the handle", || async {
+            let steps = belay.status(&upgrade).await.steps;
+            steps.iter().any(|step| step.handle.is_some())
+        })
+        .await;
+    stage.crash();
+    let begun = stage.script.state().begun.len();
+    stage.start_operator();
+    stage.script.is_at(70);
+    belay
+        .eventually("follows it", || async {
+            let steps = belay.status(&upgrade).await.steps;
+            steps.iter().any(|step| step.percent_complete == Some(70))
+        })
+        .await;
+    assert_eq!(stage.script.state().begun.len(), begun);
+    stage.finishes(&upgrade).await;
+}
+
+pub async fn an_abort_lasts_until_the_engine_has_come_to_rest(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let upgrade = stage.upgrading().await;
+    stage.script.state().stops_at_once = false;
+    let belay = &stage.belay;
+    belay.abort(&upgrade, "not now").await;
+    belay.is_in_phase(&upgrade, OperationPhase::Canceling).await;
+    belay
+        .eventually("asks the engine to stop", || async {
+            stage.script.state().stops > 0
+        })
+        .await;
+    // A restart asks again, and claims nothing.
+    stage.crash();
+    stage.start_operator();
+    belay
+        .eventually("asks the engine again", || async {
+            stage.script.state().stops > 1
+        })
+        .await;
+    assert_eq!(
+        belay.status(&upgrade).await.phase,
+        OperationPhase::Canceling
+    );
+    assert_eq!(belay.cluster_status().await.operations.len(), 1);
+    stage.script.ends(&State::Stopped);
+    let status = belay.is_canceled(&upgrade).await;
+    let cancellation = status.cancellation.expect("a cancellation");
+    assert_eq!(cancellation.status, CancellationStatus::Successful);
+    belay.lock_is_free_in_status().await;
+    assert_eq!(
+        belay.cluster_status().await.kubernetes_version.as_deref(),
+        Some("1.35.7")
+    );
+}
+
+pub async fn an_abort_that_the_engine_refuses_is_failed_and_may_be_asked_again(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let upgrade = stage.upgrading().await;
+    let words = "InvalidStateException: the update can't be canceled now";
+    stage.script.state().answers_stop = Some(Answer::Refused(words.into()));
+    let belay = &stage.belay;
+    belay.abort(&upgrade, "first").await;
+    belay
+        .eventually("has its abort refused", || async {
+            let status = belay.status(&upgrade).await;
+            let cancellation = status.cancellation.unwrap_or_else(no_cancellation);
+            status.phase == OperationPhase::InProgress
+                && cancellation.status == CancellationStatus::Failed
+                && cancellation.reason == words
+        })
+        .await;
+    stage.script.is_at(60);
+    belay
+        .eventually("follows it on", || async {
+            let steps = belay.status(&upgrade).await.steps;
+            steps.iter().any(|step| step.percent_complete == Some(60))
+        })
+        .await;
+    assert_eq!(
+        stage.script.state().stops,
+        1,
+        "the same request is made once"
+    );
+    stage.script.state().answers_stop = None;
+    belay.abort(&upgrade, "second").await;
+    belay.is_canceled(&upgrade).await;
+    assert_eq!(stage.script.state().stops, 2);
+}
+
+pub async fn a_deletion_that_the_engine_refuses_to_stop_for_is_not_asked_for_again_and_again(
+    world: Arc<World>,
+) {
+    let stage = Stage::ready(&world).await;
+    let upgrade = stage.upgrading().await;
+    stage.script.state().answers_stop = Some(Answer::Refused("no".into()));
+    let belay = &stage.belay;
+    belay.kubectl(&["delete", "operation", &upgrade, "--wait=false"]);
+    belay
+        .eventually("has its abort refused", || async {
+            let cancellation = belay.status(&upgrade).await.cancellation;
+            cancellation.is_some_and(|it| it.status == CancellationStatus::Failed)
+        })
+        .await;
+    stage.script.is_at(60);
+    belay
+        .eventually("follows it on", || async {
+            let steps = belay.status(&upgrade).await.steps;
+            steps.iter().any(|step| step.percent_complete == Some(60))
+        })
+        .await;
+    assert_eq!(stage.script.state().stops, 1);
+    stage.script.state().is_quick = true;
+    stage.script.finishes();
+    belay
+        .eventually("is over and gone", || async {
+            stage
+                .operations()
+                .await
+                .iter()
+                .all(|one| one.name_any() != upgrade)
+        })
+        .await;
+    stage.is_ready("True", "Succeeded").await;
+}
+
+pub async fn an_abort_that_comes_too_late_ends_as_the_engine_ended(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let own = json!({"kubernetesVersion": "1.35.7"});
+    stage.belay.set_pool("np1", own).await;
+    stage.belay.lock_is_free_in_status().await;
+    let upgrade = stage.upgrading().await;
+    stage.script.state().answers_stop = Some(Answer::TooLate);
+    // It ends between the request and the answer.
+    stage.script.finishes();
+    let belay = &stage.belay;
+    belay.abort(&upgrade, "too late").await;
+    let status = belay.succeeds(&upgrade).await;
+    if let Some(cancellation) = status.cancellation {
+        assert_eq!(cancellation.status, CancellationStatus::Failed);
+    }
+}
+
+pub async fn what_the_engine_can_not_do_is_refused_with_what_to_do_instead(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let belay = &stage.belay;
+    belay.ask_cluster("stop", "Stop", json!({})).await;
+    let error = belay.fails("stop").await;
+    assert_eq!(error.code, "OperationNotSupported");
+    assert!(error.message.contains("scale its pools to 0"), "{error:?}");
+    // What it can't stop says so at once.
+    belay.set_count("np1", 3).await;
+    let scale = belay.operation(OperationType::Scale, "np1").await;
+    stage.goes_on().await;
+    belay.abort(&scale, "no").await;
+    belay
+        .eventually("has its abort refused", || async {
+            let cancellation = belay.status(&scale).await.cancellation;
+            cancellation.is_some_and(|it| {
+                it.status == CancellationStatus::Failed
+                    && it.reason == "this engine can't stop a scale"
+            })
+        })
+        .await;
+    assert_eq!(stage.script.state().stops, 0);
+    stage.finishes(&scale).await;
+}
+
+pub async fn a_cluster_that_can_not_be_seen_says_so_and_keeps_nobody_waiting(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let belay = &stage.belay;
+    stage.script.state().is_quick = true;
+    stage.create_cluster("other").await;
+    stage.script.state().unreachable.insert("demo".into());
+    let ready = stage.is_ready("Unknown", "Unreachable").await;
+    assert!(ready.message.contains("the region is down"), "{ready:?}");
+    // Nothing begins on what can't be seen, also after a restart, which has never seen it.
+    stage.crash();
+    stage.start_operator();
+    belay.set_version("1.36.3").await;
+    let spec = r#"{"spec":{"kubernetesVersion":"1.36.3"}}"#;
+    belay.kubectl(&[
+        "patch",
+        "managedcluster",
+        "other",
+        "--type=merge",
+        "-p",
+        spec,
+    ]);
+    let upgrade = belay.operation(OperationType::Upgrade, "other").await;
+    belay.succeeds(&upgrade).await;
+    stage.is_ready("Unknown", "Unreachable").await;
+    let status = belay.cluster_status().await;
+    assert_eq!(status.kubernetes_version.as_deref(), Some("1.35.7"));
+    assert_eq!(belay.pool_status("np1").await.count, 2);
+    let upgrades = belay.operations(OperationType::Upgrade, "demo").await;
+    assert_eq!(upgrades.len(), 0);
+    stage.script.state().unreachable.clear();
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay.succeeds(&upgrade).await;
+    stage.is_ready("True", "Succeeded").await;
+}
+
+pub async fn an_abort_is_accepted_while_the_engine_is_away(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let upgrade = stage.upgrading().await;
+    stage.script.state().unreachable.insert("demo".into());
+    let belay = &stage.belay;
+    let status = belay.is_blocked(&upgrade).await;
+    let blocked = status.blocked.expect("what is in the way");
+    assert_eq!(blocked.reason, "Unreachable");
+    assert!(
+        blocked.message.contains("the region is down"),
+        "{blocked:?}"
+    );
+    belay.abort(&upgrade, "give up").await;
+    belay.is_in_phase(&upgrade, OperationPhase::Canceling).await;
+    assert_eq!(stage.script.state().stops, 0);
+    stage.script.state().unreachable.clear();
+    belay.is_canceled(&upgrade).await;
+}
+
+pub async fn a_failure_that_passes_is_reported_and_one_that_does_not_ends_it(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let belay = &stage.belay;
+    let passing = Passing {
+        reason: "Throttled".into(),
+        message: "429: rate exceeded".into(),
+        retry_after: Some(Duration::from_millis(200)),
+    };
+    stage.script.state().refuses_to_begin = Some(EngineError::Passing(passing));
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    let status = belay.is_blocked(&upgrade).await;
+    let blocked = status.blocked.expect("what is in the way");
+    assert_eq!(blocked.reason, "Throttled");
+    assert!(
+        blocked.message.ends_with("429: rate exceeded"),
+        "{blocked:?}"
+    );
+    let error = OperationError {
+        code: "QuotaExceeded".into(),
+        message: "no cores are left in the region".into(),
+        ..OperationError::default()
+    };
+    stage.script.state().refuses_to_begin = Some(EngineError::Final(error.clone()));
+    assert_eq!(belay.fails(&upgrade).await, error);
+}
+
+pub async fn what_others_began_holds_the_lock_and_can_be_aborted(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let belay = &stage.belay;
+    let spec = OperationSpec {
+        type_: OperationType::Upgrade,
+        target: OperationTarget {
+            kind: TargetKind::ManagedCluster,
+            name: "demo".into(),
+        },
+        kubernetes_version: Some("1.36.3".into()),
+        count: None,
+    };
+    stage.script.others_begin("demo", "az-1", spec, "az");
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay
+        .is_in_phase(&upgrade, OperationPhase::InProgress)
+        .await;
+    belay
+        .eventually("shows it in the lock, and by whom", || async {
+            let status = belay.cluster_status().await;
+            let ready = ready_of(&status.conditions);
+            status.operations.len() == 1
+                && ready.is_some_and(|ready| ready.message.ends_with("begun by az"))
+        })
+        .await;
+    let words = format!("Another operation ({upgrade}) is in progress");
+    belay
+        .eventually("refuses what would fail there", || async {
+            let scale = [
+                "scale",
+                "agentpool",
+                "np1",
+                "--replicas=3",
+                "--dry-run=server",
+            ];
+            belay
+                .try_kubectl(&scale)
+                .is_err_and(|why| why.contains(&words))
+        })
+        .await;
+    belay.abort(&upgrade, "not by hand").await;
+    belay.is_canceled(&upgrade).await;
+    assert_eq!(stage.script.state().stops, 1);
+    stage.script.ends(&State::Stopped);
+    stage.is_ready("True", "Succeeded").await;
+}
+
+pub async fn what_others_changed_is_shown_and_not_fought(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let belay = &stage.belay;
+    let spec = OperationSpec {
+        type_: OperationType::Scale,
+        target: OperationTarget {
+            kind: TargetKind::AgentPool,
+            name: "np1".into(),
+        },
+        kubernetes_version: None,
+        count: Some(5),
+    };
+    stage.script.others_begin("demo", "az-2", spec, "az");
+    let scale = belay.operation(OperationType::Scale, "np1").await;
+    belay.is_in_phase(&scale, OperationPhase::InProgress).await;
+    stage.script.others_scale("demo", "np1", 5);
+    stage.script.finishes();
+    belay.succeeds(&scale).await;
+    belay
+        .eventually("says who changed it", || async {
+            let status = belay.pool_status("np1").await;
+            let ready = ready_of(&status.conditions);
+            status.count == 5 && ready.is_some_and(|ready| ready.reason == "ChangedByOthers")
+        })
+        .await;
+    assert_eq!(belay.pool("np1").await.spec.count, 2);
+    // A change of the spec asks for something else.
+    stage.script.state().is_quick = true;
+    belay.set_count("np1", 4).await;
+    belay
+        .eventually("is as its spec says", || async {
+            belay.pool_status("np1").await.count == 4
+        })
+        .await;
+}
+
+pub async fn an_account_is_asked_in_bounds(world: Arc<World>) {
+    let stage = Stage::set(&world).await;
+    for number in 0..40 {
+        stage.create_cluster(&format!("c{number}")).await;
+    }
+    let belay = &stage.belay;
+    belay
+        .eventually("has looked at all of them often", || async {
+            stage.script.state().looks.len() > 400
+        })
+        .await;
+    let looks = stage.script.state().looks.clone();
+    let second = Duration::from_secs(1);
+    let most = looks.iter().map(|from| {
+        let within = looks
+            .iter()
+            .filter(|at| **at >= *from && **at < *from + second);
+        within.count()
+    });
+    // 50 a second, and as many at once after a pause.
+    assert!(
+        most.max().unwrap_or_default() <= 105,
+        "too many looks in a second"
+    );
+}
+
+fn no_cancellation() -> Cancellation {
+    serde_json::from_value(json!({"status": "InProgress"})).expect("a cancellation")
+}

@@ -1,0 +1,328 @@
+//! A scripted engine: it does what it is asked for when the test says so, and misbehaves as the test says. It
+//! shows clusters without a single Node, as a cloud does that orders its machines itself.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use belay::{
+    api::{Operation, OperationError, OperationSpec, OperationType, TargetKind},
+    lifecycle::{
+        BegunByOthers, ControlPlaneView, NodeSettings, NodeView, Observation, PoolGoal, Rules,
+        Stage,
+    },
+    provider::{
+        engine::{Answer, Change, Engine, EngineError, Pace, Running, Site, State},
+        requests::Passing,
+    },
+};
+use jiff::Timestamp;
+use kube::{Api, Client, api::ListParams};
+
+/// What this engine can do.
+#[derive(Debug)]
+struct ScriptRules;
+
+impl Rules for ScriptRules {
+    fn instead_of(&self, type_: OperationType, on: TargetKind) -> Option<&'static str> {
+        let is_stop = type_ == OperationType::Stop && on == TargetKind::ManagedCluster;
+        is_stop.then_some("scale its pools to 0")
+    }
+
+    fn why_unstoppable(&self, type_: OperationType, _: TargetKind) -> Option<&'static str> {
+        (type_ == OperationType::Scale).then_some("this engine can't stop a scale")
+    }
+
+    fn outcome(&self, goal: &PoolGoal, _: &str, _: &[NodeView]) -> Vec<NodeView> {
+        nodes_of(goal)
+    }
+}
+
+/// The engine.
+pub struct Script {
+    client: Client,
+    state: Mutex<Everything>,
+}
+
+/// All that it knows.
+#[derive(Default)]
+pub struct Everything {
+    /// What there is, by cluster.
+    clusters: BTreeMap<String, Observation>,
+    /// What was begun, by handle.
+    pub begun: BTreeMap<String, Begun>,
+    /// Whether what is begun is done at once.
+    pub is_quick: bool,
+    /// The clusters that nobody can reach.
+    pub unreachable: BTreeSet<String>,
+    /// Whether a change is begun and its answer never comes.
+    pub loses_answers: bool,
+    /// With what the next changes are refused.
+    pub refuses_to_begin: Option<EngineError>,
+    /// What it answers to who asks it to stop.
+    pub answers_stop: Option<Answer>,
+    /// Whether what is stopped comes to rest at once.
+    pub stops_at_once: bool,
+    /// How often it was asked to stop something.
+    pub stops: usize,
+    /// Handles that were polled before an Operation's status had them.
+    pub polled_too_early: Vec<String>,
+    /// When clusters were looked at.
+    pub looks: Vec<Instant>,
+}
+
+/// A change that was begun.
+pub struct Begun {
+    cluster: String,
+    token: String,
+    stage: Option<Stage>,
+    /// How far it is.
+    pub state: State,
+}
+
+impl Script {
+    /// An engine that does at once what it is asked for, and comes to rest at once.
+    pub fn new(client: Client) -> Self {
+        let state = Everything {
+            is_quick: true,
+            stops_at_once: true,
+            ..Everything::default()
+        };
+        Self {
+            client,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// All that it knows, to be read and changed.
+    pub fn state(&self) -> MutexGuard<'_, Everything> {
+        self.state.lock().expect("the engine")
+    }
+
+    /// The handles of what goes on.
+    pub fn running(&self) -> Vec<String> {
+        let state = self.state();
+        let running = state
+            .begun
+            .iter()
+            .filter(|(_, begun)| matches!(begun.state, State::Running(_)));
+        running.map(|(handle, _)| handle.clone()).collect()
+    }
+
+    /// What goes on is so far.
+    pub fn is_at(&self, percent: i32) {
+        for begun in self.state().begun.values_mut() {
+            if let State::Running(running) = &mut begun.state {
+                running.percent = Some(percent);
+            }
+        }
+    }
+
+    /// What goes on is done.
+    pub fn finishes(&self) {
+        self.ends(&State::Done);
+    }
+
+    /// What goes on ends so.
+    pub fn ends(&self, end: &State) {
+        let mut state = self.state();
+        let Everything {
+            clusters, begun, ..
+        } = &mut *state;
+        for begun in begun.values_mut() {
+            if matches!(begun.state, State::Running(_)) {
+                begun.state = end.clone();
+                if *end == State::Done {
+                    reach(clusters.entry(begun.cluster.clone()).or_default(), begun);
+                }
+            }
+        }
+        for seen in clusters.values_mut() {
+            seen.begun_by_others.clear();
+        }
+    }
+
+    /// Somebody begins something at the engine, past Belay.
+    pub fn others_begin(&self, cluster: &str, handle: &str, spec: OperationSpec, by: &str) {
+        let mut state = self.state();
+        let seen = state.clusters.entry(cluster.into()).or_default();
+        seen.begun_by_others.push(BegunByOthers {
+            handle: handle.into(),
+            spec,
+            by: by.into(),
+        });
+        let begun = Begun {
+            cluster: cluster.into(),
+            token: String::new(),
+            stage: None,
+            state: State::Running(Running::default()),
+        };
+        state.begun.insert(handle.into(), begun);
+    }
+
+    /// Somebody gives a pool so many nodes at the engine, past Belay.
+    pub fn others_scale(&self, cluster: &str, pool: &str, count: usize) {
+        let mut state = self.state();
+        let seen = state.clusters.get_mut(cluster).expect("a cluster");
+        let nodes = seen.nodes.get_mut(pool).expect("a pool");
+        let first = nodes[0].clone();
+        nodes.resize(count, first);
+    }
+
+    fn reached(&self, site: &Site) -> Result<(), EngineError> {
+        if self.state().unreachable.contains(&site.cluster) {
+            return Err(EngineError::Passing(Passing {
+                reason: "Unreachable".into(),
+                message: "503: the region is down".into(),
+                retry_after: None,
+            }));
+        }
+        Ok(())
+    }
+
+    /// Whether an Operation's status has a handle, asked of the API server.
+    async fn is_kept(&self, site: &Site, handle: &str) -> bool {
+        let operations = Api::<Operation>::namespaced(self.client.clone(), &site.namespace);
+        let all = operations.list(&ListParams::default()).await;
+        all.expect("Operations").iter().any(|operation| {
+            let status = operation.status.iter();
+            let mut steps = status.flat_map(|status| &status.steps);
+            steps.any(|step| step.handle.as_deref() == Some(handle))
+        })
+    }
+}
+
+/// What is there once a change is done.
+fn reach(seen: &mut Observation, begun: &Begun) {
+    match &begun.stage {
+        Some(Stage::ControlPlane(goal)) => {
+            seen.control_plane = goal.map(|goal| ControlPlaneView {
+                version: goal.version,
+                running: goal.running,
+                changing_to: None,
+            });
+        }
+        Some(Stage::Pool(goal)) => {
+            seen.nodes.insert(goal.pool.clone(), nodes_of(goal));
+        }
+        Some(Stage::Follow(_)) | None => {}
+    }
+}
+
+fn nodes_of(goal: &PoolGoal) -> Vec<NodeView> {
+    let node = |number: usize| NodeView {
+        name: format!("{}-{number}", goal.node_prefix),
+        version: goal.version,
+        ready: true,
+        cordoned: false,
+        joining: false,
+        deleting: false,
+        settings: NodeSettings::clone(&goal.settings),
+        drained_by: None,
+        made_by: None,
+        created: Timestamp::UNIX_EPOCH,
+    };
+    (0..goal.count).map(node).collect()
+}
+
+#[async_trait]
+impl Engine for Script {
+    fn rules(&self) -> &'static dyn Rules {
+        &ScriptRules
+    }
+
+    fn pace(&self) -> Pace {
+        Pace {
+            idle: Duration::from_millis(300),
+            busy: Duration::from_millis(100),
+            per_second: 50,
+        }
+    }
+
+    fn account(&self, site: &Site) -> String {
+        site.namespace.clone()
+    }
+
+    async fn look(&self, site: &Site) -> Result<Observation, EngineError> {
+        self.state().looks.push(Instant::now());
+        self.reached(site)?;
+        let state = self.state();
+        Ok(state
+            .clusters
+            .get(&site.cluster)
+            .cloned()
+            .unwrap_or_default())
+    }
+
+    async fn begin(&self, site: &Site, change: &Change) -> Result<String, EngineError> {
+        self.reached(site)?;
+        let (handle, is_lost) = {
+            let mut state = self.state();
+            if let Some(refusal) = &state.refuses_to_begin {
+                return Err(refusal.clone());
+            }
+            let mut known = state.begun.iter();
+            if let Some((handle, _)) = known.find(|(_, begun)| begun.token == change.token) {
+                return Ok(handle.clone());
+            }
+            let handle = format!("change-{}", state.begun.len());
+            let begun = Begun {
+                cluster: site.cluster.clone(),
+                token: change.token.clone(),
+                stage: Some(change.stage.clone()),
+                state: State::Running(Running::default()),
+            };
+            state.begun.insert(handle.clone(), begun);
+            (handle, state.loses_answers)
+        };
+        if is_lost {
+            std::future::pending::<()>().await;
+        }
+        if self.state().is_quick {
+            self.finishes();
+        }
+        Ok(handle)
+    }
+
+    async fn find(&self, site: &Site, change: &Change) -> Result<Option<String>, EngineError> {
+        self.reached(site)?;
+        let state = self.state();
+        let mut begun = state.begun.iter();
+        let found = begun.find(|(_, begun)| begun.token == change.token);
+        Ok(found.map(|(handle, _)| handle.clone()))
+    }
+
+    async fn poll(&self, site: &Site, handle: &str) -> Result<State, EngineError> {
+        self.reached(site)?;
+        if !self.is_kept(site, handle).await {
+            self.state().polled_too_early.push(handle.into());
+        }
+        let state = self.state();
+        let begun = state.begun.get(handle);
+        begun.map(|begun| begun.state.clone()).ok_or_else(|| {
+            EngineError::Final(OperationError {
+                code: "NotFound".into(),
+                message: format!("there is no {handle}"),
+                ..OperationError::default()
+            })
+        })
+    }
+
+    async fn stop(&self, site: &Site, handle: &str) -> Result<Answer, EngineError> {
+        self.reached(site)?;
+        let mut state = self.state();
+        state.stops += 1;
+        let answer = state.answers_stop.clone().unwrap_or(Answer::Accepted);
+        let stops = state.stops_at_once;
+        if let Some(begun) = state.begun.get_mut(handle)
+            && answer == Answer::Accepted
+            && stops
+        {
+            begun.state = State::Stopped;
+        }
+        Ok(answer)
+    }
+}
