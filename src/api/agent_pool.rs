@@ -305,7 +305,7 @@ pub struct PoolOperation {
     pub type_: OperationType,
     /// How far it is.
     pub phase: OperationPhase,
-    /// How far it is, in percent.
+    /// About how far it is, in percent, as the cluster's lock shows it.
     #[schemars(range(min = 0, max = 100))]
     pub percent_complete: i32,
     /// When it took the lock.

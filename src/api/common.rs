@@ -211,7 +211,8 @@ pub struct OperationInFlight {
     pub target: OperationTarget,
     /// How far it is.
     pub phase: OperationPhase,
-    /// How far it is, in percent.
+    /// About how far it is, in percent: it is written again with each tenth. The Operation itself shows each
+    /// percent.
     #[serde(default)]
     #[schemars(range(min = 0, max = 100))]
     pub percent_complete: i32,

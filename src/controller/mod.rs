@@ -11,6 +11,7 @@ mod snapshot;
 mod specs;
 mod stores;
 mod strays;
+mod trimmed;
 mod uids;
 mod workers;
 mod writes;

@@ -23,6 +23,8 @@ use crate::{
     },
 };
 
+use super::trimmed;
+
 /// The stores of Belay's own kinds. Clones share them.
 #[derive(Clone)]
 pub struct Stores {
@@ -56,9 +58,7 @@ impl Stores {
         let stores = Self {
             clusters: Index::new(|cluster| vec![key(cluster)], |_| ()),
             pools: Index::new(|pool| vec![cluster_key(pool)], |_| ()),
-            operations: Index::new(groups_of, |operation| {
-                operation.metadata.managed_fields = None;
-            }),
+            operations: Index::new(groups_of, trimmed::operation),
         };
         let (store, writer) = reflector::store();
         let (cluster_sender, clusters) = mpsc::unbounded_channel();

@@ -279,15 +279,26 @@ impl Writes {
         if keep {
             finalizers.push(FINALIZER.to_owned());
         }
-        let mut metadata = json!({"finalizers": finalizers});
-        if let (ObjectId::Operation(name), true) = (&id, keep) {
-            let uid = self.snapshot.operation(name).and_then(ResourceExt::uid);
-            metadata["labels"] = json!({OPERATION_UID_LABEL: uid});
-        }
+        let mut metadata = match &id {
+            ObjectId::Operation(name) if keep => {
+                let uid = self.snapshot.operation(name).and_then(ResourceExt::uid);
+                json!({"labels": {OPERATION_UID_LABEL: uid}})
+            }
+            ObjectId::Pool(name) if keep => self.adopted(name),
+            _ => json!({}),
+        };
+        metadata["finalizers"] = json!(finalizers);
         self.patch_metadata::<K>(id, metadata).await
     }
 
     async fn adopt(&self, name: String) -> Result<(), ReconcileError> {
+        let metadata = self.adopted(&name);
+        self.patch_metadata::<AgentPool>(ObjectId::Pool(name), metadata)
+            .await
+    }
+
+    /// The metadata by which a pool is its cluster's.
+    fn adopted(&self, name: &str) -> Value {
         let cluster = &self.snapshot.cluster;
         let owner = json!({
             "apiVersion": ManagedCluster::api_version(&()),
@@ -295,7 +306,7 @@ impl Writes {
             "name": cluster.name_any(),
             "uid": cluster.uid(),
         });
-        let pool = self.snapshot.pool(&name);
+        let pool = self.snapshot.pool(name);
         let mut owners = json!(pool.map(ResourceExt::owner_references).unwrap_or_default());
         if let Some(owners) = owners.as_array_mut() {
             owners.retain(|other| {
@@ -304,9 +315,7 @@ impl Writes {
             owners.push(owner);
         }
         let labels = json!({CLUSTER_LABEL: cluster.name_any()});
-        let metadata = json!({"ownerReferences": owners, "labels": labels});
-        self.patch_metadata::<AgentPool>(ObjectId::Pool(name), metadata)
-            .await
+        json!({"ownerReferences": owners, "labels": labels})
     }
 
     /// Metadata has writers beside Belay, so what is written is merged into it, on the version that it was decided on.

@@ -15,12 +15,12 @@ use super::{
 /// One thing to write or to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Keep an object until its work has ended. An Operation is labelled with its own uid as well, by which
-    /// a copy of it is known.
+    /// Keep an object until its work has ended. A pool is made its cluster's as well, and an Operation is
+    /// labelled with its own uid, by which a copy of it is known.
     AddFinalizer(ObjectId),
     /// Let go of an object.
     RemoveFinalizer(ObjectId),
-    /// Make the cluster a pool's owner.
+    /// Make the cluster the owner of a pool that is kept.
     AdoptPool(String),
     /// Put the label on a pool by which the API server finds it, or take it away.
     LabelPool {

@@ -53,6 +53,9 @@ impl Snapshot {
                 labels.insert(OPERATION_UID_LABEL.to_owned(), uid);
             }
         }
+        if let (ObjectId::Pool(pool), true) = (id, is_kept) {
+            self.adopt(pool);
+        }
     }
 
     /// Takes the nodes out of the work of these Operations, by their uids.

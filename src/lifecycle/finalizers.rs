@@ -33,6 +33,7 @@ pub fn keep(facts: &Facts<'_>) -> Vec<Action> {
     for pool in facts.pools.iter().filter(|pool| pool.deleted.is_none()) {
         if !is_kept(pool.metadata) {
             actions.push(Action::AddFinalizer(ObjectId::Pool(pool.key.name.clone())));
+            continue;
         }
         let owners = pool.metadata.owner_references.iter().flatten();
         let is_owned = owners.into_iter().any(|owner| owner.uid == cluster.uid);

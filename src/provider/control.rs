@@ -4,9 +4,10 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::lifecycle::{Progress, StepReport, Stop};
 
@@ -29,11 +30,22 @@ pub struct Control {
     /// The handles that the Operation's status keeps, as the API server has it.
     kept: watch::Receiver<BTreeSet<String>>,
     changed: Arc<dyn Fn() + Send + Sync>,
+    pace: Arc<Mutex<Pace>>,
+}
+
+/// How often the controller is woken for progress. Each time costs a write of the Operation's status.
+const PACE: Duration = Duration::from_secs(1);
+
+/// When the controller was woken last, and whether it is going to be.
+#[derive(Default)]
+struct Pace {
+    last: Option<Instant>,
+    is_due: bool,
 }
 
 impl Control {
-    /// Shares a request to stop and the handles that are kept, and calls `changed` whenever the progress
-    /// changes.
+    /// Shares a request to stop and the handles that are kept, and calls `changed` when the progress changes:
+    /// at once where something is in the way or no longer is, else once a second at the most.
     pub fn new(
         stop: watch::Receiver<Stop>,
         kept: watch::Receiver<BTreeSet<String>>,
@@ -44,6 +56,7 @@ impl Control {
             progress: Arc::default(),
             kept,
             changed,
+            pace: Arc::default(),
         }
     }
 
@@ -136,10 +149,44 @@ impl Control {
             }
         }
         if *told != next {
+            let handles = |progress: &Progress| {
+                let steps = progress.steps.iter();
+                steps.filter(|step| step.handle.is_some()).count()
+            };
+            let is_urgent = told.blocked != next.blocked || handles(&told) != handles(&next);
             *told = next;
             drop(told);
-            (self.changed)();
+            self.wake(is_urgent);
         }
+    }
+
+    /// Wakes the controller, or has it woken soon.
+    fn wake(&self, is_urgent: bool) {
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = pace
+            .last
+            .map(|last| PACE.saturating_sub(last.elapsed()))
+            .filter(|wait| !is_urgent && !wait.is_zero());
+        let Some(wait) = wait else {
+            pace.last = Some(Instant::now());
+            drop(pace);
+            return (self.changed)();
+        };
+        if pace.is_due {
+            return;
+        }
+        pace.is_due = true;
+        let (pace, changed) = (self.pace.clone(), self.changed.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
+            *pace = Pace {
+                last: Some(Instant::now()),
+                is_due: false,
+            };
+            drop(pace);
+            changed();
+        });
     }
 
     /// How far the work is.
@@ -148,5 +195,45 @@ impl Control {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::api::StepPhase;
+
+    fn step(name: &str) -> Progress {
+        Progress {
+            steps: vec![StepReport {
+                name: name.into(),
+                phase: StepPhase::InProgress,
+                ..StepReport::default()
+            }],
+            ..Progress::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_wakes_once_a_second_at_the_most_and_what_is_in_the_way_at_once() {
+        let woken = Arc::new(AtomicUsize::new(0));
+        let count = woken.clone();
+        let (_stop, stop) = watch::channel(Stop::No);
+        let (_kept, kept) = watch::channel(BTreeSet::new());
+        let changed = move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        };
+        let control = Control::new(stop, kept, Arc::new(changed));
+        for number in 0..100 {
+            control.report(step(&format!("node/{number}")));
+        }
+        assert_eq!(woken.load(Ordering::Relaxed), 1, "the first at once");
+        control.block(Some(("PodDisruptionBudget".into(), "a budget".into())));
+        assert_eq!(woken.load(Ordering::Relaxed), 2);
+        tokio::time::sleep(2 * PACE).await;
+        assert_eq!(woken.load(Ordering::Relaxed), 3, "the rest together");
+        assert_eq!(control.progress().steps.len(), 100);
     }
 }

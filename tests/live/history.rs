@@ -81,6 +81,33 @@ pub async fn only_the_newest_finished_operations_are_kept_and_the_last_is_rememb
     belay.check_history();
 }
 
+pub async fn what_somebody_applies_is_not_pruned(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    belay.lock_is_free().await;
+    // Pruned, it would be made again by the tool that applies it, and run again.
+    let manifest = json!({
+        "apiVersion": "belay.dev/v1alpha1",
+        "kind": "Operation",
+        "metadata": {"name": "from-git", "namespace": belay.namespace},
+        "spec": {"type": "Reconcile", "target": {"kind": "AgentPool", "name": "np1"}},
+    });
+    let apply = [
+        "apply",
+        "--server-side",
+        "--field-manager=kustomize-controller",
+    ];
+    let applied = world.kubectl_with(&apply, &manifest.to_string());
+    applied.expect("applied");
+    belay.succeeds("from-git").await;
+    belay.set_cluster(json!({"operationHistoryLimit": 0})).await;
+    belay
+        .eventually("keeps what is applied, and nothing else", || async {
+            names(&belay).await == BTreeSet::from(["from-git".to_owned()])
+        })
+        .await;
+}
+
 pub async fn what_is_in_flight_or_waits_is_never_pruned(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(1).await;

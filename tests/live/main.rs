@@ -225,6 +225,7 @@ const TESTS: &[harness::Test<World>] = tests![
     concurrency::with_replace_a_cluster_change_aborts_a_pools_operation_and_runs,
     concurrency::with_replace_a_pool_change_aborts_the_clusters_operation_and_runs,
     history::only_the_newest_finished_operations_are_kept_and_the_last_is_remembered,
+    history::what_somebody_applies_is_not_pruned,
     history::what_is_in_flight_or_waits_is_never_pruned,
     progress::percent_rises_with_each_node_and_steps_tell_their_times,
     progress::a_block_tells_since_when_it_lasts_until_it_is_over,

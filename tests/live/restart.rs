@@ -2,9 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
-use belay::api::{OperationPhase, OperationType, TargetKind};
+use belay::api::{Operation, OperationPhase, OperationType, TargetKind};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::belay::{Belay, World, is_cordoned, version};
+
+/// When the API server noted the abort annotation.
+fn annotated_at(operation: &Operation) -> Option<Time> {
+    let entries = operation.metadata.managed_fields.iter().flatten();
+    let mut entries = entries.filter(|entry| {
+        let fields = entry.fields_v1.as_ref();
+        fields.is_some_and(|fields| {
+            !fields.0["f:metadata"]["f:annotations"]["f:belay.dev/abort"].is_null()
+        })
+    });
+    entries.next()?.time.clone()
+}
 
 /// How often the operator is killed, at most: then it is left to come to the end.
 const KILLS: u64 = 20;
@@ -92,10 +105,13 @@ pub async fn an_abort_is_honoured_by_the_next_operator(world: Arc<World>) {
         "it was killed in the middle of a drain"
     );
     belay.abort(&operation, "while nobody looked").await;
+    let asked: Operation = belay.api().get(&operation).await.expect("an Operation");
     belay.start_operator();
-    belay
+    let canceled = belay
         .is_in_phase(&operation, OperationPhase::Canceled)
         .await;
+    let cancellation = canceled.cancellation.expect("a cancellation");
+    assert_eq!(cancellation.requested_at, annotated_at(&asked));
     assert!(belay.nodes().await.iter().all(|node| !is_cordoned(node)));
     // Killed again and again between Canceling and the end of the next one.
     belay.keep_available(0).await;

@@ -27,7 +27,7 @@ pub fn next(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<Operat
         };
         (!transition.status.phase.is_finished()).then(|| OperationInFlight {
             phase: transition.status.phase,
-            percent_complete: transition.status.percent_complete,
+            percent_complete: about(held.percent_complete, transition.status.percent_complete),
             target_generation: generation(facts, transition.operation, held),
             ..held.clone()
         })
@@ -57,6 +57,12 @@ pub fn next(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<Operat
         }
     }
     lock
+}
+
+/// How far an operation is, as the lock shows it: in tens, so that neither cluster nor pools are written for
+/// each percent of it.
+fn about(shown: i32, now: i32) -> i32 {
+    if now / 10 == shown / 10 { shown } else { now }
 }
 
 fn is_gone(facts: &Facts<'_>, held: &OperationInFlight) -> bool {

@@ -1,0 +1,103 @@
+//! What is kept in memory of objects: what a decision may rest on, and no more. Finished Operations are many.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
+use serde_json::{Value, json};
+
+use crate::api::{ABORT_ANNOTATION, Operation};
+
+/// An Operation without what nothing is decided on.
+pub fn operation(operation: &mut Operation) {
+    let entries = operation.metadata.managed_fields.take();
+    let kept: Vec<_> = entries.into_iter().flatten().filter_map(entry).collect();
+    operation.metadata.managed_fields = (!kept.is_empty()).then_some(kept);
+    let Some(status) = &mut operation.status else {
+        return;
+    };
+    if status.phase.is_finished() {
+        // By its handle what the engine still shows is known as Belay's own.
+        status.steps.retain(|step| step.handle.is_some());
+        for step in &mut status.steps {
+            step.message.clear();
+        }
+        status.plan = None;
+        status.asked_before = None;
+        status.conditions.clear();
+    }
+}
+
+/// When the abort was asked for, and whether somebody applies the spec: nothing else of an entry counts.
+fn entry(mut entry: ManagedFieldsEntry) -> Option<ManagedFieldsEntry> {
+    let fields = entry.fields_v1.take()?.0;
+    let abort = format!("f:{ABORT_ANNOTATION}");
+    let is_abort = !fields["f:metadata"]["f:annotations"][&abort].is_null();
+    let is_applied = entry.operation.as_deref() == Some("Apply")
+        && entry.subresource.is_none()
+        && !fields["f:spec"].is_null();
+    let mut kept = json!({});
+    if is_abort {
+        kept["f:metadata"]["f:annotations"][&abort] = Value::Object(serde_json::Map::new());
+    }
+    if is_applied {
+        kept["f:spec"] = json!({});
+    }
+    entry.fields_v1 = Some(FieldsV1(kept));
+    (is_abort || is_applied).then_some(entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(phase: &str) -> Operation {
+        let by = |operation: &str, subresource: Value, fields: Value| json!({"operation": operation, "subresource": subresource, "fieldsV1": fields, "time": "2026-01-01T00:00:00Z"});
+        let value = json!({
+            "metadata": {"name": "it", "managedFields": [
+                by("Apply", Value::Null, json!({"f:spec": {"f:type": {}}})),
+                by("Apply", json!("status"), json!({"f:status": {"f:phase": {}}})),
+                by("Update", Value::Null, json!({"f:metadata": {"f:annotations": {"f:belay.dev/abort": {}, "f:other": {}}}})),
+                by("Update", Value::Null, json!({"f:metadata": {"f:labels": {}}})),
+            ]},
+            "spec": {"type": "Reconcile", "target": {"kind": "ManagedCluster", "name": "demo"}},
+            "status": {
+                "phase": phase,
+                "plan": "{}",
+                "steps": [
+                    {"name": "node/a", "action": "Create", "phase": "Succeeded"},
+                    {"name": "control-plane", "action": "Upgrade", "phase": "Succeeded", "handle": "update-1"},
+                ],
+            },
+        });
+        serde_json::from_value(value).expect("an Operation")
+    }
+
+    #[test]
+    fn who_applies_an_operation_and_when_its_abort_was_asked_for_is_kept() {
+        let mut made = made("Succeeded");
+        operation(&mut made);
+        let kept = made.metadata.managed_fields.expect("two entries");
+        let fields: Vec<_> = kept
+            .iter()
+            .map(|entry| entry.fields_v1.clone().expect("fields").0)
+            .collect();
+        let abort = json!({"f:metadata": {"f:annotations": {"f:belay.dev/abort": {}}}});
+        assert_eq!(fields, [json!({"f:spec": {}}), abort]);
+        assert!(kept.iter().all(|entry| entry.time.is_some()));
+    }
+
+    #[test]
+    fn of_what_has_ended_only_steps_with_a_handle_are_kept() {
+        let mut ended = made("Succeeded");
+        operation(&mut ended);
+        let status = ended.status.expect("a status");
+        let names: Vec<_> = status.steps.iter().map(|step| step.name.as_str()).collect();
+        assert_eq!((names, status.plan), (vec!["control-plane"], None));
+    }
+
+    #[test]
+    fn what_has_not_ended_keeps_its_status() {
+        let mut running = made("InProgress");
+        let before = running.status.clone();
+        operation(&mut running);
+        assert_eq!(running.status, before);
+    }
+}
