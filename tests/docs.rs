@@ -63,16 +63,25 @@ fn each_type_and_each_action_has_a_row_and_each_row_a_test() {
 }
 
 #[test]
-fn what_others_do_meanwhile_has_rows_and_each_row_a_test() {
+fn what_others_and_engines_do_has_rows_and_each_row_a_test() {
     let page = fs::read_to_string(path("docs/operations.md")).expect("the page");
-    let (tests, rows) = (live_tests(), rows(&page, "What others do meanwhile"));
-    assert!(!rows.is_empty(), "docs/operations.md has no such table");
-    for row in rows {
-        let test = row.last().map(|test| test.trim_matches('`'));
+    let tests = live_tests();
+    for section in [
+        "What others do meanwhile",
+        "Where an engine does the work itself",
+    ] {
+        let rows = rows(&page, section);
         assert!(
-            test.is_some_and(|test| tests.contains(test)),
-            "docs/operations.md: there is no test {test:?}"
+            !rows.is_empty(),
+            "docs/operations.md has no table {section}"
         );
+        for row in rows {
+            let test = row.last().map(|test| test.trim_matches('`'));
+            assert!(
+                test.is_some_and(|test| tests.contains(test)),
+                "docs/operations.md: there is no test {test:?}"
+            );
+        }
     }
 }
 

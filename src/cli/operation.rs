@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::{
-    api::{Operation, OperationPhase},
+    api::{Operation, OperationPhase, OperationStatus},
+    lifecycle::messages::LEFT_BEHIND,
     machinery::clock,
 };
 
@@ -282,7 +283,31 @@ pub fn text_of(operation: &Operation, look: &Look, now: Timestamp) -> String {
         parts.push(String::new());
         parts.push(table.page(look));
     }
+    parts.extend(left_behind(&status, look));
     parts.join("\n")
+}
+
+/// What couldn't be left as it was when it stopped.
+fn left_behind(status: &OperationStatus, look: &Look) -> Vec<String> {
+    let canceled = status.cancellation.iter();
+    let failed = status.error.iter();
+    let left = canceled
+        .flat_map(|cancellation| &cancellation.left_behind)
+        .chain(failed.flat_map(|error| &error.details))
+        .filter(|detail| detail.code == LEFT_BEHIND);
+    let lines = left.map(|detail| {
+        let left = format!("{}: {}", detail.target, detail.message);
+        look.wrap("  ", "    ", &left)
+    });
+    let lines: Vec<_> = lines.collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    let heading = "Left behind, and tried again until it can be mended:";
+    [String::new(), heading.into()]
+        .into_iter()
+        .chain(lines)
+        .collect()
 }
 
 async fn wait(

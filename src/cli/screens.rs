@@ -219,6 +219,24 @@ fn an_operation_with_its_steps() {
 }
 
 #[test]
+fn an_operation_with_what_it_left_behind() {
+    let mut operation = fixtures::canceled_upgrade();
+    let status = operation.status.as_mut().expect("a status");
+    status.steps.truncate(1);
+    let cancellation = status.cancellation.as_mut().expect("a cancellation");
+    cancellation.left_behind = vec![crate::api::ErrorDetail {
+        code: "LeftBehind".into(),
+        message: "failed to uncordon node demo-np1-d2cp5: nodes \"demo-np1-d2cp5\" is forbidden: policy no-changes denied request: not now".into(),
+        target: "node/demo-np1-d2cp5".into(),
+    }];
+    assert_snapshot!(at_each_width(|look| operation::text_of(
+        &operation,
+        look,
+        fixtures::now()
+    )));
+}
+
+#[test]
 fn an_operations_record_has_the_fields_that_the_clouds_tools_have() {
     let record = super::record::Record::from(&fixtures::canceled_upgrade());
     assert_snapshot!(serde_json::to_string_pretty(&record).expect("JSON"));

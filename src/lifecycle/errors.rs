@@ -5,9 +5,6 @@ use crate::{
     lifecycle::messages::INVALID_PARAMETER,
 };
 
-/// The code of what couldn't be left as it was when work stopped.
-pub const LEFT_BEHIND: &str = "LeftBehind";
-
 /// The code of what a target, or its provider, can't do.
 pub const NOT_SUPPORTED: &str = "OperationNotSupported";
 

@@ -17,6 +17,9 @@ pub const INVALID_PARAMETER: &str = "InvalidParameter";
 /// The code of what somebody else may do.
 pub const FORBIDDEN: &str = "Forbidden";
 
+/// The code of what couldn't be left as it was when work stopped.
+pub const LEFT_BEHIND: &str = "LeftBehind";
+
 /// Why an abort of a rollback failed, once the control plane goes back (as EKS refuses it).
 pub const ROLLBACK_HAS_BEGUN: &str =
     "the control plane's rollback has begun: it can't be aborted any more";

@@ -40,25 +40,35 @@ pub async fn an_operation_may_come_with_belays_labels_and_gains_nothing_by_them(
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.lock_is_free().await;
-    for (name, labels) in [
-        ("forged", json!({"belay.dev/for-generation": "1"})),
-        ("restored", json!({"belay.dev/operation-uid": "another"})),
-    ] {
+    let labelled = |labels: Value| json!({"labels": labels});
+    let forgeries = [
+        ("forged", labelled(json!({"belay.dev/for-generation": "1"}))),
+        (
+            "restored",
+            labelled(json!({"belay.dev/operation-uid": "another"})),
+        ),
+        (
+            "begun",
+            json!({"annotations": {"belay.dev/engine-handle": "az-1"}}),
+        ),
+    ];
+    for (name, metadata) in &forgeries {
         let manifest = operation(name, json!({"type": "Scale", "on": "np1", "count": 9}));
         let mut manifest: Value = serde_json::from_str(&manifest).expect("an operation");
-        manifest["metadata"]["labels"] = labels;
+        for (key, value) in metadata.as_object().expect("metadata") {
+            manifest["metadata"][key] = value.clone();
+        }
         belay.create(&manifest.to_string()).expect("it is taken");
     }
-    belay
-        .eventually("has both ended", || async {
-            let (forged, restored) = (
-                belay.status("forged").await.phase,
-                belay.status("restored").await.phase,
-            );
-            forged.is_finished() && restored.is_finished()
-        })
-        .await;
+    for (name, _) in &forgeries {
+        belay
+            .eventually("has it ended", || async {
+                belay.status(name).await.phase.is_finished()
+            })
+            .await;
+        assert_eq!(belay.status(name).await.start_time, None, "{name} ran");
+    }
     assert_eq!(belay.pool("np1").await.spec.count, 1);
     assert_eq!(belay.nodes().await.len(), 1);
-    assert_eq!(belay.operations(OperationType::Scale, "np1").await.len(), 2);
+    assert_eq!(belay.operations(OperationType::Scale, "np1").await.len(), 3);
 }

@@ -39,7 +39,7 @@ impl Operation<'_> {
     pub(super) fn left_behind(&self) -> Vec<ErrorDetail> {
         let left = self.work.map_or(&[][..], |work| &work.progress().left);
         let detail = |(what, why): &(String, String)| ErrorDetail {
-            code: errors::LEFT_BEHIND.into(),
+            code: messages::LEFT_BEHIND.into(),
             message: why.clone(),
             target: what.clone(),
         };
