@@ -41,6 +41,7 @@ mod proxy;
 mod quiet;
 mod race;
 mod refusals;
+mod releases;
 mod replacing;
 mod restart;
 mod rights;
@@ -84,6 +85,7 @@ const TESTS: &[harness::Test<World>] = tests![
     changed_nodes::a_pod_with_an_endless_grace_period_is_waited_for,
     changed_nodes::a_volume_that_is_attached_is_waited_for_and_named,
     quiet::nothing_is_written_in_a_quiet_minute,
+    releases::two_releases_look_after_their_own_namespaces,
     engine::an_operation_shows_how_far_the_engine_says_it_is,
     engine::a_restart_before_the_answer_begins_nothing_twice,
     engine::a_restart_follows_what_was_begun,
