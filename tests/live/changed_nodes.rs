@@ -11,7 +11,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, ResourceExt as _,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde_json::{Value, json};
 
@@ -111,11 +111,21 @@ pub async fn a_node_that_is_deleted_before_anybody_saw_it_is_made_again(world: A
         .iter()
         .find(|node| node.annotations().contains_key("belay.dev/joining"));
     if let Some(node) = joining {
-        let deleted = belay
-            .node_api()
-            .delete(&node.name_any(), &DeleteParams::default())
-            .await;
-        deleted.expect("deleted");
+        // As it was seen: where it has joined meanwhile, it is a node as any other.
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: node.uid(),
+                resource_version: node.resource_version(),
+            }),
+            ..DeleteParams::default()
+        };
+        let deleted = belay.node_api().delete(&node.name_any(), &params).await;
+        let was_changed =
+            |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 409);
+        assert!(
+            deleted.as_ref().err().is_none_or(was_changed),
+            "{deleted:?}"
+        );
     }
     belay.succeeds(&scale).await;
     assert_eq!(belay.nodes().await.len(), 2);
