@@ -70,7 +70,9 @@ impl Pass {
     }
 
     fn note(&mut self, action: &Action, error: ReconcileError) {
-        tracing::debug!(object = ?object_of(action), %error, "a write failed");
+        self.writes.span_of(action).in_scope(|| {
+            tracing::debug!(object = ?object_of(action), %error, "a write failed");
+        });
         self.failures.note(action, error.is_refusal());
         let is_worse = self
             .error

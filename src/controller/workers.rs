@@ -87,7 +87,7 @@ impl Workers {
         // The receiver is gone only while the process ends.
         let changed = Arc::new(move || drop(sender.send(of.clone())));
         let (keeps, kept) = watch::channel(handles(&job.steps));
-        let control = Control::new(stop, kept, changed.clone());
+        let control = Control::new(stop, kept, job.blocked.clone(), changed.clone());
         let uid = job.uid.clone();
         let span = log::operation(&job.operation, &job.namespace, &job.cluster);
         let (this, line) = (self.clone(), control.clone());

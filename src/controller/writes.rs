@@ -191,6 +191,14 @@ impl Writes {
         Api::namespaced(self.context.client.clone(), &self.namespace)
     }
 
+    /// In which log lines about an action are written: they name the Operation, where it is one that is written.
+    pub fn span_of(&self, action: &Action) -> Span {
+        match object_of(action) {
+            Some(ObjectId::Operation(name)) => self.span(&name),
+            _ => Span::current(),
+        }
+    }
+
     fn span(&self, operation: &str) -> Span {
         let cluster = self.snapshot.cluster.name_any();
         log::operation(operation, &self.namespace, &cluster)

@@ -121,6 +121,8 @@ pub(super) struct World {
     guarded: BTreeSet<String>,
     /// Whether the API server refuses what Operations ask for of specs (a field that GitOps owns).
     refuses_specs: bool,
+    /// Whether the engine refuses to stop what it does.
+    refuses_to_stop: bool,
     /// What was refused, by the Operations' uids. A restart loses it.
     refused: BTreeMap<String, OperationError>,
     /// What an old cache shows.
@@ -149,6 +151,7 @@ impl World {
             workers: BTreeMap::new(),
             guarded: BTreeSet::new(),
             refuses_specs: false,
+            refuses_to_stop: false,
             old: None,
             refused: BTreeMap::new(),
             namespace_goes: false,

@@ -35,8 +35,10 @@ pub struct Job {
     pub provider: ProviderSpec,
     /// What is to be reached, one after the other.
     pub stages: Vec<Stage>,
-    /// The steps as they were planned.
+    /// The steps as they were planned, or as a restart found them.
     pub steps: Vec<Step>,
+    /// What was in its way when a restart found it: that is so until the work says otherwise.
+    pub blocked: Option<(String, String)>,
 }
 
 /// What an Operation's status keeps of its plan.

@@ -143,6 +143,8 @@ pub fn job_of(snapshot: &Snapshot, operation: &Operation<'_>, plan: &Plan) -> Jo
     operation.name.clone_into(&mut job.operation);
     operation.uid.clone_into(&mut job.uid);
     job.steps.clone_from(&operation.status.steps);
+    let blocked = operation.status.blocked.as_ref();
+    job.blocked = blocked.map(|blocked| (blocked.reason.clone(), blocked.message.clone()));
     job
 }
 
@@ -165,6 +167,7 @@ pub fn job_without_operation(snapshot: &Snapshot, plan: &Plan) -> Job {
         provider: cluster.spec.provider.clone(),
         stages,
         steps: Vec::new(),
+        blocked: None,
     }
 }
 

@@ -44,16 +44,21 @@ struct Pace {
 }
 
 impl Control {
-    /// Shares a request to stop and the handles that are kept, and calls `changed` when the progress changes:
+    /// Shares a request to stop and the handles that are kept; `blocked` was in the way before. It calls `changed` when the progress changes:
     /// at once where something is in the way or no longer is, else once a second at the most.
     pub fn new(
         stop: watch::Receiver<Stop>,
         kept: watch::Receiver<BTreeSet<String>>,
+        blocked: Option<(String, String)>,
         changed: Arc<dyn Fn() + Send + Sync>,
     ) -> Self {
+        let progress = Progress {
+            blocked,
+            ..Progress::default()
+        };
         Self {
             stop,
-            progress: Arc::default(),
+            progress: Arc::new(Mutex::new(progress)),
             kept,
             changed,
             pace: Arc::default(),
@@ -63,7 +68,7 @@ impl Control {
     /// For work that nobody can stop any more.
     pub fn unstoppable() -> Self {
         let kept = watch::channel(BTreeSet::new()).1;
-        Self::new(watch::channel(Stop::No).1, kept, Arc::new(|| ()))
+        Self::new(watch::channel(Stop::No).1, kept, None, Arc::new(|| ()))
     }
 
     /// Whether the work may go on.
@@ -225,7 +230,7 @@ mod tests {
         let changed = move || {
             count.fetch_add(1, Ordering::Relaxed);
         };
-        let control = Control::new(stop, kept, Arc::new(changed));
+        let control = Control::new(stop, kept, None, Arc::new(changed));
         for number in 0..100 {
             control.report(step(&format!("node/{number}")));
         }

@@ -10,28 +10,15 @@ use crate::{
     lifecycle::{
         action::Action,
         fixtures::{NEW, World, cluster, condition, pool},
-        observed::{BegunByOthers, Trouble},
     },
 };
 
-fn trouble(is_seen: bool) -> Trouble {
-    Trouble {
-        reason: "Unreachable".into(),
-        message: "503: the region is down".into(),
-        seen_at: is_seen.then_some(jiff::Timestamp::UNIX_EPOCH),
-    }
-}
-
-fn scale() -> BegunByOthers {
-    BegunByOthers {
-        handle: "az-1".into(),
-        spec: OperationSpec {
-            type_: Scale,
-            target: pool("np1"),
-            kubernetes_version: None,
-            count: Some(5),
-        },
-        by: "az".into(),
+fn scale() -> OperationSpec {
+    OperationSpec {
+        type_: Scale,
+        target: pool("np1"),
+        kubernetes_version: None,
+        count: Some(5),
     }
 }
 
@@ -39,11 +26,15 @@ fn scale() -> BegunByOthers {
 fn nothing_begins_on_a_cluster_that_cannot_be_seen() {
     for is_seen in [true, false] {
         let mut world = World::settled();
-        world.observe(|observed| observed.trouble = Some(trouble(is_seen)));
+        world.lose_sight(true);
         if !is_seen {
+            // As after a restart: it was never seen.
             world.observe(|observed| {
                 observed.control_plane = None;
                 observed.nodes.clear();
+                if let Some(trouble) = &mut observed.trouble {
+                    trouble.seen_at = None;
+                }
             });
         }
         world.set_version(NEW).ask("go-on", Reconcile, &cluster());
@@ -65,17 +56,15 @@ fn nothing_begins_on_a_cluster_that_cannot_be_seen() {
 #[test]
 fn what_others_began_is_followed_by_one_operation_that_holds_the_lock() {
     let mut world = World::settled();
-    world.observe(|observed| observed.begun_by_others.push(scale()));
+    world.others_begin(scale());
     world.stride();
     let follower = world.unfinished().pop().expect("an Operation");
     world.stride().stride();
     assert_eq!(world.phase(&follower), InProgress);
     assert_eq!(world.lock(), [follower.as_str()]);
     assert_eq!(world.unfinished(), [follower.as_str()]);
-    assert_eq!(
-        world.status(&follower).steps[0].handle.as_deref(),
-        Some("az-1")
-    );
+    let handle = world.status(&follower).steps[0].handle.clone();
+    assert!(handle.is_some_and(|it| it.starts_with("other-")));
     // It says nothing about the spec.
     assert_eq!(world.wanted_nodes("np1").0, 2);
 }
@@ -85,7 +74,7 @@ fn what_others_began_holds_the_lock_beside_what_is_in_flight() {
     let mut world = World::settled();
     world.guard("np1").set_version(NEW);
     let upgrade = world.begin(Upgrade);
-    world.observe(|observed| observed.begun_by_others.push(scale()));
+    world.others_begin(scale());
     world.stride().stride().stride();
     assert_eq!(world.lock().len(), 2);
     assert_eq!(world.phase(&upgrade), InProgress);
@@ -94,7 +83,7 @@ fn what_others_began_holds_the_lock_beside_what_is_in_flight() {
 #[test]
 fn nobody_claims_that_others_began_what_the_engine_does_not_show() {
     let mut world = World::settled();
-    let mut forged = Operation::new("forged", scale().spec);
+    let mut forged = Operation::new("forged", scale());
     forged.metadata.annotations = Some(
         [
             (ENGINE_HANDLE_ANNOTATION.to_owned(), "az-1".to_owned()),
@@ -114,7 +103,7 @@ fn what_the_engine_refuses_to_stop_goes_on_with_its_words() {
     let upgrade = world.begin(Upgrade);
     world.abort(&upgrade, "not now").stride();
     assert_eq!(world.phase(&upgrade), Canceling);
-    world.refuse_to_stop("the update can't be canceled now");
+    world.refuse_to_stop(true).work();
     let decided = world.decide();
     let starts = |action: &Action| matches!(action, Action::StartWork { .. });
     assert!(decided.place(starts).is_some(), "it is followed on");
@@ -122,6 +111,6 @@ fn what_the_engine_refuses_to_stop_goes_on_with_its_words() {
     let status = world.status(&upgrade);
     assert_eq!(status.phase, InProgress);
     let cancellation = status.cancellation.expect("a cancellation");
-    assert_eq!(cancellation.reason, "the update can't be canceled now");
+    assert_eq!(cancellation.reason, "it can't be stopped");
     assert!(world.is_working());
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     api::{
-        OperationPhase::{Canceled, Failed, Pending, Succeeded},
+        OperationPhase::{Canceled, Failed, InProgress, Pending, Succeeded},
         OperationType::{Create, Delete, Reconcile, Scale, Stop, Upgrade},
         PowerState,
     },
@@ -322,4 +322,22 @@ fn a_pool_shows_what_takes_the_lock_after_the_lock_and_keeps_what_ended_before_i
     world.begin(Scale);
     world.finish();
     assert_eq!(pool_comes(&world), Ordering::Less);
+}
+
+#[test]
+fn what_began_before_the_lock_was_written_is_no_edit_of_the_spec_when_it_ends() {
+    let mut world = World::settled();
+    world.ask_for_count("more", 3, &pool("np1"));
+    while world.phase("more") != InProgress {
+        let mut pass = world.pass();
+        // The operator dies as soon as it is written that the Operation runs, and before the lock says so.
+        while world.phase("more") != InProgress && world.act(&mut pass).is_some() {}
+    }
+    world.restart().settle();
+    let last = world
+        .pool_status("np1")
+        .last_operation
+        .expect("the last operation");
+    assert_eq!(last.name, "more");
+    assert_eq!(world.phase("more"), Succeeded);
 }

@@ -84,9 +84,14 @@ fn may_hold(operation: &Operation<'_>) -> bool {
         || metadata.deletion_timestamp.is_some()
 }
 
-/// The generation that a holder of the lock brings about: a person's Operation that hasn't begun is still
+/// The generation that a holder of the lock brings about: the one that it was planned with, whatever the lock
+/// says, for a crash may have kept that from being written. A person's Operation that hasn't begun is still
 /// being written into the spec.
 pub fn generation(facts: &Facts<'_>, operation: &Operation<'_>, held: &OperationInFlight) -> i64 {
+    let plan = operation.begun();
+    if let Some(planned) = plan.and_then(|plan| plan.of_target(&held.target)) {
+        return planned.generation;
+    }
     if operation.is_asked() && operation.phase() == OperationPhase::Pending {
         target_generation(facts, &held.target)
     } else {

@@ -1,14 +1,15 @@
 //! A world whose every action is checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt as _;
 use serde_json::json;
 
 use crate::{
     api::{
-        CancellationStatus, Operation, OperationInFlight, OperationPhase, OperationStatus,
-        OperationType,
+        CancellationStatus, ENGINE_HANDLE_ANNOTATION, FOR_GENERATION_LABEL, Operation,
+        OperationInFlight, OperationPhase, OperationSpec, OperationStatus, OperationType,
     },
     lifecycle::{
         action::Action,
@@ -27,6 +28,8 @@ pub struct Checked {
     pub world: World,
     /// The statuses that were written last, by the Operations' uids.
     written: BTreeMap<String, OperationStatus>,
+    /// The Operations that follow what others began.
+    followers: BTreeSet<String>,
     /// Whether an Operation was removed by force: then its nodes are left to the next one.
     was_forced: bool,
     /// Whether what is done now was decided on an old view.
@@ -45,6 +48,7 @@ impl Checked {
         Self {
             world,
             written: BTreeMap::new(),
+            followers: BTreeSet::new(),
             was_forced: false,
             is_stale: false,
         }
@@ -78,6 +82,14 @@ impl Checked {
             Event::SetAbortPolicy(policy) => world.set_abort_policy(&ObjectId::Cluster, *policy),
             Event::RefuseSpecs(refuses) => world.refuse_specs(*refuses),
             Event::LoseControlPlane => world.lose_control_plane(),
+            Event::LoseSight(is_lost) => world.lose_sight(*is_lost),
+            Event::RefuseToStop(refuses) => world.refuse_to_stop(*refuses),
+            Event::OthersBegin(name) => world.others_begin(OperationSpec {
+                type_: OperationType::Scale,
+                target: pool(name),
+                kubernetes_version: None,
+                count: Some(1),
+            }),
             Event::Remember => world.remember(),
             Event::AbortCluster(reason) => world.abort_on(&ObjectId::Cluster, reason),
             Event::DeleteCluster => world.delete(&ObjectId::Cluster),
@@ -192,12 +204,8 @@ impl Checked {
             type_ => aspects_of(type_),
         };
         let held = target.held.all();
-        let is_from_spec = !operation
-            .metadata
-            .labels
-            .clone()
-            .unwrap_or_default()
-            .is_empty();
+        let labels = operation.metadata.labels.clone().unwrap_or_default();
+        let is_from_spec = labels.contains_key(FOR_GENERATION_LABEL);
         assert!(
             !is_from_spec || !about.is_subset(&held),
             "{:?} is made though {held:?} is held",
@@ -207,6 +215,13 @@ impl Checked {
 
     fn check(&mut self, action: &Action) {
         self.check_work();
+        if let Action::CreateOperation(operation) = action
+            && operation
+                .annotations()
+                .contains_key(ENGINE_HANDLE_ANNOTATION)
+        {
+            self.followers.insert(operation.name_any());
+        }
         match action {
             Action::CreateOperation(operation) if !self.is_stale => self.check_hold(operation),
             Action::WriteOperationStatus { name, status } => {
@@ -215,7 +230,7 @@ impl Checked {
                     .insert(self.world.uid(name), (**status).clone());
                 check_transition(name, &before.unwrap_or_default(), status);
             }
-            Action::WriteClusterStatus(status) => check_lock(&status.operations),
+            Action::WriteClusterStatus(status) => self.check_lock(&status.operations),
             Action::StartWork { job, stop }
                 if self
                     .world
@@ -247,6 +262,20 @@ impl Checked {
         }
     }
 
+    /// No two hold the lock that exclude each other, but for what others began past Belay.
+    fn check_lock(&self, held: &[OperationInFlight]) {
+        let held = held
+            .iter()
+            .filter(|held| !self.followers.contains(&held.name));
+        let held: Vec<_> = held.collect();
+        for (at, one) in held.iter().enumerate() {
+            for other in &held[at + 1..] {
+                let both = format!("{} and {} both hold the lock", one.name, other.name);
+                assert!(!excludes(&one.target, &other.target), "{both}");
+            }
+        }
+    }
+
     /// Whose work goes on holds the lock.
     fn check_work(&self) {
         let lock = self.world.lock();
@@ -262,6 +291,7 @@ impl Checked {
     /// People have had their say, and nothing hangs any more: it all comes to rest.
     pub fn comes_to_rest(&mut self) {
         self.world.unguard().refuse_specs(false);
+        self.world.lose_sight(false).refuse_to_stop(false);
         self.world
             .edit_cluster(&json!({"operationHistoryLimit": 3}));
         for _ in 0..400 {
@@ -352,19 +382,6 @@ fn check_transition(name: &str, before: &OperationStatus, after: &OperationStatu
 fn is_refused(status: &OperationStatus) -> bool {
     let cancellation = status.cancellation.as_ref();
     cancellation.is_some_and(|cancellation| cancellation.status == CancellationStatus::Failed)
-}
-
-fn check_lock(held: &[OperationInFlight]) {
-    for (at, one) in held.iter().enumerate() {
-        for other in &held[at + 1..] {
-            assert!(
-                !excludes(&one.target, &other.target),
-                "{} and {} both hold the lock",
-                one.name,
-                other.name
-            );
-        }
-    }
 }
 
 /// It is as its spec says, or says itself that it waits for someone.

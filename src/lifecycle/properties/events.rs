@@ -32,6 +32,12 @@ pub enum Event {
     /// The API server begins to refuse what Operations ask for of specs, or ceases to.
     RefuseSpecs(bool),
     LoseControlPlane,
+    /// The cluster can't be seen any more, or can again.
+    LoseSight(bool),
+    /// The engine begins to refuse to stop what it does, or ceases to.
+    RefuseToStop(bool),
+    /// Somebody begins to scale a pool at the engine, past Belay.
+    OthersBegin(&'static str),
     /// All work in hand meets an error.
     Fail,
     /// All work in hand goes on by a tick.
@@ -157,6 +163,9 @@ fn by_others() -> impl Strategy<Value = Event> {
         1 => (0..50).prop_map(Event::EditElsewhere),
         1 => abort_policy().prop_map(Event::SetAbortPolicy),
         1 => Just(Event::LoseControlPlane),
+        1 => any::<bool>().prop_map(Event::LoseSight),
+        1 => any::<bool>().prop_map(Event::RefuseToStop),
+        1 => select(&POOLS).prop_map(Event::OthersBegin),
         3 => power().prop_map(Event::SetPower),
         2 => policy().prop_map(Event::SetPolicy),
         2 => select(&REASONS).prop_map(Event::AbortCluster),

@@ -47,7 +47,7 @@ proptest! {
         if world.is_gone() {
             return Ok(());
         }
-        world.refuse_specs(refuses_specs);
+        world.refuse_specs(refuses_specs).refuse_to_stop(false);
         for name in POOLS {
             world.guard(name);
         }

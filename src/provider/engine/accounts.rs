@@ -2,11 +2,11 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use governor::{DefaultKeyedRateLimiter, Jitter, Quota, RateLimiter};
+use governor::{Jitter, Quota, RateLimiter, clock::DefaultClock, state::keyed::HashMapStateStore};
 
 /// The accounts, by name.
 pub struct Accounts {
-    limits: DefaultKeyedRateLimiter<String>,
+    limits: RateLimiter<String, HashMapStateStore<String>, DefaultClock>,
     spread: Jitter,
 }
 
@@ -16,7 +16,7 @@ impl Accounts {
     pub fn new(per_second: u32, spread: Duration) -> Self {
         let each = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
         Self {
-            limits: RateLimiter::keyed(Quota::per_second(each)),
+            limits: RateLimiter::hashmap(Quota::per_second(each)),
             spread: Jitter::up_to(spread),
         }
     }
