@@ -114,6 +114,7 @@ fn op(name: &str) -> ObjectId {
 
 /// A cluster with all that belongs to it. What a person changes is taken at any time: admission, which
 /// reads caches, may have let it pass.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct World {
     state: Snapshot,
     workers: BTreeMap<String, work::Worker>,

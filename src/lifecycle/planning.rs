@@ -1,33 +1,24 @@
 //! Plans an Operation when it begins: which stages lead its targets from what is there to what their specs
 //! ask for. What is held back is left as it is.
 
-use std::time::Duration;
-
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+mod goals;
+mod jobs;
 
 use crate::api::{
-    Aspect, KubernetesVersion, OperationError, OperationType, PowerState, ScaleSetPriority,
-    StepAction, TargetKind,
+    Aspect, KubernetesVersion, OperationError, OperationType, PowerState, StepAction, TargetKind,
 };
 
 use super::{
     desired::{aspects_of, differs, wanted_version},
     errors,
-    facts::{Facts, Operation, PlanState, Target, is_deletion},
+    facts::{Facts, Operation, Target, is_deletion},
     gate,
-    observed::NodeView,
-    plan::{Aspects, ControlPlaneGoal, Followed, Job, Plan, PlannedTarget, PoolGoal, Stage},
-    settings::NodeSettings,
-    snapshot::Snapshot,
+    plan::{Aspects, ControlPlaneGoal, Followed, Plan, PlannedTarget, PoolGoal, Stage},
     step_names::{CONTROL_PLANE_STEP, POOL_STEP_PREFIX},
 };
 
-/// The version of new nodes where none will be made.
-const NO_VERSION: KubernetesVersion = KubernetesVersion {
-    major: 0,
-    minor: 0,
-    patch: 0,
-};
+use goals::{goal, gone, gone_with_pool, in_place};
+pub use jobs::{job, job_of, job_without_operation};
 
 /// The plan of an Operation that begins now.
 ///
@@ -91,25 +82,6 @@ pub fn deletion_of_cluster(facts: &Facts<'_>) -> Plan {
     Plan::new(stages, targets.collect())
 }
 
-/// The goal of nodes whose pool there isn't any more.
-fn gone_with_pool(pool: &str, nodes: &[NodeView]) -> PoolGoal {
-    PoolGoal {
-        pool: pool.to_owned(),
-        node_prefix: pool.to_owned(),
-        count: 0,
-        version: nodes[0].version,
-        replace_outdated: false,
-        update_settings: false,
-        surge: 1,
-        unavailable: 0,
-        drain: false,
-        drain_timeout: Duration::ZERO,
-        settings: NodeSettings::default(),
-        vm_size: None,
-        priority: ScaleSetPriority::default(),
-    }
-}
-
 fn deletion() -> Aspects {
     [Aspect::Deletion].into()
 }
@@ -122,52 +94,6 @@ fn planned(facts: &Facts<'_>, target: &Target<'_>, aspects: Aspects) -> PlannedT
         uid: target.uid.to_owned(),
         aspects,
         asked_for: target.asked.clone(),
-    }
-}
-
-/// The work of an Operation that has begun.
-///
-/// # Errors
-/// Where its plan can't be read.
-pub fn job(snapshot: &Snapshot, operation: &Operation<'_>) -> Result<Job, OperationError> {
-    match &operation.plan {
-        PlanState::Begun(plan) => Ok(job_of(snapshot, operation, plan)),
-        PlanState::Unreadable(error) => Err(error.clone()),
-        PlanState::None => Err(Plan::of_text(None).err().unwrap_or_default()),
-    }
-}
-
-/// The work of an Operation by that plan.
-pub fn job_of(snapshot: &Snapshot, operation: &Operation<'_>, plan: &Plan) -> Job {
-    let mut job = job_without_operation(snapshot, plan);
-    operation.name.clone_into(&mut job.operation);
-    operation.uid.clone_into(&mut job.uid);
-    job.steps.clone_from(&operation.status.steps);
-    let blocked = operation.status.blocked.as_ref();
-    job.blocked = blocked.map(|blocked| (blocked.reason.clone(), blocked.message.clone()));
-    job
-}
-
-/// The work by a plan, where no Operation can be made for it.
-pub fn job_without_operation(snapshot: &Snapshot, plan: &Plan) -> Job {
-    let cluster = &snapshot.cluster;
-    let name = |name: &Option<String>| name.clone().unwrap_or_default();
-    let mut stages = plan.stages.clone();
-    // No node is made for a pool that there isn't any more.
-    stages.retain(|stage| match stage {
-        Stage::Pool(goal) => goal.count == 0 || snapshot.pool(&goal.pool).is_some(),
-        Stage::ControlPlane(_) | Stage::Follow(_) => true,
-    });
-    Job {
-        operation: String::new(),
-        uid: String::new(),
-        namespace: name(&cluster.metadata.namespace),
-        cluster: name(&cluster.metadata.name),
-        cluster_uid: name(&cluster.metadata.uid),
-        provider: cluster.spec.provider.clone(),
-        stages,
-        steps: Vec::new(),
-        blocked: None,
     }
 }
 
@@ -362,69 +288,6 @@ fn plan_of_pool(
     ))
 }
 
-/// The pool as its spec says, with nodes of `version`.
-fn goal(facts: &Facts<'_>, target: &Target<'_>, version: KubernetesVersion) -> PoolGoal {
-    let name = target.key.name.clone();
-    let cluster = &facts.cluster.key.name;
-    let spec = target.pool.as_ref().map(|pool| &pool.object.spec);
-    let upgrades = spec
-        .map(|spec| spec.upgrade_settings.clone())
-        .unwrap_or_default();
-    let full = target.count_if(true);
-    let surge = resolve(&upgrades.max_surge, full, true);
-    let unavailable = resolve(&upgrades.max_unavailable, full, false);
-    PoolGoal {
-        node_prefix: if name.starts_with(&format!("{cluster}-")) {
-            name.clone()
-        } else {
-            format!("{cluster}-{name}")
-        },
-        pool: name,
-        count: target.desired_count(facts.snapshot),
-        version,
-        replace_outdated: true,
-        update_settings: true,
-        surge,
-        // Both can come out as 0 of a small count; then one is taken, as Deployments do it.
-        unavailable: if surge == 0 {
-            unavailable.max(1)
-        } else {
-            unavailable
-        },
-        drain: true,
-        drain_timeout: upgrades.drain_timeout.into(),
-        settings: target
-            .pool
-            .as_ref()
-            .map(|pool| pool.settings.clone())
-            .unwrap_or_default(),
-        vm_size: spec.and_then(|spec| spec.vm_size.clone()),
-        priority: spec.map(|spec| spec.scale_set_priority).unwrap_or_default(),
-    }
-}
-
-/// The pool's nodes as they are, with its settings.
-fn in_place(facts: &Facts<'_>, pool: &Target<'_>) -> PoolGoal {
-    let version = facts.control_plane().unwrap_or(NO_VERSION);
-    PoolGoal {
-        count: pool.there.count,
-        replace_outdated: false,
-        ..goal(facts, pool, pool.version_under(version))
-    }
-}
-
-/// The pool without nodes.
-fn gone(facts: &Facts<'_>, pool: &Target<'_>, drain: bool) -> PoolGoal {
-    let version = facts.control_plane().unwrap_or(NO_VERSION);
-    PoolGoal {
-        count: 0,
-        replace_outdated: false,
-        update_settings: false,
-        drain,
-        ..goal(facts, pool, version)
-    }
-}
-
 /// Whether an operation that has begun takes its cluster's control plane back, whatever type asked for it.
 pub fn goes_back(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
     let goal = operation.begun().and_then(Plan::control_plane);
@@ -432,51 +295,4 @@ pub fn goes_back(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
     operation.spec.target.kind == TargetKind::ManagedCluster
         && !is_deletion(facts, operation)
         && goal.is_some_and(|goal| runs.is_some_and(|runs| goal.version < runs))
-}
-
-/// How many nodes a setting means: a percentage of `count` is rounded up for a surge, down for what may
-/// be unavailable, as Deployments do it.
-fn resolve(setting: &IntOrString, count: usize, round_up: bool) -> usize {
-    match setting {
-        IntOrString::Int(number) => usize::try_from(*number).unwrap_or_default(),
-        IntOrString::String(text) => {
-            let percent: usize = text
-                .strip_suffix('%')
-                .and_then(|number| number.parse().ok())
-                .unwrap_or_default();
-            if round_up {
-                (count * percent).div_ceil(100)
-            } else {
-                count * percent / 100
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_setting_is_rounded_as_deployments_do_it() {
-        let percent = |text: &str| IntOrString::String(text.into());
-        for (setting, count, up, down) in [
-            (IntOrString::Int(2), 10, 2, 2),
-            (IntOrString::Int(0), 10, 0, 0),
-            (percent("33%"), 3, 1, 0),
-            (percent("33%"), 10, 4, 3),
-            (percent("50%"), 4, 2, 2),
-            (percent("1%"), 1, 1, 0),
-            (percent("0%"), 5, 0, 0),
-            (percent("100%"), 7, 7, 7),
-            (percent("33%"), 0, 0, 0),
-        ] {
-            assert_eq!(resolve(&setting, count, true), up, "{setting:?} of {count}");
-            assert_eq!(
-                resolve(&setting, count, false),
-                down,
-                "{setting:?} of {count}"
-            );
-        }
-    }
 }

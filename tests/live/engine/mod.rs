@@ -1,153 +1,25 @@
 //! A provider whose engine does the work itself, in its own time: what the seam promises for it.
 
 mod script;
+mod stage;
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use belay::{
     api::{
-        Cancellation, CancellationStatus, ManagedCluster, Operation, OperationError,
-        OperationPhase, OperationSpec, OperationTarget, OperationType, TargetKind,
+        Cancellation, CancellationStatus, OperationError, OperationPhase, OperationSpec,
+        OperationTarget, OperationType, TargetKind,
     },
-    controller,
-    leader::Fence,
-    machinery::watches::Scope,
     provider::{
-        Providers,
-        engine::{Answer, EngineError, EngineProvider, State},
+        engine::{Answer, EngineError, State},
         requests::Passing,
     },
-    telemetry::{Health, Telemetry, Traces},
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{ResourceExt as _, api::ListParams};
+use kube::ResourceExt as _;
 use serde_json::json;
-use tokio::task::JoinHandle;
 
-use super::belay::{Belay, World};
-use script::Script;
-
-/// A namespace whose clusters are the script's, and an operator for it in this process.
-struct Stage {
-    belay: Arc<Belay>,
-    script: Arc<Script>,
-    operator: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        self.crash();
-    }
-}
-
-impl Stage {
-    async fn set(world: &Arc<World>) -> Self {
-        let belay = Belay::start_without_operator(world).await;
-        let this = Self {
-            script: Arc::new(Script::new(belay.client.clone())),
-            belay,
-            operator: Mutex::default(),
-        };
-        this.start_operator();
-        this
-    }
-
-    /// A cluster with one pool of two nodes, ready; what is begun from now on takes its time.
-    async fn ready(world: &Arc<World>) -> Self {
-        let this = Self::set(world).await;
-        this.belay.create_cluster(0).await;
-        this.belay.create_pool("np1", 2).await;
-        this.is_ready("True", "Succeeded").await;
-        this.belay
-            .eventually("has its pool made", || async {
-                let status = this.belay.pool_status("np1").await;
-                ready_of(&status.conditions).is_some_and(|ready| ready.status == "True")
-            })
-            .await;
-        this.belay.lock_is_free_in_status().await;
-        this.script.state().is_quick = false;
-        this
-    }
-
-    fn start_operator(&self) {
-        let providers = Providers {
-            kwok: Arc::new(EngineProvider::new(self.script.clone())),
-        };
-        let telemetry = Telemetry::new("script", Fence::open(), Traces::default());
-        let health = Health::new(telemetry.clone());
-        let scope = Scope::of([self.belay.namespace.clone()]);
-        let client = self.belay.client.clone();
-        let task = tokio::spawn(async move {
-            let never = std::future::pending();
-            controller::run(client, &scope, providers, telemetry, &health, never).await;
-        });
-        *self.operator.lock().expect("the operator") = Some(task);
-    }
-
-    /// The operator ends where it stands.
-    fn crash(&self) {
-        if let Some(task) = self.operator.lock().expect("the operator").take() {
-            task.abort();
-        }
-    }
-
-    /// An upgrade of the cluster that goes on at the engine, by its Operation's name.
-    async fn upgrading(&self) -> String {
-        self.belay.set_version("1.36.3").await;
-        let upgrade = self.belay.operation(OperationType::Upgrade, "demo").await;
-        self.goes_on().await;
-        upgrade
-    }
-
-    /// Waits until something goes on at the engine.
-    async fn goes_on(&self) {
-        self.belay
-            .eventually("has something go on at the engine", || async {
-                !self.script.running().is_empty()
-            })
-            .await;
-    }
-
-    /// What goes on at the engine ends as planned, and so does what follows, until the Operation has ended.
-    async fn finishes(&self, operation: &str) {
-        self.belay
-            .eventually("has succeeded", || async {
-                self.script.finishes();
-                self.belay.status(operation).await.phase == OperationPhase::Succeeded
-            })
-            .await;
-    }
-
-    async fn is_ready(&self, status: &str, reason: &str) -> Condition {
-        self.belay
-            .eventually("says whether it is ready", || async {
-                let conditions = self.belay.cluster_status().await.conditions;
-                ready_of(&conditions)
-                    .is_some_and(|ready| ready.status == status && ready.reason == reason)
-            })
-            .await;
-        let conditions = self.belay.cluster_status().await.conditions;
-        ready_of(&conditions).expect("a condition")
-    }
-
-    async fn create_cluster(&self, name: &str) {
-        let spec = json!({"kubernetesVersion": "1.35.7", "provider": {"kwok": {}}});
-        self.belay.make::<ManagedCluster>(name, spec).await;
-    }
-
-    async fn operations(&self) -> Vec<Operation> {
-        let listed = self.belay.api().list(&ListParams::default()).await;
-        listed.expect("Operations").items
-    }
-}
-
-fn ready_of(conditions: &[Condition]) -> Option<Condition> {
-    let mut all = conditions.iter();
-    all.find(|condition| condition.type_ == "Ready").cloned()
-}
+use super::belay::World;
+use stage::{Stage, ready_of};
 
 pub async fn an_operation_shows_how_far_the_engine_says_it_is(world: Arc<World>) {
     let stage = Stage::ready(&world).await;

@@ -1,0 +1,151 @@
+//! What the nodes of a pool are to be: by its spec, as they are, or gone.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use crate::{
+    api::{KubernetesVersion, ScaleSetPriority},
+    lifecycle::{
+        facts::{Facts, Target},
+        observed::NodeView,
+        plan::PoolGoal,
+        settings::NodeSettings,
+    },
+};
+
+/// The version of new nodes where none will be made.
+const NO_VERSION: KubernetesVersion = KubernetesVersion {
+    major: 0,
+    minor: 0,
+    patch: 0,
+};
+
+/// The pool as its spec says, with nodes of `version`.
+pub fn goal(facts: &Facts<'_>, target: &Target<'_>, version: KubernetesVersion) -> PoolGoal {
+    let name = target.key.name.clone();
+    let cluster = &facts.cluster.key.name;
+    let spec = target.pool.as_ref().map(|pool| &pool.object.spec);
+    let upgrades = spec
+        .map(|spec| spec.upgrade_settings.clone())
+        .unwrap_or_default();
+    let full = target.count_if(true);
+    let surge = resolve(&upgrades.max_surge, full, true);
+    let unavailable = resolve(&upgrades.max_unavailable, full, false);
+    PoolGoal {
+        node_prefix: if name.starts_with(&format!("{cluster}-")) {
+            name.clone()
+        } else {
+            format!("{cluster}-{name}")
+        },
+        pool: name,
+        count: target.desired_count(facts.snapshot),
+        version,
+        replace_outdated: true,
+        update_settings: true,
+        surge,
+        // Both can come out as 0 of a small count; then one is taken, as Deployments do it.
+        unavailable: if surge == 0 {
+            unavailable.max(1)
+        } else {
+            unavailable
+        },
+        drain: true,
+        drain_timeout: upgrades.drain_timeout.into(),
+        settings: target
+            .pool
+            .as_ref()
+            .map(|pool| pool.settings.clone())
+            .unwrap_or_default(),
+        vm_size: spec.and_then(|spec| spec.vm_size.clone()),
+        priority: spec.map(|spec| spec.scale_set_priority).unwrap_or_default(),
+    }
+}
+
+/// The pool's nodes as they are, with its settings.
+pub fn in_place(facts: &Facts<'_>, pool: &Target<'_>) -> PoolGoal {
+    let version = facts.control_plane().unwrap_or(NO_VERSION);
+    PoolGoal {
+        count: pool.there.count,
+        replace_outdated: false,
+        ..goal(facts, pool, pool.version_under(version))
+    }
+}
+
+/// The pool without nodes.
+pub fn gone(facts: &Facts<'_>, pool: &Target<'_>, drain: bool) -> PoolGoal {
+    let version = facts.control_plane().unwrap_or(NO_VERSION);
+    PoolGoal {
+        count: 0,
+        replace_outdated: false,
+        update_settings: false,
+        drain,
+        ..goal(facts, pool, version)
+    }
+}
+
+/// The goal of nodes whose pool there isn't any more.
+pub fn gone_with_pool(pool: &str, nodes: &[NodeView]) -> PoolGoal {
+    PoolGoal {
+        pool: pool.to_owned(),
+        node_prefix: pool.to_owned(),
+        count: 0,
+        version: nodes[0].version,
+        replace_outdated: false,
+        update_settings: false,
+        surge: 1,
+        unavailable: 0,
+        drain: false,
+        drain_timeout: Duration::ZERO,
+        settings: NodeSettings::default(),
+        vm_size: None,
+        priority: ScaleSetPriority::default(),
+    }
+}
+
+/// How many nodes a setting means: a percentage of `count` is rounded up for a surge, down for what may
+/// be unavailable, as Deployments do it.
+fn resolve(setting: &IntOrString, count: usize, round_up: bool) -> usize {
+    match setting {
+        IntOrString::Int(number) => usize::try_from(*number).unwrap_or_default(),
+        IntOrString::String(text) => {
+            let percent: usize = text
+                .strip_suffix('%')
+                .and_then(|number| number.parse().ok())
+                .unwrap_or_default();
+            if round_up {
+                (count * percent).div_ceil(100)
+            } else {
+                count * percent / 100
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_is_rounded_as_deployments_do_it() {
+        let percent = |text: &str| IntOrString::String(text.into());
+        for (setting, count, up, down) in [
+            (IntOrString::Int(2), 10, 2, 2),
+            (IntOrString::Int(0), 10, 0, 0),
+            (percent("33%"), 3, 1, 0),
+            (percent("33%"), 10, 4, 3),
+            (percent("50%"), 4, 2, 2),
+            (percent("1%"), 1, 1, 0),
+            (percent("0%"), 5, 0, 0),
+            (percent("100%"), 7, 7, 7),
+            (percent("33%"), 0, 0, 0),
+        ] {
+            assert_eq!(resolve(&setting, count, true), up, "{setting:?} of {count}");
+            assert_eq!(
+                resolve(&setting, count, false),
+                down,
+                "{setting:?} of {count}"
+            );
+        }
+    }
+}
