@@ -175,6 +175,12 @@ impl EngineProvider {
     }
 }
 
+impl Drop for EngineProvider {
+    fn drop(&mut self) {
+        self.sights.end();
+    }
+}
+
 #[async_trait]
 impl Provider for EngineProvider {
     fn rules(&self) -> &'static dyn Rules {

@@ -3,7 +3,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -31,12 +34,16 @@ pub struct Sights {
     engine: Arc<dyn Engine>,
     accounts: Arc<Accounts>,
     all: Arc<Mutex<HashMap<Key, Sight>>>,
+    /// How many looks have begun.
+    looks: Arc<AtomicU64>,
     changed: mpsc::UnboundedSender<Key>,
 }
 
 /// One cluster.
 struct Sight {
     site: Site,
+    /// The number of the look that was noted last. One that began before it shows an older state.
+    noted: u64,
     last: Option<Seen>,
     /// Why it can't be seen, and since when.
     trouble: Option<(Passing, Instant)>,
@@ -85,6 +92,7 @@ impl Sights {
             accounts: Arc::new(Accounts::new(pace.per_second, pace.busy / 5)),
             engine,
             all: Arc::default(),
+            looks: Arc::default(),
             changed,
         }
     }
@@ -94,12 +102,18 @@ impl Sights {
         let mut all = self.lock();
         let sight = all.entry(site.key()).or_insert_with(|| Sight {
             site: site.clone(),
+            noted: 0,
             last: None,
             trouble: None,
             task: tokio::spawn(self.clone().keep_looking(site.key())).abort_handle(),
         });
         sight.site = site.clone();
         sight.shown()
+    }
+
+    /// Nobody looks at any cluster any more.
+    pub fn end(&self) {
+        self.lock().clear();
     }
 
     /// Nobody looks at a cluster any more.
@@ -116,9 +130,10 @@ impl Sights {
     /// Looks at a cluster now, notes what was seen, and returns it.
     pub async fn look(&self, site: &Site) -> Result<Observation, EngineError> {
         self.turn_of(site).await;
+        let number = self.looks.fetch_add(1, Ordering::Relaxed) + 1;
         let looked = tokio::time::timeout(REQUEST_TIMEOUT, self.engine.look(site)).await;
         let looked = looked.unwrap_or_else(|_| Err(EngineError::Passing(no_answer())));
-        self.note(&site.key(), &looked);
+        self.note(&site.key(), number, &looked);
         looked
     }
 
@@ -145,11 +160,12 @@ impl Sights {
         }
     }
 
-    fn note(&self, key: &Key, looked: &Result<Observation, EngineError>) {
+    fn note(&self, key: &Key, number: u64, looked: &Result<Observation, EngineError>) {
         let mut all = self.lock();
-        let Some(sight) = all.get_mut(key) else {
+        let Some(sight) = all.get_mut(key).filter(|sight| sight.noted < number) else {
             return;
         };
+        sight.noted = number;
         let before = sight.shown();
         match looked {
             Ok(observation) => {
@@ -205,5 +221,104 @@ fn no_answer() -> Passing {
         reason: "Unreachable".into(),
         message: "the engine doesn't answer".into(),
         retry_after: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::{
+        api::{KwokProviderSpec, ProviderSpec},
+        lifecycle::{ControlPlaneView, Rules},
+        provider::{
+            NodeByNode,
+            engine::{Answer, Change, Pace, State},
+        },
+    };
+
+    /// An engine whose first answer takes long, and is old by then.
+    #[derive(Default)]
+    struct Slow {
+        asked: AtomicU64,
+        is_asked: Notify,
+        may_answer: Notify,
+        is_answering: Notify,
+    }
+
+    #[async_trait]
+    impl Engine for Slow {
+        fn rules(&self) -> &'static dyn Rules {
+            &NodeByNode
+        }
+
+        fn pace(&self) -> Pace {
+            Pace {
+                idle: Duration::from_hours(1),
+                busy: Duration::ZERO,
+                per_second: 100,
+            }
+        }
+
+        fn account(&self, _: &Site) -> String {
+            String::new()
+        }
+
+        async fn look(&self, _: &Site) -> Result<Observation, EngineError> {
+            if self.asked.fetch_add(1, Ordering::Relaxed) == 0 {
+                self.is_asked.notify_one();
+                self.may_answer.notified().await;
+                self.is_answering.notify_one();
+                return Ok(Observation::default());
+            }
+            let runs = ControlPlaneView {
+                version: "1.36.3".parse().expect("a version"),
+                running: true,
+                changing_to: None,
+            };
+            Ok(Observation {
+                control_plane: Some(runs),
+                ..Observation::default()
+            })
+        }
+
+        async fn begin(&self, _: &Site, _: &Change) -> Result<String, EngineError> {
+            unreachable!("nobody asks")
+        }
+
+        async fn find(&self, _: &Site, _: &Change) -> Result<Option<String>, EngineError> {
+            unreachable!("nobody asks")
+        }
+
+        async fn poll(&self, _: &Site, _: &str) -> Result<State, EngineError> {
+            unreachable!("nobody asks")
+        }
+
+        async fn stop(&self, _: &Site, _: &str) -> Result<Answer, EngineError> {
+            unreachable!("nobody asks")
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_to_an_older_look_takes_nothing_back() {
+        let engine = Arc::new(Slow::default());
+        let (changed, _changes) = mpsc::unbounded_channel();
+        let sights = Sights::new(engine.clone(), changed);
+        let spec = serde_json::from_str::<KwokProviderSpec>("{}").expect("a spec");
+        let site = Site {
+            namespace: "team".into(),
+            cluster: "demo".into(),
+            provider: ProviderSpec { kwok: Some(spec) },
+        };
+        assert_eq!(sights.of(&site), None, "nobody has looked yet");
+        engine.is_asked.notified().await;
+        sights.look(&site).await.expect("it answers");
+        engine.may_answer.notify_one();
+        engine.is_answering.notified().await;
+        tokio::task::yield_now().await;
+        let shown = sights.of(&site).expect("it was seen");
+        assert!(shown.control_plane.is_some());
     }
 }

@@ -168,13 +168,16 @@ impl<'a> Work<'a> {
         handle: &str,
         is_asked_to_stop: bool,
     ) -> Result<Option<State>, OperationError> {
-        self.sights.turn_of(&self.site).await;
         let poll = || self.engine.poll(&self.site, handle);
         let control = if is_asked_to_stop {
             &self.unstoppable
         } else {
             self.control
         };
+        tokio::select! {
+            () = self.sights.turn_of(&self.site) => {}
+            () = control.told(Stop::Now) => return Ok(None),
+        }
         match self
             .asked((control, GRACE), "see how far it is", poll)
             .await
