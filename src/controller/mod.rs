@@ -1,5 +1,6 @@
 //! The shell: watches, takes a snapshot, has the core decide, does what it says.
 
+mod abandoned;
 mod backoff;
 mod dependence;
 mod events;
@@ -201,6 +202,7 @@ pub async fn run(
     let clusters_touched = UnboundedReceiverStream::new(touched.clusters)
         .inspect(move |cluster| queue.woken(&ObjectRef::from_obj(cluster)))
         .map(Ok);
+    let abandoned = abandoned::watch(context.clone());
     let controller = Controller::for_stream(clusters_touched, clusters)
         .with_config(Config::default())
         .reconcile_on(changes)
@@ -213,6 +215,7 @@ pub async fn run(
         () = ending => {}
         () = sending => {}
         () = mending => {}
+        () = abandoned => {}
     }
 }
 

@@ -41,6 +41,10 @@ pub trait Provider: Send + Sync {
     /// Waits until it can.
     async fn ready(&self);
 
+    /// The nodes that Belay made and that nothing else takes away, by cluster, whether there is such a cluster or
+    /// not.
+    fn nodes(&self) -> Vec<(ObjectRef<ManagedCluster>, Vec<String>)>;
+
     /// A cluster is no more: nobody observes it any longer.
     fn forget(&self, cluster: &ObjectRef<ManagedCluster>);
 

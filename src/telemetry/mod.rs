@@ -46,6 +46,8 @@ pub struct Telemetry {
     pub requests: Requests,
     /// Work in hand.
     pub work: Gauge,
+    /// Nodes whose cluster there isn't any more.
+    pub abandoned: Gauge,
     traces: Traces,
     registry: Arc<Registry>,
 }
@@ -60,6 +62,12 @@ impl Telemetry {
             "Operations whose work runs in this process",
             work.clone(),
         );
+        let abandoned = Gauge::default();
+        registry.register(
+            "belay_abandoned_nodes",
+            "Nodes whose ManagedCluster there isn't any more: its finalizer was removed by hand",
+            abandoned.clone(),
+        );
         registry.register_collector(Box::new(leading::Leading::new(lease, fence)));
         build::register(&mut registry);
         Self {
@@ -69,6 +77,7 @@ impl Telemetry {
             queue: Queue::registered(&mut registry),
             requests: Requests::registered(&mut registry),
             work,
+            abandoned,
             traces,
             registry: Arc::new(registry),
         }

@@ -184,4 +184,15 @@ pub async fn work_ends_with_its_cluster(world: Arc<World>) {
     ]);
     belay.is_guarded(2).await;
     assert_eq!(belay.nodes().await.len(), nodes);
+    // They are named, also by an operator that has never seen the cluster.
+    let words = "nodes are left of a cluster that there isn't any more";
+    let named = || belay.log().matches(words).count();
+    let is_named = |before| async move { named() > before };
+    belay.eventually("names them", || is_named(0)).await;
+    belay.kill_operator();
+    let before = named();
+    belay.start_operator();
+    belay
+        .eventually("names them again", || is_named(before))
+        .await;
 }

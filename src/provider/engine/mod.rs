@@ -197,6 +197,11 @@ impl Provider for EngineProvider {
 
     async fn ready(&self) {}
 
+    /// An engine's machines are its own, and so is their end.
+    fn nodes(&self) -> Vec<(ObjectRef<ManagedCluster>, Vec<String>)> {
+        Vec::new()
+    }
+
     fn forget(&self, cluster: &ObjectRef<ManagedCluster>) {
         self.sights.forget(cluster);
     }

@@ -173,6 +173,10 @@ impl Provider for NodeProvider {
         self.machines.ready().await;
     }
 
+    fn nodes(&self) -> Vec<(ObjectRef<ManagedCluster>, Vec<String>)> {
+        self.stores.by_cluster()
+    }
+
     fn forget(&self, _: &ObjectRef<ManagedCluster>) {}
 
     fn changes(&self) -> BoxStream<'static, ObjectRef<ManagedCluster>> {

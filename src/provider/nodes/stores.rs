@@ -31,6 +31,7 @@ pub struct Stores {
     pub nodes: Index<Node>,
     /// The budgets of all namespaces, by namespace.
     pub budgets: Index<PodDisruptionBudget>,
+    scope: Scope,
 }
 
 impl Stores {
@@ -48,6 +49,7 @@ impl Stores {
                 },
                 prune,
             ),
+            scope: scope.clone(),
         };
         let ours = watches::config().labels(CLUSTER_LABEL);
         let nodes = watches::events(vec![Api::all(client.clone())], &ours);
@@ -69,6 +71,21 @@ impl Stores {
     /// The nodes of a cluster.
     pub fn nodes_of(&self, namespace: &str, cluster: &str) -> Vec<Arc<Node>> {
         self.nodes.of(&(namespace.to_owned(), cluster.to_owned()))
+    }
+
+    /// The names of the nodes of each cluster of the namespaces that are watched.
+    pub fn by_cluster(&self) -> Vec<(ObjectRef<ManagedCluster>, Vec<String>)> {
+        let mut all: HashMap<Key, Vec<String>> = HashMap::new();
+        for node in self.nodes.all() {
+            if let Some(cluster) = cluster_of(node.as_ref()).filter(|(it, _)| self.scope.has(it)) {
+                all.entry(cluster).or_default().push(node.name_any());
+            }
+        }
+        let named = all.into_iter().map(|((namespace, name), mut nodes)| {
+            nodes.sort();
+            (ObjectRef::new(&name).within(&namespace), nodes)
+        });
+        named.collect()
     }
 
     /// Whether the first look is complete.
