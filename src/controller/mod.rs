@@ -279,6 +279,32 @@ async fn decide_and_do(
     cluster: &Arc<ManagedCluster>,
     context: &Arc<Context>,
 ) -> Result<(), ReconcileError> {
+    // Once work is told to begin nothing new, what it has begun is known, and an abort can be accepted: that is
+    // decided at once, where nothing was written that has yet to be seen.
+    while pass(cluster, context).await? == Passed::Stopping {
+        if matches!(
+            snapshot::build(cluster, context),
+            Err(ReconcileError::Stale)
+        ) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What a pass did.
+#[derive(PartialEq, Eq)]
+enum Passed {
+    /// It told work to stop.
+    Stopping,
+    /// Anything else, or nothing.
+    Other,
+}
+
+async fn pass(
+    cluster: &Arc<ManagedCluster>,
+    context: &Arc<Context>,
+) -> Result<Passed, ReconcileError> {
     let (snapshot, is_about_to_change) = snapshot::build(cluster, context)?;
     let actions = lifecycle::decide(&snapshot, clock::now());
     tracing::debug!(
@@ -291,9 +317,17 @@ async fn decide_and_do(
     let rests = actions.is_empty() && is_going(cluster) && !snapshot.namespace_is_terminating;
     let writes = Writes::new(context.clone(), snapshot);
     if rests {
-        return writes.look_at_namespace().await;
+        writes.look_at_namespace().await?;
+        return Ok(Passed::Other);
     }
-    Pass::new(writes, is_about_to_change).run(actions).await
+    let stops = |action: &lifecycle::Action| matches!(action, lifecycle::Action::StopWork { .. });
+    let is_stopping = actions.iter().any(stops);
+    Pass::new(writes, is_about_to_change).run(actions).await?;
+    Ok(if is_stopping {
+        Passed::Stopping
+    } else {
+        Passed::Other
+    })
 }
 
 #[expect(
