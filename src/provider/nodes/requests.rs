@@ -68,13 +68,18 @@ fn passing(error: &Error) -> Passing {
     }
 }
 
+/// What Priority and Fairness wishes. It says so in the header `Retry-After` alone, which kube doesn't show.
+const THROTTLED: Duration = Duration::from_secs(1);
+
 /// When the server wishes to be asked again.
 fn wish_of(error: &Error) -> Option<Duration> {
     let Error::Api(status) = error else {
         return None;
     };
-    let seconds = status.details.as_ref()?.retry_after_seconds;
-    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+    let details = status.details.as_ref();
+    let seconds = details.map_or(0, |details| details.retry_after_seconds);
+    let wish = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
+    wish.or_else(|| (status.code == 429).then_some(THROTTLED))
 }
 
 /// Whether a write was refused since its object isn't as it was read.
@@ -102,5 +107,30 @@ pub fn refused(what: &str, status: &Status) -> OperationError {
         message: format!("failed to {what}: {}", status.message),
         subcode: status.code.to_string(),
         details: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_throttles_is_asked_again_when_it_wishes() {
+        for (code, seconds, expected) in [
+            (429, Some(7), Some(7)),
+            (429, None, Some(1)),
+            (503, Some(3), Some(3)),
+            (503, None, None),
+            (403, Some(0), None),
+        ] {
+            let mut status = Status::failure("not now", "");
+            status.code = code;
+            status.details = seconds.map(|seconds: u32| {
+                let details = serde_json::json!({"retryAfterSeconds": seconds});
+                serde_json::from_value(details).expect("details")
+            });
+            let wish = wish_of(&Error::Api(Box::new(status)));
+            assert_eq!(wish.map(|wish| wish.as_secs()), expected, "{code}");
+        }
     }
 }
