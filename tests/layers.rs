@@ -32,8 +32,8 @@ const CRATE: &[(&[&str], &str)] = &[
 const LIFECYCLE: &[(&[&str], &str)] = &[
     (&["template"], "sentences with places"),
     (
-        &["messages", "names", "text"],
-        "the words that people script against, names, bounds",
+        &["managed_fields", "messages", "names", "text"],
+        "who wrote which field, the words that people script against, names, bounds",
     ),
     (
         &["errors", "settings"],

@@ -45,7 +45,7 @@ pub const CLUSTER_LABEL: &str = "belay.dev/cluster";
 pub const OPERATION_UID_LABEL: &str = "belay.dev/operation-uid";
 /// On Operations that Belay made: the generation of their target's spec that they were made for.
 pub const FOR_GENERATION_LABEL: &str = "belay.dev/for-generation";
-/// What the engine calls the operation that this Operation follows: somebody began it there, past Belay.
+/// What the engine calls the operation that this Operation follows: somebody began it there, outside Belay.
 pub const ENGINE_HANDLE_ANNOTATION: &str = "belay.dev/engine-handle";
 /// Who began such an operation, as far as that is known.
 pub const BEGUN_BY_ANNOTATION: &str = "belay.dev/begun-by";

@@ -1,5 +1,5 @@
-//! Nodes whose cluster there isn't any more: somebody removed its finalizer by hand, perhaps while no operator
-//! ran. Nobody may delete them on a guess; they are named, and counted.
+//! Nodes of clusters that no longer exist, since somebody removed a cluster's finalizer by hand, perhaps while no
+//! operator ran. Belay deletes no node on a guess: it logs their names and counts them.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -7,23 +7,20 @@ use kube::runtime::reflector::ObjectRef;
 
 use super::Context;
 
-/// How often it is looked for them. What goes with its cluster is gone by the second look.
+/// How often Belay looks for them. Nodes of a normal deletion are gone by the second look.
 const EVERY: Duration = Duration::from_secs(10);
 
 /// Nodes by their clusters, as `namespace/name`.
 type Abandoned = BTreeMap<String, Vec<String>>;
 
-/// Looks for them for ever.
+/// Looks for them again and again.
 pub async fn watch(context: Arc<Context>) {
-    context.stores.ready().await;
-    for provider in context.providers.all() {
-        provider.ready().await;
-    }
+    context.ready().await;
     let (mut before, mut told) = (Abandoned::new(), Abandoned::new());
     loop {
         let now = look(&context);
-        let stay = |cluster: &String| before.contains_key(cluster);
-        let lasting: Abandoned = now.clone().into_iter().filter(|(it, _)| stay(it)).collect();
+        let mut lasting = now.clone();
+        lasting.retain(|cluster, _| before.contains_key(cluster));
         for (cluster, nodes) in &lasting {
             if told.get(cluster) != Some(nodes) {
                 tracing::warn!(

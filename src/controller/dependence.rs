@@ -69,7 +69,7 @@ impl Failures {
             }
             // Where somebody refuses a write to it, its status says so.
             Action::WritePoolStatus { name, .. } => {
-                // What takes the lock is shown once it has it.
+                // A pool shows an operation only after the lock is written.
                 let has_lock = !self.failed.contains(&ObjectId::Cluster);
                 let pool = ObjectId::Pool(name.clone());
                 has_lock && !self.has_unwritten && !self.failed.contains(&pool)

@@ -85,6 +85,14 @@ pub struct Context {
 }
 
 impl Context {
+    /// Waits until the first look at all that is watched is complete.
+    async fn ready(&self) {
+        self.stores.ready().await;
+        for provider in self.providers.all() {
+            provider.ready().await;
+        }
+    }
+
     /// Has a cluster looked at.
     fn wake(&self, cluster: &ObjectRef<ManagedCluster>) {
         // The receiver is gone only while the process ends.
@@ -247,10 +255,7 @@ async fn reconcile(
     cluster: Arc<ManagedCluster>,
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
-    context.stores.ready().await;
-    for provider in context.providers.all() {
-        provider.ready().await;
-    }
+    context.ready().await;
     let began = Instant::now();
     let key = ObjectRef::from_obj(cluster.as_ref());
     let _running = context.telemetry.queue.begun(&key);
@@ -275,59 +280,40 @@ fn is_going(cluster: &ManagedCluster) -> bool {
     cluster.metadata.deletion_timestamp.is_some()
 }
 
+/// Decides and does it. Work that is told to stop reports at once what it has begun; then its abort can be
+/// accepted. That is decided in the same go, unless a write of this pass has yet to show in the stores.
 async fn decide_and_do(
     cluster: &Arc<ManagedCluster>,
     context: &Arc<Context>,
 ) -> Result<(), ReconcileError> {
-    // Once work is told to begin nothing new, what it has begun is known, and an abort can be accepted: that is
-    // decided at once, where nothing was written that has yet to be seen.
-    while pass(cluster, context).await? == Passed::Stopping {
-        if matches!(
-            snapshot::build(cluster, context),
-            Err(ReconcileError::Stale)
-        ) {
-            break;
+    let mut is_stopping = false;
+    loop {
+        let (snapshot, is_about_to_change) = match snapshot::build(cluster, context) {
+            Err(ReconcileError::Stale) if is_stopping => return Ok(()),
+            built => built?,
+        };
+        context.workers.note_kept_handles(&snapshot.operations);
+        let actions = lifecycle::decide(&snapshot, clock::now());
+        tracing::debug!(
+            namespace = cluster.namespace(),
+            cluster = cluster.name_any(),
+            actions = actions.len(),
+            "decided"
+        );
+        // A deletion that is on hold asks for nothing of which the API server would say that the namespace goes.
+        let rests = actions.is_empty() && is_going(cluster) && !snapshot.namespace_is_terminating;
+        let writes = Writes::new(context.clone(), snapshot);
+        if rests {
+            return writes.look_at_namespace().await;
+        }
+        is_stopping = actions
+            .iter()
+            .any(|action| matches!(action, lifecycle::Action::StopWork { .. }));
+        Pass::new(writes, is_about_to_change).run(actions).await?;
+        if !is_stopping {
+            return Ok(());
         }
     }
-    Ok(())
-}
-
-/// What a pass did.
-#[derive(PartialEq, Eq)]
-enum Passed {
-    /// It told work to stop.
-    Stopping,
-    /// Anything else, or nothing.
-    Other,
-}
-
-async fn pass(
-    cluster: &Arc<ManagedCluster>,
-    context: &Arc<Context>,
-) -> Result<Passed, ReconcileError> {
-    let (snapshot, is_about_to_change) = snapshot::build(cluster, context)?;
-    let actions = lifecycle::decide(&snapshot, clock::now());
-    tracing::debug!(
-        namespace = cluster.namespace(),
-        cluster = cluster.name_any(),
-        actions = actions.len(),
-        "decided"
-    );
-    // A deletion that is on hold asks for nothing of which the API server would say that the namespace goes.
-    let rests = actions.is_empty() && is_going(cluster) && !snapshot.namespace_is_terminating;
-    let writes = Writes::new(context.clone(), snapshot);
-    if rests {
-        writes.look_at_namespace().await?;
-        return Ok(Passed::Other);
-    }
-    let stops = |action: &lifecycle::Action| matches!(action, lifecycle::Action::StopWork { .. });
-    let is_stopping = actions.iter().any(stops);
-    Pass::new(writes, is_about_to_change).run(actions).await?;
-    Ok(if is_stopping {
-        Passed::Stopping
-    } else {
-        Passed::Other
-    })
 }
 
 #[expect(

@@ -37,13 +37,6 @@ pub fn build(
     if !is_fresh {
         return Err(ReconcileError::Stale);
     }
-    for operation in &operations {
-        let status = operation.status.as_ref();
-        let (uid, steps) = (operation.uid(), status.map(|status| &status.steps));
-        if let (Some(uid), Some(steps)) = (uid, steps) {
-            context.workers.kept(&uid, steps);
-        }
-    }
     let provider = context
         .providers
         .of(&cluster.spec.provider)

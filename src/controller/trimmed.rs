@@ -1,11 +1,14 @@
-//! What is kept in memory of objects: what a decision may rest on, and no more. Finished Operations are many.
+//! Keeps in memory only what decisions need. There are many finished Operations.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::api::{ABORT_ANNOTATION, Operation};
+use crate::{
+    api::{ABORT_ANNOTATION, Operation},
+    lifecycle::managed_fields::{applies_spec, writes_annotation},
+};
 
-/// An Operation without what nothing is decided on.
+/// Takes away what no decision about an Operation rests on.
 pub fn operation(operation: &mut Operation) {
     let entries = operation.metadata.managed_fields.take();
     let kept: Vec<_> = entries.into_iter().flatten().filter_map(entry).collect();
@@ -14,7 +17,7 @@ pub fn operation(operation: &mut Operation) {
         return;
     };
     if status.phase.is_finished() {
-        // By its handle what the engine still shows is known as Belay's own.
+        // By its handle Belay knows its own work where the engine still shows it.
         status.steps.retain(|step| step.handle.is_some());
         for step in &mut status.steps {
             step.message.clear();
@@ -25,27 +28,28 @@ pub fn operation(operation: &mut Operation) {
     }
 }
 
-/// When the abort was asked for, and whether somebody applies the spec: nothing else of an entry counts.
+/// The entry, cut down to the abort annotation and to the fact that somebody applies the spec; none where it has
+/// neither.
 fn entry(mut entry: ManagedFieldsEntry) -> Option<ManagedFieldsEntry> {
-    let fields = entry.fields_v1.take()?.0;
-    let abort = format!("f:{ABORT_ANNOTATION}");
-    let is_abort = !fields["f:metadata"]["f:annotations"][&abort].is_null();
-    let is_applied = entry.operation.as_deref() == Some("Apply")
-        && entry.subresource.is_none()
-        && !fields["f:spec"].is_null();
     let mut kept = json!({});
-    if is_abort {
-        kept["f:metadata"]["f:annotations"][&abort] = Value::Object(serde_json::Map::new());
+    if writes_annotation(&entry, ABORT_ANNOTATION) {
+        let abort = format!("f:{ABORT_ANNOTATION}");
+        kept["f:metadata"]["f:annotations"][abort] = json!({});
     }
-    if is_applied {
+    if applies_spec(&entry) {
         kept["f:spec"] = json!({});
     }
+    if kept == json!({}) {
+        return None;
+    }
     entry.fields_v1 = Some(FieldsV1(kept));
-    (is_abort || is_applied).then_some(entry)
+    Some(entry)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn made(phase: &str) -> Operation {

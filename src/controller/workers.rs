@@ -18,7 +18,7 @@ use tokio::{
 use tracing::Instrument as _;
 
 use crate::{
-    api::{ManagedCluster, OperationError, Step},
+    api::{ManagedCluster, Operation, OperationError, Step},
     lifecycle::{Job, Stop, Work},
     provider::{Control, End, Provider},
     telemetry::log,
@@ -127,15 +127,17 @@ impl Workers {
         );
     }
 
-    /// Tells the work of an Operation which handles its status keeps, as the API server has it.
-    pub fn kept(&self, uid: &str, steps: &[Step]) {
-        if let Some(worker) = self.lock().get(uid) {
-            let now = handles(steps);
-            worker.kept.send_if_modified(|kept| {
-                let changes = *kept != now;
-                *kept = now;
-                changes
-            });
+    /// Notes which handles these Operations' statuses keep, for the work that waits for that.
+    pub fn note_kept_handles(&self, operations: &[Arc<Operation>]) {
+        let workers = self.lock();
+        for operation in operations {
+            let uid = operation.metadata.uid.as_ref();
+            let worker = uid.and_then(|uid| workers.get(uid));
+            if let (Some(worker), Some(status)) = (worker, &operation.status) {
+                let now = handles(&status.steps);
+                let keep = |kept: &mut _| std::mem::replace(kept, now.clone()) != now;
+                worker.kept.send_if_modified(keep);
+            }
         }
     }
 

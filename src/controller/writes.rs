@@ -191,7 +191,7 @@ impl Writes {
         Api::namespaced(self.context.client.clone(), &self.namespace)
     }
 
-    /// In which log lines about an action are written: they name the Operation, where it is one that is written.
+    /// The span for log lines about an action. It names the Operation, where the action writes one.
     pub fn span_of(&self, action: &Action) -> Span {
         match object_of(action) {
             Some(ObjectId::Operation(name)) => self.span(&name),
@@ -305,7 +305,7 @@ impl Writes {
             .await
     }
 
-    /// The metadata by which a pool is its cluster's.
+    /// The owner reference and the label that make a pool its cluster's.
     fn adopted(&self, name: &str) -> Value {
         let cluster = &self.snapshot.cluster;
         let owner = json!({

@@ -15,8 +15,8 @@ use super::{
 /// One thing to write or to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Keep an object until its work has ended. A pool is made its cluster's as well, and an Operation is
-    /// labelled with its own uid, by which a copy of it is known.
+    /// Keep an object until its work has ended. The same write makes the cluster a pool's owner, and labels an
+    /// Operation with its own uid, so that a copy of it can be recognised.
     AddFinalizer(ObjectId),
     /// Let go of an object.
     RemoveFinalizer(ObjectId),

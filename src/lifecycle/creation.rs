@@ -12,7 +12,7 @@ use crate::api::{
 
 use super::{
     action::Action,
-    facts::Facts,
+    facts::{self, Facts},
     gate,
     ledger::{self, Ledger},
     names,
@@ -36,31 +36,33 @@ pub fn needed(facts: &Facts<'_>, ledger: &Ledger) -> Vec<Action> {
         .collect()
 }
 
-/// Creates the Operations that follow what others began at the engine. What Belay began there is known by
-/// its handle, or is about to be: then its own Operation runs on the same target and has no handle yet.
+/// Creates the Operations that follow what others began at the engine. What Belay itself began is recognised by
+/// its handle; until that is known, by an Operation without a handle that runs on the same target.
 pub fn following(facts: &Facts<'_>) -> Vec<Action> {
     if facts.snapshot.namespace_is_terminating {
         return Vec::new();
     }
     let is_known = |begun: &&BegunByOthers| {
-        facts.operations.iter().any(|operation| {
-            let handle = Some(&begun.handle);
-            let mut steps = operation.status.steps.iter();
-            let may_be_its_own = operation.holds_lock
-                && !operation.phase().is_finished()
-                && operation.spec.target == begun.spec.target
-                && !steps.any(|step| step.handle.is_some());
-            let mut steps = operation.status.steps.iter();
-            operation.begun_by_others() == handle
-                || steps.any(|step| step.handle.as_ref() == handle)
-                || may_be_its_own
-        })
+        let mut operations = facts.operations.iter();
+        operations.any(|operation| is_or_may_be(operation, begun))
     };
     let begun = facts.snapshot.observed.begun_by_others.iter();
     begun
         .filter(|begun| !is_known(begun) && facts.target(&begun.spec.target).is_some())
         .map(|begun| Action::CreateOperation(Box::new(follower(facts, begun))))
         .collect()
+}
+
+/// Whether an Operation is about what was begun at the engine, or may be: it runs, and its handle isn't known yet.
+fn is_or_may_be(operation: &facts::Operation<'_>, begun: &BegunByOthers) -> bool {
+    let steps = &operation.status.steps;
+    let mut handles = steps.iter().filter_map(|step| step.handle.as_ref());
+    let is_at_work_there = operation.holds_lock
+        && !operation.phase().is_finished()
+        && operation.spec.target == begun.spec.target;
+    operation.begun_by_others() == Some(&begun.handle)
+        || (is_at_work_there && steps.iter().all(|step| step.handle.is_none()))
+        || handles.any(|handle| *handle == begun.handle)
 }
 
 /// The Operation that follows what others began.

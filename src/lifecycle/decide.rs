@@ -143,15 +143,15 @@ fn start_work(transitions: &[Transition<'_, '_>]) -> Vec<Action> {
     starts.collect()
 }
 
-/// The cluster's status is the lock. A pool that keeps what ended is written before it, so that the lock is
-/// released after that; one that shows what takes the lock now is written after it, so that it shows nothing
-/// that then doesn't come about.
+/// The cluster's status is the lock. Pools that record an operation's end are written before it: then the lock is
+/// released. Pools that show an operation that takes the lock are written after it: they never show one that
+/// didn't get it.
 fn write_targets(facts: &Facts<'_>, report: &Report<'_, '_>) -> Vec<Action> {
     let cluster = report.cluster();
-    let held_before = |operation: &PoolOperation| {
-        let mut lock = facts.snapshot.lock().iter();
-        lock.any(|held| held.name == operation.name)
-    };
+    let held_before = |uid: &str| facts.snapshot.lock().iter().any(|held| held.uid == uid);
+    let taking = cluster.operations.iter();
+    let taking: Vec<_> = taking.filter(|held| !held_before(&held.uid)).collect();
+    let takes_it = |shown: &PoolOperation| taking.iter().any(|held| held.name == shown.name);
     let (mut before, mut after) = (Vec::new(), Vec::new());
     for target in &facts.pools {
         let Some(pool) = &target.pool else { continue };
@@ -159,8 +159,7 @@ fn write_targets(facts: &Facts<'_>, report: &Report<'_, '_>) -> Vec<Action> {
         if pool.object.status.as_ref() == Some(&status) {
             continue;
         }
-        let is_taken_now = status.operation.as_ref().is_some_and(|it| !held_before(it));
-        let group = if is_taken_now {
+        let group = if status.operation.as_ref().is_some_and(takes_it) {
             &mut after
         } else {
             &mut before

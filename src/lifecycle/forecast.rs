@@ -278,7 +278,7 @@ impl Part {
 fn bring_about(snapshot: &mut Snapshot, job: &Job) {
     for stage in &job.stages {
         match stage {
-            // What others began brings about what they asked for, which nobody here knows.
+            // What others began isn't planned here, so its outcome isn't known.
             Stage::Follow(_) => {}
             Stage::ControlPlane(goal) => {
                 snapshot.observed.control_plane = goal.map(|goal| ControlPlaneView {

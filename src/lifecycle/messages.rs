@@ -73,7 +73,7 @@ pub mod reason {
     pub const ABORT_REFUSED: &str = "OperationAbortRefused";
     /// A cluster keeps its last System pool, whatever that pool's spec says.
     pub const LAST_SYSTEM_POOL: &str = "LastSystemPool";
-    /// Somebody changed it past Belay, and it isn't as its spec says.
+    /// Somebody changed it outside Belay, and it isn't as its spec says.
     pub const CHANGED_BY_OTHERS: &str = "ChangedByOthers";
     /// Something of the cluster can't be read.
     pub const UNREADABLE: &str = "Unreadable";
@@ -297,7 +297,7 @@ fn elapsed(duration: SignedDuration) -> String {
 pub fn on_hold(kind: TargetKind, hold: &Hold, held: &BTreeSet<Aspect>) -> String {
     let how = match hold.phase {
         OperationPhase::Failed => format!("failed ({})", hold.message),
-        OperationPhase::Succeeded => "was begun past Belay".to_owned(),
+        OperationPhase::Succeeded => "was begun outside Belay".to_owned(),
         _ => "was canceled".to_owned(),
     };
     format!(

@@ -33,6 +33,7 @@ pub mod forecast;
 mod gate;
 mod ledger;
 mod leftovers;
+pub mod managed_fields;
 pub mod messages;
 mod names;
 mod observed;

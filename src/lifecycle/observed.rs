@@ -15,7 +15,7 @@ pub struct Observation {
     pub control_plane: Option<ControlPlaneView>,
     /// The nodes, by pool.
     pub nodes: BTreeMap<String, Vec<NodeView>>,
-    /// Why it can't be seen now, where that is so: all else is as it was seen last, or nothing.
+    /// Why the cluster can't be seen now. The other fields then show what was seen last, or nothing.
     pub trouble: Option<Trouble>,
     /// What others began at the engine and hasn't ended: by its console, by a tool of its own.
     pub begun_by_others: Vec<BegunByOthers>,
@@ -47,7 +47,7 @@ impl Trouble {
     }
 }
 
-/// What somebody began at the engine, past Belay.
+/// What somebody began at the engine, outside Belay.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BegunByOthers {
     /// What the engine calls it.

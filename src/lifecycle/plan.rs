@@ -37,7 +37,7 @@ pub struct Job {
     pub stages: Vec<Stage>,
     /// The steps as they were planned, or as a restart found them.
     pub steps: Vec<Step>,
-    /// What was in its way when a restart found it: that is so until the work says otherwise.
+    /// What blocked it before a restart. It counts as blocked by that until the work reports anew.
     pub blocked: Option<(String, String)>,
 }
 

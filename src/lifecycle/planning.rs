@@ -46,7 +46,7 @@ pub fn plan(facts: &Facts<'_>, operation: &Operation<'_>) -> Result<Plan, Operat
     }
 }
 
-/// What somebody else began at the engine is followed to its end. It brings about what they asked for there.
+/// The stage that follows what somebody else began at the engine.
 fn follow(operation: &Operation<'_>, handle: &str) -> Stage {
     let target = &operation.spec.target;
     Stage::Follow(Followed {

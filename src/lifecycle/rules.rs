@@ -20,7 +20,7 @@ pub trait Rules: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Why an operation that has begun can't be aborted; none where the provider can try.
+    /// Why an operation that has begun can't be aborted; none where an abort can be tried.
     fn why_unstoppable(&self, type_: OperationType, on: TargetKind) -> Option<&'static str> {
         let _ = (type_, on);
         None

@@ -156,8 +156,8 @@ pub enum Work {
     Running(Progress, Stop),
     /// It was told to stop and has: nothing half-done is left, nothing of it acts any more.
     Stopped(Progress),
-    /// It was told to stop and the engine refuses that, with these words. There it goes on, and nobody
-    /// follows it until the work is started again.
+    /// It was told to stop, and the engine refused, with these words. The engine goes on; nobody follows it
+    /// until the work is started again.
     Refused(String, Progress),
     /// All that the Operation asked for is there.
     Done(Progress),

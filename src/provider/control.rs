@@ -18,7 +18,7 @@ pub enum End {
     Done,
     /// It stopped because the controller asked for that.
     Stopped,
-    /// The controller asked it to stop, and the engine refuses that, with these words: there it goes on.
+    /// The controller asked it to stop, and the engine refused, with these words. The engine goes on.
     Refused(String),
 }
 
@@ -44,8 +44,9 @@ struct Pace {
 }
 
 impl Control {
-    /// Shares a request to stop and the handles that are kept; `blocked` was in the way before. It calls `changed` when the progress changes:
-    /// at once where something is in the way or no longer is, else once a second at the most.
+    /// Shares `stop`, the request to stop, and `kept`, the handles that the status keeps. `blocked` is what blocked
+    /// the work before a restart. Calls `changed` when the progress changes: at once where a block begins or
+    /// ends, otherwise once a second at most.
     pub fn new(
         stop: watch::Receiver<Stop>,
         kept: watch::Receiver<BTreeSet<String>>,
@@ -102,8 +103,8 @@ impl Control {
         true
     }
 
-    /// Reports what the engine calls its work on a step, and waits until the Operation's status keeps it:
-    /// then a restart doesn't lose it. It waits no longer once the controller asks for a stop.
+    /// Reports a step's handle, and waits until the Operation's status keeps it, so that a restart doesn't lose it.
+    /// Returns at once when the controller asks for a stop.
     pub async fn keep(&self, step: StepReport) {
         let Some(handle) = step.handle.clone() else {
             return;

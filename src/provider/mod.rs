@@ -1,6 +1,7 @@
 //! What turns an operation into nodes. All providers sit behind one trait; adding one touches its own file
 //! and one line of [`Providers`].
 
+mod changes;
 mod control;
 pub mod engine;
 pub mod kwok;
@@ -18,6 +19,7 @@ use crate::{
     lifecycle::{Job, Observation, Rules},
 };
 
+pub use changes::{Changed, Changes};
 pub use control::{Control, End};
 pub use nodes::NodeByNode;
 
@@ -41,8 +43,7 @@ pub trait Provider: Send + Sync {
     /// Waits until it can.
     async fn ready(&self);
 
-    /// The nodes that Belay made and that nothing else takes away, by cluster, whether there is such a cluster or
-    /// not.
+    /// The nodes that only Belay deletes, by cluster, also those of clusters that no longer exist.
     fn nodes(&self) -> Vec<(ObjectRef<ManagedCluster>, Vec<String>)>;
 
     /// A cluster is no more: nobody observes it any longer.

@@ -170,7 +170,7 @@ enum Attempt<T, R> {
     Stopped,
 }
 
-/// A failure that may pass, as what is in the way.
+/// A failure that may pass, as a block to report.
 pub fn in_the_way(what: &str, passing: Passing) -> Blocked {
     let message = format!("failed to {what}: {}", passing.message);
     (passing.reason, message)

@@ -164,7 +164,7 @@ pub async fn two_releases_look_after_their_own_namespaces(_: Arc<World>) {
     drop(second);
     let uninstall = ["uninstall", "second", "--namespace=belay-system"];
     releases.run("helm", &uninstall).expect("uninstalled");
-    // The first goes on with what the cluster has only once.
+    // The first release still has what a cluster can have only once.
     let change = r#"{"spec":{"kubernetesVersion":"1.36.3"}}"#;
     let patch = [
         "patch",

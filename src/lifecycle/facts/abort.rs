@@ -10,7 +10,7 @@ use crate::{
         ABORT_REQUESTED_BY_ANNOTATION, AbortPolicy, CancellationStatus, OperationPhase,
         OperationType, TargetKind,
     },
-    lifecycle::{messages, names::fingerprint},
+    lifecycle::{managed_fields::writes_annotation, messages, names::fingerprint},
 };
 
 use super::{Facts, Operation, Target};
@@ -225,16 +225,9 @@ pub fn observed_abort(metadata: &ObjectMeta) -> Option<String> {
 
 /// When the annotation was set, as the API server noted it with its field manager.
 fn annotated_at(metadata: &ObjectMeta) -> Option<Timestamp> {
-    let field = format!("f:{ABORT_ANNOTATION}");
-    let managers = metadata.managed_fields.as_ref()?;
-    managers
-        .iter()
-        .find(|entry| {
-            let fields = entry.fields_v1.as_ref();
-            fields.is_some_and(|fields| !fields.0["f:metadata"]["f:annotations"][&field].is_null())
-        })
-        .and_then(|entry| entry.time.as_ref())
-        .map(|time| time.0)
+    let mut entries = metadata.managed_fields.iter().flatten();
+    let entry = entries.find(|entry| writes_annotation(entry, ABORT_ANNOTATION))?;
+    entry.time.as_ref().map(|time| time.0)
 }
 
 /// What is being deleted and since when, where the operation is another than a deletion.

@@ -21,8 +21,8 @@ impl Held {
         self.own.union(&self.by_cluster).copied().collect()
     }
 
-    /// The same, with the count of a pool whose power is held back and differs: one that stays on or off
-    /// keeps its number of nodes as well.
+    /// The same, and the count as well where the power is held back and differs: a pool that stays on or off keeps
+    /// its number of nodes.
     pub fn with_count(self, power_differs: bool) -> Self {
         let with_count = |mut aspects: Aspects| {
             if power_differs && aspects.contains(&Aspect::Power) {

@@ -6,10 +6,12 @@ use jiff::Timestamp;
 
 use crate::{
     api::{
-        ENGINE_HANDLE_ANNOTATION, FOR_GENERATION_LABEL, OPERATION_UID_LABEL, Operation as Object,
-        OperationError, OperationPhase, OperationSpec, OperationStatus, TargetKind,
+        BEGUN_BY_ANNOTATION, ENGINE_HANDLE_ANNOTATION, FOR_GENERATION_LABEL, OPERATION_UID_LABEL,
+        Operation as Object, OperationError, OperationPhase, OperationSpec, OperationStatus,
+        TargetKind,
     },
     lifecycle::{
+        managed_fields::writes_spec,
         plan::Plan,
         snapshot::{Snapshot, Work},
     },
@@ -54,8 +56,13 @@ pub enum Origin {
     Spec(i64),
     /// A person, or a program that isn't Belay.
     Person,
-    /// Somebody began it at the engine, which calls it so: Belay made the Operation to follow it.
-    Engine(String),
+    /// Somebody began it at the engine, outside Belay, which made the Operation to follow it.
+    Engine {
+        /// What the engine calls it.
+        handle: String,
+        /// Who began it, as far as that is known.
+        by: String,
+    },
 }
 
 /// What is known of an Operation's plan.
@@ -84,12 +91,17 @@ impl<'a> Operation<'a> {
             .as_ref()
             .map_or_else(|| Cow::Owned(OperationStatus::default()), Cow::Borrowed);
         let label = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key));
-        let annotations = metadata.annotations.as_ref();
-        let handle = annotations.and_then(|all| all.get(ENGINE_HANDLE_ANNOTATION));
-        let origin = match (label(FOR_GENERATION_LABEL), handle) {
+        let annotation = |key: &str| metadata.annotations.as_ref().and_then(|all| all.get(key));
+        let origin = match (
+            label(FOR_GENERATION_LABEL),
+            annotation(ENGINE_HANDLE_ANNOTATION),
+        ) {
             // A label that is no number is none of Belay's, and of no generation.
             (Some(generation), _) => Origin::Spec(generation.parse().unwrap_or(-1)),
-            (None, Some(handle)) => Origin::Engine(handle.clone()),
+            (None, Some(handle)) => Origin::Engine {
+                handle: handle.clone(),
+                by: annotation(BEGUN_BY_ANNOTATION).cloned().unwrap_or_default(),
+            },
             (None, None) => Origin::Person,
         };
         let begun = matches!(
@@ -154,10 +166,18 @@ impl<'a> Operation<'a> {
         self.origin == Origin::Person
     }
 
-    /// What the engine calls it, where somebody began it there past Belay.
+    /// What the engine calls it, where somebody began it there outside Belay.
     pub fn begun_by_others(&self) -> Option<&String> {
         match &self.origin {
-            Origin::Engine(handle) => Some(handle),
+            Origin::Engine { handle, .. } => Some(handle),
+            Origin::Spec(_) | Origin::Person => None,
+        }
+    }
+
+    /// Who began it at the engine outside Belay, where that is known.
+    pub fn begun_by(&self) -> Option<&String> {
+        match &self.origin {
+            Origin::Engine { by, .. } => Some(by).filter(|by| !by.is_empty()),
             Origin::Spec(_) | Origin::Person => None,
         }
     }
@@ -176,9 +196,9 @@ impl<'a> Operation<'a> {
             (Origin::Spec(made_for), Origin::Person) => *made_for > other.arrived_at,
             (Origin::Person, Origin::Spec(made_for)) => self.arrived_at >= *made_for,
             (Origin::Spec(a), Origin::Spec(b)) if a != b => a > b,
-            (Origin::Spec(_), Origin::Spec(_) | Origin::Engine(_))
-            | (Origin::Person, Origin::Person | Origin::Engine(_))
-            | (Origin::Engine(_), _) => self.arrival > other.arrival,
+            (Origin::Spec(_), Origin::Spec(_) | Origin::Engine { .. })
+            | (Origin::Person, Origin::Person | Origin::Engine { .. })
+            | (Origin::Engine { .. }, _) => self.arrival > other.arrival,
         }
     }
 }
@@ -197,10 +217,7 @@ fn generation_at_arrival(snapshot: &Snapshot, operation: &Object) -> i64 {
         .iter()
         .flatten()
         .filter(|entry| entry.subresource.as_deref() != Some("status"))
-        .filter(|entry| {
-            let fields = entry.fields_v1.as_ref();
-            fields.is_some_and(|fields| !fields.0["f:spec"].is_null())
-        })
+        .filter(|entry| writes_spec(entry))
         .filter_map(|entry| entry.time.as_ref())
         .max();
     let created = operation.metadata.creation_timestamp.as_ref();

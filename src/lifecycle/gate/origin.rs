@@ -10,8 +10,8 @@ use crate::{
 
 use super::{Request, Source, Verdict, in_flight, next_operation, replaced};
 
-/// What others began at the engine runs there already, and no rule keeps it from that: it is followed, as
-/// long as the engine shows it.
+/// What others began runs at the engine already, so no other rule applies. It is followed while the engine shows
+/// it.
 pub fn engine_runs_it(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     let operation = request.operation()?;
     let handle = operation.begun_by_others()?;

@@ -69,7 +69,7 @@ pub fn is_at_the_right_time(facts: &Facts<'_>, request: &Request<'_>) -> Option<
         return Some(State::of(facts, &facts.cluster).refusal(type_, facts.now));
     }
     let state = State::of(facts, target);
-    // What is shown may be ahead of a lock that wasn't taken then: it counts where it is there as well.
+    // The status may show a power state of an operation that never took the lock, so the nodes have to agree.
     let power = (state.power == target.there.power).then_some(state.power);
     let is_so = matches!(
         (type_, power),

@@ -7,7 +7,7 @@ use crate::{
 
 use super::{Request, Verdict};
 
-/// While a cluster can't be seen nothing new begins on it: what isn't seen isn't gone.
+/// While a cluster can't be seen, nothing new begins on it: what isn't seen may be there.
 pub fn is_seen(facts: &Facts<'_>, _: &Request<'_>) -> Option<Verdict> {
     let trouble = facts.snapshot.observed.trouble.as_ref()?;
     Some(Verdict::Wait(trouble.sentence()))

@@ -4,6 +4,7 @@ use crate::{
     api::{FINALIZER, Operation as Object, OperationPhase, OperationTarget},
     lifecycle::{
         facts::{Facts, Operation},
+        managed_fields::applies_spec,
         messages::OPERATION_NOT_ALLOWED,
         names,
         transition::Transition,
@@ -62,12 +63,8 @@ fn is_applied(operation: &Object) -> bool {
     let metadata = &operation.metadata;
     let annotations = metadata.annotations.as_ref();
     let by_client = annotations.is_some_and(|notes| notes.contains_key(LAST_APPLIED));
-    let by_server = metadata.managed_fields.iter().flatten().any(|entry| {
-        let fields = entry.fields_v1.as_ref();
-        entry.operation.as_deref() == Some("Apply")
-            && entry.subresource.is_none()
-            && fields.is_some_and(|fields| !fields.0["f:spec"].is_null())
-    });
+    let mut entries = metadata.managed_fields.iter().flatten();
+    let by_server = entries.any(applies_spec);
     by_client || by_server
 }
 

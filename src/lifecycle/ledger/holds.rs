@@ -98,8 +98,8 @@ fn covered(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Option<
     }
     let is_on = |on: &OperationTarget| *on == target.key;
     let aspects: Aspects = if end.had_begun {
-        // Its plan is lost, so all that differs may be what it left undone; and what it was about may only seem
-        // to be there.
+        // Its plan is lost. It may have left undone all that differs, and what its type is about even where that
+        // doesn't differ: its last change may not be seen yet.
         let whole = end.record.target.kind == TargetKind::ManagedCluster;
         (whole || is_on(&end.record.target)).then(|| {
             let about = aspects_of(end.record.type_);
@@ -127,7 +127,7 @@ fn covered(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Option<
     Some(planned_so(target, aspects))
 }
 
-/// A target whose aspects were to be brought about as its spec asks for them now.
+/// A target as an operation would plan it now, for these aspects.
 fn planned_so(target: &Target<'_>, aspects: Aspects) -> PlannedTarget {
     PlannedTarget {
         target: target.key.clone(),
@@ -147,7 +147,7 @@ fn left_undone(
     covered: &PlannedTarget,
 ) -> Aspects {
     if end.operation.begun_by_others().is_some() {
-        // What others changed is shown, not fought: until somebody asks for something else.
+        // What others changed is reported and not undone, until somebody asks for something else.
         let differs = differs(facts, target);
         return differs.intersection(&covered.aspects).copied().collect();
     }

@@ -39,18 +39,19 @@ pub fn next(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<Operat
         .map(|transition| transition.operation)
         .filter(|operation| !operation.holds_lock && may_hold(operation))
         .collect();
+    // What others began runs at the engine already, so it takes the lock whoever else holds it.
+    let runs_already = |operation: &Operation<'_>| operation.begun_by_others().is_some();
     queue.sort_by_key(|operation| {
-        let has_begun = operation.phase() != OperationPhase::Pending;
-        // What others began at the engine goes on there, whoever holds the lock here.
-        let has_begun = has_begun || operation.begun_by_others().is_some();
+        let has_begun = operation.phase() != OperationPhase::Pending || runs_already(operation);
         (!has_begun, operation.spec.type_ != OperationType::Delete)
     });
     let mut waiting: Vec<&OperationTarget> = Vec::new();
     for operation in queue {
         let target = &operation.spec.target;
         let is_free = conflict(held, target).is_none() && conflict(&lock, target).is_none();
-        let goes_on = operation.begun_by_others().is_some();
-        if goes_on || is_free && !waiting.iter().any(|other| excludes(other, target)) {
+        if runs_already(operation)
+            || is_free && !waiting.iter().any(|other| excludes(other, target))
+        {
             lock.push(in_flight(facts, operation, facts.now));
         } else {
             waiting.push(target);
@@ -59,8 +60,8 @@ pub fn next(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<Operat
     lock
 }
 
-/// How far an operation is, as the lock shows it: in tens, so that neither cluster nor pools are written for
-/// each percent of it.
+/// The percent that the lock shows. It changes once for each ten, so that cluster and pools aren't written for
+/// each percent.
 fn about(shown: i32, now: i32) -> i32 {
     if now / 10 == shown / 10 { shown } else { now }
 }
@@ -84,9 +85,8 @@ fn may_hold(operation: &Operation<'_>) -> bool {
         || metadata.deletion_timestamp.is_some()
 }
 
-/// The generation that a holder of the lock brings about: the one that it was planned with, whatever the lock
-/// says, for a crash may have kept that from being written. A person's Operation that hasn't begun is still
-/// being written into the spec.
+/// The generation that a holder of the lock brings about. The plan knows it; the lock may be behind after a crash.
+/// A person's Operation that hasn't begun is still being written into the spec.
 pub fn generation(facts: &Facts<'_>, operation: &Operation<'_>, held: &OperationInFlight) -> i64 {
     let plan = operation.begun();
     if let Some(planned) = plan.and_then(|plan| plan.of_target(&held.target)) {

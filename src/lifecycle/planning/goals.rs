@@ -1,4 +1,4 @@
-//! What the nodes of a pool are to be: by its spec, as they are, or gone.
+//! The goals of a pool's nodes: as its spec says, as they are, or none.
 
 use std::time::Duration;
 

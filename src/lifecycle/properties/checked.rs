@@ -262,7 +262,7 @@ impl Checked {
         }
     }
 
-    /// No two hold the lock that exclude each other, but for what others began past Belay.
+    /// No two holders of the lock exclude each other, except those that others began outside Belay.
     fn check_lock(&self, held: &[OperationInFlight]) {
         let held = held
             .iter()

@@ -36,7 +36,7 @@ pub enum Event {
     LoseSight(bool),
     /// The engine begins to refuse to stop what it does, or ceases to.
     RefuseToStop(bool),
-    /// Somebody begins to scale a pool at the engine, past Belay.
+    /// Somebody begins to scale a pool at the engine, outside Belay.
     OthersBegin(&'static str),
     /// All work in hand meets an error.
     Fail,

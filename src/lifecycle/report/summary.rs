@@ -3,10 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    api::{
-        Aspect, BEGUN_BY_ANNOTATION, Hold, LastOperation, OperationInFlight, OperationPhase,
-        ProvisioningState,
-    },
+    api::{Aspect, Hold, LastOperation, OperationInFlight, OperationPhase, ProvisioningState},
     lifecycle::{
         desired,
         facts::{Target, held_back},
@@ -84,17 +81,11 @@ impl Report<'_, '_> {
         }
     }
 
-    /// By whom an operation was begun past Belay.
+    /// Who began an operation outside Belay, as the end of a sentence.
     fn begun_by(&self, uid: &str) -> String {
         let operation = self.facts.operation(uid);
-        let annotations = operation.and_then(|operation| {
-            let _ = operation.begun_by_others()?;
-            operation.object.metadata.annotations.as_ref()
-        });
-        match annotations.and_then(|all| all.get(BEGUN_BY_ANNOTATION)) {
-            Some(by) => format!(", begun by {}", bounded(by)),
-            None => String::new(),
-        }
+        let by = operation.and_then(|operation| operation.begun_by());
+        by.map_or_else(String::new, |by| format!(", begun by {}", bounded(by)))
     }
 
     /// Where a target stands on which nothing is in flight.

@@ -37,7 +37,7 @@ pub enum WorkState {
     BeginsNothingNew,
     /// It has stopped.
     Stopped,
-    /// The engine refuses to stop it: there it goes on.
+    /// The engine refused to stop it, and goes on.
     Refused,
     /// All that was asked for is there.
     Done,

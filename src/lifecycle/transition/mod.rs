@@ -267,8 +267,8 @@ fn why_not(facts: &Facts<'_>, operation: &Operation<'_>, request: &AbortRequest)
     why.unwrap_or(messages::ROLLBACK_HAS_BEGUN).into()
 }
 
-/// Whether the same request was refused before, of one that has no value by which it is known again: a
-/// deletion, or a newer change that takes its place. It is not made again and again.
+/// Whether an abort by a deletion, or by a newer change, was refused before. Such a request has no value by which
+/// to tell a new one from the old one, so it is made once.
 fn was_refused(operation: &Operation<'_>, request: &AbortRequest) -> bool {
     let cancellation = operation.status.cancellation.as_ref();
     let refused =

@@ -1,4 +1,4 @@
-//! How often each account is asked: in bounds, and not by all clusters at the same moment.
+//! The rate limit of each account, with jitter.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -11,8 +11,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Accounts that are good for so many looks in a second each, one at the least. Looks are spread over up
-    /// to `spread`.
+    /// Each account allows `per_second` looks, at least one. Each look waits for up to `spread` longer.
     pub fn new(per_second: u32, spread: Duration) -> Self {
         let each = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
         Self {

@@ -7,17 +7,11 @@ mod accounts;
 mod sights;
 mod work;
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use futures::{StreamExt as _, stream::BoxStream};
+use futures::stream::BoxStream;
 use kube::runtime::reflector::ObjectRef;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::{
     api::{ManagedCluster, OperationError, ProviderSpec},
@@ -25,7 +19,7 @@ use crate::{
 };
 
 use super::{
-    Control, End, LeftBehind, Provider,
+    Changes, Control, End, LeftBehind, Provider,
     requests::{Blocked, Failure},
 };
 use sights::Sights;
@@ -74,12 +68,12 @@ impl Site {
 pub struct Change {
     /// What is to be reached.
     pub stage: Stage,
-    /// The same for the same change, also after a restart, and another for any other: what is begun twice with
-    /// it is to be begun once. Letters, digits and hyphens, at most 64.
+    /// Identifies the change, also after a restart: an engine that gets the same token twice begins once. Letters,
+    /// digits and hyphens, at most 64.
     pub token: String,
 }
 
-/// How far an engine is with what it calls by a handle.
+/// The state of the work that a handle names.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
     /// It goes on.
@@ -123,12 +117,11 @@ pub struct Pace {
     pub idle: Duration,
     /// The pause between two looks at what goes on.
     pub busy: Duration,
-    /// How many looks an account is good for in a second. What begins or stops something isn't counted.
+    /// How many looks an account allows per second. Requests that begin or stop something don't count.
     pub per_second: u32,
 }
 
-/// What does the work of a provider. Each function asks once; whoever calls it bounds it in time, and tries
-/// again.
+/// The engine behind a provider. Each function makes one attempt; the caller sets a timeout and retries.
 #[async_trait]
 pub trait Engine: Send + Sync + 'static {
     /// What it can do.
@@ -137,7 +130,7 @@ pub trait Engine: Send + Sync + 'static {
     /// How often it is asked.
     fn pace(&self) -> Pace;
 
-    /// Whose looks at a cluster are counted together, such as a subscription.
+    /// The account whose rate limit counts, such as a subscription.
     fn account(&self, site: &Site) -> String;
 
     /// What is there of a cluster now.
@@ -146,7 +139,7 @@ pub trait Engine: Send + Sync + 'static {
     /// Begins a change. Returns what the engine calls it.
     async fn begin(&self, site: &Site, change: &Change) -> Result<String, EngineError>;
 
-    /// What the engine calls a change that was begun with that token; none where there is no such.
+    /// The handle of the change that was begun with that token; none where none was.
     async fn find(&self, site: &Site, change: &Change) -> Result<Option<String>, EngineError>;
 
     /// How far it is.
@@ -160,17 +153,17 @@ pub trait Engine: Send + Sync + 'static {
 pub struct EngineProvider {
     engine: Arc<dyn Engine>,
     sights: Sights,
-    changes: Mutex<Option<mpsc::UnboundedReceiver<ObjectRef<ManagedCluster>>>>,
+    changes: Changes,
 }
 
 impl EngineProvider {
     /// The provider of that engine.
     pub fn new(engine: Arc<dyn Engine>) -> Self {
-        let (changed, changes) = mpsc::unbounded_channel();
+        let (changed, changes) = Changes::new();
         Self {
             sights: Sights::new(engine.clone(), changed),
             engine,
-            changes: Mutex::new(Some(changes)),
+            changes,
         }
     }
 }
@@ -197,7 +190,7 @@ impl Provider for EngineProvider {
 
     async fn ready(&self) {}
 
-    /// An engine's machines are its own, and so is their end.
+    /// An engine deletes its machines itself.
     fn nodes(&self) -> Vec<(ObjectRef<ManagedCluster>, Vec<String>)> {
         Vec::new()
     }
@@ -207,11 +200,7 @@ impl Provider for EngineProvider {
     }
 
     fn changes(&self) -> BoxStream<'static, ObjectRef<ManagedCluster>> {
-        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        match changes.take() {
-            Some(changes) => UnboundedReceiverStream::new(changes).boxed(),
-            None => futures::stream::pending().boxed(),
-        }
+        self.changes.take()
     }
 
     async fn run(&self, job: &Job, control: &Control) -> Result<End, OperationError> {
@@ -220,7 +209,7 @@ impl Provider for EngineProvider {
             .await
     }
 
-    /// What stopped at an engine has come to rest there.
+    /// Nothing to mend: what stopped at an engine has come to rest there.
     async fn mend(&self, _: &str, _: &str, _: &BTreeSet<String>) -> LeftBehind {
         LeftBehind::new()
     }

@@ -12,18 +12,21 @@ use std::{
 
 use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
-use tokio::{sync::mpsc, task::AbortHandle};
+use tokio::task::AbortHandle;
 
 use crate::{
     api::ManagedCluster,
     lifecycle::{Observation, Trouble},
     machinery::clock,
-    provider::requests::{Passing, REQUEST_TIMEOUT},
+    provider::{
+        Changed,
+        requests::{Passing, REQUEST_TIMEOUT},
+    },
 };
 
 use super::{Engine, EngineError, Site, accounts::Accounts};
 
-/// For so long a cluster that can't be seen is shown as it was seen last, without a word.
+/// How long a cluster may be out of sight before its condition says so.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 type Key = ObjectRef<ManagedCluster>;
@@ -36,7 +39,7 @@ pub struct Sights {
     all: Arc<Mutex<HashMap<Key, Sight>>>,
     /// How many looks have begun.
     looks: Arc<AtomicU64>,
-    changed: mpsc::UnboundedSender<Key>,
+    changed: Changed,
 }
 
 /// One cluster.
@@ -66,7 +69,7 @@ impl Sight {
     fn shown(&self) -> Option<Observation> {
         let seen = self.last.as_ref();
         let trouble = self.trouble.as_ref();
-        // The first look says at once that it failed: there is nothing else to show.
+        // A first look that fails is shown at once: there is nothing else to show.
         let trouble = trouble.filter(|(_, since)| seen.is_none() || since.elapsed() >= PATIENCE);
         if seen.is_none() && trouble.is_none() {
             return None;
@@ -86,7 +89,7 @@ impl Sight {
 
 impl Sights {
     /// No cluster yet. Those of which something changed are sent to `changed`.
-    pub fn new(engine: Arc<dyn Engine>, changed: mpsc::UnboundedSender<Key>) -> Self {
+    pub fn new(engine: Arc<dyn Engine>, changed: Changed) -> Self {
         let pace = engine.pace();
         Self {
             accounts: Arc::new(Accounts::new(pace.per_second, pace.busy / 5)),
@@ -97,7 +100,7 @@ impl Sights {
         }
     }
 
-    /// What is there of a cluster, as far as it was seen. From the first call on it is looked at.
+    /// What was seen of a cluster last. The first call starts the looks at it.
     pub fn of(&self, site: &Site) -> Option<Observation> {
         let mut all = self.lock();
         let sight = all.entry(site.key()).or_insert_with(|| Sight {
@@ -151,7 +154,7 @@ impl Sights {
                 .get(&key)
                 .is_some_and(|sight| sight.trouble.is_some());
             if is_troubled {
-                // Once it has lasted, it is shown.
+                // Trouble that lasts is shown.
                 tokio::time::sleep(pause.min(PATIENCE)).await;
                 self.wake(&key);
             } else {
@@ -204,7 +207,7 @@ impl Sights {
     }
 }
 
-/// What keeps a cluster from being seen, also where trying again doesn't mend it: somebody may.
+/// A failed look as trouble. A final failure counts too: somebody may mend its cause.
 fn passing(error: &EngineError) -> Passing {
     match error {
         EngineError::Passing(passing) => passing.clone(),
@@ -234,7 +237,7 @@ mod tests {
         api::{KwokProviderSpec, ProviderSpec},
         lifecycle::{ControlPlaneView, Rules},
         provider::{
-            NodeByNode,
+            Changes, NodeByNode,
             engine::{Answer, Change, Pace, State},
         },
     };
@@ -304,7 +307,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_to_an_older_look_takes_nothing_back() {
         let engine = Arc::new(Slow::default());
-        let (changed, _changes) = mpsc::unbounded_channel();
+        let (changed, _changes) = Changes::new();
         let sights = Sights::new(engine.clone(), changed);
         let spec = serde_json::from_str::<KwokProviderSpec>("{}").expect("a spec");
         let site = Site {

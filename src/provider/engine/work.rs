@@ -1,5 +1,5 @@
-//! The work of one Operation at an engine: its stages are begun one after the other, followed to their ends,
-//! and stopped where somebody asks for that.
+//! The work of one Operation at an engine: it begins one stage after the other, follows each to its end, and
+//! stops it where somebody asks for that.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub struct Work<'a> {
     site: Site,
     job: &'a Job,
     control: &'a Control,
-    /// For what must be answered also once the work was told to stop.
+    /// For requests that go on after the work was told to stop.
     unstoppable: Control,
 }
 
@@ -53,7 +53,7 @@ impl<'a> Work<'a> {
             let planned = self.job.steps.iter().find(|step| step.name == name);
             let is_over = match planned {
                 Some(step) => step.phase == StepPhase::Succeeded,
-                // What needed no step was so already; work without an Operation has none.
+                // A stage without a step had nothing to do. Work without an Operation has no steps at all.
                 None => self.has_operation(),
             };
             if is_over {
@@ -75,14 +75,14 @@ impl<'a> Work<'a> {
         Ok(End::Done)
     }
 
-    /// Whether there is an Operation, whose status keeps the handles. The deletion of a cluster in a namespace
-    /// that goes has none.
+    /// Whether an Operation's status keeps the handles. The deletion of a cluster in a terminating namespace has no
+    /// Operation.
     fn has_operation(&self) -> bool {
         self.job.uid != self.job.cluster_uid
     }
 
-    /// What the engine calls the change: as it was kept, or as it begins now. None where it wasn't begun, and
-    /// isn't to be.
+    /// The handle of the change: the kept one, or that of a change that begins now. None where it wasn't begun, and
+    /// the work is told to stop.
     async fn handle(
         &self,
         step: &str,
@@ -97,7 +97,7 @@ impl<'a> Work<'a> {
             // A restart may have lost the handle of what was begun.
             return self.found(step, change).await;
         }
-        // Once it is sent its answer is waited for: nothing of it may begin after the work has stopped.
+        // Once sent, its answer is waited for, so that nothing begins after the work has stopped.
         let (control, what) = ((self.control, REQUEST_TIMEOUT), format!("begin {step}"));
         let begin = || self.engine.begin(&self.site, change);
         let handle = match self.asked(control, &what, begin).await {
@@ -122,7 +122,7 @@ impl<'a> Work<'a> {
             .await
     }
 
-    /// Follows what the engine calls so to its end.
+    /// Follows the work of that handle to its end.
     async fn follow(&self, step: &str, stage: &Stage, handle: &str) -> Result<End, OperationError> {
         let mut is_asked_to_stop = false;
         loop {
@@ -148,7 +148,7 @@ impl<'a> Work<'a> {
                     return Err(stopped_by_others());
                 }
                 Some(State::Stopped) => {
-                    // What is left is seen before the end is claimed; not for long, for it may not answer.
+                    // One look before the end is reported; not for long, since the engine may not answer.
                     let look = self.sights.look(&self.site);
                     let _ = tokio::time::timeout(GRACE, look).await;
                     return Ok(End::Stopped);
@@ -311,7 +311,7 @@ fn is_reached(stage: &Stage, seen: &Observation) -> bool {
 fn stopped_by_others() -> OperationError {
     OperationError {
         code: "CanceledByOthers".into(),
-        message: "somebody stopped it at the engine, past Belay: what is done stays; ask for the rest with an Operation of type Reconcile".into(),
+        message: "somebody stopped it at the engine, outside Belay: what is done stays; ask for the rest with an Operation of type Reconcile".into(),
         ..OperationError::default()
     }
 }

@@ -29,12 +29,10 @@ use crate::{
         watches::{self, Scope},
     },
     provider::{
-        Control, End,
+        Changed, Control, End,
         nodes::{Ended, Requests, refused, was_changed},
     },
 };
-
-use super::Changed;
 
 /// How long an Operation's mark may take to be taken off when the work stops.
 const RELEASE: Duration = Duration::from_millis(600);

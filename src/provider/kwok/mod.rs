@@ -9,11 +9,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Node;
-use kube::{Client, runtime::reflector::ObjectRef};
-use tokio::sync::mpsc;
+use kube::Client;
 
 use crate::{
-    api::{KwokProviderSpec, ManagedCluster, OperationError},
+    api::{KwokProviderSpec, OperationError},
     lifecycle::{ControlPlaneGoal, ControlPlaneView, Job, Observation, PoolGoal},
     machinery::watches::Scope,
 };
@@ -53,9 +52,6 @@ pub async fn look(client: &Client, namespace: &str, cluster: &str) -> kube::Resu
 struct Kwok {
     records: Records,
 }
-
-/// Clusters of which something changed.
-type Changed = mpsc::UnboundedSender<ObjectRef<ManagedCluster>>;
 
 fn time(job: &Job, of: impl Fn(&KwokProviderSpec) -> kube::core::Duration) -> Duration {
     job.provider

@@ -28,7 +28,7 @@ pub(super) fn of(
     let drain = || told.drains.values().find_map(|drain| drain.blocked.clone());
     let request = || told.blocked.values().next().cloned();
     let rollout = || rollout::waits_for(goal, uid, views).filter(|_| is_idle);
-    // A drain that a restart interrupted is in the way as it was, until it is known better.
+    // A drain that a restart interrupted stays reported as blocked until its first eviction is answered.
     let is_unknown = |node: &NodeView| {
         let is_drained = node.drained_by.as_ref() == Some(uid) && !node.deleting;
         is_drained && !told.drains.contains_key(&node.name)

@@ -17,16 +17,14 @@ mod stores;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
-use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::BoxStream};
+use futures::{FutureExt as _, future::BoxFuture, stream::BoxStream};
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client, api::ListParams, runtime::reflector::ObjectRef};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::{
     api::{CLUSTER_LABEL, ManagedCluster, NAMESPACE_LABEL, OperationError, Step},
@@ -37,7 +35,7 @@ use crate::{
     machinery::watches::Scope,
 };
 
-use super::{Control, End, LeftBehind, Provider};
+use super::{Changed, Changes, Control, End, LeftBehind, Provider};
 use mend::Mender;
 pub use requests::{Ended, Requests, refused, was_changed};
 pub use settings::{labels, taints, to_annotation};
@@ -90,7 +88,7 @@ pub struct NodeProvider {
     client: Client,
     stores: Stores,
     machines: Arc<dyn Machines>,
-    changes: Mutex<Option<mpsc::UnboundedReceiver<ObjectRef<ManagedCluster>>>>,
+    changes: Changes,
 }
 
 impl NodeProvider {
@@ -101,16 +99,16 @@ impl NodeProvider {
     pub fn new<M: Machines + 'static>(
         client: Client,
         scope: &Scope,
-        machines: impl FnOnce(stores::Changed) -> (M, BoxFuture<'static, ()>),
+        machines: impl FnOnce(Changed) -> (M, BoxFuture<'static, ()>),
     ) -> (Self, BoxFuture<'static, ()>) {
-        let (changed, changes) = mpsc::unbounded_channel();
+        let (changed, changes) = Changes::new();
         let (stores, nodes) = Stores::new(&client, scope.clone(), changed.clone());
         let (machines, control_planes) = machines(changed);
         let provider = Self {
             client,
             stores,
             machines: Arc::new(machines),
-            changes: Mutex::new(Some(changes)),
+            changes,
         };
         let watching = futures::future::join(nodes, control_planes);
         (provider, watching.map(|_| ()).boxed())
@@ -180,11 +178,7 @@ impl Provider for NodeProvider {
     fn forget(&self, _: &ObjectRef<ManagedCluster>) {}
 
     fn changes(&self) -> BoxStream<'static, ObjectRef<ManagedCluster>> {
-        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        match changes.take() {
-            Some(changes) => UnboundedReceiverStream::new(changes).boxed(),
-            None => futures::stream::pending().boxed(),
-        }
+        self.changes.take()
     }
 
     async fn run(&self, job: &Job, control: &Control) -> Result<End, OperationError> {

@@ -68,7 +68,8 @@ fn passing(error: &Error) -> Passing {
     }
 }
 
-/// What Priority and Fairness wishes. It says so in the header `Retry-After` alone, which kube doesn't show.
+/// How long API Priority and Fairness asks to wait. It says so only in the header `Retry-After`, which kube
+/// doesn't pass on.
 const THROTTLED: Duration = Duration::from_secs(1);
 
 /// When the server wishes to be asked again.

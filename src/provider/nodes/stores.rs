@@ -8,7 +8,6 @@ use std::{
 use futures::{FutureExt as _, future::BoxFuture};
 use k8s_openapi::api::{core::v1::Node, policy::v1::PodDisruptionBudget};
 use kube::{Api, Client, Resource, ResourceExt as _, runtime::reflector::ObjectRef};
-use tokio::sync::mpsc;
 
 use crate::{
     api::{CLUSTER_LABEL, ManagedCluster, NAMESPACE_LABEL},
@@ -17,12 +16,10 @@ use crate::{
         index::{Change, Index, Key},
         watches::{self, Scope},
     },
+    provider::Changed,
 };
 
 use super::node;
-
-/// Where clusters are sent of which something changed.
-pub type Changed = mpsc::UnboundedSender<ObjectRef<ManagedCluster>>;
 
 /// The stores, filled by watches. Clones share them.
 #[derive(Clone)]

@@ -7,8 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use belay::{
     api::{
-        Cancellation, CancellationStatus, OperationError, OperationPhase, OperationSpec,
-        OperationTarget, OperationType, TargetKind,
+        CancellationStatus, OperationError, OperationPhase, OperationSpec, OperationTarget,
+        OperationType, TargetKind,
     },
     provider::{
         engine::{Answer, EngineError, State},
@@ -54,13 +54,7 @@ pub async fn a_restart_before_the_answer_begins_nothing_twice(world: Arc<World>)
     stage.script.state().loses_answers = false;
     let begun = stage.script.state().begun.len();
     stage.start_operator();
-    let belay = &stage.belay;
-    belay
-        .eventually("keeps the handle", || async {
-            let steps = belay.status(&upgrade).await.steps;
-            steps.iter().any(|step| step.handle.is_some())
-        })
-        .await;
+    stage.keeps_a_handle(&upgrade).await;
     assert_eq!(stage.script.state().begun.len(), begun);
     stage.finishes(&upgrade).await;
 }
@@ -68,23 +62,11 @@ pub async fn a_restart_before_the_answer_begins_nothing_twice(world: Arc<World>)
 pub async fn a_restart_follows_what_was_begun(world: Arc<World>) {
     let stage = Stage::ready(&world).await;
     let upgrade = stage.upgrading().await;
-    let belay = &stage.belay;
-    belay
-        .eventually("keeps the handle", || async {
-            let steps = belay.status(&upgrade).await.steps;
-            steps.iter().any(|step| step.handle.is_some())
-        })
-        .await;
+    stage.keeps_a_handle(&upgrade).await;
     stage.crash();
     let begun = stage.script.state().begun.len();
     stage.start_operator();
-    stage.script.is_at(70);
-    belay
-        .eventually("follows it", || async {
-            let steps = belay.status(&upgrade).await.steps;
-            steps.iter().any(|step| step.percent_complete == Some(70))
-        })
-        .await;
+    stage.follows_to(&upgrade, 70).await;
     assert_eq!(stage.script.state().begun.len(), begun);
     stage.finishes(&upgrade).await;
 }
@@ -132,22 +114,8 @@ pub async fn an_abort_that_the_engine_refuses_is_failed_and_may_be_asked_again(w
     stage.script.state().answers_stop = Some(Answer::Refused(words.into()));
     let belay = &stage.belay;
     belay.abort(&upgrade, "first").await;
-    belay
-        .eventually("has its abort refused", || async {
-            let status = belay.status(&upgrade).await;
-            let cancellation = status.cancellation.unwrap_or_else(no_cancellation);
-            status.phase == OperationPhase::InProgress
-                && cancellation.status == CancellationStatus::Failed
-                && cancellation.reason == words
-        })
-        .await;
-    stage.script.is_at(60);
-    belay
-        .eventually("follows it on", || async {
-            let steps = belay.status(&upgrade).await.steps;
-            steps.iter().any(|step| step.percent_complete == Some(60))
-        })
-        .await;
+    assert_eq!(stage.refuses_the_abort(&upgrade).await, words);
+    stage.follows_to(&upgrade, 60).await;
     assert_eq!(
         stage.script.state().stops,
         1,
@@ -167,19 +135,8 @@ pub async fn a_deletion_that_the_engine_refuses_to_stop_for_is_not_asked_for_aga
     stage.script.state().answers_stop = Some(Answer::Refused("no".into()));
     let belay = &stage.belay;
     belay.kubectl(&["delete", "operation", &upgrade, "--wait=false"]);
-    belay
-        .eventually("has its abort refused", || async {
-            let cancellation = belay.status(&upgrade).await.cancellation;
-            cancellation.is_some_and(|it| it.status == CancellationStatus::Failed)
-        })
-        .await;
-    stage.script.is_at(60);
-    belay
-        .eventually("follows it on", || async {
-            let steps = belay.status(&upgrade).await.steps;
-            steps.iter().any(|step| step.percent_complete == Some(60))
-        })
-        .await;
+    assert_eq!(stage.refuses_the_abort(&upgrade).await, "no");
+    stage.follows_to(&upgrade, 60).await;
     assert_eq!(stage.script.state().stops, 1);
     stage.script.state().is_quick = true;
     stage.script.finishes();
@@ -219,20 +176,13 @@ pub async fn what_the_engine_can_not_do_is_refused_with_what_to_do_instead(world
     let error = belay.fails("stop").await;
     assert_eq!(error.code, "OperationNotSupported");
     assert!(error.message.contains("scale its pools to 0"), "{error:?}");
-    // What it can't stop says so at once.
+    // The abort of what the engine can't stop is refused at once.
     belay.set_count("np1", 3).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
     stage.goes_on().await;
     belay.abort(&scale, "no").await;
-    belay
-        .eventually("has its abort refused", || async {
-            let cancellation = belay.status(&scale).await.cancellation;
-            cancellation.is_some_and(|it| {
-                it.status == CancellationStatus::Failed
-                    && it.reason == "this engine can't stop a scale"
-            })
-        })
-        .await;
+    let why = stage.refuses_the_abort(&scale).await;
+    assert_eq!(why, "this engine can't stop a scale");
     assert_eq!(stage.script.state().stops, 0);
     stage.finishes(&scale).await;
 }
@@ -425,8 +375,4 @@ pub async fn an_account_is_asked_in_bounds(world: Arc<World>) {
         most.max().unwrap_or_default() <= 105,
         "too many looks in a second"
     );
-}
-
-fn no_cancellation() -> Cancellation {
-    serde_json::from_value(json!({"status": "InProgress"})).expect("a cancellation")
 }

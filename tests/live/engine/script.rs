@@ -145,7 +145,7 @@ impl Script {
         }
     }
 
-    /// Somebody begins something at the engine, past Belay.
+    /// Somebody begins something at the engine, outside Belay.
     pub fn others_begin(&self, cluster: &str, handle: &str, spec: OperationSpec, by: &str) {
         let mut state = self.state();
         let seen = state.clusters.entry(cluster.into()).or_default();
@@ -163,7 +163,7 @@ impl Script {
         state.begun.insert(handle.into(), begun);
     }
 
-    /// Somebody gives a pool so many nodes at the engine, past Belay.
+    /// Somebody gives a pool so many nodes at the engine, outside Belay.
     pub fn others_scale(&self, cluster: &str, pool: &str, count: usize) {
         let mut state = self.state();
         let seen = state.clusters.get_mut(cluster).expect("a cluster");

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use belay::{
-    api::{ManagedCluster, Operation, OperationPhase, OperationType},
+    api::{CancellationStatus, ManagedCluster, Operation, OperationPhase, OperationType},
     controller,
     leader::Fence,
     machinery::watches::Scope,
@@ -97,6 +97,45 @@ impl Stage {
                 !self.script.running().is_empty()
             })
             .await;
+    }
+
+    /// Waits until an Operation's status keeps a handle.
+    pub async fn keeps_a_handle(&self, operation: &str) {
+        self.belay
+            .eventually("keeps the handle", || async {
+                let steps = self.belay.status(operation).await.steps;
+                steps.iter().any(|step| step.handle.is_some())
+            })
+            .await;
+    }
+
+    /// What goes on at the engine is so far: waits until an Operation's step shows it.
+    pub async fn follows_to(&self, operation: &str, percent: i32) {
+        self.script.is_at(percent);
+        self.belay
+            .eventually("follows the engine", || async {
+                let steps = self.belay.status(operation).await.steps;
+                let mut shown = steps.iter().filter_map(|step| step.percent_complete);
+                shown.any(|shown| shown == percent)
+            })
+            .await;
+    }
+
+    /// Waits until the abort of an Operation that runs is refused; why.
+    pub async fn refuses_the_abort(&self, operation: &str) -> String {
+        let refused = || async {
+            let status = self.belay.status(operation).await;
+            let is_running = status.phase == OperationPhase::InProgress;
+            let cancellation = status.cancellation.filter(|_| is_running)?;
+            let is_failed = cancellation.status == CancellationStatus::Failed;
+            is_failed.then_some(cancellation.reason)
+        };
+        self.belay
+            .eventually("has its abort refused", || async {
+                refused().await.is_some()
+            })
+            .await;
+        refused().await.expect("a reason")
     }
 
     /// What goes on at the engine ends as planned, and so does what follows, until the Operation has ended.
