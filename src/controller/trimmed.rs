@@ -1,10 +1,10 @@
 //! Keeps in memory only what decisions need. There are many finished Operations.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
 use serde_json::json;
 
 use crate::{
-    api::{ABORT_ANNOTATION, Operation},
+    api::{ABORT_ANNOTATION, FINALIZER, Operation},
     lifecycle::managed_fields::{applies_spec, writes_annotation},
 };
 
@@ -22,10 +22,19 @@ pub fn operation(operation: &mut Operation) {
         for step in &mut status.steps {
             step.message.clear();
         }
-        status.plan = None;
+        // Until Belay's finalizer is gone, its targets may not keep its end yet.
+        if !is_kept(&operation.metadata) {
+            status.plan = None;
+        }
         status.asked_before = None;
         status.conditions.clear();
     }
+}
+
+/// Whether Belay's finalizer is there.
+fn is_kept(metadata: &ObjectMeta) -> bool {
+    let finalizers = metadata.finalizers.as_ref();
+    finalizers.is_some_and(|kept| kept.iter().any(|name| name == FINALIZER))
 }
 
 /// The entry, cut down to the abort annotation and to the fact that somebody applies the spec; none where it has
@@ -95,6 +104,14 @@ mod tests {
         let status = ended.status.expect("a status");
         let names: Vec<_> = status.steps.iter().map(|step| step.name.as_str()).collect();
         assert_eq!((names, status.plan), (vec!["control-plane"], None));
+    }
+
+    #[test]
+    fn the_plan_of_what_has_ended_is_kept_as_long_as_belays_finalizer() {
+        let mut ended = made("Succeeded");
+        ended.metadata.finalizers = Some(vec![FINALIZER.into()]);
+        operation(&mut ended);
+        assert_eq!(ended.status.expect("a status").plan.as_deref(), Some("{}"));
     }
 
     #[test]

@@ -208,6 +208,14 @@ impl Plan {
         }
     }
 
+    /// What is kept of the plan of an Operation that has ended, until its targets keep its end: what it was about.
+    #[must_use]
+    pub fn once_ended(mut self) -> Self {
+        self.stages
+            .retain(|stage| matches!(stage, Stage::ControlPlane(_)));
+        self
+    }
+
     /// What it does to the target of that kind and name.
     pub fn of_target(&self, target: &OperationTarget) -> Option<&PlannedTarget> {
         self.targets

@@ -3,7 +3,7 @@
 use crate::{
     api::{
         Aspect, ConcurrencyPolicy,
-        OperationPhase::{Canceled, Canceling, Pending, Succeeded},
+        OperationPhase::{Canceled, Canceling, Failed, Pending, Succeeded},
         OperationType::{Create, Reconcile, Scale, Update},
         ProvisioningState,
     },
@@ -262,4 +262,21 @@ fn a_pool_that_a_reconcile_of_its_cluster_made_is_its_clusters_to_upgrade() {
     world.begin(Reconcile);
     world.set_pool_version("np1", None).settle();
     assert_eq!(world.versions("np1"), [NEW, NEW]);
+}
+
+#[test]
+fn an_edit_between_an_end_and_its_note_on_the_target_ends_the_hold() {
+    let mut world = World::settled();
+    world.set_label("np1", "blue");
+    let update = world.begin(Update);
+    world.fail();
+    // Its end is written, and not yet kept by its pool, when somebody writes the mend.
+    let mut pass = world.pass();
+    world.act(&mut pass);
+    assert_eq!(world.phase(&update), Failed);
+    world.set_label("np1", "green").settle();
+    assert_eq!(world.pool_status("np1").hold, None);
+    assert!(world.decide().0.is_empty());
+    let state = world.pool_status("np1").provisioning_state;
+    assert_eq!(state, Some(ProvisioningState::Succeeded));
 }

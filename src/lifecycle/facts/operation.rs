@@ -104,16 +104,7 @@ impl<'a> Operation<'a> {
             },
             (None, None) => Origin::Person,
         };
-        let begun = matches!(
-            status.phase,
-            OperationPhase::InProgress | OperationPhase::Canceling
-        );
-        let plan = if begun {
-            Plan::of_text(status.plan.as_deref())
-                .map_or_else(PlanState::Unreadable, PlanState::Begun)
-        } else {
-            PlanState::None
-        };
+        let plan = plan_of(&status);
         Self {
             object,
             spec: &object.spec,
@@ -182,7 +173,7 @@ impl<'a> Operation<'a> {
         }
     }
 
-    /// Its plan, where it has begun.
+    /// Its plan, where it has begun; once it has ended, what is kept of it.
     pub fn begun(&self) -> Option<&Plan> {
         match &self.plan {
             PlanState::Begun(plan) => Some(plan),
@@ -225,5 +216,20 @@ fn generation_at_arrival(snapshot: &Snapshot, operation: &Object) -> i64 {
     match (written, created) {
         (Some(written), Some(created)) if written.0 > created.0 => generation - 1,
         _ => generation,
+    }
+}
+
+/// What is known of the plan. Of an Operation that has ended it is known until its targets keep its end; where it
+/// is lost, what the Operation was about is concluded from what is there.
+fn plan_of(status: &OperationStatus) -> PlanState {
+    let kept = Plan::of_text(status.plan.as_deref());
+    match status.phase {
+        OperationPhase::Pending => PlanState::None,
+        OperationPhase::InProgress | OperationPhase::Canceling => {
+            kept.map_or_else(PlanState::Unreadable, PlanState::Begun)
+        }
+        OperationPhase::Succeeded | OperationPhase::Failed | OperationPhase::Canceled => {
+            kept.map_or(PlanState::None, PlanState::Begun)
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::{
         facts::{AbortRequest, Operation},
         gate::Replacement,
         messages,
+        plan::Plan,
         snapshot::{Progress, Work},
         steps,
         text::{bound_status, bounded},
@@ -184,7 +185,8 @@ pub(super) fn fail(status: &mut OperationStatus, error: OperationError, now: Tim
 
 fn end(status: &mut OperationStatus, phase: OperationPhase, now: Timestamp) {
     status.phase = phase;
-    status.plan = None;
+    let plan = Plan::of_text(status.plan.as_deref()).ok();
+    status.plan = plan.and_then(|plan| plan.once_ended().to_text().ok());
     status.blocked = None;
     status.end_time = Some(Time(now));
 }
