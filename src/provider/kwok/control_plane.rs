@@ -110,12 +110,10 @@ pub async fn bring_to(
 ) -> Result<End, OperationError> {
     let seen = records.view(&job.namespace, &job.cluster);
     if is_reached(seen, goal) {
+        report_reached(job, control);
         return Ok(End::Done);
     }
     let is_changing = seen.is_some_and(|seen| seen.changing_to.is_some());
-    if !is_changing && !control.begin(step(StepPhase::InProgress)) {
-        return Ok(End::Stopped);
-    }
     let work = ControlPlane {
         records: Api::namespaced(records.client.clone(), &job.namespace),
         seen: &records.seen,
@@ -127,20 +125,28 @@ pub async fn bring_to(
         },
         told: control,
     };
+    if !is_changing && !control.begin(step(StepPhase::InProgress)) {
+        return Ok(End::Stopped);
+    }
     let end = match goal {
         Some(goal) => work.change(goal).await,
         None => work.delete().await,
     };
-    if !matches!(end, Ok(End::Done)) {
-        work.release().await;
-    }
     if matches!(end, Ok(End::Done)) {
+        report_reached(job, control);
+    }
+    end
+}
+
+/// Reports that the control plane is as it is to be, perhaps by an operator that died before it said so.
+fn report_reached(job: &Job, control: &Control) {
+    let reached = step(StepPhase::Succeeded);
+    if job.steps.iter().any(|step| step.name == reached.name) {
         control.report(Progress {
-            steps: vec![step(StepPhase::Succeeded)],
+            steps: vec![reached],
             ..Progress::default()
         });
     }
-    end
 }
 
 fn is_reached(seen: Option<ControlPlaneView>, goal: Option<ControlPlaneGoal>) -> bool {
@@ -333,27 +339,27 @@ impl ControlPlane<'_> {
         }
         Ok(End::Done)
     }
+}
 
-    /// Takes this Operation's mark off, so that nothing of it that is still on its way changes anything.
-    async fn release(&self) {
-        let release = async {
-            let record = self.records.get_opt(&self.job.cluster).await?;
-            let is_ours =
-                |record: &KwokControlPlane| record.spec.operation.as_ref() == Some(&self.job.uid);
-            if let Some(record) = record.filter(is_ours) {
-                let patch = change(&record, &json!({"operation": null}));
-                let name = &self.job.cluster;
-                self.records.patch(name, &patch_params(), &patch).await?;
-            }
-            Ok::<_, kube::Error>(())
-        };
-        match tokio::time::timeout(RELEASE, release).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "failed to take the mark off the control plane's record");
-            }
-            Err(_) => tracing::warn!("no answer about the control plane's record"),
+/// Takes an Operation's mark off the record, which an operator that died may have left: nothing of the Operation
+/// that is still on its way changes the control plane then.
+pub async fn release(records: &Records, job: &Job) {
+    let records = Api::<KwokControlPlane>::namespaced(records.client.clone(), &job.namespace);
+    let release = async {
+        let record = records.get_opt(&job.cluster).await?;
+        let is_ours = |record: &KwokControlPlane| record.spec.operation.as_ref() == Some(&job.uid);
+        if let Some(record) = record.filter(is_ours) {
+            let patch = change(&record, &json!({"operation": null}));
+            records.patch(&job.cluster, &patch_params(), &patch).await?;
         }
+        Ok::<_, kube::Error>(())
+    };
+    match tokio::time::timeout(RELEASE, release).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "failed to take the mark off the control plane's record");
+        }
+        Err(_) => tracing::warn!("no answer about the control plane's record"),
     }
 }
 

@@ -112,4 +112,8 @@ impl Machines for Kwok {
     ) -> Result<End, OperationError> {
         control_plane::bring_to(&self.records, job, goal, control).await
     }
+
+    async fn release_control_plane(&self, job: &Job) {
+        control_plane::release(&self.records, job).await;
+    }
 }

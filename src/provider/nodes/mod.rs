@@ -74,13 +74,18 @@ pub trait Machines: Send + Sync {
     /// Waits until the first look at the control planes is complete.
     async fn ready(&self);
 
-    /// Brings the control plane to the goal, or takes it away. When it returns, nothing of it acts any more.
+    /// Brings the control plane to the goal, or takes it away. Where it doesn't get there, the control plane is
+    /// released afterwards.
     async fn bring_control_plane_to(
         &self,
         job: &Job,
         goal: Option<ControlPlaneGoal>,
         control: &Control,
     ) -> Result<End, OperationError>;
+
+    /// Sees to it that nothing of the Operation changes the control plane any more, also nothing that an operator
+    /// which died has left on its way.
+    async fn release_control_plane(&self, job: &Job);
 }
 
 /// A provider that orders the nodes of its machines itself.
@@ -112,6 +117,13 @@ impl NodeProvider {
         };
         let watching = futures::future::join(nodes, control_planes);
         (provider, watching.map(|_| ()).boxed())
+    }
+
+    async fn release_control_plane(&self, job: &Job) {
+        let is_control_plane = |stage: &Stage| matches!(stage, Stage::ControlPlane(_));
+        if job.stages.iter().any(is_control_plane) {
+            self.machines.release_control_plane(job).await;
+        }
     }
 
     async fn stages(&self, job: &Job, control: &Control) -> Result<End, OperationError> {
@@ -191,7 +203,8 @@ impl Provider for NodeProvider {
         if end != Ok(End::Done) {
             let uids = BTreeSet::from([job.uid.clone()]);
             let mender = Mender::new(&self.client, &job.namespace, &job.cluster);
-            let left = mender.mend(&uids, MEND_WITHIN).boxed().await;
+            let mending = mender.mend(&uids, MEND_WITHIN).boxed();
+            let (left, ()) = tokio::join!(mending, self.release_control_plane(job));
             control.leave(left);
         }
         end
