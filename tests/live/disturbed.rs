@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use belay::api::{OperationPhase, OperationType, ProvisioningState, TargetKind};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
     ResourceExt,
     api::{Patch, PatchParams, PostParams},
@@ -68,7 +68,13 @@ pub async fn nodes_deleted_in_the_middle_of_an_upgrade_are_made_up_for(world: Ar
     belay.guarded_cluster(3).await;
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
-    belay.is_blocked(&upgrade).await;
+    belay
+        .eventually("drains a node beside a new one", || async {
+            let nodes = belay.nodes().await;
+            let is_new = |node: &Node| version(node) == "v1.36.3";
+            nodes.iter().any(is_cordoned) && nodes.iter().any(is_new)
+        })
+        .await;
     let nodes = belay.nodes().await;
     // The one that is drained, one whose turn hasn't come, and the new one.
     let drained = nodes
@@ -185,10 +191,10 @@ pub async fn a_node_that_is_not_ready_is_replaced_first_and_keeps_others_from_go
 
 pub async fn a_node_that_was_ready_and_is_no_longer_does_not_fail_its_operation(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.guarded_cluster(2).await;
+    belay.guarded_cluster(1).await;
     // Long enough for a node to come up, and to recover, on a busy machine.
     belay
-        .set_cluster(json!({"kubernetesVersion": "1.36.3", "provider": {"kwok": {"nodeProvisioningTimeout": "30s"}}}))
+        .set_cluster(json!({"kubernetesVersion": "1.36.3", "provider": {"kwok": {"nodeProvisioningTimeout": "90s"}}}))
         .await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay.is_blocked(&upgrade).await;
@@ -198,7 +204,7 @@ pub async fn a_node_that_was_ready_and_is_no_longer_does_not_fail_its_operation(
         .find(|node| version(node) == "v1.36.3")
         .expect("a new node");
     // It is older than a node may be that has yet to come up.
-    belay.comes_later(new, 32).await;
+    belay.comes_later(new, 92).await;
     belay.breaks(&new.name_any()).await;
     belay.keep_available(0).await;
     belay

@@ -63,6 +63,7 @@ use world::World;
 
 const TESTS: &[harness::Test<World>] = tests![
     // What takes longest goes first.
+    disturbed::a_node_that_was_ready_and_is_no_longer_does_not_fail_its_operation,
     no_data::an_api_server_that_is_killed_again_and_again_costs_no_guarded_pod,
     no_data::a_watch_that_is_cut_costs_no_guarded_pod,
     late::a_deletion_of_a_node_that_arrives_late_fails,
@@ -236,7 +237,6 @@ const TESTS: &[harness::Test<World>] = tests![
     disturbed::nodes_deleted_in_the_middle_of_an_upgrade_are_made_up_for,
     disturbed::a_node_that_a_person_cordons_in_the_middle_stays_cordoned_after_an_abort,
     disturbed::a_node_that_is_not_ready_is_replaced_first_and_keeps_others_from_going,
-    disturbed::a_node_that_was_ready_and_is_no_longer_does_not_fail_its_operation,
     disturbed::a_pod_that_outstays_its_grace_period_is_named,
     left_behind::a_create_leaves_the_nodes_that_are_up_and_goes_on_from_there,
     left_behind::an_upgrade_leaves_the_old_control_plane_where_it_had_not_changed,

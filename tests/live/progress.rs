@@ -83,13 +83,12 @@ pub async fn a_block_tells_since_when_it_lasts_until_it_is_over(world: Arc<World
     assert_eq!(again.since, first.since);
     belay.keep_available(0).await;
     assert_eq!(belay.succeeds(&upgrade).await.blocked, None);
-    for status in belay.statuses(&upgrade).await {
-        assert!(
-            status
-                .blocked
-                .is_none_or(|blocked| blocked.since == first.since)
-        );
-    }
+    // The next node's drain may meet the budget before it is known to keep none: that is a block of its own.
+    let statuses = belay.statuses(&upgrade).await.into_iter();
+    let statuses = statuses.skip_while(|status| status.blocked.is_none());
+    let blocked = statuses.map_while(|status| status.blocked);
+    let since: Vec<_> = blocked.map(|blocked| blocked.since).collect();
+    assert!(since.iter().all(|since| *since == first.since), "{since:?}");
     belay.check_history();
 }
 

@@ -158,11 +158,16 @@ impl World {
     }
 
     pub async fn client(&self) -> Client {
+        Client::try_from(self.config().await).expect("a client")
+    }
+
+    /// How an administrator reaches the API server, without retries.
+    pub async fn config(&self) -> Config {
         let options = KubeConfigOptions::default();
         let config = Config::from_custom_kubeconfig(self.admin.clone(), &options).await;
         let mut config = config.expect("a configuration");
         config.default_retry = false;
-        Client::try_from(config).expect("a client")
+        config
     }
 
     /// Kills the API server; it is gone until [`World::start_api_server`].
