@@ -26,7 +26,7 @@ GENERATED := crds policies charts/belay/files/crds charts/belay/files/policies c
   charts/belay/README.md deploy/belay.yaml docs/kubectl-belay.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test test-oldest check bench fmt generate generated mutants package sbom licences build tools needs image image-here chart e2e gitops
+.PHONY: help demo picture test test-oldest check bench fmt generate generated mutants package sbom licences build tools needs sweep image image-here chart e2e gitops
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -48,10 +48,14 @@ test-oldest: build ## Run live tests on the oldest Kubernetes, those of a part o
 check: needs ## Check format, lints, generated files and licences
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --workspace --test e2e --test flux -- -D warnings
+	cargo clippy --workspace --test e2e --test flux --test sweep -- -D warnings
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory chart
 	@$(MAKE) --no-print-directory licences
+
+# PART=k/n runs every n-th run from the k-th on; ONLY= scenarios, KINDS= disturbances (comma-separated).
+sweep: tools ## Disturb each scenario at each of its requests (crashes, refusals, old caches); all of it takes hours (PART=k/n)
+	SWEEP_PART=$(or $(PART),1/1) SWEEP_ONLY="$(ONLY)" SWEEP_KINDS="$(KINDS)" cargo test --test sweep
 
 # In parts: SHARD=3/40. Each mutant is compiled and tested, so all of them take hours.
 mutants: needs ## Try mutations of the core, those of one part (SHARD=k/n); not in CI

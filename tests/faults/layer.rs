@@ -1,0 +1,263 @@
+//! The layer itself: counts requests, and has some of them meet a fault.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
+
+use axum::body::{Bytes, HttpBody};
+use futures::future::{self, BoxFuture};
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use kube::client::{Body, DynBody};
+use tokio::sync::watch;
+use tower::{BoxError, Layer, Service};
+
+use super::{
+    call::Call,
+    events::{self, Order, Stream},
+    plan::{Fault, Plan, refusal},
+};
+
+/// The faults that an operator meets, and what it asked for. Clones share them.
+#[derive(Clone)]
+pub struct Faults(Arc<State>);
+
+struct State {
+    counted: Mutex<Counted>,
+    /// The number of the operator that died last.
+    died: watch::Sender<usize>,
+    /// How many calls were counted.
+    number: watch::Sender<usize>,
+    /// By resource.
+    streams: Mutex<BTreeMap<String, watch::Sender<Order>>>,
+}
+
+#[derive(Default)]
+struct Counted {
+    is_armed: bool,
+    plans: Vec<Plan>,
+    /// Calls that are answered so until they are no longer: a verb, a resource, a code.
+    standing: Vec<(&'static str, String, u16)>,
+    calls: Vec<Call>,
+    met: Vec<(Fault, Call)>,
+    writes: usize,
+    /// Which operator runs, from 1.
+    operator: usize,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self(Arc::new(State {
+            counted: Mutex::default(),
+            died: watch::channel(0).0,
+            number: watch::channel(0).0,
+            streams: Mutex::default(),
+        }))
+    }
+}
+
+impl Faults {
+    /// Counts from now on; those requests meet a fault.
+    pub fn arm(&self, plans: impl IntoIterator<Item = Plan>) {
+        let mut counted = self.counted();
+        counted.is_armed = true;
+        counted.calls.clear();
+        self.0.number.send_replace(0);
+        counted.plans = plans.into_iter().collect();
+    }
+
+    /// From now on, such a call is answered with that code.
+    pub fn refuse(&self, verb: &'static str, resource: &str, code: u16) {
+        let rule = (verb, resource.to_owned(), code);
+        self.counted().standing.push(rule);
+    }
+
+    /// No call is refused any more.
+    pub fn refuse_no_more(&self) {
+        self.counted().standing.clear();
+    }
+
+    /// How the watches of a resource behave from now on.
+    pub fn order(&self, resource: &str, stream: Stream) {
+        let orders = self.orders(resource);
+        orders.send_modify(|(number, last)| {
+            *number += 1;
+            *last = stream;
+        });
+    }
+
+    /// What was asked for since the faults were armed.
+    pub fn calls(&self) -> Vec<Call> {
+        self.counted().calls.clone()
+    }
+
+    /// How many writes were asked for, by all operators, from the first on.
+    pub fn writes(&self) -> usize {
+        self.counted().writes
+    }
+
+    /// Waits until so many calls were counted.
+    pub async fn reached(&self, number: usize) {
+        let mut counted = self.0.number.subscribe();
+        // The sender is in the state itself.
+        let _ = counted.wait_for(|counted| *counted >= number).await;
+    }
+
+    /// The calls that met a fault.
+    pub fn met(&self) -> Vec<(Fault, Call)> {
+        self.counted().met.clone()
+    }
+
+    /// The layer for the next operator; the one before sends nothing any more.
+    pub fn next_operator(&self) -> OfOperator {
+        let mut counted = self.counted();
+        self.0.died.send_replace(counted.operator);
+        counted.operator += 1;
+        OfOperator {
+            faults: self.clone(),
+            operator: counted.operator,
+        }
+    }
+
+    /// Waits until the operator that runs meets a crash.
+    pub async fn crashed(&self) {
+        let operator = self.counted().operator;
+        let mut died = self.0.died.subscribe();
+        // The sender is in the state itself.
+        let _ = died.wait_for(|died| *died >= operator).await;
+    }
+
+    fn counted(&self) -> std::sync::MutexGuard<'_, Counted> {
+        self.0.counted.lock().expect("what was counted")
+    }
+
+    fn orders(&self, resource: &str) -> watch::Sender<Order> {
+        let mut streams = self.0.streams.lock().expect("the streams");
+        let of_resource = streams.entry(resource.to_owned());
+        of_resource
+            .or_insert_with(|| watch::channel((0, Stream::Flows)).0)
+            .clone()
+    }
+
+    /// Counts a call; the fault that it meets.
+    fn meets(&self, call: &Call) -> Option<Fault> {
+        let mut counted = self.counted();
+        counted.writes += usize::from(call.is_write());
+        if counted.is_armed {
+            counted.calls.push(call.clone());
+        }
+        let number = counted.calls.len();
+        self.0.number.send_replace(number);
+        let mut standing = counted.standing.iter();
+        let refused =
+            standing.find(|(verb, resource, _)| *verb == call.verb && *resource == call.resource);
+        if let Some((_, _, code)) = refused {
+            return Some(Fault::Answer(*code));
+        }
+        if !counted.is_armed {
+            return None;
+        }
+        let mut plans = counted.plans.iter();
+        let meets = |plan: &&Plan| (plan.at..plan.at + plan.times).contains(&number);
+        let fault = plans.find(meets)?.fault;
+        counted.met.push((fault, call.clone()));
+        Some(fault)
+    }
+}
+
+/// The layer of one operator.
+#[derive(Clone)]
+pub struct OfOperator {
+    faults: Faults,
+    operator: usize,
+}
+
+impl OfOperator {
+    fn is_dead(&self) -> bool {
+        *self.faults.0.died.borrow() >= self.operator
+    }
+
+    fn dies(&self) {
+        self.faults.0.died.send_if_modified(|died| {
+            let is_new = *died < self.operator;
+            *died = (*died).max(self.operator);
+            is_new
+        });
+    }
+}
+
+impl<S> Layer<S> for OfOperator {
+    type Service = Faulty<S>;
+
+    fn layer(&self, inner: S) -> Faulty<S> {
+        Faulty {
+            inner,
+            of: self.clone(),
+        }
+    }
+}
+
+/// A client's service whose requests meet faults.
+#[derive(Clone)]
+pub struct Faulty<S> {
+    inner: S,
+    of: OfOperator,
+}
+
+impl<S, B> Service<Request<Body>> for Faulty<S>
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = BoxError>,
+    S::Future: Send + 'static,
+    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Box<DynBody>>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let of = self.of.clone();
+        if of.is_dead() {
+            return Box::pin(future::pending());
+        }
+        let call = Call::of(&request);
+        let fault = of.faults.meets(&call);
+        match fault {
+            Some(Fault::CrashBefore) => {
+                of.dies();
+                return Box::pin(future::pending());
+            }
+            Some(Fault::Hang) => return Box::pin(future::pending()),
+            Some(Fault::Answer(code)) => return Box::pin(async move { Ok(refusal(code)) }),
+            Some(Fault::CrashAfter | Fault::LoseAnswer(_) | Fault::Delay(_)) | None => {}
+        }
+        // It isn't sent before it is polled.
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            if let Some(Fault::Delay(time)) = fault {
+                tokio::time::sleep(time).await;
+            }
+            let answer = answer.await;
+            if fault == Some(Fault::CrashAfter) {
+                of.dies();
+            }
+            if of.is_dead() {
+                future::pending::<()>().await;
+            }
+            match fault {
+                Some(Fault::LoseAnswer(code)) => Ok(refusal(code)),
+                _ if call.verb == "watch" => {
+                    let orders = of.faults.orders(&call.resource).subscribe();
+                    Ok(answer?.map(|body| events::ordered(body, orders)))
+                }
+                _ => Ok(answer?.map(|body| Box::new(body.map_err(Into::into)) as Box<DynBody>)),
+            }
+        })
+    }
+}

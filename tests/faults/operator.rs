@@ -1,0 +1,77 @@
+//! An operator in the test's process, which can die between any two of its steps.
+
+use std::thread::JoinHandle;
+
+use belay::{
+    controller,
+    leader::Fence,
+    machinery::{connection, watches::Scope},
+    provider::{Providers, kwok},
+    telemetry::{Health, Telemetry, Traces},
+};
+use kube::Config;
+use tokio::sync::oneshot;
+
+use super::{Faults, layer::OfOperator};
+
+/// An operator of one namespace. It has a thread and a runtime of its own: when it is dropped, all that it had
+/// begun ends where it stands, as if its process were killed.
+pub struct Operator {
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Operator {
+    /// Starts one whose requests meet these faults.
+    pub fn start(config: &Config, namespace: &str, faults: &Faults) -> Self {
+        let (end, ended) = oneshot::channel();
+        let work = work(config.clone(), namespace.to_owned(), faults.next_operator());
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async {
+                tokio::select! {
+                    () = work => {}
+                    _ = ended => {}
+                }
+            });
+        });
+        Self {
+            end: Some(end),
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        // Where the thread has panicked, nobody listens.
+        let _ = self.end.take().map(|end| end.send(()));
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(
+                ended.is_ok() || std::thread::panicking(),
+                "the operator panicked"
+            );
+        }
+    }
+}
+
+async fn work(config: Config, namespace: String, faults: OfOperator) {
+    let connection = connection::builder(connection::bounded(config)).expect("a connection");
+    let client = connection.with_layer(&faults).build();
+    let scope = Scope::of([namespace]);
+    let (kwok, watches) = kwok::provider(&client, &scope);
+    let providers = Providers {
+        kwok: std::sync::Arc::new(kwok),
+    };
+    let telemetry = Telemetry::new("test", Fence::open(), Traces::default());
+    let health = Health::new(telemetry.clone());
+    let never = std::future::pending();
+    tokio::select! {
+        () = controller::run(client, &scope, providers, telemetry, &health, never) => {}
+        () = watches => {}
+    }
+}

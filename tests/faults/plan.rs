@@ -1,0 +1,75 @@
+//! Which request meets which fault.
+
+use std::time::Duration;
+
+use http::{Response, StatusCode, header::HeaderValue};
+use http_body_util::{BodyExt as _, Full};
+use kube::client::DynBody;
+use serde_json::json;
+use tower::BoxError;
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The operator dies before the request is sent.
+    CrashBefore,
+    /// The operator dies after the API server did what it was asked for, and before the answer arrives.
+    CrashAfter,
+    /// The API server isn't asked; the operator is answered with this code. 429 has a Retry-After of 1 s.
+    Answer(u16),
+    /// The API server does what it is asked for, and the operator is answered with this code.
+    LoseAnswer(u16),
+    /// Nobody answers.
+    Hang,
+    /// It is sent later.
+    Delay(Duration),
+}
+
+/// The requests that meet a fault.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The number of the first of them, from 1, counted from when the faults were armed.
+    pub at: usize,
+    /// How many of them meet it.
+    pub times: usize,
+    /// What becomes of them.
+    pub fault: Fault,
+}
+
+impl Plan {
+    /// One request meets a fault.
+    pub fn once(at: usize, fault: Fault) -> Self {
+        Self {
+            at,
+            times: 1,
+            fault,
+        }
+    }
+}
+
+/// The API server's answer to what it doesn't do.
+pub fn refusal(code: u16) -> Response<Box<DynBody>> {
+    let reason = match code {
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        409 => "Conflict",
+        410 => "Expired",
+        429 => "TooManyRequests",
+        503 => "ServiceUnavailable",
+        _ => "InternalError",
+    };
+    let mut status = json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code,
+        "reason": reason, "message": format!("the test answers {code}")});
+    if code == 429 {
+        status["details"] = json!({"retryAfterSeconds": 1});
+    }
+    let body = Full::from(status.to_string()).map_err(BoxError::from);
+    let mut response = Response::new(Box::new(body) as Box<DynBody>);
+    *response.status_mut() = StatusCode::from_u16(code).expect("a status code");
+    let headers = response.headers_mut();
+    headers.insert("content-type", HeaderValue::from_static("application/json"));
+    if code == 429 {
+        headers.insert("retry-after", HeaderValue::from_static("1"));
+    }
+    response
+}

@@ -1,0 +1,88 @@
+//! Watches all pods throughout: never may a namespace have fewer of them than its budget keeps.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
+
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client, ResourceExt as _,
+    runtime::{WatchStreamExt as _, watcher, watcher::Event},
+};
+
+/// What the budgets keep, and whether they were heeded. Clones share it.
+#[derive(Clone, Default)]
+pub struct Budgets(Arc<Mutex<Known>>);
+
+#[derive(Default)]
+struct Known {
+    kept: BTreeMap<String, usize>,
+    ready: BTreeMap<String, BTreeSet<String>>,
+    violations: Vec<(String, String)>,
+}
+
+impl Budgets {
+    /// Begins to watch.
+    pub fn watch(client: Client) -> Self {
+        let this = Self::default();
+        let noted = this.clone();
+        tokio::spawn(async move {
+            let guarded = watcher::Config::default().labels("app=web");
+            let events = watcher(Api::<Pod>::all(client), guarded).default_backoff();
+            let mut events = std::pin::pin!(events);
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(Event::Apply(pod) | Event::InitApply(pod)) => noted.note(&pod, is_up(&pod)),
+                    Ok(Event::Delete(pod)) => noted.note(&pod, false),
+                    Ok(Event::Init | Event::InitDone) | Err(_) => {}
+                }
+            }
+        });
+        this
+    }
+
+    /// From now on, so many pods of a namespace have to be up. Say less before a budget keeps less.
+    pub fn keep(&self, namespace: &str, pods: usize) {
+        let mut known = self.0.lock().expect("the budgets");
+        known.kept.insert(namespace.to_owned(), pods);
+    }
+
+    /// How the budget of a namespace was violated.
+    pub fn violations(&self, namespace: &str) -> Vec<String> {
+        let known = self.0.lock().expect("the budgets");
+        let violations = known.violations.iter();
+        let of_namespace = violations.filter(|(of, _)| of == namespace);
+        of_namespace.map(|(_, how)| how.clone()).collect()
+    }
+
+    fn note(&self, pod: &Pod, is_up: bool) {
+        let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+        let mut known = self.0.lock().expect("the budgets");
+        let ready = known.ready.entry(namespace.clone()).or_default();
+        let changed = if is_up {
+            ready.insert(name.clone())
+        } else {
+            ready.remove(&name)
+        };
+        let left = ready.len();
+        let kept = known.kept.get(&namespace).copied().unwrap_or_default();
+        if changed && !is_up && left < kept {
+            let how = format!("{name} went, {left} were left, {kept} are kept");
+            known.violations.push((namespace, how));
+        }
+    }
+}
+
+fn is_up(pod: &Pod) -> bool {
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    let is_ready = conditions.is_some_and(|conditions| {
+        let mut all = conditions.iter();
+        all.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    });
+    is_ready && pod.metadata.deletion_timestamp.is_none()
+}

@@ -1,0 +1,180 @@
+//! What a namespace's world comes to: all that counts of it, without what differs from run to run (generated
+//! names, times, versions of resources).
+
+use std::{collections::BTreeMap, fmt::Debug};
+
+use belay::api::{AgentPool, KwokControlPlane, ManagedCluster, Operation};
+use k8s_openapi::api::core::v1::Node;
+use kube::{Resource, ResourceExt as _, api::ListParams, core::NamespaceResourceScope};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value, json};
+
+use crate::belay::Belay;
+
+/// All that counts of a namespace, as text with a line for each fact.
+pub async fn of(belay: &Belay) -> String {
+    let operations = all::<Operation>(belay).await;
+    let mut operations: Vec<_> = operations.iter().map(operation).collect();
+    operations.sort_by_key(Value::to_string);
+    let mut nodes: Vec<_> = belay.nodes().await.iter().map(node).collect();
+    nodes.sort_by_key(Value::to_string);
+    let records = all::<KwokControlPlane>(belay).await;
+    // A record that shows no control plane and no work on one is as good as none.
+    let is_one = |record: &Value| {
+        record.get("kubernetesVersion").is_some() || record.get("operation").is_some()
+    };
+    let records: Vec<_> = records.iter().map(record).filter(is_one).collect();
+    let world = json!({
+        "clusters": named(&all::<ManagedCluster>(belay).await),
+        "pools": named(&all::<AgentPool>(belay).await),
+        "controlPlanes": records,
+        "operations": operations,
+        "nodes": nodes,
+    });
+    let text = serde_json::to_string_pretty(&world).expect("text");
+    text.replace(&belay.namespace, "NAMESPACE")
+}
+
+/// Whether anything goes on.
+pub async fn is_at_rest(belay: &Belay) -> bool {
+    let operations = all::<Operation>(belay).await;
+    operations.iter().all(|operation| {
+        let phase = operation["status"]["phase"].as_str().unwrap_or_default();
+        matches!(phase, "Succeeded" | "Failed" | "Canceled")
+    })
+}
+
+async fn all<K>(belay: &Belay) -> Vec<Value>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned,
+{
+    let listed = belay.api::<K>().list(&ListParams::default()).await;
+    let objects = listed.expect("listed").items.into_iter();
+    objects
+        .map(|object| serde_json::to_value(object).expect("JSON"))
+        .collect()
+}
+
+/// Clusters or pools, by name.
+fn named(objects: &[Value]) -> Map<String, Value> {
+    let of = |object: &Value| {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        (name.to_owned(), target(object))
+    };
+    objects.iter().map(of).collect()
+}
+
+/// A cluster or a pool.
+fn target(object: &Value) -> Value {
+    let (metadata, status) = (&object["metadata"], &object["status"]);
+    let conditions = status["conditions"].as_array();
+    let conditions: BTreeMap<_, _> = conditions
+        .into_iter()
+        .flatten()
+        .map(|condition| {
+            let of = |field: &str| condition[field].as_str().unwrap_or_default().to_owned();
+            (of("type"), format!("{} {}", of("status"), of("reason")))
+        })
+        .collect();
+    let is_observed = metadata["generation"] == status["observedGeneration"];
+    json!({
+        "isGoing": !metadata["deletionTimestamp"].is_null(),
+        "finalizers": metadata["finalizers"],
+        "labels": metadata["labels"],
+        "isObserved": is_observed,
+        "spec": object["spec"],
+        "provisioningState": status["provisioningState"],
+        "powerState": status["powerState"]["code"],
+        "version": status["kubernetesVersion"],
+        "versions": status["versions"],
+        "count": status["count"],
+        "readyCount": status["readyCount"],
+        "scaleRefusal": status["scaleRefusal"].as_str().map(without_time),
+        "lock": status["operations"],
+        "operation": status["operation"],
+        "lastOperation": last(&status["lastOperation"]),
+        "hold": hold(&status["hold"]),
+        "clusterHold": hold(&status["clusterHold"]),
+        "conditions": conditions,
+    })
+}
+
+/// A message up to the time that it tells.
+fn without_time(message: &str) -> &str {
+    message.split(" at '").next().unwrap_or_default()
+}
+
+fn last(operation: &Value) -> Value {
+    json!([
+        operation["type"],
+        operation["phase"],
+        operation["target"]["name"]
+    ])
+}
+
+fn hold(hold: &Value) -> Value {
+    json!([
+        hold["phase"],
+        hold["aspects"],
+        hold["askedFor"]["kubernetesVersion"],
+        hold["askedFor"]["count"]
+    ])
+}
+
+fn operation(object: &Value) -> Value {
+    let (spec, status) = (&object["spec"], &object["status"]);
+    let mut steps = BTreeMap::<String, usize>::new();
+    for step in status["steps"].as_array().into_iter().flatten() {
+        let kind = step["name"]
+            .as_str()
+            .and_then(|name| name.split('/').next());
+        let told = format!(
+            "{} {} {}",
+            kind.unwrap_or_default(),
+            step["action"],
+            step["phase"]
+        );
+        *steps.entry(told.replace('"', "")).or_default() += 1;
+    }
+    json!({
+        "type": spec["type"],
+        "target": spec["target"]["name"],
+        "phase": status["phase"],
+        "percent": status["percentComplete"],
+        "cancellation": [status["cancellation"]["status"], status["cancellation"]["policy"]],
+        "error": status["error"]["code"],
+        "blocked": status["blocked"]["reason"],
+        "steps": steps,
+    })
+}
+
+fn node(node: &Node) -> Value {
+    let ours = |(key, _): &(&String, &String)| key.contains("belay.dev/");
+    let labels: BTreeMap<_, _> = node.labels().iter().filter(ours).collect();
+    let annotations = node.annotations().iter().filter(ours);
+    // Which Operation made it differs by its uid.
+    let marks: Vec<_> = annotations.map(|(key, _)| key).collect();
+    let spec = node.spec.clone().unwrap_or_default();
+    json!({
+        "labels": labels,
+        "marks": marks,
+        "cordoned": spec.unschedulable.unwrap_or_default(),
+        "taints": spec.taints,
+        "runs": crate::belay::version(node),
+        "isReady": crate::belay::is_node_ready(node),
+        "isGoing": node.metadata.deletion_timestamp.is_some(),
+    })
+}
+
+/// What a control plane runs.
+fn record(object: &Value) -> Value {
+    let mut spec = object["spec"].clone();
+    if let Some(spec) = spec.as_object_mut() {
+        spec.retain(|_, value| !value.is_null());
+    }
+    spec
+}

@@ -1,0 +1,135 @@
+//! What disturbs a run, and where.
+
+use std::{fmt, time::Duration};
+
+use crate::faults::{Call, Fault, Faults, Plan, Stream};
+
+/// The kinds that the operator knows from watches.
+pub const WATCHED: [&str; 6] = [
+    "managedclusters",
+    "agentpools",
+    "operations",
+    "nodes",
+    "poddisruptionbudgets",
+    "kwokcontrolplanes",
+];
+
+/// Answers to requests that weren't done, in turn.
+const CODES: [u16; 4] = [409, 429, 500, 503];
+
+/// How watches break, in turn.
+const WAYS: [Stream; 5] = [
+    Stream::Ends,
+    Stream::BreaksOff,
+    Stream::Gone,
+    Stream::Silent,
+    Stream::Replayed,
+];
+
+/// How long what the operator knows stays old.
+const STALE: Duration = Duration::from_secs(2);
+
+/// What disturbs a run. A number is that of the request at which it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disturbance {
+    None,
+    CrashBefore(usize),
+    CrashAfter(usize),
+    /// The request is answered with this code, and not done.
+    Answered(usize, u16),
+    /// The request is done, and answered with this code.
+    AnswerLost(usize, u16),
+    /// From that request on, what the operator knows of a kind is old for a while.
+    Stale(usize, &'static str),
+    /// From that request on, the watches of a kind behave so, once.
+    Watch(usize, &'static str, Stream),
+}
+
+impl Disturbance {
+    /// All that disturb a run of these requests, by kind of disturbance.
+    pub fn all(calls: &[Call]) -> Vec<Self> {
+        let numbered = || calls.iter().enumerate().map(|(at, call)| (at + 1, call));
+        let writes = || {
+            numbered()
+                .filter(|(_, call)| call.is_write())
+                .map(|(at, _)| at)
+        };
+        let mut all: Vec<_> = numbered().map(|(at, _)| Self::CrashBefore(at)).collect();
+        all.extend(writes().map(Self::CrashAfter));
+        all.extend(writes().map(|at| Self::Answered(at, 403)));
+        all.extend(
+            writes()
+                .zip(CODES.into_iter().cycle())
+                .map(|(at, code)| Self::Answered(at, code)),
+        );
+        all.extend(writes().map(|at| Self::AnswerLost(at, 500)));
+        for kind in WATCHED {
+            all.extend(writes().map(|at| Self::Stale(at, kind)));
+        }
+        let kinds = WATCHED.into_iter().cycle();
+        let ways = WAYS.into_iter().cycle();
+        let broken = writes().zip(kinds).zip(ways);
+        all.extend(broken.map(|((at, kind), how)| Self::Watch(at, kind, how)));
+        all
+    }
+
+    /// Its kind, for the table.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::CrashBefore(_) => "crash before",
+            Self::CrashAfter(_) => "crash after",
+            Self::Answered(_, 403) => "refused",
+            Self::Answered(..) => "answered otherwise",
+            Self::AnswerLost(..) => "answer lost",
+            Self::Stale(..) => "stale",
+            Self::Watch(..) => "watch broken",
+        }
+    }
+
+    /// What the layer does at once.
+    pub fn plan(self) -> Option<Plan> {
+        match self {
+            Self::None | Self::Stale(..) | Self::Watch(..) => None,
+            Self::CrashBefore(at) => Some(Plan::once(at, Fault::CrashBefore)),
+            Self::CrashAfter(at) => Some(Plan::once(at, Fault::CrashAfter)),
+            Self::Answered(at, code) => Some(Plan::once(at, Fault::Answer(code))),
+            Self::AnswerLost(at, code) => Some(Plan::once(at, Fault::LoseAnswer(code))),
+        }
+    }
+
+    /// What is done to watches meanwhile.
+    pub async fn watches(self, faults: &Faults) {
+        match self {
+            Self::Stale(at, kind) => {
+                faults.reached(at).await;
+                faults.order(kind, Stream::HeldBack);
+                tokio::time::sleep(STALE).await;
+                faults.order(kind, Stream::Flows);
+            }
+            Self::Watch(at, kind, stream) => {
+                faults.reached(at).await;
+                faults.order(kind, stream);
+                if stream == Stream::Silent {
+                    tokio::time::sleep(STALE).await;
+                    faults.order(kind, Stream::Ends);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl fmt::Display for Disturbance {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => write!(formatter, "undisturbed"),
+            Self::CrashBefore(at) => write!(formatter, "crash before request {at}"),
+            Self::CrashAfter(at) => write!(formatter, "crash after request {at}"),
+            Self::Answered(at, code) => write!(formatter, "request {at} answered {code}"),
+            Self::AnswerLost(at, code) => write!(formatter, "request {at} done, answered {code}"),
+            Self::Stale(at, kind) => write!(formatter, "{kind} old from request {at} on"),
+            Self::Watch(at, kind, how) => write!(formatter, "{kind} {how:?} from request {at} on"),
+        }
+    }
+}

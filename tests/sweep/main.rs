@@ -1,0 +1,37 @@
+//! The sweep: each scenario of docs/operations.md runs once undisturbed; then once for each request that the
+//! operator made in it, where it is disturbed there: it dies before the request or after it took effect, what it
+//! knows of one kind is old, or the request is refused. Each run has to end in the same world.
+//!
+//! `SWEEP_PART=k/n` runs every n-th of them from the k-th on; `SWEEP_ONLY=text` those whose name has the text.
+
+#[path = "../faults/mod.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod faults;
+
+#[path = "../live/acts.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod acts;
+#[path = "../live/belay.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod belay;
+#[path = "../live/seen.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod seen;
+#[path = "../live/world.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod world;
+
+mod budgets;
+mod digest;
+mod disturbance;
+mod place;
+mod run;
+mod scenarios;
+mod table;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(run::all())
+}

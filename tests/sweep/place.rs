@@ -1,0 +1,108 @@
+//! Where one run takes place: a namespace, an operator that may die, and the faults that it meets.
+
+use std::sync::{Arc, Mutex};
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Node, Pod},
+    policy::v1::PodDisruptionBudget,
+};
+use kube::{
+    Api, Config,
+    api::{DeleteParams, ListParams},
+};
+
+use crate::{
+    belay::Belay,
+    budgets::Budgets,
+    faults::{Faults, Operator},
+    world::World,
+};
+
+/// A namespace with an operator in the test's process.
+pub struct Place {
+    pub belay: Arc<Belay>,
+    pub faults: Faults,
+    pub budgets: Budgets,
+    config: Config,
+    operator: Mutex<Option<Operator>>,
+}
+
+impl Place {
+    /// A new one, whose operator meets no fault yet.
+    pub async fn new(world: &Arc<World>, budgets: &Budgets) -> Arc<Self> {
+        let this = Self {
+            belay: Belay::start_without_operator(world).await,
+            faults: Faults::default(),
+            budgets: budgets.clone(),
+            config: world.config().await,
+            operator: Mutex::new(None),
+        };
+        this.start_operator();
+        Arc::new(this)
+    }
+
+    fn start_operator(&self) {
+        let operator = Operator::start(&self.config, &self.belay.namespace, &self.faults);
+        *self.operator.lock().expect("the operator") = Some(operator);
+    }
+
+    /// Ends the operator where it stands.
+    pub fn kill_operator(&self) {
+        let operator = self.operator.lock().expect("the operator").take();
+        drop(operator);
+    }
+
+    /// Starts another operator as often as one dies.
+    pub async fn follow_crashes(&self) {
+        loop {
+            self.faults.crashed().await;
+            self.kill_operator();
+            self.start_operator();
+        }
+    }
+
+    /// A workload of so many pods, each of which the budget keeps.
+    pub async fn guard(&self, pods: usize) {
+        self.belay.create_workload(pods, pods).await;
+        self.budgets.keep(&self.belay.namespace, pods);
+    }
+
+    /// Changes how many pods the budget keeps.
+    pub async fn keep(&self, pods: usize) {
+        self.budgets.keep(&self.belay.namespace, pods);
+        self.belay.keep_available(pods).await;
+    }
+
+    /// Deletes what would keep the machine busy. Belay's own objects stay.
+    pub async fn clear(&self) {
+        self.kill_operator();
+        self.budgets.keep(&self.belay.namespace, 0);
+        let (background, at_once) = (
+            DeleteParams::background(),
+            DeleteParams::default().grace_period(0),
+        );
+        let all = ListParams::default();
+        let workloads = self.belay.api::<Deployment>();
+        workloads
+            .delete_collection(&background, &all)
+            .await
+            .expect("deleted");
+        let budgets = self.belay.api::<PodDisruptionBudget>();
+        budgets
+            .delete_collection(&background, &all)
+            .await
+            .expect("deleted");
+        let pods = self.belay.api::<Pod>();
+        pods.delete_collection(&at_once, &all)
+            .await
+            .expect("deleted");
+        let ours = format!("belay.dev/namespace={}", self.belay.namespace);
+        let nodes = Api::<Node>::all(self.belay.client.clone());
+        let ours = ListParams::default().labels(&ours);
+        nodes
+            .delete_collection(&background, &ours)
+            .await
+            .expect("deleted");
+    }
+}

@@ -1,0 +1,335 @@
+//! Runs the scenarios, undisturbed and disturbed, side by side in namespaces of one control plane.
+
+use std::{
+    env,
+    panic::AssertUnwindSafe,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt as _, StreamExt as _, stream};
+
+use crate::{
+    budgets::Budgets,
+    digest,
+    disturbance::Disturbance,
+    faults::Call,
+    place::Place,
+    scenarios::{self, Scenario},
+    table::{self, Row},
+    world::World,
+};
+
+/// How many runs go on side by side, where `SWEEP_SIDE_BY_SIDE` doesn't say it. They wait more than they work.
+const SIDE_BY_SIDE: usize = 24;
+/// How long a world may take to become what it is to be.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// For how long an operator that has nothing left to do writes nothing.
+const QUIET: Duration = Duration::from_millis(800);
+/// The same where what is there then is what other runs have to come to.
+const CERTAINLY_QUIET: Duration = Duration::from_secs(4);
+
+/// What one run came to.
+pub struct Ended {
+    /// What was asked for.
+    calls: Vec<Call>,
+    /// The world at its end.
+    world: String,
+    /// Whether the disturbance was met.
+    met: bool,
+}
+
+/// One run to be done.
+struct Run {
+    scenario: &'static Scenario,
+    disturbance: Disturbance,
+    /// The world in which it has to end.
+    expected: Option<String>,
+}
+
+/// What is swept, as the environment says.
+struct Choice {
+    only: String,
+    kinds: String,
+    part: usize,
+    of: usize,
+}
+
+impl Choice {
+    fn read() -> Self {
+        let text = |name| env::var(name).unwrap_or_default();
+        let part = text("SWEEP_PART");
+        let (part, of) = part.split_once('/').unwrap_or(("1", "1"));
+        let number = |text: &str| text.parse().expect("SWEEP_PART is k/n, such as 3/10");
+        Self {
+            only: text("SWEEP_ONLY"),
+            kinds: text("SWEEP_KINDS"),
+            part: number(part),
+            of: number(of),
+        }
+    }
+
+    fn has(&self, number: usize) -> bool {
+        number % self.of == self.part % self.of
+    }
+
+    fn has_kind(&self, disturbance: Disturbance) -> bool {
+        let mut kinds = self.kinds.split(',');
+        self.kinds.is_empty() || kinds.any(|kind| kind == disturbance.kind())
+    }
+}
+
+/// Sweeps all that is chosen.
+pub async fn all() -> ExitCode {
+    let choice = Choice::read();
+    let world = World::start().await;
+    let budgets = Budgets::watch(world.client().await);
+    let mut sweep = Sweep {
+        world,
+        budgets,
+        began: Instant::now(),
+        rows: Vec::new(),
+        failures: 0,
+    };
+    let runs = sweep.undisturbed(&choice).await;
+    println!(
+        "{} scenarios, {} disturbed runs",
+        sweep.rows.len(),
+        runs.len()
+    );
+    let total = runs.len();
+    sweep.disturbed(runs).await;
+    println!("{}", table::text(&sweep.rows));
+    let (failures, took) = (sweep.failures, sweep.began.elapsed());
+    println!("{total} disturbed runs, {failures} failed, {took:?}");
+    if failures > 0 {
+        sweep.world.keep_logs();
+        return ExitCode::FAILURE;
+    }
+    table::write(&sweep.rows);
+    ExitCode::SUCCESS
+}
+
+/// A sweep, and what came of it so far.
+struct Sweep {
+    world: Arc<World>,
+    budgets: Budgets,
+    began: Instant,
+    rows: Vec<Row>,
+    failures: usize,
+}
+
+impl Sweep {
+    /// Runs each scenario once; the disturbed runs that are chosen.
+    async fn undisturbed(&mut self, choice: &Choice) -> Vec<Run> {
+        let chosen = scenarios::ALL.iter();
+        let chosen = chosen.filter(|one| one.name.contains(&choice.only));
+        let runs = chosen.map(|scenario| Run {
+            scenario,
+            disturbance: Disturbance::None,
+            expected: None,
+        });
+        let mut all = Vec::new();
+        let (world, budgets) = (self.world.clone(), self.budgets.clone());
+        let mut ended = side_by_side(&world, &budgets, runs.collect());
+        while let Some((run, ended)) = ended.next().await {
+            match ended {
+                Ok(ended) => {
+                    let row = Row::new(run.scenario.name, &ended.calls);
+                    self.rows.push(row);
+                    all.extend(disturbed(&run, &ended));
+                }
+                Err(why) => self.failed(&run, &why),
+            }
+        }
+        // The parts are the same each time, as far as the numbers of requests are.
+        all.sort_by_key(|run| run.scenario.name);
+        let mut number = 0;
+        all.retain(|run| {
+            number += 1;
+            choice.has(number) && choice.has_kind(run.disturbance)
+        });
+        all
+    }
+
+    async fn disturbed(&mut self, runs: Vec<Run>) {
+        let total = runs.len();
+        let (world, budgets) = (self.world.clone(), self.budgets.clone());
+        let mut ended = side_by_side(&world, &budgets, runs).enumerate();
+        while let Some((done, (run, ended))) = ended.next().await {
+            match ended {
+                Ok(ended) => {
+                    let mut rows = self.rows.iter_mut();
+                    let row = rows.find(|row| row.scenario == run.scenario.name);
+                    row.expect("its row").count(run.disturbance, ended.met);
+                }
+                Err(why) => self.failed(&run, &why),
+            }
+            if done % 50 == 49 {
+                let (failures, took) = (self.failures, self.began.elapsed());
+                println!("{} of {total} runs, {failures} failed, {took:?}", done + 1);
+            }
+        }
+    }
+
+    fn failed(&mut self, run: &Run, why: &str) {
+        self.failures += 1;
+        println!("FAILED {}, {}: {why}", run.scenario.name, run.disturbance);
+    }
+}
+
+/// The runs of a scenario that are disturbed at one of the requests of an undisturbed one.
+fn disturbed(run: &Run, undisturbed: &Ended) -> Vec<Run> {
+    let disturbances = Disturbance::all(&undisturbed.calls).into_iter();
+    let runs = disturbances.map(|disturbance| Run {
+        scenario: run.scenario,
+        disturbance,
+        expected: Some(undisturbed.world.clone()),
+    });
+    runs.collect()
+}
+
+fn side_by_side<'a>(
+    world: &'a Arc<World>,
+    budgets: &'a Budgets,
+    runs: Vec<Run>,
+) -> impl futures::Stream<Item = (Run, Result<Ended, String>)> + 'a {
+    let each = runs.into_iter().map(move |run| {
+        let (world, budgets) = (world.clone(), budgets.clone());
+        async move {
+            let (scenario, disturbance, expected) =
+                (run.scenario, run.disturbance, run.expected.clone());
+            let task = tokio::spawn(async move {
+                let running = one(&world, &budgets, scenario, disturbance, expected.as_deref());
+                AssertUnwindSafe(running).catch_unwind().await
+            });
+            let ended = match task.await.expect("it ended") {
+                Ok(ended) => ended,
+                Err(panic) => Err(said(panic.as_ref())),
+            };
+            (run, ended)
+        }
+    });
+    let at_once = env::var("SWEEP_SIDE_BY_SIDE").ok();
+    let at_once = at_once.map_or(SIDE_BY_SIDE, |text| text.parse().expect("a number"));
+    Box::pin(stream::iter(each).buffer_unordered(at_once))
+}
+
+fn said(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_default()
+}
+
+async fn one(
+    world: &Arc<World>,
+    budgets: &Budgets,
+    scenario: &Scenario,
+    disturbance: Disturbance,
+    expected: Option<&str>,
+) -> Result<Ended, String> {
+    let place = Place::new(world, budgets).await;
+    (scenario.prepare)(place.clone()).await;
+    rests(&place, QUIET).await;
+    place.faults.arm(disturbance.plan());
+    let acting = async {
+        (scenario.act)(place.clone()).await;
+        let Some(expected) = expected else {
+            rests(&place, CERTAINLY_QUIET).await;
+            return Ok(());
+        };
+        rests(&place, QUIET).await;
+        becomes(&place, expected).await
+    };
+    let disturbing = async {
+        let watches = disturbance.watches(&place.faults);
+        tokio::join!(place.follow_crashes(), watches);
+    };
+    let ended = tokio::select! {
+        ended = acting => ended,
+        () = disturbing => unreachable!("crashes are followed for ever"),
+    };
+    let judged = ended.and_then(|()| judge(&place));
+    let digest = digest::of(&place.belay).await;
+    place.clear().await;
+    let met = place.faults.met();
+    judged.map_err(|why| {
+        let at = met.iter().map(|(_, call)| format!("[{call}] "));
+        let at: String = at.collect();
+        format!("{} {at}{why}", place.belay.namespace)
+    })?;
+    let mut calls = place.faults.calls();
+    let last = calls.iter().rposition(Call::is_write);
+    calls.truncate(last.map_or(0, |at| at + 1));
+    Ok(Ended {
+        calls,
+        world: digest,
+        met: !met.is_empty(),
+    })
+}
+
+/// What must hold throughout a run.
+fn judge(place: &Place) -> Result<(), String> {
+    let violations = place.budgets.violations(&place.belay.namespace);
+    if !violations.is_empty() {
+        return Err(format!("violated a budget: {violations:?}"));
+    }
+    let history = AssertUnwindSafe(|| place.belay.check_history());
+    std::panic::catch_unwind(history).map_err(|panic| said(panic.as_ref()))
+}
+
+/// Waits until nothing is in flight and the operator has written nothing for a while.
+async fn rests(place: &Place, quiet: Duration) {
+    let began = Instant::now();
+    let mut writes = (0, Instant::now());
+    loop {
+        let now = place.faults.writes();
+        if now != writes.0 {
+            writes = (now, Instant::now());
+        }
+        if writes.1.elapsed() > quiet && digest::is_at_rest(&place.belay).await {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "the operator never rests");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Waits until the world is as expected; where it never is, what differs.
+async fn becomes(place: &Place, expected: &str) -> Result<(), String> {
+    let began = Instant::now();
+    loop {
+        let world = digest::of(&place.belay).await;
+        if world == expected {
+            return Ok(());
+        }
+        if began.elapsed() > PATIENCE / 4 {
+            return Err(format!(
+                "ended in another world:\n{}",
+                difference(expected, &world)
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// The lines in which two texts differ.
+fn difference(expected: &str, found: &str) -> String {
+    let (expected, found): (Vec<_>, Vec<_>) = (expected.lines().collect(), found.lines().collect());
+    let same = expected
+        .iter()
+        .zip(&found)
+        .take_while(|(one, other)| one == other)
+        .count();
+    let rest = |lines: &[&str]| {
+        let shown = lines.iter().skip(same.saturating_sub(3)).take(14);
+        let shown: Vec<_> = shown.map(|line| format!("    {line}")).collect();
+        shown.join("\n")
+    };
+    format!(
+        "  expected, from line {same}:\n{}\n  found:\n{}",
+        rest(&expected),
+        rest(&found)
+    )
+}

@@ -1,0 +1,37 @@
+//! What is left to be done, and what breaks by itself.
+
+use belay::api::{OperationType::Reconcile, TargetKind};
+use k8s_openapi::api::core::v1::Node;
+use kube::{Api, ResourceExt as _, api::DeleteParams};
+
+use super::upgrade;
+use crate::place::Place;
+
+pub use super::update::ready;
+
+/// A cluster whose upgrade was aborted in a drain.
+pub async fn aborted(place: &Place) {
+    upgrade::guarded(place).await;
+    upgrade::abort_in_a_drain(place).await;
+    place.belay.lock_is_free().await;
+    place.keep(0).await;
+}
+
+pub async fn goes_on(place: &Place) {
+    place
+        .belay
+        .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+        .await;
+    place.belay.succeeds("go-on").await;
+}
+
+pub async fn a_lost_node(place: &Place) {
+    let node = place.belay.nodes().await[0].name_any();
+    let nodes = Api::<Node>::all(place.belay.client.clone());
+    nodes
+        .delete(&node, &DeleteParams::default())
+        .await
+        .expect("deleted");
+    let reconcile = place.belay.operation(Reconcile, "np1").await;
+    place.belay.succeeds(&reconcile).await;
+}

@@ -1,0 +1,40 @@
+//! A cluster that goes back one minor version.
+
+use belay::api::OperationType::Rollback;
+use serde_json::json;
+
+use crate::place::Place;
+
+async fn newer(place: &Place) {
+    let newer = json!({"kubernetesVersion": "1.36.3", "provider": {"kwok": {"nodeProvisioningTime": "0s"}}});
+    place.belay.create_cluster_with(newer).await;
+    place.belay.create_pool("np1", 2).await;
+    place.belay.pool_is_ready("np1").await;
+}
+
+pub async fn loose(place: &Place) {
+    newer(place).await;
+    place.belay.create_workload(4, 3).await;
+    place.budgets.keep(&place.belay.namespace, 3);
+    place.belay.lock_is_free().await;
+}
+
+pub async fn guarded(place: &Place) {
+    newer(place).await;
+    place.guard(2).await;
+    place.belay.lock_is_free().await;
+}
+
+pub async fn to_the_end(place: &Place) {
+    place.belay.set_version("1.35.7").await;
+    let rollback = place.belay.operation(Rollback, "demo").await;
+    place.belay.succeeds(&rollback).await;
+}
+
+/// The pool then converges to what the control plane runs.
+pub async fn abort_in_a_drain(place: &Place) {
+    place.belay.set_version("1.35.7").await;
+    let rollback = place.belay.operation(Rollback, "demo").await;
+    place.is_stuck(&rollback, 1).await;
+    place.cancels(&rollback).await;
+}

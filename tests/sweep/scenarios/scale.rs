@@ -1,0 +1,78 @@
+//! Pools that become larger and smaller.
+
+use belay::api::OperationType::Scale;
+use serde_json::json;
+
+use crate::place::Place;
+
+pub async fn one(place: &Place) {
+    place.belay.ready_cluster(0, 1).await;
+    place.belay.lock_is_free().await;
+}
+
+pub async fn three(place: &Place) {
+    place.belay.ready_cluster(0, 3).await;
+    place.belay.lock_is_free().await;
+}
+
+pub async fn guarded(place: &Place) {
+    place.belay.ready_cluster(0, 2).await;
+    place.guard(2).await;
+    place.belay.lock_is_free().await;
+}
+
+pub async fn guarded_queue(place: &Place) {
+    guarded(place).await;
+    place
+        .belay
+        .set_cluster(json!({"concurrencyPolicy": "Queue"}))
+        .await;
+    place.belay.cluster_is_ready().await;
+}
+
+async fn begins(place: &Place, count: usize) -> String {
+    place.belay.set_count("np1", count).await;
+    place.belay.operation(Scale, "np1").await
+}
+
+pub async fn up(place: &Place) {
+    let scale = begins(place, 3).await;
+    place.belay.succeeds(&scale).await;
+}
+
+pub async fn down(place: &Place) {
+    let scale = begins(place, 1).await;
+    place.belay.succeeds(&scale).await;
+}
+
+pub async fn abort_up(place: &Place) {
+    place.faults.refuse("create", "nodes", 403);
+    let scale = begins(place, 3).await;
+    place.is_stuck(&scale, 2).await;
+    place.cancels(&scale).await;
+    place.faults.refuse_no_more();
+}
+
+pub async fn abort_down(place: &Place) {
+    let scale = begins(place, 1).await;
+    place.is_stuck(&scale, 1).await;
+    place.cancels(&scale).await;
+}
+
+/// One waits while another is in flight, and a newer one takes its place.
+pub async fn replaced(place: &Place) {
+    let scale = begins(place, 1).await;
+    place.is_stuck(&scale, 1).await;
+    place
+        .belay
+        .ask_pool("first", "np1", "Scale", json!({"count": 4}))
+        .await;
+    place
+        .belay
+        .ask_pool("second", "np1", "Scale", json!({"count": 3}))
+        .await;
+    place.belay.is_canceled("first").await;
+    place.keep(0).await;
+    place.belay.succeeds(&scale).await;
+    place.belay.succeeds("second").await;
+}

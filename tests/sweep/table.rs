@@ -1,0 +1,88 @@
+//! The table of scenarios, requests and results in docs/reliability.md.
+
+use std::{collections::BTreeMap, env, fmt::Write as _, fs};
+
+use crate::{disturbance::Disturbance, faults::Call};
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reliability.md");
+const BEGIN: &str = "<!-- The sweep wrote this table: make sweep -->\n";
+const END: &str = "<!-- end of the sweep's table -->";
+const KINDS: [&str; 7] = [
+    "crash before",
+    "crash after",
+    "refused",
+    "answered otherwise",
+    "answer lost",
+    "stale",
+    "watch broken",
+];
+
+/// What was run of a scenario.
+pub struct Row {
+    pub scenario: &'static str,
+    requests: usize,
+    writes: usize,
+    /// How many runs were disturbed, by kind.
+    runs: BTreeMap<&'static str, usize>,
+    /// Runs that ended before they were disturbed.
+    unmet: usize,
+}
+
+impl Row {
+    pub fn new(scenario: &'static str, calls: &[Call]) -> Self {
+        Self {
+            scenario,
+            requests: calls.len(),
+            writes: calls.iter().filter(|call| call.is_write()).count(),
+            runs: BTreeMap::new(),
+            unmet: 0,
+        }
+    }
+
+    /// Counts a run that ended as it has to.
+    pub fn count(&mut self, disturbance: Disturbance, met: bool) {
+        *self.runs.entry(disturbance.kind()).or_default() += 1;
+        self.unmet += usize::from(!met && disturbance.plan().is_some());
+    }
+}
+
+/// The table as Markdown.
+pub fn text(rows: &[Row]) -> String {
+    let mut text = String::from(
+        "| Scenario | Requests | Writes | Crash before | Crash after | 403 | 409 to 503 | Answer lost | Old view | Watch broken | Not met |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    let mut rows: Vec<_> = rows.iter().collect();
+    rows.sort_by_key(|row| row.scenario);
+    let total = |of: &dyn Fn(&Row) -> usize| rows.iter().map(|row| of(row)).sum::<usize>();
+    let kind = |row: &Row, kind| row.runs.get(kind).copied().unwrap_or_default();
+    let mut line = |name: &str, requests, writes, kinds: [usize; 7], unmet| {
+        let kinds = kinds.map(|runs| runs.to_string()).join(" | ");
+        let line = format!("| {name} | {requests} | {writes} | {kinds} | {unmet} |");
+        writeln!(text, "{line}").expect("a text takes all");
+    };
+    for row in &rows {
+        let kinds = KINDS.map(|name| kind(row, name));
+        line(row.scenario, row.requests, row.writes, kinds, row.unmet);
+    }
+    let kinds = KINDS.map(|name| total(&|row| kind(row, name)));
+    line(
+        "**All**",
+        total(&|row| row.requests),
+        total(&|row| row.writes),
+        kinds,
+        total(&|row| row.unmet),
+    );
+    text
+}
+
+/// Writes the table into the documentation, where that is asked for by `BELAY_GENERATE=1`.
+pub fn write(rows: &[Row]) {
+    if env::var_os("BELAY_GENERATE").is_none() {
+        return;
+    }
+    let page = fs::read_to_string(FILE).expect("docs/reliability.md");
+    let (before, rest) = page.split_once(BEGIN).expect("the table's begin");
+    let (_, after) = rest.split_once(END).expect("the table's end");
+    let page = format!("{before}{BEGIN}{}{END}{after}", text(rows));
+    fs::write(FILE, page).expect("written");
+}
