@@ -51,6 +51,7 @@ mod seen;
 mod start_stop;
 mod target_abort;
 mod terminal;
+mod threats;
 mod traces;
 mod update;
 mod upgrade;
@@ -161,6 +162,9 @@ const TESTS: &[harness::Test<World>] = tests![
     replacing::who_may_not_abort_does_not_do_so_by_replacing_a_clusters_operation,
     rights::an_operation_needs_the_right_to_make_the_same_change_by_the_spec,
     rights::the_record_of_a_control_plane_is_belays_alone,
+    threats::who_owns_one_namespace_reaches_nothing_of_another,
+    threats::who_owns_a_namespace_gives_its_nodes_no_mark_of_belays,
+    threats::who_owns_a_namespace_writes_no_node_no_status_and_no_record,
     check::it_tells_what_is_missing_and_what_to_do,
     check::it_tells_what_works_and_leaves_nothing,
     race::of_two_operations_in_the_same_instant_one_runs,
