@@ -5,7 +5,7 @@ mod access;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    net::TcpListener,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -94,6 +94,7 @@ pub struct ControlPlane {
     authority: Authority,
     admin: Identity,
     port: u16,
+    etcd_port: u16,
     folder: Option<TempDir>,
     path: PathBuf,
     /// Whether it failed to start; then its logs are kept.
@@ -127,6 +128,7 @@ impl ControlPlane {
             authority,
             admin,
             port,
+            etcd_port: etcd,
             folder: Some(folder),
             path,
             failed: false,
@@ -282,7 +284,10 @@ impl ControlPlane {
         let log = self.logs_dir().join(format!("{}.log", component.name()));
         let process = Process::start(program, args, &log)?;
         self.processes.insert(component, process);
-        if component == Component::ApiServer {
+        // The API server is ready while it reaches etcd, and it starts after etcd.
+        if self.processes.contains_key(&Component::ApiServer)
+            && matches!(component, Component::Etcd | Component::ApiServer)
+        {
             self.wait_until_ready().await?;
         }
         Ok(())
@@ -347,7 +352,8 @@ impl ControlPlane {
         self.processes.remove(&component);
     }
 
-    /// Starts a part again that was stopped or killed, with the same ports and data.
+    /// Starts a part again that was stopped or killed, with the same ports and data, and waits until the API
+    /// server is ready.
     ///
     /// # Errors
     /// Where it doesn't become ready.
@@ -377,6 +383,11 @@ impl ControlPlane {
     /// The API server's address.
     pub fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// etcd's address, for a client that speaks its API without TLS.
+    pub fn etcd_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.etcd_port).into()
     }
 
     /// The folder with everything of this control plane.

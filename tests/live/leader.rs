@@ -1,11 +1,6 @@
 //! Of several operators one works, and the next goes on where it stopped.
 
-use std::{
-    fs,
-    path::PathBuf,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use belay::{
     api::{AgentPool, ManagedCluster, Operation, OperationPhase, OperationType},
@@ -17,104 +12,13 @@ use kube::{
     Resource, ResourceExt as _,
     api::{ListParams, Patch, PatchParams},
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::json;
-use testenv::Process;
 
-use super::belay::{Belay, World, is_cordoned, version};
-
-/// One of several operators of a namespace.
-struct Operator {
-    name: &'static str,
-    process: Mutex<Process>,
-    log: PathBuf,
-}
-
-impl Operator {
-    fn start(belay: &Belay, name: &'static str) -> Self {
-        let (process, log) = belay.operator(&[
-            ("BELAY_LEADER_ELECTION", "always"),
-            ("BELAY_LEADER_ELECTION_NAMESPACE", &belay.namespace),
-            ("HOSTNAME", name),
-        ]);
-        Self {
-            name,
-            process: Mutex::new(process),
-            log,
-        }
-    }
-
-    /// Starts it, and waits until it leads.
-    async fn leading(belay: &Belay, name: &'static str) -> Self {
-        let this = Self::start(belay, name);
-        this.leads(belay).await;
-        this
-    }
-
-    /// Starts it, and waits until it stands by.
-    async fn standing_by(belay: &Belay, name: &'static str) -> Self {
-        let this = Self::start(belay, name);
-        this.says(belay, "standing by").await;
-        this
-    }
-
-    async fn leads(&self, belay: &Belay) {
-        let what = format!("has {} as its leader", self.name);
-        belay
-            .eventually(&what, || async { self.holds_the_lease(belay).await })
-            .await;
-    }
-
-    async fn holds_the_lease(&self, belay: &Belay) -> bool {
-        let holder = lease(belay).await.holder_identity.unwrap_or_default();
-        holder.starts_with(&format!("{}_", self.name))
-    }
-
-    async fn says(&self, belay: &Belay, line: &str) {
-        let what = format!("has {} say {line:?}", self.name);
-        belay
-            .eventually(&what, || async { self.log().contains(line) })
-            .await;
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(&self.log).expect("the log")
-    }
-
-    /// Waits until it finds nothing to do.
-    async fn rests(&self, belay: &Belay) {
-        let what = format!("has {} at rest", self.name);
-        let is_at_rest = |log: &str| {
-            let decided = log.lines().rfind(|line| line.contains("decided"));
-            decided.is_some_and(|line| line.ends_with("actions=0"))
-        };
-        belay
-            .eventually(&what, || async { is_at_rest(&self.log()) })
-            .await;
-    }
-
-    async fn has_ended(&self, belay: &Belay) {
-        let what = format!("has {} ended", self.name);
-        belay
-            .eventually(&what, || async {
-                !self.process.lock().expect("the process").is_running()
-            })
-            .await;
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = self.process.lock().expect("the process").pid();
-        let pid = Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
-        kill_process(pid, signal).expect("it runs");
-    }
-}
-
-/// What the Lease says, or nothing where there is none yet.
-async fn lease(belay: &Belay) -> LeaseSpec {
-    let name = format!("belay-{}", belay.namespace);
-    let lease = belay.api::<Lease>().get_opt(&name).await.expect("answered");
-    lease.and_then(|lease| lease.spec).unwrap_or_default()
-}
+use super::{
+    belay::{Belay, World, is_cordoned, version},
+    operators::{Operator, lease},
+};
 
 fn renewed(lease: &LeaseSpec) -> Timestamp {
     lease.renew_time.as_ref().expect("a time").0

@@ -32,6 +32,7 @@ mod logs;
 mod metrics;
 mod no_data;
 mod nodes;
+mod operators;
 mod plain;
 mod plan;
 mod plugin;

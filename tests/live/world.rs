@@ -15,14 +15,14 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use testenv::{Component, ControlPlane};
+use testenv::{Builder, Component, ControlPlane};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::belay::{KUBECTL_PATIENCE, PATIENCE};
 
 /// The control plane of all tests, or of one.
 pub struct World {
-    control_plane: Mutex<ControlPlane>,
+    pub control_plane: Mutex<ControlPlane>,
     admin: Kubeconfig,
     pub kubeconfig: PathBuf,
     pub logs: PathBuf,
@@ -33,7 +33,13 @@ pub struct World {
 impl World {
     /// Starts a control plane with Belay's kinds and policies.
     pub async fn start() -> Arc<Self> {
-        let this = Self::without_policies().await;
+        Self::start_on(ControlPlane::builder()).await
+    }
+
+    /// Starts that control plane, with Belay's kinds and policies.
+    pub async fn start_on(builder: Builder) -> Arc<Self> {
+        let control_plane = builder.start().await;
+        let this = Self::of(control_plane.unwrap_or_else(|error| panic!("{error}")));
         let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/policies");
         let files = std::fs::read_dir(policies).expect("the policies");
         let stamps = this.stamps();
@@ -78,10 +84,16 @@ impl World {
             namespaces: AtomicUsize::new(0),
             unguarded: OnceCell::new(),
         };
-        this.kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/crds")]);
+        this.apply_kinds();
+        Arc::new(this)
+    }
+
+    /// Applies Belay's kinds, and waits until the API server serves them.
+    pub fn apply_kinds(&self) {
+        self.kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/crds")]);
         for crd in ["managedclusters", "agentpools", "operations"] {
             let crd = format!("crd/{crd}.belay.dev");
-            this.kubectl(&[
+            self.kubectl(&[
                 "wait",
                 "--for=condition=Established",
                 &crd,
@@ -90,15 +102,14 @@ impl World {
         }
         // Discovery comes a moment later.
         let began = Instant::now();
-        while this.try_kubectl(&["explain", "operation"]).is_err() {
+        while self.try_kubectl(&["explain", "operation"]).is_err() {
             assert!(began.elapsed() < PATIENCE, "never explains operations");
             std::thread::sleep(Duration::from_millis(50));
         }
-        Arc::new(this)
     }
 
     /// Waits until the API server judges by the policies: by the last of them, and by the one that stamps.
-    fn wait_for_policies(&self) {
+    pub fn wait_for_policies(&self) {
         let cluster = "{apiVersion: belay.dev/v1alpha1, kind: ManagedCluster, metadata: {name: probe, annotations: {belay.dev/abort: x}}, spec: {kubernetesVersion: 1.35.7, provider: {kwok: {}}}}";
         let pool = "{apiVersion: belay.dev/v1alpha1, kind: AgentPool, metadata: {name: probe}, spec: {clusterName: probe, count: 1, kubernetesVersion: 1.36.3}}";
         let apply = ["apply", "--server-side", "-o", "yaml"];
@@ -172,13 +183,22 @@ impl World {
 
     /// Kills the API server; it is gone until [`World::start_api_server`].
     pub async fn kill_api_server(&self) {
-        self.control_plane.lock().await.kill(Component::ApiServer);
+        self.kill(Component::ApiServer).await;
     }
 
     /// Starts the API server again.
     pub async fn start_api_server(&self) {
-        let mut control_plane = self.control_plane.lock().await;
-        let started = control_plane.start_again(Component::ApiServer).await;
+        self.start_again(Component::ApiServer).await;
+    }
+
+    /// Kills a part by SIGKILL; it is gone until [`World::start_again`].
+    pub async fn kill(&self, component: Component) {
+        self.control_plane.lock().await.kill(component);
+    }
+
+    /// Starts a part again, and waits until the API server answers.
+    pub async fn start_again(&self, component: Component) {
+        let started = self.control_plane.lock().await.start_again(component).await;
         started.unwrap_or_else(|error| panic!("{error}"));
     }
 

@@ -1,0 +1,104 @@
+//! Several operators of one namespace, of which one leads.
+
+use std::{fs, path::PathBuf, sync::Mutex};
+
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use rustix::process::{Pid, Signal, kill_process};
+use testenv::Process;
+
+use super::belay::Belay;
+
+/// One of several operators of a namespace.
+pub struct Operator {
+    name: &'static str,
+    process: Mutex<Process>,
+    log: PathBuf,
+}
+
+impl Operator {
+    /// Starts it with more in its environment.
+    pub fn start_with(belay: &Belay, name: &'static str, more: &[(&str, &str)]) -> Self {
+        let election = [
+            ("BELAY_LEADER_ELECTION", "always"),
+            ("BELAY_LEADER_ELECTION_NAMESPACE", &belay.namespace),
+            ("HOSTNAME", name),
+        ];
+        let (process, log) = belay.operator(&[&election[..], more].concat());
+        Self {
+            name,
+            process: Mutex::new(process),
+            log,
+        }
+    }
+
+    /// Starts it, and waits until it leads.
+    pub async fn leading(belay: &Belay, name: &'static str) -> Self {
+        let this = Self::start_with(belay, name, &[]);
+        this.leads(belay).await;
+        this
+    }
+
+    /// Starts it, and waits until it stands by.
+    pub async fn standing_by(belay: &Belay, name: &'static str) -> Self {
+        let this = Self::start_with(belay, name, &[]);
+        this.says(belay, "standing by").await;
+        this
+    }
+
+    pub async fn leads(&self, belay: &Belay) {
+        let what = format!("has {} as its leader", self.name);
+        belay
+            .eventually(&what, || async { self.holds_the_lease(belay).await })
+            .await;
+    }
+
+    pub async fn holds_the_lease(&self, belay: &Belay) -> bool {
+        let holder = lease(belay).await.holder_identity.unwrap_or_default();
+        holder.starts_with(&format!("{}_", self.name))
+    }
+
+    pub async fn says(&self, belay: &Belay, line: &str) {
+        let what = format!("has {} say {line:?}", self.name);
+        belay
+            .eventually(&what, || async { self.log().contains(line) })
+            .await;
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).expect("the log")
+    }
+
+    /// Waits until it finds nothing to do.
+    pub async fn rests(&self, belay: &Belay) {
+        let what = format!("has {} at rest", self.name);
+        let is_at_rest = |log: &str| {
+            let decided = log.lines().rfind(|line| line.contains("decided"));
+            decided.is_some_and(|line| line.ends_with("actions=0"))
+        };
+        belay
+            .eventually(&what, || async { is_at_rest(&self.log()) })
+            .await;
+    }
+
+    pub async fn has_ended(&self, belay: &Belay) {
+        let what = format!("has {} ended", self.name);
+        belay
+            .eventually(&what, || async {
+                !self.process.lock().expect("the process").is_running()
+            })
+            .await;
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = self.process.lock().expect("the process").pid();
+        let pid = Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
+        kill_process(pid, signal).expect("it runs");
+    }
+}
+
+/// What the Lease says, or nothing where there is none yet.
+pub async fn lease(belay: &Belay) -> LeaseSpec {
+    let name = format!("belay-{}", belay.namespace);
+    let lease = belay.api::<Lease>().get_opt(&name).await.expect("answered");
+    lease.and_then(|lease| lease.spec).unwrap_or_default()
+}
