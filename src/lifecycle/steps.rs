@@ -154,8 +154,14 @@ fn set_phase(step: &mut Step, phase: StepPhase, now: Timestamp) {
         return;
     }
     step.phase = phase;
-    step.start_time.get_or_insert(Time(now));
-    step.end_time = has_ended(phase).then_some(Time(now));
+    let start = step.start_time.get_or_insert(Time(now));
+    step.end_time = has_ended(phase).then(|| end_of(Some(start), now));
+}
+
+/// When something ended that began then. Its end is never before its beginning, also where the clock was set back
+/// meanwhile, or where the next operator's clock is behind.
+pub(super) fn end_of(start: Option<&Time>, now: Timestamp) -> Time {
+    Time(start.map_or(now, |start| start.0.max(now)))
 }
 
 #[cfg(test)]
@@ -214,5 +220,14 @@ mod tests {
         let phases: Vec<_> = after.iter().map(|step| step.phase).collect();
         assert_eq!(phases, [Succeeded, Canceled, Skipped]);
         assert!(after[2].start_time.is_none(), "it never ran");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_ends_no_step_before_it_began() {
+        let mut step = step("a", StepPhase::Pending);
+        let (began, back) = (Timestamp::from_second(7200).ok(), Timestamp::UNIX_EPOCH);
+        set_phase(&mut step, StepPhase::InProgress, began.unwrap_or_default());
+        set_phase(&mut step, StepPhase::Succeeded, back);
+        assert_eq!(step.end_time, step.start_time);
     }
 }

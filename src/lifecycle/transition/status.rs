@@ -188,7 +188,7 @@ fn end(status: &mut OperationStatus, phase: OperationPhase, now: Timestamp) {
     let plan = Plan::of_text(status.plan.as_deref()).ok();
     status.plan = plan.and_then(|plan| plan.once_ended().to_text().ok());
     status.blocked = None;
-    status.end_time = Some(Time(now));
+    status.end_time = Some(steps::end_of(status.start_time.as_ref(), now));
 }
 
 /// The status of an Operation whose target there isn't.
