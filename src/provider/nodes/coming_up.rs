@@ -1,15 +1,14 @@
 //! How long a node may take to be Ready, and be not Ready again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
-use crate::{api::OperationError, machinery::clock};
+use crate::api::OperationError;
 
 /// A node that is coming up, if there is one.
 pub(super) struct ComingUp {
-    /// Its name, and since when it hasn't been Ready.
-    pub node: Option<(String, Timestamp)>,
+    /// Its name, and since when this operator has seen it not Ready. The times in a node's status are of other
+    /// clocks, and the calendar's clock may be set meanwhile.
+    pub node: Option<(String, Instant)>,
     /// How long it may take.
     pub timeout: Duration,
 }
@@ -20,9 +19,7 @@ impl ComingUp {
         let Some((_, since)) = &self.node else {
             return std::future::pending().await;
         };
-        // That is told in whole seconds.
-        let end = clock::after(*since, self.timeout + Duration::from_secs(1));
-        tokio::time::sleep(clock::until(end)).await;
+        tokio::time::sleep(self.timeout.saturating_sub(since.elapsed())).await;
     }
 
     /// The error of an operation whose node took too long.

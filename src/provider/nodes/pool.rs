@@ -4,10 +4,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::{Client, ResourceExt as _};
 use tokio::{sync::watch, task::JoinSet};
@@ -16,7 +15,6 @@ use tracing::Instrument as _;
 use crate::{
     api::{AGENT_POOL_LABEL, MADE_BY, OperationError},
     lifecycle::{Job, NodeView, PoolGoal, Progress, Stop},
-    machinery::clock,
     provider::{Control, End},
 };
 
@@ -42,7 +40,9 @@ pub(super) struct PoolWork {
     /// Nodes that a task is busy with.
     busy: BTreeSet<String>,
     /// Those of them that are being made, and since when.
-    making: BTreeMap<String, Timestamp>,
+    making: BTreeMap<String, Instant>,
+    /// Nodes that this operator sees come up, and since when.
+    coming: BTreeMap<String, Instant>,
 }
 
 impl PoolWork {
@@ -69,6 +69,7 @@ impl PoolWork {
             tasks: JoinSet::new(),
             busy: BTreeSet::new(),
             making: BTreeMap::new(),
+            coming: BTreeMap::new(),
         }
     }
 
@@ -147,7 +148,7 @@ impl PoolWork {
                 return Ok(());
             }
             if is_creation {
-                self.making.insert(name.clone(), clock::now());
+                self.making.insert(name.clone(), Instant::now());
             }
             let shared = self.shared.clone();
             self.spawn(name.clone(), async move {
@@ -195,17 +196,22 @@ impl PoolWork {
     }
 
     /// The node of this operation that hasn't been Ready for longest.
-    fn slowest(&self, nodes: &[Arc<Node>]) -> ComingUp {
+    fn slowest(&mut self, nodes: &[Arc<Node>]) -> ComingUp {
         let uid = &self.shared.job.uid;
         let is_coming = |node: &&Arc<Node>| {
             node.annotations().get(MADE_BY) == Some(uid)
                 && node.metadata.deletion_timestamp.is_none()
                 && !node::is_ready(node)
         };
+        let (before, now) = (std::mem::take(&mut self.coming), Instant::now());
         let coming = nodes.iter().filter(is_coming).map(|node| {
-            let since = node::unready_since(node).unwrap_or(node::created(node));
-            (node.name_any(), since)
+            let name = node.name_any();
+            let since = before.get(&name).copied().unwrap_or(now);
+            (name, since)
         });
+        self.coming = coming.collect();
+        let coming = self.coming.iter();
+        let coming = coming.map(|(name, since)| (name.clone(), *since));
         let making = self
             .making
             .iter()
