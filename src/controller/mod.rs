@@ -12,6 +12,7 @@ mod snapshot;
 mod specs;
 mod stores;
 mod strays;
+mod terminating;
 mod trimmed;
 mod uids;
 mod workers;
@@ -70,7 +71,7 @@ pub struct Context {
     events: Events,
     seen: Seen,
     specs: Specs,
-    /// Clusters whose namespace is being deleted: nothing can be created there any more.
+    /// Clusters for which no Operation can be created any more: their namespace goes, or they and the kind Operation.
     terminating: Uids,
     /// Operations in flight that are no more: somebody removed their finalizer by hand.
     gone: Uids,

@@ -11,7 +11,6 @@ use std::{
 use kube::{
     Api, Resource, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
-    core::Status,
     runtime::reflector::ObjectRef,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -28,7 +27,7 @@ use crate::{
     telemetry::log,
 };
 
-use super::{Context, ReconcileError, dependence::object_of, mending, refusals::Part};
+use super::{Context, ReconcileError, dependence::object_of, mending, refusals::Part, terminating};
 
 /// How long one write may take. One that isn't answered by then may have been done or not: it is decided
 /// anew.
@@ -409,9 +408,8 @@ impl Writes {
         let operations = self.api::<Operation>();
         let tried = tokio::time::timeout(TIMEOUT, operations.create(&params, &probe)).await;
         let tried = tried.map_err(|_| ReconcileError::NoAnswer)?;
-        let is_terminating =
-            matches!(&tried, Err(kube::Error::Api(status)) if is_in_terminating_namespace(status));
-        if is_terminating {
+        if matches!(&tried, Err(kube::Error::Api(status)) if terminating::for_ever(status, &self.snapshot.cluster))
+        {
             let uid = self.snapshot.cluster.uid().unwrap_or_default();
             self.context.terminating.note(&uid);
             return Err(ReconcileError::Refused);
@@ -431,7 +429,9 @@ impl Writes {
             }
             // It was created before, and the store doesn't show it yet.
             Err(kube::Error::Api(status)) if status.code == 409 => {}
-            Err(kube::Error::Api(status)) if is_in_terminating_namespace(&status) => {
+            Err(kube::Error::Api(status))
+                if terminating::for_ever(&status, &self.snapshot.cluster) =>
+            {
                 let uid = self.snapshot.cluster.uid().unwrap_or_default();
                 self.context.terminating.note(&uid);
                 return Err(ReconcileError::Refused);
@@ -440,14 +440,6 @@ impl Writes {
         }
         Ok(())
     }
-}
-
-/// Whether a creation was refused since the namespace is being deleted.
-fn is_in_terminating_namespace(status: &Status) -> bool {
-    const CAUSE: &str = "NamespaceTerminating";
-    let details = status.details.as_ref();
-    let causes = details.map_or(&[][..], |details| &details.causes);
-    status.code == 403 && causes.iter().any(|cause| cause.reason == CAUSE)
 }
 
 /// Belay's own kinds.

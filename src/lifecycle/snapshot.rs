@@ -43,8 +43,8 @@ pub struct Snapshot {
     pub has_unreadable_pools: bool,
     /// Operations, by uid, that the API server said are no more. That a store doesn't show one is no proof.
     pub gone: BTreeSet<String>,
-    /// Whether the API server said that the namespace is being deleted: nothing can be created there. A
-    /// restart loses it; then it is said again.
+    /// Whether the API server said that the namespace is being deleted, or that the kind Operation is and this
+    /// cluster too: nothing can be created there. A restart loses it; then it is said again.
     pub namespace_is_terminating: bool,
 }
 
