@@ -26,7 +26,7 @@ GENERATED := crds policies charts/belay/files/crds charts/belay/files/policies c
   charts/belay/README.md deploy/belay.yaml docs/kubectl-belay.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test test-oldest check bench fmt generate generated mutants package sbom licences build tools needs sweep image image-here chart e2e gitops
+.PHONY: help demo picture test test-oldest check bench fmt generate generated mutants package sbom licences build tools needs image image-here chart e2e gitops outages sweep
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -48,7 +48,7 @@ test-oldest: build ## Run live tests on the oldest Kubernetes, those of a part o
 check: needs ## Check format, lints, generated files and licences
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --workspace --test e2e --test flux --test sweep -- -D warnings
+	cargo clippy --workspace --test e2e --test flux --test sweep --test outages -- -D warnings
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory chart
 	@$(MAKE) --no-print-directory licences
@@ -138,6 +138,10 @@ e2e: build image ## Install the image by Helm on a real node, and tell the demo'
 gitops: needs ## Test Belay with Flux's controllers, kstatus and Argo CD's engine (the first run builds them: 10 minutes)
 	cd tests/gitops && go vet ./... && go test ./...
 	cargo test --workspace --test flux
+
+outages: tools ## Kill and cut off parts of the control plane beneath the operator
+	@$(BIN)/testenv path helm >/dev/null
+	cargo test --workspace --test outages
 
 # The operator, the demo and testenv by one build: each alone would have other features of the
 # dependencies, and compile them again.

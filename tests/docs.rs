@@ -8,9 +8,14 @@ fn path(of: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(of)
 }
 
-/// The names of the live tests, as `tests/live/main.rs` lists them.
+/// The names of the live tests, as `tests/live/main.rs` lists them, and of those of outages.
 fn live_tests() -> BTreeSet<String> {
-    let harness = fs::read_to_string(path("tests/live/main.rs")).expect("the harness");
+    let lists = ["tests/live/main.rs", "tests/outages/main.rs"];
+    lists.into_iter().flat_map(listed).collect()
+}
+
+fn listed(main: &str) -> Vec<String> {
+    let harness = fs::read_to_string(path(main)).expect("the harness");
     let (_, list) = harness.split_once("= tests![").expect("the list");
     let (list, _) = list.split_once("];").expect("its end");
     let lines = list.lines().map(str::trim);

@@ -6,7 +6,7 @@ use std::{
     process::Command,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -27,6 +27,8 @@ pub struct World {
     pub kubeconfig: PathBuf,
     pub logs: PathBuf,
     namespaces: AtomicUsize,
+    /// Whether its clients ask again where the API server says that it isn't ready yet.
+    pub asks_again: AtomicBool,
     unguarded: OnceCell<Arc<World>>,
 }
 
@@ -82,6 +84,7 @@ impl World {
             logs: control_plane.logs_dir(),
             control_plane: Mutex::new(control_plane),
             namespaces: AtomicUsize::new(0),
+            asks_again: AtomicBool::new(false),
             unguarded: OnceCell::new(),
         };
         this.apply_kinds();
@@ -177,7 +180,7 @@ impl World {
         let options = KubeConfigOptions::default();
         let config = Config::from_custom_kubeconfig(self.admin.clone(), &options).await;
         let mut config = config.expect("a configuration");
-        config.default_retry = false;
+        config.default_retry = self.asks_again.load(Ordering::Relaxed);
         config
     }
 

@@ -1,0 +1,67 @@
+//! The operator under its chart's own account, and requests of the same account beside it.
+
+use std::{path::PathBuf, process::Command, sync::Arc};
+
+use kube::{Client, config::Kubeconfig};
+use testenv::ControlPlane;
+
+use super::{belay::Belay, world::World};
+
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/belay");
+/// Where the chart is installed, and the account that it makes.
+pub const RELEASE: &str = "belay";
+pub const SYSTEM: &str = "belay-system";
+
+/// A control plane on which the chart is installed.
+pub struct Installed {
+    pub world: Arc<World>,
+    pub belay: Arc<Belay>,
+}
+
+impl Installed {
+    /// Installs the chart, whose own pods never run there, for a namespace where no operator runs yet.
+    pub async fn start() -> Self {
+        let control_plane = ControlPlane::start().await.expect("a control plane");
+        let kubeconfig = control_plane.dir().join("admin.kubeconfig");
+        let helm = Command::new(testenv::binary("helm").expect("helm"))
+            .env("KUBECONFIG", &kubeconfig)
+            .env("HOME", control_plane.dir())
+            .args(["install", RELEASE, CHART, "--create-namespace"])
+            .arg(format!("--namespace={SYSTEM}"))
+            .output()
+            .expect("it runs");
+        assert!(
+            helm.status.success(),
+            "{}",
+            String::from_utf8_lossy(&helm.stderr)
+        );
+        let world = World::of(control_plane);
+        world.wait_for_policies();
+        let belay = Belay::start_without_operator(&world).await;
+        Self { world, belay }
+    }
+
+    /// A kubeconfig of the account, with a new token.
+    pub async fn kubeconfig(&self) -> Kubeconfig {
+        let control_plane = self.world.control_plane.lock().await;
+        let granted = control_plane.kubeconfig_for_service_account(SYSTEM, RELEASE);
+        granted.await.expect("a token")
+    }
+
+    /// Writes a kubeconfig for an operator.
+    pub async fn write(&self, kubeconfig: &Kubeconfig) -> PathBuf {
+        let control_plane = self.world.control_plane.lock().await;
+        let written = control_plane.write_kubeconfig(kubeconfig, "account");
+        written.expect("written")
+    }
+
+    /// A client of the account.
+    pub async fn client(&self) -> Client {
+        let kubeconfig = self.kubeconfig().await;
+        let control_plane = self.world.control_plane.lock().await;
+        let config = control_plane.config(&kubeconfig).await;
+        let mut config = config.expect("a configuration");
+        config.default_retry = false;
+        Client::try_from(config).expect("a client")
+    }
+}

@@ -1,0 +1,178 @@
+//! Clocks that differ between operators, and that jump in the middle of an operation.
+
+use std::sync::Arc;
+
+use belay::api::{Operation, OperationStatus, OperationType};
+use jiff::Timestamp;
+use kube::api::ListParams;
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::{
+    belay::{Belay, World, is_cordoned, version},
+    clock::Clock,
+    guard::Guard,
+    operators::{Operator, lease},
+};
+
+const HOUR: i64 = 3600;
+
+fn borrowed(environment: &[(String, String)]) -> Vec<(&str, &str)> {
+    let all = environment.iter();
+    all.map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect()
+}
+
+impl Operator {
+    fn by(belay: &Belay, name: &'static str, clock: &Clock, more: &[(&str, &str)]) -> Self {
+        Self::start_with(belay, name, &borrowed(&clock.environment(more)))
+    }
+}
+
+/// Checks that nothing ended before it began.
+fn is_in_order(status: &OperationStatus) {
+    let all = [(&status.start_time, &status.end_time)].into_iter();
+    let steps = status
+        .steps
+        .iter()
+        .map(|step| (&step.start_time, &step.end_time));
+    for times in all.chain(steps) {
+        if let (Some(start), Some(end)) = times {
+            assert!(start.0 <= end.0, "{status:#?}");
+        }
+    }
+}
+
+async fn all_are_in_order(belay: &Belay) {
+    let operations = belay.api::<Operation>().list(&ListParams::default()).await;
+    for operation in operations.expect("operations").items {
+        is_in_order(&operation.status.unwrap_or_default());
+    }
+}
+
+pub async fn replicas_whose_clocks_are_a_minute_apart_follow_each_other(world: Arc<World>) {
+    let belay = Belay::start_without_operator(&world).await;
+    let (ahead, behind) = (Clock::shifted(60), Clock::shifted(-60));
+    let first = Operator::by(&belay, "first", &ahead, &[]);
+    first.leads(&belay).await;
+    let second = Operator::by(&belay, "second", &behind, &[]);
+    second.says(&belay, "standing by").await;
+    let provider = json!({"provider": {"kwok": {"nodeProvisioningTime": "0s", "nodeProvisioningTimeout": "30s"}}});
+    belay.create_cluster_with(provider).await;
+    belay.create_pool("np1", 2).await;
+    let create = belay.operation(OperationType::Create, "np1").await;
+    belay.succeeds(&create).await;
+    belay.create_workload(2, 2).await;
+    let guard = Guard::watch(&belay, 2, 2).await;
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay.is_blocked(&upgrade).await;
+    let renewed = lease(&belay).await.renew_time.expect("a time").0;
+    assert!(
+        renewed > now() + jiff::SignedDuration::from_secs(40),
+        "its clock is ahead"
+    );
+    first.signal(Signal::KILL);
+    first.has_ended(&belay).await;
+    second.leads(&belay).await;
+    assert_eq!(lease(&belay).await.lease_transitions, Some(2));
+    belay.keep_available(1).await;
+    belay.succeeds(&upgrade).await;
+    belay.cluster_is_ready().await;
+    all_are_in_order(&belay).await;
+    guard.check(1, 2, 3);
+    belay.check_history();
+}
+
+#[expect(clippy::disallowed_methods, reason = "the machine's own clock")]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// An upgrade in whose middle the clock jumps by so much: first while a machine comes up, then while a drain waits.
+async fn a_jump(world: &Arc<World>, seconds: i64) {
+    let belay = Belay::start_without_operator(world).await;
+    let clock = Clock::shifted(0);
+    let alone = [("BELAY_LEADER_ELECTION", "never")];
+    let operator = Operator::by(&belay, "belay", &clock, &alone);
+    belay.guarded_cluster(2).await;
+    let guard = Guard::watch(&belay, 2, 2).await;
+    belay.set_provisioning_time("3s").await;
+    belay.cluster_is_ready().await;
+    belay.set_count("np1", 3).await;
+    let scale = belay.operation(OperationType::Scale, "np1").await;
+    belay.makes_nodes(&scale, 1).await;
+    clock.shift(seconds);
+    let status = belay.succeeds(&scale).await;
+    is_in_order(&status);
+    belay.pool_is_ready("np1").await;
+    clock.shift(0);
+    belay.set_provisioning_time("0s").await;
+    belay.lock_is_free().await;
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay.is_blocked(&upgrade).await;
+    clock.shift(seconds);
+    let looks = operator.log().matches("decided").count();
+    let looked = json!({"looked": "again"});
+    belay
+        .annotate::<belay::api::ManagedCluster>("demo", looked)
+        .await;
+    belay
+        .eventually("looks again", || async {
+            operator.log().matches("decided").count() > looks
+        })
+        .await;
+    belay.keep_available(1).await;
+    let status = belay.succeeds(&upgrade).await;
+    is_in_order(&status);
+    belay.cluster_is_ready().await;
+    all_are_in_order(&belay).await;
+    let nodes = belay.nodes().await;
+    assert_eq!(nodes.len(), 3);
+    assert!(
+        nodes
+            .iter()
+            .all(|node| version(node) == "v1.36.3" && !is_cordoned(node))
+    );
+    guard.check(1, 2, 4);
+    drop(operator);
+    belay.check_history();
+}
+
+pub async fn a_clock_that_jumps_an_hour_ahead_ends_nothing(world: Arc<World>) {
+    a_jump(&world, HOUR).await;
+}
+
+pub async fn a_clock_that_jumps_an_hour_back_ends_nothing(world: Arc<World>) {
+    a_jump(&world, -HOUR).await;
+}
+
+/// Its lease is over by its own clock, so it writes nothing before it has renewed it; nobody else has taken it.
+pub async fn a_leader_whose_clock_jumps_goes_on_once_it_has_renewed_its_lease(world: Arc<World>) {
+    let belay = Belay::start_without_operator(&world).await;
+    let clock = Clock::shifted(0);
+    let first = Operator::by(&belay, "first", &clock, &[]);
+    first.leads(&belay).await;
+    let second = Operator::standing_by(&belay, "second").await;
+    belay.guarded_cluster(2).await;
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay.is_blocked(&upgrade).await;
+    for shift in [HOUR, -HOUR] {
+        clock.shift(shift);
+        belay
+            .eventually("renews by its new clock", || async {
+                let renewed = lease(&belay).await.renew_time.expect("a time").0;
+                (renewed.as_second() - now().as_second() - shift).abs() < 60
+            })
+            .await;
+    }
+    belay.abort(&upgrade, "enough").await;
+    let status = belay.is_canceled(&upgrade).await;
+    is_in_order(&status);
+    assert!(first.holds_the_lease(&belay).await);
+    assert_eq!(lease(&belay).await.lease_transitions, Some(1));
+    assert!(!second.log().contains("leading"), "{}", second.log());
+    belay.check_history();
+}

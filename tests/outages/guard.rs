@@ -1,0 +1,170 @@
+//! Watches nodes and guarded pods all the time: how few and how many there were at any moment.
+
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    sync::{Arc, Mutex},
+};
+
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{
+    Api, Resource, ResourceExt as _,
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, Event},
+    },
+};
+use serde::de::DeserializeOwned;
+
+use super::belay::Belay;
+
+/// How many there were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    pub least: usize,
+    pub most: usize,
+}
+
+/// A watcher of a test's nodes and of its workload.
+pub struct Guard {
+    pods: Count,
+    joined: Count,
+    nodes: Count,
+}
+
+impl Guard {
+    /// Begins to watch, and waits until there are so many nodes and so many pods that are Ready.
+    pub async fn watch(belay: &Belay, nodes: usize, pods: usize) -> Self {
+        let of_namespace = format!("belay.dev/namespace={}", belay.namespace);
+        let all = || Api::<Node>::all(belay.client.clone());
+        let of_pods = Api::<Pod>::namespaced(belay.client.clone(), &belay.namespace);
+        let this = Self {
+            pods: Count::of(of_pods, "app=web", is_pod_up),
+            joined: Count::of(all(), &of_namespace, |node| {
+                is_there(node) && !node.annotations().contains_key("belay.dev/joining")
+            }),
+            nodes: Count::of(all(), &of_namespace, is_there),
+        };
+        belay
+            .eventually("has all pods and nodes", || async {
+                this.pods.now() == pods && this.joined.now() == nodes && this.nodes.now() == nodes
+            })
+            .await;
+        for count in [&this.pods, &this.joined, &this.nodes] {
+            count.begin();
+        }
+        this
+    }
+
+    /// Checks that there were always so many pods up, so many nodes that are part of their pool, and never more
+    /// nodes than that.
+    pub fn check(&self, pods: usize, joined: usize, nodes: usize) {
+        let (up, part, all) = (self.pods.range(), self.joined.range(), self.nodes.range());
+        assert!(up.least >= pods, "guarded pods: {up:?}, not {pods}");
+        assert!(
+            part.least >= joined,
+            "nodes of pools: {part:?}, not {joined}"
+        );
+        assert!(all.most <= nodes, "nodes: {all:?}, not {nodes}");
+    }
+}
+
+fn is_pod_up(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|it| it.conditions.as_ref());
+    let mut conditions = conditions.into_iter().flatten();
+    let is_ready = conditions.any(|it| it.type_ == "Ready" && it.status == "True");
+    is_ready && pod.metadata.deletion_timestamp.is_none()
+}
+
+fn is_there(node: &Node) -> bool {
+    node.metadata.deletion_timestamp.is_none()
+}
+
+/// How many objects of a kind are as they should be.
+#[derive(Clone)]
+struct Count(Arc<Mutex<Counted>>);
+
+#[derive(Default)]
+struct Counted {
+    now: HashMap<String, bool>,
+    /// What a list has brought so far.
+    listing: Option<HashMap<String, bool>>,
+    range: Option<Range>,
+}
+
+impl Counted {
+    fn up(&self) -> usize {
+        self.now.values().filter(|is_up| **is_up).count()
+    }
+
+    fn note(&mut self) {
+        let up = self.up();
+        let range = self.range.get_or_insert(Range {
+            least: up,
+            most: up,
+        });
+        range.least = range.least.min(up);
+        range.most = range.most.max(up);
+    }
+}
+
+impl Count {
+    fn of<K>(api: Api<K>, labels: &str, is_up: fn(&K) -> bool) -> Self
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    {
+        let this = Self(Arc::default());
+        let config = watcher::Config::default().labels(labels);
+        let events = watcher::watcher(api, config).default_backoff();
+        let noted = this.clone();
+        tokio::spawn(async move {
+            let mut events = std::pin::pin!(events);
+            while let Some(event) = events.next().await {
+                // One that fails is begun anew.
+                if let Ok(event) = event {
+                    noted.note(event, is_up);
+                }
+            }
+        });
+        this
+    }
+
+    fn note<K: Resource>(&self, event: Event<K>, is_up: fn(&K) -> bool) {
+        let mut counted = self.0.lock().expect("what was counted");
+        let key = |object: &K| object.uid().unwrap_or_default();
+        match event {
+            Event::Init => counted.listing = Some(HashMap::new()),
+            Event::InitApply(object) => {
+                let listing = counted.listing.get_or_insert_default();
+                listing.insert(key(&object), is_up(&object));
+                return;
+            }
+            Event::InitDone => counted.now = counted.listing.take().unwrap_or_default(),
+            Event::Apply(object) => {
+                counted.now.insert(key(&object), is_up(&object));
+            }
+            Event::Delete(object) => {
+                counted.now.remove(&key(&object));
+            }
+        }
+        if counted.listing.is_none() {
+            counted.note();
+        }
+    }
+
+    fn now(&self) -> usize {
+        self.0.lock().expect("what was counted").up()
+    }
+
+    fn begin(&self) {
+        let mut counted = self.0.lock().expect("what was counted");
+        counted.range = None;
+        counted.note();
+    }
+
+    fn range(&self) -> Range {
+        let counted = self.0.lock().expect("what was counted");
+        counted.range.expect("it was counted")
+    }
+}

@@ -1,0 +1,127 @@
+//! Belay's kinds are deleted in the middle of an operation, and applied again.
+
+use std::sync::Arc;
+
+use belay::api::OperationType;
+use serde_json::json;
+
+use super::{
+    belay::{Belay, World, is_cordoned, version},
+    guard::Guard,
+};
+
+const KINDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
+
+/// The names of Belay's kinds that there are.
+fn kinds(world: &World) -> Vec<String> {
+    let all = world.kubectl(&["get", "crd", "-o", "name"]);
+    let ours = all.lines().filter(|name| name.ends_with(".belay.dev"));
+    ours.map(str::to_owned).collect()
+}
+
+/// Deletes the kinds, and waits until nothing of them is left.
+async fn delete_kinds(belay: &Belay) {
+    belay.kubectl(&["delete", "-f", KINDS, "--wait=false"]);
+    let is_gone = || async { kinds(&belay.world).is_empty() };
+    eventually(belay, "has no kind any more", is_gone).await;
+}
+
+/// As [`Belay::eventually`], for where it can't show the objects.
+async fn eventually<F: Future<Output = bool>>(belay: &Belay, what: &str, is_so: impl Fn() -> F) {
+    let ended = tokio::time::timeout(super::belay::PATIENCE, belay.eventually(what, is_so)).await;
+    assert!(ended.is_ok(), "never {what}:\n{}", belay.log());
+}
+
+/// Applies the kinds, and then the cluster and its pool as they were applied before.
+async fn apply_all(belay: &Belay) {
+    belay.world.apply_kinds();
+    let kwok = json!({"kwok": {"nodeProvisioningTime": "0s"}});
+    let spec = json!({"kubernetesVersion": "1.36.3", "provider": kwok});
+    belay.make::<belay::api::ManagedCluster>("demo", spec).await;
+    let spec = json!({"clusterName": "demo", "count": 2});
+    belay.make::<belay::api::AgentPool>("np1", spec).await;
+}
+
+/// An upgrade that hangs on a budget, and what watches it.
+async fn hangs(belay: &Belay) -> Guard {
+    belay.guarded_cluster(2).await;
+    belay.lock_is_free().await;
+    let guard = Guard::watch(belay, 2, 2).await;
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay.is_blocked(&upgrade).await;
+    guard
+}
+
+/// Whoever deletes a kind deletes all of it: each cluster goes as if it were deleted, and then the kinds do.
+pub async fn kinds_that_are_deleted_take_their_clusters_with_them_and_come_back_empty(
+    _: Arc<World>,
+) {
+    let world = World::start().await;
+    let belay = Belay::start(&world).await;
+    hangs(&belay).await;
+    delete_kinds(&belay).await;
+    assert!(
+        belay.nodes().await.is_empty(),
+        "no node is left of a cluster that was deleted"
+    );
+    apply_all(&belay).await;
+    belay.pool_is_ready("np1").await;
+    belay.cluster_is_ready().await;
+    let nodes = belay.nodes().await;
+    assert_eq!(nodes.len(), 2);
+    assert!(nodes.iter().all(|node| version(node) == "v1.36.3"));
+    let creates = belay.operations(OperationType::Create, "np1").await;
+    assert_eq!(creates.len(), 1);
+    // The same operator works again as before.
+    belay.set_count("np1", 3).await;
+    let scale = belay.operation(OperationType::Scale, "np1").await;
+    belay.succeeds(&scale).await;
+    assert_eq!(belay.nodes().await.len(), 3);
+    belay.kill_operator();
+}
+
+/// Nobody looks while the kinds are forced away. The nodes stay, and a cluster of the same name has them again.
+pub async fn nodes_of_kinds_that_were_forced_away_are_their_clusters_again(_: Arc<World>) {
+    let world = World::start().await;
+    let belay = Belay::start(&world).await;
+    let guard = hangs(&belay).await;
+    belay.kill_operator();
+    belay.kubectl(&["delete", "-f", KINDS, "--wait=false"]);
+    for kind in ["operations", "agentpools", "managedclusters"] {
+        let Ok(names) = belay.try_kubectl(&["get", kind, "-o", "name"]) else {
+            continue;
+        };
+        for name in names.lines() {
+            let none = r#"{"metadata":{"finalizers":null}}"#;
+            let patched = belay.try_kubectl(&["patch", name, "--type=merge", "-p", none]);
+            assert!(patched.is_ok() || patched.is_err_and(|why| why.contains("NotFound")));
+        }
+    }
+    eventually(&belay, "has no kind any more", || async {
+        kinds(&world).is_empty()
+    })
+    .await;
+    let before = belay.nodes().await;
+    assert_eq!(before.len(), 3, "nobody deletes them on a guess");
+    // An operator that finds no kinds waits for them.
+    belay.start_operator();
+    eventually(&belay, "misses the kinds", || async {
+        belay.log().matches("404 page not found").count() > 4
+    })
+    .await;
+    guard.check(2, 2, 3);
+    apply_all(&belay).await;
+    belay.keep_available(1).await;
+    belay.cluster_is_ready().await;
+    belay.pool_is_ready("np1").await;
+    let nodes = belay.nodes().await;
+    assert_eq!(nodes.len(), 2, "none is doubled");
+    assert!(
+        nodes
+            .iter()
+            .all(|node| version(node) == "v1.36.3" && !is_cordoned(node))
+    );
+    guard.check(1, 2, 4);
+    belay.kill_operator();
+}

@@ -1,0 +1,101 @@
+//! The network between an operator and the API server: a relay whose connections stay open while nothing passes.
+
+use std::{net::Ipv4Addr, path::PathBuf};
+
+use kube::config::Kubeconfig;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+};
+
+/// A relay of TCP connections.
+pub struct Network {
+    passes: watch::Sender<bool>,
+    pub kubeconfig: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Network {
+    /// One before the API server of that kubeconfig.
+    pub async fn before(kubeconfig: Kubeconfig) -> Self {
+        Self::that_lets_pass(usize::MAX, kubeconfig).await
+    }
+
+    /// One that lets pass so many bytes of each connection to the API server, and a few more.
+    pub async fn that_lets_pass(bytes: usize, kubeconfig: Kubeconfig) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = listener.expect("a port");
+        let here = listener.local_addr().expect("an address");
+        let mut config = serde_json::to_value(&kubeconfig).expect("a kubeconfig");
+        let server = &mut config["clusters"][0]["cluster"]["server"];
+        let there = server.as_str().expect("an address");
+        let there = there.trim_start_matches("https://").to_owned();
+        *server = format!("https://{here}").into();
+        let folder = tempfile::tempdir().expect("a folder");
+        let kubeconfig = folder.path().join("kubeconfig");
+        std::fs::write(&kubeconfig, config.to_string()).expect("written");
+        let (passes, passing) = watch::channel(true);
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let (there, passing) = (there.clone(), passing.clone());
+                tokio::spawn(async move {
+                    if let Ok(far) = TcpStream::connect(&there).await {
+                        join(near, far, bytes, passing).await;
+                    }
+                });
+            }
+        });
+        Self {
+            passes,
+            kubeconfig,
+            _folder: folder,
+        }
+    }
+
+    /// From now on nothing passes, and nobody is told.
+    pub fn cut(&self) {
+        self.passes.send_replace(false);
+    }
+
+    /// All passes again, what was sent meanwhile first.
+    pub fn mend(&self) {
+        self.passes.send_replace(true);
+    }
+}
+
+async fn join(near: TcpStream, far: TcpStream, most: usize, passes: watch::Receiver<bool>) {
+    let (from_near, to_near) = near.into_split();
+    let (from_far, to_far) = far.into_split();
+    let there = relay(from_near, to_far, most, passes.clone());
+    let back = relay(from_far, to_near, usize::MAX, passes);
+    // Where one side ends, the other is told.
+    tokio::select! {
+        () = there => {}
+        () = back => {}
+    }
+}
+
+async fn relay(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    most: usize,
+    mut passes: watch::Receiver<bool>,
+) {
+    let (mut bytes, mut passed) = (vec![0; 16 * 1024], 0);
+    while let Ok(read @ 1..) = from.read(&mut bytes).await {
+        if passes.wait_for(|passes| *passes).await.is_err() {
+            return;
+        }
+        // What is beyond that is lost; that the connection ends is told.
+        if passed < most && to.write_all(&bytes[..read]).await.is_err() {
+            return;
+        }
+        passed += read;
+    }
+    // An end is told as late as all else.
+    let _ = passes.wait_for(|passes| *passes).await;
+}

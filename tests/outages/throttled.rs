@@ -1,0 +1,181 @@
+//! API Priority and Fairness throttles the operator's own account: it waits, and nothing fails.
+
+use std::{sync::Arc, time::Duration};
+
+use belay::api::{Operation, OperationType, TargetKind};
+use http::Request;
+use kube::{
+    Api, Client, Config,
+    api::ListParams,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use super::{
+    account::{Installed, RELEASE, SYSTEM},
+    belay::{Belay, World, is_cordoned, version},
+    guard::Guard,
+    network::Network,
+};
+
+/// How large the requests are that hold places, and how much of each arrives.
+const BODY: usize = 200 * 1024;
+const PASSES: usize = 40 * 1024;
+
+/// Gives the account a level of its own, as small as one can be.
+fn limit(belay: &Belay) {
+    let limited = json!({"nominalConcurrencyShares": 1, "lendablePercent": 0, "borrowingLimitPercent": 0,
+        "limitResponse": {"type": "Reject"}});
+    belay.apply(&json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "PriorityLevelConfiguration",
+        "metadata": {"name": "tiny"}, "spec": {"type": "Limited", "limited": limited}}));
+    let subject =
+        json!({"kind": "ServiceAccount", "serviceAccount": {"name": RELEASE, "namespace": SYSTEM}});
+    let all = ["*"];
+    let rules = json!([{"subjects": [subject],
+        "resourceRules": [{"verbs": all, "apiGroups": all, "resources": all, "namespaces": all, "clusterScope": true}],
+        "nonResourceRules": [{"verbs": all, "nonResourceURLs": all}]}]);
+    belay.apply(
+        &json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema",
+        "metadata": {"name": "tiny"}, "spec": {"matchingPrecedence": 2,
+            "priorityLevelConfiguration": {"name": "tiny"}, "rules": rules}}),
+    );
+}
+
+/// How many requests of the level the API server has refused.
+fn refused(belay: &Belay) -> u64 {
+    let metrics = belay.kubectl(&["get", "--raw", "/metrics"]);
+    let of_level = |line: &&str| {
+        line.starts_with("apiserver_flowcontrol_rejected_requests_total")
+            && line.contains("priority_level=\"tiny\"")
+    };
+    let counts = metrics.lines().filter(of_level);
+    let counts = counts.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a count"
+    )]
+    counts.map(|count| count as u64).sum()
+}
+
+/// A request whose body never comes in full: it holds its place on its level until it is dropped.
+fn occupy(client: &Client, belay: &Belay) -> JoinHandle<()> {
+    let namespace = &belay.namespace;
+    let path = format!("/apis/belay.dev/v1alpha1/namespaces/{namespace}/operations");
+    let request = Request::post(path).header("content-type", "application/json");
+    let request = request.body(vec![b' '; BODY]).expect("a request");
+    let client = client.clone();
+    tokio::spawn(async move {
+        let _ = client.request_text(request).await;
+    })
+}
+
+/// The places of the level that somebody else's requests hold.
+struct Noise {
+    client: Client,
+    probe: Client,
+    held: Vec<JoinHandle<()>>,
+}
+
+impl Noise {
+    /// Holds places until the level has none left.
+    async fn fill(&mut self, belay: &Belay) {
+        while !self.is_full(belay).await {
+            assert!(self.held.len() < 50, "the level never takes hold");
+            self.held.push(occupy(&self.client, belay));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            self.held.retain(|request| !request.is_finished());
+        }
+    }
+
+    async fn is_full(&self, belay: &Belay) -> bool {
+        let operations = Api::<Operation>::namespaced(self.probe.clone(), &belay.namespace);
+        let listed = operations.list(&ListParams::default().limit(1)).await;
+        matches!(listed, Err(kube::Error::Api(status)) if status.code == 429)
+    }
+
+    /// Lets go of that many places.
+    fn release(&mut self, places: usize) {
+        let from = self.held.len().saturating_sub(places);
+        self.held.drain(from..).for_each(|request| request.abort());
+    }
+}
+
+/// Waits until so many more requests were refused.
+async fn is_refused(belay: &Belay, more: u64) {
+    let before = refused(belay);
+    let is_more = || async { refused(belay) >= before + more };
+    belay.eventually("is refused again", is_more).await;
+}
+
+pub async fn an_account_that_is_throttled_waits_and_its_abort_is_honoured(_: Arc<World>) {
+    let installed = Installed::start().await;
+    let belay = &installed.belay;
+    let kubeconfig = installed.write(&installed.kubeconfig().await).await;
+    let kubeconfig = kubeconfig.display().to_string();
+    belay.start_operator_with(&[("KUBECONFIG", &kubeconfig)]);
+    belay.guarded_cluster(2).await;
+    let guard = Guard::watch(belay, 2, 2).await;
+    let network = Network::that_lets_pass(PASSES, installed.kubeconfig().await).await;
+    let mut noise = Noise {
+        client: client_by(&network).await,
+        probe: installed.client().await,
+        held: Vec::new(),
+    };
+    limit(belay);
+    noise.fill(belay).await;
+    belay.set_version("1.36.3").await;
+    is_refused(belay, 10).await;
+    belay
+        .eventually("says so", || async {
+            belay.log().contains("Too many requests")
+        })
+        .await;
+    // With one place at a time it goes on.
+    noise.release(1);
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay
+        .eventually("waits for the budget", || async {
+            let blocked = belay.status(&upgrade).await.blocked;
+            blocked.is_some_and(|blocked| blocked.reason == "PodDisruptionBudget")
+        })
+        .await;
+    // The abort is asked for while the account gets no answer at all.
+    noise.fill(belay).await;
+    is_refused(belay, 3).await;
+    belay.abort(&upgrade, "throttled").await;
+    is_refused(belay, 3).await;
+    noise.release(1);
+    let canceled = belay.is_canceled(&upgrade).await;
+    assert_eq!(canceled.error, None);
+    belay.lock_is_free().await;
+    guard.check(2, 2, 3);
+    belay.keep_available(1).await;
+    belay
+        .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+        .await;
+    belay.succeeds("go-on").await;
+    belay.cluster_is_ready().await;
+    let nodes = belay.nodes().await;
+    assert_eq!(nodes.len(), 2);
+    assert!(
+        nodes
+            .iter()
+            .all(|node| version(node) == "v1.36.3" && !is_cordoned(node))
+    );
+    guard.check(1, 2, 3);
+    // Who is refused waits a while: it doesn't ask a hundred times a second.
+    let refusals = belay.log().matches("Too many requests").count();
+    assert!(refusals < 2000, "{refusals} refusals in the log");
+    belay.kill_operator();
+    belay.check_history();
+}
+
+async fn client_by(network: &Network) -> Client {
+    let config = Kubeconfig::read_from(&network.kubeconfig).expect("a kubeconfig");
+    let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await;
+    let mut config = config.expect("a configuration");
+    config.default_retry = false;
+    Client::try_from(config).expect("a client")
+}

@@ -1,0 +1,84 @@
+//! The operator's token is revoked, and another takes its place in the file: it goes on by itself.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use belay::api::{OperationType, TargetKind};
+use kube::config::Kubeconfig;
+use serde_json::json;
+
+use super::{
+    account::{Installed, RELEASE, SYSTEM},
+    belay::{World, is_cordoned, version},
+    guard::Guard,
+};
+
+/// How long it may take until the operator reads the file anew, and reaches the API server.
+const RELOAD: Duration = Duration::from_secs(90);
+
+fn token_of(kubeconfig: &Kubeconfig) -> String {
+    let config = serde_json::to_value(kubeconfig).expect("a kubeconfig");
+    let token = config["users"][0]["user"]["token"].as_str();
+    token.expect("a token").to_owned()
+}
+
+pub async fn a_token_that_is_revoked_and_rotated_fails_nothing(_: Arc<World>) {
+    let installed = Installed::start().await;
+    let belay = &installed.belay;
+    let granted = installed.kubeconfig().await;
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let write = |kubeconfig: &Kubeconfig| {
+        std::fs::write(file.path(), token_of(kubeconfig)).expect("written");
+    };
+    write(&granted);
+    let mut config = serde_json::to_value(&granted).expect("a kubeconfig");
+    config["users"][0]["user"] = json!({"tokenFile": file.path()});
+    let config = serde_json::from_value(config).expect("a kubeconfig");
+    let kubeconfig = installed.write(&config).await.display().to_string();
+    belay.start_operator_with(&[("KUBECONFIG", &kubeconfig)]);
+    belay.guarded_cluster(2).await;
+    let guard = Guard::watch(belay, 2, 2).await;
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay.is_blocked(&upgrade).await;
+    // A token is of an account's uid: one of the same name has none of the old one's.
+    let of_system = ["-n", SYSTEM];
+    for verb in ["delete", "create"] {
+        installed
+            .world
+            .kubectl(&[&of_system[..], &[verb, "serviceaccount", RELEASE]].concat());
+    }
+    belay
+        .eventually("is unauthorized", || async {
+            belay.log().contains("Unauthorized")
+        })
+        .await;
+    belay.abort(&upgrade, "while it is nobody").await;
+    write(&installed.kubeconfig().await);
+    let rotated = Instant::now();
+    let canceled = belay.is_canceled(&upgrade).await;
+    assert!(rotated.elapsed() < RELOAD, "{:?}", rotated.elapsed());
+    assert_eq!(canceled.error, None);
+    belay.lock_is_free().await;
+    guard.check(2, 2, 3);
+    belay.keep_available(1).await;
+    belay
+        .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+        .await;
+    belay.succeeds("go-on").await;
+    belay.cluster_is_ready().await;
+    let nodes = belay.nodes().await;
+    assert_eq!(nodes.len(), 2);
+    assert!(
+        nodes
+            .iter()
+            .all(|node| version(node) == "v1.36.3" && !is_cordoned(node))
+    );
+    let upgrades = belay.operations(OperationType::Upgrade, "demo").await;
+    assert_eq!(upgrades.len(), 1);
+    guard.check(1, 2, 3);
+    belay.kill_operator();
+    belay.check_history();
+}
