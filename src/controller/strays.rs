@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, Client, ResourceExt as _, api::Patch, runtime::reflector::ObjectRef};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -190,9 +189,7 @@ async fn look_at_operation(
     if exists {
         return Ok(());
     }
-    let now = clock::now();
-    let mut status = lifecycle::failed_without_target(&operation, now);
-    status.end_time = Some(Time(now));
+    let status = lifecycle::failed_without_target(&operation, clock::now());
     let patch =
         json!({"metadata": {"resourceVersion": operation.resource_version()}, "status": status});
     operations
