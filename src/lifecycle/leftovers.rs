@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 
 use super::{action::Action, facts::Facts, ledger};
 
-/// The mending of nodes whose marks name Operations that have ended, or are no more.
+/// The mending of what carries marks of Operations that have ended, or are no more.
 pub fn mend(facts: &Facts<'_>) -> Option<Action> {
     let nodes = facts.snapshot.observed.nodes.values().flatten();
     let marks = nodes.filter(|node| !node.deleting).flat_map(|node| {
         let made = node.made_by.as_ref().filter(|_| node.joining);
         made.into_iter().chain(&node.drained_by)
     });
+    let marks = marks.chain(&facts.snapshot.observed.in_work_of);
     let unseen = ledger::unseen(facts);
     let is_over = |uid: &str| {
         let is_held = unseen.iter().any(|held| held.uid == uid);

@@ -1,6 +1,6 @@
 //! What a provider observes of a cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -19,6 +19,8 @@ pub struct Observation {
     pub trouble: Option<Trouble>,
     /// What others began at the engine and hasn't ended: by its console, by a tool of its own.
     pub begun_by_others: Vec<BegunByOthers>,
+    /// The Operations, by uid, in whose work something other than a node is, such as the control plane.
+    pub in_work_of: BTreeSet<String>,
 }
 
 /// Why a cluster can't be seen now.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::http::Method;
-use belay::api::{CancellationStatus, OperationPhase, OperationType};
+use belay::api::{CancellationStatus, KwokControlPlane, OperationPhase, OperationType};
 use serde_json::json;
 
 use super::{
@@ -82,6 +82,50 @@ pub async fn an_abort_ends_though_its_nodes_can_not_be_left_as_they_were(world: 
             !belay.nodes().await.iter().any(is_cordoned)
         })
         .await;
+}
+
+pub async fn an_abort_ends_though_its_control_plane_can_not_be_released(world: Arc<World>) {
+    let (belay, proxy) = Belay::start_behind_proxy(&world).await;
+    belay.ready_cluster(0, 1).await;
+    belay.set_provisioning_time("1h").await;
+    belay.cluster_is_ready().await;
+    belay.lock_is_free().await;
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    let records = belay.api::<KwokControlPlane>();
+    let is_marked = || async {
+        let record = records.get("demo").await.expect("the record");
+        record.spec.operation.is_some()
+    };
+    belay
+        .eventually("works on the control plane", &is_marked)
+        .await;
+    let words = status(403, "Forbidden", "not now");
+    let fault = Fault::Answer(403, words);
+    proxy.on(
+        Method::PATCH,
+        "kwokcontrolplanes",
+        r#""operation":null"#,
+        fault,
+        usize::MAX,
+    );
+    belay.abort(&upgrade, "too slow").await;
+    let canceled = belay.is_canceled(&upgrade).await;
+    let left = canceled.cancellation.expect("a cancellation").left_behind;
+    let [left] = &left[..] else {
+        panic!("{left:?}")
+    };
+    assert_eq!(left.target, "control-plane");
+    assert!(left.message.contains("not now"), "{left:?}");
+    belay.lock_is_free_in_status().await;
+    assert!(is_marked().await);
+    proxy.heal();
+    belay
+        .eventually("has released the control plane", || async {
+            !is_marked().await
+        })
+        .await;
+    belay.check_history();
 }
 
 pub async fn what_is_refused_while_nodes_are_made_is_reported(world: Arc<World>) {

@@ -75,6 +75,7 @@ const TESTS: &[harness::Test<World>] = tests![
     isolated::a_policy_on_one_pool_holds_up_no_abort,
     isolated::what_somebody_refuses_is_said_where_it_is_refused,
     isolated::an_abort_ends_though_its_nodes_can_not_be_left_as_they_were,
+    isolated::an_abort_ends_though_its_control_plane_can_not_be_released,
     isolated::what_is_refused_while_nodes_are_made_is_reported,
     isolated::throttling_is_no_budgets_refusal,
     isolated::an_abort_does_not_wait_for_a_write_that_hangs,

@@ -3,7 +3,7 @@
 //! A record is first marked as an Operation's, then changed as it was read then: what is answered late, after
 //! the Operation has ended, changes nothing.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -30,12 +30,9 @@ use crate::{
     },
     provider::{
         Changed, Control, End,
-        nodes::{Ended, Requests, refused, was_changed},
+        nodes::{Ended, Requests, bounded, refused, was_changed},
     },
 };
-
-/// How long an Operation's mark may take to be taken off when the work stops.
-const RELEASE: Duration = Duration::from_millis(600);
 
 /// The records of all clusters. Clones share them.
 #[derive(Clone)]
@@ -69,6 +66,32 @@ impl Records {
     /// A control plane as the watch shows it.
     pub fn view(&self, namespace: &str, cluster: &str) -> Option<ControlPlaneView> {
         view(&self.seen.get(namespace, cluster)?.spec)
+    }
+
+    /// The Operation whose mark a record carries, by its uid, as the watch shows it.
+    pub fn in_work_of(&self, namespace: &str, cluster: &str) -> Option<String> {
+        self.seen.get(namespace, cluster)?.spec.operation.clone()
+    }
+
+    /// Takes the mark of one of these Operations off a record: nothing of it that is still on its way changes the
+    /// control plane then.
+    pub async fn release(
+        &self,
+        namespace: &str,
+        cluster: &str,
+        uids: &BTreeSet<String>,
+    ) -> Result<(), String> {
+        let records = Api::<KwokControlPlane>::namespaced(self.client.clone(), namespace);
+        let record = bounded(records.get(cluster)).await?;
+        let is_marked = |record: &KwokControlPlane| {
+            let mark = record.spec.operation.as_ref();
+            mark.is_some_and(|uid| uids.contains(uid))
+        };
+        if let Some(record) = record.filter(is_marked) {
+            let patch = change(&record, &json!({"operation": null}));
+            bounded(records.patch(cluster, &patch_params(), &patch)).await?;
+        }
+        Ok(())
     }
 
     /// Whether the first look is complete.
@@ -338,28 +361,6 @@ impl ControlPlane<'_> {
             }
         }
         Ok(End::Done)
-    }
-}
-
-/// Takes an Operation's mark off the record, which an operator that died may have left: nothing of the Operation
-/// that is still on its way changes the control plane then.
-pub async fn release(records: &Records, job: &Job) {
-    let records = Api::<KwokControlPlane>::namespaced(records.client.clone(), &job.namespace);
-    let release = async {
-        let record = records.get_opt(&job.cluster).await?;
-        let is_ours = |record: &KwokControlPlane| record.spec.operation.as_ref() == Some(&job.uid);
-        if let Some(record) = record.filter(is_ours) {
-            let patch = change(&record, &json!({"operation": null}));
-            records.patch(&job.cluster, &patch_params(), &patch).await?;
-        }
-        Ok::<_, kube::Error>(())
-    };
-    match tokio::time::timeout(RELEASE, release).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "failed to take the mark off the control plane's record");
-        }
-        Err(_) => tracing::warn!("no answer about the control plane's record"),
     }
 }
 

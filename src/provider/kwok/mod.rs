@@ -4,7 +4,7 @@
 mod control_plane;
 mod machine;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -113,7 +113,16 @@ impl Machines for Kwok {
         control_plane::bring_to(&self.records, job, goal, control).await
     }
 
-    async fn release_control_plane(&self, job: &Job) {
-        control_plane::release(&self.records, job).await;
+    fn in_work_of(&self, namespace: &str, cluster: &str) -> Option<String> {
+        self.records.in_work_of(namespace, cluster)
+    }
+
+    async fn release_control_plane(
+        &self,
+        namespace: &str,
+        cluster: &str,
+        uids: &BTreeSet<String>,
+    ) -> Result<(), String> {
+        self.records.release(namespace, cluster, uids).await
     }
 }

@@ -22,7 +22,8 @@ use super::{node, requests::was_changed};
 
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_millis(600);
-const PAUSE: Duration = Duration::from_millis(100);
+/// How soon it is tried again.
+pub const PAUSE: Duration = Duration::from_millis(100);
 
 /// A node that couldn't be mended: its name, and in whose words.
 pub type Left = (String, String);
@@ -96,7 +97,9 @@ impl Mender {
 }
 
 /// A request, bounded; the words of what is in its way. That the node is gone is as good as mended.
-async fn bounded<T>(request: impl Future<Output = kube::Result<T>>) -> Result<Option<T>, String> {
+pub async fn bounded<T>(
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<Option<T>, String> {
     match tokio::time::timeout(REQUEST, request).await {
         Ok(Ok(answer)) => Ok(Some(answer)),
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),

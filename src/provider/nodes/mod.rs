@@ -30,13 +30,14 @@ use crate::{
     api::{CLUSTER_LABEL, ManagedCluster, NAMESPACE_LABEL, OperationError, Step},
     lifecycle::{
         ControlPlaneGoal, ControlPlaneView, Job, NodeView, Observation, PoolGoal, Rules, Stage,
-        Stop,
+        Stop, step_names::CONTROL_PLANE_STEP,
     },
     machinery::watches::Scope,
 };
 
 use super::{Changed, Changes, Control, End, LeftBehind, Provider};
 use mend::Mender;
+pub use mend::bounded;
 pub use requests::{Ended, Requests, refused, was_changed};
 pub use settings::{labels, taints, to_annotation};
 use stores::Stores;
@@ -83,9 +84,20 @@ pub trait Machines: Send + Sync {
         control: &Control,
     ) -> Result<End, OperationError>;
 
-    /// Sees to it that nothing of the Operation changes the control plane any more, also nothing that an operator
-    /// which died has left on its way.
-    async fn release_control_plane(&self, job: &Job);
+    /// The Operation in whose work a control plane is, by its uid, as it was seen last.
+    fn in_work_of(&self, namespace: &str, cluster: &str) -> Option<String>;
+
+    /// Sees to it that nothing of these Operations, by their uids, changes the control plane any more, also nothing
+    /// that an operator which died has left on its way. Tried once.
+    ///
+    /// # Errors
+    /// In whose words that failed.
+    async fn release_control_plane(
+        &self,
+        namespace: &str,
+        cluster: &str,
+        uids: &BTreeSet<String>,
+    ) -> Result<(), String>;
 }
 
 /// A provider that orders the nodes of its machines itself.
@@ -119,10 +131,24 @@ impl NodeProvider {
         (provider, watching.map(|_| ()).boxed())
     }
 
-    async fn release_control_plane(&self, job: &Job) {
-        let is_control_plane = |stage: &Stage| matches!(stage, Stage::ControlPlane(_));
-        if job.stages.iter().any(is_control_plane) {
-            self.machines.release_control_plane(job).await;
+    /// Releases the control plane, tried for so long; in whose words that failed.
+    async fn release(
+        &self,
+        namespace: &str,
+        cluster: &str,
+        uids: &BTreeSet<String>,
+        within: Duration,
+    ) -> Option<(String, String)> {
+        let deadline = tokio::time::Instant::now() + within;
+        loop {
+            let released = self
+                .machines
+                .release_control_plane(namespace, cluster, uids);
+            let words = released.await.err()?;
+            if tokio::time::Instant::now() + mend::PAUSE >= deadline {
+                return Some((CONTROL_PLANE_STEP.to_owned(), words));
+            }
+            tokio::time::sleep(mend::PAUSE).await;
         }
     }
 
@@ -164,6 +190,11 @@ impl Provider for NodeProvider {
         let (namespace, name) = (metadata.namespace.as_deref()?, metadata.name.as_deref()?);
         self.is_ready().then(|| Observation {
             control_plane: self.machines.control_plane(namespace, name),
+            in_work_of: self
+                .machines
+                .in_work_of(namespace, name)
+                .into_iter()
+                .collect(),
             nodes: node::by_pool(
                 self.stores
                     .nodes_of(namespace, name)
@@ -204,7 +235,16 @@ impl Provider for NodeProvider {
             let uids = BTreeSet::from([job.uid.clone()]);
             let mender = Mender::new(&self.client, &job.namespace, &job.cluster);
             let mending = mender.mend(&uids, MEND_WITHIN).boxed();
-            let (left, ()) = tokio::join!(mending, self.release_control_plane(job));
+            let is_control_plane = |stage: &Stage| matches!(stage, Stage::ControlPlane(_));
+            let releasing = async {
+                if !job.stages.iter().any(is_control_plane) {
+                    return None;
+                }
+                self.release(&job.namespace, &job.cluster, &uids, MEND_WITHIN)
+                    .await
+            };
+            let (mut left, control_plane) = tokio::join!(mending, releasing);
+            left.extend(control_plane);
             control.leave(left);
         }
         end
@@ -212,7 +252,12 @@ impl Provider for NodeProvider {
 
     async fn mend(&self, namespace: &str, cluster: &str, uids: &BTreeSet<String>) -> LeftBehind {
         let mender = Mender::new(&self.client, namespace, cluster);
-        mender.mend(uids, MEND_LATER).boxed().await
+        let (mut left, control_plane) = tokio::join!(
+            mender.mend(uids, MEND_LATER).boxed(),
+            self.release(namespace, cluster, uids, MEND_LATER),
+        );
+        left.extend(control_plane);
+        left
     }
 }
 
