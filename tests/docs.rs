@@ -91,6 +91,31 @@ fn what_others_and_engines_do_has_rows_and_each_row_a_test() {
 }
 
 #[test]
+fn each_fault_case_and_each_threat_has_a_test_or_says_why_not() {
+    let mut tests = live_tests();
+    tests.insert("sweep".into());
+    for (page, section, least) in [
+        ("docs/reliability.md", "Fault cases", 48),
+        ("docs/security.md", "Threats", 15),
+    ] {
+        let text = fs::read_to_string(path(page)).expect("the page");
+        let rows = rows(&text, section);
+        assert!(rows.len() >= least, "{page}: {} rows", rows.len());
+        for row in rows {
+            let last = row.last().expect("a cell");
+            let named: Vec<_> = last.split('`').skip(1).step_by(2).collect();
+            for test in &named {
+                assert!(tests.contains(*test), "{page}: there is no test {test}");
+            }
+            assert!(
+                !named.is_empty() || last.starts_with("none: "),
+                "{page}: {row:?} names no test, and doesn't say why"
+            );
+        }
+    }
+}
+
+#[test]
 fn the_drawn_states_are_the_codes_own() {
     let (path, drawn) = (path("docs/states.md"), states());
     if std::env::var_os("BELAY_GENERATE").is_some() {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::{
     Resource, ResourceExt as _,
-    api::{ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use rustix::process::Signal;
 use serde_json::json;
@@ -182,4 +182,25 @@ pub async fn a_leader_whose_lease_is_taken_ends(world: Arc<World>) {
     first.has_ended(&belay).await;
     let said = "leadership lost: somebody holds the lease now";
     assert!(first.log().contains(said), "{}", first.log());
+}
+
+pub async fn a_leader_whose_lease_is_deleted_makes_it_again(world: Arc<World>) {
+    let belay = Belay::start_without_operator(&world).await;
+    let first = Operator::leading(&belay, "first").await;
+    let second = Operator::standing_by(&belay, "second").await;
+    let name = format!("belay-{}", belay.namespace);
+    let leases = belay.api::<Lease>();
+    let before = leases.get(&name).await.expect("a lease").uid();
+    let params = DeleteParams::default();
+    leases.delete(&name, &params).await.expect("deleted");
+    belay
+        .eventually("has a lease again", || async {
+            let lease = leases.get_opt(&name).await.expect("an answer");
+            lease.is_some_and(|lease| lease.uid() != before)
+        })
+        .await;
+    assert!(first.holds_the_lease(&belay).await);
+    belay.ready_cluster(0, 1).await;
+    assert!(first.log().contains("created"));
+    assert!(!second.log().contains("created"));
 }

@@ -176,6 +176,7 @@ const TESTS: &[harness::Test<World>] = tests![
     leader::a_leader_that_slept_longer_than_its_lease_writes_nothing_when_it_wakes,
     leader::a_leader_that_is_told_to_end_gives_its_lease_back,
     leader::a_leader_whose_lease_is_taken_ends,
+    leader::a_leader_whose_lease_is_deleted_makes_it_again,
     logs::each_line_about_an_operation_names_it_and_its_cluster,
     metrics::a_scrape_tells_how_operations_went,
     metrics::an_operator_that_reaches_no_cluster_is_live_and_not_ready,
