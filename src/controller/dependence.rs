@@ -14,7 +14,7 @@ use crate::{
 pub struct Failures {
     /// Objects whose write failed, and may succeed when it is decided anew.
     failed: BTreeSet<ObjectId>,
-    /// Objects whose write somebody refuses. What else depends on them doesn't wait.
+    /// Objects whose writes somebody refuses time and again. What else depends on them doesn't wait.
     refused: BTreeSet<ObjectId>,
     /// Targets that couldn't be kept from going: nothing is begun on them.
     unkept: BTreeSet<ObjectId>,
@@ -25,16 +25,16 @@ pub struct Failures {
 }
 
 impl Failures {
-    /// Notes that an action failed, and whether somebody refuses it.
-    pub fn note(&mut self, action: &Action, is_refusal: bool) {
-        if !is_refusal || matches!(action, Action::WriteOperationStatus { .. }) {
+    /// Notes that an action failed, and whether somebody refuses it time and again.
+    pub fn note(&mut self, action: &Action, is_lasting: bool) {
+        if !is_lasting || matches!(action, Action::WriteOperationStatus { .. }) {
             self.note_undone(action);
         }
         if let Action::AddFinalizer(id) = action {
             self.unkept.insert(id.clone());
         }
         match object_of(action) {
-            Some(id) if is_refusal => drop(self.refused.insert(id)),
+            Some(id) if is_lasting => drop(self.refused.insert(id)),
             Some(id) => drop(self.failed.insert(id)),
             None => self.holds_ends_back |= matches!(action, Action::CreateOperation(_)),
         }
@@ -216,18 +216,18 @@ mod tests {
     }
 
     /// Whether an action may be done once another has failed.
-    fn may(action: &Action, after: &Action, is_refusal: bool) -> bool {
+    fn may(action: &Action, after: &Action, is_lasting: bool) -> bool {
         let mut failures = Failures::default();
-        failures.note(after, is_refusal);
+        failures.note(after, is_lasting);
         failures.allow(action, &snapshot())
     }
 
     #[test]
     fn the_lock_is_not_released_for_an_operation_whose_end_is_not_written() {
         let end = status("of-pool", OperationPhase::Succeeded, true);
-        for is_refusal in [false, true] {
-            assert!(!may(&pool("np1"), &end, is_refusal));
-            assert!(!may(&cluster(), &end, is_refusal));
+        for is_lasting in [false, true] {
+            assert!(!may(&pool("np1"), &end, is_lasting));
+            assert!(!may(&cluster(), &end, is_lasting));
         }
         let waits = status("of-pool", OperationPhase::Pending, false);
         assert!(may(&cluster(), &waits, false), "it holds no lock");

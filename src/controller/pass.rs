@@ -73,7 +73,9 @@ impl Pass {
         self.writes.span_of(action).in_scope(|| {
             tracing::debug!(object = ?object_of(action), %error, "a write failed");
         });
-        self.failures.note(action, error.is_refusal());
+        // What is refused for the first time may be taken the next time: a pool then keeps what ended on it.
+        let is_lasting = error.is_refusal() && self.writes.was_refused(action);
+        self.failures.note(action, is_lasting);
         let is_worse = self
             .error
             .as_ref()

@@ -99,6 +99,12 @@ impl Writes {
         acted.map_err(|_| ReconcileError::NoAnswer)?
     }
 
+    /// Whether writes to the object of an action were refused before this pass as well.
+    pub fn was_refused(&self, action: &Action) -> bool {
+        let uid = object_of(action).and_then(|id| self.uid(&id));
+        uid.is_some_and(|uid| self.snapshot.refused_writes.contains_key(&uid))
+    }
+
     fn uid(&self, id: &ObjectId) -> Option<String> {
         match id {
             ObjectId::Cluster => self.snapshot.cluster.uid(),

@@ -291,7 +291,18 @@ async fn rests(place: &Place, quiet: Duration) {
         if writes.1.elapsed() > quiet && digest::is_at_rest(&place.belay).await {
             return;
         }
-        assert!(began.elapsed() < PATIENCE, "the operator never rests");
+        if began.elapsed() > PATIENCE {
+            let world = digest::of(&place.belay).await;
+            let asked: Vec<_> = place
+                .faults
+                .calls()
+                .iter()
+                .rev()
+                .take(12)
+                .map(Call::to_string)
+                .collect();
+            panic!("the operator never rests; it asked last, newest first: {asked:#?}\n{world}");
+        }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

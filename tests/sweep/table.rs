@@ -83,6 +83,8 @@ pub fn write(rows: &[Row]) {
     let page = fs::read_to_string(FILE).expect("docs/reliability.md");
     let (before, rest) = page.split_once(BEGIN).expect("the table's begin");
     let (_, after) = rest.split_once(END).expect("the table's end");
-    let page = format!("{before}{BEGIN}{}{END}{after}", text(rows));
+    let part = env::var("SWEEP_PART").unwrap_or_else(|_| "1/1".into());
+    let table = text(rows);
+    let page = format!("{before}{BEGIN}Part {part} of all runs:\n\n{table}{END}{after}");
     fs::write(FILE, page).expect("written");
 }
