@@ -311,3 +311,20 @@ fn what_the_provider_can_not_do_is_refused_with_what_to_do_instead() {
     world.ask_for_count("more", 3, &pool("np1")).settle();
     assert_eq!(world.phase("more"), Succeeded);
 }
+
+#[test]
+fn what_the_operation_in_flight_writes_into_the_spec_is_no_edit_that_replaces_another() {
+    let mut world = World::settled();
+    world.ask("first", Stop, &pool("np1"));
+    world.ask("second", Stop, &pool("np1"));
+    // That the second is refused isn't written before the first has changed the spec.
+    while world.phase("first") == Pending {
+        let mut pass = world.pass();
+        pass.lose_end_of("second");
+        while world.act(&mut pass).is_some() {}
+    }
+    assert_eq!(world.phase("second"), Pending);
+    world.stride();
+    let status = world.status("second");
+    assert_eq!(status.phase, Failed, "{status:#?}");
+}

@@ -109,6 +109,11 @@ fn is_written(type_: OperationType) -> bool {
     }
 }
 
+fn has_another_in_flight(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
+    let mut holders = facts.unfinished().filter(|other| other.holds_lock);
+    holders.any(|other| other.uid != operation.uid && other.spec.target == operation.spec.target)
+}
+
 /// Whether the target's spec was edited after a person asked for something else. In a queue the edit takes
 /// the place of the Operation; else only where both are about the same.
 fn spec_is_newer(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
@@ -116,6 +121,11 @@ fn spec_is_newer(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
         return false;
     };
     let is_edited = target.generation > operation.arrived_at;
+    let is_queued = is_queued(facts, &operation.spec.target);
+    // What is in flight on the target may have written the edit itself: that it is in flight is the answer.
+    if !operation.holds_lock && !is_queued && has_another_in_flight(facts, operation) {
+        return false;
+    }
     // Once it holds the lock, an edit that says the same is its own.
     let is_its_own = operation.holds_lock && spec_change(facts, operation).is_none();
     if !is_edited || is_its_own || target.deleted.is_some() || !is_written(operation.spec.type_) {
@@ -126,7 +136,7 @@ fn spec_is_newer(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
         // Also what was changed to what is there already.
         asked.extend(changed(before, &target.asked));
     }
-    if !operation.holds_lock && is_queued(facts, &operation.spec.target) {
+    if !operation.holds_lock && is_queued {
         return !asked.is_empty();
     }
     !asked.is_disjoint(&aspects_of(operation.spec.type_))
