@@ -17,7 +17,7 @@ pub use operation::*;
 pub use version::*;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::CustomResourceExt as _;
+use kube::{CustomResourceExt as _, core::ObjectMeta};
 
 /// The API group of all of Belay's resources.
 pub const GROUP: &str = "belay.dev";
@@ -37,6 +37,12 @@ pub const LONGEST_TEXT: usize = 1024;
 
 /// Keeps a cluster, a pool or an operation in flight until its work has ended.
 pub const FINALIZER: &str = "belay.dev/operation";
+
+/// Whether an object carries Belay's finalizer.
+pub fn is_kept(metadata: &ObjectMeta) -> bool {
+    let finalizers = metadata.finalizers.as_ref();
+    finalizers.is_some_and(|kept| kept.iter().any(|name| name == FINALIZER))
+}
 
 /// On pools, Operations, nodes and what a provider makes: the cluster's name.
 pub const CLUSTER_LABEL: &str = "belay.dev/cluster";

@@ -281,8 +281,9 @@ fn is_going(cluster: &ManagedCluster) -> bool {
     cluster.metadata.deletion_timestamp.is_some()
 }
 
-/// Decides and does it. Work that is told to stop reports at once what it has begun; then its abort can be
-/// accepted. That is decided in the same go, unless a write of this pass has yet to show in the stores.
+/// Decides what to do for a cluster, and does it. Where that stops work, it decides once more: the work then reports
+/// what it has begun, and its abort can be accepted. The second decision waits where the stores don't show this
+/// pass's writes yet.
 async fn decide_and_do(
     cluster: &Arc<ManagedCluster>,
     context: &Arc<Context>,

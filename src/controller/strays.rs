@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::{
-    api::{AgentPool, FINALIZER, ManagedCluster, Operation, TargetKind},
+    api::{AgentPool, FINALIZER, ManagedCluster, Operation, TargetKind, is_kept},
     lifecycle,
     machinery::{clock, patch_params},
 };
@@ -161,7 +161,7 @@ async fn look_at_operation(
         return Ok(());
     }
     if is_finished {
-        if operation.finalizers().iter().any(|name| name == FINALIZER) {
+        if is_kept(&operation.metadata) {
             let kept: Vec<_> = operation
                 .finalizers()
                 .iter()

@@ -1,10 +1,10 @@
 //! Keeps in memory only what decisions need. There are many finished Operations.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 use serde_json::json;
 
 use crate::{
-    api::{ABORT_ANNOTATION, FINALIZER, Operation},
+    api::{ABORT_ANNOTATION, Operation, is_kept},
     lifecycle::managed_fields::{applies_spec, writes_annotation},
 };
 
@@ -31,12 +31,6 @@ pub fn operation(operation: &mut Operation) {
     }
 }
 
-/// Whether Belay's finalizer is there.
-fn is_kept(metadata: &ObjectMeta) -> bool {
-    let finalizers = metadata.finalizers.as_ref();
-    finalizers.is_some_and(|kept| kept.iter().any(|name| name == FINALIZER))
-}
-
 /// The entry, cut down to the abort annotation and to the fact that somebody applies the spec; none where it has
 /// neither.
 fn entry(mut entry: ManagedFieldsEntry) -> Option<ManagedFieldsEntry> {
@@ -60,6 +54,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::api::FINALIZER;
 
     fn made(phase: &str) -> Operation {
         let by = |operation: &str, subresource: Value, fields: Value| json!({"operation": operation, "subresource": subresource, "fieldsV1": fields, "time": "2026-01-01T00:00:00Z"});

@@ -11,6 +11,7 @@ use std::{
 use kube::{
     Api, Resource, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
+    core::Status,
     runtime::reflector::ObjectRef,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -414,13 +415,23 @@ impl Writes {
         let operations = self.api::<Operation>();
         let tried = tokio::time::timeout(TIMEOUT, operations.create(&params, &probe)).await;
         let tried = tried.map_err(|_| ReconcileError::NoAnswer)?;
-        if matches!(&tried, Err(kube::Error::Api(status)) if terminating::for_ever(status, &self.snapshot.cluster))
-        {
-            let uid = self.snapshot.cluster.uid().unwrap_or_default();
-            self.context.terminating.note(&uid);
-            return Err(ReconcileError::Refused);
+        match tried {
+            Err(kube::Error::Api(status)) if self.is_terminating(&status) => {
+                Err(ReconcileError::Refused)
+            }
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Whether a refused creation says that no Operation can be created any more. That is noted then.
+    fn is_terminating(&self, refusal: &Status) -> bool {
+        let cluster = &self.snapshot.cluster;
+        let is_terminating = terminating::for_ever(refusal, cluster);
+        if is_terminating {
+            let uid = cluster.uid().unwrap_or_default();
+            self.context.terminating.note(&uid);
+        }
+        is_terminating
     }
 
     async fn create(&self, operation: Operation) -> Result<(), ReconcileError> {
@@ -435,11 +446,7 @@ impl Writes {
             }
             // It was created before, and the store doesn't show it yet.
             Err(kube::Error::Api(status)) if status.code == 409 => {}
-            Err(kube::Error::Api(status))
-                if terminating::for_ever(&status, &self.snapshot.cluster) =>
-            {
-                let uid = self.snapshot.cluster.uid().unwrap_or_default();
-                self.context.terminating.note(&uid);
+            Err(kube::Error::Api(status)) if self.is_terminating(&status) => {
                 return Err(ReconcileError::Refused);
             }
             Err(error) => return Err(error.into()),

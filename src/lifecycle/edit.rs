@@ -105,9 +105,7 @@ impl Snapshot {
     /// let go.
     pub(super) fn remove_if_let_go(&mut self, id: &ObjectId) -> bool {
         let is_let_go = self.metadata_mut(id).is_some_and(|metadata| {
-            let kept = metadata.finalizers.as_ref();
-            let is_kept = kept.is_some_and(|kept| kept.iter().any(|name| name == FINALIZER));
-            metadata.deletion_timestamp.is_some() && !is_kept
+            metadata.deletion_timestamp.is_some() && !crate::api::is_kept(metadata)
         });
         if is_let_go {
             match id {

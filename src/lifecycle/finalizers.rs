@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
 
-use crate::api::{FINALIZER, OperationInFlight, SCALE_REFUSED_LABEL, TargetKind};
+use crate::api::{OperationInFlight, SCALE_REFUSED_LABEL, TargetKind, is_kept};
 
 use super::{
     action::Action,
@@ -12,12 +12,6 @@ use super::{
     snapshot::ObjectId,
     transition::Transition,
 };
-
-/// Whether an object is kept until its work has ended.
-fn is_kept(metadata: &ObjectMeta) -> bool {
-    let finalizers = metadata.finalizers.as_ref();
-    finalizers.is_some_and(|kept| kept.iter().any(|name| name == FINALIZER))
-}
 
 fn is_going(metadata: &ObjectMeta) -> bool {
     metadata.deletion_timestamp.is_some()

@@ -34,7 +34,7 @@ impl Stream {
     }
 }
 
-/// What a watch was told to do last, with a number that tells one order from the next.
+/// How a watch behaves, with a number that is new for each order: the same order may be given twice.
 pub type Order = (u64, Stream);
 
 /// The answer of a watch, whose events go as it is ordered.

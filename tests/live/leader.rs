@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use belay::{
-    api::{AgentPool, ManagedCluster, Operation, OperationPhase, OperationType},
+    api::{OperationPhase, OperationType},
     machinery::clock,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::{
-    Resource, ResourceExt as _,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    ResourceExt as _,
+    api::{DeleteParams, Patch, PatchParams},
 };
 use rustix::process::Signal;
 use serde_json::json;
@@ -86,32 +86,6 @@ pub async fn a_leader_that_is_killed_is_followed_in_the_middle_of_an_upgrade(wor
     is_upgraded_once(&belay, &operation).await;
 }
 
-/// Where each of Belay's objects and nodes stands; kwok's heartbeats don't count.
-async fn versions(belay: &Belay) -> Vec<String> {
-    async fn of<K>(belay: &Belay) -> Vec<String>
-    where
-        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + std::fmt::Debug
-            + serde::de::DeserializeOwned,
-    {
-        let list = belay.api::<K>().list(&ListParams::default()).await;
-        let objects = list.expect("listed").items.into_iter();
-        objects
-            .map(|object| format!("{:?}/{:?}", object.uid(), object.resource_version()))
-            .collect()
-    }
-    let mut versions = of::<ManagedCluster>(belay).await;
-    versions.extend(of::<AgentPool>(belay).await);
-    versions.extend(of::<Operation>(belay).await);
-    let nodes = belay.nodes().await.into_iter();
-    versions.extend(nodes.map(|node| {
-        let (metadata, spec) = (&node.metadata, &node.spec);
-        format!("{:?} {:?} {spec:?}", metadata.uid, metadata.annotations)
-    }));
-    versions
-}
-
 pub async fn a_leader_that_slept_longer_than_its_lease_writes_nothing_when_it_wakes(
     world: Arc<World>,
 ) {
@@ -124,11 +98,11 @@ pub async fn a_leader_that_slept_longer_than_its_lease_writes_nothing_when_it_wa
     belay.keep_available(1).await;
     is_upgraded_once(&belay, &operation).await;
     second.rests(&belay).await;
-    let before = versions(&belay).await;
+    let before = belay.state().await;
     first.signal(Signal::CONT);
     first.has_ended(&belay).await;
     assert!(first.log().contains("leadership lost"), "{}", first.log());
-    assert_eq!(versions(&belay).await, before);
+    assert_eq!(belay.state().await, before);
     assert!(second.holds_the_lease(&belay).await);
     belay.check_history();
 }

@@ -49,6 +49,7 @@ mod rights;
 mod rollback;
 mod scale;
 mod seen;
+mod shown;
 mod start_stop;
 mod target_abort;
 mod terminal;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use belay::api::{Operation, OperationPhase, OperationType, TargetKind};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::belay::{Belay, World, is_cordoned, version};
+use super::belay::{Belay, World, is_cordoned};
 
 /// When the API server noted the abort annotation.
 fn annotated_at(operation: &Operation) -> Option<Time> {
@@ -63,13 +63,7 @@ pub async fn an_operator_that_is_killed_goes_on_where_things_stand(world: Arc<Wo
         belay.cluster_is_ready().await;
     })
     .await;
-    let nodes = belay.nodes().await;
-    assert_eq!(nodes.len(), 4);
-    assert!(
-        nodes
-            .iter()
-            .all(|node| version(node) == "v1.36.3" && !is_cordoned(node))
-    );
+    belay.has_upgraded_nodes(4).await;
     let all = [
         OperationType::Create,
         OperationType::Scale,

@@ -3,39 +3,10 @@
 
 use std::sync::Arc;
 
-use belay::api::{AgentPool, ManagedCluster, Operation};
-use kube::{Resource, ResourceExt as _, api::ListParams, core::NamespaceResourceScope};
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use super::belay::{Belay, World};
-
-/// The names and versions of all that is in a namespace.
-async fn state(belay: &Belay) -> Vec<String> {
-    async fn of<K>(belay: &Belay) -> Vec<String>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + std::fmt::Debug
-            + serde::de::DeserializeOwned,
-    {
-        let listed = belay.api::<K>().list(&ListParams::default()).await;
-        let objects = listed.expect("listed").items.into_iter();
-        objects
-            .map(|object| format!("{} {:?}", object.name_any(), object.resource_version()))
-            .collect()
-    }
-    let mut state = of::<ManagedCluster>(belay).await;
-    state.extend(of::<AgentPool>(belay).await);
-    state.extend(of::<Operation>(belay).await);
-    let nodes = belay.nodes().await.into_iter();
-    // A kubelet's heartbeats are no change.
-    state.extend(nodes.map(|node| {
-        let (metadata, spec) = (&node.metadata, &node.spec);
-        let marks = (&metadata.labels, &metadata.annotations);
-        format!("{:?} {:?} {marks:?} {spec:?}", metadata.name, metadata.uid)
-    }));
-    state
-}
 
 fn manifest(kind: &str, metadata: &Value, spec: &Value) -> String {
     let object = json!({"apiVersion": "belay.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec});
@@ -65,7 +36,7 @@ async fn victim_and_attacker(world: &Arc<World>) -> (Arc<Belay>, Arc<Belay>, imp
 
 pub async fn who_owns_one_namespace_reaches_nothing_of_another(world: Arc<World>) {
     let (victim, attacker, _operator) = victim_and_attacker(&world).await;
-    let before = state(&victim).await;
+    let before = victim.state().await;
     let cluster = victim.cluster().await;
     let operation = victim
         .operations(belay::api::OperationType::Create, "np1")
@@ -102,13 +73,13 @@ pub async fn who_owns_one_namespace_reaches_nothing_of_another(world: Arc<World>
             attacker.nodes().await.is_empty()
         })
         .await;
-    assert_eq!(state(&victim).await, before);
+    assert_eq!(victim.state().await, before);
     victim.check_history();
 }
 
 pub async fn who_owns_a_namespace_gives_its_nodes_no_mark_of_belays(world: Arc<World>) {
     let (victim, attacker, _operator) = victim_and_attacker(&world).await;
-    let before = state(&victim).await;
+    let before = victim.state().await;
     for label in [
         "belay.dev/namespace",
         "belay.dev/cluster",
@@ -128,12 +99,12 @@ pub async fn who_owns_a_namespace_gives_its_nodes_no_mark_of_belays(world: Arc<W
         let refused = attacker.try_kubectl(&patch).expect_err("it is refused");
         assert!(refused.contains("nodeLabels"), "{refused}");
     }
-    assert_eq!(state(&victim).await, before);
+    assert_eq!(victim.state().await, before);
 }
 
 pub async fn who_owns_a_namespace_writes_no_node_no_status_and_no_record(world: Arc<World>) {
     let (victim, attacker, _operator) = victim_and_attacker(&world).await;
-    let before = state(&victim).await;
+    let before = victim.state().await;
     let node = victim.nodes().await[0].name_any();
     let own = attacker.nodes().await[0].name_any();
     let elsewhere = format!("--namespace={}", victim.namespace);
@@ -179,5 +150,5 @@ pub async fn who_owns_a_namespace_writes_no_node_no_status_and_no_record(world: 
         let refused = tried.expect_err("it is refused");
         assert!(refused.contains("(Forbidden)"), "{attempt:?}: {refused}");
     }
-    assert_eq!(state(&victim).await, before);
+    assert_eq!(victim.state().await, before);
 }

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, process::Command, sync::Arc};
 
+use belay::api::TargetKind;
 use kube::{Client, config::Kubeconfig};
 use testenv::ControlPlane;
 
@@ -63,5 +64,17 @@ impl Installed {
         let mut config = config.expect("a configuration");
         config.default_retry = false;
         Client::try_from(config).expect("a client")
+    }
+
+    /// Has an upgrade that was aborted gone on with, to its end.
+    pub async fn goes_on(&self) {
+        let belay = &self.belay;
+        belay.keep_available(1).await;
+        belay
+            .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+            .await;
+        belay.succeeds("go-on").await;
+        belay.cluster_is_ready().await;
+        belay.has_upgraded_nodes(2).await;
     }
 }

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::{
-    belay::{Belay, World, is_cordoned, version},
+    belay::{Belay, World},
     clock::Clock,
     guard::Guard,
     operators::{Operator, lease},
@@ -128,13 +128,7 @@ async fn a_jump(world: &Arc<World>, seconds: i64) {
     is_in_order(&status);
     belay.cluster_is_ready().await;
     all_are_in_order(&belay).await;
-    let nodes = belay.nodes().await;
-    assert_eq!(nodes.len(), 3);
-    assert!(
-        nodes
-            .iter()
-            .all(|node| version(node) == "v1.36.3" && !is_cordoned(node))
-    );
+    belay.has_upgraded_nodes(3).await;
     guard.check(1, 2, 4);
     drop(operator);
     belay.check_history();

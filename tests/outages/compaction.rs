@@ -35,7 +35,7 @@ async fn etcd(address: SocketAddr, path: &str, body: &Value) -> Value {
     serde_json::from_str(json).expect("JSON")
 }
 
-/// Has etcd forget everything but what is so now.
+/// Has etcd forget its history: only the current values remain.
 async fn compact(address: SocketAddr) {
     // The key is one zero byte.
     let now = etcd(address, "/v3/kv/range", &json!({"key": "AA=="})).await;

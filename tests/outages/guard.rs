@@ -17,7 +17,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::belay::Belay;
+use super::{belay::Belay, pods::is_pod_up};
 
 /// How many there were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,13 +68,6 @@ impl Guard {
         );
         assert!(all.most <= nodes, "nodes: {all:?}, not {nodes}");
     }
-}
-
-fn is_pod_up(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|it| it.conditions.as_ref());
-    let mut conditions = conditions.into_iter().flatten();
-    let is_ready = conditions.any(|it| it.type_ == "Ready" && it.status == "True");
-    is_ready && pod.metadata.deletion_timestamp.is_none()
 }
 
 fn is_there(node: &Node) -> bool {

@@ -20,8 +20,14 @@ mod operators;
 #[path = "../live/seen.rs"]
 mod seen;
 #[allow(dead_code, reason = "shared with tests/live, which uses all of it")]
+#[path = "../live/shown.rs"]
+mod shown;
+#[allow(dead_code, reason = "shared with tests/live, which uses all of it")]
 #[path = "../live/world.rs"]
 mod world;
+
+#[path = "../harness/pods.rs"]
+mod pods;
 
 mod account;
 mod audit;

@@ -56,7 +56,7 @@ impl Network {
         }
     }
 
-    /// From now on nothing passes, and nobody is told.
+    /// From now on nothing passes. The connections stay open.
     pub fn cut(&self) {
         self.passes.send_replace(false);
     }
@@ -72,7 +72,7 @@ async fn join(near: TcpStream, far: TcpStream, most: usize, passes: watch::Recei
     let (from_far, to_far) = far.into_split();
     let there = relay(from_near, to_far, most, passes.clone());
     let back = relay(from_far, to_near, usize::MAX, passes);
-    // Where one side ends, the other is told.
+    // Where one side closes, the other is closed as well.
     tokio::select! {
         () = there => {}
         () = back => {}

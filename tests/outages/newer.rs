@@ -99,18 +99,17 @@ impl Belay {
     }
 }
 
-/// Writes into a status what this program doesn't know.
-async fn write_status(objects: &Api<DynamicObject>, name: &str, status: Value) {
+/// Writes into a status what this program doesn't know. Before the kinds are applied anew everywhere, the API server
+/// refuses the value.
+async fn write_status(belay: &Belay, objects: &Api<DynamicObject>, name: &str, status: Value) {
+    let what = format!("takes {status} of {name}");
     let patch = Patch::Merge(json!({"status": status}));
     let params = PatchParams::default();
-    // Before the kinds are applied anew everywhere, the API server refuses the value.
-    for _ in 0..200 {
-        if objects.patch_status(name, &params, &patch).await.is_ok() {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    panic!("{name} never takes {status}");
+    belay
+        .eventually(&what, || async {
+            objects.patch_status(name, &params, &patch).await.is_ok()
+        })
+        .await;
 }
 
 pub async fn values_of_a_newer_version_are_named_and_left_alone(_: Arc<World>) {
@@ -133,9 +132,15 @@ pub async fn values_of_a_newer_version_are_named_and_left_alone(_: Arc<World>) {
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay.is_blocked(&upgrade).await;
-    write_status(&operations, &upgrade, json!({"phase": "Paused"})).await;
+    write_status(&belay, &operations, &upgrade, json!({"phase": "Paused"})).await;
     belay.names_unreadable("Operation", &upgrade).await;
-    write_status(&pools, "np2", json!({"provisioningState": "Hibernating"})).await;
+    write_status(
+        &belay,
+        &pools,
+        "np2",
+        json!({"provisioningState": "Hibernating"}),
+    )
+    .await;
     belay.names_unreadable("AgentPool", "np2").await;
     let spec = json!({"type": "Hibernate", "target": {"kind": "AgentPool", "name": "np1"}});
     let asked = json!({"apiVersion": "belay.dev/v1alpha1", "kind": "Operation", "metadata": {"name": "newer"}, "spec": spec});
@@ -175,8 +180,20 @@ pub async fn values_of_a_newer_version_are_named_and_left_alone(_: Arc<World>) {
     let policy = Patch::Merge(json!({"spec": {"concurrencyPolicy": "Forbid"}}));
     let patched = clusters.patch("demo", &params, &policy).await;
     patched.expect("patched");
-    write_status(&pools, "np2", json!({"provisioningState": "Upgrading"})).await;
-    write_status(&operations, &upgrade, json!({"phase": "InProgress"})).await;
+    write_status(
+        &belay,
+        &pools,
+        "np2",
+        json!({"provisioningState": "Upgrading"}),
+    )
+    .await;
+    write_status(
+        &belay,
+        &operations,
+        &upgrade,
+        json!({"phase": "InProgress"}),
+    )
+    .await;
     belay.abort(&upgrade, "enough of it").await;
     belay.is_canceled(&upgrade).await;
     let upgrades = belay.operations(OperationType::Upgrade, "demo").await;

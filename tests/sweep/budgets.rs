@@ -12,6 +12,8 @@ use kube::{
     runtime::{WatchStreamExt as _, watcher, watcher::Event},
 };
 
+use crate::pods::is_pod_up;
+
 /// What the budgets keep, and whether they were heeded. Clones share it.
 #[derive(Clone, Default)]
 pub struct Budgets(Arc<Mutex<Known>>);
@@ -34,7 +36,9 @@ impl Budgets {
             let mut events = std::pin::pin!(events);
             while let Some(event) = events.next().await {
                 match event {
-                    Ok(Event::Apply(pod) | Event::InitApply(pod)) => noted.note(&pod, is_up(&pod)),
+                    Ok(Event::Apply(pod) | Event::InitApply(pod)) => {
+                        noted.note(&pod, is_pod_up(&pod));
+                    }
                     Ok(Event::Delete(pod)) => noted.note(&pod, false),
                     Ok(Event::Init | Event::InitDone) | Err(_) => {}
                 }
@@ -73,16 +77,4 @@ impl Budgets {
             known.violations.push((namespace, how));
         }
     }
-}
-
-fn is_up(pod: &Pod) -> bool {
-    let conditions = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_ref());
-    let is_ready = conditions.is_some_and(|conditions| {
-        let mut all = conditions.iter();
-        all.any(|condition| condition.type_ == "Ready" && condition.status == "True")
-    });
-    is_ready && pod.metadata.deletion_timestamp.is_none()
 }

@@ -21,6 +21,9 @@ mod seen;
 #[allow(dead_code, reason = "other tests need the rest")]
 mod world;
 
+#[path = "../harness/pods.rs"]
+mod pods;
+
 mod budgets;
 mod digest;
 mod disturbance;

@@ -1,7 +1,7 @@
 //! The history: how many finished Operations are kept, and which waiting change is asked for again.
 
 use crate::{
-    api::{FINALIZER, Operation as Object, OperationPhase, OperationTarget},
+    api::{Operation as Object, OperationPhase, OperationTarget, is_kept},
     lifecycle::{
         facts::{Facts, Operation},
         managed_fields::applies_spec,
@@ -41,7 +41,8 @@ pub fn surplus<'f, 'a>(facts: &'f Facts<'a>) -> Vec<&'f Operation<'a>> {
             surplus.extend(of_kind.into_iter().take(more));
         }
     }
-    surplus.retain(|operation| !is_kept(operation.object) && !is_applied(operation.object));
+    surplus
+        .retain(|operation| !is_kept(&operation.object.metadata) && !is_applied(operation.object));
     surplus.truncate(BATCH);
     surplus
 }
@@ -50,11 +51,6 @@ pub fn surplus<'f, 'a>(facts: &'f Facts<'a>) -> Vec<&'f Operation<'a>> {
 fn ended(operation: &Operation<'_>) -> (Option<jiff::Timestamp>, crate::lifecycle::facts::Arrival) {
     let end = operation.status.end_time.as_ref().map(|end| end.0);
     (end, operation.arrival.clone())
-}
-
-fn is_kept(operation: &Object) -> bool {
-    let finalizers = operation.metadata.finalizers.as_ref();
-    finalizers.is_some_and(|kept| kept.iter().any(|name| name == FINALIZER))
 }
 
 /// Whether a tool applies an Operation, such as one from Git: deleted, it would be made again, and run again.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
-    api::{FINALIZER, OperationInFlight, OperationPhase, OperationTarget, OperationType},
+    api::{OperationInFlight, OperationPhase, OperationTarget, OperationType, is_kept},
     lifecycle::{
         facts::{Facts, Operation},
         gate::{conflict, excludes},
@@ -39,7 +39,7 @@ pub fn next(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<Operat
         .map(|transition| transition.operation)
         .filter(|operation| !operation.holds_lock && may_hold(operation))
         .collect();
-    // What others began runs at the engine already, so it takes the lock whoever else holds it.
+    // What others began already runs at the engine: it is entered beside whoever holds the lock.
     let runs_already = |operation: &Operation<'_>| operation.begun_by_others().is_some();
     queue.sort_by_key(|operation| {
         let has_begun = operation.phase() != OperationPhase::Pending || runs_already(operation);
@@ -80,9 +80,7 @@ pub fn unseen<'f>(facts: &'f Facts<'_>) -> Vec<&'f OperationInFlight> {
 /// Whether an Operation may hold the lock: one that goes away by itself could leave it held for ever.
 fn may_hold(operation: &Operation<'_>) -> bool {
     let metadata = &operation.object.metadata;
-    let kept = metadata.finalizers.as_ref();
-    kept.is_some_and(|kept| kept.iter().any(|name| name == FINALIZER))
-        || metadata.deletion_timestamp.is_some()
+    is_kept(metadata) || metadata.deletion_timestamp.is_some()
 }
 
 /// The generation that a holder of the lock brings about. The plan knows it; the lock may be behind after a crash.

@@ -24,7 +24,7 @@ pub struct Work<'a> {
     site: Site,
     job: &'a Job,
     control: &'a Control,
-    /// For requests that go on after the work was told to stop.
+    /// For requests that an abort doesn't cut short, such as the one that stops the engine.
     unstoppable: Control,
 }
 

@@ -137,6 +137,9 @@ pub async fn bring_to(
         return Ok(End::Done);
     }
     let is_changing = seen.is_some_and(|seen| seen.changing_to.is_some());
+    if !is_changing && !control.begin(step(StepPhase::InProgress)) {
+        return Ok(End::Stopped);
+    }
     let work = ControlPlane {
         records: Api::namespaced(records.client.clone(), &job.namespace),
         seen: &records.seen,
@@ -148,9 +151,6 @@ pub async fn bring_to(
         },
         told: control,
     };
-    if !is_changing && !control.begin(step(StepPhase::InProgress)) {
-        return Ok(End::Stopped);
-    }
     let end = match goal {
         Some(goal) => work.change(goal).await,
         None => work.delete().await,

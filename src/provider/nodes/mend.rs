@@ -22,8 +22,6 @@ use super::{node, requests::was_changed};
 
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_millis(600);
-/// How soon it is tried again.
-pub const PAUSE: Duration = Duration::from_millis(100);
 
 /// A node that couldn't be mended: its name, and in whose words.
 pub type Left = (String, String);
@@ -44,22 +42,11 @@ impl Mender {
         }
     }
 
-    /// Leaves no node in the middle of these Operations' work, by their uids, as far as that can be done in
-    /// so much time. It reads from the API server, not from a watch that may lag behind.
+    /// Leaves no node in the middle of these Operations' work, by their uids. It is tried once, and reads from the API
+    /// server, not from a watch that may lag behind.
     ///
     /// Those that are left are returned.
-    pub async fn mend(&self, uids: &BTreeSet<String>, within: Duration) -> Vec<Left> {
-        let deadline = tokio::time::Instant::now() + within;
-        loop {
-            let left = self.once(uids).await;
-            if left.is_empty() || tokio::time::Instant::now() + PAUSE >= deadline {
-                return left;
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
-    async fn once(&self, uids: &BTreeSet<String>) -> Vec<Left> {
+    pub async fn mend(&self, uids: &BTreeSet<String>) -> Vec<Left> {
         let listed = match bounded(self.nodes.list(&self.ours)).await {
             Ok(listed) => listed.map(|listed| listed.items).unwrap_or_default(),
             Err(words) => return vec![("nodes".to_owned(), words)],

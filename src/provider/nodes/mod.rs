@@ -47,6 +47,8 @@ use stores::Stores;
 const MEND_WITHIN: Duration = Duration::from_millis(500);
 /// The same, where nothing waits for it.
 const MEND_LATER: Duration = Duration::from_secs(5);
+/// How soon that is tried again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Where machines come from.
 #[async_trait]
@@ -131,24 +133,34 @@ impl NodeProvider {
         (provider, watching.map(|_| ()).boxed())
     }
 
-    /// Releases the control plane, tried for so long; in whose words that failed.
-    async fn release(
+    /// Leaves nothing in the middle of these Operations' work, by their uids, as far as that can be done in so much
+    /// time; the control plane where it is asked for. What is left is returned.
+    async fn leave_nothing(
         &self,
-        namespace: &str,
-        cluster: &str,
+        (namespace, cluster): (&str, &str),
         uids: &BTreeSet<String>,
+        has_control_plane: bool,
         within: Duration,
-    ) -> Option<(String, String)> {
+    ) -> LeftBehind {
+        let mender = Mender::new(&self.client, namespace, cluster);
+        let release = || async {
+            if !has_control_plane {
+                return Ok(());
+            }
+            let machines = &self.machines;
+            machines
+                .release_control_plane(namespace, cluster, uids)
+                .await
+        };
         let deadline = tokio::time::Instant::now() + within;
         loop {
-            let released = self
-                .machines
-                .release_control_plane(namespace, cluster, uids);
-            let words = released.await.err()?;
-            if tokio::time::Instant::now() + mend::PAUSE >= deadline {
-                return Some((CONTROL_PLANE_STEP.to_owned(), words));
+            let (mut left, released) = tokio::join!(mender.mend(uids).boxed(), release());
+            let control_plane = released.err();
+            left.extend(control_plane.map(|words| (CONTROL_PLANE_STEP.to_owned(), words)));
+            if left.is_empty() || tokio::time::Instant::now() + PAUSE >= deadline {
+                return left;
             }
-            tokio::time::sleep(mend::PAUSE).await;
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
@@ -233,31 +245,19 @@ impl Provider for NodeProvider {
         // Done leaves nothing half-done; what stopped or failed may.
         if end != Ok(End::Done) {
             let uids = BTreeSet::from([job.uid.clone()]);
-            let mender = Mender::new(&self.client, &job.namespace, &job.cluster);
-            let mending = mender.mend(&uids, MEND_WITHIN).boxed();
             let is_control_plane = |stage: &Stage| matches!(stage, Stage::ControlPlane(_));
-            let releasing = async {
-                if !job.stages.iter().any(is_control_plane) {
-                    return None;
-                }
-                self.release(&job.namespace, &job.cluster, &uids, MEND_WITHIN)
-                    .await
-            };
-            let (mut left, control_plane) = tokio::join!(mending, releasing);
-            left.extend(control_plane);
+            let has_control_plane = job.stages.iter().any(is_control_plane);
+            let of = (&*job.namespace, &*job.cluster);
+            let left = self.leave_nothing(of, &uids, has_control_plane, MEND_WITHIN);
+            let left = left.await;
             control.leave(left);
         }
         end
     }
 
     async fn mend(&self, namespace: &str, cluster: &str, uids: &BTreeSet<String>) -> LeftBehind {
-        let mender = Mender::new(&self.client, namespace, cluster);
-        let (mut left, control_plane) = tokio::join!(
-            mender.mend(uids, MEND_LATER).boxed(),
-            self.release(namespace, cluster, uids, MEND_LATER),
-        );
-        left.extend(control_plane);
-        left
+        self.leave_nothing((namespace, cluster), uids, true, MEND_LATER)
+            .await
     }
 }
 

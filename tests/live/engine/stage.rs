@@ -109,7 +109,7 @@ impl Stage {
             .await;
     }
 
-    /// What goes on at the engine is so far: waits until an Operation's step shows it.
+    /// Sets how far the engine is, and waits until a step of the Operation shows it.
     pub async fn follows_to(&self, operation: &str, percent: i32) {
         self.script.is_at(percent);
         self.belay

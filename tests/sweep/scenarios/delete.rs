@@ -6,57 +6,36 @@ use belay::api::{
 };
 use kube::api::DeleteParams;
 
-use crate::place::Place;
+use crate::{acts::Known, place::Place};
 
 pub use super::{update::ready, upgrade::guarded};
 
-async fn delete_pool(place: &Place) {
-    let pools = place.belay.api::<AgentPool>();
-    pools
-        .delete("np1", &DeleteParams::default())
-        .await
-        .expect("deleted");
+async fn delete<K: Known>(place: &Place, name: &str) {
+    let (objects, params) = (place.belay.api::<K>(), DeleteParams::default());
+    objects.delete(name, &params).await.expect("deleted");
 }
 
-async fn delete_cluster(place: &Place) {
-    let clusters = place.belay.api::<ManagedCluster>();
-    clusters
-        .delete("demo", &DeleteParams::default())
-        .await
-        .expect("deleted");
+async fn is_gone<K: Known>(place: &Place, name: &str) {
+    let objects = place.belay.api::<K>();
+    let is_none = || async { objects.get_opt(name).await.expect("an answer").is_none() };
+    let what = format!("has {name} gone");
+    place.belay.eventually(&what, is_none).await;
 }
 
 pub async fn a_pool(place: &Place) {
-    delete_pool(place).await;
-    place
-        .belay
-        .eventually("has no pool", || async {
-            let pool = place.belay.api::<AgentPool>().get_opt("np1").await;
-            pool.expect("an answer").is_none()
-        })
-        .await;
+    delete::<AgentPool>(place, "np1").await;
+    is_gone::<AgentPool>(place, "np1").await;
 }
 
 pub async fn abort_of_a_pool(place: &Place) {
-    delete_pool(place).await;
+    delete::<AgentPool>(place, "np1").await;
     let delete = place.belay.operation(Delete, "np1").await;
-    place.is_stuck(&delete, 2).await;
-    place.cancels(&delete).await;
+    place.cancels_once_stuck(&delete, 2).await;
 }
 
 pub async fn the_cluster(place: &Place) {
-    delete_cluster(place).await;
-    is_gone(place).await;
-}
-
-async fn is_gone(place: &Place) {
-    place
-        .belay
-        .eventually("has no cluster", || async {
-            let cluster = place.belay.api::<ManagedCluster>().get_opt("demo").await;
-            cluster.expect("an answer").is_none()
-        })
-        .await;
+    delete::<ManagedCluster>(place, "demo").await;
+    is_gone::<ManagedCluster>(place, "demo").await;
 }
 
 pub async fn the_cluster_in_its_upgrade(place: &Place) {
@@ -65,6 +44,5 @@ pub async fn the_cluster_in_its_upgrade(place: &Place) {
     place.is_stuck(&upgrade, 1).await;
     // The nodes of a cluster that goes aren't drained.
     place.budgets.keep(&place.belay.namespace, 0);
-    delete_cluster(place).await;
-    is_gone(place).await;
+    the_cluster(place).await;
 }

@@ -91,6 +91,13 @@ impl Place {
             .await;
     }
 
+    /// Aborts an Operation that is stuck; what the test refused is refused no more once it is canceled.
+    pub async fn cancels_once_stuck(&self, operation: &str, steps: usize) {
+        self.is_stuck(operation, steps).await;
+        self.cancels(operation).await;
+        self.faults.refuse_no_more();
+    }
+
     /// Waits until an Operation is blocked with so many steps in process. What blocks it is shown over a crash; a
     /// step is in process once the operator that follows is at work.
     pub async fn is_stuck(&self, operation: &str, steps: usize) {

@@ -1,7 +1,7 @@
 //! Pools and clusters that stop and start.
 
-use belay::api::OperationType::{Start, Stop};
-use serde_json::json;
+use belay::api::OperationType::{self, Start, Stop};
+use serde_json::{Value, json};
 
 use super::update;
 use crate::{belay::is_cordoned, place::Place};
@@ -9,13 +9,27 @@ use crate::{belay::is_cordoned, place::Place};
 pub use super::upgrade::guarded;
 pub use update::ready;
 
+/// The power state that an operation of that type brings about.
+fn power(type_: OperationType) -> Value {
+    let state = if type_ == Stop { "Stopped" } else { "Running" };
+    json!({"powerState": state})
+}
+
+/// Has the pool stopped or started; the operation.
+async fn turns_pool(place: &Place, type_: OperationType) -> String {
+    place.belay.set_pool("np1", power(type_)).await;
+    place.belay.operation(type_, "np1").await
+}
+
+/// Has the cluster stopped or started; the operation.
+async fn turns_cluster(place: &Place, type_: OperationType) -> String {
+    place.belay.set_cluster(power(type_)).await;
+    place.belay.operation(type_, "demo").await
+}
+
 pub async fn stopped_pool(place: &Place) {
     ready(place).await;
-    place
-        .belay
-        .set_pool("np1", json!({"powerState": "Stopped"}))
-        .await;
-    let stop = place.belay.operation(Stop, "np1").await;
+    let stop = turns_pool(place, Stop).await;
     place.belay.succeeds(&stop).await;
     place.belay.pool_is_ready("np1").await;
     place.belay.lock_is_free().await;
@@ -23,11 +37,7 @@ pub async fn stopped_pool(place: &Place) {
 
 pub async fn stopped_cluster(place: &Place) {
     ready(place).await;
-    place
-        .belay
-        .set_cluster(json!({"powerState": "Stopped"}))
-        .await;
-    let stop = place.belay.operation(Stop, "demo").await;
+    let stop = turns_cluster(place, Stop).await;
     place.belay.succeeds(&stop).await;
     place.belay.lock_is_free_in_status().await;
     place.belay.set_provisioning_time("1s").await;
@@ -35,89 +45,50 @@ pub async fn stopped_cluster(place: &Place) {
 }
 
 pub async fn stop_a_pool(place: &Place) {
-    place
-        .belay
-        .set_pool("np1", json!({"powerState": "Stopped"}))
-        .await;
-    let stop = place.belay.operation(Stop, "np1").await;
+    let stop = turns_pool(place, Stop).await;
     place.belay.succeeds(&stop).await;
 }
 
 pub async fn abort_stop_of_a_pool(place: &Place) {
-    place
-        .belay
-        .set_pool("np1", json!({"powerState": "Stopped"}))
-        .await;
-    let stop = place.belay.operation(Stop, "np1").await;
-    place.is_stuck(&stop, 2).await;
-    place.cancels(&stop).await;
+    let stop = turns_pool(place, Stop).await;
+    place.cancels_once_stuck(&stop, 2).await;
 }
 
 pub async fn start_a_pool(place: &Place) {
-    place
-        .belay
-        .set_pool("np1", json!({"powerState": "Running"}))
-        .await;
-    let start = place.belay.operation(Start, "np1").await;
+    let start = turns_pool(place, Start).await;
     place.belay.succeeds(&start).await;
 }
 
 pub async fn abort_start_of_a_pool(place: &Place) {
     place.faults.refuse("create", "nodes", 403);
-    place
-        .belay
-        .set_pool("np1", json!({"powerState": "Running"}))
-        .await;
-    let start = place.belay.operation(Start, "np1").await;
-    place.is_stuck(&start, 2).await;
-    place.cancels(&start).await;
-    place.faults.refuse_no_more();
+    let start = turns_pool(place, Start).await;
+    place.cancels_once_stuck(&start, 2).await;
 }
 
 pub async fn stop_the_cluster(place: &Place) {
-    place
-        .belay
-        .set_cluster(json!({"powerState": "Stopped"}))
-        .await;
-    let stop = place.belay.operation(Stop, "demo").await;
+    let stop = turns_cluster(place, Stop).await;
     place.belay.succeeds(&stop).await;
 }
 
 pub async fn abort_stop_of_the_cluster(place: &Place) {
     place.faults.refuse("delete", "nodes", 403);
-    place
-        .belay
-        .set_cluster(json!({"powerState": "Stopped"}))
-        .await;
-    let stop = place.belay.operation(Stop, "demo").await;
+    let stop = turns_cluster(place, Stop).await;
     place
         .belay
         .eventually("cordons nodes", || async {
             place.belay.nodes().await.iter().all(is_cordoned)
         })
         .await;
-    place.is_stuck(&stop, 2).await;
-    place.cancels(&stop).await;
-    place.faults.refuse_no_more();
+    place.cancels_once_stuck(&stop, 2).await;
 }
 
 pub async fn start_the_cluster(place: &Place) {
-    place
-        .belay
-        .set_cluster(json!({"powerState": "Running"}))
-        .await;
-    let start = place.belay.operation(Start, "demo").await;
+    let start = turns_cluster(place, Start).await;
     place.belay.succeeds(&start).await;
 }
 
 pub async fn abort_start_of_the_cluster(place: &Place) {
     place.faults.refuse("create", "nodes", 403);
-    place
-        .belay
-        .set_cluster(json!({"powerState": "Running"}))
-        .await;
-    let start = place.belay.operation(Start, "demo").await;
-    place.is_stuck(&start, 2).await;
-    place.cancels(&start).await;
-    place.faults.refuse_no_more();
+    let start = turns_cluster(place, Start).await;
+    place.cancels_once_stuck(&start, 2).await;
 }

@@ -35,6 +35,5 @@ pub async fn to_the_end(place: &Place) {
 pub async fn abort_in_a_drain(place: &Place) {
     place.belay.set_version("1.35.7").await;
     let rollback = place.belay.operation(Rollback, "demo").await;
-    place.is_stuck(&rollback, 1).await;
-    place.cancels(&rollback).await;
+    place.cancels_once_stuck(&rollback, 1).await;
 }

@@ -48,15 +48,12 @@ pub async fn down(place: &Place) {
 pub async fn abort_up(place: &Place) {
     place.faults.refuse("create", "nodes", 403);
     let scale = begins(place, 3).await;
-    place.is_stuck(&scale, 2).await;
-    place.cancels(&scale).await;
-    place.faults.refuse_no_more();
+    place.cancels_once_stuck(&scale, 2).await;
 }
 
 pub async fn abort_down(place: &Place) {
     let scale = begins(place, 1).await;
-    place.is_stuck(&scale, 1).await;
-    place.cancels(&scale).await;
+    place.cancels_once_stuck(&scale, 1).await;
 }
 
 /// One waits while another is in flight, and a newer one takes its place.

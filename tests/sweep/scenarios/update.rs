@@ -25,7 +25,5 @@ pub async fn to_the_end(place: &Place) {
 pub async fn abort(place: &Place) {
     place.faults.refuse("patch", "nodes", 403);
     let update = begins(place).await;
-    place.is_stuck(&update, 2).await;
-    place.cancels(&update).await;
-    place.faults.refuse_no_more();
+    place.cancels_once_stuck(&update, 2).await;
 }

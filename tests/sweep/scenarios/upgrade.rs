@@ -49,15 +49,12 @@ pub async fn abort_at_the_control_plane(place: &Place) {
 pub async fn abort_while_a_node_comes_up(place: &Place) {
     place.faults.refuse("create", "nodes", 403);
     let upgrade = begins(place).await;
-    place.is_stuck(&upgrade, 1).await;
-    place.cancels(&upgrade).await;
-    place.faults.refuse_no_more();
+    place.cancels_once_stuck(&upgrade, 1).await;
 }
 
 pub async fn abort_in_a_drain(place: &Place) {
     let upgrade = begins(place).await;
-    place.is_stuck(&upgrade, 1).await;
-    place.cancels(&upgrade).await;
+    place.cancels_once_stuck(&upgrade, 1).await;
 }
 
 pub async fn abort_after_the_step(place: &Place) {

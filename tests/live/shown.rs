@@ -1,0 +1,44 @@
+//! What a namespace shows: its nodes, and all of it, to compare.
+
+use belay::api::{AgentPool, ManagedCluster, Operation};
+use kube::{Resource, ResourceExt as _, api::ListParams, core::NamespaceResourceScope};
+use serde::de::DeserializeOwned;
+
+use super::belay::{Belay, is_cordoned, version};
+
+impl Belay {
+    /// Checks that there are so many nodes, all of 1.36.3, and that all take pods.
+    pub async fn has_upgraded_nodes(&self, count: usize) {
+        let nodes = self.nodes().await;
+        assert_eq!(nodes.len(), count);
+        let is_done = |node| version(node) == "v1.36.3" && !is_cordoned(node);
+        assert!(nodes.iter().all(is_done), "{nodes:#?}");
+    }
+
+    /// Where each of Belay's objects and nodes stands; a kubelet's heartbeats don't count.
+    pub async fn state(&self) -> Vec<String> {
+        let mut state = self.versions::<ManagedCluster>().await;
+        state.extend(self.versions::<AgentPool>().await);
+        state.extend(self.versions::<Operation>().await);
+        let nodes = self.nodes().await.into_iter();
+        state.extend(nodes.map(|node| {
+            let (metadata, spec) = (&node.metadata, &node.spec);
+            let marks = (&metadata.labels, &metadata.annotations);
+            format!("{:?} {:?} {marks:?} {spec:?}", metadata.name, metadata.uid)
+        }));
+        state
+    }
+
+    async fn versions<K>(&self) -> Vec<String>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned,
+    {
+        let listed = self.api::<K>().list(&ListParams::default()).await;
+        let objects = listed.expect("listed").items.into_iter();
+        let version = |object: K| format!("{:?}/{:?}", object.uid(), object.resource_version());
+        objects.map(version).collect()
+    }
+}
