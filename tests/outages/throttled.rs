@@ -1,6 +1,9 @@
 //! API Priority and Fairness throttles the operator's own account: it waits, and nothing fails.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use belay::api::{Operation, OperationType};
 use http::Request;
@@ -14,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     account::{Installed, RELEASE, SYSTEM},
-    belay::{Belay, World},
+    belay::{Belay, PATIENCE, World},
     guard::Guard,
     network::Network,
 };
@@ -42,21 +45,9 @@ fn limit(belay: &Belay) {
     );
 }
 
-/// How many requests of the level the API server has refused.
-fn refused(belay: &Belay) -> u64 {
-    let metrics = belay.kubectl(&["get", "--raw", "/metrics"]);
-    let of_level = |line: &&str| {
-        line.starts_with("apiserver_flowcontrol_rejected_requests_total")
-            && line.contains("priority_level=\"tiny\"")
-    };
-    let counts = metrics.lines().filter(of_level);
-    let counts = counts.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a count"
-    )]
-    counts.map(|count| count as u64).sum()
+/// How often the operator has said that it was throttled.
+fn refused(belay: &Belay) -> usize {
+    belay.log().matches("Too many requests").count()
 }
 
 /// A request whose body never comes in full: it holds its place on its level until it is dropped.
@@ -89,6 +80,17 @@ impl Noise {
         }
     }
 
+    /// Keeps the level full until the operator was refused so many times more. The API server ends a request whose body
+    /// doesn't come, so places become free again.
+    async fn refuses(&mut self, belay: &Belay, more: usize) {
+        let (before, began) = (refused(belay), Instant::now());
+        while refused(belay) < before + more {
+            assert!(began.elapsed() < PATIENCE, "{}", belay.log());
+            self.fill(belay).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     async fn is_full(&self, belay: &Belay) -> bool {
         let operations = Api::<Operation>::namespaced(self.probe.clone(), &belay.namespace);
         let listed = operations.list(&ListParams::default().limit(1)).await;
@@ -100,13 +102,6 @@ impl Noise {
         let from = self.held.len().saturating_sub(places);
         self.held.drain(from..).for_each(|request| request.abort());
     }
-}
-
-/// Waits until so many more requests were refused.
-async fn is_refused(belay: &Belay, more: u64) {
-    let before = refused(belay);
-    let is_more = || async { refused(belay) >= before + more };
-    belay.eventually("is refused again", is_more).await;
 }
 
 pub async fn an_account_that_is_throttled_waits_and_its_abort_is_honoured(_: Arc<World>) {
@@ -126,12 +121,7 @@ pub async fn an_account_that_is_throttled_waits_and_its_abort_is_honoured(_: Arc
     limit(belay);
     noise.fill(belay).await;
     belay.set_version("1.36.3").await;
-    is_refused(belay, 10).await;
-    belay
-        .eventually("says so", || async {
-            belay.log().contains("Too many requests")
-        })
-        .await;
+    noise.refuses(belay, 10).await;
     // With one place at a time it goes on.
     noise.release(1);
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
@@ -142,10 +132,9 @@ pub async fn an_account_that_is_throttled_waits_and_its_abort_is_honoured(_: Arc
         })
         .await;
     // The abort is asked for while the account gets no answer at all.
-    noise.fill(belay).await;
-    is_refused(belay, 3).await;
+    noise.refuses(belay, 3).await;
     belay.abort(&upgrade, "throttled").await;
-    is_refused(belay, 3).await;
+    noise.refuses(belay, 3).await;
     noise.release(1);
     let canceled = belay.is_canceled(&upgrade).await;
     assert_eq!(canceled.error, None);
@@ -154,7 +143,7 @@ pub async fn an_account_that_is_throttled_waits_and_its_abort_is_honoured(_: Arc
     installed.goes_on().await;
     guard.check(1, 2, 3);
     // Who is refused waits a while: it doesn't ask a hundred times a second.
-    let refusals = belay.log().matches("Too many requests").count();
+    let refusals = refused(belay);
     assert!(refusals < 2000, "{refusals} refusals in the log");
     belay.kill_operator();
     belay.check_history();
