@@ -1,16 +1,19 @@
 //! Aborts that are accepted, hurried and refused.
 
 use jiff::Timestamp;
+use kube::ResourceExt as _;
+use serde_json::json;
 
 use crate::{
     api::{
-        AbortPolicy, CancellationStatus, LONGEST_TEXT,
-        OperationPhase::{Canceled, Canceling, InProgress, Pending, Succeeded},
+        ABORT_ANNOTATION, AbortPolicy, CancellationStatus, LONGEST_TEXT, Operation,
+        OperationPhase::{Canceled, Canceling, Failed, InProgress, Pending, Succeeded},
         OperationType::{Reconcile, Rollback, Upgrade},
     },
     lifecycle::{
         action::Action,
         decide::decide,
+        failed_without_target,
         fixtures::{NEW, OLD, World, cluster},
         snapshot::{ObjectId, Stop, Work},
     },
@@ -305,4 +308,17 @@ fn an_abort_on_a_pool_is_about_what_is_in_flight_on_it() {
         .settle();
     assert_eq!(world.phase(&scale), Canceled);
     assert_eq!(world.versions("np1").len(), 2);
+}
+
+#[test]
+fn an_abort_of_an_operation_without_a_target_came_too_late() {
+    let spec = json!({"type": "Reconcile", "target": {"kind": "AgentPool", "name": "np9"}});
+    let mut operation = Operation::new("on-nothing", serde_json::from_value(spec).expect("a spec"));
+    operation
+        .annotations_mut()
+        .insert(ABORT_ANNOTATION.into(), "never mind".into());
+    let status = failed_without_target(&operation, Timestamp::UNIX_EPOCH);
+    assert_eq!(status.phase, Failed);
+    let cancellation = status.cancellation.expect("a cancellation");
+    assert_eq!(cancellation.status, CancellationStatus::Failed);
 }

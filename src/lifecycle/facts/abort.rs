@@ -42,6 +42,14 @@ impl AbortRequest {
             ..Self::default()
         }
     }
+
+    /// The request by an Operation's own annotation, where it wasn't decided on before.
+    pub fn by_annotation(operation: &crate::api::Operation) -> Option<Self> {
+        let request = of_metadata(&operation.metadata, OWN)?;
+        let status = operation.status.as_ref();
+        let observed = status.and_then(|status| status.observed_abort.as_ref());
+        (request.fingerprint.as_ref() != observed).then_some(request)
+    }
 }
 
 /// Where an annotation is.
@@ -107,8 +115,7 @@ impl Operation<'_> {
     }
 
     fn by_annotation(&self) -> Option<AbortRequest> {
-        let request = of_metadata(&self.object.metadata, OWN)?;
-        (request.fingerprint != self.status.observed_abort).then_some(request)
+        AbortRequest::by_annotation(self.object)
     }
 
     /// The request on its cluster or pool: it is about what is in flight on that very object, and each

@@ -194,6 +194,9 @@ fn end(status: &mut OperationStatus, phase: OperationPhase, now: Timestamp) {
 /// The status of an Operation whose target there isn't.
 pub fn failed_without_target(operation: &Object, now: Timestamp) -> OperationStatus {
     let mut status = operation.status.clone().unwrap_or_default();
+    if let Some(request) = AbortRequest::by_annotation(operation) {
+        came_too_late(&mut status, &request, now);
+    }
     fail(&mut status, errors::target_not_found(operation), now);
     status.observed_generation = operation.metadata.generation;
     bound_status(&mut status);
