@@ -14,6 +14,7 @@ use kube::{
     Api, Client, ResourceExt as _,
     runtime::{WatchStreamExt as _, watcher},
 };
+use tokio::task::JoinSet;
 
 /// What was seen of objects, by name, in order.
 type Noted<T> = Arc<Mutex<Vec<(String, T)>>>;
@@ -24,25 +25,32 @@ pub struct Seen {
     operations: Noted<OperationStatus>,
     locks: Noted<Vec<OperationInFlight>>,
     pools: Noted<AgentPoolStatus>,
+    /// They end with the last clone: a control plane of many namespaces would else serve them to its end.
+    watches: Arc<JoinSet<()>>,
 }
 
 impl Seen {
     /// Begins to watch a namespace.
     pub fn watch(client: &Client, namespace: &str) -> Self {
-        let this = Self::default();
-        note(
+        let mut this = Self::default();
+        let mut watches = JoinSet::new();
+        let operations = note(
             client,
             namespace,
             &this.operations,
             |operation: Operation| (operation.name_any(), operation.status.unwrap_or_default()),
         );
-        note(client, namespace, &this.locks, |cluster: ManagedCluster| {
+        let locks = note(client, namespace, &this.locks, |cluster: ManagedCluster| {
             let status = cluster.status.clone().unwrap_or_default();
             (cluster.name_any(), status.operations)
         });
-        note(client, namespace, &this.pools, |pool: AgentPool| {
+        let pools = note(client, namespace, &this.pools, |pool: AgentPool| {
             (pool.name_any(), pool.status.unwrap_or_default())
         });
+        watches.spawn(operations);
+        watches.spawn(locks);
+        watches.spawn(pools);
+        this.watches = Arc::new(watches);
         this
     }
 
@@ -118,7 +126,8 @@ fn note<K, T: Send + 'static>(
     namespace: &str,
     seen: &Arc<Mutex<Vec<T>>>,
     told: impl Fn(K) -> T + Send + 'static,
-) where
+) -> impl Future<Output = ()> + Send + 'static
+where
     K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
         + Clone
         + std::fmt::Debug
@@ -131,14 +140,14 @@ fn note<K, T: Send + 'static>(
         .default_backoff()
         .applied_objects();
     let seen = seen.clone();
-    tokio::spawn(async move {
+    async move {
         let mut objects = std::pin::pin!(objects);
         while let Some(event) = objects.next().await {
             if let Ok(object) = event {
                 seen.lock().expect("what was seen").push(told(object));
             }
         }
-    });
+    }
 }
 
 fn check_transition(name: &str, before: &OperationStatus, after: &OperationStatus) {
