@@ -53,6 +53,12 @@ impl Budgets {
         known.kept.insert(namespace.to_owned(), pods);
     }
 
+    /// How many pods of a namespace have to be up.
+    pub fn kept(&self, namespace: &str) -> usize {
+        let known = self.0.lock().expect("the budgets");
+        known.kept.get(namespace).copied().unwrap_or_default()
+    }
+
     /// How the budget of a namespace was violated.
     pub fn violations(&self, namespace: &str) -> Vec<String> {
         let known = self.0.lock().expect("the budgets");

@@ -24,6 +24,7 @@ mod world;
 #[path = "../harness/pods.rs"]
 mod pods;
 
+#[allow(dead_code, reason = "the soak needs the rest")]
 mod budgets;
 mod digest;
 mod disturbance;

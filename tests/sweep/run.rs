@@ -107,7 +107,8 @@ pub async fn all() -> ExitCode {
         sweep.world.keep_logs();
         return ExitCode::FAILURE;
     }
-    table::write(&sweep.rows);
+    let (part, of) = (choice.part, choice.of);
+    table::write(&sweep.rows, &format!("{part}/{of}"));
     ExitCode::SUCCESS
 }
 

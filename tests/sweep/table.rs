@@ -17,6 +17,9 @@ const KINDS: [&str; 7] = [
     "watch broken",
 ];
 
+/// Where the kinds are in a row, after its name.
+const KINDS_FROM: usize = 2;
+
 /// What was run of a scenario.
 pub struct Row {
     pub scenario: &'static str,
@@ -75,16 +78,46 @@ pub fn text(rows: &[Row]) -> String {
     text
 }
 
-/// Writes the table into the documentation, where that is asked for by `BELAY_GENERATE=1`.
-pub fn write(rows: &[Row]) {
+/// Writes the table into the documentation, where that is asked for by `BELAY_GENERATE=1`. What an earlier sweep
+/// wrote of kinds that this one didn't run is kept.
+pub fn write(rows: &[Row], part: &str) {
     if env::var_os("BELAY_GENERATE").is_none() {
         return;
     }
     let page = fs::read_to_string(FILE).expect("docs/reliability.md");
     let (before, rest) = page.split_once(BEGIN).expect("the table's begin");
-    let (_, after) = rest.split_once(END).expect("the table's end");
-    let part = env::var("SWEEP_PART").unwrap_or_else(|_| "1/1".into());
-    let table = text(rows);
-    let page = format!("{before}{BEGIN}Part {part} of all runs:\n\n{table}{END}{after}");
+    let (table, after) = rest.split_once(END).expect("the table's end");
+    let old: BTreeMap<_, _> = table.lines().filter_map(cells).collect();
+    let has_run = KINDS.map(|kind| rows.iter().any(|row| row.runs.contains_key(kind)));
+    let new = format!("{}{}", text(rows), part_of_all(part));
+    let mut merged = String::new();
+    for line in new.lines() {
+        let of_old = cells(line).and_then(|(name, new)| Some((name, new, old.get(name)?)));
+        if let Some((name, mut new, old)) = of_old {
+            let kinds = KINDS_FROM..KINDS_FROM + KINDS.len();
+            for (at, has_run) in kinds.zip(has_run) {
+                if !has_run && at < old.len() {
+                    new[at] = old[at];
+                }
+            }
+            writeln!(merged, "| {name} | {} |", new.join(" | ")).expect("a text takes all");
+        } else {
+            writeln!(merged, "{line}").expect("a text takes all");
+        }
+    }
+    let page = format!("{before}{BEGIN}{merged}{END}{after}");
     fs::write(FILE, page).expect("written");
+}
+
+/// The row that says which part of all runs there were.
+fn part_of_all(part: &str) -> String {
+    let parts = KINDS.map(|_| part).join(" | ");
+    format!("| **Part of all runs** | | | {parts} | |\n")
+}
+
+/// The first cell of a table's line, and the others.
+fn cells(line: &str) -> Option<(&str, Vec<&str>)> {
+    let mut cells = line.strip_prefix('|')?.strip_suffix('|')?.split('|');
+    let name = cells.next()?.trim();
+    Some((name, cells.map(str::trim).collect()))
 }
