@@ -26,7 +26,7 @@ GENERATED := crds policies charts/belay/files/crds charts/belay/files/policies c
   charts/belay/README.md deploy/belay.yaml docs/kubectl-belay.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test test-oldest check bench fmt generate generated mutants package sbom licences build tools needs image image-here chart e2e gitops outages sweep
+.PHONY: help demo picture test test-oldest check bench load fmt generate generated mutants package sbom licences build tools needs image image-here chart e2e gitops outages sweep soak
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -48,14 +48,18 @@ test-oldest: build ## Run live tests on the oldest Kubernetes, those of a part o
 check: needs ## Check format, lints, generated files and licences
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --workspace --test e2e --test flux --test sweep --test outages -- -D warnings
+	cargo clippy --workspace --test e2e --test flux --test sweep --test soak --test outages -- -D warnings
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory chart
 	@$(MAKE) --no-print-directory licences
 
 # PART=k/n runs every n-th run from the k-th on; ONLY= scenarios, KINDS= disturbances (comma-separated).
 sweep: tools ## Disturb each scenario at each of its requests (crashes, refusals, old caches); all of it takes hours (PART=k/n)
-	SWEEP_PART=$(or $(PART),1/1) SWEEP_ONLY="$(ONLY)" SWEEP_KINDS="$(KINDS)" cargo test --test sweep
+	SWEEP_PART=$(or $(PART),1/1) SWEEP_ONLY="$(ONLY)" SWEEP_KINDS="$(KINDS)" cargo test --profile $(or $(PROFILE),dev) --test sweep
+
+# SEED= is the first episode's, and each has the next one; EPISODES= says how many there are at most.
+soak: tools ## Random people and random faults for MINUTES=n, from SEED=s on
+	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) SOAK_EPISODES=$(EPISODES) cargo test --profile $(or $(PROFILE),dev) --test soak
 
 # In parts: SHARD=3/40. Each mutant is compiled and tested, so all of them take hours.
 mutants: needs ## Try mutations of the core, those of one part (SHARD=k/n); not in CI
@@ -66,6 +70,9 @@ mutants: needs ## Try mutations of the core, those of one part (SHARD=k/n); not 
 
 bench: tools ## Measure an abort beside the least that it could take
 	cargo bench --bench abort
+
+load: tools ## Load: a fleet (CLUSTERS=1000 POOLS=5), OPERATIONS=200 in flight, an abort each second, a tenth of requests failing
+	CLUSTERS=$(CLUSTERS) POOLS=$(POOLS) OPERATIONS=$(OPERATIONS) cargo bench --profile optimized --bench load
 
 fmt: ## Format the code
 	cargo fmt --all

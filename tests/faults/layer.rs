@@ -42,9 +42,32 @@ struct Counted {
     standing: Vec<(&'static str, String, u16)>,
     calls: Vec<Call>,
     met: Vec<(Fault, Call)>,
+    /// One of so many calls that aren't watches fails.
+    failing: Option<usize>,
+    asked: usize,
+    failed: usize,
     writes: usize,
     /// Which operator runs, from 1.
     operator: usize,
+}
+
+impl Counted {
+    /// The fault of each n-th call, in turn.
+    fn fails(&mut self, call: &Call) -> Option<Fault> {
+        const FAULTS: [Fault; 4] = [
+            Fault::Answer(500),
+            Fault::LoseAnswer(503),
+            Fault::Answer(429),
+            Fault::LoseAnswer(500),
+        ];
+        if call.verb == "watch" {
+            return None;
+        }
+        self.asked += 1;
+        let fails = self.asked.is_multiple_of(self.failing?);
+        self.failed += usize::from(fails);
+        fails.then(|| FAULTS[self.failed % FAULTS.len()])
+    }
 }
 
 impl Default for Faults {
@@ -77,6 +100,17 @@ impl Faults {
     /// No call is refused any more.
     pub fn refuse_no_more(&self) {
         self.counted().standing.clear();
+    }
+
+    /// From now on, one of so many calls fails: it is not done, or done and answered as if it weren't.
+    pub fn fail_one_in(&self, calls: usize) {
+        self.counted().failing = Some(calls);
+    }
+
+    /// How many calls that aren't watches there were, and how many of them failed for that reason.
+    pub fn asked(&self) -> (usize, usize) {
+        let counted = self.counted();
+        (counted.asked, counted.failed)
     }
 
     /// How the watches of a resource behave from now on.
@@ -121,6 +155,12 @@ impl Faults {
         }
     }
 
+    /// The operator that runs dies where it stands.
+    pub fn dies(&self) {
+        let operator = self.counted().operator;
+        self.0.died.send_replace(operator);
+    }
+
     /// Waits until the operator that runs meets a crash.
     pub async fn crashed(&self) {
         let operator = self.counted().operator;
@@ -155,6 +195,9 @@ impl Faults {
             standing.find(|(verb, resource, _)| *verb == call.verb && *resource == call.resource);
         if let Some((_, _, code)) = refused {
             return Some(Fault::Answer(*code));
+        }
+        if let Some(fault) = counted.fails(call) {
+            return Some(fault);
         }
         if !counted.is_armed {
             return None;

@@ -1,0 +1,160 @@
+//! Many clusters, many operations, an abort each second, and a tenth of all requests failing.
+//!
+//! `make load` prints how long each abort took to be accepted (`Canceling`) and to be done (`Canceled`), beside how
+//! long a watch takes to show the annotation itself, and how much memory the operator needed. It ends with an error
+//! where an abort took more than two seconds to be accepted, or where anything was lost.
+//! `CLUSTERS=100 POOLS=5 OPERATIONS=20` makes it smaller.
+
+#[path = "../tests/faults/mod.rs"]
+#[allow(dead_code, reason = "the tests need the rest")]
+mod faults;
+#[path = "load/fleet.rs"]
+mod fleet;
+#[path = "load/seen.rs"]
+mod seen;
+
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use belay::api::OperationPhase;
+use kube::{
+    Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use testenv::{ControlPlane, Process};
+
+use fleet::Fleet;
+use seen::Seen;
+
+/// What tells this program to be the operator.
+const OPERATOR: &str = "LOAD_OPERATOR";
+/// Where the operator writes how many requests it made, and how many of them failed.
+const COUNTS: &str = "LOAD_COUNTS";
+/// One of so many requests fails.
+const FAILING: usize = 10;
+/// How soon an abort has to be accepted.
+const BOUND: Duration = Duration::from_secs(2);
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    if let Some(kubeconfig) = env::var_os(OPERATOR) {
+        return operate(Path::new(&kubeconfig)).await;
+    }
+    let (clusters, pools) = (number("CLUSTERS", 1_000)?, number("POOLS", 5)?);
+    let operations = number("OPERATIONS", 200)?;
+    let control_plane = ControlPlane::start().await?;
+    let client = control_plane.client().await?;
+    let fleet = Fleet::new(client.clone());
+    fleet.install().await?;
+    let operator = Operator::start(&control_plane)?;
+    let seen = Seen::watch(&client);
+    let began = Instant::now();
+    fleet.create(clusters, pools).await?;
+    println!(
+        "{clusters} clusters, {} pools: Ready after {:.0?}, {}",
+        clusters * pools,
+        began.elapsed(),
+        operator.told()?
+    );
+    let began = Instant::now();
+    let names = fleet.begin(operations).await?;
+    println!(
+        "{operations} operations in flight after {:.1?}",
+        began.elapsed()
+    );
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    for name in &names {
+        every_second.tick().await;
+        seen.asked(name);
+        fleet.abort(name).await?;
+    }
+    fleet.all_are(&names, OperationPhase::Canceled).await?;
+    let (shown, canceling, canceled) = seen.spreads(&names)?;
+    println!("from the annotation on, {operations} aborts, one each second:");
+    println!("  until a watch shows it  {shown}");
+    println!("  until Canceling         {canceling}");
+    println!("  until Canceled          {canceled}");
+    println!(
+        "  ratio of the medians of Canceling and shown: {:.1}",
+        canceling.ratio(&shown)
+    );
+    println!("{}", operator.told()?);
+    fleet.lost_nothing(clusters, pools, &names).await?;
+    ensure!(
+        canceling.most() <= BOUND,
+        "an abort was accepted after more than {BOUND:?}"
+    );
+    Ok(())
+}
+
+fn number(name: &str, or: usize) -> anyhow::Result<usize> {
+    let text = env::var(name).unwrap_or_default();
+    if text.is_empty() {
+        return Ok(or);
+    }
+    text.parse().with_context(|| format!("{name} is a number"))
+}
+
+/// The operator, in a process of its own: its memory is its own.
+struct Operator {
+    _process: Process,
+    pid: u32,
+    counts: PathBuf,
+}
+
+impl Operator {
+    fn start(control_plane: &ControlPlane) -> anyhow::Result<Self> {
+        let kubeconfig = control_plane.dir().join("admin.kubeconfig");
+        let counts = control_plane.dir().join("requests");
+        let environment: [(&str, &OsStr); 2] = [
+            (OPERATOR, kubeconfig.as_os_str()),
+            (COUNTS, counts.as_os_str()),
+        ];
+        let log = control_plane.logs_dir().join("belay.log");
+        let process = Process::start_with(&env::current_exe()?, &[], &environment, &log)?;
+        let pid = process.pid();
+        Ok(Self {
+            _process: process,
+            pid,
+            counts,
+        })
+    }
+
+    /// What it needed so far.
+    fn told(&self) -> anyhow::Result<String> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        let of = |name: &str| -> anyhow::Result<u64> {
+            let line = status.lines().find(|line| line.starts_with(name));
+            let number = line.and_then(|line| line.split_whitespace().nth(1));
+            Ok(number.context("a size")?.parse::<u64>()? / 1024)
+        };
+        let (now, most) = (of("VmRSS:")?, of("VmHWM:")?);
+        let counts = fs::read_to_string(&self.counts).unwrap_or_default();
+        Ok(format!("operator: {now} MiB, at most {most} MiB; {counts}"))
+    }
+}
+
+/// The operator under test, whose requests fail.
+async fn operate(kubeconfig: &Path) -> anyhow::Result<()> {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    let counts = PathBuf::from(env::var_os(COUNTS).context("where to write the counts")?);
+    let faults = faults::Faults::default();
+    faults.fail_one_in(FAILING);
+    let _operator = faults::Operator::start(&config, fleet::NAMESPACE, &faults);
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let (asked, failed) = faults.asked();
+        fs::write(
+            &counts,
+            format!("{asked} requests, {failed} of them failed"),
+        )?;
+    }
+}

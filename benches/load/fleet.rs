@@ -1,0 +1,244 @@
+//! The clusters and pools of the benchmark, and what people do with them.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, ensure};
+use belay::api::{
+    AgentPool, ManagedCluster, Operation, OperationPhase, OperationType, ProvisioningState,
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::{
+    api::core::v1::{Namespace, Node},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    api::{ListParams, Patch, PatchParams, PostParams},
+    core::NamespaceResourceScope,
+    runtime::{conditions, wait::await_condition},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+/// Where all of it is.
+pub const NAMESPACE: &str = "load";
+/// How many requests people make at once.
+const AT_ONCE: usize = 32;
+/// How long it may take until all has come to what is waited for.
+const PATIENCE: Duration = Duration::from_mins(30);
+
+/// The clusters and their pools.
+pub struct Fleet {
+    client: Client,
+}
+
+impl Fleet {
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Makes Belay's kinds known.
+    pub async fn install(&self) -> anyhow::Result<()> {
+        let crds = Api::<CustomResourceDefinition>::all(self.client.clone());
+        for crd in belay::api::crds() {
+            crds.create(&PostParams::default(), &crd).await?;
+            let is_known = conditions::is_crd_established();
+            await_condition(crds.clone(), &crd.name_any(), is_known).await?;
+        }
+        let mut namespace = Namespace::default();
+        namespace.metadata.name = Some(NAMESPACE.into());
+        let namespaces = Api::all(self.client.clone());
+        namespaces
+            .create(&PostParams::default(), &namespace)
+            .await?;
+        Ok(())
+    }
+
+    /// Makes clusters with so many pools each, and waits until all of them are Ready.
+    pub async fn create(&self, clusters: usize, pools: usize) -> anyhow::Result<()> {
+        let made = (0..clusters).map(|cluster| self.create_cluster(cluster, pools));
+        stream::iter(made)
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        let began = Instant::now();
+        loop {
+            let all = self.list::<ManagedCluster>().await?;
+            let of_clusters = all.iter().filter(|cluster| {
+                let status = cluster.status.as_ref();
+                let state = status.and_then(|status| status.provisioning_state);
+                state == Some(ProvisioningState::Succeeded)
+                    && status.is_some_and(|status| status.operations.is_empty())
+            });
+            let all = self.list::<AgentPool>().await?;
+            let of_pools = all.iter().filter(|pool| {
+                let status = pool.status.as_ref();
+                let state = status.and_then(|status| status.provisioning_state);
+                state == Some(ProvisioningState::Succeeded)
+            });
+            let ready = (of_clusters.count(), of_pools.count());
+            if ready == (clusters, clusters * pools) {
+                return Ok(());
+            }
+            if began.elapsed() > PATIENCE {
+                bail!("only {} clusters and {} pools are Ready", ready.0, ready.1);
+            }
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+    }
+
+    async fn create_cluster(&self, number: usize, pools: usize) -> anyhow::Result<()> {
+        let spec = json!({"kubernetesVersion": "1.36.3", "provider": {"kwok": {"nodeProvisioningTime": "0s"}}});
+        let name = cluster(number);
+        let made = ManagedCluster::new(&name, serde_json::from_value(spec)?);
+        let params = PostParams::default();
+        self.api().create(&params, &made).await?;
+        for pool in 0..pools {
+            let spec = json!({"clusterName": name, "count": 0});
+            let made = AgentPool::new(&pool_of(number, pool), serde_json::from_value(spec)?);
+            self.api().create(&params, &made).await?;
+        }
+        Ok(())
+    }
+
+    /// Has so many clusters make a node that comes up in an hour; the Operations.
+    pub async fn begin(&self, operations: usize) -> anyhow::Result<Vec<String>> {
+        let slow = json!({"spec": {"provider": {"kwok": {"nodeProvisioningTime": "1h"}}}});
+        let more = json!({"spec": {"count": 1}});
+        for number in 0..operations {
+            let cluster = cluster(number);
+            self.patch::<ManagedCluster>(&cluster, &slow).await?;
+        }
+        for number in 0..operations {
+            self.patch::<AgentPool>(&pool_of(number, 0), &more).await?;
+        }
+        let began = Instant::now();
+        loop {
+            let all = self.list::<Operation>().await?;
+            let in_flight = all.iter().filter(|operation| {
+                let status = operation.status.as_ref();
+                let phase = status.map(|status| status.phase);
+                operation.spec.type_ == OperationType::Scale
+                    && phase == Some(OperationPhase::InProgress)
+            });
+            let names: Vec<_> = in_flight.map(kube::ResourceExt::name_any).collect();
+            if names.len() == operations {
+                return Ok(names);
+            }
+            ensure!(began.elapsed() < PATIENCE, "only {} in flight", names.len());
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Asks for an abort.
+    pub async fn abort(&self, operation: &str) -> anyhow::Result<()> {
+        let asked = json!({"metadata": {"annotations": {"belay.dev/abort": "a benchmark"}}});
+        self.patch::<Operation>(operation, &asked).await
+    }
+
+    /// Waits until all of these are in that phase.
+    pub async fn all_are(&self, names: &[String], phase: OperationPhase) -> anyhow::Result<()> {
+        let began = Instant::now();
+        loop {
+            let all = self.list::<Operation>().await?;
+            let so = all.iter().filter(|operation| {
+                let status = operation.status.as_ref();
+                names.contains(&operation.name_any())
+                    && status.is_some_and(|status| status.phase == phase)
+            });
+            let so = so.count();
+            if so == names.len() {
+                return Ok(());
+            }
+            ensure!(began.elapsed() < PATIENCE, "only {so} are {phase:?}");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Whether all that was made is there, nothing else was, and nothing is in flight.
+    pub async fn lost_nothing(
+        &self,
+        clusters: usize,
+        pools: usize,
+        canceled: &[String],
+    ) -> anyhow::Result<()> {
+        let operations = self.list::<Operation>().await?;
+        let of_phase = |phase: OperationPhase| {
+            let of_phase = operations.iter().filter(|operation| {
+                let status = operation.status.as_ref();
+                status.is_some_and(|status| status.phase == phase)
+            });
+            of_phase.count()
+        };
+        let ended = (
+            operations.len(),
+            of_phase(OperationPhase::Succeeded),
+            of_phase(OperationPhase::Canceled),
+        );
+        let made = clusters * (1 + pools);
+        let expected = (made + canceled.len(), made, canceled.len());
+        ensure!(
+            ended == expected,
+            "Operations, Succeeded, Canceled: {ended:?}, not {expected:?}"
+        );
+        let began = Instant::now();
+        loop {
+            let nodes = Api::<Node>::all(self.client.clone());
+            let nodes = nodes.list(&ListParams::default()).await?.items.len();
+            let all = self.list::<ManagedCluster>().await?;
+            let locked = all.iter().filter(|cluster| {
+                let status = cluster.status.as_ref();
+                status.is_some_and(|status| !status.operations.is_empty())
+            });
+            let locked = locked.count();
+            if (nodes, locked) == (0, 0) {
+                return Ok(());
+            }
+            // The lock is given back a moment after the end.
+            ensure!(
+                began.elapsed() < Duration::from_secs(30),
+                "{nodes} half-made nodes are left, {locked} clusters are locked"
+            );
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), NAMESPACE)
+    }
+
+    async fn list<K>(&self) -> anyhow::Result<Vec<K>>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned,
+    {
+        let listed = self.api::<K>().list(&ListParams::default()).await?;
+        Ok(listed.items)
+    }
+
+    async fn patch<K>(&self, name: &str, patch: &Value) -> anyhow::Result<()>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + Serialize
+            + DeserializeOwned,
+    {
+        let (patch, params) = (Patch::Merge(patch), PatchParams::default());
+        self.api::<K>().patch(name, &params, &patch).await?;
+        Ok(())
+    }
+}
+
+fn cluster(number: usize) -> String {
+    format!("c{number}")
+}
+
+fn pool_of(cluster: usize, pool: usize) -> String {
+    format!("c{cluster}-p{pool}")
+}

@@ -1,0 +1,96 @@
+//! One episode: a cluster with a pool and a workload, what happens there, and the end that it has to come to.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::FutureExt as _;
+use serde_json::json;
+
+use crate::{
+    budgets::Budgets,
+    end,
+    event::{Event, What},
+    faults::{Plan, Stream},
+    people::Person,
+    place::Place,
+    world::World,
+};
+
+/// Plays the events; what was wrong.
+pub async fn play(world: Arc<World>, budgets: Budgets, events: Vec<Event>) -> Result<(), String> {
+    let task = tokio::spawn(async move {
+        let playing = one(&world, &budgets, &events);
+        AssertUnwindSafe(playing).catch_unwind().await
+    });
+    match task.await.expect("it ended") {
+        Ok(ended) => ended,
+        Err(panic) => Err(said(panic.as_ref())),
+    }
+}
+
+/// What a panic says.
+pub fn said(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_default()
+}
+
+async fn one(world: &Arc<World>, budgets: &Budgets, events: &[Event]) -> Result<(), String> {
+    let place = Place::new(world, budgets).await;
+    place.belay.ready_cluster(0, 2).await;
+    let slower = json!({"provider": {"kwok": {"nodeProvisioningTime": "300ms"}}});
+    place.belay.set_cluster(slower).await;
+    place.belay.create_workload(4, 3).await;
+    place.budgets.keep(&place.belay.namespace, 3);
+    let playing = async {
+        let mut person = Person::of(&place);
+        for event in events {
+            tokio::time::sleep(event.after).await;
+            befalls(&place, &event.what);
+            person.does(&event.what).await?;
+        }
+        end::comes(&place).await
+    };
+    let ended = tokio::select! {
+        ended = playing => ended,
+        () = place.follow_crashes() => unreachable!("crashes are followed for ever"),
+    };
+    let ended = ended.and_then(|()| end::throughout(&place));
+    place.clear().await;
+    ended.map_err(|why| format!("{}: {why}", place.belay.namespace))
+}
+
+/// What happens to the operator, or has no budget to be kept any more.
+fn befalls(place: &Arc<Place>, what: &What) {
+    match *what {
+        What::Dies => place.faults.dies(),
+        What::DiesAt(at, fault) => place.faults.arm([Plan::once(at, fault)]),
+        What::Refused(at, times, fault) => place.faults.arm([Plan { at, times, fault }]),
+        What::Watches(kind, stream, time) => {
+            let place = place.clone();
+            tokio::spawn(async move { watches(&place, kind, stream, time).await });
+        }
+        // Pods that others delete, and those of nodes that go with all of their cluster, have no budget.
+        What::DeleteNode(_) | What::DeletePod(_) | What::DeleteCluster => unguard(place),
+        What::ClusterPower("Stopped") | What::AskCluster("Stop") => unguard(place),
+        _ => {}
+    }
+}
+
+fn unguard(place: &Place) {
+    place.budgets.keep(&place.belay.namespace, 0);
+}
+
+async fn watches(place: &Place, kind: &str, stream: Stream, time: Duration) {
+    place.faults.order(kind, stream);
+    match stream {
+        Stream::HeldBack => {
+            tokio::time::sleep(time).await;
+            place.faults.order(kind, Stream::Flows);
+        }
+        Stream::Silent => {
+            tokio::time::sleep(time).await;
+            place.faults.order(kind, Stream::Ends);
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,85 @@
+//! Episodes, side by side, for so long.
+
+use std::{
+    env,
+    fmt::Debug,
+    process::ExitCode,
+    str::FromStr,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use futures::{StreamExt as _, stream};
+
+use crate::{budgets::Budgets, episode, event::Event, random, shortest, world::World};
+
+/// How many episodes go on side by side. They wait more than they work.
+const SIDE_BY_SIDE: usize = 10;
+
+/// Runs for as long as the environment says.
+pub async fn all() -> ExitCode {
+    let minutes = number("SOAK_MINUTES", 10);
+    let episodes = number("SOAK_EPISODES", u64::MAX);
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seed = number("SOAK_SEED", since_1970.map_or(1, |time| time.as_secs()));
+    println!("seed {seed}, for {minutes} minutes");
+    let world = World::start().await;
+    let budgets = Budgets::watch(world.client().await);
+    let began = Instant::now();
+    let end = began + Duration::from_mins(minutes);
+    let seeds = stream::iter(seed..=seed.saturating_add(episodes - 1));
+    // Where one fails, those that have begun come to their end.
+    let has_failed = AtomicBool::new(false);
+    let goes_on = || Instant::now() < end && !has_failed.load(Ordering::Relaxed);
+    let seeds = seeds.take_while(|_| std::future::ready(goes_on()));
+    let ended = seeds.map(|seed| {
+        let (world, budgets) = (world.clone(), budgets.clone());
+        async move {
+            let events = random::events(seed);
+            let ended = episode::play(world, budgets, events.clone()).await;
+            (seed, events, ended)
+        }
+    });
+    let mut ended = Box::pin(ended.buffer_unordered(SIDE_BY_SIDE));
+    let (mut played, mut happened, mut failed) = (0, 0, Vec::new());
+    while let Some((seed, events, ended)) = ended.next().await {
+        played += 1;
+        happened += events.len();
+        if let Err(why) = ended {
+            println!("FAILED with seed {seed}: {why}\n{}", listed(&events));
+            failed.push((seed, events));
+            has_failed.store(true, Ordering::Relaxed);
+        }
+        if played % 20 == 0 {
+            println!(
+                "{played} episodes, {happened} events, {:?}",
+                began.elapsed()
+            );
+        }
+    }
+    let (failures, took) = (failed.len(), began.elapsed());
+    println!("{played} episodes, {happened} events, {failures} failed, {took:?}");
+    let smallest = failed.into_iter().min_by_key(|(_, events)| events.len());
+    let Some((seed, events)) = smallest else {
+        return ExitCode::SUCCESS;
+    };
+    println!("again: make soak SEED={seed} EPISODES=1");
+    println!("{}", shortest::that_fails(&world, &budgets, events).await);
+    world.keep_logs();
+    ExitCode::FAILURE
+}
+
+/// Events, one a line.
+pub fn listed(events: &[Event]) -> String {
+    let lines = events.iter().map(|event| format!("  {event}\n"));
+    lines.collect()
+}
+
+fn number<T: FromStr<Err: Debug>>(name: &str, or: T) -> T {
+    let text = env::var(name).unwrap_or_default();
+    if text.is_empty() {
+        return or;
+    }
+    text.parse()
+        .unwrap_or_else(|error| panic!("{name} is a number: {error:?}"))
+}

@@ -1,0 +1,64 @@
+//! The shortest part of an episode that still fails: parts are left out, smaller and smaller ones (Zeller's ddmin).
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt as _, stream};
+
+use crate::{budgets::Budgets, episode, event::Event, run::listed, world::World};
+
+/// How often events are played before they count as ones that don't fail: a failure may need its moment.
+const TRIES: usize = 3;
+/// How many are played side by side.
+const SIDE_BY_SIDE: usize = 12;
+/// For how long a shorter one is looked for.
+const PATIENCE: Duration = Duration::from_mins(15);
+
+/// The shortest events found that fail, and how.
+pub async fn that_fails(world: &Arc<World>, budgets: &Budgets, events: Vec<Event>) -> String {
+    let began = Instant::now();
+    let Some((mut events, mut why)) = first_that_fails(world, budgets, vec![events.clone()]).await
+    else {
+        return format!("It didn't fail again when it was played {TRIES} times.");
+    };
+    let mut parts = 2;
+    while events.len() > 1 && began.elapsed() < PATIENCE {
+        let size = events.len().div_ceil(parts);
+        let without = (0..events.len()).step_by(size).map(|from| {
+            let to = (from + size).min(events.len());
+            [&events[..from], &events[to..]].concat()
+        });
+        let shorter = first_that_fails(world, budgets, without.collect()).await;
+        if let Some((fewer, how)) = shorter {
+            println!("{} events fail as well", fewer.len());
+            (events, why) = (fewer, how);
+            parts = (parts - 1).max(2);
+        } else if parts >= events.len() {
+            break;
+        } else {
+            parts = (parts * 2).min(events.len());
+        }
+    }
+    format!(
+        "The shortest part found that fails:\n{}{why}",
+        listed(&events)
+    )
+}
+
+/// The first of these that fails in one of its tries.
+async fn first_that_fails(
+    world: &Arc<World>,
+    budgets: &Budgets,
+    candidates: Vec<Vec<Event>>,
+) -> Option<(Vec<Event>, String)> {
+    let tries = (0..TRIES).flat_map(|_| candidates.clone());
+    let played = tries.map(|events| async {
+        let ended = episode::play(world.clone(), budgets.clone(), events.clone()).await;
+        ended.err().map(|why| (events, why))
+    });
+    let failures = stream::iter(played).buffer_unordered(SIDE_BY_SIDE);
+    let mut failures = Box::pin(failures.filter_map(std::future::ready));
+    failures.next().await
+}
