@@ -7,7 +7,10 @@ use std::{
 };
 
 use axum::body::{Bytes, HttpBody};
-use futures::future::{self, BoxFuture};
+use futures::{
+    StreamExt as _,
+    future::{self, BoxFuture},
+};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use kube::client::{Body, DynBody};
@@ -28,6 +31,8 @@ struct State {
     counted: Mutex<Counted>,
     /// The number of the operator that died last.
     died: watch::Sender<usize>,
+    /// The number of the operator that stands still; 0 where none does.
+    frozen: watch::Sender<usize>,
     /// How many calls were counted.
     number: watch::Sender<usize>,
     /// By resource.
@@ -75,6 +80,7 @@ impl Default for Faults {
         Self(Arc::new(State {
             counted: Mutex::default(),
             died: watch::channel(0).0,
+            frozen: watch::channel(0).0,
             number: watch::channel(0).0,
             streams: Mutex::default(),
         }))
@@ -161,6 +167,28 @@ impl Faults {
         self.0.died.send_replace(operator);
     }
 
+    /// The layer for an operator that runs beside the one before.
+    pub fn another_operator(&self) -> OfOperator {
+        let mut counted = self.counted();
+        counted.operator += 1;
+        OfOperator {
+            faults: self.clone(),
+            operator: counted.operator,
+        }
+    }
+
+    /// Waits until an operator stands still.
+    pub async fn froze(&self) {
+        let mut frozen = self.0.frozen.subscribe();
+        // The sender is in the state itself.
+        let _ = frozen.wait_for(|frozen| *frozen > 0).await;
+    }
+
+    /// The operator that stands still goes on.
+    pub fn thaw(&self) {
+        self.0.frozen.send_replace(0);
+    }
+
     /// Waits until the operator that runs meets a crash.
     pub async fn crashed(&self) {
         let operator = self.counted().operator;
@@ -226,6 +254,30 @@ impl OfOperator {
         *self.faults.0.died.borrow() >= self.operator
     }
 
+    fn freezes(&self) {
+        self.faults.0.frozen.send_replace(self.operator);
+    }
+
+    /// Waits for as long as it stands still.
+    async fn thawed(&self) {
+        let mut frozen = self.faults.0.frozen.subscribe();
+        // The sender is in the state itself.
+        let _ = frozen.wait_for(|frozen| *frozen != self.operator).await;
+    }
+
+    /// What arrives of a body while it stands still waits.
+    fn body(&self, body: Box<DynBody>) -> Box<DynBody> {
+        let of = self.clone();
+        let chunks = body.into_data_stream().then(move |chunk| {
+            let of = of.clone();
+            async move {
+                of.thawed().await;
+                chunk
+            }
+        });
+        Box::new(axum::body::Body::from_stream(chunks).map_err(BoxError::from))
+    }
+
     fn dies(&self) {
         self.faults.0.died.send_if_modified(|died| {
             let is_new = *died < self.operator;
@@ -282,6 +334,7 @@ where
             }
             Some(Fault::Hang) => return Box::pin(future::pending()),
             Some(Fault::Answer(code)) => return Box::pin(async move { Ok(refusal(code)) }),
+            Some(Fault::Freeze) => of.freezes(),
             Some(Fault::CrashAfter | Fault::LoseAnswer(_) | Fault::Delay(_)) | None => {}
         }
         // It isn't sent before it is polled.
@@ -290,7 +343,12 @@ where
             if let Some(Fault::Delay(time)) = fault {
                 tokio::time::sleep(time).await;
             }
+            of.thawed().await;
+            if of.is_dead() {
+                future::pending::<()>().await;
+            }
             let answer = answer.await;
+            of.thawed().await;
             if fault == Some(Fault::CrashAfter) {
                 of.dies();
             }
@@ -301,7 +359,7 @@ where
                 Some(Fault::LoseAnswer(code)) => Ok(refusal(code)),
                 _ if call.verb == "watch" => {
                     let orders = of.faults.orders(&call.resource).subscribe();
-                    Ok(answer?.map(|body| events::ordered(body, orders)))
+                    Ok(answer?.map(|body| of.body(events::ordered(body, orders))))
                 }
                 _ => Ok(answer?.map(|body| Box::new(body.map_err(Into::into)) as Box<DynBody>)),
             }

@@ -22,10 +22,19 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts one whose requests meet these faults.
+    /// Starts one whose requests meet these faults; the one before sends nothing any more.
     pub fn start(config: &Config, namespace: &str, faults: &Faults) -> Self {
+        Self::start_as(config, namespace, faults.next_operator())
+    }
+
+    /// Starts one beside the one before.
+    pub fn start_another(config: &Config, namespace: &str, faults: &Faults) -> Self {
+        Self::start_as(config, namespace, faults.another_operator())
+    }
+
+    fn start_as(config: &Config, namespace: &str, faults: OfOperator) -> Self {
         let (end, ended) = oneshot::channel();
-        let work = work(config.clone(), namespace.to_owned(), faults.next_operator());
+        let work = work(config.clone(), namespace.to_owned(), faults);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

@@ -19,6 +19,8 @@ pub enum Fault {
     Answer(u16),
     /// The API server does what it is asked for, and the operator is answered with this code.
     LoseAnswer(u16),
+    /// The operator stands still before the request is sent, and goes on later, as after SIGSTOP and SIGCONT.
+    Freeze,
     /// Nobody answers.
     Hang,
     /// It is sent later.

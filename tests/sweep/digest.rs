@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Debug};
 
-use belay::api::{AgentPool, KwokControlPlane, ManagedCluster, Operation};
+use belay::api::{AgentPool, DRAINED_BY, JOINING, KwokControlPlane, ManagedCluster, Operation};
 use k8s_openapi::api::core::v1::Node;
 use kube::{Resource, ResourceExt as _, api::ListParams, core::NamespaceResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
@@ -35,13 +35,19 @@ pub async fn of(belay: &Belay) -> String {
     text.replace(&belay.namespace, "NAMESPACE")
 }
 
-/// Whether anything goes on.
+/// Whether nothing goes on, and no node is left in the middle of something: what couldn't be left as it was is
+/// tried again after the end.
 pub async fn is_at_rest(belay: &Belay) -> bool {
     let operations = all::<Operation>(belay).await;
-    operations.iter().all(|operation| {
+    let has_ended = |operation: &Value| {
         let phase = operation["status"]["phase"].as_str().unwrap_or_default();
         matches!(phase, "Succeeded" | "Failed" | "Canceled")
-    })
+    };
+    let is_marked = |node: &Node| {
+        let mut marks = [JOINING, DRAINED_BY].into_iter();
+        marks.any(|mark| node.annotations().contains_key(mark))
+    };
+    operations.iter().all(has_ended) && !belay.nodes().await.iter().any(is_marked)
 }
 
 async fn all<K>(belay: &Belay) -> Vec<Value>

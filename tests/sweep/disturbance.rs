@@ -35,6 +35,8 @@ pub enum Disturbance {
     None,
     CrashBefore(usize),
     CrashAfter(usize),
+    /// The operator stands still before the request; another one takes over, and then it goes on.
+    Frozen(usize),
     /// The request is answered with this code, and not done.
     Answered(usize, u16),
     /// The request is done, and answered with this code.
@@ -56,6 +58,7 @@ impl Disturbance {
         };
         let mut all: Vec<_> = numbered().map(|(at, _)| Self::CrashBefore(at)).collect();
         all.extend(writes().map(Self::CrashAfter));
+        all.extend(writes().map(Self::Frozen));
         all.extend(writes().map(|at| Self::Answered(at, 403)));
         all.extend(
             writes()
@@ -79,6 +82,7 @@ impl Disturbance {
             Self::None => "none",
             Self::CrashBefore(_) => "crash before",
             Self::CrashAfter(_) => "crash after",
+            Self::Frozen(_) => "two operators",
             Self::Answered(_, 403) => "refused",
             Self::Answered(..) => "answered otherwise",
             Self::AnswerLost(..) => "answer lost",
@@ -93,6 +97,7 @@ impl Disturbance {
             Self::None | Self::Stale(..) | Self::Watch(..) => None,
             Self::CrashBefore(at) => Some(Plan::once(at, Fault::CrashBefore)),
             Self::CrashAfter(at) => Some(Plan::once(at, Fault::CrashAfter)),
+            Self::Frozen(at) => Some(Plan::once(at, Fault::Freeze)),
             Self::Answered(at, code) => Some(Plan::once(at, Fault::Answer(code))),
             Self::AnswerLost(at, code) => Some(Plan::once(at, Fault::LoseAnswer(code))),
         }
@@ -126,6 +131,7 @@ impl fmt::Display for Disturbance {
             Self::None => write!(formatter, "undisturbed"),
             Self::CrashBefore(at) => write!(formatter, "crash before request {at}"),
             Self::CrashAfter(at) => write!(formatter, "crash after request {at}"),
+            Self::Frozen(at) => write!(formatter, "another operator from request {at} on"),
             Self::Answered(at, code) => write!(formatter, "request {at} answered {code}"),
             Self::AnswerLost(at, code) => write!(formatter, "request {at} done, answered {code}"),
             Self::Stale(at, kind) => write!(formatter, "{kind} old from request {at} on"),

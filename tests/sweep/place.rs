@@ -1,6 +1,9 @@
 //! Where one run takes place: a namespace, an operator that may die, and the faults that it meets.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -26,6 +29,8 @@ pub struct Place {
     pub budgets: Budgets,
     config: Config,
     operator: Mutex<Option<Operator>>,
+    /// One that stood still, and has another beside it.
+    older: Mutex<Option<Operator>>,
 }
 
 impl Place {
@@ -37,6 +42,7 @@ impl Place {
             budgets: budgets.clone(),
             config: world.config().await,
             operator: Mutex::new(None),
+            older: Mutex::new(None),
         };
         this.start_operator();
         Arc::new(this)
@@ -50,15 +56,54 @@ impl Place {
     /// Ends the operator where it stands.
     pub fn kill_operator(&self) {
         let operator = self.operator.lock().expect("the operator").take();
-        drop(operator);
+        let older = self.older.lock().expect("the older operator").take();
+        drop((operator, older));
     }
 
-    /// Starts another operator as often as one dies.
+    /// Starts another operator as often as one dies or stands still.
     pub async fn follow_crashes(&self) {
         loop {
-            self.faults.crashed().await;
-            self.kill_operator();
-            self.start_operator();
+            tokio::select! {
+                () = self.faults.crashed() => {
+                    self.kill_operator();
+                    self.start_operator();
+                }
+                () = self.faults.froze() => self.have_two_operators().await,
+            }
+        }
+    }
+
+    /// Another operator works while one stands still. Then that one goes on with what it was about to do: no lease
+    /// keeps it from that for a second. Then it ends, as one does that lost its lease.
+    async fn have_two_operators(&self) {
+        let another = Operator::start_another(&self.config, &self.belay.namespace, &self.faults);
+        let older = self.operator.lock().expect("the operator").replace(another);
+        *self.older.lock().expect("the older operator") = older;
+        self.writes_nothing_for(Duration::from_millis(1500), Duration::from_secs(6))
+            .await;
+        self.faults.thaw();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let older = self.older.lock().expect("the older operator").take();
+        drop(older);
+    }
+
+    /// Waits until nothing was written for a while, or for long enough.
+    async fn writes_nothing_for(&self, quiet: Duration, at_most: Duration) {
+        let began = Instant::now();
+        let mut last = (self.faults.writes(), Instant::now());
+        while last.1.elapsed() < quiet && began.elapsed() < at_most {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let writes = self.faults.writes();
+            if writes != last.0 {
+                last = (writes, Instant::now());
+            }
+        }
+    }
+
+    /// Waits until there is one operator again.
+    pub async fn has_one_operator(&self) {
+        while self.older.lock().expect("the older operator").is_some() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 

@@ -241,6 +241,8 @@ async fn one(
             return Ok(());
         };
         rests(&place, QUIET).await;
+        place.has_one_operator().await;
+        rests(&place, QUIET).await;
         becomes(&place, expected).await
     };
     let disturbing = async {

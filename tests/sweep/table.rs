@@ -7,9 +7,10 @@ use crate::{disturbance::Disturbance, faults::Call};
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reliability.md");
 const BEGIN: &str = "<!-- The sweep wrote this table: make sweep -->\n";
 const END: &str = "<!-- end of the sweep's table -->";
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 8] = [
     "crash before",
     "crash after",
+    "two operators",
     "refused",
     "answered otherwise",
     "answer lost",
@@ -52,13 +53,13 @@ impl Row {
 /// The table as Markdown.
 pub fn text(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| Scenario | Requests | Writes | Crash before | Crash after | 403 | 409 to 503 | Answer lost | Old view | Watch broken | Not met |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
+        "| Scenario | Requests | Writes | Crash before | Crash after | Two operators | 403 | 409 to 503 | Answer lost | Old view | Watch broken | Not met |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     let mut rows: Vec<_> = rows.iter().collect();
     rows.sort_by_key(|row| row.scenario);
     let total = |of: &dyn Fn(&Row) -> usize| rows.iter().map(|row| of(row)).sum::<usize>();
     let kind = |row: &Row, kind| row.runs.get(kind).copied().unwrap_or_default();
-    let mut line = |name: &str, requests, writes, kinds: [usize; 7], unmet| {
+    let mut line = |name: &str, requests, writes, kinds: [usize; 8], unmet| {
         let kinds = kinds.map(|runs| runs.to_string()).join(" | ");
         let line = format!("| {name} | {requests} | {writes} | {kinds} | {unmet} |");
         writeln!(text, "{line}").expect("a text takes all");
