@@ -26,7 +26,7 @@ GENERATED := crds policies charts/belay/files/crds charts/belay/files/policies c
   charts/belay/README.md deploy/belay.yaml docs/kubectl-belay.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test test-oldest check bench load fmt generate generated mutants package sbom licences build tools needs image image-here chart e2e gitops outages sweep soak
+.PHONY: help demo picture test test-oldest check bench load fmt generate generated model mutants package sbom licences build tools needs image image-here chart e2e gitops outages sweep soak
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -68,6 +68,9 @@ mutants: needs ## Try mutations of the core, those of one part (SHARD=k/n); not 
 	  --exclude 'src/lifecycle/*tests*' --exclude 'src/lifecycle/properties/**' --shard $(or $(SHARD),1/40) --timeout 300 \
 	  --output target/mutants -- --lib lifecycle
 
+model: needs ## Search the model of the core with more events and crashes; not in CI
+	BELAY_MODEL=deep cargo test --lib lifecycle::model -- --include-ignored --nocapture
+
 bench: tools ## Measure an abort beside the least that it could take
 	cargo bench --bench abort
 
@@ -82,6 +85,7 @@ generate: build ## Generate crds/, policies/, docs/ and moments of tests/gitops 
 	@$(MAKE) --no-print-directory generated INTO=.
 	BELAY_GENERATE=1 cargo test --quiet --test docs
 	BELAY_GENERATE=1 cargo test --quiet --lib moments
+	BELAY_GENERATE=1 cargo test --quiet --lib lifecycle::model
 
 generated:
 	@mkdir -p $(addprefix $(INTO)/,crds policies docs deploy charts/belay/files/crds charts/belay/files/policies charts/belay/files/kwok)

@@ -81,6 +81,8 @@ const LIFECYCLE: &[(&[&str], &str)] = &[
 const TESTS: &[&str] = &[
     "decide_tests",
     "fixtures",
+    "invariants",
+    "model",
     "properties",
     "rollout_tests",
     "tests",

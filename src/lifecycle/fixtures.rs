@@ -2,9 +2,11 @@
 //! the shell does with what was decided (`shell`), and machines that take their time (`work`). What the
 //! objects consist of is known to this folder alone.
 
+mod key;
 mod people;
 mod reading;
 mod shell;
+mod views;
 mod work;
 
 use std::{
@@ -17,8 +19,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde_json::json;
 
 use crate::api::{
-    AgentPool, KubernetesVersion, ManagedCluster, Operation, OperationError, OperationTarget,
-    ScaleSetPriority, TargetKind,
+    AgentPool, KubernetesVersion, ManagedCluster, Operation, OperationError, OperationStatus,
+    OperationTarget, ScaleSetPriority, TargetKind,
 };
 
 use crate::provider::NodeByNode;
@@ -32,6 +34,7 @@ use super::{
 
 pub(crate) use super::edit::leave_nothing_half_done;
 pub(super) use reading::{Decided, condition};
+pub(super) use shell::Pass;
 pub(crate) use work::grow;
 
 /// The cluster's name.
@@ -82,7 +85,7 @@ pub(crate) fn goal(count: usize) -> PoolGoal {
 }
 
 /// What an old cache is of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Clusters,
     Pools,
@@ -114,6 +117,7 @@ fn op(name: &str) -> ObjectId {
 
 /// A cluster with all that belongs to it. What a person changes is taken at any time: admission, which
 /// reads caches, may have let it pass.
+#[derive(Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct World {
     state: Snapshot,
@@ -124,15 +128,27 @@ pub(super) struct World {
     refuses_specs: bool,
     /// Whether the engine refuses to stop what it does.
     refuses_to_stop: bool,
+    /// Whether the provider gets no further, until it is told to stop.
+    stalls: bool,
+    /// Whose work was told to stop, and has, by the Operations' uids.
+    rested: BTreeSet<String>,
+    /// The status that the last write of an Operation's status replaced.
+    replaced: Option<Box<OperationStatus>>,
     /// What was refused, by the Operations' uids. A restart loses it.
     refused: BTreeMap<String, OperationError>,
     /// What an old cache shows.
     old: Option<Box<Snapshot>>,
+    /// The kind that the operator's own cache shows as it was.
+    lagging: Option<Kind>,
+    /// A step that began though `Canceling` was written.
+    offence: Option<String>,
     /// Whether the namespace is being deleted, so that nothing can be created.
     namespace_goes: bool,
     now: Timestamp,
     /// The last resourceVersion that was given.
     written: u64,
+    /// How many objects were made: no uid is given twice.
+    made: u64,
     is_gone: bool,
 }
 
@@ -153,11 +169,17 @@ impl World {
             guarded: BTreeSet::new(),
             refuses_specs: false,
             refuses_to_stop: false,
+            stalls: false,
+            rested: BTreeSet::new(),
+            replaced: None,
             old: None,
+            lagging: None,
+            offence: None,
             refused: BTreeMap::new(),
             namespace_goes: false,
             now: "2026-01-01T00:00:00Z".parse().expect("a time"),
             written: 0,
+            made: 0,
             is_gone: false,
         };
         world.created(&ObjectId::Cluster);
@@ -235,7 +257,8 @@ impl World {
 
     /// What the API server fills in.
     fn created(&mut self, id: &ObjectId) -> &mut Self {
-        let (now, uid) = (self.now, format!("uid-{}", self.written));
+        self.made += 1;
+        let (now, uid) = (self.now, format!("uid-{}", self.made));
         let metadata = self.metadata_mut(id).expect("what was created");
         metadata.namespace = Some("team-a".into());
         metadata.uid = Some(uid);

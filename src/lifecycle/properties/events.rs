@@ -4,81 +4,15 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use crate::{
     api::{ConcurrencyPolicy, OperationType, PowerState},
-    lifecycle::fixtures::Kind,
+    lifecycle::{
+        fixtures::Kind,
+        invariants::{Event, OperationEvent, PoolEvent},
+    },
 };
 
 pub const POOLS: [&str; 3] = ["np1", "np2", "np3"];
 const REASONS: [&str; 2] = ["stop", "once more"];
 const VERSIONS: [&str; 3] = ["1.35.7", "1.36.3", "1.36.4"];
-
-/// What may happen.
-#[derive(Clone, Debug)]
-pub enum Event {
-    SetVersion(&'static str),
-    SetPower(PowerState),
-    SetPolicy(ConcurrencyPolicy),
-    /// An edit that no operation is about.
-    EditElsewhere(i32),
-    /// How an abort on the cluster treats the step in process.
-    SetAbortPolicy(Option<&'static str>),
-    AbortCluster(&'static str),
-    DeleteCluster,
-    /// To one of the pools.
-    Pool(&'static str, PoolEvent),
-    /// To one of the Operations that haven't ended.
-    Operation(usize, OperationEvent),
-    /// Someone asks for an Operation on the cluster, or on a pool, by a name that may have been used before.
-    Ask(usize, OperationType, Option<&'static str>),
-    /// The API server begins to refuse what Operations ask for of specs, or ceases to.
-    RefuseSpecs(bool),
-    LoseControlPlane,
-    /// The cluster can't be seen any more, or can again.
-    LoseSight(bool),
-    /// The engine begins to refuse to stop what it does, or ceases to.
-    RefuseToStop(bool),
-    /// Somebody begins to scale a pool at the engine, outside Belay.
-    OthersBegin(&'static str),
-    /// All work in hand meets an error.
-    Fail,
-    /// All work in hand goes on by a tick.
-    Work,
-    Wait,
-    Stride,
-    /// Another operator, whose cache of one kind is old, does what it decides, between the actions of a stride.
-    Rival(Kind),
-    /// What is there now is what an old cache will show.
-    Remember,
-    /// The operator dies before the n-th action of a stride, or between strides.
-    Die(usize),
-    /// Something happens before the n-th action of a stride.
-    Meanwhile(usize, Box<Event>),
-}
-
-#[derive(Clone, Debug)]
-pub enum PoolEvent {
-    Create(i32),
-    SetCount(i32),
-    SetVersion(Option<&'static str>),
-    SetPower(PowerState),
-    SetLabel(&'static str),
-    Abort(&'static str),
-    Delete,
-    DeleteByForce,
-    Guard,
-    LoseNode,
-    MakeSystem,
-    SetAbortPolicy(Option<&'static str>),
-}
-
-#[derive(Clone, Debug)]
-pub enum OperationEvent {
-    Abort,
-    AbortAfterStep,
-    AbortNow,
-    TakeAbortBack,
-    Delete,
-    DeleteByForce,
-}
 
 fn power() -> impl Strategy<Value = PowerState> {
     select(&[
@@ -149,6 +83,21 @@ fn asked() -> impl Strategy<Value = OperationType> {
     ]
 }
 
+/// A turn that something takes.
+#[derive(Clone, Debug)]
+pub enum Turn {
+    Others(Event),
+    Stride,
+    /// Another operator, whose cache of one kind is old, does what it decides, between the actions of a stride.
+    Rival(Kind),
+    /// What is there now is what an old cache will show.
+    Remember,
+    /// The operator dies before the n-th action of a stride, or between strides.
+    Die(usize),
+    /// Something happens before the n-th action of a stride.
+    Meanwhile(usize, Event),
+}
+
 /// What needs no operator.
 fn by_others() -> impl Strategy<Value = Event> {
     let pool = (select(&POOLS), pool_event());
@@ -176,16 +125,16 @@ fn by_others() -> impl Strategy<Value = Event> {
     ]
 }
 
-pub fn events() -> impl Strategy<Value = Vec<Event>> {
-    let meanwhile = (0..6_usize, by_others())
-        .prop_map(|(actions, event)| Event::Meanwhile(actions, Box::new(event)));
-    let event = prop_oneof![
-        8 => by_others(),
-        8 => Just(Event::Stride),
-        3 => (0..10_usize).prop_map(Event::Die),
-        1 => Just(Event::Remember),
-        2 => kind().prop_map(Event::Rival),
+pub fn turns() -> impl Strategy<Value = Vec<Turn>> {
+    let meanwhile =
+        (0..6_usize, by_others()).prop_map(|(actions, event)| Turn::Meanwhile(actions, event));
+    let turn = prop_oneof![
+        8 => by_others().prop_map(Turn::Others),
+        8 => Just(Turn::Stride),
+        3 => (0..10_usize).prop_map(Turn::Die),
+        1 => Just(Turn::Remember),
+        2 => kind().prop_map(Turn::Rival),
         4 => meanwhile,
     ];
-    vec(event, 0..40)
+    vec(turn, 0..40)
 }

@@ -13,7 +13,7 @@ use crate::api::{
 use super::fixtures::{NEW, World, pool};
 
 use checked::Checked;
-use events::{POOLS, events};
+use events::{POOLS, turns};
 
 proptest! {
     #![proptest_config(ProptestConfig {
@@ -24,11 +24,11 @@ proptest! {
     #[test]
     fn whatever_happens_the_rules_hold_and_it_comes_to_rest(
         is_settled: bool,
-        events in events(),
+        turns in turns(),
     ) {
         let mut checked = Checked::new(is_settled);
-        for event in &events {
-            checked.happens(event);
+        for turn in &turns {
+            checked.happens(turn);
         }
         checked.comes_to_rest();
     }
@@ -37,11 +37,11 @@ proptest! {
     fn an_abort_ends_while_what_is_in_the_way_stays(
         is_settled: bool,
         refuses_specs: bool,
-        events in events(),
+        turns in turns(),
     ) {
         let mut checked = Checked::new(is_settled);
-        for event in &events {
-            checked.happens(event);
+        for turn in &turns {
+            checked.happens(turn);
         }
         let world = &mut checked.world;
         if world.is_gone() {

@@ -1,0 +1,90 @@
+//! How a search is told: a counterexample by its steps, and its size in `docs/model.md`.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use stateright::{Checker, Model as _, Property};
+
+use super::{
+    Lifecycle, liveness,
+    state::{State, Step},
+};
+
+/// Fails with the steps that lead to a rule that doesn't hold, and where something isn't met that is to be.
+pub fn assert_kept(checker: &impl Checker<Lifecycle>) {
+    let model = checker.model();
+    let discoveries = checker.discoveries();
+    for Property {
+        name, expectation, ..
+    } in model.properties()
+    {
+        match (discoveries.get(name), expectation.discovery_is_failure()) {
+            (Some(path), true) => {
+                let told = tell(model, path.clone().into_vec());
+                panic!("{}: '{name}' doesn't hold{told}", model.scenario.name);
+            }
+            (None, false) => {
+                panic!("{}: '{name}' is never met", model.scenario.name)
+            }
+            _ => {}
+        }
+    }
+}
+
+fn tell(model: &Lifecycle, path: Vec<(State, Option<Step>)>) -> String {
+    let steps = path.iter().filter(|(_, step)| step.is_some()).count();
+    let mut told = format!(" after {steps} steps:\n");
+    let mut why = None;
+    for (number, (state, step)) in path.into_iter().enumerate() {
+        if let Some(step) = step {
+            let step = state.tell(&model.scenario, step);
+            writeln!(told, "{:>4} {step}", number + 1).expect("a text");
+        }
+        let broken = state.broken.clone();
+        let broken = broken
+            .or_else(|| liveness::settles(&state, &model.comes_to_rest).err())
+            .or_else(|| liveness::aborts_end(&state, &model.aborts).err());
+        why = broken.filter(|_| step.is_none()).or(why);
+    }
+    if let Some(broken) = why {
+        writeln!(told, "{}: {}", broken.rule, broken.why).expect("a text");
+    }
+    told
+}
+
+/// The table's place in the page.
+const TABLE: (&str, &str) = ("<!-- counts -->\n", "<!-- end of counts -->\n");
+
+/// Compares a search with its row in `docs/model.md`, or writes it there (`make generate`).
+pub fn keep_row(name: &str, states: usize, unique: usize, depth: usize) {
+    static PAGE: Mutex<()> = Mutex::new(());
+    let _alone = PAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/model.md");
+    let page = fs::read_to_string(&path).expect("the page");
+    let row = format!("| {name} | {states} | {unique} | {depth} |");
+    if std::env::var_os("BELAY_GENERATE").is_some() {
+        fs::write(&path, with_row(&page, name, &row)).expect("written");
+    } else {
+        let is_told = page.lines().any(|line| line == row);
+        assert!(
+            is_told,
+            "docs/model.md is not up to date ({row}): run make generate"
+        );
+    }
+}
+
+fn with_row(page: &str, name: &str, row: &str) -> String {
+    let (before, rest) = page.split_once(TABLE.0).expect("the table");
+    let (table, after) = rest.split_once(TABLE.1).expect("its end");
+    let mut lines = table.lines();
+    let head: Vec<_> = lines.by_ref().take(2).collect();
+    let of_others = |line: &&str| !line.starts_with(&format!("| {name} |"));
+    let mut rows: Vec<_> = lines.filter(of_others).chain([row]).collect();
+    rows.sort_unstable();
+    let table = [head, rows].concat().join("\n");
+    format!("{before}{}{table}\n{}{after}", TABLE.0, TABLE.1)
+}

@@ -1,0 +1,233 @@
+//! What is searched: from which world on, what may happen in it, and how often.
+
+use crate::{
+    api::{AbortPolicy, ConcurrencyPolicy, OperationStatus, OperationType},
+    lifecycle::{
+        fixtures::{Kind, NEW, OLD, World, pool},
+        invariants::{Event, OperationEvent, PoolEvent},
+        snapshot::ObjectId,
+    },
+};
+
+/// A part of what may happen, small enough to be searched to its end.
+#[derive(Clone)]
+pub struct Scenario {
+    pub name: &'static str,
+    /// Where it begins.
+    pub begin: fn() -> World,
+    /// What may happen by people and machines, each once.
+    pub may: Vec<Event>,
+    /// How many of these.
+    pub most: usize,
+    /// How often the operator dies.
+    pub crashes: usize,
+    /// How often an event isn't seen at once.
+    pub unseen: usize,
+    /// Of each event, which cache is old then.
+    pub kinds: Vec<Kind>,
+    /// How often another operator takes over.
+    pub takeovers: usize,
+    /// Whether Belay has seen what was asked for before more is asked for; and the newest wins.
+    pub each_is_seen: bool,
+    /// What has to be met, so that the search proves something.
+    pub meets: &'static [&'static str],
+}
+
+impl Scenario {
+    fn new(name: &'static str, begin: fn() -> World, may: Vec<Event>) -> Self {
+        Self {
+            name,
+            begin,
+            may,
+            most: 2,
+            crashes: 0,
+            unseen: 0,
+            kinds: Vec::new(),
+            takeovers: 0,
+            each_is_seen: false,
+            meets: &[],
+        }
+    }
+
+    /// An upgrade that a budget blocks is aborted in each way.
+    pub fn upgrade_and_abort() -> Self {
+        let may = vec![
+            on(0, OperationEvent::Abort),
+            on(0, OperationEvent::AbortAfterStep),
+            Event::RefuseToStop(true),
+        ];
+        Self {
+            meets: &[
+                super::MEETS_CANCELED,
+                super::MEETS_REFUSED,
+                super::MEETS_HOLD,
+                super::MEETS_AFTER_STEP,
+            ],
+            ..Self::new("upgrade and abort", guarded_upgrade, may)
+        }
+    }
+
+    /// An upgrade is aborted, fails or ends, and the operator dies.
+    pub fn upgrade_and_crash() -> Self {
+        let may = vec![on(0, OperationEvent::Abort)];
+        Self {
+            most: 1,
+            crashes: 1,
+            meets: &[super::MEETS_CANCELED, super::MEETS_HOLD, super::MEETS_LOST],
+            ..Self::new("upgrade and a crash", guarded_upgrade, may)
+        }
+    }
+
+    /// A rollback is aborted, before its point of no return and after it.
+    pub fn rollback_and_abort() -> Self {
+        let may = vec![on(0, OperationEvent::Abort), np1(PoolEvent::Guard)];
+        Self {
+            most: 1,
+            meets: &[
+                super::MEETS_CANCELED,
+                super::MEETS_REFUSED,
+                super::MEETS_LATE,
+            ],
+            ..Self::new("rollback and abort", rollback, may)
+        }
+    }
+
+    /// A pool is scaled while an upgrade is blocked, under each concurrencyPolicy.
+    pub fn scale_and_replace() -> Self {
+        let may = vec![
+            Event::SetPolicy(ConcurrencyPolicy::Replace),
+            np1(PoolEvent::SetCount(2)),
+        ];
+        Self {
+            meets: &[
+                super::MEETS_CANCELED,
+                super::MEETS_QUEUE,
+                super::MEETS_REPLACED,
+                super::MEETS_HOLD,
+            ],
+            ..Self::new("scale and replace", guarded_upgrade, may)
+        }
+    }
+
+    /// A cluster, a pool and an Operation are deleted while an upgrade is blocked, and aborts meet that.
+    pub fn delete_and_abort() -> Self {
+        let may = vec![
+            Event::DeleteCluster,
+            np1(PoolEvent::Delete),
+            on(0, OperationEvent::Delete),
+        ];
+        Self {
+            most: 1,
+            meets: &[super::MEETS_CANCELED, super::MEETS_GONE],
+            ..Self::new("delete and abort", guarded_upgrade, may)
+        }
+    }
+
+    /// Changes come while another is in flight, by a spec and by Operations: the newest wins.
+    pub fn queue_and_newest() -> Self {
+        let may = vec![np1(PoolEvent::SetCount(2)), Event::AskForCount(1, 4, "np1")];
+        Self {
+            each_is_seen: true,
+            meets: &[super::MEETS_QUEUE, super::MEETS_REPLACED],
+            ..Self::new("queue, and the newest wins", queue, may)
+        }
+    }
+
+    /// A name is used again: of an Operation that ended, and of a pool.
+    pub fn names_again() -> Self {
+        let may = vec![
+            Event::AskForCount(1, 3, "np1"),
+            Event::DeleteAsked(1),
+            Event::AskForCount(1, 1, "np1"),
+        ];
+        Self {
+            most: 3,
+            meets: &[super::MEETS_AGAIN],
+            ..Self::new("names used again", used_name, may)
+        }
+    }
+
+    /// Another operator takes over; what the first decided arrives late.
+    pub fn take_over() -> Self {
+        let may = vec![on(0, OperationEvent::Abort)];
+        Self {
+            takeovers: 1,
+            most: 1,
+            meets: &[super::MEETS_CANCELED, super::MEETS_STALE, super::MEETS_LOST],
+            ..Self::new("another operator takes over", guarded_upgrade, may)
+        }
+    }
+
+    /// What happens isn't seen at once, for the cache of a kind is old.
+    pub fn old_caches() -> Self {
+        let may = vec![Event::AbortCluster("stop"), np1(PoolEvent::SetCount(2))];
+        Self {
+            most: 1,
+            unseen: 1,
+            kinds: vec![Kind::Clusters, Kind::Pools],
+            meets: &[super::MEETS_CANCELED, super::MEETS_STALE],
+            ..Self::new("old caches", guarded_upgrade, may)
+        }
+    }
+
+    /// With more of everything: it takes long.
+    pub fn deep(mut self) -> Self {
+        self.most += 1;
+        self.crashes += 1;
+        self
+    }
+}
+
+/// Whether an abort waits for the step in process.
+pub fn is_after_step(status: &OperationStatus) -> bool {
+    let cancellation = status.cancellation.as_ref();
+    cancellation.is_some_and(|cancellation| cancellation.policy == AbortPolicy::AfterStep)
+}
+
+fn np1(event: PoolEvent) -> Event {
+    Event::Pool("np1", event)
+}
+
+fn on(at: usize, event: OperationEvent) -> Event {
+    Event::Operation(at, event)
+}
+
+/// A settled cluster with a pool of one node.
+fn small() -> World {
+    World::new().with_pool("np1", 1).at_rest()
+}
+
+/// An upgrade of the cluster has begun, and a budget guards the pods.
+fn guarded_upgrade() -> World {
+    let mut world = small();
+    world.guard("np1").set_version(NEW);
+    world.begin(OperationType::Upgrade);
+    world
+}
+
+/// The cluster is about to go back, with the pool's node first.
+fn rollback() -> World {
+    let mut world = small();
+    world.set_version(NEW).settle().set_version(OLD);
+    world.begin(OperationType::Rollback);
+    world
+}
+
+/// A guarded upgrade has begun, and changes wait in a queue.
+fn queue() -> World {
+    let mut world = small();
+    world.set_policy(ConcurrencyPolicy::Queue).settle();
+    world.guard("np1").set_version(NEW);
+    world.begin(OperationType::Upgrade);
+    world
+}
+
+/// Someone asked for a Scale by a name, and it has ended.
+fn used_name() -> World {
+    let mut world = small();
+    world.ask_for_count("asked-1", 2, &pool("np1"));
+    world.settle();
+    world.delete(&ObjectId::Operation("asked-1".into()));
+    world.settle();
+    world
+}
