@@ -322,9 +322,21 @@ pub struct Hold {
     pub since: Option<Time>,
     /// What is left alone.
     pub aspects: Vec<Aspect>,
+    /// Of these, what an earlier operation left undone, which was Canceled where `phase` is Failed, or Failed where
+    /// it is Canceled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended_otherwise: Vec<Aspect>,
     /// What was asked for then: the hold of an aspect ends when the spec asks for something else.
     #[serde(default)]
     pub asked_for: AskedFor,
+}
+
+impl Hold {
+    /// Whether an aspect is left alone after a failure, and not after an abort.
+    pub fn is_after_failure(&self, aspect: Aspect) -> bool {
+        let failed = self.phase == OperationPhase::Failed;
+        failed != self.ended_otherwise.contains(&aspect)
+    }
 }
 
 /// How an abort treats the step in process.

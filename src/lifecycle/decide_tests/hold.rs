@@ -280,3 +280,19 @@ fn an_edit_between_an_end_and_its_note_on_the_target_ends_the_hold() {
     let state = world.pool_status("np1").provisioning_state;
     assert_eq!(state, Some(ProvisioningState::Succeeded));
 }
+
+#[test]
+fn the_mend_of_a_failure_begins_nothing_that_was_aborted_before() {
+    let mut world = World::settled();
+    world.set_count("np1", 3);
+    let scale = world.begin(Scale);
+    world.abort(&scale, "not now").settle();
+    world.set_label("np1", "gold");
+    let update = world.begin(Update);
+    world.fail().settle();
+    assert_eq!(world.phase(&update), Failed);
+    world.set_label("np1", "silver").settle();
+    assert_eq!(world.versions("np1").len(), 2, "the scale was aborted");
+    let hold = world.pool_status("np1").hold;
+    assert_eq!(hold.map(|hold| hold.aspects), Some(vec![Aspect::Count]));
+}

@@ -2,7 +2,7 @@
 //! spec asks for something else.
 
 use crate::{
-    api::{AskedFor, Aspect, Hold, OperationPhase},
+    api::{AskedFor, Aspect, Hold},
     lifecycle::plan::Aspects,
 };
 
@@ -53,16 +53,13 @@ pub fn held_back(hold: Option<&Hold>, now: &AskedFor) -> Aspects {
         Aspect::Settings => then.settings != now.settings,
         Aspect::Deletion => false,
     };
-    let failed = hold.phase == OperationPhase::Failed;
     let was_mended =
         differs(Aspect::Version) || differs(Aspect::Settings) || then.options != now.options;
-    if failed && was_mended {
-        return Aspects::new();
-    }
     let was_resized = differs(Aspect::Count) || differs(Aspect::Power);
     let ends = |aspect: Aspect| match aspect {
-        Aspect::Count | Aspect::Power if failed => was_resized,
-        aspect => differs(aspect),
+        aspect if !hold.is_after_failure(aspect) => differs(aspect),
+        Aspect::Count | Aspect::Power => was_mended || was_resized,
+        aspect => was_mended || differs(aspect),
     };
     let aspects = hold.aspects.iter().copied();
     aspects.filter(|aspect| !ends(*aspect)).collect()
@@ -71,7 +68,7 @@ pub fn held_back(hold: Option<&Hold>, now: &AskedFor) -> Aspects {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{OperationReference, OperationTarget, PowerState, TargetKind};
+    use crate::api::{OperationPhase, OperationReference, OperationTarget, PowerState, TargetKind};
 
     fn asked() -> AskedFor {
         AskedFor {
@@ -94,6 +91,7 @@ mod tests {
             message: String::new(),
             since: None,
             aspects: ALL.to_vec(),
+            ended_otherwise: Vec::new(),
             asked_for: asked(),
         }
     }
@@ -137,6 +135,27 @@ mod tests {
             edit(&mut now);
             let held: Vec<_> = held_back(Some(&hold(phase)), &now).into_iter().collect();
             assert_eq!(held, left, "row {row}: {phase:?}");
+        }
+    }
+
+    #[test]
+    fn the_mend_of_a_failure_ends_no_hold_of_what_was_aborted() {
+        use Aspect::{Count, Deletion, Power};
+        let mut now = asked();
+        now.settings = Some("b".into());
+        for (phase, ended_otherwise) in [
+            (OperationPhase::Failed, vec![Count, Power, Deletion]),
+            (
+                OperationPhase::Canceled,
+                vec![Aspect::Version, Aspect::Settings],
+            ),
+        ] {
+            let hold = Hold {
+                ended_otherwise,
+                ..hold(phase)
+            };
+            let held: Vec<_> = held_back(Some(&hold), &now).into_iter().collect();
+            assert_eq!(held, [Count, Power, Deletion], "{phase:?}");
         }
     }
 

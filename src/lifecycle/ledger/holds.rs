@@ -63,6 +63,7 @@ fn before(facts: &Facts<'_>, target: &Target<'_>) -> (Option<Hold>, Option<Hold>
 fn without(hold: Option<Hold>, stays: impl Fn(Aspect) -> bool) -> Option<Hold> {
     let mut hold = hold?;
     hold.aspects.retain(|aspect| stays(*aspect));
+    hold.ended_otherwise.retain(|aspect| stays(*aspect));
     (!hold.aspects.is_empty()).then_some(hold)
 }
 
@@ -191,18 +192,22 @@ fn hold_of(end: &End<'_, '_>, covered: &PlannedTarget, left: Aspects) -> Option<
         message: record.message.clone(),
         since: record.end_time.clone(),
         aspects: left.into_iter().collect(),
+        ended_otherwise: Vec::new(),
         asked_for: covered.asked_for.clone(),
     })
 }
 
-/// The later hold, with what an earlier one covers besides. It is kept as it was asked for then.
+/// The later hold, with what an earlier one covers besides. It is kept as it was asked for then, and as it ended.
 fn merged(before: Option<Hold>, after: Option<Hold>) -> Option<Hold> {
     let (Some(before), Some(mut after)) = (before.clone(), after.clone()) else {
         return after.or(before);
     };
-    for aspect in before.aspects {
+    for aspect in before.aspects.iter().copied() {
         if after.aspects.contains(&aspect) {
             continue;
+        }
+        if before.is_after_failure(aspect) != after.is_after_failure(aspect) {
+            after.ended_otherwise.push(aspect);
         }
         after.aspects.push(aspect);
         let (then, now) = (&before.asked_for, &mut after.asked_for);
@@ -215,5 +220,6 @@ fn merged(before: Option<Hold>, after: Option<Hold>) -> Option<Hold> {
         }
     }
     after.aspects.sort_unstable();
+    after.ended_otherwise.sort_unstable();
     Some(after)
 }
