@@ -141,7 +141,7 @@ pub(super) struct World {
     /// The kind that the operator's own cache shows as it was.
     lagging: Option<Kind>,
     /// A step that began though `Canceling` was written.
-    offence: Option<String>,
+    offence: Option<(String, String)>,
     /// Whether the namespace is being deleted, so that nothing can be created.
     namespace_goes: bool,
     now: Timestamp,

@@ -39,6 +39,8 @@ pub enum Event {
     LoseSight(bool),
     /// The engine begins to refuse to stop what it does, or ceases to.
     RefuseToStop(bool),
+    /// The provider gets no further, until it is told to stop; or it does again.
+    Stall(bool),
     /// Somebody begins to scale a pool at the engine, outside Belay.
     OthersBegin(&'static str),
     /// All work in hand meets an error.
@@ -110,6 +112,7 @@ impl Event {
             Self::LoseControlPlane => world.lose_control_plane(),
             Self::LoseSight(is_lost) => world.lose_sight(*is_lost),
             Self::RefuseToStop(refuses) => world.refuse_to_stop(*refuses),
+            Self::Stall(stalls) => world.stall(*stalls),
             Self::OthersBegin(name) => world.others_begin(OperationSpec {
                 type_: OperationType::Scale,
                 target: pool(name),

@@ -2,6 +2,8 @@
 //! happen. Property tests draw from it at random, the model searches it.
 
 mod events;
+mod hold;
+mod late;
 mod rest;
 mod status;
 
@@ -11,18 +13,17 @@ use kube::ResourceExt as _;
 
 use crate::{
     api::{
-        AbortPolicy, ENGINE_HANDLE_ANNOTATION, FOR_GENERATION_LABEL, Operation, OperationInFlight,
-        OperationPhase, OperationStatus, OperationType,
+        AbortPolicy, ENGINE_HANDLE_ANNOTATION, OperationInFlight, OperationPhase, OperationStatus,
     },
     lifecycle::{
         action::Action,
-        desired::aspects_of,
-        facts::Facts,
         fixtures::World,
         gate::excludes,
         snapshot::{ObjectId, Stop},
     },
 };
+
+pub use late::Late;
 
 pub use events::{Event, OperationEvent, PoolEvent};
 pub use rest::at_rest;
@@ -30,13 +31,16 @@ pub use status::is_refused;
 
 pub const LOCK: &str = "the lock excludes";
 pub const WORK: &str = "who works holds the lock";
+pub const ALONE: &str = "no two work that exclude each other";
 pub const KEPT: &str = "what is worked on is kept";
 pub const STARTS: &str = "nothing starts after Canceling";
+pub const PLAN: &str = "work begins on a plan that is kept";
 pub const STOPS: &str = "work is stopped as it was asked for";
 pub const PHASES: &str = "a phase follows one that it may follow";
 pub const TERMINAL: &str = "terminal stays terminal";
 pub const PERCENT: &str = "percent never falls";
 pub const CANCELED: &str = "Canceled is said of what has stopped";
+pub const REFUSED: &str = "an abort that was accepted is refused by the provider alone";
 pub const HELD: &str = "a hold is respected";
 pub const REST: &str = "what is settled is Ready, or Stalled with a reason";
 
@@ -60,6 +64,8 @@ pub struct Watch {
     followers: BTreeSet<String>,
     /// Whether what is done now was decided on an old view.
     pub is_stale: bool,
+    /// What was written by an operator that leads no more.
+    pub late: Late,
     /// Whether an object was removed by force, whatever kept it.
     pub was_forced: bool,
 }
@@ -74,14 +80,17 @@ impl Watch {
                 if annotations.contains_key(ENGINE_HANDLE_ANNOTATION) {
                     self.followers.insert(operation.name_any());
                 }
+                // What is created on an old view doesn't begin.
                 if self.is_stale {
                     return Ok(());
                 }
-                check_hold(world, operation)
+                hold::check_creation(world, operation)
             }
             Action::WriteOperationStatus { name, status } => {
                 let before = world.replaced().cloned().unwrap_or_default();
                 status::check(name, &before, status)?;
+                check_refusal(world, name, &before, status)?;
+                hold::check_beginning(world, name, &before, status)?;
                 check_canceled(world, name)
             }
             Action::WriteClusterStatus(status) => self.check_lock(&status.operations),
@@ -94,7 +103,8 @@ impl Watch {
         }
     }
 
-    /// Whose work goes on is there, and holds the lock.
+    /// Whose work goes on is there with its pools, and holds the lock. Where an operator that leads no more has ended
+    /// it late, the next one ends the work with its next pass.
     pub fn check_work(&self, world: &World) -> Result<(), Broken> {
         let lock = world.lock_uids();
         for working in world.working() {
@@ -102,13 +112,46 @@ impl Watch {
             holds(KEPT, is_there || self.was_forced, || {
                 format!("{working} works, and its Operation is gone")
             })?;
-            // Where one that leads no more has ended it late, the next one only makes sure that it has stopped.
-            let is_over = || self.is_stale && world.only_stops(working);
-            holds(
-                WORK,
-                !is_there || lock.contains(working) || is_over(),
-                || format!("{working} works without the lock"),
-            )?;
+            let mut pools = world.pools_worked_on(working);
+            let without = pools.find(|pool| !world.exists(&ObjectId::Pool((*pool).clone())));
+            holds(KEPT, without.is_none() || self.was_forced, || {
+                format!("{working} works, and pool {without:?} is gone")
+            })?;
+            let has_lock = lock.contains(working) || self.late.is_about(working);
+            holds(WORK, !is_there || has_lock, || {
+                format!("{working} works without the lock")
+            })?;
+        }
+        self.check_alone(world)?;
+        self.check_left(world)
+    }
+
+    /// Also while something was written late, none begins beside another.
+    fn check_alone(&self, world: &World) -> Result<(), Broken> {
+        let works = |name: &String| world.working().any(|uid| *uid == world.uid(name));
+        let is_follower = |name: &String| self.followers.contains(name);
+        let names = world
+            .operations()
+            .filter(|name| works(name) && !is_follower(name));
+        let targets: Vec<_> = names.map(|name| (world.spec(&name).target, name)).collect();
+        for (at, (one, name)) in targets.iter().enumerate() {
+            let mut others = targets[at + 1..].iter();
+            let other = others.find(|(other, _)| excludes(one, other));
+            holds(ALONE, other.is_none(), || {
+                format!("{name} and {other:?} work")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What is Canceled stays so: nothing of it is in the middle later on either.
+    fn check_left(&self, world: &World) -> Result<(), Broken> {
+        for name in world.operations() {
+            let is_canceled = world.phase(&name) == OperationPhase::Canceled;
+            let is_left = is_canceled && world.is_in_the_middle(&world.uid(&name));
+            holds(CANCELED, !is_left || self.was_forced, || {
+                format!("{name} is Canceled, and leaves a node in the middle")
+            })?;
         }
         Ok(())
     }
@@ -132,63 +175,35 @@ impl Watch {
         if !world.exists(&ObjectId::Operation(name.into())) {
             return Ok(());
         }
-        let phase = world.phase(name);
-        let has_lock = world.lock_uids().contains(&world.uid(name));
+        let status = world.status(name);
+        let uid = world.uid(name);
+        let is_late = self.late.is_about(&uid);
+        let has_lock = world.lock_uids().contains(&uid) || is_late;
         holds(WORK, has_lock, || format!("{name} works without the lock"))?;
-        // The fence lets only one of two operators write, so nobody cancels in between.
-        let may_begin_steps = phase == OperationPhase::InProgress || self.is_stale;
+        holds(PLAN, status.plan.is_some(), || {
+            format!("{name} begins without a plan")
+        })?;
+        let may_begin_steps = status.phase == OperationPhase::InProgress || is_late;
         holds(STARTS, stop != Stop::No || may_begin_steps, || {
-            format!("{name} is {phase:?}")
+            format!("{name} is {:?}", status.phase)
         })
     }
 }
 
-/// Nothing is created for what is held back.
-fn check_hold(world: &World, operation: &Operation) -> Result<(), Broken> {
-    let snapshot = world.snapshot();
-    let facts = Facts::of(&snapshot, world.now());
-    let Some(target) = facts.target(&operation.spec.target) else {
-        return Ok(());
-    };
-    let about = match operation.spec.type_ {
-        // It is for what nobody asked for: a node that is gone.
-        OperationType::Reconcile | OperationType::Update | OperationType::Create => return Ok(()),
-        type_ => aspects_of(type_),
-    };
-    check_again(world, operation)?;
-    let held = target.held.all();
-    let labels = operation.metadata.labels.clone().unwrap_or_default();
-    let is_from_spec = labels.contains_key(FOR_GENERATION_LABEL);
-    holds(HELD, !is_from_spec || !about.is_subset(&held), || {
-        format!("{:?} is made though {held:?} is held", operation.spec)
-    })
-}
-
-/// What was aborted, or failed once it had begun, isn't made again for the same generation of a spec; unless
-/// something newer took its place, or a person asked for something since.
-fn check_again(world: &World, made: &Operation) -> Result<(), Broken> {
-    let generation = |operation: &Operation| operation.labels().get(FOR_GENERATION_LABEL).cloned();
-    let Some(made_for) = generation(made) else {
-        return Ok(());
-    };
-    let snapshot = world.snapshot();
-    let all = || snapshot.operations.iter();
-    if all().any(|operation| generation(operation).is_none()) {
-        return Ok(());
-    }
-    let was_ended = |status: &OperationStatus| match status.phase {
-        OperationPhase::Failed => status.start_time.is_some(),
-        OperationPhase::Canceled => status.cancellation.as_ref().is_some_and(|cancellation| {
-            cancellation.replaced_by.is_none() && cancellation.accepted_at.is_some()
-        }),
-        _ => false,
-    };
-    let mut same = all()
-        .filter(|other| other.spec == made.spec && generation(other).as_ref() == Some(&made_for));
-    let again = same.find(|other| other.status.as_ref().is_some_and(was_ended));
-    holds(HELD, again.is_none(), || {
-        format!("{:?} is made again for generation {made_for}", made.spec)
-    })
+/// What was accepted comes to a stop, unless the provider doesn't let it.
+fn check_refusal(
+    world: &World,
+    name: &str,
+    before: &OperationStatus,
+    after: &OperationStatus,
+) -> Result<(), Broken> {
+    let goes_on =
+        before.phase == OperationPhase::Canceling && after.phase == OperationPhase::InProgress;
+    holds(
+        REFUSED,
+        !goes_on || world.is_refused_to_stop(&world.uid(name)),
+        || format!("{name} goes on, and nothing refused to stop"),
+    )
 }
 
 /// What had begun has come to rest, and nothing of it is in the middle, once it is Canceled.

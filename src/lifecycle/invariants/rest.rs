@@ -11,6 +11,10 @@ use super::{Broken, REST, holds};
 
 /// Whether the rules of rest hold. `was_forced`: an Operation was removed by force, and left nodes to the next one.
 pub fn at_rest(world: &World, was_forced: bool) -> Result<(), Broken> {
+    let nodes = world.nodes_of_no_pool();
+    holds(REST, nodes.is_empty() || was_forced, || {
+        format!("{nodes:?} are gone, and their nodes are left")
+    })?;
     if world.is_gone() {
         let is_kept = |pool: &String| world.is_kept(&ObjectId::Pool(pool.clone()));
         let left: Vec<_> = world.pools().filter(is_kept).collect();

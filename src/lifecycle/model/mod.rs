@@ -21,7 +21,8 @@ use stateright::{Checker as _, HasDiscoveries, Model, Property};
 use crate::api::OperationPhase;
 
 use super::invariants::{
-    CANCELED, HELD, KEPT, LOCK, PERCENT, PHASES, REST, STARTS, STOPS, TERMINAL, WORK, is_refused,
+    ALONE, CANCELED, HELD, KEPT, LOCK, PERCENT, PHASES, PLAN, REFUSED, REST, STARTS, STOPS,
+    TERMINAL, WORK, is_refused,
 };
 
 use liveness::{ABORTS, Known, NEWEST};
@@ -33,13 +34,18 @@ const MEETS_REFUSED: &str = "an abort is refused";
 const MEETS_HOLD: &str = "something is held";
 const MEETS_STALE: &str = "a write that was decided on an old view is next";
 const MEETS_LOST: &str = "the work of an operation that has begun is lost";
+const MEETS_LATE_WRITE: &str = "what an operator decided that leads no more is written";
 const MEETS_QUEUE: &str = "a change waits for another to end";
 const MEETS_REPLACED: &str = "a newer change takes the place of an older one";
+const MEETS_FAILED: &str = "an operation fails";
+const MEETS_TAKEN_BACK: &str = "an abort is taken back before it was accepted";
 const MEETS_AFTER_STEP: &str = "an abort waits for a step to end";
 const MEETS_GONE: &str = "the cluster is gone";
 const MEETS_TWO: &str = "two operations run side by side";
 const MEETS_AGAIN: &str = "a name is used again while its first user is on record";
 const MEETS_LATE: &str = "an operation ends before its abort takes hold";
+
+const ONCE: &str = "an abort annotation is honoured once";
 
 /// The core, its world, and what may happen.
 struct Lifecycle {
@@ -88,15 +94,19 @@ impl Model for Lifecycle {
     fn properties(&self) -> Vec<Property<Self>> {
         let mut properties = vec![
             always(LOCK, |_, state| !state.breaks(LOCK)),
+            always(ALONE, |_, state| !state.breaks(ALONE)),
             always(WORK, |_, state| !state.breaks(WORK)),
             always(KEPT, |_, state| !state.breaks(KEPT)),
             always(STARTS, |_, state| !state.breaks(STARTS)),
+            always(PLAN, |_, state| !state.breaks(PLAN)),
             always(STOPS, |_, state| !state.breaks(STOPS)),
             always(PHASES, |_, state| !state.breaks(PHASES)),
             always(TERMINAL, |_, state| !state.breaks(TERMINAL)),
             always(PERCENT, |_, state| !state.breaks(PERCENT)),
             always(CANCELED, |_, state| !state.breaks(CANCELED)),
+            always(REFUSED, |_, state| !state.breaks(REFUSED)),
             always(HELD, |_, state| !state.breaks(HELD)),
+            always(ONCE, |_, state| state.honours_once()),
             always(REST, |model, state| model.settles(state, REST)),
             always(NEWEST, |model, state| model.settles(state, NEWEST)),
             always(ABORTS, Lifecycle::aborts_end),
@@ -122,9 +132,11 @@ fn sometimes(met: &'static str, condition: Condition) -> Property<Lifecycle> {
 
 /// What is to be met somewhere: a rule that nothing could break proves nothing.
 fn meetings() -> Vec<Property<Lifecycle>> {
-    use OperationPhase::{Canceled, Canceling, InProgress, Pending};
+    use OperationPhase::{Canceled, Canceling, Failed, InProgress, Pending};
     vec![
         sometimes(MEETS_CANCELED, |_, state| state.has_phase(Canceled)),
+        sometimes(MEETS_FAILED, |_, state| state.has_phase(Failed)),
+        sometimes(MEETS_TAKEN_BACK, |_, state| state.is_taken_back()),
         sometimes(MEETS_REFUSED, |_, state| {
             state.has(|status| is_refused(status) && status.phase == InProgress)
         }),
@@ -133,6 +145,7 @@ fn meetings() -> Vec<Property<Lifecycle>> {
         sometimes(MEETS_LOST, |_, state| {
             !state.world.is_working() && state.pass.is_none() && state.has_phase(InProgress)
         }),
+        sometimes(MEETS_LATE_WRITE, |_, state| state.has_late_write()),
         sometimes(MEETS_QUEUE, |_, state| {
             state.has_phase(Pending) && state.has_phase(InProgress)
         }),
@@ -182,13 +195,6 @@ macro_rules! scenarios {
     )*};
 }
 
-/// Its bounds are too large for each run of the tests: `make model`.
-#[test]
-#[ignore = "takes minutes"]
-fn another_operator_takes_over() {
-    search(Scenario::take_over());
-}
-
 scenarios! {
     an_upgrade_is_aborted = upgrade_and_abort,
     an_upgrade_meets_a_crash = upgrade_and_crash,
@@ -198,4 +204,11 @@ scenarios! {
     of_what_waits_the_newest_wins = queue_and_newest,
     a_name_is_used_again = names_again,
     an_old_cache_is_decided_on = old_caches,
+    nodes_are_seen_late = old_nodes,
+    another_operator_takes_over = take_over,
+    a_provider_stalls_or_fails = provider_in_trouble,
+    an_abort_is_hurried_or_taken_back = abort_again,
+    a_provider_refuses_to_stop_for_a_newer_change = refusal_and_replace,
+    the_policy_becomes_queue_meanwhile = queue_midway,
+    an_abort_annotation_is_honoured_once = honoured_once,
 }

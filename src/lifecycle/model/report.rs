@@ -9,9 +9,12 @@ use std::{
 
 use stateright::{Checker, Model as _, Property};
 
+use crate::{api::FOR_GENERATION_LABEL, lifecycle::action::Action};
+
 use super::{
     Lifecycle, liveness,
-    state::{State, Step},
+    scenario::Scenario,
+    state::{Held, State, Step},
 };
 
 /// Fails with the steps that lead to a rule that doesn't hold, and where something isn't met that is to be.
@@ -54,6 +57,53 @@ fn tell(model: &Lifecycle, path: Vec<(State, Option<Step>)>) -> String {
         writeln!(told, "{}: {}", broken.rule, broken.why).expect("a text");
     }
     told
+}
+
+impl State {
+    /// What a step does, in words.
+    pub fn tell(&self, scenario: &Scenario, step: Step) -> String {
+        let next = |held: &Option<Held>| {
+            let action = held.as_ref().and_then(Held::next);
+            action.map(Self::tell_action).unwrap_or_default()
+        };
+        match step {
+            Step::Act => format!("does: {}", next(&self.pass)),
+            Step::ArriveLate => format!("arrives late: {}", next(&self.late)),
+            Step::Happen(number) => format!("{:?}", scenario.may[number]),
+            Step::Unseen(number, kind) => {
+                format!(
+                    "{:?}, and the cache of {kind:?} doesn't show it",
+                    scenario.may[number]
+                )
+            }
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn tell_action(action: &Action) -> String {
+        match action {
+            Action::WriteOperationStatus { name, status } => {
+                format!("{name} is {:?} {}%", status.phase, status.percent_complete)
+            }
+            Action::WritePoolStatus { name, .. } => format!("the status of pool {name}"),
+            Action::WriteClusterStatus(status) => {
+                let held = status.operations.iter().map(|held| held.name.as_str());
+                format!("the cluster's status, lock {:?}", held.collect::<Vec<_>>())
+            }
+            Action::CreateOperation(operation) => format!(
+                "creates {:?} {:?} for generation {:?}",
+                operation.metadata.name,
+                operation.spec.type_,
+                operation
+                    .metadata
+                    .labels
+                    .as_ref()
+                    .and_then(|all| all.get(FOR_GENERATION_LABEL)),
+            ),
+            Action::StartWork { job, stop } => format!("starts {} ({stop:?})", job.operation),
+            other => format!("{other:?}"),
+        }
+    }
 }
 
 /// The table's place in the page.

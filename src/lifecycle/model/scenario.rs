@@ -153,20 +153,110 @@ impl Scenario {
         Self {
             takeovers: 1,
             most: 1,
-            meets: &[super::MEETS_CANCELED, super::MEETS_STALE, super::MEETS_LOST],
-            ..Self::new("another operator takes over", guarded_upgrade, may)
+            meets: &[
+                super::MEETS_CANCELED,
+                super::MEETS_STALE,
+                super::MEETS_LOST,
+                super::MEETS_LATE_WRITE,
+            ],
+            ..Self::new("another operator takes over", scaling, may)
         }
     }
 
     /// What happens isn't seen at once, for the cache of a kind is old.
     pub fn old_caches() -> Self {
-        let may = vec![Event::AbortCluster("stop"), np1(PoolEvent::SetCount(2))];
+        let may = vec![
+            Event::AbortCluster("stop"),
+            np1(PoolEvent::SetCount(2)),
+            on(0, OperationEvent::Abort),
+        ];
         Self {
             most: 1,
             unseen: 1,
-            kinds: vec![Kind::Clusters, Kind::Pools],
+            kinds: vec![Kind::Clusters, Kind::Pools, Kind::Operations],
             meets: &[super::MEETS_CANCELED, super::MEETS_STALE],
             ..Self::new("old caches", guarded_upgrade, may)
+        }
+    }
+
+    /// The nodes and the control plane are seen late.
+    pub fn old_nodes() -> Self {
+        let may = vec![on(0, OperationEvent::Abort)];
+        Self {
+            most: 1,
+            unseen: 1,
+            kinds: vec![Kind::Nodes],
+            meets: &[super::MEETS_CANCELED, super::MEETS_REFUSED],
+            ..Self::new("old nodes", rollback, may)
+        }
+    }
+
+    /// The provider gets no further, or fails, while an abort comes.
+    pub fn provider_in_trouble() -> Self {
+        let may = vec![
+            Event::Stall(true),
+            Event::Fail,
+            on(0, OperationEvent::Abort),
+        ];
+        Self {
+            meets: &[
+                super::MEETS_CANCELED,
+                super::MEETS_FAILED,
+                super::MEETS_HOLD,
+                super::MEETS_LATE,
+            ],
+            ..Self::new("provider in trouble", guarded_upgrade, may)
+        }
+    }
+
+    /// An abort waits for the step in process, and is hurried or taken back.
+    pub fn abort_again() -> Self {
+        let may = vec![
+            on(0, OperationEvent::AbortAfterStep),
+            on(0, OperationEvent::AbortNow),
+            on(0, OperationEvent::TakeAbortBack),
+        ];
+        Self {
+            meets: &[
+                super::MEETS_CANCELED,
+                super::MEETS_AFTER_STEP,
+                super::MEETS_TAKEN_BACK,
+            ],
+            ..Self::new("abort hurried, and taken back", guarded_upgrade, may)
+        }
+    }
+
+    /// With Replace, a newer change comes, and the provider refuses to stop for it.
+    pub fn refusal_and_replace() -> Self {
+        let may = vec![Event::RefuseToStop(true), np1(PoolEvent::SetCount(2))];
+        Self {
+            meets: &[
+                super::MEETS_REFUSED,
+                super::MEETS_QUEUE,
+                super::MEETS_REPLACED,
+            ],
+            ..Self::new("refusal and replace", replaceable, may)
+        }
+    }
+
+    /// The policy becomes Queue while an upgrade is blocked and a change waits in a spec.
+    pub fn queue_midway() -> Self {
+        let may = vec![
+            Event::SetPolicy(ConcurrencyPolicy::Queue),
+            np1(PoolEvent::SetCount(2)),
+        ];
+        Self {
+            meets: &[super::MEETS_QUEUE],
+            ..Self::new("Queue from the middle on", guarded_upgrade, may)
+        }
+    }
+
+    /// A pool's abort annotation stays, and another change of the pool follows.
+    pub fn honoured_once() -> Self {
+        let may = vec![np1(PoolEvent::Abort("stop")), np1(PoolEvent::SetCount(3))];
+        Self {
+            meets: &[super::MEETS_CANCELED, super::MEETS_HOLD],
+            ..Self::new("abort annotation stays", scaling, may)
         }
     }
 
@@ -202,6 +292,23 @@ fn guarded_upgrade() -> World {
     let mut world = small();
     world.guard("np1").set_version(NEW);
     world.begin(OperationType::Upgrade);
+    world
+}
+
+/// The same, and newer changes take its place.
+fn replaceable() -> World {
+    let mut world = small();
+    world.set_policy(ConcurrencyPolicy::Replace).settle();
+    world.guard("np1").set_version(NEW);
+    world.begin(OperationType::Upgrade);
+    world
+}
+
+/// A pool is about to get one node more.
+fn scaling() -> World {
+    let mut world = small();
+    world.set_count("np1", 2);
+    world.begin(OperationType::Scale);
     world
 }
 

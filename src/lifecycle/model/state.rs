@@ -1,16 +1,17 @@
 //! A state of the model, and the steps that lead from one to the next.
 
 use std::{
+    collections::HashSet,
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
 };
 
 use crate::{
-    api::{FOR_GENERATION_LABEL, OperationPhase},
+    api::OperationPhase,
     lifecycle::{
         action::Action,
         fixtures::{Kind, Pass, World},
-        invariants::{Broken, Event, PoolEvent, STARTS, Watch, holds},
+        invariants::{Broken, Event, PoolEvent, STARTS, Watch, holds, is_refused},
         snapshot::ObjectId,
     },
 };
@@ -149,6 +150,7 @@ impl State {
         }
         self.left.hash(&mut key);
         self.newest.hash(&mut key);
+        self.watch.late.hash(&mut key);
         self.broken
             .as_ref()
             .map(|broken| broken.rule)
@@ -218,12 +220,7 @@ impl State {
             Step::Decide => next.decide()?,
             Step::Act => next.act(),
             Step::ArriveLate => next.arrive_late(),
-            Step::Work => {
-                let offence = next.world.work_on();
-                next.note(holds(STARTS, offence.is_none(), || {
-                    offence.unwrap_or_default()
-                }));
-            }
+            Step::Work => next.work(),
             Step::Happen(number) => next.happen(scenario, number)?,
             Step::Unseen(number, kind) => {
                 next.left.unseen -= 1;
@@ -253,8 +250,12 @@ impl State {
     fn decide(&mut self) -> Option<()> {
         let is_stale = self.world.is_lagging() || self.late.is_some();
         let pass = self.world.pass().without_events();
-        self.pass = Some(Held::of(&self.world, pass, is_stale)?);
-        Some(())
+        self.pass = Held::of(&self.world, pass, is_stale);
+        let sees_more = self.watch.late.look();
+        if self.pass.is_none() {
+            self.watch.late.was_done();
+        }
+        (self.pass.is_some() || sees_more).then_some(())
     }
 
     fn act(&mut self) {
@@ -263,8 +264,14 @@ impl State {
             if let Some(action) = self.world.act(&mut held.pass) {
                 let kept = self.watch.check(&self.world, &action);
                 self.note(kept);
+                if held.next().is_some() {
+                    self.pass = Some(held);
+                } else {
+                    self.watch.late.was_done();
+                }
+            } else {
+                self.watch.late.was_cut_off();
             }
-            self.pass = held.next().is_some().then_some(held);
         }
     }
 
@@ -272,6 +279,7 @@ impl State {
         if let Some(mut held) = self.late.take() {
             self.watch.is_stale = true;
             if let Some(action) = self.world.act(&mut held.pass) {
+                self.watch.late.lands(&self.world, &action);
                 let kept = self.watch.check(&self.world, &action);
                 self.note(kept);
             }
@@ -280,6 +288,15 @@ impl State {
             }
             self.late = held.next().is_some().then_some(held);
         }
+    }
+
+    fn work(&mut self) {
+        let offence = self.world.work_on();
+        let (kept, why) = match offence {
+            Some((uid, why)) => (self.watch.late.is_about(&uid), why),
+            None => (true, String::new()),
+        };
+        self.note(holds(STARTS, kept, || why));
     }
 
     fn take_over(&mut self) -> Option<()> {
@@ -324,56 +341,37 @@ impl State {
         Some(())
     }
 
-    /// What a step does, in words.
-    pub fn tell(&self, scenario: &Scenario, step: Step) -> String {
-        let next = |held: &Option<Held>| {
-            let action = held.as_ref().and_then(Held::next);
-            action.map(Self::tell_action).unwrap_or_default()
-        };
-        match step {
-            Step::Act => format!("does: {}", next(&self.pass)),
-            Step::ArriveLate => format!("arrives late: {}", next(&self.late)),
-            Step::Happen(number) => format!("{:?}", scenario.may[number]),
-            Step::Unseen(number, kind) => {
-                format!(
-                    "{:?}, and the cache of {kind:?} doesn't show it",
-                    scenario.may[number]
-                )
-            }
-            other => format!("{other:?}"),
-        }
-    }
-
-    fn tell_action(action: &Action) -> String {
-        match action {
-            Action::WriteOperationStatus { name, status } => {
-                format!("{name} is {:?} {}%", status.phase, status.percent_complete)
-            }
-            Action::WritePoolStatus { name, .. } => format!("the status of pool {name}"),
-            Action::WriteClusterStatus(status) => {
-                let held = status.operations.iter().map(|held| held.name.as_str());
-                format!("the cluster's status, lock {:?}", held.collect::<Vec<_>>())
-            }
-            Action::CreateOperation(operation) => format!(
-                "creates {:?} {:?} for generation {:?}",
-                operation.metadata.name,
-                operation.spec.type_,
-                operation
-                    .metadata
-                    .labels
-                    .as_ref()
-                    .and_then(|all| all.get(FOR_GENERATION_LABEL)),
-            ),
-            Action::StartWork { job, stop } => format!("starts {} ({stop:?})", job.operation),
-            other => format!("{other:?}"),
-        }
-    }
-
     /// Whether that rule doesn't hold.
     pub fn breaks(&self, rule: &str) -> bool {
         self.broken
             .as_ref()
             .is_some_and(|broken| broken.rule == rule)
+    }
+
+    /// Whether an Operation goes on of which nobody asks an abort any more that somebody asked for.
+    pub fn is_taken_back(&self) -> bool {
+        let mut unfinished = self.world.unfinished().into_iter();
+        unfinished.any(|name| {
+            self.world.is_aborted_no_more(&name) && self.world.status(&name).cancellation.is_none()
+        })
+    }
+
+    /// Whether no two Operations were aborted by the same annotation of a target, which is set once at most.
+    pub fn honours_once(&self) -> bool {
+        let mut seen = HashSet::new();
+        let mut operations = self.world.operations();
+        operations.all(|name| {
+            let (status, target) = (self.world.status(&name), self.world.spec(&name).target);
+            let is_aborted = status.cancellation.is_some() && !is_refused(&status);
+            let by = status.observed_abort.filter(|_| is_aborted);
+            let by_target = by.filter(|by| by.starts_with("target/"));
+            by_target.is_none_or(|by| seen.insert((target, by)))
+        })
+    }
+
+    /// Whether something that was written late was written indeed.
+    pub fn has_late_write(&self) -> bool {
+        !self.watch.late.is_empty()
     }
 
     /// Whether what is done next will be refused, for it was decided on an old view.

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::lifecycle::{
     fixtures::{Kind, World},
-    invariants::{Broken, Event, Watch, at_rest},
+    invariants::{Broken, Event, Late, Watch, at_rest},
 };
 
 use super::events::Turn;
@@ -74,10 +74,13 @@ impl Checked {
         let mut is_going = true;
         while is_going {
             is_going = false;
-            for pass in &mut passes {
+            for (number, pass) in passes.iter_mut().enumerate() {
                 // Work is a leader's alone: the other's writes are fenced, and its work with them.
                 if let Some(action) = self.world.act(pass) {
                     is_going = true;
+                    if number == 0 {
+                        self.watch.late.lands(&self.world, &action);
+                    }
                     assert_kept(self.watch.check(&self.world, &action));
                 }
             }
@@ -85,12 +88,16 @@ impl Checked {
         self.watch.is_stale = false;
         // A write that conflicts is followed by a pass on what is there, before the work goes on.
         self.stride(usize::MAX, None);
+        self.watch.late = Late::default();
     }
 
     /// People have had their say, and nothing hangs any more: it all comes to rest.
     pub fn comes_to_rest(&mut self) {
         self.world.unguard().refuse_specs(false);
-        self.world.lose_sight(false).refuse_to_stop(false);
+        self.world
+            .lose_sight(false)
+            .refuse_to_stop(false)
+            .stall(false);
         self.world
             .edit_cluster(&json!({"operationHistoryLimit": 3}));
         for _ in 0..400 {

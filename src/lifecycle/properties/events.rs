@@ -114,6 +114,7 @@ fn by_others() -> impl Strategy<Value = Event> {
         1 => Just(Event::LoseControlPlane),
         1 => any::<bool>().prop_map(Event::LoseSight),
         1 => any::<bool>().prop_map(Event::RefuseToStop),
+        1 => any::<bool>().prop_map(Event::Stall),
         1 => select(&POOLS).prop_map(Event::OthersBegin),
         3 => power().prop_map(Event::SetPower),
         2 => policy().prop_map(Event::SetPolicy),

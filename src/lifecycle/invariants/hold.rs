@@ -1,0 +1,83 @@
+//! What is held back.
+
+use kube::ResourceExt as _;
+
+use crate::{
+    api::{FOR_GENERATION_LABEL, Operation, OperationPhase, OperationStatus, OperationType},
+    lifecycle::{desired::aspects_of, facts::Facts, fixtures::World},
+};
+
+use super::{Broken, HELD, holds};
+
+/// Nothing is created for what is held back.
+pub fn check_creation(world: &World, operation: &Operation) -> Result<(), Broken> {
+    if is_about_nothing_held(operation) {
+        return Ok(());
+    }
+    check_again(world, operation)?;
+    check_held(world, operation)
+}
+
+/// Nothing begins that is held back, also where it was created on an old view.
+pub fn check_beginning(
+    world: &World,
+    name: &str,
+    before: &OperationStatus,
+    after: &OperationStatus,
+) -> Result<(), Broken> {
+    let begins =
+        before.phase == OperationPhase::Pending && after.phase == OperationPhase::InProgress;
+    let snapshot = world.snapshot();
+    match snapshot.operation(name).filter(|_| begins) {
+        Some(operation) if !is_about_nothing_held(operation) => check_held(world, operation),
+        _ => Ok(()),
+    }
+}
+
+/// It is for what nobody asked for: a node that is gone.
+fn is_about_nothing_held(operation: &Operation) -> bool {
+    matches!(
+        operation.spec.type_,
+        OperationType::Reconcile | OperationType::Update | OperationType::Create
+    )
+}
+
+fn check_held(world: &World, operation: &Operation) -> Result<(), Broken> {
+    let snapshot = world.snapshot();
+    let facts = Facts::of(&snapshot, world.now());
+    let Some(target) = facts.target(&operation.spec.target) else {
+        return Ok(());
+    };
+    let (about, held) = (aspects_of(operation.spec.type_), target.held.all());
+    let is_from_spec = operation.labels().contains_key(FOR_GENERATION_LABEL);
+    holds(HELD, !is_from_spec || !about.is_subset(&held), || {
+        format!("{:?} is made though {held:?} is held", operation.spec)
+    })
+}
+
+/// What was aborted, or failed once it had begun, isn't made again for the same generation of a spec; unless
+/// something newer took its place, or a person asked for something since.
+fn check_again(world: &World, made: &Operation) -> Result<(), Broken> {
+    let generation = |operation: &Operation| operation.labels().get(FOR_GENERATION_LABEL).cloned();
+    let Some(made_for) = generation(made) else {
+        return Ok(());
+    };
+    let snapshot = world.snapshot();
+    let all = || snapshot.operations.iter();
+    if all().any(|operation| generation(operation).is_none()) {
+        return Ok(());
+    }
+    let was_ended = |status: &OperationStatus| match status.phase {
+        OperationPhase::Failed => status.start_time.is_some(),
+        OperationPhase::Canceled => status.cancellation.as_ref().is_some_and(|cancellation| {
+            cancellation.replaced_by.is_none() && cancellation.accepted_at.is_some()
+        }),
+        _ => false,
+    };
+    let mut same = all()
+        .filter(|other| other.spec == made.spec && generation(other).as_ref() == Some(&made_for));
+    let again = same.find(|other| other.status.as_ref().is_some_and(was_ended));
+    holds(HELD, again.is_none(), || {
+        format!("{:?} is made again for generation {made_for}", made.spec)
+    })
+}
