@@ -179,15 +179,22 @@ impl Scenario {
         }
     }
 
-    /// The nodes and the control plane are seen late.
-    pub fn old_nodes() -> Self {
-        let may = vec![on(0, OperationEvent::Abort)];
+    /// An abort waits for the step in process.
+    pub fn abort_after_step() -> Self {
+        let may = vec![on(0, OperationEvent::AbortAfterStep)];
         Self {
             most: 1,
-            unseen: 1,
-            kinds: vec![Kind::Nodes],
-            meets: &[super::MEETS_CANCELED, super::MEETS_REFUSED],
-            ..Self::new("old nodes", rollback, may)
+            meets: &[super::MEETS_CANCELED, super::MEETS_AFTER_STEP],
+            ..Self::new("abort after the step", guarded_upgrade, may)
+        }
+    }
+
+    /// A node breaks while an upgrade is blocked.
+    pub fn node_lost() -> Self {
+        let may = vec![np1(PoolEvent::LoseNode)];
+        Self {
+            most: 1,
+            ..Self::new("a node is lost", guarded_upgrade, may)
         }
     }
 
