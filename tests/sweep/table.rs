@@ -90,7 +90,7 @@ pub fn write(rows: &[Row], part: &str) {
     let (table, after) = rest.split_once(END).expect("the table's end");
     let old: BTreeMap<_, _> = table.lines().filter_map(cells).collect();
     let has_run = KINDS.map(|kind| rows.iter().any(|row| row.runs.contains_key(kind)));
-    let new = format!("{}{}", text(rows), part_of_all(part));
+    let new = format!("{}{}", text(rows), part_of_all(part, has_run));
     let mut merged = String::new();
     for line in new.lines() {
         let of_old = cells(line).and_then(|(name, new)| Some((name, new, old.get(name)?)));
@@ -111,8 +111,9 @@ pub fn write(rows: &[Row], part: &str) {
 }
 
 /// The row that says which part of all runs there were.
-fn part_of_all(part: &str) -> String {
-    let parts = KINDS.map(|_| part).join(" | ");
+fn part_of_all(part: &str, has_run: [bool; KINDS.len()]) -> String {
+    let parts = has_run.map(|has_run| if has_run { part } else { "none" });
+    let parts = parts.join(" | ");
     format!("| **Part of all runs** | | | {parts} | |\n")
 }
 
