@@ -18,6 +18,9 @@ use super::stores::{Stores, cluster_of_pool};
 /// How long what is missing may take to come: people apply a pool and its cluster at once, in any order.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// The longest pause before what failed is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
 enum Stray {
     Pool(ObjectRef<AgentPool>),
     Operation(ObjectRef<Operation>),
@@ -44,22 +47,7 @@ impl Strays {
         let looking = async move {
             stores.ready().await;
             while let Some(stray) = strays.recv().await {
-                let (client, stores) = (client.clone(), stores.clone());
-                tokio::spawn(async move {
-                    tokio::time::sleep(GRACE).await;
-                    match stray {
-                        Stray::Pool(key) => {
-                            if let Err(error) = look_at_pool(client, &stores, &key).await {
-                                tracing::warn!(pool = key.name, namespace = key.namespace, %error, "failed to look after a pool without a cluster");
-                            }
-                        }
-                        Stray::Operation(key) => {
-                            if let Err(error) = look_at_operation(client, &stores, &key).await {
-                                tracing::warn!(operation = key.name, namespace = key.namespace, %error, "failed to look after an Operation without a cluster");
-                            }
-                        }
-                    }
-                });
+                tokio::spawn(look_after(stray, client.clone(), stores.clone()));
             }
         };
         (this, looking)
@@ -78,6 +66,29 @@ impl Strays {
         let _ = self
             .sender
             .send(Stray::Operation(ObjectRef::from_obj(operation)));
+    }
+}
+
+/// Looks at a stray once what it misses has had its time to come, and again where that fails.
+async fn look_after(stray: Stray, client: Client, stores: Stores) {
+    let mut pause = GRACE;
+    loop {
+        tokio::time::sleep(pause).await;
+        let client = client.clone();
+        let (kind, key, looked) = match &stray {
+            Stray::Pool(key) => {
+                let looked = look_at_pool(client, &stores, key).await;
+                ("AgentPool", (&key.namespace, &key.name), looked)
+            }
+            Stray::Operation(key) => {
+                let looked = look_at_operation(client, &stores, key).await;
+                ("Operation", (&key.namespace, &key.name), looked)
+            }
+        };
+        let Err(error) = looked else { return };
+        let (namespace, name) = key;
+        tracing::warn!(kind, name, namespace, %error, "failed to look after what has no cluster, trying again");
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

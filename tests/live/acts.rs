@@ -264,6 +264,16 @@ impl Belay {
         .await;
     }
 
+    /// Has the API server refuse every change of the namespace's Operations and their statuses, of which there is
+    /// one of that name.
+    pub async fn refuse_changes_of_operations(&self, name: &str) {
+        let ours = format!("request.namespace == '{}'", self.namespace);
+        let operation = format!("operation/{name}");
+        let try_it = ["annotate", &operation, "tried=yes", "--dry-run=server"];
+        let but = "request.resource.resource != 'operations'";
+        self.refuse("*/*", "UPDATE", &ours, but, &try_it).await;
+    }
+
     /// Has the API server refuse changes of a pool that is to be made, but not of its status. That it does
     /// shows on another pool.
     pub async fn refuse_metadata_of_pool(&self, pool: &str, other: &str) {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use belay::api::{OperationPhase, OperationType, PowerState, ProvisioningState, TargetKind};
 
+use serde_json::json;
+
 use super::belay::{Belay, KUBECTL_PATIENCE, World, is_true, version};
 
 pub async fn a_cluster_and_its_pools_come_up_from_what_was_applied(world: Arc<World>) {
@@ -114,4 +116,24 @@ pub async fn an_operation_on_nothing_fails_and_says_what_is_missing(world: Arc<W
         error.message
     );
     belay.kubectl(&["delete", "op", "lost", KUBECTL_PATIENCE]);
+}
+
+pub async fn an_operation_on_nothing_fails_though_its_end_could_not_be_written_at_first(
+    world: Arc<World>,
+) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    let create = belay.operation(OperationType::Create, "np1").await;
+    belay.refuse_changes_of_operations(&create).await;
+    belay
+        .ask_pool("on-nothing", "np9", "Scale", json!({"count": 2}))
+        .await;
+    belay
+        .eventually("fails to end it", || async {
+            belay.log().contains("failed to look after")
+        })
+        .await;
+    belay.refuse_no_more();
+    let error = belay.fails("on-nothing").await;
+    assert_eq!(error.code, "NotFound");
 }

@@ -111,6 +111,7 @@ const TESTS: &[harness::Test<World>] = tests![
     abort::an_abort_that_races_with_the_end_has_one_of_two_legal_ends,
     api::each_rule_of_the_schema_refuses_with_a_sentence_that_says_what_to_do,
     api::explain_tells_of_every_field,
+    create::an_operation_on_nothing_fails_though_its_end_could_not_be_written_at_first,
     create::a_cluster_and_its_pools_come_up_from_what_was_applied,
     create::a_pool_without_its_cluster_says_so_and_comes_up_once_it_is_there,
     create::an_operation_on_nothing_fails_and_says_what_is_missing,
