@@ -15,7 +15,16 @@ pub struct Family {
 
 /// All families.
 pub const FAMILIES: &[Family] = &[
-    KUBERNETES, ETCD, KWOK, HELM, CONTAINERD, RUNC, PROMETHEUS, KUBE_SCORE, FLUX,
+    KUBERNETES,
+    ETCD,
+    KWOK,
+    HELM,
+    CONTAINERD,
+    RUNC,
+    PROMETHEUS,
+    KUBE_SCORE,
+    FLUX,
+    CLUSTER_API,
 ];
 
 pub const KUBERNETES: Family = Family {
@@ -131,6 +140,29 @@ pub const FLUX: Family = Family {
         (
             "kustomize-controller",
             "github.com/fluxcd/kustomize-controller",
+        ),
+    ],
+    tags: "",
+    cgo: false,
+};
+
+/// Cluster API's core, its kubeadm providers, and its development provider, whose machines are in memory.
+pub const CLUSTER_API: Family = Family {
+    name: "cluster-api",
+    module: "sigs.k8s.io/cluster-api",
+    packages: &[
+        ("cluster-api-core", "sigs.k8s.io/cluster-api/core"),
+        (
+            "cluster-api-bootstrap",
+            "sigs.k8s.io/cluster-api/bootstrap/kubeadm",
+        ),
+        (
+            "cluster-api-control-plane",
+            "sigs.k8s.io/cluster-api/controlplane/kubeadm",
+        ),
+        (
+            "cluster-api-dev",
+            "sigs.k8s.io/cluster-api/test/infrastructure/docker",
         ),
     ],
     tags: "",
