@@ -428,10 +428,10 @@ impl Drop for ControlPlane {
     }
 }
 
-/// Free ports on loopback. Another process may take one first; then the control plane is started anew.
-fn free_ports() -> std::io::Result<[u16; 3]> {
-    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
-    let mut ports = [0; 3];
+/// Free ports on loopback. Another process may take one first; then a control plane is started anew.
+pub(crate) fn free_ports<const COUNT: usize>() -> std::io::Result<[u16; COUNT]> {
+    let listeners = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0"));
+    let mut ports = [0; COUNT];
     for (port, listener) in ports.iter_mut().zip(listeners) {
         *port = listener?.local_addr()?.port();
     }

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{Component, Error, binaries, node, tried};
+use crate::{Component, Error, binaries, node, process, tried};
 
 /// Set where the process is inside already.
 const INSIDE: &str = "TESTENV_NAMESPACES";
@@ -102,11 +102,5 @@ fn has_seccomp() -> bool {
 
 /// Runs a program to its end.
 pub(crate) fn run(program: &str, args: &[&str]) -> Result<(), Error> {
-    let what = format!("failed to run {program} {}", args.join(" "));
-    let output = tried(what.clone(), Command::new(program).args(args).output())?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    tried(what, Err(std::io::Error::other(said)))
+    process::output(Command::new(program).args(args)).map(drop)
 }

@@ -121,6 +121,21 @@ pub(crate) fn tail(text: &str) -> String {
     lines[lines.len().saturating_sub(TAIL)..].join("\n")
 }
 
+/// Runs a program to its end, and gives what it printed.
+pub(crate) fn output(command: &mut Command) -> Result<String, Error> {
+    let words = [command.get_program()]
+        .into_iter()
+        .chain(command.get_args());
+    let words: Vec<_> = words.map(OsStr::to_string_lossy).collect();
+    let what = format!("failed to run {}", words.join(" "));
+    let output = tried(what.clone(), command.output())?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    tried(what, Err(std::io::Error::other(said)))
+}
+
 /// The program, set to be killed when its parent is: by util-linux's setpriv, where there is one.
 fn guarded(program: &Path) -> Command {
     static SETPRIV: OnceLock<bool> = OnceLock::new();
