@@ -77,6 +77,12 @@ pub fn flux_crds() -> Result<Vec<PathBuf>, Error> {
         .collect()
 }
 
+/// The folder of a module that Cluster API's controllers are built from; of its main one where none is named.
+pub(crate) fn cluster_api_folder(module: Option<&str>) -> Result<PathBuf, Error> {
+    let cluster_api = &families::CLUSTER_API;
+    cluster_api.module_folder(module.unwrap_or(cluster_api.module))
+}
+
 impl Family {
     fn folder(&self) -> Result<PathBuf, Error> {
         let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools");

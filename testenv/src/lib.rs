@@ -15,6 +15,7 @@
 
 mod binaries;
 mod certificates;
+pub mod cluster_api;
 mod component;
 mod control_plane;
 mod families;
@@ -25,6 +26,7 @@ mod node;
 mod process;
 
 pub use binaries::{binary, flux_crds, kwok_stages};
+pub use cluster_api::ClusterApi;
 pub use component::Component;
 pub use control_plane::{Builder, ControlPlane};
 pub use node::Node;

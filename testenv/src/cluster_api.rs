@@ -1,0 +1,235 @@
+//! Cluster API's controllers beside a control plane, as processes.
+
+mod controller;
+mod install;
+mod manifests;
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs,
+    io::ErrorKind,
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+pub use controller::Controller;
+use manifests::Manifests;
+
+use crate::{ControlPlane, Error, Process, binaries, control_plane::free_ports, tried};
+
+/// How long anything may take that is waited for.
+const READY: Duration = Duration::from_mins(3);
+/// A port that the development provider always listens on. No flag changes it.
+const DEBUG_PORT: u16 = 19000;
+
+/// Cluster API's controllers on a control plane: the core, the kubeadm providers for bootstrap and control planes,
+/// and the development provider, whose machines are in memory. They end when it is dropped, which is to come before
+/// the control plane's end.
+///
+/// Each runs as its own service account, with the rights, kinds and webhooks of its release. Only what needs a
+/// container or cert-manager is left out.
+///
+/// There can be one in each network namespace: the development provider always listens on port 19000, and on one
+/// port from 20000 on for each of its clusters.
+pub struct ClusterApi {
+    processes: BTreeMap<Controller, Process>,
+    programs: BTreeMap<Controller, Program>,
+    logs: PathBuf,
+}
+
+/// What a controller is started with.
+struct Program {
+    path: PathBuf,
+    kubeconfig: PathBuf,
+    webhook_port: u16,
+    /// The folder with the webhook server's certificate and key.
+    certificates: PathBuf,
+}
+
+impl ClusterApi {
+    /// Starts them, and waits until they are ready and the API server asks their webhooks. The control plane needs
+    /// its controller-manager, which fills their roles.
+    ///
+    /// # Errors
+    /// Where a binary can't be built, port 19000 is taken, or a controller doesn't become ready.
+    pub async fn start(control_plane: &ControlPlane) -> Result<Self, Error> {
+        refuse_a_second()?;
+        let folder = write_certificates(control_plane)?;
+        let reserved = reserve_ports()?;
+        let mut this = Self {
+            processes: BTreeMap::new(),
+            programs: BTreeMap::new(),
+            logs: control_plane.logs_dir(),
+        };
+        for (controller, listener) in &reserved {
+            let program = Program {
+                path: binaries::binary(controller.name())?,
+                kubeconfig: folder.join(format!("{}.kubeconfig", controller.name())),
+                webhook_port: tried("failed to find a free port", listener.local_addr())?.port(),
+                certificates: folder.clone(),
+            };
+            this.programs.insert(*controller, program);
+        }
+        let manifests = this.manifests(control_plane)?;
+        install::kinds_and_accounts(control_plane, &manifests, &folder).await?;
+        this.write_kubeconfigs(control_plane).await?;
+        this.start_all(reserved).await?;
+        install::webhooks(control_plane, &manifests, &folder).await?;
+        Ok(this)
+    }
+
+    /// Kills a controller by SIGKILL.
+    pub fn kill(&mut self, controller: Controller) {
+        self.processes.remove(&controller);
+    }
+
+    /// Starts a controller again that was killed, with the same webhooks, and waits until it is ready.
+    ///
+    /// # Errors
+    /// Where it doesn't become ready.
+    pub async fn start_again(&mut self, controller: Controller) -> Result<(), Error> {
+        let health_port = self.start_process(controller)?;
+        self.wait_until_ready(controller, health_port).await
+    }
+
+    /// The process id of a controller that runs.
+    pub fn pid(&self, controller: Controller) -> Option<u32> {
+        self.processes.get(&controller).map(Process::pid)
+    }
+
+    fn manifests(&self, control_plane: &ControlPlane) -> Result<Manifests, Error> {
+        let programs = self.programs.iter();
+        let ports: Vec<_> = programs
+            .map(|(controller, program)| (*controller, program.webhook_port))
+            .collect();
+        Manifests::read(&ports, &control_plane.authority().certificate())
+    }
+
+    async fn write_kubeconfigs(&self, control_plane: &ControlPlane) -> Result<(), Error> {
+        for (controller, program) in &self.programs {
+            let (namespace, name) = controller.account();
+            let account = control_plane.kubeconfig_for_service_account(namespace, name);
+            let text = serde_json::to_string_pretty(&account.await?).unwrap_or_default();
+            write(&program.kubeconfig, &text)?;
+        }
+        Ok(())
+    }
+
+    async fn start_all(
+        &mut self,
+        reserved: BTreeMap<Controller, TcpListener>,
+    ) -> Result<(), Error> {
+        let mut health_ports = Vec::new();
+        for (controller, listener) in reserved {
+            drop(listener);
+            health_ports.push((controller, self.start_process(controller)?));
+        }
+        for (controller, health_port) in health_ports {
+            self.wait_until_ready(controller, health_port).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts a controller, and gives the port that tells whether it is ready.
+    fn start_process(&mut self, controller: Controller) -> Result<u16, Error> {
+        // The one that runs still has its port.
+        self.kill(controller);
+        let program = &self.programs[&controller];
+        let [health_port] = tried("failed to find a free port", free_ports())?;
+        let args = [
+            "--v=2".to_owned(),
+            format!("--feature-gates={}", controller.feature_gates()),
+            format!("--webhook-port={}", program.webhook_port),
+            format!("--webhook-cert-dir={}", program.certificates.display()),
+            format!("--health-addr=127.0.0.1:{health_port}"),
+            "--diagnostics-address=0".into(),
+        ];
+        let environment = [
+            ("KUBECONFIG", program.kubeconfig.as_os_str()),
+            // Where the development provider serves its clusters.
+            ("POD_IP", OsStr::new("127.0.0.1")),
+        ];
+        let log = self.logs.join(format!("{}.log", controller.name()));
+        let process = Process::start_with(&program.path, &args, &environment, &log)?;
+        self.processes.insert(controller, process);
+        Ok(health_port)
+    }
+
+    async fn wait_until_ready(
+        &mut self,
+        controller: Controller,
+        health_port: u16,
+    ) -> Result<(), Error> {
+        let began = Instant::now();
+        while !is_ready(health_port).await.unwrap_or_default() {
+            let Some(process) = self.processes.get_mut(&controller) else {
+                break;
+            };
+            if !process.is_running() {
+                return Err(process.error(controller.name(), "ended"));
+            }
+            if began.elapsed() > READY {
+                return Err(process.error(controller.name(), "was not ready in time"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a controller says that it is ready. It is so once its webhook server answers.
+async fn is_ready(health_port: u16) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, health_port)).await?;
+    stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer.split(' ').nth(1) == Some("200"))
+}
+
+/// The development provider of a second one would end, and say so only in its log.
+fn refuse_a_second() -> Result<(), Error> {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, DEBUG_PORT));
+    match listener {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Err(Error::Missing {
+            what: format!(
+                "port {DEBUG_PORT} is taken: Cluster API's development provider needs it, so there can be only one in each network namespace"
+            ),
+        }),
+        other => tried(format!("failed to listen on port {DEBUG_PORT}"), other).map(drop),
+    }
+}
+
+/// A free port for each controller's webhooks. It stays taken until the controller starts: by then the API server
+/// has been told of it. They are taken on all addresses, as webhook servers listen on all.
+fn reserve_ports() -> Result<BTreeMap<Controller, TcpListener>, Error> {
+    let reserve = |controller| {
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0));
+        Ok((controller, tried("failed to find a free port", listener)?))
+    };
+    Controller::ALL.into_iter().map(reserve).collect()
+}
+
+/// Writes the certificate of the webhook servers, and gives its folder.
+fn write_certificates(control_plane: &ControlPlane) -> Result<PathBuf, Error> {
+    let folder = control_plane.dir().join("cluster-api");
+    tried("failed to make a folder", fs::create_dir_all(&folder))?;
+    let hosts = ["localhost", "127.0.0.1"];
+    let identity = control_plane
+        .authority()
+        .identity("cluster-api-webhooks", None, &hosts)?;
+    write(&folder.join("tls.crt"), &identity.certificate)?;
+    write(&folder.join("tls.key"), &identity.key)?;
+    Ok(folder)
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    let what = format!("failed to write {}", path.display());
+    tried(what, fs::write(path, text))
+}

@@ -1,0 +1,77 @@
+//! Which controllers there are, and what each is.
+
+use std::path::PathBuf;
+
+use crate::{Error, binaries};
+
+/// The module of the development provider; the others are in Cluster API's own.
+const DEV_MODULE: &str = "sigs.k8s.io/cluster-api/test";
+
+/// One of Cluster API's controllers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Controller {
+    /// Clusters, their topology, machines, and sets and deployments of machines.
+    Core,
+    /// What makes a machine a node, by kubeadm.
+    Bootstrap,
+    /// Control planes, by kubeadm.
+    ControlPlane,
+    /// The development provider: machines in memory.
+    Dev,
+}
+
+impl Controller {
+    /// All, in the order in which they start.
+    pub const ALL: [Self; 4] = [Self::Core, Self::Bootstrap, Self::ControlPlane, Self::Dev];
+
+    /// The name of its binary and of its log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Core => "cluster-api-core",
+            Self::Bootstrap => "cluster-api-bootstrap",
+            Self::ControlPlane => "cluster-api-control-plane",
+            Self::Dev => "cluster-api-dev",
+        }
+    }
+
+    /// The namespace and name of its service account.
+    pub(super) fn account(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Core => ("capi-system", "capi-manager"),
+            Self::Bootstrap => (
+                "capi-kubeadm-bootstrap-system",
+                "capi-kubeadm-bootstrap-manager",
+            ),
+            Self::ControlPlane => (
+                "capi-kubeadm-control-plane-system",
+                "capi-kubeadm-control-plane-manager",
+            ),
+            Self::Dev => ("capd-system", "capd-manager"),
+        }
+    }
+
+    /// Upstream allows one reconciliation of an object each second; without that limit all goes twice as fast.
+    pub(super) fn feature_gates(self) -> &'static str {
+        match self {
+            Self::Core => {
+                "ClusterTopology=true,RuntimeSDK=false,MachinePool=true,ReconcilerRateLimiting=false"
+            }
+            Self::Bootstrap => "MachinePool=true,ReconcilerRateLimiting=false",
+            Self::ControlPlane | Self::Dev => {
+                "ClusterTopology=true,MachinePool=true,ReconcilerRateLimiting=false"
+            }
+        }
+    }
+
+    /// The folder with the kustomization of its manifests.
+    pub(super) fn manifests(self) -> Result<PathBuf, Error> {
+        let (module, folder) = match self {
+            Self::Core => (None, "core"),
+            Self::Bootstrap => (None, "bootstrap/kubeadm"),
+            Self::ControlPlane => (None, "controlplane/kubeadm"),
+            Self::Dev => (Some(DEV_MODULE), "infrastructure/docker"),
+        };
+        let module = binaries::cluster_api_folder(module)?;
+        Ok(module.join(folder).join("config/default"))
+    }
+}
