@@ -48,7 +48,7 @@ test-oldest: build ## Run live tests on the oldest Kubernetes, those of a part o
 check: needs ## Check format, lints, generated files and licences
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --workspace --test e2e --test flux --test sweep --test soak --test outages -- -D warnings
+	cargo clippy --workspace --test e2e --test flux --test sweep --test soak --test outages --test cluster_api -- -D warnings
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory chart
 	@$(MAKE) --no-print-directory licences
