@@ -3,13 +3,13 @@
 mod controller;
 mod install;
 mod manifests;
+mod ports;
 
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fs,
-    io::ErrorKind,
-    net::{Ipv4Addr, TcpListener},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -17,17 +17,19 @@ use std::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    time::timeout,
 };
 
 pub use controller::Controller;
 use manifests::Manifests;
+use ports::Reserved;
 
 use crate::{ControlPlane, Error, Process, binaries, control_plane::free_ports, tried};
 
 /// How long anything may take that is waited for.
 const READY: Duration = Duration::from_mins(3);
-/// A port that the development provider always listens on. No flag changes it.
-const DEBUG_PORT: u16 = 19000;
+/// How long a controller may take to say whether it is ready.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Cluster API's controllers on a control plane: the core, the kubeadm providers for bootstrap and control planes,
 /// and the development provider, whose machines are in memory. They end when it is dropped, which is to come before
@@ -60,27 +62,28 @@ impl ClusterApi {
     /// # Errors
     /// Where a binary can't be built, port 19000 is taken, or a controller doesn't become ready.
     pub async fn start(control_plane: &ControlPlane) -> Result<Self, Error> {
-        refuse_a_second()?;
+        let reserved = Reserved::take()?;
+        let ports = reserved.webhooks()?;
         let folder = write_certificates(control_plane)?;
-        let reserved = reserve_ports()?;
         let mut this = Self {
             processes: BTreeMap::new(),
             programs: BTreeMap::new(),
             logs: control_plane.logs_dir(),
         };
-        for (controller, listener) in &reserved {
+        for (controller, webhook_port) in &ports {
             let program = Program {
                 path: binaries::binary(controller.name())?,
                 kubeconfig: folder.join(format!("{}.kubeconfig", controller.name())),
-                webhook_port: tried("failed to find a free port", listener.local_addr())?.port(),
+                webhook_port: *webhook_port,
                 certificates: folder.clone(),
             };
             this.programs.insert(*controller, program);
         }
-        let manifests = this.manifests(control_plane)?;
+        let manifests = Manifests::read(&ports, &control_plane.authority().certificate())?;
         install::kinds_and_accounts(control_plane, &manifests, &folder).await?;
         this.write_kubeconfigs(control_plane).await?;
-        this.start_all(reserved).await?;
+        drop(reserved);
+        this.start_all().await?;
         install::webhooks(control_plane, &manifests, &folder).await?;
         Ok(this)
     }
@@ -104,14 +107,6 @@ impl ClusterApi {
         self.processes.get(&controller).map(Process::pid)
     }
 
-    fn manifests(&self, control_plane: &ControlPlane) -> Result<Manifests, Error> {
-        let programs = self.programs.iter();
-        let ports: Vec<_> = programs
-            .map(|(controller, program)| (*controller, program.webhook_port))
-            .collect();
-        Manifests::read(&ports, &control_plane.authority().certificate())
-    }
-
     async fn write_kubeconfigs(&self, control_plane: &ControlPlane) -> Result<(), Error> {
         for (controller, program) in &self.programs {
             let (namespace, name) = controller.account();
@@ -122,13 +117,9 @@ impl ClusterApi {
         Ok(())
     }
 
-    async fn start_all(
-        &mut self,
-        reserved: BTreeMap<Controller, TcpListener>,
-    ) -> Result<(), Error> {
+    async fn start_all(&mut self) -> Result<(), Error> {
         let mut health_ports = Vec::new();
-        for (controller, listener) in reserved {
-            drop(listener);
+        for controller in Controller::ALL {
             health_ports.push((controller, self.start_process(controller)?));
         }
         for (controller, health_port) in health_ports {
@@ -168,7 +159,7 @@ impl ClusterApi {
         health_port: u16,
     ) -> Result<(), Error> {
         let began = Instant::now();
-        while !is_ready(health_port).await.unwrap_or_default() {
+        while !is_ready(health_port).await {
             let Some(process) = self.processes.get_mut(&controller) else {
                 break;
             };
@@ -185,35 +176,17 @@ impl ClusterApi {
 }
 
 /// Whether a controller says that it is ready. It is so once its webhook server answers.
-async fn is_ready(health_port: u16) -> std::io::Result<bool> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, health_port)).await?;
-    stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer.split(' ').nth(1) == Some("200"))
-}
-
-/// The development provider of a second one would end, and say so only in its log.
-fn refuse_a_second() -> Result<(), Error> {
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, DEBUG_PORT));
-    match listener {
-        Err(error) if error.kind() == ErrorKind::AddrInUse => Err(Error::Missing {
-            what: format!(
-                "port {DEBUG_PORT} is taken: Cluster API's development provider needs it, so there can be only one in each network namespace"
-            ),
-        }),
-        other => tried(format!("failed to listen on port {DEBUG_PORT}"), other).map(drop),
-    }
-}
-
-/// A free port for each controller's webhooks. It stays taken until the controller starts: by then the API server
-/// has been told of it. They are taken on all addresses, as webhook servers listen on all.
-fn reserve_ports() -> Result<BTreeMap<Controller, TcpListener>, Error> {
-    let reserve = |controller| {
-        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0));
-        Ok((controller, tried("failed to find a free port", listener)?))
+async fn is_ready(health_port: u16) -> bool {
+    let ask = async {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, health_port)).await?;
+        stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        std::io::Result::Ok(answer)
     };
-    Controller::ALL.into_iter().map(reserve).collect()
+    // While nobody listens, a connection can reach its own end, which doesn't answer.
+    let answer = timeout(ANSWER, ask).await;
+    answer.is_ok_and(|answer| answer.is_ok_and(|answer| answer.split(' ').nth(1) == Some("200")))
 }
 
 /// Writes the certificate of the webhook servers, and gives its folder.

@@ -1,0 +1,56 @@
+//! The ports that controllers listen on, which stay taken until the controllers start.
+
+use std::{
+    collections::BTreeMap,
+    io::ErrorKind,
+    net::{Ipv4Addr, TcpListener},
+};
+
+use super::Controller;
+use crate::{Error, tried};
+
+/// A port that the development provider always listens on. No flag changes it.
+const DEBUG: u16 = 19000;
+
+/// Ports that no other process can take. They are taken on all addresses, as controllers listen on all.
+pub(super) struct Reserved {
+    webhooks: BTreeMap<Controller, TcpListener>,
+    _debug: TcpListener,
+}
+
+impl Reserved {
+    /// Takes the port of the development provider, and a free one for each controller's webhooks.
+    pub fn take() -> Result<Self, Error> {
+        let debug = take_debug_port()?;
+        let take = |controller| {
+            let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0));
+            Ok((controller, tried("failed to find a free port", listener)?))
+        };
+        let webhooks: Result<_, Error> = Controller::ALL.into_iter().map(take).collect();
+        Ok(Self {
+            webhooks: webhooks?,
+            _debug: debug,
+        })
+    }
+
+    /// The port of each controller's webhooks.
+    pub fn webhooks(&self) -> Result<Vec<(Controller, u16)>, Error> {
+        let port = |(controller, listener): (&Controller, &TcpListener)| {
+            let address = tried("failed to find a free port", listener.local_addr())?;
+            Ok((*controller, address.port()))
+        };
+        self.webhooks.iter().map(port).collect()
+    }
+}
+
+/// The development provider of a second instance would end, and say why only in its log.
+fn take_debug_port() -> Result<TcpListener, Error> {
+    match TcpListener::bind((Ipv4Addr::UNSPECIFIED, DEBUG)) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Err(Error::Missing {
+            what: format!(
+                "port {DEBUG} is taken: Cluster API's development provider needs it, so there can be only one in each network namespace"
+            ),
+        }),
+        listener => tried(format!("failed to listen on port {DEBUG}"), listener),
+    }
+}
