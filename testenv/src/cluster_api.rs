@@ -80,11 +80,12 @@ impl ClusterApi {
             this.programs.insert(*controller, program);
         }
         let manifests = Manifests::read(&ports, &control_plane.authority().certificate())?;
-        install::kinds_and_accounts(control_plane, &manifests, &folder).await?;
+        let client = control_plane.client().await?;
+        install::kinds_and_accounts(&client, &manifests).await?;
         this.write_kubeconfigs(control_plane).await?;
         drop(reserved);
         this.start_all().await?;
-        install::webhooks(control_plane, &manifests, &folder).await?;
+        install::webhooks(&client, &manifests).await?;
         Ok(this)
     }
 

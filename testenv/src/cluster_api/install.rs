@@ -2,72 +2,91 @@
 
 use std::{
     io::{Error as IoError, ErrorKind},
-    path::Path,
     time::{Duration, Instant},
 };
 
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::{
-    Api,
-    api::{ApiResource, DynamicObject, GroupVersionKind, PostParams},
+    Api, Client,
+    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 
-use super::{Manifests, READY, write};
-use crate::{ControlPlane, Error, process, tried};
+use super::{Manifests, READY};
+use crate::{Error, tried};
 
-/// Makes the kinds known, and the accounts, and waits until both can be used. Files are written into the folder.
+/// Makes the kinds known, and the accounts, and waits until both can be used.
 pub(super) async fn kinds_and_accounts(
-    control_plane: &ControlPlane,
+    client: &Client,
     manifests: &Manifests,
-    folder: &Path,
 ) -> Result<(), Error> {
-    apply(control_plane, &manifests.kinds, &folder.join("kinds.json"))?;
-    apply(
-        control_plane,
-        &manifests.accounts,
-        &folder.join("accounts.json"),
-    )?;
-    let mut kubectl = control_plane.kubectl()?;
-    let timeout = format!("--timeout={}s", READY.as_secs());
-    process::output(kubectl.args([
-        "wait",
-        "--for=condition=Established",
-        "crd",
-        "--all",
-        &timeout,
-    ]))?;
-    wait_for_roles(control_plane, &manifests.accounts).await
+    apply(client, &manifests.kinds).await?;
+    apply(client, &manifests.accounts).await?;
+    wait_for_kinds(client, &manifests.kinds).await?;
+    wait_for_roles(client, &manifests.accounts).await
 }
 
 /// Makes the webhooks known, and waits until the API server asks them.
-pub(super) async fn webhooks(
-    control_plane: &ControlPlane,
-    manifests: &Manifests,
-    folder: &Path,
-) -> Result<(), Error> {
+pub(super) async fn webhooks(client: &Client, manifests: &Manifests) -> Result<(), Error> {
     // The API server learns of them in this order. The core's are last, and are what is waited for.
     let webhooks: Vec<_> = manifests.webhooks.iter().rev().cloned().collect();
-    apply(control_plane, &webhooks, &folder.join("webhooks.json"))?;
-    wait_for_webhooks(control_plane).await
+    apply(client, &webhooks).await?;
+    wait_for_webhooks(client).await
 }
 
-fn apply(control_plane: &ControlPlane, objects: &[Value], file: &Path) -> Result<(), Error> {
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-    write(file, &list.to_string())?;
-    let mut kubectl = control_plane.kubectl()?;
-    kubectl.args(["apply", "--server-side", "--force-conflicts", "-f"]);
-    process::output(kubectl.arg(file)).map(drop)
+async fn apply(client: &Client, objects: &[Value]) -> Result<(), Error> {
+    let by_force = PatchParams::apply("testenv").force();
+    for object in objects {
+        let patch = Patch::Apply(object);
+        api(client, object)
+            .patch(name(object), &by_force, &patch)
+            .await?;
+    }
+    Ok(())
+}
+
+fn api(client: &Client, object: &Value) -> Api<DynamicObject> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let api_version = text(&object["apiVersion"]);
+    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+    let kind = GroupVersionKind::gvk(group, version, &text(&object["kind"]));
+    let resource = ApiResource::from_gvk(&kind);
+    match object["metadata"]["namespace"].as_str() {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    }
+}
+
+fn name(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+/// Waits until the API server serves the kinds.
+async fn wait_for_kinds(client: &Client, kinds: &[Value]) -> Result<(), Error> {
+    let began = Instant::now();
+    for kind in kinds {
+        while !is_served(&api(client, kind).get(name(kind)).await?) {
+            let what = format!("the API server doesn't serve {}", name(kind));
+            wait_a_little(began, what).await?;
+        }
+    }
+    Ok(())
+}
+
+fn is_served(kind: &DynamicObject) -> bool {
+    let conditions = kind.data["status"]["conditions"].as_array();
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|it| it["type"] == "Established" && it["status"] == "True")
 }
 
 /// Waits until the controller-manager has filled the roles that are made of others.
-async fn wait_for_roles(control_plane: &ControlPlane, accounts: &[Value]) -> Result<(), Error> {
-    let roles = Api::<ClusterRole>::all(control_plane.client().await?);
+async fn wait_for_roles(client: &Client, accounts: &[Value]) -> Result<(), Error> {
+    let roles = Api::<ClusterRole>::all(client.clone());
     let aggregated = accounts
         .iter()
         .filter(|it| it["aggregationRule"].is_object());
     let began = Instant::now();
-    for name in aggregated.filter_map(|role| role["metadata"]["name"].as_str()) {
+    for name in aggregated.map(name) {
         while roles
             .get(name)
             .await?
@@ -82,7 +101,7 @@ async fn wait_for_roles(control_plane: &ControlPlane, accounts: &[Value]) -> Res
 }
 
 /// Waits until a machine is refused by the validating webhook, with the version that the mutating one gave it.
-async fn wait_for_webhooks(control_plane: &ControlPlane) -> Result<(), Error> {
+async fn wait_for_webhooks(client: &Client) -> Result<(), Error> {
     let spec = json!({
         "clusterName": "probe",
         "version": "probe",
@@ -91,8 +110,7 @@ async fn wait_for_webhooks(control_plane: &ControlPlane) -> Result<(), Error> {
     });
     let kind = GroupVersionKind::gvk("cluster.x-k8s.io", "v1beta2", "Machine");
     let resource = ApiResource::from_gvk(&kind);
-    let client = control_plane.client().await?;
-    let machines = Api::<DynamicObject>::default_namespaced_with(client, &resource);
+    let machines = Api::<DynamicObject>::default_namespaced_with(client.clone(), &resource);
     let machine = DynamicObject::new("probe", &resource).data(json!({"spec": spec}));
     let dry_run = PostParams {
         dry_run: true,
