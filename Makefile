@@ -26,12 +26,12 @@ GENERATED := crds policies charts/belay/files/crds charts/belay/files/policies c
   charts/belay/README.md deploy/belay.yaml docs/kubectl-belay.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test test-oldest check bench load fmt generate generated model mutants package sbom licences build tools needs image image-here chart e2e gitops outages sweep soak
+.PHONY: help demo picture test test-oldest check bench load fmt generate generated model mutants package sbom licences build tools needs image image-here chart e2e gitops outages sweep soak test-capi
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
-demo: tools ## Show an upgrade hang on a PodDisruptionBudget, and abort it (KEEP=1: then stay up)
+demo: tools ## Show an upgrade hang on a PodDisruptionBudget, and abort it (KEEP=1: then stay up; PROVIDER=cluster-api)
 	@$(BIN)/examples/demo
 
 picture: tools ## Record the demo on a pseudo-terminal as docs/demo.svg
@@ -48,7 +48,7 @@ test-oldest: build ## Run live tests on the oldest Kubernetes, those of a part o
 check: needs ## Check format, lints, generated files and licences
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --workspace --test e2e --test flux --test sweep --test soak --test outages --test cluster_api -- -D warnings
+	cargo clippy --workspace --test e2e --test flux --test sweep --test soak --test outages --test capi --test cluster_api -- -D warnings
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory chart
 	@$(MAKE) --no-print-directory licences
@@ -56,6 +56,9 @@ check: needs ## Check format, lints, generated files and licences
 # PART=k/n runs every n-th run from the k-th on; ONLY= scenarios, KINDS= disturbances (comma-separated).
 sweep: tools ## Disturb each scenario at each of its requests (crashes, refusals, old caches); all of it takes hours (PART=k/n)
 	SWEEP_PART=$(or $(PART),1/1) SWEEP_ONLY="$(ONLY)" SWEEP_KINDS="$(KINDS)" cargo test --profile $(or $(PROFILE),dev) --test sweep
+
+test-capi: tools ## Operate clusters of Cluster API, with its own controllers and machines in memory
+	cargo test --test capi
 
 # SEED= is the first episode's, and each has the next one; EPISODES= says how many there are at most.
 soak: tools ## Random people and random faults for MINUTES=n, from SEED=s on

@@ -11,7 +11,7 @@ use crate::{
     controller,
     leader::{Election, Fence, new_identity},
     machinery::{connection, watches::Scope},
-    provider::{Providers, kwok},
+    provider::{Providers, cluster_api, kwok},
     telemetry::{self, Health, Telemetry, Traces},
 };
 
@@ -148,6 +148,7 @@ async fn work(
     let (kwok, watches) = kwok::provider(&client, &options.scope);
     let providers = Providers {
         kwok: Arc::new(kwok),
+        cluster_api: Arc::new(cluster_api::provider(&client)),
     };
     let told = shutdown.clone().cancelled_owned();
     let controller =

@@ -1,8 +1,9 @@
 //! What Belay is for, on a real control plane: an upgrade that a `PodDisruptionBudget` holds up, and its
 //! abort. It succeeds only where every state that it tells of was seen on the API server.
 //!
-//! `make demo` runs it. With `KEEP=1` it stays up, to try things on, until Ctrl-C.
+//! `make demo` runs it; with `PROVIDER=cluster-api` on a Cluster of Cluster API. With `KEEP=1` it stays up, to try things on, until Ctrl-C.
 
+mod cluster_api;
 mod eyes;
 mod screen;
 mod stage;
@@ -10,6 +11,7 @@ mod story;
 
 use std::{process::ExitCode, time::Instant};
 
+use anyhow::bail;
 use tokio::signal::unix::{SignalKind, signal};
 
 use stage::Stage;
@@ -54,8 +56,20 @@ async fn demo() -> anyhow::Result<ExitCode> {
 
 async fn play() -> anyhow::Result<Stage> {
     let began = Instant::now();
+    let provider = std::env::var("PROVIDER").unwrap_or_default();
+    let is_cluster_api = match provider.as_str() {
+        "" | "kwok" => false,
+        "cluster-api" => true,
+        other => bail!("PROVIDER={other}: it is kwok or cluster-api"),
+    };
     let mut stage = Stage::set().await?;
-    if let Err(error) = story::tell(&mut stage).await {
+    let told = if is_cluster_api {
+        stage.start_cluster_api().await?;
+        cluster_api::tell(&mut stage).await
+    } else {
+        story::tell(&mut stage).await
+    };
+    if let Err(error) = told {
         stage.tell_of_failure().await;
         return Err(error);
     }

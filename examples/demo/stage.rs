@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
-use testenv::{ControlPlane, Process};
+use testenv::{ClusterApi, ControlPlane, Process};
 use tokio::{
     process::{Child, Command},
     time::sleep,
@@ -33,6 +33,7 @@ const TAIL: usize = 20;
 pub struct Stage {
     // Before the control plane, so that it ends first.
     operator: Option<Process>,
+    cluster_api: Option<ClusterApi>,
     pub eyes: Eyes,
     /// The folders of kubectl and of the plugin.
     bin: [PathBuf; 2],
@@ -53,10 +54,23 @@ impl Stage {
         let kubectl = kubectl.parent().context("kubectl has no folder")?;
         Ok(Self {
             operator: None,
+            cluster_api: None,
             eyes: Eyes::open(&control_plane.client().await?),
             bin: [kubectl.to_owned(), programs()?],
             control_plane,
         })
+    }
+
+    /// Starts Cluster API's controllers.
+    pub async fn start_cluster_api(&mut self) -> anyhow::Result<()> {
+        screen::heading("Cluster API's own controllers, with machines in memory")?;
+        let began = Instant::now();
+        self.cluster_api = Some(ClusterApi::start(&self.control_plane).await?);
+        screen::say(&format!(
+            "core, kubeadm bootstrap, kubeadm control plane and the development provider: ready in {:.1} s",
+            began.elapsed().as_secs_f32()
+        ))?;
+        Ok(())
     }
 
     /// Starts the operator as a process of its own.

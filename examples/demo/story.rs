@@ -14,7 +14,7 @@ const BUDGET: &str = "default/web";
 const OLD: &str = "1.35.7";
 const NEW: &str = "1.36.3";
 /// What examples/reconcile.yaml makes.
-const RECONCILE: &str = "demo-go-on";
+pub const RECONCILE: &str = "demo-go-on";
 
 /// Tells it all.
 pub async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
@@ -28,7 +28,7 @@ pub async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     go_on(stage, &upgrade).await
 }
 
-async fn install(stage: &mut Stage) -> anyhow::Result<()> {
+pub async fn install(stage: &mut Stage) -> anyhow::Result<()> {
     screen::heading("Belay: its kinds and policies, and the operator as a process")?;
     stage
         .run("kubectl apply -f crds/ -f policies/ >/dev/null")
@@ -144,7 +144,7 @@ async fn abort(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn hold(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
+pub async fn hold(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
     screen::heading("It isn't begun again: the cluster is on hold until someone acts")?;
     let hold = stage
         .until("the cluster on hold", crate::eyes::Eyes::hold)
@@ -202,7 +202,7 @@ async fn go_on(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
 }
 
 /// Checks that an Operation was seen in these phases, in this order, and in no other.
-fn in_order(stage: &Stage, operation: &str, expected: &[OperationPhase]) -> anyhow::Result<()> {
+pub fn in_order(stage: &Stage, operation: &str, expected: &[OperationPhase]) -> anyhow::Result<()> {
     let phases = stage.eyes.phases(operation);
     ensure!(
         phases == expected,

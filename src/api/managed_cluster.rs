@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgentPoolMode, Hold, LastOperation, OperationInFlight, PowerState, PowerStateStatus,
-    ProvisioningState,
+    AgentPoolMode, ClusterApiProviderSpec, Hold, LastOperation, OperationInFlight, PowerState,
+    PowerStateStatus, ProvisioningState,
 };
 
 /// A Kubernetes cluster whose changes are operations: seen, exclusive, abortable.
@@ -76,13 +76,17 @@ pub enum ConcurrencyPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.kwok)].exists_one(set, set)").message("exactly one provider must be set; this version has: kwok"),
+    validation = Rule::new("[has(self.kwok), has(self.clusterAPI)].exists_one(set, set)").message("exactly one provider must be set; this version has: kwok, clusterAPI"),
     validation = Rule::new("has(self.kwok) == has(oldSelf.kwok)").message("which provider a cluster has is immutable"),
 )]
 pub struct ProviderSpec {
     /// Node objects on the cluster that Belay runs in, kept alive by kwok.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kwok: Option<KwokProviderSpec>,
+
+    /// A Cluster of Cluster API, on the cluster that Belay runs in.
+    #[serde(rename = "clusterAPI", skip_serializing_if = "Option::is_none")]
+    pub cluster_api: Option<ClusterApiProviderSpec>,
 }
 
 /// Settings of the kwok provider.

@@ -3,6 +3,7 @@
 //! `belay crds` prints their definitions, generated from these types, and `crds/` holds them.
 
 mod agent_pool;
+mod cluster_api;
 mod common;
 mod kwok_control_plane;
 mod managed_cluster;
@@ -10,6 +11,7 @@ mod operation;
 mod version;
 
 pub use agent_pool::*;
+pub use cluster_api::*;
 pub use common::*;
 pub use kwok_control_plane::*;
 pub use managed_cluster::*;

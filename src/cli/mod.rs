@@ -4,6 +4,7 @@
 //! [`cluster_text`], [`progress`], [`left_behind`] and [`why::explain`].
 
 mod abort;
+mod adopt;
 mod ask;
 mod change;
 mod cluster_text;
@@ -79,6 +80,7 @@ enum Command {
     Why(why::WhyFlags),
     Plan(plan::PlanFlags),
     Abort(abort::AbortFlags),
+    Adopt(adopt::AdoptFlags),
     Operation(operation::OperationFlags),
     /// Take the Kubernetes version of a cluster or a pool up, and follow it.
     Upgrade(VersionFlags),
@@ -122,6 +124,7 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Why(flags) => return why::run(&session().await?, flags).await,
         Command::Plan(flags) => return plan::run(&session().await?, flags).await,
         Command::Abort(flags) => return abort::run(&session().await?, flags).await,
+        Command::Adopt(flags) => return adopt::run(&session().await?, flags).await,
         Command::Operation(flags) => return operation::run(&session().await?, flags).await,
         Command::Completion(flags) => return completion::run(flags),
         Command::Complete { words } => return completion::complete(words).await,

@@ -130,9 +130,10 @@ fn was_edited(facts: &Facts<'_>, target: &Target<'_>, but: Option<&Operation<'_>
     match coverage(facts, target, but) {
         Coverage::Planned(planned) => planned.generation != target.generation,
         Coverage::AboutToBegin => false,
-        Coverage::None => target
-            .last
-            .is_some_and(|last| last.target_generation != target.generation),
+        // One that was adopted had no operation yet.
+        Coverage::None => target.last.map_or(target.generation > 1, |last| {
+            last.target_generation != target.generation
+        }),
     }
 }
 

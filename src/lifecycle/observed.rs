@@ -15,6 +15,9 @@ pub struct Observation {
     pub control_plane: Option<ControlPlaneView>,
     /// The nodes, by pool.
     pub nodes: BTreeMap<String, Vec<NodeView>>,
+    /// How many nodes an engine that orders them itself keeps in a pool. That there are more or fewer of them for a
+    /// while is its own affair.
+    pub kept: BTreeMap<String, usize>,
     /// Why the cluster can't be seen now. The other fields then show what was seen last, or nothing.
     pub trouble: Option<Trouble>,
     /// What others began at the engine and hasn't ended: by its console, by a tool of its own.

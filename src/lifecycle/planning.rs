@@ -32,7 +32,14 @@ pub fn plan(facts: &Facts<'_>, operation: &Operation<'_>) -> Result<Plan, Operat
         return Ok(Plan::new(vec![follow(operation, handle)], Vec::new()));
     }
     if target.deleted.is_some() {
-        return Ok(if target.is_cluster() {
+        return Ok(if facts.snapshot.rules.retains() {
+            let targets = if target.is_cluster() {
+                deletion_of_cluster(facts).targets
+            } else {
+                vec![planned(facts, target, deletion())]
+            };
+            Plan::new(Vec::new(), targets)
+        } else if target.is_cluster() {
             deletion_of_cluster(facts)
         } else {
             let stages = vec![Stage::Pool(gone(facts, target, true))];
@@ -72,10 +79,14 @@ pub fn deletion_of_cluster(facts: &Facts<'_>) -> Plan {
     let stages = pools.map(|pool| Stage::Pool(gone(facts, pool, false)));
     let left = facts.snapshot.nodes_of_no_pool();
     let left = left.map(|(pool, nodes)| Stage::Pool(gone_with_pool(pool, nodes)));
-    let stages = stages
-        .chain(left)
-        .chain([Stage::ControlPlane(None)])
-        .collect();
+    let stages = if facts.snapshot.rules.retains() {
+        Vec::new()
+    } else {
+        stages
+            .chain(left)
+            .chain([Stage::ControlPlane(None)])
+            .collect()
+    };
     let targets = facts
         .targets()
         .map(|target| planned(facts, target, deletion()));

@@ -26,6 +26,11 @@ pub trait Rules: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether the deletion of a cluster or a pool leaves at the engine what there is of it.
+    fn retains(&self) -> bool {
+        false
+    }
+
     /// The steps that lead a pool's nodes to its goal, in the order in which they begin; at most `most` of
     /// them are about one node. `uid` is the Operation's.
     fn steps(&self, goal: &PoolGoal, uid: &str, nodes: &[NodeView], most: usize) -> Vec<Step> {

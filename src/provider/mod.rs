@@ -2,6 +2,7 @@
 //! and one line of [`Providers`].
 
 mod changes;
+pub mod cluster_api;
 mod control;
 pub mod engine;
 pub mod kwok;
@@ -80,8 +81,12 @@ pub async fn look(client: &Client, cluster: &ManagedCluster) -> kube::Result<Obs
     let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
     let name = cluster.metadata.name.as_deref().unwrap_or_default();
     match &cluster.spec.provider {
-        ProviderSpec { kwok: Some(_) } => kwok::look(client, namespace, name).await,
-        ProviderSpec { kwok: None } => Ok(Observation::default()),
+        ProviderSpec { kwok: Some(_), .. } => kwok::look(client, namespace, name).await,
+        ProviderSpec {
+            cluster_api: Some(_),
+            ..
+        } => Ok(cluster_api::look_once(client, cluster).await),
+        ProviderSpec { .. } => Ok(Observation::default()),
     }
 }
 
@@ -89,8 +94,10 @@ pub async fn look(client: &Client, cluster: &ManagedCluster) -> kube::Result<Obs
 pub fn rules_of(spec: &ProviderSpec) -> &'static dyn Rules {
     match spec {
         ProviderSpec {
-            kwok: Some(_) | None,
-        } => &NodeByNode,
+            cluster_api: Some(_),
+            ..
+        } => &cluster_api::ByClusterApi,
+        ProviderSpec { .. } => &NodeByNode,
     }
 }
 
@@ -99,16 +106,20 @@ pub fn rules_of(spec: &ProviderSpec) -> &'static dyn Rules {
 pub struct Providers {
     /// Node objects on the cluster that Belay runs in.
     pub kwok: Arc<dyn Provider>,
+    /// Clusters of Cluster API, on the cluster that Belay runs in.
+    pub cluster_api: Arc<dyn Provider>,
 }
 
 impl Providers {
     /// The provider that a cluster's spec names.
     pub fn of(&self, spec: &ProviderSpec) -> Option<Arc<dyn Provider>> {
-        spec.kwok.as_ref().map(|_| self.kwok.clone())
+        let kwok = spec.kwok.as_ref().map(|_| &self.kwok);
+        let cluster_api = spec.cluster_api.as_ref().map(|_| &self.cluster_api);
+        kwok.or(cluster_api).cloned()
     }
 
     /// All of them.
-    pub fn all(&self) -> [Arc<dyn Provider>; 1] {
-        [self.kwok.clone()]
+    pub fn all(&self) -> [Arc<dyn Provider>; 2] {
+        [self.kwok.clone(), self.cluster_api.clone()]
     }
 }

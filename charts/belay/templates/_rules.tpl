@@ -37,6 +37,18 @@
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+{{- if (.Values.clusterAPI).enabled }}
+# The provider clusterAPI changes Clusters and what belongs to them, as they were read; it makes and deletes none.
+- apiGroups: [cluster.x-k8s.io]
+  resources: [clusters, machinedeployments]
+  verbs: [get, list, update]
+- apiGroups: [cluster.x-k8s.io]
+  resources: [machinesets, machines]
+  verbs: [list]
+- apiGroups: [controlplane.cluster.x-k8s.io]
+  resources: [kubeadmcontrolplanes]
+  verbs: [get, update]
+{{- end }}
 {{- end }}
 
 {{/* What the operator may do that no namespace holds, or that is in the namespaces of workloads. */}}

@@ -134,7 +134,10 @@ impl<'a> Target<'a> {
         let power = status.and_then(|status| status.power_state);
         let shown_power = power.unwrap_or_default().code;
         let in_flight = status.and_then(|status| status.operation.as_ref());
-        let count = nodes.iter().filter(|node| !node.deleting).count();
+        let stay = nodes.iter().filter(|node| !node.deleting).count();
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        let kept = snapshot.observed.kept.get(name).copied();
+        let count = kept.unwrap_or(stay);
         let there = There {
             exists: !nodes.is_empty(),
             oldest: versions().min(),

@@ -41,7 +41,8 @@ pub struct Site {
 }
 
 impl Site {
-    fn of(cluster: &ManagedCluster) -> Self {
+    /// Of a cluster.
+    pub fn of(cluster: &ManagedCluster) -> Self {
         let metadata = &cluster.metadata;
         Self {
             namespace: metadata.namespace.clone().unwrap_or_default(),

@@ -313,7 +313,10 @@ mod tests {
         let site = Site {
             namespace: "team".into(),
             cluster: "demo".into(),
-            provider: ProviderSpec { kwok: Some(spec) },
+            provider: ProviderSpec {
+                kwok: Some(spec),
+                ..ProviderSpec::default()
+            },
         };
         assert_eq!(sights.of(&site), None, "nobody has looked yet");
         engine.is_asked.notified().await;

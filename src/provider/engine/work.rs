@@ -302,7 +302,9 @@ fn is_reached(stage: &Stage, seen: &Observation) -> bool {
             let nodes = seen.nodes.get(&goal.pool);
             let nodes = nodes.map_or(&[][..], Vec::as_slice);
             let is_so = |version| !goal.replace_outdated || version == goal.version;
-            nodes.len() == goal.count && nodes.iter().all(|node| is_so(node.version))
+            let kept = seen.kept.get(&goal.pool).copied();
+            let count = kept.unwrap_or(nodes.len());
+            count == goal.count && nodes.iter().all(|node| is_so(node.version))
         }
         Stage::Follow(_) => true,
     }

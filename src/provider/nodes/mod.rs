@@ -38,7 +38,7 @@ use crate::{
 use super::{Changed, Changes, Control, End, LeftBehind, Provider};
 use mend::Mender;
 pub use mend::bounded;
-pub use requests::{Ended, Requests, refused, was_changed};
+pub use requests::{Ended, Requests, passing, refused, was_changed};
 pub use settings::{labels, taints, to_annotation};
 use stores::Stores;
 

@@ -56,7 +56,8 @@ fn sort(error: Error) -> Failure<Box<Status>> {
     }
 }
 
-fn passing(error: &Error) -> Passing {
+/// A failure of a request that may pass.
+pub fn passing(error: &Error) -> Passing {
     let (reason, message) = match error {
         Error::Api(status) => (reason_of(status), status.message.clone()),
         error => ("Unreachable", error.to_string()),

@@ -1,0 +1,154 @@
+//! The manifests that take an existing Cluster under Belay's operations. They ask for what is there, so that applying
+//! them begins no operation.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::{Api, Client, ResourceExt as _, api::ListParams, core::DynamicObject};
+use serde_json::{Value, json};
+
+use crate::{
+    api::{AgentPool, ClusterApiProviderSpec, OperationError, ProviderSpec},
+    provider::engine::{EngineError, Site},
+};
+
+use super::{
+    found::{Found, Place},
+    kinds::{self, CLUSTER_NAME, Kind},
+    look,
+};
+
+/// What takes a Cluster under Belay's operations.
+pub struct Adopted {
+    /// The `ManagedCluster`, then its `AgentPools`.
+    pub manifests: Vec<Value>,
+    /// What of the Cluster Belay doesn't operate, and why.
+    pub left_out: Vec<String>,
+}
+
+/// The manifests for the Cluster of that name.
+///
+/// # Errors
+/// Where it can't be read, or has no control plane yet.
+pub async fn manifests(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Adopted, OperationError> {
+    adopted(client, namespace, name)
+        .await
+        .map_err(|error| match error {
+            EngineError::Final(error) => error,
+            EngineError::Passing(passing) => OperationError {
+                code: passing.reason,
+                message: passing.message,
+                ..OperationError::default()
+            },
+        })
+}
+
+async fn adopted(client: &Client, namespace: &str, name: &str) -> Result<Adopted, EngineError> {
+    let site = Site {
+        namespace: namespace.to_owned(),
+        cluster: name.to_owned(),
+        provider: ProviderSpec {
+            cluster_api: Some(ClusterApiProviderSpec {
+                cluster_name: name.to_owned(),
+                ..ClusterApiProviderSpec::default()
+            }),
+            ..ProviderSpec::default()
+        },
+    };
+    let found = Found::read(client, &site).await?;
+    let seen = look::observation(&found)?;
+    let version = seen
+        .control_plane
+        .map(|control_plane| control_plane.version);
+    let taken = pools_of_others(client, namespace, name).await?;
+    let (mut pools, mut names) = (Vec::new(), BTreeMap::new());
+    for (deployment, object) in found.pools() {
+        let pool = if taken.contains(deployment) {
+            let longer = format!("{name}-{deployment}");
+            names.insert(longer.clone(), deployment.to_owned());
+            longer
+        } else {
+            deployment.to_owned()
+        };
+        let wanted = found.wanted(object);
+        let mut spec = json!({"clusterName": name, "count": wanted.replicas,
+            "upgradeSettings": upgrade_settings(&found, object)});
+        if let Some(own) = wanted.version.filter(|own| Some(*own) != version) {
+            spec["kubernetesVersion"] = json!(own.to_string());
+        }
+        pools.push(manifest("AgentPool", namespace, &pool, &spec));
+    }
+    let mut provider = json!({"clusterName": name});
+    if !names.is_empty() {
+        provider["machineDeployments"] = json!(names);
+    }
+    let spec = json!({"kubernetesVersion": version.map(|version| version.to_string()),
+        "provider": {"clusterAPI": provider}});
+    let mut manifests = vec![manifest("ManagedCluster", namespace, name, &spec)];
+    manifests.append(&mut pools);
+    Ok(Adopted {
+        manifests,
+        left_out: machine_pools(client, namespace, name).await,
+    })
+}
+
+fn manifest(kind: &str, namespace: &str, name: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "belay.dev/v1alpha1", "kind": kind,
+        "metadata": {"name": name, "namespace": namespace}, "spec": spec})
+}
+
+/// How Machines are replaced now, in the words of an `AgentPool`.
+fn upgrade_settings(found: &Found, deployment: &DynamicObject) -> Value {
+    let of = |field: &str, or: u64| {
+        let own = format!("/spec/rollout/strategy/rollingUpdate/{field}");
+        let value = deployment.data.pointer(&own);
+        value.cloned().unwrap_or_else(|| json!(or))
+    };
+    let mut settings =
+        json!({"maxSurge": of("maxSurge", 1), "maxUnavailable": of("maxUnavailable", 0)});
+    let timeout = "deletion/nodeDrainTimeoutSeconds";
+    let timeout = match found.place(deployment) {
+        Place::Topology(at) => kinds::count(
+            &found.cluster,
+            &format!("/spec/topology/workers/machineDeployments/{at}/{timeout}"),
+        ),
+        Place::Own => kinds::count(deployment, &format!("/spec/template/spec/{timeout}")),
+    };
+    if let Some(seconds) = timeout.filter(|seconds| *seconds > 0) {
+        settings["drainTimeout"] = json!(format!("{seconds}s"));
+    }
+    settings
+}
+
+/// The names of `AgentPools` that belong to other clusters.
+async fn pools_of_others(
+    client: &Client,
+    namespace: &str,
+    cluster: &str,
+) -> Result<BTreeSet<String>, EngineError> {
+    let pools = Api::<AgentPool>::namespaced(client.clone(), namespace);
+    let listed = pools.list(&ListParams::default()).await;
+    let listed = listed.map_err(|error| super::answers::failed(&error))?;
+    let others = listed
+        .iter()
+        .filter(|pool| pool.spec.cluster_name != cluster);
+    Ok(others.map(kube::ResourceExt::name_any).collect())
+}
+
+async fn machine_pools(client: &Client, namespace: &str, name: &str) -> Vec<String> {
+    let of_cluster = ListParams::default().labels(&format!("{CLUSTER_NAME}={name}"));
+    let pools = Kind::MachinePool.api(client, namespace);
+    // Cluster API may be installed without them.
+    let listed = pools.list(&of_cluster).await;
+    let listed = listed.map(|listed| listed.items).unwrap_or_default();
+    let told = |pool: DynamicObject| {
+        let name = pool.name_any();
+        format!(
+            "MachinePool {name}: Belay doesn't operate MachinePools; Cluster API goes on with it"
+        )
+    };
+    listed.into_iter().map(told).collect()
+}

@@ -1,0 +1,62 @@
+//! How a change is begun: one write to the Cluster, or to a `MachineDeployment` that stands alone, with the change
+//! and its token. Whoever finds the token there knows that the change was begun.
+
+use kube::{Client, ResourceExt as _, api::PostParams, core::DynamicObject};
+
+use crate::{
+    lifecycle::Stage,
+    machinery::FIELD_MANAGER,
+    provider::engine::{Change, EngineError, Site},
+};
+
+use super::{
+    answers::{failed, not_supported},
+    found::Found,
+    goal,
+    handle::Handle,
+    kinds::Kind,
+    stop,
+};
+
+/// Begins a change.
+pub async fn begin(client: &Client, site: &Site, change: &Change) -> Result<Handle, EngineError> {
+    let found = Found::read(client, site).await?;
+    let handle = Handle::of(change);
+    if handle.written(&found)?.is_some() {
+        return Ok(handle);
+    }
+    let (kind, object) = handle.object(&found)?;
+    let mut changed = object.clone();
+    let annotations = changed.annotations_mut();
+    annotations.insert(handle.annotation(), change.token.clone());
+    match &change.stage {
+        Stage::ControlPlane(Some(goal)) => goal::to_version(&found, &mut changed, *goal)?,
+        Stage::Pool(goal) => goal::to_nodes(&found, &mut changed, goal)?,
+        Stage::ControlPlane(None) | Stage::Follow(_) => {
+            return Err(not_supported(
+                "Belay deletes no Cluster of Cluster API: delete it yourself".into(),
+            ));
+        }
+    }
+    // What an abort has set is lifted first: the change couldn't begin.
+    stop::lift(client, site, &found, &handle).await?;
+    write(client, site, kind, &changed).await?;
+    Ok(handle)
+}
+
+/// Writes an object as it was read and changed: with its resourceVersion, so that nothing of others is lost.
+pub async fn write(
+    client: &Client,
+    site: &Site,
+    kind: Kind,
+    object: &DynamicObject,
+) -> Result<(), EngineError> {
+    let params = PostParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PostParams::default()
+    };
+    let api = kind.api(client, &site.namespace);
+    let written = api.replace(&object.name_any(), &params, object).await;
+    written.map_err(|error| failed(&error))?;
+    Ok(())
+}

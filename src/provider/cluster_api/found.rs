@@ -1,0 +1,222 @@
+//! A Cluster with its `MachineDeployments` and Machines, as they are at one moment.
+
+use kube::{Client, ResourceExt as _, api::ListParams, core::DynamicObject};
+use serde_json::Value;
+
+use crate::{
+    api::{ClusterApiProviderSpec, KubernetesVersion, OperationError},
+    provider::engine::{EngineError, Site},
+};
+
+use super::{
+    answers::{failed, refusal},
+    kinds::{self, CLUSTER_NAME, CONTROL_PLANE, DEPLOYMENT_NAME, Kind, TOPOLOGY_NAME},
+};
+
+/// A Cluster and what belongs to it.
+pub struct Found {
+    /// Which one, by the `ManagedCluster`.
+    pub spec: ClusterApiProviderSpec,
+    /// The Cluster.
+    pub cluster: DynamicObject,
+    /// The control plane, where it is one of kubeadm.
+    pub control_plane: Option<DynamicObject>,
+    deployments: Vec<DynamicObject>,
+    sets: Vec<DynamicObject>,
+    machines: Vec<DynamicObject>,
+}
+
+/// What a pool or a control plane is to be, by Cluster API's own specs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub version: Option<KubernetesVersion>,
+    pub replicas: usize,
+}
+
+/// Where a `MachineDeployment` is specified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In its Cluster's topology, at that index.
+    Topology(usize),
+    /// By itself.
+    Own,
+}
+
+impl Place {
+    /// What says how many Machines there are, and how they are replaced.
+    pub fn spec(self, object: &mut DynamicObject) -> &mut Value {
+        let spec = &mut object.data["spec"];
+        match self {
+            Self::Topology(at) => &mut spec["topology"]["workers"]["machineDeployments"][at],
+            Self::Own => spec,
+        }
+    }
+
+    /// What says what a Machine is.
+    pub fn machine(self, object: &mut DynamicObject) -> &mut Value {
+        let spec = self.spec(object);
+        match self {
+            Self::Topology(_) => spec,
+            Self::Own => &mut spec["template"]["spec"],
+        }
+    }
+
+    /// The metadata of Machines.
+    pub fn metadata(self, object: &mut DynamicObject) -> &mut Value {
+        let spec = self.spec(object);
+        match self {
+            Self::Topology(_) => &mut spec["metadata"],
+            Self::Own => &mut spec["template"]["metadata"],
+        }
+    }
+}
+
+impl Found {
+    /// Reads it.
+    pub async fn read(client: &Client, site: &Site) -> Result<Self, EngineError> {
+        let spec = site.provider.cluster_api.clone().unwrap_or_default();
+        let name = &spec.cluster_name;
+        let of_cluster = ListParams::default().labels(&format!("{CLUSTER_NAME}={name}"));
+        let api = |kind: Kind| kind.api(client, &site.namespace);
+        let (clusters, deployments, sets, machines) = (
+            api(Kind::Cluster),
+            api(Kind::MachineDeployment),
+            api(Kind::MachineSet),
+            api(Kind::Machine),
+        );
+        let (cluster, deployments, sets, machines) = tokio::try_join!(
+            clusters.get_opt(name),
+            deployments.list(&of_cluster),
+            sets.list(&of_cluster),
+            machines.list(&of_cluster)
+        )
+        .map_err(|error| failed(&error))?;
+        let cluster = cluster.ok_or_else(|| EngineError::Final(no_cluster(site, name)))?;
+        let is_kubeadm =
+            kinds::text(&cluster, "/spec/controlPlaneRef/kind") == Some("KubeadmControlPlane");
+        let reference = kinds::text(&cluster, "/spec/controlPlaneRef/name");
+        let control_plane = match reference.filter(|_| is_kubeadm) {
+            Some(name) => api(Kind::KubeadmControlPlane)
+                .get_opt(name)
+                .await
+                .map_err(|error| failed(&error))?,
+            None => None,
+        };
+        Ok(Self {
+            spec,
+            cluster,
+            control_plane,
+            deployments: deployments.items,
+            sets: sets.items,
+            machines: machines.items,
+        })
+    }
+
+    /// Whether the Cluster is made of a `ClusterClass`.
+    pub fn has_topology(&self) -> bool {
+        self.cluster.data.pointer("/spec/topology").is_some()
+    }
+
+    /// The `MachineDeployments`, each with its pool's name.
+    pub fn pools(&self) -> impl Iterator<Item = (&str, &DynamicObject)> {
+        let deployments = self.deployments.iter();
+        deployments.map(|deployment| (self.spec.pool_of(name_of(deployment)), deployment))
+    }
+
+    /// The `MachineDeployment` of a pool.
+    pub fn deployment(&self, pool: &str) -> Result<&DynamicObject, EngineError> {
+        let name = self.spec.deployment_of(pool);
+        let mut deployments = self.deployments.iter();
+        let found = deployments.find(|deployment| name_of(deployment) == name);
+        found.ok_or_else(|| {
+            EngineError::Final(refusal(
+                "MachineDeploymentNotFound",
+                format!("Cluster {} has no MachineDeployment {name}: make it by Cluster API, or name another one in spec.provider.clusterAPI.machineDeployments", self.spec.cluster_name),
+            ))
+        })
+    }
+
+    /// Where a `MachineDeployment` is specified.
+    pub fn place(&self, deployment: &DynamicObject) -> Place {
+        let place = || {
+            let name = kinds::label(deployment, TOPOLOGY_NAME)?;
+            let all = "/spec/topology/workers/machineDeployments";
+            let all = self.cluster.data.pointer(all)?.as_array()?;
+            all.iter().position(|one| one["name"] == name)
+        };
+        place().map_or(Place::Own, Place::Topology)
+    }
+
+    /// What a `MachineDeployment` is to be.
+    pub fn wanted(&self, deployment: &DynamicObject) -> Wanted {
+        let own = Wanted {
+            version: kinds::version(deployment, "/spec/template/spec/version"),
+            replicas: kinds::count(deployment, "/spec/replicas").unwrap_or_default(),
+        };
+        let Place::Topology(at) = self.place(deployment) else {
+            return own;
+        };
+        let entry = format!("/spec/topology/workers/machineDeployments/{at}");
+        let replicas = kinds::count(&self.cluster, &format!("{entry}/replicas"));
+        let annotations = format!("{entry}/metadata/annotations");
+        let annotations = self.cluster.data.pointer(&annotations);
+        // The topology then keeps it on its version.
+        let is_deferred = annotations.is_some_and(|all| !all[kinds::DEFER_UPGRADE].is_null());
+        Wanted {
+            version: if is_deferred {
+                own.version
+            } else {
+                kinds::version(&self.cluster, "/spec/topology/version")
+            },
+            replicas: replicas.unwrap_or(own.replicas),
+        }
+    }
+
+    /// The `MachineSets` of a `MachineDeployment`.
+    pub fn sets_of(&self, deployment: &DynamicObject) -> impl Iterator<Item = &DynamicObject> {
+        let name = deployment.name_any();
+        let sets = self.sets.iter();
+        sets.filter(move |set| kinds::label(set, DEPLOYMENT_NAME) == Some(&name))
+    }
+
+    /// How many Machines the `MachineSets` of a `MachineDeployment` are to have: what they lack is made at once.
+    pub fn ordered(&self, deployment: &DynamicObject) -> usize {
+        let sets = self.sets_of(deployment);
+        sets.filter_map(|set| kinds::count(set, "/spec/replicas"))
+            .sum()
+    }
+
+    /// The Machines of a `MachineDeployment`.
+    pub fn machines_of(&self, deployment: &DynamicObject) -> Vec<&DynamicObject> {
+        let name = deployment.name_any();
+        let machines = self.machines.iter();
+        machines
+            .filter(|machine| kinds::label(machine, DEPLOYMENT_NAME) == Some(&name))
+            .collect()
+    }
+
+    /// The Machines of the control plane.
+    pub fn machines_of_control_plane(&self) -> Vec<&DynamicObject> {
+        let machines = self.machines.iter();
+        machines
+            .filter(|machine| kinds::label(machine, CONTROL_PLANE).is_some())
+            .collect()
+    }
+}
+
+/// The name of a `MachineDeployment`, as people know it.
+fn name_of(deployment: &DynamicObject) -> &str {
+    kinds::label(deployment, TOPOLOGY_NAME)
+        .or(deployment.metadata.name.as_deref())
+        .unwrap_or_default()
+}
+
+fn no_cluster(site: &Site, name: &str) -> OperationError {
+    refusal(
+        "ClusterNotFound",
+        format!(
+            "Cluster {name} (cluster.x-k8s.io) does not exist in namespace {}: make it by Cluster API, or make a new ManagedCluster with the right spec.provider.clusterAPI.clusterName",
+            site.namespace
+        ),
+    )
+}

@@ -1,0 +1,125 @@
+//! What a change writes: a version of the control plane, or the Machines of a pool.
+
+use kube::{ResourceExt as _, core::DynamicObject};
+use serde_json::{Value, json};
+
+use crate::{
+    lifecycle::{ControlPlaneGoal, NodeSettings, PoolGoal},
+    provider::engine::EngineError,
+};
+
+use super::{
+    answers::not_supported,
+    found::{Found, Place},
+    kinds::{self, DEFER_UPGRADE},
+};
+
+/// The annotation of a `MachineDeployment` with the settings that its Machines were given.
+pub const SETTINGS: &str = "belay.dev/settings";
+/// The value of what Belay sets on Cluster API's objects, so that it takes away nothing of others.
+pub const OURS: &str = "belay";
+
+/// Asks for a version of the control plane. The `MachineDeployments` of the topology stay on theirs until their own
+/// turn comes.
+pub fn to_version(
+    found: &Found,
+    cluster: &mut DynamicObject,
+    goal: ControlPlaneGoal,
+) -> Result<(), EngineError> {
+    if !found.has_topology() {
+        return Err(not_supported(format!(
+            "Cluster {} has no topology: change the version of its control plane's own object",
+            found.spec.cluster_name
+        )));
+    }
+    let topology = &mut cluster.data["spec"]["topology"];
+    topology["version"] = json!(format!("v{}", goal.version));
+    let deployments = topology["workers"]["machineDeployments"].as_array_mut();
+    for deployment in deployments.into_iter().flatten() {
+        let deferred = &mut deployment["metadata"]["annotations"][DEFER_UPGRADE];
+        if deferred.is_null() {
+            *deferred = json!(OURS);
+        }
+    }
+    Ok(())
+}
+
+/// Asks for a pool's Machines.
+pub fn to_nodes(
+    found: &Found,
+    object: &mut DynamicObject,
+    goal: &PoolGoal,
+) -> Result<(), EngineError> {
+    let deployment = found.deployment(&goal.pool)?;
+    let place = found.place(deployment);
+    place.spec(object)["replicas"] = json!(goal.count);
+    if goal.replace_outdated {
+        if place == Place::Own {
+            place.machine(object)["version"] = json!(format!("v{}", goal.version));
+        } else {
+            follow_topology(found, place.spec(object), goal)?;
+        }
+        let within = json!({"maxSurge": goal.surge, "maxUnavailable": goal.unavailable});
+        place.spec(object)["rollout"]["strategy"] =
+            json!({"type": "RollingUpdate", "rollingUpdate": within});
+    }
+    let drain_timeout = json!(goal.drain_timeout.as_secs());
+    place.machine(object)["deletion"]["nodeDrainTimeoutSeconds"] = drain_timeout;
+    if goal.update_settings {
+        let before = kinds::annotation(deployment, SETTINGS);
+        let before = before.and_then(|text| serde_json::from_str(text).ok());
+        settle(place, object, &before.unwrap_or_default(), goal);
+    }
+    Ok(())
+}
+
+/// A `MachineDeployment` of a topology follows its version.
+fn follow_topology(found: &Found, entry: &mut Value, goal: &PoolGoal) -> Result<(), EngineError> {
+    let of_topology = kinds::version(&found.cluster, "/spec/topology/version");
+    if of_topology != Some(goal.version) {
+        return Err(not_supported(format!(
+            "AgentPool {} is of a topology, whose MachineDeployments can only go to its version: leave out spec.kubernetesVersion, or write the cluster's",
+            goal.pool
+        )));
+    }
+    let annotations = entry.pointer_mut("/metadata/annotations");
+    if let Some(annotations) = annotations.and_then(Value::as_object_mut)
+        && annotations.get(DEFER_UPGRADE).is_some_and(|by| by == OURS)
+    {
+        annotations.remove(DEFER_UPGRADE);
+    }
+    Ok(())
+}
+
+/// Gives Machines their pool's labels and taints in place; what others gave them stays.
+fn settle(place: Place, object: &mut DynamicObject, before: &NodeSettings, goal: &PoolGoal) {
+    let text = serde_json::to_string(&goal.settings).unwrap_or_default();
+    match place {
+        Place::Topology(_) => {
+            place.metadata(object)["annotations"][SETTINGS] = json!(text);
+        }
+        Place::Own => {
+            object.annotations_mut().insert(SETTINGS.into(), text);
+        }
+    }
+    let labels = &mut place.metadata(object)["labels"];
+    let mut kept = labels.as_object().cloned().unwrap_or_default();
+    kept.retain(|key, _| !before.labels.contains_key(key));
+    let ours = goal.settings.labels.iter();
+    kept.extend(ours.map(|(key, value)| (key.clone(), json!(value))));
+    *labels = Value::Object(kept);
+    if before.taints.is_empty() && goal.settings.taints.is_empty() {
+        return;
+    }
+    let taints = &mut place.machine(object)["taints"];
+    let was_ours = |taint: &Value| {
+        let mut ours = before.taints.iter();
+        ours.any(|ours| taint["key"] == ours.key && taint["effect"] == json!(ours.effect))
+    };
+    let mut kept = taints.as_array().cloned().unwrap_or_default();
+    kept.retain(|taint| !was_ours(taint));
+    kept.extend(goal.settings.taints.iter().map(|taint| {
+        json!({"key": taint.key, "value": taint.value, "effect": taint.effect, "propagation": "Always"})
+    }));
+    *taints = Value::Array(kept);
+}

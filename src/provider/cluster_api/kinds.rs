@@ -1,0 +1,101 @@
+//! Cluster API's kinds, and what is read of their objects. The objects are read and written as JSON: what Belay
+//! doesn't know of them stays as it is. (The generated types of cluster-api-rs are for an older kube, and would
+//! be compiled beside this one.)
+
+use kube::{
+    Api, Client, ResourceExt as _,
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+
+use crate::api::KubernetesVersion;
+
+/// The label of all that belongs to a Cluster.
+pub const CLUSTER_NAME: &str = "cluster.x-k8s.io/cluster-name";
+/// The label of a `MachineDeployment`'s Machines.
+pub const DEPLOYMENT_NAME: &str = "cluster.x-k8s.io/deployment-name";
+/// The label of a control plane's Machines.
+pub const CONTROL_PLANE: &str = "cluster.x-k8s.io/control-plane";
+/// The label of a topology's `MachineDeployments`: their names in the topology.
+pub const TOPOLOGY_NAME: &str = "topology.cluster.x-k8s.io/deployment-name";
+/// The annotation that pauses an object.
+pub const PAUSED: &str = "cluster.x-k8s.io/paused";
+/// The annotation that keeps a topology's `MachineDeployment` on its version.
+pub const DEFER_UPGRADE: &str = "topology.cluster.x-k8s.io/defer-upgrade";
+
+/// A kind that Belay reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Cluster,
+    MachineDeployment,
+    MachineSet,
+    Machine,
+    MachinePool,
+    KubeadmControlPlane,
+}
+
+impl Kind {
+    /// The objects of that kind in a namespace.
+    pub fn api(self, client: &Client, namespace: &str) -> Api<DynamicObject> {
+        let (group, kind) = match self {
+            Self::Cluster => ("cluster.x-k8s.io", "Cluster"),
+            Self::MachineDeployment => ("cluster.x-k8s.io", "MachineDeployment"),
+            Self::MachineSet => ("cluster.x-k8s.io", "MachineSet"),
+            Self::Machine => ("cluster.x-k8s.io", "Machine"),
+            Self::MachinePool => ("cluster.x-k8s.io", "MachinePool"),
+            Self::KubeadmControlPlane => ("controlplane.cluster.x-k8s.io", "KubeadmControlPlane"),
+        };
+        let kind = GroupVersionKind::gvk(group, "v1beta2", kind);
+        Api::namespaced_with(client.clone(), namespace, &ApiResource::from_gvk(&kind))
+    }
+}
+
+/// A text of an object.
+pub fn text<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a str> {
+    object.data.pointer(pointer)?.as_str()
+}
+
+/// A count of an object.
+pub fn count(object: &DynamicObject, pointer: &str) -> Option<usize> {
+    let number = object.data.pointer(pointer)?.as_u64()?;
+    usize::try_from(number).ok()
+}
+
+/// A version of an object, which Cluster API writes as `v1.36.3`.
+pub fn version(object: &DynamicObject, pointer: &str) -> Option<KubernetesVersion> {
+    text(object, pointer)?.trim_start_matches('v').parse().ok()
+}
+
+/// The reason and the message of a condition that has this status.
+pub fn condition<'a>(
+    object: &'a DynamicObject,
+    type_: &str,
+    status: &str,
+) -> Option<(&'a str, &'a str)> {
+    let conditions = object.data.pointer("/status/conditions")?.as_array()?;
+    let found = conditions
+        .iter()
+        .find(|condition| condition["type"] == type_ && condition["status"] == status)?;
+    Some((found["reason"].as_str()?, found["message"].as_str()?))
+}
+
+/// Whether a condition is True.
+pub fn is(object: &DynamicObject, type_: &str) -> bool {
+    condition(object, type_, "True").is_some()
+}
+
+/// Whether an object's controller has seen its spec.
+pub fn is_observed(object: &DynamicObject) -> bool {
+    let observed = object.data.pointer("/status/observedGeneration");
+    let observed = observed.and_then(serde_json::Value::as_i64);
+    observed.is_some() && observed == object.metadata.generation
+}
+
+/// An object's label.
+pub fn label<'a>(object: &'a DynamicObject, key: &str) -> Option<&'a str> {
+    object.labels().get(key).map(String::as_str)
+}
+
+/// An object's annotation.
+pub fn annotation<'a>(object: &'a DynamicObject, key: &str) -> Option<&'a str> {
+    object.annotations().get(key).map(String::as_str)
+}

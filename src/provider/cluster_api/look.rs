@@ -1,0 +1,89 @@
+//! What there is of a cluster, from Cluster API's objects.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use kube::{ResourceExt as _, core::DynamicObject};
+
+use crate::{
+    api::KubernetesVersion,
+    lifecycle::{ControlPlaneView, NodeSettings, NodeView, Observation},
+    provider::{
+        engine::EngineError,
+        requests::{Failure, Passing},
+    },
+};
+
+use super::{found::Found, goal::SETTINGS, kinds};
+
+/// What is observed of a cluster.
+pub fn observation(found: &Found) -> Result<Observation, EngineError> {
+    let version = control_plane_version(found).ok_or_else(|| {
+        Failure::Passing(Passing {
+            reason: "NotInitialized".into(),
+            message: format!(
+                "the control plane of Cluster {} shows no version yet",
+                found.spec.cluster_name
+            ),
+            retry_after: None,
+        })
+    })?;
+    let nodes: BTreeMap<_, _> = found
+        .pools()
+        .map(|(pool, deployment)| (pool.to_owned(), nodes(found, deployment)))
+        .collect();
+    let kept = found
+        .pools()
+        .map(|(pool, deployment)| (pool.to_owned(), found.wanted(deployment).replicas))
+        .collect();
+    Ok(Observation {
+        kept,
+        control_plane: Some(ControlPlaneView {
+            version,
+            running: true,
+            changing_to: None,
+        }),
+        nodes,
+        ..Observation::default()
+    })
+}
+
+/// What the control plane runs: while it changes, the oldest version that it still has.
+fn control_plane_version(found: &Found) -> Option<KubernetesVersion> {
+    let shown = found
+        .cluster
+        .data
+        .pointer("/status/controlPlane/versions")?;
+    let versions = shown.as_array()?.iter().filter_map(|one| {
+        let version = one["version"].as_str()?;
+        version.trim_start_matches('v').parse().ok()
+    });
+    versions.min()
+}
+
+fn nodes(found: &Found, deployment: &DynamicObject) -> Vec<NodeView> {
+    let settings = kinds::annotation(deployment, SETTINGS);
+    let settings: NodeSettings = settings
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    let machines = found.machines_of(deployment).into_iter();
+    machines
+        .filter_map(|machine| node(machine, &settings))
+        .collect()
+}
+
+fn node(machine: &DynamicObject, settings: &NodeSettings) -> Option<NodeView> {
+    let created = machine.creation_timestamp();
+    Some(NodeView {
+        name: machine.name_any(),
+        version: kinds::version(machine, "/spec/version")?,
+        ready: kinds::is(machine, "Ready"),
+        cordoned: false,
+        joining: kinds::text(machine, "/status/nodeRef/name").is_none(),
+        deleting: machine.metadata.deletion_timestamp.is_some(),
+        settings: settings.clone(),
+        drained_by: None,
+        made_by: None,
+        created: created.map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+    })
+}

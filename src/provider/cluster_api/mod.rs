@@ -1,0 +1,120 @@
+//! Nodes by Cluster API: a Cluster that exists is operated through its own objects, and Cluster API stays the engine.
+//! Belay makes and deletes no Machine itself.
+
+mod adopt;
+mod answers;
+mod change;
+mod found;
+mod goal;
+mod handle;
+mod kinds;
+mod look;
+mod progress;
+mod rules;
+mod stop;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use kube::Client;
+
+use crate::{
+    api::ManagedCluster,
+    lifecycle::{Observation, Rules, Trouble},
+};
+
+use super::engine::{Answer, Change, Engine, EngineError, EngineProvider, Pace, Site, State};
+pub use adopt::{Adopted, manifests};
+use found::Found;
+use handle::Handle;
+pub use rules::ByClusterApi;
+
+/// The provider on the cluster that `client` reaches.
+pub fn provider(client: &Client) -> EngineProvider {
+    EngineProvider::new(Arc::new(ClusterApi {
+        client: client.clone(),
+    }))
+}
+
+/// What is there of a cluster now, asked of the API server once; where it can't be read, why.
+pub async fn look_once(client: &Client, cluster: &ManagedCluster) -> Observation {
+    let seen = seen(client, &Site::of(cluster)).await;
+    seen.unwrap_or_else(|error| {
+        let (reason, message) = match error {
+            EngineError::Passing(passing) => (passing.reason, passing.message),
+            EngineError::Final(error) => (error.code, error.message),
+        };
+        Observation {
+            trouble: Some(Trouble {
+                reason,
+                message,
+                seen_at: None,
+            }),
+            ..Observation::default()
+        }
+    })
+}
+
+async fn seen(client: &Client, site: &Site) -> Result<Observation, EngineError> {
+    let found = Found::read(client, site).await?;
+    look::observation(&found)
+}
+
+/// The engine: Cluster API's controllers, through their objects.
+struct ClusterApi {
+    client: Client,
+}
+
+#[async_trait]
+impl Engine for ClusterApi {
+    fn rules(&self) -> &'static dyn Rules {
+        &ByClusterApi
+    }
+
+    fn pace(&self) -> Pace {
+        Pace {
+            idle: Duration::from_secs(5),
+            busy: Duration::from_millis(500),
+            per_second: 50,
+        }
+    }
+
+    /// All are on one API server.
+    fn account(&self, _: &Site) -> String {
+        "cluster-api".into()
+    }
+
+    async fn look(&self, site: &Site) -> Result<Observation, EngineError> {
+        seen(&self.client, site).await
+    }
+
+    async fn begin(&self, site: &Site, change: &Change) -> Result<String, EngineError> {
+        let handle = change::begin(&self.client, site, change).await?;
+        Ok(handle.to_string())
+    }
+
+    async fn find(&self, site: &Site, change: &Change) -> Result<Option<String>, EngineError> {
+        let found = Found::read(&self.client, site).await?;
+        let handle = Handle::of(change);
+        let is_written = handle.written(&found)?.is_some();
+        Ok(is_written.then(|| handle.to_string()))
+    }
+
+    async fn poll(&self, site: &Site, handle: &str) -> Result<State, EngineError> {
+        let found = Found::read(&self.client, site).await?;
+        let handle = Handle::parse(handle);
+        let state = progress::state(&found, &handle)?;
+        let is_settled = state != State::Stopped
+            || !progress::may_settle(&found, &handle)?
+            || stop::settle(&self.client, site, &found, &handle).await?;
+        Ok(if is_settled {
+            state
+        } else {
+            progress::settling()
+        })
+    }
+
+    async fn stop(&self, site: &Site, handle: &str) -> Result<Answer, EngineError> {
+        stop::stop(&self.client, site, &Handle::parse(handle)).await
+    }
+}

@@ -1,0 +1,200 @@
+//! How far a change is, and whether it has come to rest.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::{ResourceExt as _, core::DynamicObject};
+
+use crate::{
+    machinery::clock,
+    provider::{
+        engine::{EngineError, Running, State},
+        requests::Blocked,
+    },
+};
+
+use super::{
+    found::{Found, Wanted},
+    handle::Handle,
+    kinds,
+    stop::STOPPED_BY,
+};
+
+/// How long Machines that come up, or that go, are waited for after the stop. One that comes up no more, or whose
+/// drain is blocked, would else keep the abort from its end for ever.
+const REST: Duration = Duration::from_mins(1);
+
+/// The Machines of a change, and what they are to be.
+struct Work<'a> {
+    object: &'a DynamicObject,
+    /// Whether Machines of another version are replaced.
+    replaces: bool,
+    machines: Vec<&'a DynamicObject>,
+    wanted: Wanted,
+}
+
+/// How far the change of a handle is.
+pub fn state(found: &Found, handle: &Handle) -> Result<State, EngineError> {
+    let Some(written) = handle.written(found)? else {
+        // Somebody wrote over it; what is asked for now isn't this change.
+        return Ok(State::Stopped);
+    };
+    let work = work(found, handle)?;
+    if let Some(waited) = waited(written) {
+        let moving = work.machines.iter().find(|machine| moves(machine));
+        return Ok(match moving.filter(|_| waited < REST) {
+            Some(machine) => State::Running(Running {
+                message: format!(
+                    "waits until Machine {} has come to rest",
+                    machine.name_any()
+                ),
+                ..Running::default()
+            }),
+            None => State::Stopped,
+        });
+    }
+    if work.is_done() {
+        return Ok(State::Done);
+    }
+    Ok(State::Running(work.running(found)))
+}
+
+/// How long ago a change was asked to stop, by what is written of it.
+fn waited(written: &str) -> Option<Duration> {
+    let since = written.split('/').nth(1)?;
+    let since: Timestamp = since.parse().unwrap_or(Timestamp::UNIX_EPOCH);
+    let waited = clock::now().duration_since(since);
+    Some(waited.try_into().unwrap_or_default())
+}
+
+/// Whether a stopped change may be left to be settled: what it waits for may never come.
+pub fn may_settle(found: &Found, handle: &Handle) -> Result<bool, EngineError> {
+    let waited = handle.written(found)?.and_then(waited);
+    Ok(waited.is_some_and(|waited| waited < 2 * REST))
+}
+
+/// The state of a change that was stopped, and isn't left as it is to be left.
+pub fn settling() -> State {
+    State::Running(Running {
+        message: "waits until the roll-out is left as it stands".into(),
+        ..Running::default()
+    })
+}
+
+fn work<'a>(found: &'a Found, handle: &Handle) -> Result<Work<'a>, EngineError> {
+    let Some(pool) = &handle.pool else {
+        let desired = kinds::count(&found.cluster, "/status/controlPlane/desiredReplicas");
+        let machines = found.machines_of_control_plane();
+        return Ok(Work {
+            replaces: true,
+            object: found.control_plane.as_ref().unwrap_or(&found.cluster),
+            wanted: Wanted {
+                version: kinds::version(&found.cluster, "/spec/topology/version"),
+                replicas: desired.unwrap_or(machines.len()),
+            },
+            machines,
+        });
+    };
+    let deployment = found.deployment(pool)?;
+    Ok(Work {
+        replaces: handle.replaces,
+        object: deployment,
+        wanted: found.wanted(deployment),
+        machines: found.machines_of(deployment),
+    })
+}
+
+impl Work<'_> {
+    /// Whether all of it is there. A `MachineDeployment` says so for up to two seconds after a change that it hasn't
+    /// seen, so each Machine is looked at as well.
+    fn is_done(&self) -> bool {
+        let mut counts = vec!["replicas", "readyReplicas", "availableReplicas"];
+        counts.extend(self.replaces.then_some("upToDateReplicas"));
+        // A roll-out that was stopped may have left one more.
+        let is_paused = kinds::annotation(self.object, STOPPED_BY).is_some();
+        let is_enough = |count: usize| {
+            count == self.wanted.replicas || (is_paused && count > self.wanted.replicas)
+        };
+        let is_complete = counts.iter().all(|count| {
+            let count = kinds::count(self.object, &format!("/status/{count}"));
+            is_enough(count.unwrap_or_default())
+        });
+        is_complete
+            && kinds::is_observed(self.object)
+            && is_enough(self.machines.len())
+            && self.machines.iter().all(|machine| self.has_come(machine))
+    }
+
+    /// Whether a Machine is as it is to be.
+    fn has_come(&self, machine: &DynamicObject) -> bool {
+        let runs = kinds::version(machine, "/spec/version");
+        let is_new = self.wanted.version.is_none() || runs == self.wanted.version;
+        machine.metadata.deletion_timestamp.is_none()
+            && kinds::is(machine, "Ready")
+            && (!self.replaces || (is_new && kinds::is(machine, "UpToDate")))
+    }
+
+    fn running(&self, found: &Found) -> Running {
+        let come = self
+            .machines
+            .iter()
+            .filter(|machine| self.has_come(machine));
+        let (come, wanted) = (come.count(), self.wanted.replicas);
+        let moving = self.machines.iter().filter(|machine| moves(machine));
+        let moving: Vec<_> = moving.map(|machine| told(machine)).collect();
+        let mut message = format!("{come} of {wanted} Machines are as they are to be");
+        if !moving.is_empty() {
+            message = format!("{message}; {}", moving.join(", "));
+        }
+        Running {
+            percent: None,
+            nodes_done: i32::try_from(come.min(wanted)).ok(),
+            message,
+            blocked: self.blocked(found),
+        }
+    }
+
+    /// What is in the way, in Cluster API's words.
+    fn blocked(&self, found: &Found) -> Option<Blocked> {
+        if kinds::is(&found.cluster, "Paused") {
+            let name = &found.spec.cluster_name;
+            return Some(("Paused".into(), format!("Cluster {name} is paused")));
+        }
+        let by_us = kinds::annotation(self.object, STOPPED_BY).is_some();
+        let is_paused = self.object.data.pointer("/spec/paused") == Some(&true.into());
+        if is_paused && !by_us || kinds::annotation(self.object, kinds::PAUSED).is_some() {
+            let name = self.object.name_any();
+            return Some(("Paused".into(), format!("{name} is paused")));
+        }
+        let draining = self.machines.iter().find_map(|machine| {
+            let (reason, message) = kinds::condition(machine, "Deleting", "True")?;
+            let is_blocked = message.contains("disruption budget");
+            (reason == "DrainingNode" && is_blocked).then(|| {
+                let message = format!("Machine {}: {message}", machine.name_any());
+                ("PodDisruptionBudget".to_owned(), message)
+            })
+        });
+        draining.or_else(|| {
+            found.sets_of(self.object).find_map(|set| {
+                let (_, message) = kinds::condition(set, "ScalingUp", "True")?;
+                let is_blocked = message.contains("blocked because");
+                is_blocked.then(|| ("Preflight".to_owned(), message.to_owned()))
+            })
+        })
+    }
+}
+
+/// Whether a Machine comes up or goes.
+fn moves(machine: &DynamicObject) -> bool {
+    let phase = kinds::text(machine, "/status/phase").unwrap_or("Pending");
+    machine.metadata.deletion_timestamp.is_some()
+        || matches!(
+            phase,
+            "Pending" | "Provisioning" | "Provisioned" | "Deleting"
+        )
+}
+
+fn told(machine: &DynamicObject) -> String {
+    let phase = kinds::text(machine, "/status/phase").unwrap_or("Pending");
+    format!("{} is {phase}", machine.name_any())
+}

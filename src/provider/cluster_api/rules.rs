@@ -1,0 +1,68 @@
+//! What Belay does by Cluster API.
+
+use jiff::Timestamp;
+
+use crate::{
+    api::{OperationType, TargetKind},
+    lifecycle::{NodeView, PoolGoal, Rules},
+};
+
+/// Cluster API orders the nodes itself, by `MachineDeployments`.
+#[derive(Debug)]
+pub struct ByClusterApi;
+
+impl Rules for ByClusterApi {
+    fn instead_of(&self, type_: OperationType, on: TargetKind) -> Option<&'static str> {
+        match (type_, on) {
+            (OperationType::Stop | OperationType::Start, TargetKind::ManagedCluster) => {
+                Some("Cluster API has no control plane that is off: stop or start the AgentPools")
+            }
+            (OperationType::Rollback, TargetKind::ManagedCluster) => Some(
+                "Cluster API takes no control plane back: write the version that it runs into spec.kubernetesVersion",
+            ),
+            (OperationType::Rollback, TargetKind::AgentPool) => Some(
+                "Cluster API makes no Machine of an older version than the control plane's once the others are newer: write the newer version into spec.kubernetesVersion",
+            ),
+            _ => None,
+        }
+    }
+
+    fn retains(&self) -> bool {
+        true
+    }
+
+    fn outcome(&self, goal: &PoolGoal, _: &str, nodes: &[NodeView]) -> Vec<NodeView> {
+        let mut nodes: Vec<_> = nodes
+            .iter()
+            .filter(|node| !node.deleting)
+            .cloned()
+            .collect();
+        for node in &mut nodes {
+            if goal.replace_outdated {
+                node.version = goal.version;
+            }
+            if goal.update_settings {
+                node.settings = goal.settings.clone();
+            }
+        }
+        nodes.truncate(goal.count);
+        nodes.resize_with(goal.count, || node(goal));
+        nodes
+    }
+}
+
+/// A node that is made for a goal.
+fn node(goal: &PoolGoal) -> NodeView {
+    NodeView {
+        name: goal.node_prefix.clone(),
+        version: goal.version,
+        ready: true,
+        cordoned: false,
+        joining: false,
+        deleting: false,
+        settings: goal.settings.clone(),
+        drained_by: None,
+        made_by: None,
+        created: Timestamp::UNIX_EPOCH,
+    }
+}

@@ -1,0 +1,212 @@
+//! How a change is stopped, and nothing is rolled back: no Machine more is begun, and none more is deleted. What has
+//! begun comes to its end. The next change lifts what the stop has set, and only that.
+
+use kube::{Client, ResourceExt as _, core::DynamicObject};
+use serde_json::json;
+
+use crate::{
+    machinery::clock,
+    provider::engine::{Answer, EngineError, Site, State},
+};
+
+use super::{
+    answers::failed,
+    change,
+    found::{Found, Place},
+    goal::OURS,
+    handle::Handle,
+    kinds::{self, Kind, PAUSED},
+    progress,
+};
+
+/// On a `MachineDeployment` whose roll-out an abort stopped: which change it was.
+pub const STOPPED_BY: &str = "belay.dev/stopped-by";
+
+/// Stops the change of a handle.
+pub async fn stop(client: &Client, site: &Site, handle: &Handle) -> Result<Answer, EngineError> {
+    let found = Found::read(client, site).await?;
+    let Some(written) = handle.written(&found)? else {
+        return Ok(Answer::TooLate);
+    };
+    if written.contains('/') {
+        return Ok(Answer::Accepted);
+    }
+    if progress::state(&found, handle)? == State::Done {
+        return Ok(Answer::TooLate);
+    }
+    if let Some(pool) = &handle.pool {
+        return stop_pool(client, site, &found, handle, pool).await;
+    }
+    let Some(control_plane) = &found.control_plane else {
+        return Ok(Answer::Refused(
+            "Belay can stop only control planes of the kind KubeadmControlPlane".into(),
+        ));
+    };
+    let mut paused = control_plane.clone();
+    let pauses = paused.annotations_mut().entry(PAUSED.into());
+    pauses.or_insert_with(|| OURS.into());
+    change::write(client, site, Kind::KubeadmControlPlane, &paused).await?;
+    note(client, site, &found, handle, None).await?;
+    Ok(Answer::Accepted)
+}
+
+/// A roll-out is paused. A scale has begun all of its Machines at once, as soon as its `MachineSet` has it.
+async fn stop_pool(
+    client: &Client,
+    site: &Site,
+    found: &Found,
+    handle: &Handle,
+    pool: &str,
+) -> Result<Answer, EngineError> {
+    let deployment = found.deployment(pool)?;
+    let wanted = found.wanted(deployment);
+    let machines = found.machines_of(deployment);
+    let is_old = |machine: &&DynamicObject| {
+        wanted.version.is_some() && kinds::version(machine, "/spec/version") != wanted.version
+    };
+    if handle.replaces && machines.iter().any(is_old) {
+        let mut paused = deployment.clone();
+        paused.data["spec"]["paused"] = json!(true);
+        let by = handle.token.clone();
+        paused.annotations_mut().insert(STOPPED_BY.into(), by);
+        // Between two Machines a paused roll-out would make one more: it has room for it.
+        let is_between = machines.len() == wanted.replicas;
+        if is_between {
+            strategy(Place::Own, &mut paused);
+        }
+        change::write(client, site, Kind::MachineDeployment, &paused).await?;
+        let place = is_between.then(|| found.place(deployment));
+        note(client, site, found, handle, place).await?;
+        return Ok(Answer::Accepted);
+    }
+    let ordered = found.ordered(deployment);
+    if ordered == wanted.replicas {
+        return Ok(Answer::Refused(
+            "Cluster API makes and deletes all Machines of a scale at once, and has begun with all of them".into(),
+        ));
+    }
+    let (kind, object) = handle.object(found)?;
+    let mut changed = object.clone();
+    found.place(deployment).spec(&mut changed)["replicas"] = json!(ordered);
+    mark(&mut changed, handle);
+    change::write(client, site, kind, &changed).await?;
+    Ok(Answer::Accepted)
+}
+
+/// Has no Machine replaced any more but those that somebody deletes.
+fn strategy(place: Place, object: &mut DynamicObject) {
+    place.spec(object)["rollout"]["strategy"] = json!({"type": "OnDelete"});
+}
+
+/// What is left to be done once the Machines of a stopped roll-out have come up: paused, it could be scaled only by
+/// Machines of the old version, which the control plane doesn't take. So it goes on, and replaces only what somebody
+/// deletes. The Machine that a new one has replaced goes. Whether all of that is done.
+pub async fn settle(
+    client: &Client,
+    site: &Site,
+    found: &Found,
+    handle: &Handle,
+) -> Result<bool, EngineError> {
+    let Some(pool) = handle.pool.as_ref().filter(|_| handle.replaces) else {
+        return Ok(true);
+    };
+    let deployment = found.deployment(pool)?;
+    let wanted = found.wanted(deployment);
+    let machines = found.machines_of(deployment);
+    let is_paused = deployment.data.pointer("/spec/paused") == Some(&true.into());
+    if kinds::annotation(deployment, STOPPED_BY).is_none() || !is_paused {
+        return Ok(machines.len() <= wanted.replicas);
+    }
+    let is_broken = |machine: &&DynamicObject| {
+        let is_new = kinds::version(machine, "/spec/version") == wanted.version;
+        is_new && !kinds::is(machine, "Ready")
+    };
+    if machines.iter().any(is_broken) {
+        // An old one would go for it. It stays paused.
+        return Ok(true);
+    }
+    let place = found.place(deployment);
+    let replaces = |object: &DynamicObject, spec: &str| {
+        let type_ = format!("{spec}/rollout/strategy/type");
+        kinds::text(object, &type_) != Some("OnDelete")
+    };
+    if let Place::Topology(at) = place {
+        let entry = format!("/spec/topology/workers/machineDeployments/{at}");
+        if replaces(&found.cluster, &entry) {
+            let mut cluster = found.cluster.clone();
+            strategy(place, &mut cluster);
+            change::write(client, site, Kind::Cluster, &cluster).await?;
+            return Ok(false);
+        }
+        // The topology has to bring it there itself: it would write over it.
+        if replaces(deployment, "/spec") {
+            return Ok(false);
+        }
+    }
+    let mut settled = deployment.clone();
+    strategy(Place::Own, &mut settled);
+    settled.data["spec"]["paused"] = json!(false);
+    change::write(client, site, Kind::MachineDeployment, &settled).await?;
+    Ok(false)
+}
+
+/// Notes that a change was asked to stop, and that the topology replaces no Machine by itself any more.
+async fn note(
+    client: &Client,
+    site: &Site,
+    found: &Found,
+    handle: &Handle,
+    no_more_at: Option<Place>,
+) -> Result<(), EngineError> {
+    let (kind, object) = handle.object(found)?;
+    let mut noted = object.clone();
+    if kind == Kind::MachineDeployment {
+        // It was written a moment ago.
+        let api = kind.api(client, &site.namespace);
+        let read = api.get(&object.name_any()).await;
+        noted = read.map_err(|error| failed(&error))?;
+    }
+    if let Some(place) = no_more_at.filter(|place| *place != Place::Own) {
+        strategy(place, &mut noted);
+    }
+    mark(&mut noted, handle);
+    change::write(client, site, kind, &noted).await
+}
+
+fn mark(object: &mut DynamicObject, handle: &Handle) {
+    let written = format!("{}/{}", handle.token, clock::now());
+    object
+        .annotations_mut()
+        .insert(handle.annotation(), written);
+}
+
+/// Takes away what an abort has set on what a change replaces. A pool that is only resized stays as it is: it would
+/// else go on with the roll-out that was stopped.
+pub async fn lift(
+    client: &Client,
+    site: &Site,
+    found: &Found,
+    handle: &Handle,
+) -> Result<(), EngineError> {
+    if !handle.replaces {
+        return Ok(());
+    }
+    if let Some(pool) = &handle.pool {
+        let deployment = found.deployment(pool)?;
+        if kinds::annotation(deployment, STOPPED_BY).is_some() {
+            let mut lifted = deployment.clone();
+            lifted.data["spec"]["paused"] = json!(false);
+            lifted.annotations_mut().remove(STOPPED_BY);
+            change::write(client, site, Kind::MachineDeployment, &lifted).await?;
+        }
+        return Ok(());
+    }
+    if let Some(control_plane) = &found.control_plane
+        && kinds::annotation(control_plane, PAUSED) == Some(OURS)
+    {
+        let mut lifted = control_plane.clone();
+        lifted.annotations_mut().remove(PAUSED);
+        change::write(client, site, Kind::KubeadmControlPlane, &lifted).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! Aborts of what Cluster API does.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use belay::api::{
+    CancellationStatus, OperationPhase,
+    OperationType::{Scale, Upgrade},
+    TargetKind,
+};
+use kube::core::DynamicObject;
+
+use crate::{
+    belay::Belay,
+    stage::{NEW, OLD, Stage, deployment, is_ready, machines_of, names, versions},
+};
+
+/// Waits until a pool has a Machine that is as it is to be, while others aren't.
+async fn is_half_done(belay: &Belay, pool: &str) {
+    belay
+        .eventually("has replaced a Machine", || async {
+            let machines = machines_of(belay, Some(pool)).await;
+            let is_new =
+                |machine: &&DynamicObject| machine.data["spec"]["version"] == format!("v{NEW}");
+            let new: Vec<_> = machines.iter().filter(is_new).collect();
+            !new.is_empty() && new.len() < machines.len() && new.iter().any(|one| is_ready(one))
+        })
+        .await;
+}
+
+pub async fn an_aborted_upgrade_of_a_pool_begins_no_machine_and_deletes_none(stage: Arc<Stage>) {
+    let belay = stage.adopted(4).await;
+    belay.set_version(NEW).await;
+    let upgrade = belay.operation(Upgrade, "demo").await;
+    is_half_done(&belay, "md-0").await;
+    belay.abort(&upgrade, "not today").await;
+    let status = belay.is_canceled(&upgrade).await;
+    assert!(
+        belay
+            .phases(&upgrade)
+            .await
+            .contains(&OperationPhase::Canceling)
+    );
+    assert!(status.percent_complete < 100);
+    let machines = machines_of(&belay, Some("md-0")).await;
+    assert!(
+        machines
+            .iter()
+            .all(|machine| machine.metadata.deletion_timestamp.is_none())
+    );
+    assert_eq!(machines.len(), 4, "as many as before");
+    let (before, second) = (names(&machines), machines_of(&belay, Some("md-1")).await);
+    // Cluster API's controllers reconcile it again, and change nothing.
+    let touched = ["annotate", "cluster.cluster.x-k8s.io/demo", "touched=yes"];
+    belay.kubectl(&touched);
+    let observed = || async {
+        let deployment = deployment(&belay, "md-0").await;
+        deployment.data["status"]["observedGeneration"].as_i64() == deployment.metadata.generation
+    };
+    belay
+        .eventually("has its MachineDeployment observed", observed)
+        .await;
+    assert_eq!(names(&machines_of(&belay, Some("md-0")).await), before);
+    assert_eq!(
+        names(&machines_of(&belay, Some("md-1")).await),
+        names(&second)
+    );
+
+    // The next operation lifts what the abort has set.
+    belay
+        .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+        .await;
+    belay.succeeds("go-on").await;
+    let machines = machines_of(&belay, None).await;
+    assert_eq!(versions(&machines), vec![NEW; 9]);
+    let strategy = &deployment(&belay, "md-0").await.data["spec"]["rollout"]["strategy"];
+    assert_eq!(strategy["type"], "RollingUpdate");
+}
+
+pub async fn an_abort_of_a_scale_is_refused_once_all_machines_have_begun(stage: Arc<Stage>) {
+    let belay = stage.adopted(1).await;
+    belay.set_count("md-0", 12).await;
+    let scale = belay.operation(Scale, "md-0").await;
+    belay
+        .eventually("makes Machines", || async {
+            machines_of(&belay, Some("md-0")).await.len() > 1
+        })
+        .await;
+    belay.abort(&scale, "too many").await;
+    let status = belay.succeeds(&scale).await;
+    let cancellation = status.cancellation.expect("a cancellation");
+    assert_eq!(cancellation.status, CancellationStatus::Failed);
+    assert!(cancellation.reason.contains("at once"), "{cancellation:?}");
+    assert_eq!(machines_of(&belay, Some("md-0")).await.len(), 12);
+}
+
+pub async fn a_scale_after_an_aborted_upgrade_replaces_no_machine(stage: Arc<Stage>) {
+    let belay = stage.adopted(3).await;
+    belay.set_version(NEW).await;
+    let upgrade = belay.operation(Upgrade, "demo").await;
+    is_half_done(&belay, "md-0").await;
+    belay.abort(&upgrade, "not today").await;
+    belay.is_canceled(&upgrade).await;
+    belay.lock_is_free().await;
+    let before: BTreeSet<_> = names(&machines_of(&belay, Some("md-0")).await)
+        .into_iter()
+        .collect();
+    belay.set_count("md-0", 6).await;
+    let scale = belay.operation(Scale, "md-0").await;
+    belay.succeeds(&scale).await;
+    let machines = machines_of(&belay, Some("md-0")).await;
+    let after: BTreeSet<_> = names(&machines).into_iter().collect();
+    assert!(
+        machines.len() >= 6 && after.is_superset(&before),
+        "{before:?}, then {after:?}"
+    );
+    assert!(versions(&machines).contains(&OLD.to_owned()));
+}

@@ -1,0 +1,40 @@
+//! Clusters that exist come under Belay's operations, and leave them, as they are.
+
+use std::sync::Arc;
+
+use belay::api::{AgentPool, ManagedCluster, Operation};
+use kube::api::{DeleteParams, ListParams};
+
+use crate::stage::{OLD, Stage, machines_of, names};
+
+pub async fn what_adopt_prints_begins_no_operation_and_its_deletion_leaves_the_cluster(
+    stage: Arc<Stage>,
+) {
+    let belay = stage.adopted(2).await;
+    let machines = names(&machines_of(&belay, None).await);
+    let operations = belay.api::<Operation>();
+    let begun = operations
+        .list(&ListParams::default())
+        .await
+        .expect("listed");
+    let begun: Vec<_> = begun.iter().map(kube::ResourceExt::name_any).collect();
+    assert_eq!(begun, Vec::<String>::new());
+    let status = belay.cluster_status().await;
+    assert_eq!(status.kubernetes_version.as_deref(), Some(OLD));
+    let pool = belay.pool_status("md-0").await;
+    assert_eq!((pool.count, pool.ready_count), (2, 2));
+
+    let clusters = belay.api::<ManagedCluster>();
+    clusters
+        .delete("demo", &DeleteParams::default())
+        .await
+        .expect("deleted");
+    belay
+        .eventually("has its ManagedCluster gone", || async {
+            let pools = belay.api::<AgentPool>().list(&ListParams::default()).await;
+            clusters.get_opt("demo").await.expect("an answer").is_none()
+                && pools.expect("listed").items.is_empty()
+        })
+        .await;
+    assert_eq!(names(&machines_of(&belay, None).await), machines);
+}

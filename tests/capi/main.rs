@@ -1,0 +1,40 @@
+//! Clusters of Cluster API under Belay's operations, with Cluster API's own controllers. Its machines are in memory;
+//! all else is real. It needs a control plane and port 19000 for itself, so `make test-capi` runs it.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+#[path = "../live/acts.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod acts;
+#[path = "../live/belay.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod belay;
+#[path = "../live/seen.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod seen;
+#[path = "../live/world.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod world;
+
+mod abort;
+mod adopt;
+mod operations;
+mod stage;
+
+use std::process::ExitCode;
+
+use stage::Stage;
+
+const TESTS: &[harness::Test<Stage>] = tests![
+    abort::an_aborted_upgrade_of_a_pool_begins_no_machine_and_deletes_none,
+    abort::a_scale_after_an_aborted_upgrade_replaces_no_machine,
+    abort::an_abort_of_a_scale_is_refused_once_all_machines_have_begun,
+    adopt::what_adopt_prints_begins_no_operation_and_its_deletion_leaves_the_cluster,
+    operations::a_cluster_goes_up_control_plane_first_and_one_pool_after_the_other,
+    operations::a_pool_scales_stops_and_starts,
+];
+
+fn main() -> ExitCode {
+    harness::run(TESTS, Stage::set(), Stage::keep_logs)
+}
