@@ -6,7 +6,7 @@ use belay::{
     controller,
     leader::Fence,
     machinery::{connection, watches::Scope},
-    provider::{Providers, kwok},
+    provider::{Providers, cluster_api, kwok},
     telemetry::{Health, Telemetry, Traces},
 };
 use kube::Config;
@@ -75,6 +75,7 @@ async fn work(config: Config, namespace: String, faults: OfOperator) {
     let (kwok, watches) = kwok::provider(&client, &scope);
     let providers = Providers {
         kwok: std::sync::Arc::new(kwok),
+        cluster_api: std::sync::Arc::new(cluster_api::provider(&client)),
     };
     let telemetry = Telemetry::new("test", Fence::open(), Traces::default());
     let health = Health::new(telemetry.clone());

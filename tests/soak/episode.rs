@@ -70,8 +70,11 @@ fn befalls(place: &Arc<Place>, what: &What) {
             tokio::spawn(async move { watches(&place, kind, stream, time).await });
         }
         // Pods that others delete, and those of nodes that go with all of their cluster, have no budget.
-        What::DeleteNode(_) | What::DeletePod(_) | What::DeleteCluster => unguard(place),
-        What::ClusterPower("Stopped") | What::AskCluster("Stop") => unguard(place),
+        What::DeleteNode(_)
+        | What::DeletePod(_)
+        | What::DeleteCluster
+        | What::ClusterPower("Stopped")
+        | What::AskCluster("Stop") => unguard(place),
         _ => {}
     }
 }

@@ -1,22 +1,14 @@
 //! How a change is begun: one write to the Cluster, or to a `MachineDeployment` that stands alone, with the change
 //! and its token. Whoever finds the token there knows that the change was begun.
 
-use kube::{Client, ResourceExt as _, api::PostParams, core::DynamicObject};
+use kube::{Client, ResourceExt as _};
 
 use crate::{
     lifecycle::Stage,
-    machinery::FIELD_MANAGER,
     provider::engine::{Change, EngineError, Site},
 };
 
-use super::{
-    answers::{failed, not_supported},
-    found::Found,
-    goal,
-    handle::Handle,
-    kinds::Kind,
-    stop,
-};
+use super::{answers::not_supported, found::Found, goal, handle::Handle, stop, write::write};
 
 /// Begins a change.
 pub async fn begin(client: &Client, site: &Site, change: &Change) -> Result<Handle, EngineError> {
@@ -42,21 +34,4 @@ pub async fn begin(client: &Client, site: &Site, change: &Change) -> Result<Hand
     stop::lift(client, site, &found, &handle).await?;
     write(client, site, kind, &changed).await?;
     Ok(handle)
-}
-
-/// Writes an object as it was read and changed: with its resourceVersion, so that nothing of others is lost.
-pub async fn write(
-    client: &Client,
-    site: &Site,
-    kind: Kind,
-    object: &DynamicObject,
-) -> Result<(), EngineError> {
-    let params = PostParams {
-        field_manager: Some(FIELD_MANAGER.into()),
-        ..PostParams::default()
-    };
-    let api = kind.api(client, &site.namespace);
-    let written = api.replace(&object.name_any(), &params, object).await;
-    written.map_err(|error| failed(&error))?;
-    Ok(())
 }

@@ -18,6 +18,8 @@ use super::{
 pub const SETTINGS: &str = "belay.dev/settings";
 /// The value of what Belay sets on Cluster API's objects, so that it takes away nothing of others.
 pub const OURS: &str = "belay";
+/// On a `MachineDeployment` whose roll-out an abort stopped: which change it was.
+pub const STOPPED_BY: &str = "belay.dev/stopped-by";
 
 /// Asks for a version of the control plane. The `MachineDeployments` of the topology stay on theirs until their own
 /// turn comes.

@@ -12,6 +12,7 @@ mod look;
 mod progress;
 mod rules;
 mod stop;
+mod write;
 
 use std::{sync::Arc, time::Duration};
 

@@ -15,9 +15,9 @@ use crate::{
 
 use super::{
     found::{Found, Wanted},
+    goal::STOPPED_BY,
     handle::Handle,
     kinds,
-    stop::STOPPED_BY,
 };
 
 /// How long Machines that come up, or that go, are waited for after the stop. One that comes up no more, or whose

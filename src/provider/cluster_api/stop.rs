@@ -11,16 +11,13 @@ use crate::{
 
 use super::{
     answers::failed,
-    change,
     found::{Found, Place},
-    goal::OURS,
+    goal::{OURS, STOPPED_BY},
     handle::Handle,
     kinds::{self, Kind, PAUSED},
     progress,
+    write::write,
 };
-
-/// On a `MachineDeployment` whose roll-out an abort stopped: which change it was.
-pub const STOPPED_BY: &str = "belay.dev/stopped-by";
 
 /// Stops the change of a handle.
 pub async fn stop(client: &Client, site: &Site, handle: &Handle) -> Result<Answer, EngineError> {
@@ -45,7 +42,7 @@ pub async fn stop(client: &Client, site: &Site, handle: &Handle) -> Result<Answe
     let mut paused = control_plane.clone();
     let pauses = paused.annotations_mut().entry(PAUSED.into());
     pauses.or_insert_with(|| OURS.into());
-    change::write(client, site, Kind::KubeadmControlPlane, &paused).await?;
+    write(client, site, Kind::KubeadmControlPlane, &paused).await?;
     note(client, site, &found, handle, None).await?;
     Ok(Answer::Accepted)
 }
@@ -74,7 +71,7 @@ async fn stop_pool(
         if is_between {
             strategy(Place::Own, &mut paused);
         }
-        change::write(client, site, Kind::MachineDeployment, &paused).await?;
+        write(client, site, Kind::MachineDeployment, &paused).await?;
         let place = is_between.then(|| found.place(deployment));
         note(client, site, found, handle, place).await?;
         return Ok(Answer::Accepted);
@@ -89,7 +86,7 @@ async fn stop_pool(
     let mut changed = object.clone();
     found.place(deployment).spec(&mut changed)["replicas"] = json!(ordered);
     mark(&mut changed, handle);
-    change::write(client, site, kind, &changed).await?;
+    write(client, site, kind, &changed).await?;
     Ok(Answer::Accepted)
 }
 
@@ -135,7 +132,7 @@ pub async fn settle(
         if replaces(&found.cluster, &entry) {
             let mut cluster = found.cluster.clone();
             strategy(place, &mut cluster);
-            change::write(client, site, Kind::Cluster, &cluster).await?;
+            write(client, site, Kind::Cluster, &cluster).await?;
             return Ok(false);
         }
         // The topology has to bring it there itself: it would write over it.
@@ -146,7 +143,7 @@ pub async fn settle(
     let mut settled = deployment.clone();
     strategy(Place::Own, &mut settled);
     settled.data["spec"]["paused"] = json!(false);
-    change::write(client, site, Kind::MachineDeployment, &settled).await?;
+    write(client, site, Kind::MachineDeployment, &settled).await?;
     Ok(false)
 }
 
@@ -170,7 +167,7 @@ async fn note(
         strategy(place, &mut noted);
     }
     mark(&mut noted, handle);
-    change::write(client, site, kind, &noted).await
+    write(client, site, kind, &noted).await
 }
 
 fn mark(object: &mut DynamicObject, handle: &Handle) {
@@ -197,7 +194,7 @@ pub async fn lift(
             let mut lifted = deployment.clone();
             lifted.data["spec"]["paused"] = json!(false);
             lifted.annotations_mut().remove(STOPPED_BY);
-            change::write(client, site, Kind::MachineDeployment, &lifted).await?;
+            write(client, site, Kind::MachineDeployment, &lifted).await?;
         }
         return Ok(());
     }
@@ -206,7 +203,7 @@ pub async fn lift(
     {
         let mut lifted = control_plane.clone();
         lifted.annotations_mut().remove(PAUSED);
-        change::write(client, site, Kind::KubeadmControlPlane, &lifted).await?;
+        write(client, site, Kind::KubeadmControlPlane, &lifted).await?;
     }
     Ok(())
 }

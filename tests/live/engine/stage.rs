@@ -7,7 +7,7 @@ use belay::{
     controller,
     leader::Fence,
     machinery::watches::Scope,
-    provider::{Providers, engine::EngineProvider},
+    provider::{Providers, cluster_api, engine::EngineProvider},
     telemetry::{Health, Telemetry, Traces},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -63,6 +63,7 @@ impl Stage {
     pub fn start_operator(&self) {
         let providers = Providers {
             kwok: Arc::new(EngineProvider::new(self.script.clone())),
+            cluster_api: Arc::new(cluster_api::provider(&self.belay.client)),
         };
         let telemetry = Telemetry::new("script", Fence::open(), Traces::default());
         let health = Health::new(telemetry.clone());

@@ -1,0 +1,27 @@
+//! How an object is written: whole, as it was read and changed.
+
+use kube::{Client, ResourceExt as _, api::PostParams, core::DynamicObject};
+
+use crate::{
+    machinery::FIELD_MANAGER,
+    provider::engine::{EngineError, Site},
+};
+
+use super::{answers::failed, kinds::Kind};
+
+/// Writes an object as it was read and changed: with its resourceVersion, so that nothing of others is lost.
+pub async fn write(
+    client: &Client,
+    site: &Site,
+    kind: Kind,
+    object: &DynamicObject,
+) -> Result<(), EngineError> {
+    let params = PostParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PostParams::default()
+    };
+    let api = kind.api(client, &site.namespace);
+    let written = api.replace(&object.name_any(), &params, object).await;
+    written.map_err(|error| failed(&error))?;
+    Ok(())
+}
