@@ -267,7 +267,8 @@ impl Belay {
     /// Has the API server refuse every change of the namespace's Operations and their statuses, of which there is
     /// one of that name.
     pub async fn refuse_changes_of_operations(&self, name: &str) {
-        let ours = format!("request.namespace == '{}'", self.namespace);
+        let namespace = &self.namespace;
+        let ours = format!("has(request.namespace) && request.namespace == '{namespace}'");
         let operation = format!("operation/{name}");
         let try_it = ["annotate", &operation, "tried=yes", "--dry-run=server"];
         let but = "request.resource.resource != 'operations'";

@@ -190,6 +190,11 @@ impl World {
                 unsettled.push(format!("cluster {}", cluster.name_any()));
             }
         }
+        // The pools of a cluster that goes wait for its deletion, also while that is on hold.
+        let goes = |cluster: &ManagedCluster| cluster.metadata.deletion_timestamp.is_some();
+        if self.clusters.iter().any(goes) {
+            return unsettled;
+        }
         for pool in &self.pools {
             let status = pool.status.clone().unwrap_or_default();
             let is_observed = status.observed_generation == pool.metadata.generation;
