@@ -32,7 +32,7 @@ use testenv::{ControlPlane, Process};
 use fleet::Fleet;
 use seen::Seen;
 
-/// What tells this program to be the operator.
+/// The environment variable that has this program run as the operator.
 const OPERATOR: &str = "LOAD_OPERATOR";
 /// Where the operator writes how many requests it made, and how many of them failed.
 const COUNTS: &str = "LOAD_COUNTS";

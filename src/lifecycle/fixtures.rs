@@ -128,9 +128,9 @@ pub(super) struct World {
     refuses_specs: bool,
     /// Whether the engine refuses to stop what it does.
     refuses_to_stop: bool,
-    /// Whether the provider gets no further, until it is told to stop.
+    /// Whether the provider makes no progress, until somebody stops it.
     stalls: bool,
-    /// Whose work was told to stop, and has, by the Operations' uids.
+    /// The uids of the Operations whose work has stopped because somebody asked for it.
     rested: BTreeSet<String>,
     /// The status that the last write of an Operation's status replaced.
     replaced: Option<Box<OperationStatus>>,

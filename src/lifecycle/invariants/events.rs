@@ -39,7 +39,7 @@ pub enum Event {
     LoseSight(bool),
     /// The engine begins to refuse to stop what it does, or ceases to.
     RefuseToStop(bool),
-    /// The provider gets no further, until it is told to stop; or it does again.
+    /// The provider makes no progress until somebody stops it, or makes progress again.
     Stall(bool),
     /// Somebody begins to scale a pool at the engine, outside Belay.
     OthersBegin(&'static str),

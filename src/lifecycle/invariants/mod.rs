@@ -221,7 +221,7 @@ fn check_canceled(world: &World, name: &str) -> Result<(), Broken> {
     })
 }
 
-/// Work is told to stop where it stands only once `Canceling` is written, and only where the request says so.
+/// Belay stops work where it stands only after `Canceling` is written, and only if the request says so.
 fn check_stop(world: &World, uid: &str) -> Result<(), Broken> {
     let mut operations = world.operations();
     let Some(name) = operations.find(|name| world.uid(name) == *uid) else {

@@ -7,7 +7,7 @@
 //! - `scenario`: where a search begins, and what may happen in it how often. These bounds alone end a search;
 //!   neither depth nor time does, so the number of states is the same in each run.
 //! - `liveness`: what each state comes to once nothing more happens.
-//! - `report`: how a counterexample is told, and the table in `docs/model.md`.
+//! - `report`: how a counterexample is printed, and the table in `docs/model.md`.
 //!
 //! The rules of safety are those of the property tests: see [`invariants`](super::invariants).
 

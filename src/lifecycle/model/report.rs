@@ -1,4 +1,4 @@
-//! How a search is told: a counterexample by its steps, and its size in `docs/model.md`.
+//! Reports of a search: the steps of a counterexample, and the counts in `docs/model.md`.
 
 use std::{
     fmt::Write as _,

@@ -198,7 +198,7 @@ impl Scenario {
         }
     }
 
-    /// The provider gets no further, or fails, while an abort comes.
+    /// The provider makes no progress, or fails, while somebody aborts.
     pub fn provider_in_trouble() -> Self {
         let may = vec![
             Event::Stall(true),
