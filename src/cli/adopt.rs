@@ -39,7 +39,7 @@ pub async fn run(session: &Session, flags: &AdoptFlags) -> anyhow::Result<ExitCo
     let adopted = cluster_api::manifests(&session.client, &session.namespace, name).await;
     let adopted = match adopted {
         Ok(adopted) => adopted,
-        Err(error) => bail!("{}: {}", error.code, error.message),
+        Err(error) => bail!("{}: {}", error.reason, error.message),
     };
     for left_out in &adopted.left_out {
         output::say(&format!("# Left out: {left_out}."))?;

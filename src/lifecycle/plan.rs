@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{
@@ -10,7 +11,7 @@ use crate::api::{
     ScaleSetPriority, Step, StepAction,
 };
 
-use super::{settings::NodeSettings, step_names::step};
+use super::{observed::NodeView, settings::NodeSettings, step_names::step};
 
 /// What differs, or what is brought about, aspect by aspect.
 pub type Aspects = BTreeSet<Aspect>;
@@ -157,6 +158,24 @@ pub struct PoolGoal {
     /// How new machines are bought.
     #[serde(default)]
     pub priority: ScaleSetPriority,
+}
+
+impl PoolGoal {
+    /// A node that was made for it and is Ready.
+    pub fn node(&self, name: String) -> NodeView {
+        NodeView {
+            name,
+            version: self.version,
+            ready: true,
+            cordoned: false,
+            joining: false,
+            deleting: false,
+            settings: self.settings.clone(),
+            drained_by: None,
+            made_by: None,
+            created: Timestamp::UNIX_EPOCH,
+        }
+    }
 }
 
 fn one() -> usize {

@@ -32,18 +32,11 @@ pub fn plan(facts: &Facts<'_>, operation: &Operation<'_>) -> Result<Plan, Operat
         return Ok(Plan::new(vec![follow(operation, handle)], Vec::new()));
     }
     if target.deleted.is_some() {
-        return Ok(if facts.snapshot.rules.retains() {
-            let targets = if target.is_cluster() {
-                deletion_of_cluster(facts).targets
-            } else {
-                vec![planned(facts, target, deletion())]
-            };
-            Plan::new(Vec::new(), targets)
-        } else if target.is_cluster() {
+        return Ok(if target.is_cluster() {
             deletion_of_cluster(facts)
         } else {
-            let stages = vec![Stage::Pool(gone(facts, target, true))];
-            Plan::new(stages, vec![planned(facts, target, deletion())])
+            let targets = vec![planned(facts, target, deletion())];
+            deletion_plan(facts, vec![Stage::Pool(gone(facts, target, true))], targets)
         });
     }
     if target.is_cluster() {
@@ -79,18 +72,21 @@ pub fn deletion_of_cluster(facts: &Facts<'_>) -> Plan {
     let stages = pools.map(|pool| Stage::Pool(gone(facts, pool, false)));
     let left = facts.snapshot.nodes_of_no_pool();
     let left = left.map(|(pool, nodes)| Stage::Pool(gone_with_pool(pool, nodes)));
+    let stages = stages.chain(left).chain([Stage::ControlPlane(None)]);
+    let targets = facts
+        .targets()
+        .map(|target| planned(facts, target, deletion()));
+    deletion_plan(facts, stages.collect(), targets.collect())
+}
+
+/// The plan of a deletion. Where the provider leaves at its engine what there is, nothing is to be done.
+fn deletion_plan(facts: &Facts<'_>, stages: Vec<Stage>, targets: Vec<PlannedTarget>) -> Plan {
     let stages = if facts.snapshot.rules.retains() {
         Vec::new()
     } else {
         stages
-            .chain(left)
-            .chain([Stage::ControlPlane(None)])
-            .collect()
     };
-    let targets = facts
-        .targets()
-        .map(|target| planned(facts, target, deletion()));
-    Plan::new(stages, targets.collect())
+    Plan::new(stages, targets)
 }
 
 fn deletion() -> Aspects {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::lifecycle::Stop;
+use crate::{api::OperationError, lifecycle::Stop};
 
 use super::Control;
 
@@ -42,6 +42,20 @@ pub struct Passing {
     pub message: String,
     /// When to try again, where the server wishes so.
     pub retry_after: Option<Duration>,
+}
+
+impl Failure<OperationError> {
+    /// The failure as one that may pass: somebody may mend the cause of a final one.
+    pub fn as_passing(&self) -> Passing {
+        match self {
+            Self::Passing(passing) => passing.clone(),
+            Self::Final(error) => Passing {
+                reason: error.code.clone(),
+                message: error.message.clone(),
+                retry_after: None,
+            },
+        }
+    }
 }
 
 /// How a request ended that didn't bring what it asked for.

@@ -7,13 +7,16 @@ use kube::{Api, Client, ResourceExt as _, api::ListParams, core::DynamicObject};
 use serde_json::{Value, json};
 
 use crate::{
-    api::{AgentPool, ClusterApiProviderSpec, OperationError, ProviderSpec},
-    provider::engine::{EngineError, Site},
+    api::{AgentPool, ClusterApiProviderSpec, ProviderSpec},
+    provider::{
+        engine::{EngineError, Site},
+        requests::Passing,
+    },
 };
 
 use super::{
-    found::{Found, Place},
-    kinds::{self, CLUSTER_NAME, Kind},
+    found::{Found, of_cluster},
+    kinds::Kind,
     look,
 };
 
@@ -29,21 +32,9 @@ pub struct Adopted {
 ///
 /// # Errors
 /// Where it can't be read, or has no control plane yet.
-pub async fn manifests(
-    client: &Client,
-    namespace: &str,
-    name: &str,
-) -> Result<Adopted, OperationError> {
-    adopted(client, namespace, name)
-        .await
-        .map_err(|error| match error {
-            EngineError::Final(error) => error,
-            EngineError::Passing(passing) => OperationError {
-                code: passing.reason,
-                message: passing.message,
-                ..OperationError::default()
-            },
-        })
+pub async fn manifests(client: &Client, namespace: &str, name: &str) -> Result<Adopted, Passing> {
+    let adopted = adopted(client, namespace, name).await;
+    adopted.map_err(|error| error.as_passing())
 }
 
 async fn adopted(client: &Client, namespace: &str, name: &str) -> Result<Adopted, EngineError> {
@@ -109,15 +100,8 @@ fn upgrade_settings(found: &Found, deployment: &DynamicObject) -> Value {
     };
     let mut settings =
         json!({"maxSurge": of("maxSurge", 1), "maxUnavailable": of("maxUnavailable", 0)});
-    let timeout = "deletion/nodeDrainTimeoutSeconds";
-    let timeout = match found.place(deployment) {
-        Place::Topology(at) => kinds::count(
-            &found.cluster,
-            &format!("/spec/topology/workers/machineDeployments/{at}/{timeout}"),
-        ),
-        Place::Own => kinds::count(deployment, &format!("/spec/template/spec/{timeout}")),
-    };
-    if let Some(seconds) = timeout.filter(|seconds| *seconds > 0) {
+    let timeout = &found.machine_spec_of(deployment)["deletion"]["nodeDrainTimeoutSeconds"];
+    if let Some(seconds) = timeout.as_u64().filter(|seconds| *seconds > 0) {
         settings["drainTimeout"] = json!(format!("{seconds}s"));
     }
     settings
@@ -139,10 +123,9 @@ async fn pools_of_others(
 }
 
 async fn machine_pools(client: &Client, namespace: &str, name: &str) -> Vec<String> {
-    let of_cluster = ListParams::default().labels(&format!("{CLUSTER_NAME}={name}"));
     let pools = Kind::MachinePool.api(client, namespace);
     // Cluster API may be installed without them.
-    let listed = pools.list(&of_cluster).await;
+    let listed = pools.list(&of_cluster(name)).await;
     let listed = listed.map(|listed| listed.items).unwrap_or_default();
     let told = |pool: DynamicObject| {
         let name = pool.name_any();

@@ -12,7 +12,7 @@ use super::{answers::not_supported, found::Found, goal, handle::Handle, stop, wr
 
 /// Begins a change.
 pub async fn begin(client: &Client, site: &Site, change: &Change) -> Result<Handle, EngineError> {
-    let found = Found::read(client, site).await?;
+    let found = Found::read_whole(client, site).await?;
     let handle = Handle::of(change);
     if handle.written(&found)?.is_some() {
         return Ok(handle);

@@ -33,6 +33,13 @@ pub struct Wanted {
     pub replicas: usize,
 }
 
+impl Wanted {
+    /// Whether a Machine has the version, where one is wanted.
+    pub fn has_version_of(self, machine: &DynamicObject) -> bool {
+        self.version.is_none() || kinds::version(machine, "/spec/version") == self.version
+    }
+}
+
 /// Where a `MachineDeployment` is specified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -72,44 +79,48 @@ impl Place {
 }
 
 impl Found {
-    /// Reads it.
+    /// Reads what shows how the Cluster and its pools are.
     pub async fn read(client: &Client, site: &Site) -> Result<Self, EngineError> {
         let spec = site.provider.cluster_api.clone().unwrap_or_default();
         let name = &spec.cluster_name;
-        let of_cluster = ListParams::default().labels(&format!("{CLUSTER_NAME}={name}"));
+        let of_cluster = of_cluster(name);
         let api = |kind: Kind| kind.api(client, &site.namespace);
-        let (clusters, deployments, sets, machines) = (
+        let (clusters, deployments, machines) = (
             api(Kind::Cluster),
             api(Kind::MachineDeployment),
-            api(Kind::MachineSet),
             api(Kind::Machine),
         );
-        let (cluster, deployments, sets, machines) = tokio::try_join!(
+        let (cluster, deployments, machines) = tokio::try_join!(
             clusters.get_opt(name),
             deployments.list(&of_cluster),
-            sets.list(&of_cluster),
             machines.list(&of_cluster)
         )
         .map_err(|error| failed(&error))?;
         let cluster = cluster.ok_or_else(|| EngineError::Final(no_cluster(site, name)))?;
-        let is_kubeadm =
-            kinds::text(&cluster, "/spec/controlPlaneRef/kind") == Some("KubeadmControlPlane");
-        let reference = kinds::text(&cluster, "/spec/controlPlaneRef/name");
-        let control_plane = match reference.filter(|_| is_kubeadm) {
-            Some(name) => api(Kind::KubeadmControlPlane)
-                .get_opt(name)
-                .await
-                .map_err(|error| failed(&error))?,
-            None => None,
-        };
         Ok(Self {
             spec,
             cluster,
-            control_plane,
+            control_plane: None,
             deployments: deployments.items,
-            sets: sets.items,
+            sets: Vec::new(),
             machines: machines.items,
         })
+    }
+
+    /// Reads what changes need as well: the control plane, and the `MachineSets`.
+    pub async fn read_whole(client: &Client, site: &Site) -> Result<Self, EngineError> {
+        let mut found = Self::read(client, site).await?;
+        let sets = Kind::MachineSet.api(client, &site.namespace);
+        let sets = sets.list(&of_cluster(&found.spec.cluster_name)).await;
+        found.sets = sets.map_err(|error| failed(&error))?.items;
+        let kind = kinds::text(&found.cluster, "/spec/controlPlaneRef/kind");
+        let name = kinds::text(&found.cluster, "/spec/controlPlaneRef/name");
+        if let (Some("KubeadmControlPlane"), Some(name)) = (kind, name) {
+            let control_planes = Kind::KubeadmControlPlane.api(client, &site.namespace);
+            let control_plane = control_planes.get_opt(name).await;
+            found.control_plane = control_plane.map_err(|error| failed(&error))?;
+        }
+        Ok(found)
     }
 
     /// Whether the Cluster is made of a `ClusterClass`.
@@ -147,28 +158,45 @@ impl Found {
         place().map_or(Place::Own, Place::Topology)
     }
 
+    /// What says how many Machines a `MachineDeployment` has, and how they are replaced.
+    pub fn spec_of<'a>(&'a self, deployment: &'a DynamicObject) -> &'a Value {
+        match self.place(deployment) {
+            Place::Topology(at) => {
+                &self.cluster.data["spec"]["topology"]["workers"]["machineDeployments"][at]
+            }
+            Place::Own => &deployment.data["spec"],
+        }
+    }
+
+    /// What says what a Machine of a `MachineDeployment` is.
+    pub fn machine_spec_of<'a>(&'a self, deployment: &'a DynamicObject) -> &'a Value {
+        let spec = self.spec_of(deployment);
+        match self.place(deployment) {
+            Place::Topology(_) => spec,
+            Place::Own => &spec["template"]["spec"],
+        }
+    }
+
     /// What a `MachineDeployment` is to be.
     pub fn wanted(&self, deployment: &DynamicObject) -> Wanted {
-        let own = Wanted {
-            version: kinds::version(deployment, "/spec/template/spec/version"),
-            replicas: kinds::count(deployment, "/spec/replicas").unwrap_or_default(),
-        };
-        let Place::Topology(at) = self.place(deployment) else {
-            return own;
-        };
-        let entry = format!("/spec/topology/workers/machineDeployments/{at}");
-        let replicas = kinds::count(&self.cluster, &format!("{entry}/replicas"));
-        let annotations = format!("{entry}/metadata/annotations");
-        let annotations = self.cluster.data.pointer(&annotations);
+        let spec = self.spec_of(deployment);
         // The topology then keeps it on its version.
-        let is_deferred = annotations.is_some_and(|all| !all[kinds::DEFER_UPGRADE].is_null());
-        Wanted {
-            version: if is_deferred {
-                own.version
-            } else {
+        let is_deferred = !spec["metadata"]["annotations"][kinds::DEFER_UPGRADE].is_null();
+        let version = match self.place(deployment) {
+            Place::Topology(_) if !is_deferred => {
                 kinds::version(&self.cluster, "/spec/topology/version")
-            },
-            replicas: replicas.unwrap_or(own.replicas),
+            }
+            Place::Topology(_) | Place::Own => {
+                kinds::version(deployment, "/spec/template/spec/version")
+            }
+        };
+        // A topology may leave the number to others.
+        let replicas = spec["replicas"].as_u64();
+        let replicas = replicas.and_then(|replicas| usize::try_from(replicas).ok());
+        let own = || kinds::count(deployment, "/spec/replicas");
+        Wanted {
+            version,
+            replicas: replicas.or_else(own).unwrap_or_default(),
         }
     }
 
@@ -209,6 +237,11 @@ fn name_of(deployment: &DynamicObject) -> &str {
     kinds::label(deployment, TOPOLOGY_NAME)
         .or(deployment.metadata.name.as_deref())
         .unwrap_or_default()
+}
+
+/// All that belongs to a Cluster.
+pub fn of_cluster(name: &str) -> ListParams {
+    ListParams::default().labels(&format!("{CLUSTER_NAME}={name}"))
 }
 
 fn no_cluster(site: &Site, name: &str) -> OperationError {

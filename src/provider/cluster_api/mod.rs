@@ -41,14 +41,11 @@ pub fn provider(client: &Client) -> EngineProvider {
 pub async fn look_once(client: &Client, cluster: &ManagedCluster) -> Observation {
     let seen = seen(client, &Site::of(cluster)).await;
     seen.unwrap_or_else(|error| {
-        let (reason, message) = match error {
-            EngineError::Passing(passing) => (passing.reason, passing.message),
-            EngineError::Final(error) => (error.code, error.message),
-        };
+        let passing = error.as_passing();
         Observation {
             trouble: Some(Trouble {
-                reason,
-                message,
+                reason: passing.reason,
+                message: passing.message,
                 seen_at: None,
             }),
             ..Observation::default()
@@ -102,7 +99,7 @@ impl Engine for ClusterApi {
     }
 
     async fn poll(&self, site: &Site, handle: &str) -> Result<State, EngineError> {
-        let found = Found::read(&self.client, site).await?;
+        let found = Found::read_whole(&self.client, site).await?;
         let handle = Handle::parse(handle);
         let state = progress::state(&found, &handle)?;
         let is_settled = state != State::Stopped

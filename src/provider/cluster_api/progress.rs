@@ -127,8 +127,7 @@ impl Work<'_> {
 
     /// Whether a Machine is as it is to be.
     fn has_come(&self, machine: &DynamicObject) -> bool {
-        let runs = kinds::version(machine, "/spec/version");
-        let is_new = self.wanted.version.is_none() || runs == self.wanted.version;
+        let is_new = self.wanted.has_version_of(machine);
         machine.metadata.deletion_timestamp.is_none()
             && kinds::is(machine, "Ready")
             && (!self.replaces || (is_new && kinds::is(machine, "UpToDate")))

@@ -1,6 +1,4 @@
-//! What Belay does by Cluster API.
-
-use jiff::Timestamp;
+//! What Belay can do with Cluster API, and what to do instead where it can't.
 
 use crate::{
     api::{OperationType, TargetKind},
@@ -46,23 +44,7 @@ impl Rules for ByClusterApi {
             }
         }
         nodes.truncate(goal.count);
-        nodes.resize_with(goal.count, || node(goal));
+        nodes.resize_with(goal.count, || goal.node(goal.node_prefix.clone()));
         nodes
-    }
-}
-
-/// A node that is made for a goal.
-fn node(goal: &PoolGoal) -> NodeView {
-    NodeView {
-        name: goal.node_prefix.clone(),
-        version: goal.version,
-        ready: true,
-        cordoned: false,
-        joining: false,
-        deleting: false,
-        settings: goal.settings.clone(),
-        drained_by: None,
-        made_by: None,
-        created: Timestamp::UNIX_EPOCH,
     }
 }

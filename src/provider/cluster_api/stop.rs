@@ -2,7 +2,7 @@
 //! begun comes to its end. The next change lifts what the stop has set, and only that.
 
 use kube::{Client, ResourceExt as _, core::DynamicObject};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     machinery::clock,
@@ -21,7 +21,7 @@ use super::{
 
 /// Stops the change of a handle.
 pub async fn stop(client: &Client, site: &Site, handle: &Handle) -> Result<Answer, EngineError> {
-    let found = Found::read(client, site).await?;
+    let found = Found::read_whole(client, site).await?;
     let Some(written) = handle.written(&found)? else {
         return Ok(Answer::TooLate);
     };
@@ -58,9 +58,7 @@ async fn stop_pool(
     let deployment = found.deployment(pool)?;
     let wanted = found.wanted(deployment);
     let machines = found.machines_of(deployment);
-    let is_old = |machine: &&DynamicObject| {
-        wanted.version.is_some() && kinds::version(machine, "/spec/version") != wanted.version
-    };
+    let is_old = |machine: &&DynamicObject| !wanted.has_version_of(machine);
     if handle.replaces && machines.iter().any(is_old) {
         let mut paused = deployment.clone();
         paused.data["spec"]["paused"] = json!(true);
@@ -114,29 +112,23 @@ pub async fn settle(
     if kinds::annotation(deployment, STOPPED_BY).is_none() || !is_paused {
         return Ok(machines.len() <= wanted.replicas);
     }
-    let is_broken = |machine: &&DynamicObject| {
-        let is_new = kinds::version(machine, "/spec/version") == wanted.version;
-        is_new && !kinds::is(machine, "Ready")
-    };
+    let is_broken =
+        |machine: &&DynamicObject| wanted.has_version_of(machine) && !kinds::is(machine, "Ready");
     if machines.iter().any(is_broken) {
         // An old one would go for it. It stays paused.
         return Ok(true);
     }
     let place = found.place(deployment);
-    let replaces = |object: &DynamicObject, spec: &str| {
-        let type_ = format!("{spec}/rollout/strategy/type");
-        kinds::text(object, &type_) != Some("OnDelete")
-    };
-    if let Place::Topology(at) = place {
-        let entry = format!("/spec/topology/workers/machineDeployments/{at}");
-        if replaces(&found.cluster, &entry) {
+    let replaces = |spec: &Value| spec["rollout"]["strategy"]["type"] != "OnDelete";
+    if place != Place::Own {
+        if replaces(found.spec_of(deployment)) {
             let mut cluster = found.cluster.clone();
             strategy(place, &mut cluster);
             write(client, site, Kind::Cluster, &cluster).await?;
             return Ok(false);
         }
         // The topology has to bring it there itself: it would write over it.
-        if replaces(deployment, "/spec") {
+        if replaces(&deployment.data["spec"]) {
             return Ok(false);
         }
     }

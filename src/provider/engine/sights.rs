@@ -179,7 +179,7 @@ impl Sights {
                 });
             }
             Err(error) => {
-                let passing = passing(error);
+                let passing = error.as_passing();
                 tracing::warn!(
                     namespace = key.namespace,
                     cluster = key.name,
@@ -204,18 +204,6 @@ impl Sights {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Sight>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A failed look as trouble. A final failure counts too: somebody may mend its cause.
-fn passing(error: &EngineError) -> Passing {
-    match error {
-        EngineError::Passing(passing) => passing.clone(),
-        EngineError::Final(error) => Passing {
-            reason: error.code.clone(),
-            message: error.message.clone(),
-            retry_after: None,
-        },
     }
 }
 

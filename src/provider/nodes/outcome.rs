@@ -35,16 +35,9 @@ pub(super) fn roll_out(nodes: &mut Vec<NodeView>, goal: &PoolGoal, uid: &str) {
 fn act(nodes: &mut Vec<NodeView>, goal: &PoolGoal, uid: &str, action: NodeAction) {
     match action {
         NodeAction::Create(name) => nodes.push(NodeView {
-            name,
-            version: goal.version,
-            ready: true,
-            cordoned: false,
-            joining: false,
-            deleting: false,
-            settings: goal.settings.clone(),
-            drained_by: None,
             made_by: Some(uid.to_owned()),
             created: Timestamp::MAX,
+            ..goal.node(name)
         }),
         NodeAction::Remove(name) => nodes.retain(|node| node.name != name),
         NodeAction::Update(name) => {

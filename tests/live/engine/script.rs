@@ -10,16 +10,12 @@ use std::{
 use async_trait::async_trait;
 use belay::{
     api::{Operation, OperationError, OperationSpec, OperationType, TargetKind},
-    lifecycle::{
-        BegunByOthers, ControlPlaneView, NodeSettings, NodeView, Observation, PoolGoal, Rules,
-        Stage,
-    },
+    lifecycle::{BegunByOthers, ControlPlaneView, NodeView, Observation, PoolGoal, Rules, Stage},
     provider::{
         engine::{Answer, Change, Engine, EngineError, Pace, Running, Site, State},
         requests::Passing,
     },
 };
-use jiff::Timestamp;
 use kube::{Api, Client, api::ListParams};
 
 /// What this engine can do.
@@ -213,18 +209,7 @@ fn reach(seen: &mut Observation, begun: &Begun) {
 }
 
 fn nodes_of(goal: &PoolGoal) -> Vec<NodeView> {
-    let node = |number: usize| NodeView {
-        name: format!("{}-{number}", goal.node_prefix),
-        version: goal.version,
-        ready: true,
-        cordoned: false,
-        joining: false,
-        deleting: false,
-        settings: NodeSettings::clone(&goal.settings),
-        drained_by: None,
-        made_by: None,
-        created: Timestamp::UNIX_EPOCH,
-    };
+    let node = |number: usize| goal.node(format!("{}-{number}", goal.node_prefix));
     (0..goal.count).map(node).collect()
 }
 
