@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 
 use anyhow::ensure;
-use belay::api::{Operation, OperationPhase, OperationType};
+use belay::api::{Operation, OperationType};
 use kube::ResourceExt as _;
 
 use crate::{
     screen,
     stage::Stage,
-    story::{RECONCILE, hold, in_order, install},
+    story::{hold, install, is_canceled, reconcile},
 };
 
 /// What examples/cluster-api makes.
@@ -93,39 +93,25 @@ async fn upgrade(stage: &mut Stage) -> anyhow::Result<String> {
 }
 
 async fn abort(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
-    use OperationPhase::{Canceled, Canceling, InProgress, Pending};
     screen::heading("Abort it")?;
     stage
         .run(&format!(
             "kubectl annotate operation {upgrade} belay.dev/abort='not today'"
         ))
         .await?;
-    stage
-        .until(&format!("{upgrade} Canceled"), |eyes| {
-            eyes.phases(upgrade).contains(&Canceled).then_some(())
-        })
-        .await?;
-    in_order(stage, upgrade, &[Pending, InProgress, Canceling, Canceled])?;
+    is_canceled(stage, upgrade).await?;
     screen::heading("No Machine more is made, and none more is deleted")?;
     stage.run("kubectl get machines").await
 }
 
 async fn go_on(stage: &mut Stage) -> anyhow::Result<()> {
-    use OperationPhase::{InProgress, Pending, Succeeded};
     screen::heading("Ask for the rest")?;
-    stage
-        .run("kubectl create -f examples/reconcile.yaml")
-        .await?;
-    stage
-        .run(&format!("kubectl belay operation wait {RECONCILE}"))
-        .await?;
+    reconcile(stage).await?;
     stage
         .until("everything Ready", |eyes| {
-            let is_done = eyes.phases(RECONCILE).contains(&Succeeded);
-            (is_done && eyes.all_is_ready(POOLS)).then_some(())
+            eyes.all_is_ready(POOLS).then_some(())
         })
         .await?;
-    in_order(stage, RECONCILE, &[Pending, InProgress, Succeeded])?;
     stage.run("kubectl get machines").await?;
     stage.run("kubectl get operations").await
 }

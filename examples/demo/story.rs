@@ -14,7 +14,7 @@ const BUDGET: &str = "default/web";
 const OLD: &str = "1.35.7";
 const NEW: &str = "1.36.3";
 /// What examples/reconcile.yaml makes.
-pub const RECONCILE: &str = "demo-go-on";
+const RECONCILE: &str = "demo-go-on";
 
 /// Tells it all.
 pub async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
@@ -109,19 +109,13 @@ async fn refuse(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
 }
 
 async fn abort(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
-    use OperationPhase::{Canceled, Canceling, InProgress, Pending};
     screen::heading("Abort it")?;
     stage
         .run(&format!(
             "kubectl belay abort cluster {CLUSTER} --reason 'stuck on a PDB' --yes --wait"
         ))
         .await?;
-    stage
-        .until(&format!("{upgrade} Canceled"), |eyes| {
-            eyes.phases(upgrade).contains(&Canceled).then_some(())
-        })
-        .await?;
-    in_order(stage, upgrade, &[Pending, InProgress, Canceling, Canceled])?;
+    is_canceled(stage, upgrade).await?;
     screen::heading(
         "It stopped where it stood: what was upgraded stays so, and every node takes pods",
     )?;
@@ -157,7 +151,6 @@ pub async fn hold(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
 }
 
 async fn go_on(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
-    use OperationPhase::{Canceled, InProgress, Pending, Succeeded};
     screen::heading("Relax the PDB, and ask for the rest")?;
     stage
         .run(r#"kubectl patch pdb web --type=merge -p '{"spec":{"minAvailable":2}}'"#)
@@ -166,18 +159,7 @@ async fn go_on(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
         .run("kubectl wait pdb/web --for=jsonpath='{.status.disruptionsAllowed}'=1 --timeout=2m")
         .await?;
     let before = stage.eyes.names();
-    stage
-        .run("kubectl create -f examples/reconcile.yaml")
-        .await?;
-    stage
-        .run(&format!("kubectl belay operation wait {RECONCILE}"))
-        .await?;
-    stage
-        .until(&format!("{RECONCILE} Succeeded"), |eyes| {
-            eyes.phases(RECONCILE).contains(&Succeeded).then_some(())
-        })
-        .await?;
-    in_order(stage, RECONCILE, &[Pending, InProgress, Succeeded])?;
+    reconcile(stage).await?;
     let versions = [(format!("v{NEW}"), NODES)].into();
     stage
         .until(
@@ -190,7 +172,10 @@ async fn go_on(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
         .await?;
     stage.run("kubectl get operations").await?;
     let phases = stage.eyes.phases(upgrade);
-    ensure!(phases.last() == Some(&Canceled), "{upgrade} is {phases:?}");
+    ensure!(
+        phases.last() == Some(&OperationPhase::Canceled),
+        "{upgrade} is {phases:?}"
+    );
     let mut expected = before;
     expected.insert(RECONCILE.to_owned());
     let names = stage.eyes.names();
@@ -201,8 +186,40 @@ async fn go_on(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Waits until an Operation that was aborted is Canceled, which it was at work before.
+pub async fn is_canceled(stage: &mut Stage, operation: &str) -> anyhow::Result<()> {
+    use OperationPhase::{Canceled, Canceling, InProgress, Pending};
+    stage
+        .until(&format!("{operation} Canceled"), |eyes| {
+            eyes.phases(operation).contains(&Canceled).then_some(())
+        })
+        .await?;
+    in_order(
+        stage,
+        operation,
+        &[Pending, InProgress, Canceling, Canceled],
+    )
+}
+
+/// Asks for the rest, and waits until that has Succeeded.
+pub async fn reconcile(stage: &mut Stage) -> anyhow::Result<()> {
+    use OperationPhase::{InProgress, Pending, Succeeded};
+    stage
+        .run("kubectl create -f examples/reconcile.yaml")
+        .await?;
+    stage
+        .run(&format!("kubectl belay operation wait {RECONCILE}"))
+        .await?;
+    stage
+        .until(&format!("{RECONCILE} Succeeded"), |eyes| {
+            eyes.phases(RECONCILE).contains(&Succeeded).then_some(())
+        })
+        .await?;
+    in_order(stage, RECONCILE, &[Pending, InProgress, Succeeded])
+}
+
 /// Checks that an Operation was seen in these phases, in this order, and in no other.
-pub fn in_order(stage: &Stage, operation: &str, expected: &[OperationPhase]) -> anyhow::Result<()> {
+fn in_order(stage: &Stage, operation: &str, expected: &[OperationPhase]) -> anyhow::Result<()> {
     let phases = stage.eyes.phases(operation);
     ensure!(
         phases == expected,

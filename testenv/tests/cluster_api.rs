@@ -4,7 +4,10 @@ use std::time::Instant;
 
 use testenv::{ClusterApi, Component, ControlPlane, cluster_api::Controller};
 
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/capi/fixtures");
+const FIXTURES: [&str; 2] = [
+    "../examples/cluster-api/class.yaml",
+    "tests/fixtures/cluster-fast.yaml",
+];
 const SCALE: &str = r#"[{"op": "replace", "path": "/spec/topology/workers/machineDeployments/0/replicas", "value": 6}]"#;
 
 /// Runs kubectl in the namespace of the fixtures, and gives what it printed.
@@ -48,8 +51,8 @@ async fn a_cluster_becomes_available_and_a_controller_that_was_killed_comes_back
     assert!(refusal.contains("port 19000 is taken"), "{refusal}");
 
     kubectl(&control_plane, &["create", "namespace", "fast"]);
-    for file in ["class-fast", "cluster-fast"] {
-        let file = format!("{FIXTURES}/{file}.yaml");
+    for file in FIXTURES {
+        let file = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
         kubectl(&control_plane, &["apply", "-f", &file]);
     }
     wait_for_cluster(&control_plane, "condition=Available");

@@ -60,13 +60,11 @@ impl Stage {
 
 /// Makes a Cluster by Cluster API, and waits until it is Available.
 async fn make_cluster(belay: &Belay, machines: usize) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/capi/fixtures");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/cluster-api");
     let namespace = &belay.namespace;
-    for file in ["class-fast.yaml", "cluster.yaml"] {
-        let text = std::fs::read_to_string(folder.join(file)).expect("a fixture");
-        let text = text
-            .replace("NAMESPACE", namespace)
-            .replace("MACHINES", &machines.to_string());
+    for file in ["class.yaml", "cluster.yaml"] {
+        let text = std::fs::read_to_string(folder.join(file)).expect("an example");
+        let text = text.replace("replicas: 3}", &format!("replicas: {machines}}}"));
         let applied = belay.world.kubectl_with(&["apply", "-n", namespace], &text);
         applied.unwrap_or_else(|error| panic!("{error}"));
     }

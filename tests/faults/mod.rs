@@ -7,6 +7,16 @@ mod layer;
 mod operator;
 mod plan;
 
+/// The kinds that an operator knows from watches.
+pub const WATCHED: [&str; 6] = [
+    "managedclusters",
+    "agentpools",
+    "operations",
+    "nodes",
+    "poddisruptionbudgets",
+    "kwokcontrolplanes",
+];
+
 // Each of these is used by some of the tests and benchmarks that have this module.
 #[allow(unused_imports)]
 pub use {

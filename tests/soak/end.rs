@@ -15,8 +15,7 @@ use crate::{
     acts::Known,
     belay::{is_cordoned, is_node_ready, is_true, version},
     digest,
-    episode::said,
-    faults::Stream,
+    faults::{Stream, WATCHED},
     place::Place,
 };
 
@@ -24,16 +23,6 @@ use crate::{
 const PATIENCE: Duration = Duration::from_mins(3);
 /// How often what is on hold is asked for again: what goes on may bring another hold to light.
 const ROUNDS: usize = 4;
-/// The watches whose order may still stand.
-const WATCHED: [&str; 6] = [
-    "managedclusters",
-    "agentpools",
-    "operations",
-    "nodes",
-    "poddisruptionbudgets",
-    "kwokcontrolplanes",
-];
-
 /// Has everything come to its end; what is wrong there.
 pub async fn comes(place: &Place) -> Result<(), String> {
     calm(place).await;
@@ -58,16 +47,6 @@ pub async fn comes(place: &Place) -> Result<(), String> {
     }
     let found = digest::of(&place.belay).await;
     Err(format!("{wrong:#?}\n{}\n{found}", shown(place)))
-}
-
-/// What has to hold in all that was seen.
-pub fn throughout(place: &Place) -> Result<(), String> {
-    let violations = place.budgets.violations(&place.belay.namespace);
-    if !violations.is_empty() {
-        return Err(format!("violated a budget: {violations:?}"));
-    }
-    let history = std::panic::AssertUnwindSafe(|| place.belay.check_history());
-    std::panic::catch_unwind(history).map_err(|panic| said(panic.as_ref()))
 }
 
 /// Ends all that is broken or in the way.

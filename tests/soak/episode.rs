@@ -1,8 +1,7 @@
 //! One episode: a cluster with a pool and a workload, what happens there, and the end that it has to come to.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures::FutureExt as _;
 use serde_json::json;
 
 use crate::{
@@ -10,6 +9,7 @@ use crate::{
     end,
     event::{Event, What},
     faults::{Plan, Stream},
+    panics::caught,
     people::Person,
     place::Place,
     world::World,
@@ -17,21 +17,7 @@ use crate::{
 
 /// Plays the events; what was wrong.
 pub async fn play(world: Arc<World>, budgets: Budgets, events: Vec<Event>) -> Result<(), String> {
-    let task = tokio::spawn(async move {
-        let playing = one(&world, &budgets, &events);
-        AssertUnwindSafe(playing).catch_unwind().await
-    });
-    match task.await.expect("it ended") {
-        Ok(ended) => ended,
-        Err(panic) => Err(said(panic.as_ref())),
-    }
-}
-
-/// What a panic says.
-pub fn said(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .unwrap_or_default()
+    caught(async move { one(&world, &budgets, &events).await }).await
 }
 
 async fn one(world: &Arc<World>, budgets: &Budgets, events: &[Event]) -> Result<(), String> {
@@ -54,7 +40,7 @@ async fn one(world: &Arc<World>, budgets: &Budgets, events: &[Event]) -> Result<
         ended = playing => ended,
         () = place.follow_crashes() => unreachable!("crashes are followed for ever"),
     };
-    let ended = ended.and_then(|()| end::throughout(&place));
+    let ended = ended.and_then(|()| place.judge());
     place.clear().await;
     ended.map_err(|why| format!("{}: {why}", place.belay.namespace))
 }

@@ -12,7 +12,7 @@ use proptest::{
 
 use crate::{
     event::{Event, POOLS, What},
-    faults::{Fault, Stream},
+    faults::{Fault, Stream, WATCHED},
 };
 
 const VERSIONS: &[&str] = &["1.34.9", "1.35.7", "1.35.8", "1.36.3", "1.37.0"];
@@ -34,14 +34,6 @@ const OF_POOL: &[&str] = &[
     "Reconcile",
     "Update",
     "Delete",
-];
-const WATCHED: &[&str] = &[
-    "managedclusters",
-    "agentpools",
-    "operations",
-    "nodes",
-    "poddisruptionbudgets",
-    "kwokcontrolplanes",
 ];
 const CODES: &[u16] = &[403, 409, 429, 500, 503];
 
@@ -143,6 +135,6 @@ fn of_operator() -> impl Strategy<Value = What> {
         4 => (at.clone(), death).prop_map(|(at, fault)| What::DiesAt(at, fault)),
         4 => (at.clone(), 1..4_usize, answer).prop_map(|(at, times, fault)| What::Refused(at, times, fault)),
         1 => (at, 1..3_usize, delay).prop_map(|(at, times, fault)| What::Refused(at, times, fault)),
-        5 => (select(WATCHED), stream, time).prop_map(|(kind, stream, time)| What::Watches(kind, stream, time)),
+        5 => (select(&WATCHED[..]), stream, time).prop_map(|(kind, stream, time)| What::Watches(kind, stream, time)),
     ]
 }

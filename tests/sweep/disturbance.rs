@@ -2,17 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::faults::{Call, Fault, Faults, Plan, Stream};
-
-/// The kinds that the operator knows from watches.
-pub const WATCHED: [&str; 6] = [
-    "managedclusters",
-    "agentpools",
-    "operations",
-    "nodes",
-    "poddisruptionbudgets",
-    "kwokcontrolplanes",
-];
+use crate::faults::{Call, Fault, Faults, Plan, Stream, WATCHED};
 
 /// Answers to requests that weren't done, in turn.
 const CODES: [u16; 4] = [409, 429, 500, 503];

@@ -21,6 +21,8 @@ mod seen;
 #[allow(dead_code, reason = "other tests need the rest")]
 mod world;
 
+#[path = "../harness/panics.rs"]
+mod panics;
 #[path = "../harness/pods.rs"]
 mod pods;
 

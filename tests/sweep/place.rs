@@ -19,6 +19,7 @@ use crate::{
     belay::Belay,
     budgets::Budgets,
     faults::{Faults, Operator},
+    panics::checked,
     world::World,
 };
 
@@ -117,6 +118,15 @@ impl Place {
     pub async fn keep(&self, pods: usize) {
         self.budgets.keep(&self.belay.namespace, pods);
         self.belay.keep_available(pods).await;
+    }
+
+    /// Checks what must hold in all that was seen.
+    pub fn judge(&self) -> Result<(), String> {
+        let violations = self.budgets.violations(&self.belay.namespace);
+        if !violations.is_empty() {
+            return Err(format!("violated a budget: {violations:?}"));
+        }
+        checked(|| self.belay.check_history())
     }
 
     /// Deletes what would keep the machine busy. Belay's own objects stay.

@@ -2,19 +2,19 @@
 
 use std::{
     env,
-    panic::AssertUnwindSafe,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::{FutureExt as _, StreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 
 use crate::{
     budgets::Budgets,
     digest,
     disturbance::Disturbance,
     faults::Call,
+    panics::caught,
     place::Place,
     scenarios::{self, Scenario},
     table::{self, Row},
@@ -201,26 +201,15 @@ fn side_by_side<'a>(
         async move {
             let (scenario, disturbance, expected) =
                 (run.scenario, run.disturbance, run.expected.clone());
-            let task = tokio::spawn(async move {
-                let running = one(&world, &budgets, scenario, disturbance, expected.as_deref());
-                AssertUnwindSafe(running).catch_unwind().await
-            });
-            let ended = match task.await.expect("it ended") {
-                Ok(ended) => ended,
-                Err(panic) => Err(said(panic.as_ref())),
+            let running = async move {
+                one(&world, &budgets, scenario, disturbance, expected.as_deref()).await
             };
-            (run, ended)
+            (run, caught(running).await)
         }
     });
     let at_once = env::var("SWEEP_SIDE_BY_SIDE").ok();
     let at_once = at_once.map_or(SIDE_BY_SIDE, |text| text.parse().expect("a number"));
     Box::pin(stream::iter(each).buffer_unordered(at_once))
-}
-
-fn said(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .unwrap_or_default()
 }
 
 async fn one(
@@ -253,7 +242,7 @@ async fn one(
         ended = acting => ended,
         () = disturbing => unreachable!("crashes are followed for ever"),
     };
-    let judged = ended.and_then(|()| judge(&place));
+    let judged = ended.and_then(|()| place.judge());
     let digest = digest::of(&place.belay).await;
     place.clear().await;
     let met = place.faults.met();
@@ -270,16 +259,6 @@ async fn one(
         world: digest,
         met: !met.is_empty(),
     })
-}
-
-/// What must hold throughout a run.
-fn judge(place: &Place) -> Result<(), String> {
-    let violations = place.budgets.violations(&place.belay.namespace);
-    if !violations.is_empty() {
-        return Err(format!("violated a budget: {violations:?}"));
-    }
-    let history = AssertUnwindSafe(|| place.belay.check_history());
-    std::panic::catch_unwind(history).map_err(|panic| said(panic.as_ref()))
 }
 
 /// Waits until nothing is in flight and the operator has written nothing for a while.
