@@ -5,6 +5,9 @@
 //!
 //! `cargo bench --bench abort` prints the medians and their ratio; `ROUNDS=100` makes more of them.
 
+#[path = "shared/kinds.rs"]
+mod kinds;
+
 use std::{
     ffi::OsStr,
     path::Path,
@@ -14,14 +17,10 @@ use std::{
 use anyhow::Context as _;
 use belay::api::{AgentPool, ManagedCluster, Operation, OperationPhase, OperationType};
 use futures::StreamExt as _;
-use k8s_openapi::{
-    api::core::v1::Namespace,
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
-    runtime::{conditions, wait::await_condition},
+    runtime::wait::await_condition,
 };
 use serde_json::{Value, json};
 use testenv::{ControlPlane, Process};
@@ -34,7 +33,7 @@ async fn main() -> anyhow::Result<()> {
     let rounds = std::env::var("ROUNDS").map_or(Ok(30), |rounds| rounds.parse())?;
     let control_plane = ControlPlane::start().await?;
     let client = control_plane.client().await?;
-    install(&client).await?;
+    kinds::install(&client, &[BELAY, FLOOR]).await?;
     let environment = [
         ("KUBECONFIG", control_plane.dir().join("admin.kubeconfig")),
         ("BELAY_NAMESPACE", BELAY.into()),
@@ -59,27 +58,6 @@ async fn main() -> anyhow::Result<()> {
     println!("  floor  {floor}");
     let ratio = belay.median.as_secs_f64() / floor.median.as_secs_f64();
     println!("  ratio of the medians: {ratio:.1}");
-    Ok(())
-}
-
-async fn install(client: &Client) -> anyhow::Result<()> {
-    let crds = Api::<CustomResourceDefinition>::all(client.clone());
-    for crd in belay::api::crds() {
-        crds.create(&PostParams::default(), &crd).await?;
-        await_condition(
-            crds.clone(),
-            &crd.name_any(),
-            conditions::is_crd_established(),
-        )
-        .await?;
-    }
-    for name in [BELAY, FLOOR] {
-        let mut namespace = Namespace::default();
-        namespace.metadata.name = Some(name.into());
-        Api::all(client.clone())
-            .create(&PostParams::default(), &namespace)
-            .await?;
-    }
     Ok(())
 }
 
@@ -134,11 +112,11 @@ async fn abort_of_belay(client: &Client, round: usize) -> anyhow::Result<Duratio
                 .last_operation
                 .as_ref()
                 .is_some_and(|last| Some(last.target_generation) == generation);
-            if count == 0 {
-                is_done
-            } else {
-                status.count == 1
-            }
+            let is_begun = status.operation.as_ref().is_some_and(|operation| {
+                operation.phase == OperationPhase::InProgress
+                    && operation.type_ == OperationType::Scale
+            });
+            if count == 0 { is_done } else { is_begun }
         })
         .await?;
     }

@@ -10,6 +10,8 @@
 mod faults;
 #[path = "load/fleet.rs"]
 mod fleet;
+#[path = "shared/kinds.rs"]
+mod kinds;
 #[path = "load/seen.rs"]
 mod seen;
 
@@ -51,7 +53,7 @@ async fn main() -> anyhow::Result<()> {
     let control_plane = ControlPlane::start().await?;
     let client = control_plane.client().await?;
     let fleet = Fleet::new(client.clone());
-    fleet.install().await?;
+    kinds::install(&client, &[fleet::NAMESPACE]).await?;
     let operator = Operator::start(&control_plane)?;
     let seen = Seen::watch(&client);
     let began = Instant::now();

@@ -7,15 +7,11 @@ use belay::api::{
     AgentPool, ManagedCluster, Operation, OperationPhase, OperationType, ProvisioningState,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use k8s_openapi::{
-    api::core::v1::{Namespace, Node},
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-};
+use k8s_openapi::api::core::v1::Node;
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     api::{ListParams, Patch, PatchParams, PostParams},
     core::NamespaceResourceScope,
-    runtime::{conditions, wait::await_condition},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -35,23 +31,6 @@ pub struct Fleet {
 impl Fleet {
     pub fn new(client: Client) -> Self {
         Self { client }
-    }
-
-    /// Makes Belay's kinds known.
-    pub async fn install(&self) -> anyhow::Result<()> {
-        let crds = Api::<CustomResourceDefinition>::all(self.client.clone());
-        for crd in belay::api::crds() {
-            crds.create(&PostParams::default(), &crd).await?;
-            let is_known = conditions::is_crd_established();
-            await_condition(crds.clone(), &crd.name_any(), is_known).await?;
-        }
-        let mut namespace = Namespace::default();
-        namespace.metadata.name = Some(NAMESPACE.into());
-        let namespaces = Api::all(self.client.clone());
-        namespaces
-            .create(&PostParams::default(), &namespace)
-            .await?;
-        Ok(())
     }
 
     /// Makes clusters with so many pools each, and waits until all of them are Ready.
