@@ -356,6 +356,25 @@ fn what_is_planned_is_what_is_done() {
     }
 }
 
+#[test]
+fn a_step_is_in_process_once_its_node_is_marked_also_where_nobody_drains_it() {
+    let goal = PoolGoal {
+        drain: false,
+        ..goal(0)
+    };
+    let mut nodes = [node("a1", OLD), node("a2", OLD)];
+    let steps = steps::plan(&goal, UID, &nodes, 200);
+    nodes[0].drained_by = Some(UID.into());
+    nodes[1].drained_by = Some("another".into());
+    let reports = steps::report(&goal, UID, &steps, &nodes, &[], &|_| None);
+    let begun: Vec<_> = reports
+        .iter()
+        .filter(|report| report.phase == StepPhase::InProgress)
+        .map(|report| report.name.as_str())
+        .collect();
+    assert_eq!(begun, ["node/a1"]);
+}
+
 fn any_node() -> impl Strategy<Value = NodeView> {
     (any::<bool>(), any::<bool>(), any::<bool>(), 0..100).prop_map(
         |(is_old, ready, cordoned, age)| NodeView {

@@ -103,7 +103,7 @@ pub fn report(
         };
         if let Some(name) = step.name.strip_prefix(NODE_STEP_PREFIX) {
             let node = nodes.iter().find(|node| node.name == name);
-            let told = of_node(goal, step, node, draining).or_else(|| {
+            let told = of_node(goal, uid, step, node, draining).or_else(|| {
                 let waits = step.action == StepAction::Replace && !waiting_for.is_empty();
                 waits.then(|| {
                     let made = std::mem::take(&mut waiting_for).join(", ");
@@ -119,9 +119,11 @@ pub fn report(
     reports
 }
 
-/// What a node tells of its step; nothing where nothing is done to it yet.
+/// What a node shows of its step; nothing where nothing is done to it yet. The node's own marks count too: who made
+/// them may have died before the step was written as begun.
 fn of_node(
     goal: &PoolGoal,
+    uid: &str,
     step: &Step,
     node: Option<&NodeView>,
     draining: &dyn Fn(&str) -> Option<String>,
@@ -138,7 +140,12 @@ fn of_node(
         (StepAction::Update, Some(node)) => (node.settings == goal.settings)
             .then(|| (StepPhase::Succeeded, "updated in place".to_owned())),
         (_, None) => Some((StepPhase::Succeeded, "deleted".to_owned())),
-        (_, Some(node)) => draining(&node.name).map(|message| (StepPhase::InProgress, message)),
+        (_, Some(node)) => {
+            let is_marked = node.drained_by.as_deref() == Some(uid);
+            let marked = || is_marked.then(|| "draining".to_owned());
+            let message = draining(&node.name).or_else(marked)?;
+            Some((StepPhase::InProgress, message))
+        }
     }
 }
 
