@@ -183,11 +183,12 @@ impl Stage {
 
     /// Shows how to try things by hand.
     pub fn invite(&self) -> anyhow::Result<()> {
+        let pool = self.cluster_api.as_ref().map_or("demo-np1", |_| "md-0");
         screen::say(&format!(
             "\nIt stays up until Ctrl-C. In another terminal:\n\n  \
              export KUBECONFIG={} PATH=\"{}:{}:$PATH\"\n  \
              kubectl belay status demo --watch\n  \
-             kubectl scale agentpool demo-np1 --replicas=5\n  \
+             kubectl scale agentpool {pool} --replicas=5\n  \
              kubectl get mc,ap,op\n\n\
              Logs: {}\n",
             self.kubeconfig().display(),

@@ -42,6 +42,12 @@ pub async fn a_pool_scales_stops_and_starts(stage: Arc<Stage>) {
     belay.set_count("md-0", 3).await;
     let scale = belay.operation(Scale, "md-0").await;
     belay.succeeds(&scale).await;
+    let seen = belay.statuses(&scale).await;
+    let mut begun = seen
+        .iter()
+        .filter(|seen| seen.steps.iter().any(|step| step.handle.is_some()));
+    let first = begun.next().expect("it was begun").percent_complete;
+    assert!(first < 99, "{first} percent before a Machine was made");
     has(3).await;
     belay.pool_is_ready("md-0").await;
     belay

@@ -141,13 +141,15 @@ impl Work<'_> {
         let (come, wanted) = (come.count(), self.wanted.replicas);
         let moving = self.machines.iter().filter(|machine| moves(machine));
         let moving: Vec<_> = moving.map(|machine| told(machine)).collect();
-        let mut message = format!("{come} of {wanted} Machines are as they are to be");
+        let surplus = self.machines.len().saturating_sub(wanted);
+        let left = wanted.saturating_sub(come).max(surplus);
+        let mut message = format!("{come} of {wanted} Machines are done");
         if !moving.is_empty() {
             message = format!("{message}; {}", moving.join(", "));
         }
         Running {
             percent: None,
-            nodes_done: i32::try_from(come.min(wanted)).ok(),
+            nodes_left: i32::try_from(left).ok(),
             message,
             blocked: self.blocked(found),
         }
@@ -157,13 +159,20 @@ impl Work<'_> {
     fn blocked(&self, found: &Found) -> Option<Blocked> {
         if kinds::is(&found.cluster, "Paused") {
             let name = &found.spec.cluster_name;
-            return Some(("Paused".into(), format!("Cluster {name} is paused")));
+            let message = format!(
+                "Cluster {name} is paused by somebody else: set its spec.paused to false to go on"
+            );
+            return Some(("Paused".into(), message));
         }
         let by_us = kinds::annotation(self.object, STOPPED_BY).is_some();
         let is_paused = self.object.data.pointer("/spec/paused") == Some(&true.into());
         if is_paused && !by_us || kinds::annotation(self.object, kinds::PAUSED).is_some() {
             let name = self.object.name_any();
-            return Some(("Paused".into(), format!("{name} is paused")));
+            let message = format!(
+                "{name} is paused by somebody else: set its spec.paused to false, or take its annotation {} away, to go on",
+                kinds::PAUSED
+            );
+            return Some(("Paused".into(), message));
         }
         let draining = self.machines.iter().find_map(|machine| {
             let (reason, message) = kinds::condition(machine, "Deleting", "True")?;

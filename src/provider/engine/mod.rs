@@ -92,8 +92,8 @@ pub enum State {
 pub struct Running {
     /// In percent, where it says so.
     pub percent: Option<i32>,
-    /// How many nodes are done, where it shows them.
-    pub nodes_done: Option<i32>,
+    /// How many nodes are left to be done, where it shows them.
+    pub nodes_left: Option<i32>,
     /// What is going on.
     pub message: String,
     /// What is in its way, in its own words.

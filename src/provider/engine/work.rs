@@ -225,11 +225,13 @@ impl<'a> Work<'a> {
     }
 
     fn report(&self, step: &str, running: Running) {
+        let planned = self.job.steps.iter().find(|planned| planned.name == step);
+        let planned = planned.and_then(|planned| planned.nodes);
         self.control.report(Progress {
             steps: vec![StepReport {
                 message: running.message,
                 percent: running.percent,
-                nodes_done: running.nodes_done,
+                nodes_done: nodes_done(planned, running.nodes_left),
                 ..report(step, StepPhase::InProgress)
             }],
             blocked: running.blocked,
@@ -283,6 +285,11 @@ fn step_of(stage: &Stage) -> String {
     }
 }
 
+/// How many of a step's nodes are done. An engine shows how many are left, also of those that were done before.
+fn nodes_done(planned: Option<i32>, left: Option<i32>) -> Option<i32> {
+    Some((planned? - left?).max(0))
+}
+
 fn report(step: &str, phase: StepPhase) -> StepReport {
     StepReport {
         name: step.into(),
@@ -315,5 +322,22 @@ fn stopped_by_others() -> OperationError {
         code: "CanceledByOthers".into(),
         message: "somebody stopped it at the engine, outside Belay: what is done stays; ask for the rest with an Operation of type Reconcile".into(),
         ..OperationError::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nodes_done;
+
+    #[test]
+    fn of_a_step_only_its_own_nodes_count_as_done() {
+        // From 3 nodes to 5: two are made.
+        assert_eq!(nodes_done(Some(2), Some(2)), Some(0));
+        assert_eq!(nodes_done(Some(2), Some(1)), Some(1));
+        assert_eq!(nodes_done(Some(2), Some(0)), Some(2));
+        // Another one was lost meanwhile.
+        assert_eq!(nodes_done(Some(2), Some(3)), Some(0));
+        assert_eq!(nodes_done(None, Some(1)), None);
+        assert_eq!(nodes_done(Some(2), None), None);
     }
 }
