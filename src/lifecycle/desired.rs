@@ -94,7 +94,13 @@ pub fn outstanding(facts: &Facts<'_>, target: &Target<'_>, but: Option<&Operatio
     match coverage(facts, target, but) {
         Coverage::None => differs(facts, target),
         Coverage::Planned(planned) => newly_asked(target, planned),
-        Coverage::AboutToBegin => Aspects::new(),
+        // Nothing but a Delete plans a deletion.
+        Coverage::AboutToBegin(type_)
+            if target.deleted.is_some() && type_ != OperationType::Delete =>
+        {
+            differs(facts, target)
+        }
+        Coverage::AboutToBegin(_) => Aspects::new(),
     }
 }
 
@@ -129,7 +135,7 @@ pub fn changed(then: &AskedFor, now: &AskedFor) -> Aspects {
 fn was_edited(facts: &Facts<'_>, target: &Target<'_>, but: Option<&Operation<'_>>) -> bool {
     match coverage(facts, target, but) {
         Coverage::Planned(planned) => planned.generation != target.generation,
-        Coverage::AboutToBegin => false,
+        Coverage::AboutToBegin(_) => false,
         // One that was adopted had no operation yet.
         Coverage::None => target.last.map_or(target.generation > 1, |last| {
             last.target_generation != target.generation

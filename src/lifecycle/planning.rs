@@ -218,7 +218,7 @@ impl<'f, 'a> Cluster<'f, 'a> {
         if self.aspects.contains(&Aspect::Version) && pool.follows() {
             aspects.insert(Aspect::Version);
         }
-        aspects
+        but_deletion(aspects)
     }
 
     fn goal(&self, pool: &Target<'_>) -> PoolGoal {
@@ -257,6 +257,12 @@ fn brings_about(facts: &Facts<'_>, target: &Target<'_>, operation: &Operation<'_
     if !operation.is_from_spec() || !target.there.exists {
         aspects.extend(aspects_of(operation.spec.type_));
     }
+    but_deletion(aspects)
+}
+
+/// Nothing but a Delete brings a deletion about: it is still to be done, or held back, when the rest has ended.
+fn but_deletion(mut aspects: Aspects) -> Aspects {
+    aspects.remove(&Aspect::Deletion);
     aspects
 }
 

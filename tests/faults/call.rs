@@ -4,6 +4,9 @@ use std::fmt;
 
 use http::{Method, Request};
 
+/// The name under which Belay writes what a person's Operation asks for into a spec.
+const SPEC_MANAGER: &str = "belay-operation";
+
 /// A request to the API server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Call {
@@ -13,6 +16,8 @@ pub struct Call {
     pub resource: String,
     /// The object's name, where the request is about one.
     pub name: String,
+    /// Whether it writes what a person's Operation asks for into a spec.
+    pub writes_spec: bool,
 }
 
 impl Call {
@@ -50,10 +55,13 @@ impl Call {
             Method::DELETE => "delete",
             _ => "other",
         };
+        let manager = format!("fieldManager={SPEC_MANAGER}");
+        let query = uri.query().unwrap_or_default();
         Self {
             verb,
             resource,
             name: name.to_owned(),
+            writes_spec: query.split('&').any(|part| part == manager),
         }
     }
 

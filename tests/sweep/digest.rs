@@ -13,8 +13,19 @@ use crate::belay::Belay;
 
 /// All that counts of a namespace, as text with a line for each fact.
 pub async fn of(belay: &Belay) -> String {
+    let clusters = all::<ManagedCluster>(belay).await;
+    let uids: Vec<_> = clusters.iter().map(|it| &it["metadata"]["uid"]).collect();
+    // What an owner left that is gone is Kubernetes' to collect, in its own time.
+    let is_left = |operation: &&Value| {
+        let mut owners = operation["metadata"]["ownerReferences"]
+            .as_array()
+            .into_iter()
+            .flatten();
+        owners.any(|owner| !uids.contains(&&owner["uid"]))
+    };
     let operations = all::<Operation>(belay).await;
-    let mut operations: Vec<_> = operations.iter().map(operation).collect();
+    let operations = operations.iter().filter(|operation| !is_left(operation));
+    let mut operations: Vec<_> = operations.map(operation).collect();
     operations.sort_by_key(Value::to_string);
     let mut nodes: Vec<_> = belay.nodes().await.iter().map(node).collect();
     nodes.sort_by_key(Value::to_string);
@@ -25,7 +36,7 @@ pub async fn of(belay: &Belay) -> String {
     };
     let records: Vec<_> = records.iter().map(record).filter(is_one).collect();
     let world = json!({
-        "clusters": named(&all::<ManagedCluster>(belay).await),
+        "clusters": named(&clusters),
         "pools": named(&all::<AgentPool>(belay).await),
         "controlPlanes": records,
         "operations": operations,

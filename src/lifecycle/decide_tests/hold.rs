@@ -4,7 +4,7 @@ use crate::{
     api::{
         Aspect, ConcurrencyPolicy,
         OperationPhase::{Canceled, Canceling, Failed, Pending, Succeeded},
-        OperationType::{Create, Reconcile, Scale, Update},
+        OperationType::{Create, Delete, Reconcile, Scale, Update},
         ProvisioningState,
     },
     lifecycle::{
@@ -218,6 +218,20 @@ fn a_change_that_was_aborted_while_it_waited_stays_on_hold_when_its_turn_would_c
     world.abort(&waiting, "not needed").settle();
     assert_eq!(world.phase(&scale), Succeeded);
     assert_eq!(world.versions("np1").len(), 3, "the change is left alone");
+}
+
+#[test]
+fn a_deletion_that_is_aborted_while_another_operation_is_about_to_begin_stays_on_hold() {
+    let mut world = World::settled();
+    world.set_version(NEW).stride();
+    world.delete(&ObjectId::Pool("np1".into())).stride();
+    let is_delete = |name: &String| world.spec(name).type_ == Delete;
+    let delete = world.unfinished().into_iter().find(is_delete);
+    let delete = delete.expect("a deletion that waits");
+    world.abort(&delete, "keep it").settle();
+    assert_eq!(world.phase(&delete), Canceled);
+    let hold = world.pool_status("np1").hold.expect("it is held");
+    assert_eq!(hold.aspects, [Aspect::Deletion]);
 }
 
 #[test]

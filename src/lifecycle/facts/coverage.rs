@@ -1,7 +1,7 @@
 //! Whose work a target is now. What an operation in flight is about to bring needs no other operation.
 
 use crate::{
-    api::{OperationPhase, TargetKind},
+    api::{OperationPhase, OperationType, TargetKind},
     lifecycle::plan::PlannedTarget,
 };
 
@@ -13,8 +13,8 @@ pub enum Coverage<'f> {
     None,
     /// An operation that leaves it so.
     Planned(&'f PlannedTarget),
-    /// An operation that holds the lock and is about to plan with what the spec asks for then.
-    AboutToBegin,
+    /// An operation of that type that holds the lock and is about to plan with what the spec asks for then.
+    AboutToBegin(OperationType),
 }
 
 /// What is in flight on a target, other than `but`.
@@ -35,7 +35,7 @@ pub fn coverage<'f>(
         } else if holder.phase() == OperationPhase::Pending {
             let on = &holder.spec.target;
             if *on == target.key || on.kind == TargetKind::ManagedCluster {
-                return Coverage::AboutToBegin;
+                return Coverage::AboutToBegin(holder.spec.type_);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Rules about where a request comes from: whether it is asked for at all, and still.
 
 use crate::{
-    api::{OPERATION_UID_LABEL, OperationType, TargetKind},
+    api::{Aspect, OPERATION_UID_LABEL, OperationType, TargetKind},
     lifecycle::{
         facts::{Coverage, Facts, Origin, coverage},
         messages,
@@ -41,13 +41,13 @@ pub fn spec_still_asks(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdi
     let target = facts.target(&operation.spec.target)?;
     if matches!(
         coverage(facts, target, Some(operation)),
-        Coverage::AboutToBegin
+        Coverage::AboutToBegin(_)
     ) {
         // What it leaves to be done is known once it has begun.
         return None;
     }
     let is_asked = if operation.spec.type_ == OperationType::Delete {
-        target.deleted.is_some()
+        target.deleted.is_some() && !target.held.all().contains(&Aspect::Deletion)
     } else {
         made_for == target.generation
             && next_operation(facts, target, Some(operation)).as_ref() == Some(operation.spec)

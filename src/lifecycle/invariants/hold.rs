@@ -29,8 +29,6 @@ pub fn check_beginning(
         before.phase == OperationPhase::Pending && after.phase == OperationPhase::InProgress;
     let snapshot = world.snapshot();
     match snapshot.operation(name).filter(|_| begins) {
-        // Of a deletion it isn't known yet whether all that begins it is legal.
-        Some(operation) if operation.spec.type_ == OperationType::Delete => Ok(()),
         Some(operation) if !is_about_nothing_held(operation) => check_held(world, operation),
         _ => Ok(()),
     }
@@ -64,10 +62,6 @@ fn check_again(world: &World, made: &Operation) -> Result<(), Broken> {
     let Some(made_for) = generation(made) else {
         return Ok(());
     };
-    // Known: the deletion of a pool that is aborted while its cluster's operation is about to begin isn't held.
-    if made.spec.type_ == OperationType::Delete {
-        return Ok(());
-    }
     let snapshot = world.snapshot();
     let all = || snapshot.operations.iter();
     if all().any(|operation| generation(operation).is_none()) {

@@ -4,7 +4,7 @@ use crate::{
     api::{Aspect, Hold, OperationPhase, OperationReference, OperationTarget, TargetKind},
     lifecycle::{
         desired::{aspects_of, differs, outstanding},
-        facts::{Facts, Target},
+        facts::{Facts, Operation, Target},
         plan::{Aspects, PlannedTarget},
         planning::goes_back,
     },
@@ -113,7 +113,9 @@ fn covered(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Option<
         } else {
             let about = aspects_of(end.operation.spec.type_);
             let about: Aspects = about.into_iter().chain([Aspect::Deletion]).collect();
-            asked.intersection(&about).copied().collect()
+            let others = about_to_be_done_by_others(facts, end.operation);
+            let is_its_own = |aspect: &Aspect| about.contains(aspect) && !others.contains(aspect);
+            asked.into_iter().filter(is_its_own).collect()
         }
     } else if end.record.target.kind == TargetKind::ManagedCluster && target.follows() {
         // Its nodes are its cluster's to upgrade, and that one was not to be.
@@ -126,6 +128,17 @@ fn covered(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Option<
         return None;
     };
     Some(planned_so(target, aspects))
+}
+
+/// What Operations that its spec asked for are to bring about on the target of this one, and haven't begun.
+fn about_to_be_done_by_others(facts: &Facts<'_>, but: &Operation<'_>) -> Aspects {
+    let waiting = facts.unfinished().filter(|other| {
+        let is_on_it = other.spec.target == but.spec.target && other.uid != but.uid;
+        is_on_it && other.is_from_spec() && other.begun().is_none()
+    });
+    waiting
+        .flat_map(|other| aspects_of(other.spec.type_))
+        .collect()
 }
 
 /// A target as an operation would plan it now, for these aspects.
