@@ -53,6 +53,8 @@ pub const CLUSTER_LABEL: &str = "belay.dev/cluster";
 pub const OPERATION_UID_LABEL: &str = "belay.dev/operation-uid";
 /// On Operations that Belay made: the generation of their target's spec that they were made for.
 pub const FOR_GENERATION_LABEL: &str = "belay.dev/for-generation";
+/// The value of that label on an Operation that follows what somebody began at the engine: no spec asked for it.
+pub const NO_GENERATION: &str = "none";
 /// What the engine calls the operation that this Operation follows: somebody began it there, outside Belay.
 pub const ENGINE_HANDLE_ANNOTATION: &str = "belay.dev/engine-handle";
 /// Who began such an operation, as far as that is known.

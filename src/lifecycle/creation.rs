@@ -7,7 +7,8 @@ use kube::Resource as _;
 
 use crate::api::{
     AGENT_POOL_LABEL, BEGUN_BY_ANNOTATION, CLUSTER_LABEL, ENGINE_HANDLE_ANNOTATION, FINALIZER,
-    FOR_GENERATION_LABEL, ManagedCluster, Operation, OperationSpec, OperationTarget, TargetKind,
+    FOR_GENERATION_LABEL, ManagedCluster, NO_GENERATION, Operation, OperationSpec, OperationTarget,
+    TargetKind,
 };
 
 use super::{
@@ -29,9 +30,13 @@ pub fn needed(facts: &Facts<'_>, ledger: &Ledger) -> Vec<Action> {
     // What an operation that ends now left undone is held back from the next look on.
     let ends = |target: &OperationTarget| ledger.ended_on(target).is_some();
     let is_ending = |spec: &OperationSpec| ends(&spec.target) || ends(&facts.cluster.key);
+    // What others change now is followed first: it isn't to be undone.
+    let is_changed_by_others = |spec: &OperationSpec| {
+        unknown_of_others(facts).any(|begun| gate::excludes(&begun.spec.target, &spec.target))
+    };
     gate::admitted_operations(facts, &ledger.lock)
         .into_iter()
-        .filter(|spec| !is_ending(spec))
+        .filter(|spec| !is_ending(spec) && !is_changed_by_others(spec))
         .map(|spec| Action::CreateOperation(Box::new(from_spec(facts, spec))))
         .collect()
 }
@@ -42,15 +47,19 @@ pub fn following(facts: &Facts<'_>) -> Vec<Action> {
     if facts.snapshot.namespace_is_terminating {
         return Vec::new();
     }
-    let is_known = |begun: &&BegunByOthers| {
+    unknown_of_others(facts)
+        .map(|begun| Action::CreateOperation(Box::new(follower(facts, begun))))
+        .collect()
+}
+
+/// What others began, and no Operation follows yet.
+fn unknown_of_others<'f>(facts: &'f Facts<'_>) -> impl Iterator<Item = &'f BegunByOthers> {
+    let is_known = |begun: &BegunByOthers| {
         let mut operations = facts.operations.iter();
         operations.any(|operation| is_or_may_be(operation, begun))
     };
     let begun = facts.snapshot.observed.begun_by_others.iter();
-    begun
-        .filter(|begun| !is_known(begun) && facts.target(&begun.spec.target).is_some())
-        .map(|begun| Action::CreateOperation(Box::new(follower(facts, begun))))
-        .collect()
+    begun.filter(move |begun| !is_known(begun) && facts.target(&begun.spec.target).is_some())
 }
 
 /// Whether an Operation is about what was begun at the engine, or may be: it runs, and its handle isn't known yet.
@@ -74,6 +83,8 @@ fn follower(facts: &Facts<'_>, begun: &BegunByOthers) -> Operation {
         (ENGINE_HANDLE_ANNOTATION.to_owned(), begun.handle.clone()),
         (BEGUN_BY_ANNOTATION.to_owned(), bounded(&begun.by)),
     ]));
+    let labels = operation.metadata.labels.get_or_insert_default();
+    labels.insert(FOR_GENERATION_LABEL.to_owned(), NO_GENERATION.to_owned());
     operation
 }
 

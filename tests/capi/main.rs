@@ -21,6 +21,8 @@ mod abort;
 mod adopt;
 mod operations;
 mod stage;
+mod standalone;
+mod strangers;
 
 use std::process::ExitCode;
 
@@ -33,6 +35,9 @@ const TESTS: &[harness::Test<Stage>] = tests![
     adopt::what_adopt_prints_begins_no_operation_and_its_deletion_leaves_the_cluster,
     operations::a_cluster_goes_up_control_plane_first_and_one_pool_after_the_other,
     operations::a_pool_scales_stops_and_starts,
+    standalone::a_cluster_without_a_topology_goes_up_after_an_abort_that_paused_its_control_plane,
+    strangers::an_upgrade_that_others_begin_is_followed_aborted_and_not_taken_back,
+    strangers::a_scale_that_others_begin_is_followed_and_not_taken_back,
 ];
 
 fn main() -> ExitCode {

@@ -43,42 +43,59 @@ impl Stage {
     /// A Cluster `demo` with a control plane and two `MachineDeployments` of so many Machines, adopted and Ready.
     pub async fn adopted(&self, machines: usize) -> Arc<Belay> {
         let belay = Belay::start_without_operator(&self.world).await;
-        make_cluster(&belay, machines).await;
-        let manifests = plugin(&belay, &["adopt", "cluster-api", "demo"]);
+        apply(&belay, "class.yaml", |text| text);
+        let sized = |text: String| text.replace("replicas: 3}", &format!("replicas: {machines}}}"));
+        apply(&belay, "cluster.yaml", sized);
+        has_machines(&belay, 1 + 2 * machines).await;
+        self.adopt(&belay, &["md-0", "md-1"]).await;
+        belay
+    }
+
+    /// A Cluster `demo` without a topology, with a control plane and a `MachineDeployment` of two Machines, adopted
+    /// and Ready.
+    pub async fn standalone(&self) -> Arc<Belay> {
+        let belay = Belay::start_without_operator(&self.world).await;
+        apply(&belay, "class.yaml", |text| text);
+        apply(&belay, "standalone.yaml", |text| text);
+        has_machines(&belay, 3).await;
+        self.adopt(&belay, &["workers"]).await;
+        belay
+    }
+
+    /// Takes the Cluster under Belay's operations.
+    async fn adopt(&self, belay: &Arc<Belay>, pools: &[&str]) {
+        let manifests = plugin(belay, &["adopt", "cluster-api", "demo"]);
         let applied = self
             .world
             .kubectl_with(&["apply", "-n", &belay.namespace], &manifests);
         applied.unwrap_or_else(|error| panic!("{error}\n{manifests}"));
         belay.start_operator();
         belay.cluster_is_ready().await;
-        for pool in ["md-0", "md-1"] {
+        for pool in pools {
             belay.pool_is_ready(pool).await;
         }
-        belay
     }
 }
 
-/// Makes a Cluster by Cluster API, and waits until it is Available.
-async fn make_cluster(belay: &Belay, machines: usize) {
+/// Applies an example, changed.
+fn apply(belay: &Belay, example: &str, change: impl Fn(String) -> String) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/cluster-api");
-    let namespace = &belay.namespace;
-    for file in ["class.yaml", "cluster.yaml"] {
-        let text = std::fs::read_to_string(folder.join(file)).expect("an example");
-        let text = text.replace("replicas: 3}", &format!("replicas: {machines}}}"));
-        let applied = belay.world.kubectl_with(&["apply", "-n", namespace], &text);
-        applied.unwrap_or_else(|error| panic!("{error}"));
-    }
-    let available = [
-        "wait",
-        "--for=condition=Available",
-        "cluster.cluster.x-k8s.io/demo",
-    ];
+    let text = std::fs::read_to_string(folder.join(example)).expect("an example");
+    let applied = ["apply", "-n", &belay.namespace];
+    let applied = belay.world.kubectl_with(&applied, &change(text));
+    applied.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Waits until the Cluster is Available and all its Machines are Ready.
+async fn has_machines(belay: &Belay, machines: usize) {
+    let cluster = "cluster.cluster.x-k8s.io/demo";
+    let available = ["wait", "--for=condition=Available", cluster];
     belay.kubectl(&[&available[..], &["--timeout=5m"]].concat());
     belay
         .eventually("has all Machines of its Cluster", || async {
             let running = machines_of(belay, None).await;
             let running = running.iter().filter(|machine| is_ready(machine));
-            running.count() == 1 + 2 * machines
+            running.count() == machines
         })
         .await;
 }

@@ -237,6 +237,10 @@ impl Faults {
         if fault == Fault::Answer(409) && !call.is_write() {
             return None;
         }
+        // An Operation whose change of the spec is refused fails, as it is to.
+        if fault == Fault::Answer(403) && call.writes_spec {
+            return None;
+        }
         counted.met.push((fault, call.clone()));
         Some(fault)
     }

@@ -49,9 +49,7 @@ impl Disturbance {
         let mut all: Vec<_> = numbered().map(|(at, _)| Self::CrashBefore(at)).collect();
         all.extend(writes().map(Self::CrashAfter));
         all.extend(writes().map(Self::Frozen));
-        // An Operation whose change of the spec is refused fails: that is another world.
-        let may_be_refused = numbered().filter(|(_, call)| call.is_write() && !call.writes_spec);
-        all.extend(may_be_refused.map(|(at, _)| Self::Answered(at, 403)));
+        all.extend(writes().map(|at| Self::Answered(at, 403)));
         all.extend(
             writes()
                 .zip(CODES.into_iter().cycle())

@@ -70,6 +70,19 @@ fn what_others_began_is_followed_by_one_operation_that_holds_the_lock() {
 }
 
 #[test]
+fn what_others_change_now_is_followed_and_not_undone() {
+    let mut world = World::settled();
+    world.others_begin(scale());
+    world.lose_node("np1").stride();
+    let unfinished = world.unfinished();
+    let types: Vec<_> = unfinished
+        .iter()
+        .map(|name| world.spec(name).type_)
+        .collect();
+    assert_eq!(types, [Scale]);
+}
+
+#[test]
 fn what_others_began_holds_the_lock_beside_what_is_in_flight() {
     let mut world = World::settled();
     world.guard("np1").set_version(NEW);

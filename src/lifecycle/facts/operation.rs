@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use crate::{
     api::{
-        BEGUN_BY_ANNOTATION, ENGINE_HANDLE_ANNOTATION, FOR_GENERATION_LABEL, OPERATION_UID_LABEL,
-        Operation as Object, OperationError, OperationPhase, OperationSpec, OperationStatus,
-        TargetKind,
+        BEGUN_BY_ANNOTATION, ENGINE_HANDLE_ANNOTATION, FOR_GENERATION_LABEL, NO_GENERATION,
+        OPERATION_UID_LABEL, Operation as Object, OperationError, OperationPhase, OperationSpec,
+        OperationStatus, TargetKind,
     },
     lifecycle::{
         managed_fields::writes_spec,
@@ -93,15 +93,15 @@ impl<'a> Operation<'a> {
         let label = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key));
         let annotation = |key: &str| metadata.annotations.as_ref().and_then(|all| all.get(key));
         let origin = match (
-            label(FOR_GENERATION_LABEL),
+            label(FOR_GENERATION_LABEL).map(String::as_str),
             annotation(ENGINE_HANDLE_ANNOTATION),
         ) {
-            // A label that is no number is none of Belay's, and of no generation.
-            (Some(generation), _) => Origin::Spec(generation.parse().unwrap_or(-1)),
-            (None, Some(handle)) => Origin::Engine {
+            (Some(NO_GENERATION) | None, Some(handle)) => Origin::Engine {
                 handle: handle.clone(),
                 by: annotation(BEGUN_BY_ANNOTATION).cloned().unwrap_or_default(),
             },
+            // A label that is no number is none of Belay's, and of no generation.
+            (Some(generation), _) => Origin::Spec(generation.parse().unwrap_or(-1)),
             (None, None) => Origin::Person,
         };
         let plan = plan_of(&status);

@@ -49,16 +49,21 @@ fn check_held(world: &World, operation: &Operation) -> Result<(), Broken> {
         return Ok(());
     };
     let (about, held) = (aspects_of(operation.spec.type_), target.held.all());
-    let is_from_spec = operation.labels().contains_key(FOR_GENERATION_LABEL);
+    let is_from_spec = generation(operation).is_some();
     holds(HELD, !is_from_spec || !about.is_subset(&held), || {
         format!("{:?} is made though {held:?} is held", operation.spec)
     })
 }
 
+/// The generation of the spec that it was made for.
+fn generation(operation: &Operation) -> Option<i64> {
+    let label = operation.labels().get(FOR_GENERATION_LABEL)?;
+    label.parse().ok()
+}
+
 /// What was aborted, or failed once it had begun, isn't made again for the same generation of a spec; unless
 /// something newer took its place, or a person asked for something since.
 fn check_again(world: &World, made: &Operation) -> Result<(), Broken> {
-    let generation = |operation: &Operation| operation.labels().get(FOR_GENERATION_LABEL).cloned();
     let Some(made_for) = generation(made) else {
         return Ok(());
     };

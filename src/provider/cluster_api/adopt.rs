@@ -50,7 +50,7 @@ async fn adopted(client: &Client, namespace: &str, name: &str) -> Result<Adopted
         },
     };
     let found = Found::read(client, &site).await?;
-    let seen = look::observation(&found)?;
+    let seen = look::observation(&found, &site)?;
     let version = seen
         .control_plane
         .map(|control_plane| control_plane.version);

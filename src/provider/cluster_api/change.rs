@@ -22,7 +22,7 @@ pub async fn begin(client: &Client, site: &Site, change: &Change) -> Result<Hand
     let annotations = changed.annotations_mut();
     annotations.insert(handle.annotation(), change.token.clone());
     match &change.stage {
-        Stage::ControlPlane(Some(goal)) => goal::to_version(&found, &mut changed, *goal)?,
+        Stage::ControlPlane(Some(goal)) => goal::to_version(&found, &mut changed, *goal),
         Stage::Pool(goal) => goal::to_nodes(&found, &mut changed, goal)?,
         Stage::ControlPlane(None) | Stage::Follow(_) => {
             return Err(not_supported(

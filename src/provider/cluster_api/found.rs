@@ -9,7 +9,7 @@ use crate::{
 };
 
 use super::{
-    answers::{failed, refusal},
+    answers::{failed, not_supported, refusal},
     kinds::{self, CLUSTER_NAME, CONTROL_PLANE, DEPLOYMENT_NAME, Kind, TOPOLOGY_NAME},
 };
 
@@ -97,14 +97,19 @@ impl Found {
         )
         .map_err(|error| failed(&error))?;
         let cluster = cluster.ok_or_else(|| EngineError::Final(no_cluster(site, name)))?;
-        Ok(Self {
+        let mut found = Self {
             spec,
             cluster,
             control_plane: None,
             deployments: deployments.items,
             sets: Vec::new(),
             machines: machines.items,
-        })
+        };
+        if !found.has_topology() {
+            // It specifies its version itself.
+            found.read_control_plane(client, site).await?;
+        }
+        Ok(found)
     }
 
     /// Reads what changes need as well: the control plane, and the `MachineSets`.
@@ -113,19 +118,52 @@ impl Found {
         let sets = Kind::MachineSet.api(client, &site.namespace);
         let sets = sets.list(&of_cluster(&found.spec.cluster_name)).await;
         found.sets = sets.map_err(|error| failed(&error))?.items;
-        let kind = kinds::text(&found.cluster, "/spec/controlPlaneRef/kind");
-        let name = kinds::text(&found.cluster, "/spec/controlPlaneRef/name");
+        if found.control_plane.is_none() {
+            found.read_control_plane(client, site).await?;
+        }
+        Ok(found)
+    }
+
+    async fn read_control_plane(
+        &mut self,
+        client: &Client,
+        site: &Site,
+    ) -> Result<(), EngineError> {
+        let kind = kinds::text(&self.cluster, "/spec/controlPlaneRef/kind");
+        let name = kinds::text(&self.cluster, "/spec/controlPlaneRef/name");
         if let (Some("KubeadmControlPlane"), Some(name)) = (kind, name) {
             let control_planes = Kind::KubeadmControlPlane.api(client, &site.namespace);
             let control_plane = control_planes.get_opt(name).await;
-            found.control_plane = control_plane.map_err(|error| failed(&error))?;
+            self.control_plane = control_plane.map_err(|error| failed(&error))?;
         }
-        Ok(found)
+        Ok(())
     }
 
     /// Whether the Cluster is made of a `ClusterClass`.
     pub fn has_topology(&self) -> bool {
         self.cluster.data.pointer("/spec/topology").is_some()
+    }
+
+    /// What specifies the version of the control plane: the Cluster by its topology, or the control plane itself.
+    pub fn control_plane_spec(&self) -> Result<(Kind, &DynamicObject), EngineError> {
+        if self.has_topology() {
+            return Ok((Kind::Cluster, &self.cluster));
+        }
+        let control_plane = self.control_plane.as_ref().ok_or_else(|| {
+            not_supported(format!(
+                "Cluster {} has no topology, and no control plane of the kind KubeadmControlPlane: change the version of its control plane's own object",
+                self.spec.cluster_name
+            ))
+        })?;
+        Ok((Kind::KubeadmControlPlane, control_plane))
+    }
+
+    /// What the control plane is to run.
+    pub fn wanted_version(&self) -> Option<KubernetesVersion> {
+        if self.has_topology() {
+            return kinds::version(&self.cluster, "/spec/topology/version");
+        }
+        kinds::version(self.control_plane.as_ref()?, "/spec/version")
     }
 
     /// The `MachineDeployments`, each with its pool's name.

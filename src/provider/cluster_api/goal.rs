@@ -21,21 +21,16 @@ pub const OURS: &str = "belay";
 /// On a `MachineDeployment` whose roll-out an abort stopped: which change it was.
 pub const STOPPED_BY: &str = "belay.dev/stopped-by";
 
-/// Asks for a version of the control plane. The `MachineDeployments` of the topology stay on theirs until their own
-/// turn comes.
-pub fn to_version(
-    found: &Found,
-    cluster: &mut DynamicObject,
-    goal: ControlPlaneGoal,
-) -> Result<(), EngineError> {
+/// Asks for a version of the control plane, where it is specified. The `MachineDeployments` of a topology stay on
+/// theirs until their own turn comes.
+pub fn to_version(found: &Found, object: &mut DynamicObject, goal: ControlPlaneGoal) {
+    let version = json!(format!("v{}", goal.version));
     if !found.has_topology() {
-        return Err(not_supported(format!(
-            "Cluster {} has no topology: change the version of its control plane's own object",
-            found.spec.cluster_name
-        )));
+        object.data["spec"]["version"] = version;
+        return;
     }
-    let topology = &mut cluster.data["spec"]["topology"];
-    topology["version"] = json!(format!("v{}", goal.version));
+    let topology = &mut object.data["spec"]["topology"];
+    topology["version"] = version;
     let deployments = topology["workers"]["machineDeployments"].as_array_mut();
     for deployment in deployments.into_iter().flatten() {
         let deferred = &mut deployment["metadata"]["annotations"][DEFER_UPGRADE];
@@ -43,7 +38,6 @@ pub fn to_version(
             *deferred = json!(OURS);
         }
     }
-    Ok(())
 }
 
 /// Asks for a pool's Machines.

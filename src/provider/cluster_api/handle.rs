@@ -23,6 +23,8 @@ const POOL_CHANGE: &str = "pool.belay.dev/";
 const REPLACED: &str = "replaced/";
 /// What the handle of another pool begins with.
 const RESIZED: &str = "resized/";
+/// What the handle of a change begins with that others asked for.
+const OTHERS: &str = "others/";
 
 /// What a handle names: the control plane or a pool, and the token of its change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +33,10 @@ pub struct Handle {
     pub pool: Option<String>,
     /// Whether Machines of another version are replaced.
     pub replaces: bool,
-    /// The change's token.
+    /// The change's token; where others asked for it, what they asked for.
     pub token: String,
+    /// Whether others asked for it, outside Belay.
+    pub by_others: bool,
 }
 
 impl Handle {
@@ -46,17 +50,31 @@ impl Handle {
             pool,
             replaces,
             token: change.token.clone(),
+            by_others: false,
+        }
+    }
+
+    /// The handle of what others asked for: of a pool or of the control plane, a version or a number of Machines.
+    pub fn of_others(pool: Option<&str>, replaces: bool, asked: &str) -> Self {
+        Self {
+            pool: pool.map(ToOwned::to_owned),
+            replaces,
+            token: asked.to_owned(),
+            by_others: true,
         }
     }
 
     /// The handle that a text names.
     pub fn parse(text: &str) -> Self {
-        let (what, token) = text.rsplit_once('/').unwrap_or(("", text));
+        let of_others = text.strip_prefix(OTHERS);
+        let rest = of_others.unwrap_or(text);
+        let (what, token) = rest.rsplit_once('/').unwrap_or(("", rest));
         let (replaced, resized) = (what.strip_prefix(REPLACED), what.strip_prefix(RESIZED));
         Self {
             pool: replaced.or(resized).map(ToOwned::to_owned),
             replaces: resized.is_none(),
             token: token.to_owned(),
+            by_others: of_others.is_some(),
         }
     }
 
@@ -71,7 +89,7 @@ impl Handle {
     /// The object that carries the annotation.
     pub fn object<'a>(&self, found: &'a Found) -> Result<(Kind, &'a DynamicObject), EngineError> {
         let Some(pool) = &self.pool else {
-            return Ok((Kind::Cluster, &found.cluster));
+            return found.control_plane_spec();
         };
         let deployment = found.deployment(pool)?;
         Ok(match found.place(deployment) {
@@ -80,20 +98,60 @@ impl Handle {
         })
     }
 
-    /// What is written of its change: the token, and, once it was asked to stop, when.
-    pub fn written<'a>(&self, found: &'a Found) -> Result<Option<&'a str>, EngineError> {
+    /// What is written of its change: the token, and, once it was asked to stop, when. None where somebody has asked
+    /// for something else since.
+    pub fn written(&self, found: &Found) -> Result<Option<String>, EngineError> {
         let (_, object) = self.object(found)?;
         let written = kinds::annotation(object, &self.annotation());
-        Ok(written.filter(|written| written.split('/').next() == Some(&self.token)))
+        let written = written.filter(|written| written.split('/').next() == Some(&self.token));
+        if written.is_some() || !self.by_others {
+            return Ok(written.map(ToOwned::to_owned));
+        }
+        Ok(self.asked_now(found)?.filter(|asked| *asked == self.token))
+    }
+
+    /// What is asked for now, in the words of a handle of others.
+    fn asked_now(&self, found: &Found) -> Result<Option<String>, EngineError> {
+        let Some(pool) = &self.pool else {
+            return Ok(found.wanted_version().map(|version| version.to_string()));
+        };
+        let wanted = found.wanted(found.deployment(pool)?);
+        Ok(if self.replaces {
+            wanted.version.map(|version| version.to_string())
+        } else {
+            Some(wanted.replicas.to_string())
+        })
     }
 }
 
 impl fmt::Display for Handle {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.by_others {
+            formatter.write_str(OTHERS)?;
+        }
         match &self.pool {
             Some(pool) if self.replaces => write!(formatter, "{REPLACED}{pool}/{}", self.token),
             Some(pool) => write!(formatter, "{RESIZED}{pool}/{}", self.token),
             None => write!(formatter, "control-plane/{}", self.token),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Handle;
+
+    #[test]
+    fn a_handle_is_read_as_it_is_written() {
+        for text in [
+            "control-plane/uid-0",
+            "replaced/md-0/uid-1",
+            "resized/md-0/uid-1",
+            "others/control-plane/1.36.0",
+            "others/replaced/md-0/1.36.0",
+            "others/resized/md-0/3",
+        ] {
+            assert_eq!(Handle::parse(text).to_string(), text);
         }
     }
 }

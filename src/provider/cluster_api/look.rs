@@ -9,15 +9,15 @@ use crate::{
     api::KubernetesVersion,
     lifecycle::{ControlPlaneView, NodeSettings, NodeView, Observation},
     provider::{
-        engine::EngineError,
+        engine::{EngineError, Site},
         requests::{Failure, Passing},
     },
 };
 
-use super::{found::Found, goal::SETTINGS, kinds};
+use super::{found::Found, goal::SETTINGS, kinds, strangers};
 
 /// What is observed of a cluster.
-pub fn observation(found: &Found) -> Result<Observation, EngineError> {
+pub fn observation(found: &Found, site: &Site) -> Result<Observation, EngineError> {
     let version = control_plane_version(found).ok_or_else(|| {
         Failure::Passing(Passing {
             reason: "NotInitialized".into(),
@@ -44,12 +44,13 @@ pub fn observation(found: &Found) -> Result<Observation, EngineError> {
             changing_to: None,
         }),
         nodes,
+        begun_by_others: strangers::begun(found, site)?,
         ..Observation::default()
     })
 }
 
 /// What the control plane runs: while it changes, the oldest version that it still has.
-fn control_plane_version(found: &Found) -> Option<KubernetesVersion> {
+pub fn control_plane_version(found: &Found) -> Option<KubernetesVersion> {
     let shown = found
         .cluster
         .data

@@ -3,6 +3,7 @@
 
 mod adopt;
 mod answers;
+mod blocked;
 mod change;
 mod found;
 mod goal;
@@ -12,6 +13,7 @@ mod look;
 mod progress;
 mod rules;
 mod stop;
+mod strangers;
 mod write;
 
 use std::{sync::Arc, time::Duration};
@@ -55,7 +57,7 @@ pub async fn look_once(client: &Client, cluster: &ManagedCluster) -> Observation
 
 async fn seen(client: &Client, site: &Site) -> Result<Observation, EngineError> {
     let found = Found::read(client, site).await?;
-    look::observation(&found)
+    look::observation(&found, site)
 }
 
 /// The engine: Cluster API's controllers, through their objects.
@@ -92,7 +94,7 @@ impl Engine for ClusterApi {
     }
 
     async fn find(&self, site: &Site, change: &Change) -> Result<Option<String>, EngineError> {
-        let found = Found::read(&self.client, site).await?;
+        let found = Found::read_whole(&self.client, site).await?;
         let handle = Handle::of(change);
         let is_written = handle.written(&found)?.is_some();
         Ok(is_written.then(|| handle.to_string()))

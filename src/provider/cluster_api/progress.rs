@@ -7,13 +7,11 @@ use kube::{ResourceExt as _, core::DynamicObject};
 
 use crate::{
     machinery::clock,
-    provider::{
-        engine::{EngineError, Running, State},
-        requests::Blocked,
-    },
+    provider::engine::{EngineError, Running, State},
 };
 
 use super::{
+    blocked,
     found::{Found, Wanted},
     goal::STOPPED_BY,
     handle::Handle,
@@ -40,7 +38,7 @@ pub fn state(found: &Found, handle: &Handle) -> Result<State, EngineError> {
         return Ok(State::Stopped);
     };
     let work = work(found, handle)?;
-    if let Some(waited) = waited(written) {
+    if let Some(waited) = waited(&written) {
         let moving = work.machines.iter().find(|machine| moves(machine));
         return Ok(match moving.filter(|_| waited < REST) {
             Some(machine) => State::Running(Running {
@@ -69,7 +67,9 @@ fn waited(written: &str) -> Option<Duration> {
 
 /// Whether a stopped change may be left to be settled: what it waits for may never come.
 pub fn may_settle(found: &Found, handle: &Handle) -> Result<bool, EngineError> {
-    let waited = handle.written(found)?.and_then(waited);
+    let waited = handle
+        .written(found)?
+        .and_then(|written| self::waited(&written));
     Ok(waited.is_some_and(|waited| waited < 2 * REST))
 }
 
@@ -89,7 +89,7 @@ fn work<'a>(found: &'a Found, handle: &Handle) -> Result<Work<'a>, EngineError> 
             replaces: true,
             object: found.control_plane.as_ref().unwrap_or(&found.cluster),
             wanted: Wanted {
-                version: kinds::version(&found.cluster, "/spec/topology/version"),
+                version: found.wanted_version(),
                 replicas: desired.unwrap_or(machines.len()),
             },
             machines,
@@ -151,44 +151,8 @@ impl Work<'_> {
             percent: None,
             nodes_left: i32::try_from(left).ok(),
             message,
-            blocked: self.blocked(found),
+            blocked: blocked::of(found, self.object, &self.machines),
         }
-    }
-
-    /// What is in the way, in Cluster API's words.
-    fn blocked(&self, found: &Found) -> Option<Blocked> {
-        if kinds::is(&found.cluster, "Paused") {
-            let name = &found.spec.cluster_name;
-            let message = format!(
-                "Cluster {name} is paused by somebody else: set its spec.paused to false to go on"
-            );
-            return Some(("Paused".into(), message));
-        }
-        let by_us = kinds::annotation(self.object, STOPPED_BY).is_some();
-        let is_paused = self.object.data.pointer("/spec/paused") == Some(&true.into());
-        if is_paused && !by_us || kinds::annotation(self.object, kinds::PAUSED).is_some() {
-            let name = self.object.name_any();
-            let message = format!(
-                "{name} is paused by somebody else: set its spec.paused to false, or take its annotation {} away, to go on",
-                kinds::PAUSED
-            );
-            return Some(("Paused".into(), message));
-        }
-        let draining = self.machines.iter().find_map(|machine| {
-            let (reason, message) = kinds::condition(machine, "Deleting", "True")?;
-            let is_blocked = message.contains("disruption budget");
-            (reason == "DrainingNode" && is_blocked).then(|| {
-                let message = format!("Machine {}: {message}", machine.name_any());
-                ("PodDisruptionBudget".to_owned(), message)
-            })
-        });
-        draining.or_else(|| {
-            found.sets_of(self.object).find_map(|set| {
-                let (_, message) = kinds::condition(set, "ScalingUp", "True")?;
-                let is_blocked = message.contains("blocked because");
-                is_blocked.then(|| ("Preflight".to_owned(), message.to_owned()))
-            })
-        })
     }
 }
 

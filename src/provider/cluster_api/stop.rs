@@ -42,8 +42,13 @@ pub async fn stop(client: &Client, site: &Site, handle: &Handle) -> Result<Answe
     let mut paused = control_plane.clone();
     let pauses = paused.annotations_mut().entry(PAUSED.into());
     pauses.or_insert_with(|| OURS.into());
+    if !found.has_topology() {
+        mark(&mut paused, handle);
+    }
     write(client, site, Kind::KubeadmControlPlane, &paused).await?;
-    note(client, site, &found, handle, None).await?;
+    if found.has_topology() {
+        note(client, site, &found, handle, None).await?;
+    }
     Ok(Answer::Accepted)
 }
 

@@ -1,0 +1,95 @@
+//! What others change at Cluster API's own objects.
+
+use std::sync::Arc;
+
+use belay::api::{
+    AgentPool, BEGUN_BY_ANNOTATION, Operation,
+    OperationType::{self, Scale, Upgrade},
+};
+use kube::{ResourceExt as _, api::ListParams};
+use serde_json::json;
+
+use crate::{
+    belay::Belay,
+    stage::{NEW, Stage, is_ready, machines_of, names, versions},
+};
+
+/// Changes the Cluster as somebody who doesn't know of Belay.
+fn somebody_patches(belay: &Belay, patch: &serde_json::Value) {
+    let patch = patch.to_string();
+    let cluster = ["patch", "cluster.cluster.x-k8s.io", "demo", "--type=json"];
+    let patch = ["--field-manager=somebody", "-p", &patch];
+    belay.kubectl(&[&cluster[..], &patch[..]].concat());
+}
+
+/// The Operation that follows what somebody began.
+async fn follower(belay: &Belay, type_: OperationType, target: &str) -> String {
+    let operation = belay.operation(type_, target).await;
+    let found = belay.api::<Operation>().get(&operation).await;
+    let found = found.expect("an Operation");
+    let by = found.annotations().get(BEGUN_BY_ANNOTATION);
+    assert_eq!(by.map(String::as_str), Some("somebody"));
+    operation
+}
+
+/// Waits until Belay has seen all that there is, and begins nothing.
+async fn rests_with(belay: &Belay, operations: usize) {
+    belay.lock_is_free().await;
+    belay.rests().await;
+    let all = belay.api::<Operation>().list(&ListParams::default()).await;
+    let all = all.expect("listed");
+    let told: Vec<_> = all
+        .iter()
+        .map(|one| (one.name_any(), one.spec.type_))
+        .collect();
+    assert_eq!(told.len(), operations, "{told:?}");
+}
+
+pub async fn an_upgrade_that_others_begin_is_followed_aborted_and_not_taken_back(
+    stage: Arc<Stage>,
+) {
+    let belay = stage.adopted(3).await;
+    somebody_patches(
+        &belay,
+        &json!([{"op": "replace", "path": "/spec/topology/version", "value": format!("v{NEW}")}]),
+    );
+    let cluster = follower(&belay, Upgrade, "demo").await;
+    belay.succeeds(&cluster).await;
+    let first = follower(&belay, Upgrade, "md-0").await;
+    let second = follower(&belay, Upgrade, "md-1").await;
+    belay.abort(&second, "one at a time").await;
+    belay.is_canceled(&second).await;
+    belay.succeeds(&first).await;
+    let machines = machines_of(&belay, Some("md-0")).await;
+    assert_eq!(versions(&machines), [NEW, NEW, NEW]);
+    let stopped = machines_of(&belay, Some("md-1")).await;
+    assert!(stopped.iter().all(is_ready));
+    assert!(versions(&stopped).iter().any(|version| version != NEW));
+    // The spec still asks for the old version.
+    rests_with(&belay, 3).await;
+    assert_eq!(
+        names(&machines_of(&belay, Some("md-1")).await),
+        names(&stopped)
+    );
+}
+
+pub async fn a_scale_that_others_begin_is_followed_and_not_taken_back(stage: Arc<Stage>) {
+    let belay = stage.adopted(1).await;
+    let replicas = "/spec/topology/workers/machineDeployments/0/replicas";
+    somebody_patches(
+        &belay,
+        &json!([{"op": "replace", "path": replicas, "value": 12}]),
+    );
+    let scale = follower(&belay, Scale, "md-0").await;
+    belay.succeeds(&scale).await;
+    assert_eq!(machines_of(&belay, Some("md-0")).await.len(), 12);
+    rests_with(&belay, 1).await;
+    let pool = belay.api::<AgentPool>().get("md-0").await.expect("a pool");
+    assert_eq!(pool.spec.count, 1, "the spec is a person's");
+    assert_eq!(machines_of(&belay, Some("md-0")).await.len(), 12);
+    // Somebody asks for something else: then Belay brings it about.
+    belay.set_count("md-0", 2).await;
+    let scale = belay.nth_operation(2, Scale, "md-0").await;
+    belay.succeeds(&scale).await;
+    assert_eq!(machines_of(&belay, Some("md-0")).await.len(), 2);
+}
