@@ -91,7 +91,8 @@ fn stop_work(transitions: &[Transition<'_, '_>]) -> Vec<Action> {
 /// When an Operation's status is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum When {
-    /// Before all else: it is coming to a stop.
+    /// Before all else: it is coming to a stop, or it is seen for the first time. Its place in the order of arrival is
+    /// kept before anything else changes its resourceVersion.
     Urgent,
     /// Before its targets' statuses.
     First,
@@ -103,6 +104,9 @@ impl When {
     fn of(transition: &Transition<'_, '_>) -> Self {
         match transition.status.phase {
             OperationPhase::Canceling => Self::Urgent,
+            OperationPhase::Pending if transition.operation.status.arrival.is_none() => {
+                Self::Urgent
+            }
             OperationPhase::Canceled if ledger::never_took_the_lock(transition) => Self::Last,
             _ => Self::First,
         }

@@ -152,6 +152,22 @@ fn of_operations_of_one_second_the_one_that_came_later_is_the_newer() {
 }
 
 #[test]
+fn the_one_that_came_later_is_the_newer_wherever_a_crash_comes() {
+    for actions in 0..8 {
+        let mut world = hanging();
+        world.ask_for_count("z", 5, &pool("np1"));
+        let mut pass = world.pass();
+        world.ask_for_count("a", 6, &pool("np1"));
+        for _ in 0..actions {
+            world.act(&mut pass);
+        }
+        world.restart().stride().stride();
+        let phases = (world.phase("z"), world.phase("a"));
+        assert_eq!(phases, (Canceled, Pending), "after {actions} actions");
+    }
+}
+
+#[test]
 fn what_waits_is_of_the_type_that_the_edit_is_about_whatever_nodes_there_are_meanwhile() {
     let mut world = hanging();
     assert_eq!(
