@@ -26,7 +26,7 @@ GENERATED := crds policies charts/belay/files/crds charts/belay/files/policies c
   charts/belay/README.md deploy/belay.yaml docs/kubectl-belay.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test test-oldest check bench load fmt generate generated model mutants package sbom licences build tools needs image image-here chart e2e gitops outages sweep soak test-capi
+.PHONY: help demo picture test test-oldest check bench load fmt generate generated model mutants package sbom licences build tools needs image image-here chart e2e gitops outages sweep soak test-capi sweep-capi
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -48,7 +48,7 @@ test-oldest: build ## Run live tests on the oldest Kubernetes, those of a part o
 check: needs ## Check format, lints, generated files and licences
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --workspace --test e2e --test flux --test sweep --test soak --test outages --test capi --test cluster_api -- -D warnings
+	cargo clippy --workspace --test e2e --test flux --test sweep --test soak --test outages --test capi --test capi-faults --test cluster_api -- -D warnings
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory chart
 	@$(MAKE) --no-print-directory licences
@@ -59,6 +59,9 @@ sweep: tools ## Disturb each scenario at each of its requests (crashes, refusals
 
 test-capi: tools ## Operate clusters of Cluster API, with its own controllers and machines in memory
 	cargo test --test capi
+
+sweep-capi: tools ## Kill Belay after each of its writes, and Cluster API's controllers, in an upgrade there and in its abort (PART=k/n)
+	SWEEP_PART=$(or $(PART),1/1) cargo test --test capi-faults
 
 # SEED= is the first episode's, and each has the next one; EPISODES= says how many there are at most.
 soak: tools ## Random people and random faults for MINUTES=n, from SEED=s on

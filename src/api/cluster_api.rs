@@ -38,6 +38,8 @@ pub enum DeletionPolicy {
     /// It stays as it is.
     #[default]
     Retain,
+    /// It is deleted with its machines, by its own engine.
+    Delete,
 }
 
 impl ClusterApiProviderSpec {

@@ -122,6 +122,7 @@ pub struct ControlPlaneGoal {
 
 /// The nodes that a pool is to have.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct PoolGoal {
     /// The pool's name.
     pub pool: String,
@@ -149,6 +150,9 @@ pub struct PoolGoal {
     /// How long the drain of one node may take.
     #[serde(default = "half_an_hour")]
     pub drain_timeout: Duration,
+    /// Whether the pool itself goes, and not only its nodes.
+    #[serde(default)]
+    pub deleted: bool,
     /// What the nodes carry.
     #[serde(default)]
     pub settings: NodeSettings,

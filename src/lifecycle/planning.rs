@@ -81,7 +81,11 @@ pub fn deletion_of_cluster(facts: &Facts<'_>) -> Plan {
 
 /// The plan of a deletion. Where the provider leaves at its engine what there is, nothing is to be done.
 fn deletion_plan(facts: &Facts<'_>, stages: Vec<Stage>, targets: Vec<PlannedTarget>) -> Plan {
-    let stages = if facts.snapshot.rules.retains() {
+    let stages = if facts
+        .snapshot
+        .rules
+        .retains(&facts.snapshot.cluster.spec.provider)
+    {
         Vec::new()
     } else {
         stages

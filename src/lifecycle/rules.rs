@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::api::{OperationType, Step, StepAction, TargetKind};
+use crate::api::{OperationType, ProviderSpec, Step, StepAction, TargetKind};
 
 use super::{
     observed::NodeView,
@@ -27,7 +27,8 @@ pub trait Rules: fmt::Debug + Send + Sync {
     }
 
     /// Whether the deletion of a cluster or a pool leaves at the engine what there is of it.
-    fn retains(&self) -> bool {
+    fn retains(&self, provider: &ProviderSpec) -> bool {
+        let _ = provider;
         false
     }
 
@@ -41,6 +42,7 @@ pub trait Rules: fmt::Debug + Send + Sync {
         };
         let changed = nodes.iter().filter(differs).count();
         let action = match nodes.len().cmp(&goal.count) {
+            _ if goal.deleted => StepAction::Delete,
             _ if changed > 0 => StepAction::Replace,
             std::cmp::Ordering::Less => StepAction::Create,
             std::cmp::Ordering::Greater => StepAction::Delete,

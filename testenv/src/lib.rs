@@ -26,7 +26,7 @@ mod node;
 mod process;
 
 pub use binaries::{binary, flux_crds, kwok_stages};
-pub use cluster_api::ClusterApi;
+pub use cluster_api::{ClusterApi, Controller};
 pub use component::Component;
 pub use control_plane::{Builder, ControlPlane};
 pub use node::Node;

@@ -19,7 +19,9 @@ mod world;
 
 mod abort;
 mod adopt;
+mod delete;
 mod operations;
+#[allow(dead_code, reason = "other tests need the rest")]
 mod stage;
 mod standalone;
 mod strangers;
@@ -33,6 +35,7 @@ const TESTS: &[harness::Test<Stage>] = tests![
     abort::a_scale_after_an_aborted_upgrade_replaces_no_machine,
     abort::an_abort_of_a_scale_is_refused_once_all_machines_have_begun,
     adopt::what_adopt_prints_begins_no_operation_and_its_deletion_leaves_the_cluster,
+    delete::with_the_policy_delete_a_pool_goes_and_then_the_cluster,
     operations::a_cluster_goes_up_control_plane_first_and_one_pool_after_the_other,
     operations::a_pool_scales_stops_and_starts,
     standalone::a_cluster_without_a_topology_goes_up_after_an_abort_that_paused_its_control_plane,

@@ -231,7 +231,15 @@ impl Faults {
             return None;
         }
         let mut plans = counted.plans.iter();
-        let meets = |plan: &&Plan| (plan.at..plan.at + plan.times).contains(&number);
+        let writes = counted.calls.iter().filter(|call| call.is_write()).count();
+        let meets = |plan: &&Plan| {
+            let (number, counts) = if plan.counts_writes {
+                (writes, call.is_write())
+            } else {
+                (number, true)
+            };
+            counts && (plan.at..plan.at + plan.times).contains(&number)
+        };
         let fault = plans.find(meets)?.fault;
         // No API server answers a read so.
         if fault == Fault::Answer(409) && !call.is_write() {

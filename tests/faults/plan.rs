@@ -36,6 +36,8 @@ pub struct Plan {
     pub times: usize,
     /// What becomes of them.
     pub fault: Fault,
+    /// Whether writes alone are counted. How often something is read may differ from run to run.
+    pub counts_writes: bool,
 }
 
 impl Plan {
@@ -45,6 +47,15 @@ impl Plan {
             at,
             times: 1,
             fault,
+            counts_writes: false,
+        }
+    }
+
+    /// One write meets a fault.
+    pub fn once_at_write(at: usize, fault: Fault) -> Self {
+        Self {
+            counts_writes: true,
+            ..Self::once(at, fault)
         }
     }
 }

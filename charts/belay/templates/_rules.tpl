@@ -38,10 +38,10 @@
   resources: [events]
   verbs: [create, patch]
 {{- if (.Values.clusterAPI).enabled }}
-# The provider clusterAPI changes Clusters and what belongs to them, as they were read; it makes and deletes none.
+# The provider clusterAPI changes Clusters and what belongs to them, as they were read. It deletes them only by deletionPolicy Delete.
 - apiGroups: [cluster.x-k8s.io]
   resources: [clusters, machinedeployments]
-  verbs: [get, list, update]
+  verbs: [get, list, update, delete]
 - apiGroups: [cluster.x-k8s.io]
   resources: [machinesets, machines]
   verbs: [list]

@@ -51,6 +51,7 @@ pub fn goal(facts: &Facts<'_>, target: &Target<'_>, version: KubernetesVersion) 
             unavailable
         },
         drain: true,
+        deleted: false,
         drain_timeout: upgrades.drain_timeout.into(),
         settings: target
             .pool
@@ -80,6 +81,7 @@ pub fn gone(facts: &Facts<'_>, pool: &Target<'_>, drain: bool) -> PoolGoal {
         replace_outdated: false,
         update_settings: false,
         drain,
+        deleted: true,
         ..goal(facts, pool, version)
     }
 }
@@ -96,6 +98,7 @@ pub fn gone_with_pool(pool: &str, nodes: &[NodeView]) -> PoolGoal {
         surge: 1,
         unavailable: 0,
         drain: false,
+        deleted: true,
         drain_timeout: Duration::ZERO,
         settings: NodeSettings::default(),
         vm_size: None,

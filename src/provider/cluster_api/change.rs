@@ -25,9 +25,7 @@ pub async fn begin(client: &Client, site: &Site, change: &Change) -> Result<Hand
         Stage::ControlPlane(Some(goal)) => goal::to_version(&found, &mut changed, *goal),
         Stage::Pool(goal) => goal::to_nodes(&found, &mut changed, goal)?,
         Stage::ControlPlane(None) | Stage::Follow(_) => {
-            return Err(not_supported(
-                "Belay deletes no Cluster of Cluster API: delete it yourself".into(),
-            ));
+            return Err(not_supported("this is no change of a Cluster".into()));
         }
     }
     // What an abort has set is lifted first: the change couldn't begin.

@@ -81,6 +81,12 @@ impl Place {
 impl Found {
     /// Reads what shows how the Cluster and its pools are.
     pub async fn read(client: &Client, site: &Site) -> Result<Self, EngineError> {
+        let found = Self::find(client, site).await?;
+        found.ok_or_else(|| EngineError::Final(no_cluster(site)))
+    }
+
+    /// The same; none where there is no such Cluster.
+    pub async fn find(client: &Client, site: &Site) -> Result<Option<Self>, EngineError> {
         let spec = site.provider.cluster_api.clone().unwrap_or_default();
         let name = &spec.cluster_name;
         let of_cluster = of_cluster(name);
@@ -96,7 +102,9 @@ impl Found {
             machines.list(&of_cluster)
         )
         .map_err(|error| failed(&error))?;
-        let cluster = cluster.ok_or_else(|| EngineError::Final(no_cluster(site, name)))?;
+        let Some(cluster) = cluster else {
+            return Ok(None);
+        };
         let mut found = Self {
             spec,
             cluster,
@@ -109,7 +117,7 @@ impl Found {
             // It specifies its version itself.
             found.read_control_plane(client, site).await?;
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
     /// Reads what changes need as well: the control plane, and the `MachineSets`.
@@ -187,13 +195,20 @@ impl Found {
 
     /// Where a `MachineDeployment` is specified.
     pub fn place(&self, deployment: &DynamicObject) -> Place {
-        let place = || {
-            let name = kinds::label(deployment, TOPOLOGY_NAME)?;
-            let all = "/spec/topology/workers/machineDeployments";
-            let all = self.cluster.data.pointer(all)?.as_array()?;
-            all.iter().position(|one| one["name"] == name)
-        };
-        place().map_or(Place::Own, Place::Topology)
+        let name = kinds::label(deployment, TOPOLOGY_NAME);
+        let entry = name.and_then(|name| self.entry(name));
+        entry.map_or(Place::Own, Place::Topology)
+    }
+
+    /// The index of a pool in its Cluster's topology.
+    pub fn entry_of(&self, pool: &str) -> Option<usize> {
+        self.entry(self.spec.deployment_of(pool))
+    }
+
+    fn entry(&self, name: &str) -> Option<usize> {
+        let all = "/spec/topology/workers/machineDeployments";
+        let all = self.cluster.data.pointer(all)?.as_array()?;
+        all.iter().position(|one| one["name"] == name)
     }
 
     /// What says how many Machines a `MachineDeployment` has, and how they are replaced.
@@ -261,6 +276,11 @@ impl Found {
             .collect()
     }
 
+    /// All Machines.
+    pub fn machines(&self) -> Vec<&DynamicObject> {
+        self.machines.iter().collect()
+    }
+
     /// The Machines of the control plane.
     pub fn machines_of_control_plane(&self) -> Vec<&DynamicObject> {
         let machines = self.machines.iter();
@@ -282,7 +302,10 @@ pub fn of_cluster(name: &str) -> ListParams {
     ListParams::default().labels(&format!("{CLUSTER_NAME}={name}"))
 }
 
-fn no_cluster(site: &Site, name: &str) -> OperationError {
+/// There is no such Cluster.
+pub fn no_cluster(site: &Site) -> OperationError {
+    let settings = site.provider.cluster_api.as_ref();
+    let name = settings.map_or("", |settings| &settings.cluster_name);
     refusal(
         "ClusterNotFound",
         format!(

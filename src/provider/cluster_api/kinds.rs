@@ -90,6 +90,11 @@ pub fn is_observed(object: &DynamicObject) -> bool {
     observed.is_some() && observed == object.metadata.generation
 }
 
+/// Whether a `MachineDeployment` is its topology's to make and delete.
+pub fn is_of_topology(deployment: &DynamicObject) -> bool {
+    label(deployment, TOPOLOGY_NAME).is_some()
+}
+
 /// An object's label.
 pub fn label<'a>(object: &'a DynamicObject, key: &str) -> Option<&'a str> {
     object.labels().get(key).map(String::as_str)

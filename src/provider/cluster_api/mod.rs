@@ -5,6 +5,7 @@ mod adopt;
 mod answers;
 mod blocked;
 mod change;
+mod deletion;
 mod found;
 mod goal;
 mod handle;
@@ -28,7 +29,8 @@ use crate::{
 
 use super::engine::{Answer, Change, Engine, EngineError, EngineProvider, Pace, Site, State};
 pub use adopt::{Adopted, manifests};
-use found::Found;
+use deletion::Deletion;
+use found::{Found, no_cluster};
 use handle::Handle;
 pub use rules::ByClusterApi;
 
@@ -56,8 +58,12 @@ pub async fn look_once(client: &Client, cluster: &ManagedCluster) -> Observation
 }
 
 async fn seen(client: &Client, site: &Site) -> Result<Observation, EngineError> {
-    let found = Found::read(client, site).await?;
-    look::observation(&found, site)
+    match Found::find(client, site).await? {
+        Some(found) => look::observation(&found, site),
+        // It was deleted, as it was asked for.
+        None if !ByClusterApi.retains(&site.provider) => Ok(Observation::default()),
+        None => Err(EngineError::Final(no_cluster(site))),
+    }
 }
 
 /// The engine: Cluster API's controllers, through their objects.
@@ -89,11 +95,19 @@ impl Engine for ClusterApi {
     }
 
     async fn begin(&self, site: &Site, change: &Change) -> Result<String, EngineError> {
+        if let Some(deletion) = Deletion::of(change) {
+            deletion.begin(&self.client, site).await?;
+            return Ok(deletion.to_string());
+        }
         let handle = change::begin(&self.client, site, change).await?;
         Ok(handle.to_string())
     }
 
     async fn find(&self, site: &Site, change: &Change) -> Result<Option<String>, EngineError> {
+        if let Some(deletion) = Deletion::of(change) {
+            let was_begun = deletion.was_begun(&self.client, site).await?;
+            return Ok(was_begun.then(|| deletion.to_string()));
+        }
         let found = Found::read_whole(&self.client, site).await?;
         let handle = Handle::of(change);
         let is_written = handle.written(&found)?.is_some();
@@ -101,6 +115,9 @@ impl Engine for ClusterApi {
     }
 
     async fn poll(&self, site: &Site, handle: &str) -> Result<State, EngineError> {
+        if let Some(deletion) = Deletion::parse(handle) {
+            return deletion.state(&self.client, site).await;
+        }
         let found = Found::read_whole(&self.client, site).await?;
         let handle = Handle::parse(handle);
         let state = progress::state(&found, &handle)?;
@@ -115,6 +132,9 @@ impl Engine for ClusterApi {
     }
 
     async fn stop(&self, site: &Site, handle: &str) -> Result<Answer, EngineError> {
+        if let Some(deletion) = Deletion::parse(handle) {
+            return deletion.stop(&self.client, site).await;
+        }
         stop::stop(&self.client, site, &Handle::parse(handle)).await
     }
 }

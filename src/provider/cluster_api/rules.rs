@@ -1,7 +1,7 @@
 //! What Belay can do with Cluster API, and what to do instead where it can't.
 
 use crate::{
-    api::{OperationType, TargetKind},
+    api::{DeletionPolicy, OperationType, ProviderSpec, TargetKind},
     lifecycle::{NodeView, PoolGoal, Rules},
 };
 
@@ -25,8 +25,9 @@ impl Rules for ByClusterApi {
         }
     }
 
-    fn retains(&self) -> bool {
-        true
+    fn retains(&self, provider: &ProviderSpec) -> bool {
+        let settings = provider.cluster_api.as_ref();
+        settings.is_none_or(|settings| settings.deletion_policy == DeletionPolicy::Retain)
     }
 
     fn outcome(&self, goal: &PoolGoal, _: &str, nodes: &[NodeView]) -> Vec<NodeView> {

@@ -1,0 +1,192 @@
+//! Deletions: of a pool's `MachineDeployment`, or of the Cluster. Cluster API deletes their Machines itself, all at once,
+//! so a deletion that has begun can't be stopped.
+
+use std::fmt;
+
+use kube::{
+    Client, ResourceExt as _,
+    api::{DeleteParams, Preconditions},
+    core::DynamicObject,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    lifecycle::Stage,
+    provider::engine::{Answer, Change, EngineError, Running, Site, State},
+};
+
+use super::{
+    answers::failed,
+    blocked,
+    found::Found,
+    kinds::{self, Kind},
+    write::write,
+};
+
+/// What the handle of a deletion begins with.
+const DELETED: &str = "deleted/";
+
+/// The deletion of a pool, or of the Cluster where it is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deletion {
+    pool: Option<String>,
+}
+
+impl Deletion {
+    /// Of a change; none where it deletes nothing.
+    pub fn of(change: &Change) -> Option<Self> {
+        let pool = match &change.stage {
+            Stage::Pool(goal) if goal.deleted => Some(goal.pool.clone()),
+            Stage::ControlPlane(None) => None,
+            Stage::Pool(_) | Stage::ControlPlane(Some(_)) | Stage::Follow(_) => return None,
+        };
+        Some(Self { pool })
+    }
+
+    /// The deletion that a handle names; none where it names another change.
+    pub fn parse(handle: &str) -> Option<Self> {
+        let what = handle.strip_prefix(DELETED)?;
+        let pool = what.strip_prefix("pool/").map(ToOwned::to_owned);
+        Some(Self { pool })
+    }
+
+    /// Begins it. What is gone already is fine.
+    pub async fn begin(&self, client: &Client, site: &Site) -> Result<(), EngineError> {
+        let Some(found) = Found::find(client, site).await? else {
+            return Ok(());
+        };
+        let Some(pool) = &self.pool else {
+            return delete(client, site, Kind::Cluster, &found.cluster).await;
+        };
+        if let Some(at) = found.entry_of(pool) {
+            let mut cluster = found.cluster.clone();
+            remove_entry(&mut cluster, at);
+            return write(client, site, Kind::Cluster, &cluster).await;
+        }
+        match found.deployment(pool) {
+            Ok(alone) if !kinds::is_of_topology(alone) => {
+                delete(client, site, Kind::MachineDeployment, alone).await
+            }
+            // The topology deletes it, or it is gone.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether it was begun.
+    pub async fn was_begun(&self, client: &Client, site: &Site) -> Result<bool, EngineError> {
+        let found = Found::find(client, site).await?;
+        Ok(found.is_none_or(|found| {
+            let is_going = |object: &DynamicObject| object.metadata.deletion_timestamp.is_some();
+            let Some(pool) = &self.pool else {
+                return is_going(&found.cluster);
+            };
+            let deployment = found.deployment(pool);
+            found.entry_of(pool).is_none()
+                && deployment.map_or(true, |it| is_going(it) || kinds::is_of_topology(it))
+        }))
+    }
+
+    /// How far it is.
+    pub async fn state(&self, client: &Client, site: &Site) -> Result<State, EngineError> {
+        let Some(found) = Found::find(client, site).await? else {
+            return Ok(State::Done);
+        };
+        let (object, machines) = match &self.pool {
+            None => (&found.cluster, found.machines()),
+            Some(pool) => match found.deployment(pool) {
+                Ok(deployment) => (deployment, found.machines_of(deployment)),
+                Err(_) if found.entry_of(pool).is_none() => return Ok(State::Done),
+                Err(_) => (&found.cluster, Vec::new()),
+            },
+        };
+        Ok(State::Running(Running {
+            percent: None,
+            nodes_left: i32::try_from(machines.len()).ok(),
+            message: format!("{} Machines are left", machines.len()),
+            blocked: blocked::of(&found, object, &machines),
+        }))
+    }
+
+    /// It can't be stopped.
+    pub async fn stop(&self, client: &Client, site: &Site) -> Result<Answer, EngineError> {
+        if self.state(client, site).await? == State::Done {
+            return Ok(Answer::TooLate);
+        }
+        Ok(Answer::Refused(
+            "Cluster API deletes all Machines of a deletion at once, and has begun with all of them".into(),
+        ))
+    }
+}
+
+impl fmt::Display for Deletion {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.pool {
+            Some(pool) => write!(formatter, "{DELETED}pool/{pool}"),
+            None => write!(formatter, "{DELETED}cluster"),
+        }
+    }
+}
+
+/// Takes a pool out of its Cluster's topology. Cluster API allows no empty list there, and no empty object.
+fn remove_entry(cluster: &mut DynamicObject, at: usize) {
+    let topology = cluster.data.pointer_mut("/spec/topology");
+    let Some(topology) = topology.and_then(Value::as_object_mut) else {
+        return;
+    };
+    let Some(workers) = topology.get_mut("workers").and_then(Value::as_object_mut) else {
+        return;
+    };
+    if let Some(Value::Array(entries)) = workers.get_mut("machineDeployments") {
+        entries.remove(at);
+    }
+    workers.retain(|_, of_kind| of_kind != &json!([]));
+    if workers.is_empty() {
+        topology.remove("workers");
+    }
+}
+
+/// Deletes that very object.
+async fn delete(
+    client: &Client,
+    site: &Site,
+    kind: Kind,
+    object: &DynamicObject,
+) -> Result<(), EngineError> {
+    let this = Preconditions {
+        uid: object.metadata.uid.clone(),
+        resource_version: None,
+    };
+    let params = DeleteParams::default().preconditions(this);
+    let api = kind.api(client, &site.namespace);
+    match api.delete(&object.name_any(), &params).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        deleted => deleted.map(|_| ()).map_err(|error| failed(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_pool_of_a_topology_leaves_no_empty_list() {
+        let cluster = json!({"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "metadata": {},
+            "spec": {"topology": {"workers": {"machineDeployments": [{"name": "md-0"}, {"name": "md-1"}]}}}});
+        let mut cluster: DynamicObject = serde_json::from_value(cluster).expect("a Cluster");
+        remove_entry(&mut cluster, 1);
+        let left = json!({"topology": {"workers": {"machineDeployments": [{"name": "md-0"}]}}});
+        assert_eq!(cluster.data["spec"], left);
+        remove_entry(&mut cluster, 0);
+        assert_eq!(cluster.data["spec"], json!({"topology": {}}));
+    }
+
+    #[test]
+    fn a_handle_is_read_as_it_is_written() {
+        for text in ["deleted/cluster", "deleted/pool/md-0"] {
+            let deletion = Deletion::parse(text).expect("a deletion");
+            assert_eq!(deletion.to_string(), text);
+        }
+        assert_eq!(Deletion::parse("resized/md-0/uid-1"), None);
+    }
+}

@@ -1,0 +1,57 @@
+//! Deletions that go on at Cluster API.
+
+use std::sync::Arc;
+
+use belay::api::{AgentPool, CancellationStatus, ManagedCluster, OperationType::Delete};
+use kube::api::{DeleteParams, ListParams};
+use serde_json::json;
+
+use crate::stage::{Stage, api, machines_of};
+
+pub async fn with_the_policy_delete_a_pool_goes_and_then_the_cluster(stage: Arc<Stage>) {
+    let belay = stage.adopted(1).await;
+    let settings = json!({"clusterName": "demo", "deletionPolicy": "Delete"});
+    belay
+        .set_cluster(json!({"provider": {"clusterAPI": settings}}))
+        .await;
+    let pools = belay.api::<AgentPool>();
+    let deleted = pools.delete("md-1", &DeleteParams::default()).await;
+    deleted.expect("deleted");
+    let deletion = belay.operation(Delete, "md-1").await;
+    belay
+        .eventually("has begun at Cluster API", || async {
+            let steps = belay.status(&deletion).await.steps;
+            steps.iter().any(|step| step.handle.is_some())
+        })
+        .await;
+    belay.abort(&deletion, "too late").await;
+    let status = belay.succeeds(&deletion).await;
+    let cancellation = status.cancellation.expect("a cancellation");
+    assert_eq!(cancellation.status, CancellationStatus::Failed);
+    let deployments = api(&belay, "MachineDeployment");
+    let left = deployments
+        .list(&ListParams::default())
+        .await
+        .expect("listed");
+    assert_eq!(left.items.len(), 1, "the other pool stays");
+    assert_eq!(machines_of(&belay, Some("md-0")).await.len(), 1);
+    let one = api(&belay, "Cluster").get("demo").await;
+    assert!(
+        one.expect("the Cluster")
+            .metadata
+            .deletion_timestamp
+            .is_none()
+    );
+
+    let clusters = belay.api::<ManagedCluster>();
+    let deleted = clusters.delete("demo", &DeleteParams::default()).await;
+    deleted.expect("deleted");
+    belay
+        .eventually("is gone with its Cluster", || async {
+            let cluster = api(&belay, "Cluster").get_opt("demo").await;
+            let managed = clusters.get_opt("demo").await;
+            cluster.expect("an answer").is_none() && managed.expect("an answer").is_none()
+        })
+        .await;
+    assert!(machines_of(&belay, None).await.is_empty());
+}

@@ -1,0 +1,38 @@
+//! An upgrade by Cluster API, and its abort, while Belay dies after each of its writes, and while Cluster API's own
+//! controllers are killed. Each has to end as it does undisturbed.
+//!
+//! `SWEEP_PART=k/n` kills Belay after every n-th write, from the k-th on.
+
+#[path = "../faults/mod.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod faults;
+
+#[path = "../live/acts.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod acts;
+#[path = "../live/belay.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod belay;
+#[path = "../live/seen.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod seen;
+#[path = "../live/world.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod world;
+
+#[path = "../harness/panics.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod panics;
+#[path = "../capi/stage.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod stage;
+
+mod run;
+mod scenarios;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(run::all())
+}

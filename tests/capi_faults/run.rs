@@ -1,0 +1,204 @@
+//! The runs: each scenario undisturbed, then disturbed once by each fault.
+
+use std::{
+    env,
+    process::ExitCode,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt as _, stream};
+use kube::{Config, api::DeleteParams};
+use testenv::Controller;
+
+use crate::{
+    belay::Belay,
+    faults::{Fault, Faults, Operator, Plan},
+    panics::caught,
+    scenarios::{ALL, MACHINES, Scenario},
+    stage::{Stage, api, is_adopted},
+};
+
+/// How many runs go on side by side. Each has a Cluster of its own, and Cluster API's controllers are busy.
+const SIDE_BY_SIDE: usize = 4;
+/// How long a controller is away that was killed.
+const AWAY: Duration = Duration::from_secs(2);
+
+/// A scenario, and the write after which Belay dies.
+type Run = (&'static Scenario, Option<usize>);
+
+/// Runs all that is chosen.
+pub async fn all() -> ExitCode {
+    let stage = Stage::set().await;
+    let began = Instant::now();
+    let mut failures = 0;
+    let mut crashes = Vec::new();
+    for (run, ended) in side_by_side(
+        &stage,
+        ALL.iter().map(|scenario| (scenario, None)).collect(),
+    )
+    .await
+    {
+        match ended {
+            Ok(writes) => {
+                println!("{}: {writes} writes", run.0.name);
+                crashes.extend((1..=writes).map(|at| (run.0, Some(at))));
+            }
+            Err(why) => failures += failed(&run, &why),
+        }
+    }
+    let (part, of) = part();
+    let mut number = 0;
+    crashes.retain(|_| {
+        number += 1;
+        number % of == part % of
+    });
+    let total = crashes.len();
+    for (run, ended) in side_by_side(&stage, crashes).await {
+        failures += ended.map_or_else(|why| failed(&run, &why), |_| 0);
+    }
+    println!(
+        "{total} runs in which Belay dies, {failures} failed, {:?}",
+        began.elapsed()
+    );
+    for scenario in ALL {
+        for controller in Controller::ALL {
+            let killed = without_controller(stage.clone(), scenario, controller);
+            if let Err(why) = caught(killed).await {
+                failures += 1;
+                println!(
+                    "FAILED {}, {} killed: {why}",
+                    scenario.name,
+                    controller.name()
+                );
+            }
+        }
+    }
+    println!(
+        "Cluster API's controllers killed, {failures} failed in all, {:?}",
+        began.elapsed()
+    );
+    if failures > 0 {
+        stage.keep_logs();
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn failed((scenario, at): &Run, why: &str) -> usize {
+    println!("FAILED {}, dies after write {at:?}: {why}", scenario.name);
+    1
+}
+
+fn part() -> (usize, usize) {
+    let part = env::var("SWEEP_PART").unwrap_or_default();
+    let (part, of) = part.split_once('/').unwrap_or(("1", "1"));
+    let number = |text: &str| text.parse().expect("SWEEP_PART is k/n, such as 3/10");
+    (number(part), number(of))
+}
+
+async fn side_by_side(stage: &Arc<Stage>, runs: Vec<Run>) -> Vec<(Run, Result<usize, String>)> {
+    let each = runs.into_iter().map(|run| {
+        let stage = stage.clone();
+        async move { (run, caught(one(stage, run)).await) }
+    });
+    stream::iter(each)
+        .buffer_unordered(SIDE_BY_SIDE)
+        .collect()
+        .await
+}
+
+/// One run; how often the operator wrote.
+async fn one(stage: Arc<Stage>, (scenario, at): Run) -> Result<usize, String> {
+    let place = Place::new(&stage).await;
+    place
+        .faults
+        .arm(at.map(|at| Plan::once_at_write(at, Fault::CrashAfter)));
+    tokio::select! {
+        () = (scenario.act)(place.belay.clone()) => {}
+        () = place.follow_crashes() => unreachable!("crashes are followed for ever"),
+    }
+    let writes = place
+        .faults
+        .calls()
+        .iter()
+        .filter(|call| call.is_write())
+        .count();
+    place.clear().await;
+    Ok(writes)
+}
+
+/// A controller of Cluster API is killed as the scenario begins, and again some seconds later.
+async fn without_controller(
+    stage: Arc<Stage>,
+    scenario: &Scenario,
+    controller: Controller,
+) -> Result<(), String> {
+    let place = Place::new(&stage).await;
+    let killing = async {
+        loop {
+            let mut cluster_api = stage.cluster_api.lock().await;
+            cluster_api.kill(controller);
+            tokio::time::sleep(AWAY).await;
+            let started = cluster_api.start_again(controller).await;
+            drop(cluster_api);
+            started.unwrap_or_else(|error| panic!("{error}"));
+            tokio::time::sleep(10 * AWAY).await;
+        }
+    };
+    tokio::select! {
+        () = (scenario.act)(place.belay.clone()) => {}
+        () = killing => unreachable!("it is killed for ever"),
+    }
+    place.clear().await;
+    Ok(())
+}
+
+/// A namespace with an adopted Cluster, and an operator that may die.
+struct Place {
+    belay: Arc<Belay>,
+    faults: Faults,
+    config: Config,
+    operator: Mutex<Option<Operator>>,
+}
+
+impl Place {
+    async fn new(stage: &Stage) -> Self {
+        let this = Self {
+            belay: Belay::start_without_operator(&stage.world).await,
+            faults: Faults::default(),
+            config: stage.world.config().await,
+            operator: Mutex::new(None),
+        };
+        stage.cluster(&this.belay, MACHINES).await;
+        this.start_operator();
+        is_adopted(&this.belay, &["md-0", "md-1"]).await;
+        this
+    }
+
+    fn start_operator(&self) {
+        let mut operator = self.operator.lock().expect("the operator");
+        drop(operator.take());
+        *operator = Some(Operator::start(
+            &self.config,
+            &self.belay.namespace,
+            &self.faults,
+        ));
+    }
+
+    /// Starts another operator as often as one dies.
+    async fn follow_crashes(&self) {
+        loop {
+            self.faults.crashed().await;
+            self.start_operator();
+        }
+    }
+
+    /// Deletes what would keep the machine busy.
+    async fn clear(&self) {
+        drop(self.operator.lock().expect("the operator").take());
+        let cluster = api(&self.belay, "Cluster");
+        let deleted = cluster.delete("demo", &DeleteParams::background()).await;
+        deleted.expect("deleted");
+    }
+}

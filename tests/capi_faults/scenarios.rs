@@ -1,0 +1,83 @@
+//! What a person does, and how it has to end.
+
+use std::sync::Arc;
+
+use belay::api::{OperationPhase::Canceled, OperationType::Upgrade, TargetKind};
+use futures::future::BoxFuture;
+use kube::api::ListParams;
+
+use crate::{
+    belay::Belay,
+    stage::{NEW, OLD, api, is_ready, machines_of, versions},
+};
+
+/// How many Machines each of the two pools has.
+pub const MACHINES: usize = 2;
+
+/// What a person does until it has ended; how it ended is checked.
+pub struct Scenario {
+    pub name: &'static str,
+    pub act: fn(Arc<Belay>) -> BoxFuture<'static, ()>,
+}
+
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "Upgrade",
+        act: |belay| Box::pin(upgrade(belay)),
+    },
+    Scenario {
+        name: "Upgrade, aborted in its first pool",
+        act: |belay| Box::pin(abort(belay)),
+    },
+];
+
+async fn upgrade(belay: Arc<Belay>) {
+    belay.set_version(NEW).await;
+    let upgrade = belay.operation(Upgrade, "demo").await;
+    belay.succeeds(&upgrade).await;
+    assert_eq!(
+        versions(&machines_of(&belay, None).await),
+        vec![NEW; 1 + 2 * MACHINES]
+    );
+    replaced_each_pool_once(&belay).await;
+    belay.cluster_is_ready().await;
+}
+
+async fn abort(belay: Arc<Belay>) {
+    belay.set_version(NEW).await;
+    let upgrade = belay.operation(Upgrade, "demo").await;
+    belay
+        .eventually("replaces Machines of the first pool", || async {
+            let machines = machines_of(&belay, Some("md-0")).await;
+            versions(&machines).iter().any(|version| version == NEW)
+        })
+        .await;
+    belay.abort(&upgrade, "not today").await;
+    belay.is_in_phase(&upgrade, Canceled).await;
+    let first = machines_of(&belay, Some("md-0")).await;
+    assert!(first.iter().all(is_ready), "a Machine isn't Ready");
+    assert!(
+        (MACHINES..=MACHINES + 1).contains(&first.len()),
+        "{} Machines",
+        first.len()
+    );
+    let second = machines_of(&belay, Some("md-1")).await;
+    assert_eq!(versions(&second), vec![OLD; MACHINES], "it wasn't its turn");
+    belay.lock_is_free().await;
+    belay
+        .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+        .await;
+    belay.succeeds("go-on").await;
+    assert_eq!(
+        versions(&machines_of(&belay, None).await),
+        vec![NEW; 1 + 2 * MACHINES]
+    );
+    replaced_each_pool_once(&belay).await;
+}
+
+/// A change that was begun twice would have made a third `MachineSet`.
+async fn replaced_each_pool_once(belay: &Belay) {
+    let sets = api(belay, "MachineSet").list(&ListParams::default()).await;
+    let sets = sets.expect("MachineSets").items.len();
+    assert!(sets <= 4, "{sets} MachineSets of two pools");
+}
