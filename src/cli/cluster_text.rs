@@ -78,11 +78,7 @@ pub fn head(view: &View, look: &Look, now: Timestamp) -> String {
     }
     if let (Some(last), true) = (&status.last_operation, view.operations.is_empty()) {
         let when = text::since(last.end_time.as_ref(), now);
-        let why = if last.message.is_empty() {
-            String::new()
-        } else {
-            format!(": {}", last.message)
-        };
+        let why = text::why_it_ended(&last.message);
         fact(
             "Last",
             &format!(

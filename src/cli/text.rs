@@ -22,6 +22,15 @@ pub fn duration(duration: SignedDuration) -> String {
     }
 }
 
+/// Why an operation ended, to be put behind how it ended: that it was canceled is said there already.
+pub fn why_it_ended(message: &str) -> String {
+    let why = message.strip_prefix("canceled").unwrap_or(message);
+    match why.trim_start_matches(": ") {
+        "" => String::new(),
+        why => format!(": {why}"),
+    }
+}
+
 /// How long ago that was.
 pub fn since(time: Option<&Time>, now: Timestamp) -> String {
     time.map_or_else(

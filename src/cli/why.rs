@@ -290,11 +290,7 @@ impl Chain<'_> {
             OperationPhase::Failed => "failed",
             _ => "was canceled",
         };
-        let why = if last.message.is_empty() {
-            String::new()
-        } else {
-            format!(": {}", last.message)
-        };
+        let why = text::why_it_ended(&last.message);
         let target = target_name(&last.target);
         self.say(format!(
             "The {:?} of {target} ({}) {how} {ago} ago{why}.",

@@ -22,7 +22,8 @@ type Noted<T> = Arc<Mutex<Vec<(String, T)>>>;
 /// What was seen, in order.
 #[derive(Clone, Default)]
 pub struct Seen {
-    operations: Noted<OperationStatus>,
+    /// Each with its uid: a name may be used again.
+    operations: Noted<(String, OperationStatus)>,
     locks: Noted<Vec<OperationInFlight>>,
     pools: Noted<AgentPoolStatus>,
     /// They end with the last clone: a control plane of many namespaces would else serve them to its end.
@@ -38,7 +39,11 @@ impl Seen {
             client,
             namespace,
             &this.operations,
-            |operation: Operation| (operation.name_any(), operation.status.unwrap_or_default()),
+            |operation: Operation| {
+                let uid = operation.uid().unwrap_or_default();
+                let name = operation.name_any();
+                (name, (uid, operation.status.unwrap_or_default()))
+            },
         );
         let locks = note(client, namespace, &this.locks, |cluster: ManagedCluster| {
             let status = cluster.status.clone().unwrap_or_default();
@@ -69,13 +74,14 @@ impl Seen {
     fn end(&self, operation: &str) -> Option<usize> {
         let operations = self.operations.lock().expect("what was seen");
         let mut operations = operations.iter();
-        operations.position(|(name, status)| name == operation && status.phase.is_finished())
+        operations.position(|(name, (_, status))| name == operation && status.phase.is_finished())
     }
 
     /// The statuses of an Operation.
     pub fn statuses(&self, operation: &str) -> Vec<OperationStatus> {
         let operations = self.operations.lock().expect("what was seen");
-        of(&operations, operation)
+        let statuses = of(&operations, operation).into_iter();
+        statuses.map(|(_, status)| status).collect()
     }
 
     /// The statuses of a pool.
@@ -89,13 +95,13 @@ impl Seen {
     pub fn check(&self) {
         let operations = self.operations.lock().expect("what was seen");
         let mut last = BTreeMap::<&str, &OperationStatus>::new();
-        for (name, status) in operations.iter() {
+        for (name, (uid, status)) in operations.iter() {
             assert_eq!(
                 status.percent_complete == 100,
                 status.phase == OperationPhase::Succeeded,
                 "{name}: {status:?}"
             );
-            if let Some(before) = last.insert(name, status) {
+            if let Some(before) = last.insert(uid, status) {
                 check_transition(name, before, status);
             }
         }

@@ -45,7 +45,7 @@ pub async fn comes(place: &Place) -> Result<(), String> {
     if wrong.is_empty() {
         return Ok(());
     }
-    let found = digest::of(&place.belay).await;
+    let found = digest::of(&place.belay, true).await;
     Err(format!("{wrong:#?}\n{}\n{found}", shown(place)))
 }
 
@@ -144,7 +144,7 @@ impl World {
                     .take(12)
                     .map(ToString::to_string)
                     .collect();
-                let world = digest::of(&place.belay).await;
+                let world = digest::of(&place.belay, true).await;
                 return Err(format!(
                     "never settles: {unsettled:?}\n{}\nasked last, newest first: {last:#?}\n{world}",
                     shown(place)

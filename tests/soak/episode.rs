@@ -50,7 +50,10 @@ fn befalls(place: &Arc<Place>, what: &What) {
     match *what {
         What::Dies => place.faults.dies(),
         What::DiesAt(at, fault) => place.faults.arm([Plan::once(at, fault)]),
-        What::Refused(at, times, fault) => place.faults.arm([Plan { at, times, fault }]),
+        What::Refused(at, times, fault) => place.faults.arm([Plan {
+            times,
+            ..Plan::once(at, fault)
+        }]),
         What::Watches(kind, stream, time) => {
             let place = place.clone();
             tokio::spawn(async move { watches(&place, kind, stream, time).await });

@@ -11,8 +11,12 @@ use serde_json::{Map, Value, json};
 
 use crate::belay::Belay;
 
-/// All that counts of a namespace, as text with a line for each fact.
-pub async fn of(belay: &Belay) -> String {
+/// Why such an Operation is canceled.
+const OUTDATED: &str = "replaced: the spec changed before it began";
+
+/// All that counts of a namespace, as text with a line for each fact. What an operator made that had lost its lease,
+/// and the next one took for outdated before it began, counts only where `with_outdated`.
+pub async fn of(belay: &Belay, with_outdated: bool) -> String {
     let clusters = all::<ManagedCluster>(belay).await;
     let uids: Vec<_> = clusters.iter().map(|it| &it["metadata"]["uid"]).collect();
     // What an owner left that is gone is Kubernetes' to collect, in its own time.
@@ -24,7 +28,14 @@ pub async fn of(belay: &Belay) -> String {
         owners.any(|owner| !uids.contains(&&owner["uid"]))
     };
     let operations = all::<Operation>(belay).await;
-    let operations = operations.iter().filter(|operation| !is_left(operation));
+    let is_outdated = |operation: &&Value| {
+        let status = &operation["status"];
+        let cancellation = status["cancellation"]["reason"].as_str();
+        status["startTime"].is_null() && cancellation == Some(OUTDATED)
+    };
+    let operations = operations
+        .iter()
+        .filter(|operation| !is_left(operation) && (with_outdated || !is_outdated(operation)));
     let mut operations: Vec<_> = operations.map(operation).collect();
     operations.sort_by_key(Value::to_string);
     let mut nodes: Vec<_> = belay.nodes().await.iter().map(node).collect();

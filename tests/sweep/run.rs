@@ -232,7 +232,8 @@ async fn one(
         rests(&place, QUIET).await;
         place.has_one_operator().await;
         rests(&place, QUIET).await;
-        becomes(&place, expected).await
+        let with_outdated = !matches!(disturbance, Disturbance::Frozen(_));
+        becomes(&place, expected, with_outdated).await
     };
     let disturbing = async {
         let watches = disturbance.watches(&place.faults);
@@ -243,7 +244,7 @@ async fn one(
         () = disturbing => unreachable!("crashes are followed for ever"),
     };
     let judged = ended.and_then(|()| place.judge());
-    let digest = digest::of(&place.belay).await;
+    let digest = digest::of(&place.belay, true).await;
     place.clear().await;
     let met = place.faults.met();
     judged.map_err(|why| {
@@ -274,7 +275,7 @@ async fn rests(place: &Place, quiet: Duration) {
             return;
         }
         if began.elapsed() > PATIENCE {
-            let world = digest::of(&place.belay).await;
+            let world = digest::of(&place.belay, true).await;
             let asked: Vec<_> = place
                 .faults
                 .calls()
@@ -290,10 +291,10 @@ async fn rests(place: &Place, quiet: Duration) {
 }
 
 /// Waits until the world is as expected; where it never is, what differs.
-async fn becomes(place: &Place, expected: &str) -> Result<(), String> {
+async fn becomes(place: &Place, expected: &str, with_outdated: bool) -> Result<(), String> {
     let began = Instant::now();
     loop {
-        let world = digest::of(&place.belay).await;
+        let world = digest::of(&place.belay, with_outdated).await;
         if world == expected {
             return Ok(());
         }
