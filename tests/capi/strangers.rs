@@ -5,6 +5,7 @@ use std::sync::Arc;
 use belay::api::{
     AgentPool, BEGUN_BY_ANNOTATION, Operation,
     OperationType::{self, Scale, Upgrade},
+    TargetKind,
 };
 use kube::{ResourceExt as _, api::ListParams};
 use serde_json::json;
@@ -71,6 +72,14 @@ pub async fn an_upgrade_that_others_begin_is_followed_aborted_and_not_taken_back
         names(&machines_of(&belay, Some("md-1")).await),
         names(&stopped)
     );
+    // What Belay then does itself isn't taken for theirs.
+    belay
+        .reconcile(TargetKind::AgentPool, "md-1", "go-on")
+        .await;
+    belay.succeeds("go-on").await;
+    let machines = machines_of(&belay, Some("md-1")).await;
+    assert_eq!(versions(&machines), [NEW, NEW, NEW]);
+    rests_with(&belay, 4).await;
 }
 
 pub async fn a_scale_that_others_begin_is_followed_and_not_taken_back(stage: Arc<Stage>) {

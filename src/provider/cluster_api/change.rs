@@ -4,6 +4,7 @@
 use kube::{Client, ResourceExt as _};
 
 use crate::{
+    api::KubernetesVersion,
     lifecycle::Stage,
     provider::engine::{Change, EngineError, Site},
 };
@@ -21,6 +22,9 @@ pub async fn begin(client: &Client, site: &Site, change: &Change) -> Result<Hand
     let mut changed = object.clone();
     let annotations = changed.annotations_mut();
     annotations.insert(handle.annotation(), change.token.clone());
+    if let Some(version) = version_of(&change.stage) {
+        annotations.insert(handle.version_annotation(), version.to_string());
+    }
     match &change.stage {
         Stage::ControlPlane(Some(goal)) => goal::to_version(&found, &mut changed, *goal),
         Stage::Pool(goal) => goal::to_nodes(&found, &mut changed, goal)?,
@@ -32,4 +36,13 @@ pub async fn begin(client: &Client, site: &Site, change: &Change) -> Result<Hand
     stop::lift(client, site, &found, &handle).await?;
     write(client, site, kind, &changed).await?;
     Ok(handle)
+}
+
+/// The version that a stage asks for; none where it changes none.
+fn version_of(stage: &Stage) -> Option<KubernetesVersion> {
+    match stage {
+        Stage::ControlPlane(goal) => goal.map(|goal| goal.version),
+        Stage::Pool(goal) => goal.replace_outdated.then_some(goal.version),
+        Stage::Follow(_) => None,
+    }
 }

@@ -19,6 +19,9 @@ use super::{
 const CONTROL_PLANE_CHANGE: &str = "belay.dev/control-plane-change";
 /// The annotations with the pools' last changes.
 const POOL_CHANGE: &str = "pool.belay.dev/";
+/// The annotations with the versions that Belay asked for last: of the control plane, and of the pools.
+const CONTROL_PLANE_VERSION: &str = "belay.dev/control-plane-version";
+const POOL_VERSION: &str = "version.pool.belay.dev/";
 /// What the handle of a pool begins with whose Machines are replaced.
 const REPLACED: &str = "replaced/";
 /// What the handle of another pool begins with.
@@ -83,6 +86,15 @@ impl Handle {
         match &self.pool {
             Some(pool) => format!("{POOL_CHANGE}{pool}"),
             None => CONTROL_PLANE_CHANGE.into(),
+        }
+    }
+
+    /// The annotation that has the version that Belay asked for last. Where others have asked for the same before, the
+    /// managed fields don't show that.
+    pub fn version_annotation(&self) -> String {
+        match &self.pool {
+            Some(pool) => format!("{POOL_VERSION}{pool}"),
+            None => CONTROL_PLANE_VERSION.into(),
         }
     }
 

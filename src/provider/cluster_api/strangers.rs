@@ -36,6 +36,12 @@ pub fn begun(found: &Found, site: &Site) -> Result<Vec<BegunByOthers>, EngineErr
     );
     let mut moving = Vec::new();
     for (handle, begun) in begun {
+        let (_, object) = handle.object(found)?;
+        let asked = kinds::annotation(object, &handle.version_annotation());
+        if handle.replaces && asked == Some(&handle.token) {
+            // Belay has asked for the same.
+            continue;
+        }
         let written = handle.written(found)?;
         // What an abort stopped stays as it is.
         if written.is_some_and(|written| !written.contains('/')) {
