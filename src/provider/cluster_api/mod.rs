@@ -80,7 +80,7 @@ impl Engine for ClusterApi {
     fn pace(&self) -> Pace {
         Pace {
             idle: Duration::from_secs(5),
-            busy: Duration::from_millis(500),
+            busy: Duration::from_secs(1),
             per_second: 50,
         }
     }
