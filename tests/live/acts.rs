@@ -405,7 +405,8 @@ impl Belay {
     }
 
     /// Does what is admitted. Admission reads a cache: what it refuses for an operation that has given the
-    /// lock back a moment ago is tried again.
+    /// lock back a moment ago is tried again; so is what an API server refuses that has just started, and doesn't know
+    /// Belay's kinds yet.
     async fn admitted<F: Future<Output = kube::Result<()>>>(&self, request: impl Fn() -> F) {
         while let Err(error) = request().await {
             let told = error.to_string();
@@ -417,8 +418,9 @@ impl Belay {
             // A start or a stop isn't told which operation it is.
             let states = ["State(Starting)", "State(Stopping)"];
             let has_ended = held.is_empty() && states.iter().any(|state| told.contains(state));
+            let has_just_started = told.contains("failed to find resource referenced by paramKind");
             assert!(
-                told.contains(" is in progress") && is_over || has_ended,
+                told.contains(" is in progress") && is_over || has_ended || has_just_started,
                 "{told}"
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
