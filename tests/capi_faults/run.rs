@@ -174,6 +174,9 @@ async fn without_controller(
         () = (scenario.act)(place.belay.clone()) => {}
         () = killing => unreachable!("it is killed for ever"),
     }
+    // It may have ended while the controller was away.
+    let started = stage.cluster_api.lock().await.start_again(controller).await;
+    started.map_err(|error| error.to_string())?;
     place.clear().await;
     Ok(())
 }
