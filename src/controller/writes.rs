@@ -10,7 +10,7 @@ use std::{
 
 use kube::{
     Api, Resource, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{ListParams, Patch, PatchParams, PostParams},
     core::Status,
     runtime::reflector::ObjectRef,
 };
@@ -24,7 +24,7 @@ use crate::{
         OperationSpec, OperationTarget, OperationType, SCALE_REFUSED_LABEL, TargetKind,
     },
     lifecycle::{Action, ObjectId, Snapshot},
-    machinery::{FIELD_MANAGER, patch_params, post_params},
+    machinery::{FIELD_MANAGER, delete_params, patch_params, post_params},
     telemetry::log,
 };
 
@@ -362,13 +362,7 @@ impl Writes {
     }
 
     async fn delete<K: Ours>(&self, name: &str, uid: Option<String>) -> Result<(), ReconcileError> {
-        let params = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid,
-                resource_version: None,
-            }),
-            ..DeleteParams::default()
-        };
+        let params = delete_params(uid);
         match self.api::<K>().delete(name, &params).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),

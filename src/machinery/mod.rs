@@ -7,7 +7,10 @@ pub mod index;
 pub mod versions;
 pub mod watches;
 
-use kube::api::{PatchParams, PostParams};
+use kube::{
+    Resource,
+    api::{DeleteParams, PatchParams, PostParams, Preconditions},
+};
 
 /// The name that Belay writes under.
 pub const FIELD_MANAGER: &str = "belay";
@@ -29,4 +32,21 @@ pub fn post_params() -> PostParams {
         field_manager: Some(FIELD_MANAGER.into()),
         ..PostParams::default()
     }
+}
+
+/// How that very object is deleted, and not another that has its name by now.
+pub fn delete_params(uid: Option<String>) -> DeleteParams {
+    DeleteParams::default().preconditions(Preconditions {
+        uid,
+        resource_version: None,
+    })
+}
+
+/// How an object is deleted as it was read: not where it was changed since, nor another that has its name by now.
+pub fn delete_params_as_read(object: &impl Resource) -> DeleteParams {
+    let metadata = object.meta();
+    DeleteParams::default().preconditions(Preconditions {
+        uid: metadata.uid.clone(),
+        resource_version: metadata.resource_version.clone(),
+    })
 }

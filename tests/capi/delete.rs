@@ -6,7 +6,7 @@ use belay::api::{AgentPool, CancellationStatus, ManagedCluster, OperationType::D
 use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 
-use crate::stage::{Stage, api, machines_of};
+use crate::stage::{Stage, api, has_begun, machines_of};
 
 pub async fn with_the_policy_delete_a_pool_goes_and_then_the_cluster(stage: Arc<Stage>) {
     let belay = stage.adopted(1).await;
@@ -18,12 +18,7 @@ pub async fn with_the_policy_delete_a_pool_goes_and_then_the_cluster(stage: Arc<
     let deleted = pools.delete("md-1", &DeleteParams::default()).await;
     deleted.expect("deleted");
     let deletion = belay.operation(Delete, "md-1").await;
-    belay
-        .eventually("has begun at Cluster API", || async {
-            let steps = belay.status(&deletion).await.steps;
-            steps.iter().any(|step| step.handle.is_some())
-        })
-        .await;
+    has_begun(&belay, &deletion).await;
     belay.abort(&deletion, "too late").await;
     let status = belay.succeeds(&deletion).await;
     let cancellation = status.cancellation.expect("a cancellation");

@@ -52,9 +52,9 @@ impl Stage {
 
     /// The same, in the namespace of `belay`, and without waiting for an operator.
     pub async fn cluster(&self, belay: &Belay, machines: usize) {
-        apply(belay, "class.yaml", |text| text);
+        apply(belay, "examples/cluster-api/class.yaml", |text| text);
         let sized = |text: String| text.replace("replicas: 3}", &format!("replicas: {machines}}}"));
-        apply(belay, "cluster.yaml", sized);
+        apply(belay, "examples/cluster-api/cluster.yaml", sized);
         has_machines(belay, 1 + 2 * machines).await;
         self.adopt(belay);
     }
@@ -63,8 +63,8 @@ impl Stage {
     /// and Ready.
     pub async fn standalone(&self) -> Arc<Belay> {
         let belay = Belay::start_without_operator(&self.world).await;
-        apply(&belay, "class.yaml", |text| text);
-        apply(&belay, "standalone.yaml", |text| text);
+        apply(&belay, "examples/cluster-api/class.yaml", |text| text);
+        apply(&belay, "tests/capi/fixtures/standalone.yaml", |text| text);
         has_machines(&belay, 3).await;
         self.adopt(&belay);
         belay.start_operator();
@@ -90,10 +90,10 @@ pub async fn is_adopted(belay: &Belay, pools: &[&str]) {
     }
 }
 
-/// Applies an example, changed.
-fn apply(belay: &Belay, example: &str, change: impl Fn(String) -> String) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/cluster-api");
-    let text = std::fs::read_to_string(folder.join(example)).expect("an example");
+/// Applies a file of the repository, changed.
+fn apply(belay: &Belay, file: &str, change: impl Fn(String) -> String) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let text = std::fs::read_to_string(file).expect("a file");
     let applied = ["apply", "-n", &belay.namespace];
     let applied = belay.world.kubectl_with(&applied, &change(text));
     applied.unwrap_or_else(|error| panic!("{error}"));
@@ -130,6 +130,16 @@ fn has_lost_its_infrastructure(machine: &DynamicObject) -> bool {
             condition["type"] == "InfrastructureReady"
                 && condition["reason"] == "ObjectDoesNotExist"
         })
+}
+
+/// Waits until an Operation has begun something at Cluster API.
+pub async fn has_begun(belay: &Belay, operation: &str) {
+    belay
+        .eventually("has begun at Cluster API", || async {
+            let steps = belay.status(operation).await.steps;
+            steps.iter().any(|step| step.handle.is_some())
+        })
+        .await;
 }
 
 /// Runs `kubectl belay` in the namespace.

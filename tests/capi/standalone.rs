@@ -10,7 +10,7 @@ use kube::{
 
 use crate::{
     belay::Belay,
-    stage::{NEW, Stage, machines_of, versions},
+    stage::{NEW, Stage, has_begun, machines_of, versions},
 };
 
 async fn control_plane(belay: &Belay) -> DynamicObject {
@@ -26,12 +26,7 @@ pub async fn a_cluster_without_a_topology_goes_up_after_an_abort_that_paused_its
     let belay = stage.standalone().await;
     belay.set_version(NEW).await;
     let upgrade = belay.operation(Upgrade, "demo").await;
-    belay
-        .eventually("has begun at Cluster API", || async {
-            let steps = belay.status(&upgrade).await.steps;
-            steps.iter().any(|step| step.handle.is_some())
-        })
-        .await;
+    has_begun(&belay, &upgrade).await;
     belay.abort(&upgrade, "not today").await;
     let status = belay.is_canceled(&upgrade).await;
     assert_eq!(status.steps[0].name, "control-plane");

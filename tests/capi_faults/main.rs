@@ -23,6 +23,9 @@ mod world;
 #[path = "../harness/panics.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod panics;
+#[path = "../harness/part.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod part;
 #[path = "../capi/stage.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod stage;

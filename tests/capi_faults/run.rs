@@ -1,7 +1,6 @@
 //! The runs: each scenario undisturbed, then disturbed once by each fault.
 
 use std::{
-    env,
     process::ExitCode,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -15,6 +14,7 @@ use crate::{
     belay::Belay,
     faults::{Fault, Faults, Operator, Plan},
     panics::caught,
+    part::Part,
     scenarios::{ALL, MACHINES, Scenario},
     stage::{Stage, api, is_adopted},
 };
@@ -54,11 +54,11 @@ pub async fn all() -> ExitCode {
             Err(why) => failures += failed(&run, &why),
         }
     }
-    let (part, of) = part();
+    let part = Part::read();
     let mut number = 0;
     crashes.retain(|_| {
         number += 1;
-        number % of == part % of
+        part.has(number)
     });
     let total = crashes.len();
     for (run, ended) in side_by_side(&stage, crashes).await {
@@ -103,13 +103,6 @@ fn told(ended: &Result<usize, String>) -> &'static str {
     } else {
         "FAILED"
     }
-}
-
-fn part() -> (usize, usize) {
-    let part = env::var("SWEEP_PART").unwrap_or_default();
-    let (part, of) = part.split_once('/').unwrap_or(("1", "1"));
-    let number = |text: &str| text.parse().expect("SWEEP_PART is k/n, such as 3/10");
-    (number(part), number(of))
 }
 
 async fn side_by_side(stage: &Arc<Stage>, runs: Vec<Run>) -> Vec<(Run, Result<usize, String>)> {

@@ -2,10 +2,8 @@
 
 use std::fmt;
 
+use belay::machinery::SPEC_MANAGER;
 use http::{Method, Request};
-
-/// The name under which Belay writes what a person's Operation asks for into a spec.
-const SPEC_MANAGER: &str = "belay-operation";
 
 /// A request to the API server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

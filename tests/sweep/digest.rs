@@ -3,16 +3,16 @@
 
 use std::{collections::BTreeMap, fmt::Debug};
 
-use belay::api::{AgentPool, DRAINED_BY, JOINING, KwokControlPlane, ManagedCluster, Operation};
+use belay::{
+    api::{AgentPool, DRAINED_BY, JOINING, KwokControlPlane, ManagedCluster, Operation},
+    lifecycle::messages::SPEC_CHANGED,
+};
 use k8s_openapi::api::core::v1::Node;
 use kube::{Resource, ResourceExt as _, api::ListParams, core::NamespaceResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 use crate::belay::Belay;
-
-/// Why such an Operation is canceled.
-const OUTDATED: &str = "replaced: the spec changed before it began";
 
 /// All that counts of a namespace, as text with a line for each fact. What an operator made that had lost its lease,
 /// and the next one took for outdated before it began, counts only where `with_outdated`.
@@ -31,7 +31,7 @@ pub async fn of(belay: &Belay, with_outdated: bool) -> String {
     let is_outdated = |operation: &&Value| {
         let status = &operation["status"];
         let cancellation = status["cancellation"]["reason"].as_str();
-        status["startTime"].is_null() && cancellation == Some(OUTDATED)
+        status["startTime"].is_null() && cancellation == Some(SPEC_CHANGED)
     };
     let operations = operations
         .iter()

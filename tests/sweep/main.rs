@@ -23,6 +23,8 @@ mod world;
 
 #[path = "../harness/panics.rs"]
 mod panics;
+#[path = "../harness/part.rs"]
+mod part;
 #[path = "../harness/pods.rs"]
 mod pods;
 

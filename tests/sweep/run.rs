@@ -15,6 +15,7 @@ use crate::{
     disturbance::Disturbance,
     faults::Call,
     panics::caught,
+    part::Part,
     place::Place,
     scenarios::{self, Scenario},
     table::{self, Row},
@@ -52,26 +53,17 @@ struct Run {
 struct Choice {
     only: String,
     kinds: String,
-    part: usize,
-    of: usize,
+    part: Part,
 }
 
 impl Choice {
     fn read() -> Self {
         let text = |name| env::var(name).unwrap_or_default();
-        let part = text("SWEEP_PART");
-        let (part, of) = part.split_once('/').unwrap_or(("1", "1"));
-        let number = |text: &str| text.parse().expect("SWEEP_PART is k/n, such as 3/10");
         Self {
             only: text("SWEEP_ONLY"),
             kinds: text("SWEEP_KINDS"),
-            part: number(part),
-            of: number(of),
+            part: Part::read(),
         }
-    }
-
-    fn has(&self, number: usize) -> bool {
-        number % self.of == self.part % self.of
     }
 
     fn has_kind(&self, disturbance: Disturbance) -> bool {
@@ -107,8 +99,7 @@ pub async fn all() -> ExitCode {
         sweep.world.keep_logs();
         return ExitCode::FAILURE;
     }
-    let (part, of) = (choice.part, choice.of);
-    table::write(&sweep.rows, &format!("{part}/{of}"));
+    table::write(&sweep.rows, &choice.part.to_string());
     ExitCode::SUCCESS
 }
 
@@ -149,7 +140,7 @@ impl Sweep {
         let mut number = 0;
         all.retain(|run| {
             number += 1;
-            choice.has(number) && choice.has_kind(run.disturbance)
+            choice.part.has(number) && choice.has_kind(run.disturbance)
         });
         all
     }

@@ -3,16 +3,12 @@
 
 use std::fmt;
 
-use kube::{
-    Client, ResourceExt as _,
-    api::{DeleteParams, Preconditions},
-    core::DynamicObject,
-};
-
+use kube::{Client, ResourceExt as _, core::DynamicObject};
 use serde_json::{Value, json};
 
 use crate::{
     lifecycle::Stage,
+    machinery::delete_params,
     provider::engine::{Answer, Change, EngineError, Running, Site, State},
 };
 
@@ -153,11 +149,7 @@ async fn delete(
     kind: Kind,
     object: &DynamicObject,
 ) -> Result<(), EngineError> {
-    let this = Preconditions {
-        uid: object.metadata.uid.clone(),
-        resource_version: None,
-    };
-    let params = DeleteParams::default().preconditions(this);
+    let params = delete_params(object.metadata.uid.clone());
     let api = kind.api(client, &site.namespace);
     match api.delete(&object.name_any(), &params).await {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),

@@ -18,13 +18,16 @@ use super::{
     found::{Found, Place},
     goal::STOPPED_BY,
     handle::Handle,
-    kinds::{self, TOPOLOGY_NAME},
+    kinds::{self, Kind, TOPOLOGY_NAME},
     look,
 };
 
 /// How long after somebody wrote a number of Machines a difference is taken for a scale. Later, a Machine is missing
 /// since it was lost or deleted, and is made again.
 const SCALE: Duration = Duration::from_mins(10);
+
+/// The version of a topology, in managed fields.
+const TOPOLOGY_VERSION: [&str; 3] = ["f:spec", "f:topology", "f:version"];
 
 /// What others began, and what still moves.
 pub fn begun(found: &Found, site: &Site) -> Result<Vec<BegunByOthers>, EngineError> {
@@ -56,11 +59,10 @@ fn control_plane(found: &Found, site: &Site) -> Option<(Handle, BegunByOthers)> 
     if look::control_plane_version(found)? == wanted {
         return None;
     }
-    let (_, object) = found.control_plane_spec().ok()?;
-    let path: &[&str] = if found.has_topology() {
-        &["f:spec", "f:topology", "f:version"]
-    } else {
-        &["f:spec", "f:version"]
+    let (kind, object) = found.control_plane_spec().ok()?;
+    let path: &[&str] = match kind {
+        Kind::Cluster => &TOPOLOGY_VERSION,
+        _ => &["f:spec", "f:version"],
     };
     let by = last_writer(object, path)?;
     let handle = Handle::of_others(None, true, &wanted.to_string());
@@ -82,9 +84,7 @@ fn of_pool(
     let is_old = |machine: &&DynamicObject| !wanted.has_version_of(machine);
     if machines.iter().any(is_old) {
         let by = match found.place(deployment) {
-            Place::Topology(_) => {
-                last_writer(&found.cluster, &["f:spec", "f:topology", "f:version"])
-            }
+            Place::Topology(_) => last_writer(&found.cluster, &TOPOLOGY_VERSION),
             Place::Own => last_writer(deployment, &["f:spec", "f:template", "f:spec", "f:version"]),
         }?;
         let handle = Handle::of_others(Some(pool), true, &wanted.version?.to_string());

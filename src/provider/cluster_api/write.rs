@@ -1,9 +1,9 @@
 //! How an object is written: whole, as it was read and changed.
 
-use kube::{Client, ResourceExt as _, api::PostParams, core::DynamicObject};
+use kube::{Client, ResourceExt as _, core::DynamicObject};
 
 use crate::{
-    machinery::FIELD_MANAGER,
+    machinery::post_params,
     provider::engine::{EngineError, Site},
 };
 
@@ -16,12 +16,10 @@ pub async fn write(
     kind: Kind,
     object: &DynamicObject,
 ) -> Result<(), EngineError> {
-    let params = PostParams {
-        field_manager: Some(FIELD_MANAGER.into()),
-        ..PostParams::default()
-    };
     let api = kind.api(client, &site.namespace);
-    let written = api.replace(&object.name_any(), &params, object).await;
+    let written = api
+        .replace(&object.name_any(), &post_params(), object)
+        .await;
     written.map_err(|error| failed(&error))?;
     Ok(())
 }

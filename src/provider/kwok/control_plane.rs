@@ -8,9 +8,7 @@ use std::{collections::BTreeSet, time::Duration};
 use futures::{FutureExt as _, future::BoxFuture};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{
-    Api, Client, Resource as _, ResourceExt as _,
-    api::{DeleteParams, Patch, Preconditions},
-    runtime::reflector::ObjectRef,
+    Api, Client, Resource as _, ResourceExt as _, api::Patch, runtime::reflector::ObjectRef,
 };
 use serde_json::{Value, json};
 
@@ -24,6 +22,7 @@ use crate::{
         step_names::CONTROL_PLANE_STEP,
     },
     machinery::{
+        delete_params_as_read,
         index::{Change, Index, key},
         patch_params, post_params,
         watches::{self, Scope},
@@ -240,13 +239,7 @@ impl ControlPlane<'_> {
 
     async fn delete(&self) -> Result<End, OperationError> {
         while let Some(record) = self.read().await? {
-            let params = DeleteParams {
-                preconditions: Some(Preconditions {
-                    uid: record.uid(),
-                    resource_version: record.resource_version(),
-                }),
-                ..DeleteParams::default()
-            };
+            let params = delete_params_as_read(&record);
             let (name, what) = (&self.job.cluster, "delete the control plane");
             let deleted = self.request(what, || async {
                 self.records.delete(name, &params).await.map(|_| ())

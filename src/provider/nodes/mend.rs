@@ -15,7 +15,7 @@ use kube::{
 
 use crate::{
     api::{CLUSTER_LABEL, DRAINED_BY, NAMESPACE_LABEL},
-    machinery::patch_params,
+    machinery::{delete_params_as_read, patch_params},
 };
 
 use super::{node, requests::was_changed};
@@ -63,7 +63,7 @@ impl Mender {
             return None;
         }
         let mended = if node::is_joining(node) {
-            let params = node::as_read(node);
+            let params = delete_params_as_read(node);
             bounded(async { self.nodes.delete(&name, &params).await.map(|_| ()) }).await
         } else if node.annotations().contains_key(DRAINED_BY) {
             let patch = Patch::Merge(node::uncordon(node));

@@ -8,10 +8,7 @@ use k8s_openapi::{
     api::core::v1::{Node, NodeCondition},
     apimachinery::pkg::apis::meta::v1::Time,
 };
-use kube::{
-    ResourceExt as _,
-    api::{DeleteParams, Preconditions},
-};
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use crate::{
@@ -111,17 +108,6 @@ pub fn in_work_of(node: &Node) -> impl Iterator<Item = &str> {
     let made = node.annotations().get(MADE_BY).filter(|_| is_joining(node));
     let drained = node.annotations().get(DRAINED_BY);
     made.into_iter().chain(drained).map(String::as_str)
-}
-
-/// Deletes the node as it was read: not one that was changed since, nor another that has its name by now.
-pub fn as_read(node: &Node) -> DeleteParams {
-    DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: node.uid(),
-            resource_version: node.resource_version(),
-        }),
-        ..DeleteParams::default()
-    }
 }
 
 /// What makes a node that is up a part of its pool.

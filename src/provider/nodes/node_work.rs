@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::{
     api::OperationError,
     lifecycle::{Job, PoolGoal, Stop},
-    machinery::{patch_params, post_params, versions::version},
+    machinery::{delete_params_as_read, patch_params, post_params, versions::version},
     provider::{Control, requests::Blocked},
 };
 
@@ -185,7 +185,7 @@ impl Shared {
             if self.control.stop() == Stop::Now {
                 return Err(NodeEnd::Stopped);
             }
-            let (params, what) = (node::as_read(&node), format!("delete node {name}"));
+            let (params, what) = (delete_params_as_read(&node), format!("delete node {name}"));
             let deleted = self.request(name, &what, || async {
                 api.delete(name, &params).await.map(|_| ())
             });

@@ -1,0 +1,34 @@
+//! Which part of all runs is made: `SWEEP_PART=k/n` is every n-th from the k-th on.
+
+use std::{env, fmt};
+
+/// A part of all runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    number: usize,
+    of: usize,
+}
+
+impl Part {
+    /// As the environment says; all of them where it says nothing.
+    pub fn read() -> Self {
+        let part = env::var("SWEEP_PART").unwrap_or_default();
+        let (part, of) = part.split_once('/').unwrap_or(("1", "1"));
+        let number = |text: &str| text.parse().expect("SWEEP_PART is k/n, such as 3/10");
+        Self {
+            number: number(part),
+            of: number(of),
+        }
+    }
+
+    /// Whether the run of that number, from 1, is one of them.
+    pub fn has(self, number: usize) -> bool {
+        number % self.of == self.number % self.of
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.number, self.of)
+    }
+}
