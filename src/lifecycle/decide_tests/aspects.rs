@@ -5,8 +5,8 @@ use serde_json::json;
 use crate::{
     api::{
         Aspect,
-        OperationPhase::{Canceled, Succeeded},
-        OperationType::{Reconcile, Rollback, Scale, Start, Stop, Upgrade},
+        OperationPhase::{Canceled, Failed, Succeeded},
+        OperationType::{Delete, Reconcile, Rollback, Scale, Start, Stop, Upgrade},
         PowerState,
     },
     lifecycle::{
@@ -120,6 +120,22 @@ fn after_a_failure_an_edit_of_how_the_work_is_done_is_taken_for_the_mend() {
         .edit_cluster(&json!({"operationHistoryLimit": 20}))
         .settle();
     assert!(world.versions("np1").contains(&OLD.to_owned()));
+}
+
+#[test]
+fn after_a_pools_failure_another_version_of_its_cluster_is_taken_for_the_mend() {
+    let mut world = World::settled();
+    world.delete(&ObjectId::Pool("np1".into()));
+    let delete = world.begin(Delete);
+    world.fail().settle();
+    assert_eq!(world.phase(&delete), Failed);
+    assert_eq!(
+        world.versions("np1").len(),
+        2,
+        "nobody asks again by itself"
+    );
+    world.set_version(NEW).settle();
+    assert_eq!(world.versions("np1").len(), 0);
 }
 
 #[test]

@@ -62,7 +62,8 @@ fn generation(operation: &Operation) -> Option<i64> {
 }
 
 /// What was aborted, or failed once it had begun, isn't made again for the same generation of a spec; unless
-/// something newer took its place, or a person asked for something since.
+/// something newer took its place, a person asked for something since, or its cluster's spec has the mend of the
+/// failure.
 fn check_again(world: &World, made: &Operation) -> Result<(), Broken> {
     let Some(made_for) = generation(made) else {
         return Ok(());
@@ -79,10 +80,25 @@ fn check_again(world: &World, made: &Operation) -> Result<(), Broken> {
         }),
         _ => false,
     };
+    let facts = Facts::of(&snapshot, world.now());
     let mut same = all()
         .filter(|other| other.spec == made.spec && generation(other).as_ref() == Some(&made_for));
-    let again = same.find(|other| other.status.as_ref().is_some_and(was_ended));
+    let again = same.find(|other| {
+        other.status.as_ref().is_some_and(was_ended) && !is_mended_by_cluster(&facts, other)
+    });
     holds(HELD, again.is_none(), || {
         format!("{:?} is made again for generation {made_for}", made.spec)
+    })
+}
+
+/// Whether an operation failed, and the cluster of its pool asks for another version or other options since.
+fn is_mended_by_cluster(facts: &Facts<'_>, ended: &Operation) -> bool {
+    let target = &ended.spec.target;
+    let operation = facts.operation(&ended.uid().unwrap_or_default());
+    let failed = operation.filter(|operation| operation.phase() == OperationPhase::Failed);
+    let then = failed.and_then(|failed| failed.begun()?.of_target(target));
+    then.zip(facts.target(target)).is_some_and(|(then, now)| {
+        let (then, now) = (&then.asked_for, &now.asked);
+        then.kubernetes_version != now.kubernetes_version || then.options != now.options
     })
 }
