@@ -3,9 +3,9 @@
 use crate::{
     api::{
         CancellationStatus,
-        OperationPhase::{Canceled, Canceling, Failed, Pending, Succeeded},
+        OperationPhase::{Canceled, Canceling, Failed, InProgress, Pending, Succeeded},
         OperationType::{Delete, Reconcile, Scale, Upgrade},
-        ProvisioningState, StepPhase,
+        PowerState, ProvisioningState, StepPhase,
     },
     lifecycle::{
         action::Action,
@@ -374,4 +374,23 @@ fn work_that_a_restart_lost_while_canceling_is_only_brought_to_a_stop() {
     let (mut world, upgrade) = blocked_upgrade();
     world.abort_after_step(&upgrade, "stop").stride().restart();
     assert_eq!(world.decide().starts(), [Stop::AfterStep]);
+}
+
+#[test]
+fn a_refusal_answers_no_later_abort() {
+    let mut world = World::settled();
+    world.set_version(NEW);
+    let upgrade = world.begin(Upgrade);
+    world.refuse_to_stop(true).abort(&upgrade, "stop");
+    world.stride().stride().work();
+    // An edit has the pass end after the refusal is written, and before the work goes on.
+    let mut pass = world.pass();
+    world.set_power(PowerState::Running);
+    while world.act(&mut pass).is_some() {}
+    assert_eq!(world.phase(&upgrade), InProgress);
+    world.refuse_to_stop(false).abort(&upgrade, "once more");
+    for _ in 0..4 {
+        world.stride().work();
+    }
+    assert_eq!(world.phase(&upgrade), Canceled);
 }

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use crate::{
     api::{
-        BEGUN_BY_ANNOTATION, ENGINE_HANDLE_ANNOTATION, FOR_GENERATION_LABEL, NO_GENERATION,
-        OPERATION_UID_LABEL, Operation as Object, OperationError, OperationPhase, OperationSpec,
-        OperationStatus, TargetKind,
+        BEGUN_BY_ANNOTATION, CancellationStatus, ENGINE_HANDLE_ANNOTATION, FOR_GENERATION_LABEL,
+        NO_GENERATION, OPERATION_UID_LABEL, Operation as Object, OperationError, OperationPhase,
+        OperationSpec, OperationStatus, TargetKind,
     },
     lifecycle::{
         managed_fields::writes_spec,
@@ -45,7 +45,7 @@ pub struct Operation<'a> {
     pub is_copy: bool,
     /// What it is to bring about.
     pub plan: PlanState,
-    /// Its work in hand, where there is any.
+    /// Its work in hand, where there is any; none where it only says once more that it refused to stop.
     pub work: Option<&'a Work>,
 }
 
@@ -119,7 +119,10 @@ impl<'a> Operation<'a> {
             holds_lock: snapshot.lock().iter().any(|held| held.uid == uid),
             is_copy: label(OPERATION_UID_LABEL).is_some_and(|of| of != uid),
             plan,
-            work: snapshot.work.get(uid),
+            work: snapshot
+                .work
+                .get(uid)
+                .filter(|work| !was_told(work, &status)),
             status,
         }
     }
@@ -232,4 +235,12 @@ fn plan_of(status: &OperationStatus) -> PlanState {
             kept.map_or(PlanState::None, PlanState::Begun)
         }
     }
+}
+
+/// Whether an abort was answered by that refusal of the work to stop. It answers no later abort.
+fn was_told(work: &Work, status: &OperationStatus) -> bool {
+    let cancellation = status.cancellation.as_ref();
+    let is_answered = status.phase == OperationPhase::InProgress
+        && cancellation.is_some_and(|asked| asked.status == CancellationStatus::Failed);
+    is_answered && matches!(work, Work::Refused(..))
 }

@@ -4,7 +4,11 @@ use kube::ResourceExt as _;
 
 use crate::{
     api::{FOR_GENERATION_LABEL, Operation, OperationPhase, OperationStatus, OperationType},
-    lifecycle::{desired::aspects_of, facts::Facts, fixtures::World},
+    lifecycle::{
+        desired::aspects_of,
+        facts::{self, Facts},
+        fixtures::World,
+    },
 };
 
 use super::{Broken, HELD, holds};
@@ -81,21 +85,22 @@ fn check_again(world: &World, made: &Operation) -> Result<(), Broken> {
         _ => false,
     };
     let facts = Facts::of(&snapshot, world.now());
-    let mut same = all()
-        .filter(|other| other.spec == made.spec && generation(other).as_ref() == Some(&made_for));
-    let again = same.find(|other| {
-        other.status.as_ref().is_some_and(was_ended) && !is_mended_by_cluster(&facts, other)
+    // The last of them is what holds.
+    let last = facts.operations.iter().rfind(|other| {
+        *other.spec == made.spec
+            && generation(other.object) == Some(made_for)
+            && was_ended(&other.status)
     });
+    let again = last.filter(|last| !is_mended_by_cluster(&facts, last));
     holds(HELD, again.is_none(), || {
         format!("{:?} is made again for generation {made_for}", made.spec)
     })
 }
 
 /// Whether an operation failed, and the cluster of its pool asks for another version or other options since.
-fn is_mended_by_cluster(facts: &Facts<'_>, ended: &Operation) -> bool {
+fn is_mended_by_cluster(facts: &Facts<'_>, ended: &facts::Operation<'_>) -> bool {
     let target = &ended.spec.target;
-    let operation = facts.operation(&ended.uid().unwrap_or_default());
-    let failed = operation.filter(|operation| operation.phase() == OperationPhase::Failed);
+    let failed = Some(ended).filter(|ended| ended.phase() == OperationPhase::Failed);
     let then = failed.and_then(|failed| failed.begun()?.of_target(target));
     then.zip(facts.target(target)).is_some_and(|(then, now)| {
         let (then, now) = (&then.asked_for, &now.asked);
