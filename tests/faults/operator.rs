@@ -4,7 +4,7 @@ use std::thread::JoinHandle;
 
 use belay::{
     controller,
-    leader::Fence,
+    leader::{Fence, Moment},
     machinery::{connection, watches::Scope},
     provider::{Providers, cluster_api, kwok},
     telemetry::{Health, Telemetry, Traces},
@@ -17,6 +17,7 @@ use super::{Faults, layer::OfOperator};
 /// An operator of one namespace. It has a thread and a runtime of its own: when it is dropped, all that it had
 /// begun ends where it stands, as if its process were killed.
 pub struct Operator {
+    fence: Fence,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -34,7 +35,8 @@ impl Operator {
 
     fn start_as(config: &Config, namespace: &str, faults: OfOperator) -> Self {
         let (end, ended) = oneshot::channel();
-        let work = work(config.clone(), namespace.to_owned(), faults);
+        let fence = Fence::open();
+        let work = work(config.clone(), namespace.to_owned(), faults, fence.clone());
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -48,9 +50,15 @@ impl Operator {
             });
         });
         Self {
+            fence,
             end: Some(end),
             thread: Some(thread),
         }
+    }
+
+    /// Another one has its lease: it sends what it was about to send, and writes nothing more.
+    pub fn lose_lease(&self) {
+        self.fence.extend(Moment::now());
     }
 }
 
@@ -68,16 +76,17 @@ impl Drop for Operator {
     }
 }
 
-async fn work(config: Config, namespace: String, faults: OfOperator) {
+async fn work(config: Config, namespace: String, faults: OfOperator, fence: Fence) {
     let connection = connection::builder(connection::bounded(config)).expect("a connection");
-    let client = connection.with_layer(&faults).build();
+    // What meets a fault has passed the fence.
+    let client = connection.with_layer(&faults).with_layer(&fence).build();
     let scope = Scope::of([namespace]);
     let (kwok, watches) = kwok::provider(&client, &scope);
     let providers = Providers {
         kwok: std::sync::Arc::new(kwok),
         cluster_api: std::sync::Arc::new(cluster_api::provider(&client)),
     };
-    let telemetry = Telemetry::new("test", Fence::open(), Traces::default());
+    let telemetry = Telemetry::new("test", fence, Traces::default());
     let health = Health::new(telemetry.clone());
     let never = std::future::pending();
     tokio::select! {

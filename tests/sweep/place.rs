@@ -74,11 +74,14 @@ impl Place {
         }
     }
 
-    /// Another operator works while one stands still. Then that one goes on with what it was about to do: no lease
-    /// keeps it from that for a second. Then it ends, as one does that lost its lease.
+    /// Another operator works while one stands still, and has lost its lease. Then that one goes on: it sends what it
+    /// was about to send, and decides on what it knows. Then it ends.
     async fn have_two_operators(&self) {
         let another = Operator::start_another(&self.config, &self.belay.namespace, &self.faults);
         let older = self.operator.lock().expect("the operator").replace(another);
+        if let Some(older) = &older {
+            older.lose_lease();
+        }
         *self.older.lock().expect("the older operator") = older;
         self.writes_nothing_for(Duration::from_millis(1500), Duration::from_secs(6))
             .await;
