@@ -1,17 +1,20 @@
-//! Nodes of clusters that no longer exist, since somebody removed a cluster's finalizer by hand, perhaps while no
-//! operator ran. Belay deletes no node on a guess: it logs their names and counts them.
+//! Nodes of clusters that no longer exist: somebody removed a cluster's finalizer by hand, perhaps while no operator
+//! ran, or an operator that stood still made a node after the cluster's deletion. Nodes that had not joined are
+//! deleted, for no pod ever ran there. Belay deletes no other node on a guess: it logs their names and counts them.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use kube::runtime::reflector::ObjectRef;
+use kube::{Api, runtime::reflector::ObjectRef};
+
+use crate::api::ManagedCluster;
 
 use super::Context;
 
 /// How often Belay looks for them. Nodes of a normal deletion are gone by the second look.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Nodes by their clusters, as `namespace/name`.
-type Abandoned = BTreeMap<String, Vec<String>>;
+/// Nodes by their clusters.
+type Abandoned = HashMap<ObjectRef<ManagedCluster>, Vec<String>>;
 
 /// Looks for them again and again.
 pub async fn watch(context: Arc<Context>) {
@@ -24,11 +27,12 @@ pub async fn watch(context: Arc<Context>) {
         for (cluster, nodes) in &lasting {
             if told.get(cluster) != Some(nodes) {
                 tracing::warn!(
-                    cluster,
+                    cluster = name(cluster),
                     nodes = nodes.join(","),
                     "nodes are left of a cluster that there isn't any more: delete them, or create the cluster again"
                 );
             }
+            mend(&context, cluster).await;
         }
         let count = lasting.values().map(Vec::len).sum::<usize>();
         let count = i64::try_from(count).unwrap_or(i64::MAX);
@@ -41,12 +45,24 @@ pub async fn watch(context: Arc<Context>) {
 fn look(context: &Context) -> Abandoned {
     let providers = context.providers.all();
     let holdings = providers.iter().flat_map(|provider| provider.nodes());
-    let is_there = |key: &ObjectRef<_>| context.stores.cluster(key).is_some();
-    let abandoned = holdings.filter(|(key, _)| !is_there(key));
-    abandoned
-        .map(|(key, nodes)| {
-            let namespace = key.namespace.unwrap_or_default();
-            (format!("{namespace}/{}", key.name), nodes)
-        })
+    holdings
+        .filter(|(key, _)| context.stores.cluster(key).is_none())
         .collect()
+}
+
+/// Leaves no node in the middle of anybody's work, where the API server, too, has no such cluster.
+async fn mend(context: &Context, cluster: &ObjectRef<ManagedCluster>) {
+    let namespace = cluster.namespace.as_deref().unwrap_or_default();
+    let clusters = Api::<ManagedCluster>::namespaced(context.client.clone(), namespace);
+    if !matches!(clusters.get_opt(&cluster.name).await, Ok(None)) {
+        return;
+    }
+    for provider in context.providers.all() {
+        provider.mend_abandoned(cluster).await;
+    }
+}
+
+fn name(cluster: &ObjectRef<ManagedCluster>) -> String {
+    let namespace = cluster.namespace.as_deref().unwrap_or_default();
+    format!("{namespace}/{}", cluster.name)
 }

@@ -71,6 +71,10 @@ pub trait Provider: Send + Sync {
     /// Leaves nothing in the middle of the work of these Operations, by their uids: they have ended. What
     /// can't be left as it was is returned.
     async fn mend(&self, namespace: &str, cluster: &str, uids: &BTreeSet<String>) -> LeftBehind;
+
+    /// Leaves nothing in the middle of anybody's work on a cluster that no longer exists. An operator that stood still
+    /// while its cluster was deleted may have made a node since.
+    async fn mend_abandoned(&self, cluster: &ObjectRef<ManagedCluster>);
 }
 
 /// What is there of a cluster now, asked of whoever has it, once.

@@ -3,7 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::http::Method;
-use belay::api::{CancellationStatus, KwokControlPlane, OperationPhase, OperationType};
+use belay::api::{
+    AGENT_POOL_LABEL, CLUSTER_LABEL, CancellationStatus, JOINING, KwokControlPlane, MADE_BY,
+    NAMESPACE_LABEL, OperationPhase, OperationType,
+};
+use k8s_openapi::api::core::v1::Node;
+use kube::{Api, api::DeleteParams};
 use serde_json::json;
 
 use super::{
@@ -190,6 +195,35 @@ pub async fn an_abort_does_not_wait_for_a_write_that_hangs(world: Arc<World>) {
     belay.abort(&upgrade, "stuck").await;
     belay.is_canceled(&upgrade).await;
     proxy.heal();
+}
+
+pub async fn a_node_that_comes_after_its_clusters_deletion_goes_unless_it_had_joined(
+    world: Arc<World>,
+) {
+    let belay = Belay::start(&world).await;
+    let late = format!("late-{}", belay.namespace);
+    let joined = format!("joined-{}", belay.namespace);
+    for (name, annotations) in [
+        (
+            &late,
+            json!({JOINING: "true", MADE_BY: "of-an-operation-that-is-gone"}),
+        ),
+        (&joined, json!({})),
+    ] {
+        let labels = json!({NAMESPACE_LABEL: belay.namespace, CLUSTER_LABEL: "gone", AGENT_POOL_LABEL: "np1"});
+        belay.apply(&json!({"apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": name, "labels": labels, "annotations": annotations}}));
+    }
+    let nodes = Api::<Node>::all(belay.client.clone());
+    belay
+        .eventually("deletes the late one", || async {
+            nodes.get_opt(&late).await.expect("an answer").is_none()
+        })
+        .await;
+    let stays = nodes.get(&joined).await.expect("the other one");
+    assert!(stays.metadata.deletion_timestamp.is_none());
+    let deleted = nodes.delete(&joined, &DeleteParams::default()).await;
+    deleted.expect("deleted");
 }
 
 pub async fn work_ends_with_its_cluster(world: Arc<World>) {

@@ -80,6 +80,7 @@ const TESTS: &[harness::Test<World>] = tests![
     isolated::what_is_refused_while_nodes_are_made_is_reported,
     isolated::throttling_is_no_budgets_refusal,
     isolated::an_abort_does_not_wait_for_a_write_that_hangs,
+    isolated::a_node_that_comes_after_its_clusters_deletion_goes_unless_it_had_joined,
     isolated::work_ends_with_its_cluster,
     changed_nodes::a_node_that_is_deleted_while_it_comes_up_is_made_again,
     changed_nodes::a_node_that_is_deleted_before_anybody_saw_it_is_made_again,

@@ -214,4 +214,6 @@ impl Provider for EngineProvider {
     async fn mend(&self, _: &str, _: &str, _: &BTreeSet<String>) -> LeftBehind {
         LeftBehind::new()
     }
+
+    async fn mend_abandoned(&self, _: &ObjectRef<ManagedCluster>) {}
 }

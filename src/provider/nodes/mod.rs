@@ -259,6 +259,17 @@ impl Provider for NodeProvider {
         self.leave_nothing((namespace, cluster), uids, true, MEND_LATER)
             .await
     }
+
+    async fn mend_abandoned(&self, cluster: &ObjectRef<ManagedCluster>) {
+        let namespace = cluster.namespace.as_deref().unwrap_or_default();
+        let nodes = self.stores.nodes_of(namespace, &cluster.name);
+        let uids = nodes.iter().flat_map(|node| node::in_work_of(node));
+        let uids: BTreeSet<_> = uids.map(ToOwned::to_owned).collect();
+        if !uids.is_empty() {
+            self.leave_nothing((namespace, &cluster.name), &uids, false, MEND_LATER)
+                .await;
+        }
+    }
 }
 
 /// Nodes that carry a cluster's labels, asked of the API server: for who looks once, without watches.
