@@ -7,6 +7,7 @@
 mod abort;
 mod cel;
 mod cluster_changes;
+mod cluster_creation;
 mod labels;
 mod new_pools;
 mod nodes;
@@ -30,6 +31,7 @@ use policy::Policy;
 fn validating() -> Vec<Policy> {
     vec![
         cluster_changes::policy(),
+        cluster_creation::policy(),
         pool_changes::policy(),
         pool_scale::policy(),
         new_pools::policy(),

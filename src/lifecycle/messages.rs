@@ -127,6 +127,11 @@ pub mod refusal {
     /// Goes on with what told since when, where it is known what time it is.
     pub const ELAPSED: Template = Template(" and elapsed time is: '{elapsed}' (RFC3339 format)");
 
+    /// A change of how a Cluster of Cluster API is made.
+    pub const CREATION_IS_OVER: Template = Template(
+        "spec.provider.clusterAPI.create says how Cluster {cluster} is made, and can't be changed: change the Cluster itself (kubectl edit cluster.cluster.x-k8s.io {cluster})",
+    );
+
     /// A Create of what there is.
     pub const EXISTS_ALREADY: Template =
         Template("{kind} {name} exists already: use type Reconcile to bring it to its spec");

@@ -20,6 +20,7 @@ mod world;
 mod abort;
 mod adopt;
 mod delete;
+mod managed;
 mod operations;
 #[allow(dead_code, reason = "other tests need the rest")]
 mod stage;
@@ -36,6 +37,11 @@ const TESTS: &[harness::Test<Stage>] = tests![
     abort::an_abort_of_a_scale_is_refused_once_all_machines_have_begun,
     adopt::what_adopt_prints_begins_no_operation_and_its_deletion_leaves_the_cluster,
     delete::with_the_policy_delete_a_pool_goes_and_then_the_cluster,
+    managed::a_cluster_is_made_with_its_pools_goes_up_and_is_deleted,
+    managed::a_cluster_that_was_made_otherwise_is_neither_taken_nor_deleted,
+    managed::an_aborted_creation_stops_can_go_on_and_can_be_deleted,
+    managed::how_a_cluster_is_made_cannot_be_changed,
+    managed::what_keeps_cluster_api_from_making_a_cluster_is_shown_and_an_abort_ends,
     operations::a_cluster_goes_up_control_plane_first_and_one_pool_after_the_other,
     operations::a_pool_scales_stops_and_starts,
     standalone::a_cluster_without_a_topology_goes_up_after_an_abort_that_paused_its_control_plane,

@@ -91,7 +91,7 @@ pub async fn is_adopted(belay: &Belay, pools: &[&str]) {
 }
 
 /// Applies a file of the repository, changed.
-fn apply(belay: &Belay, file: &str, change: impl Fn(String) -> String) {
+pub fn apply(belay: &Belay, file: &str, change: impl Fn(String) -> String) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let text = std::fs::read_to_string(file).expect("a file");
     let applied = ["apply", "-n", &belay.namespace];

@@ -38,10 +38,13 @@
   resources: [events]
   verbs: [create, patch]
 {{- if (.Values.clusterAPI).enabled }}
-# The provider clusterAPI changes Clusters and what belongs to them, as they were read. It deletes them only by deletionPolicy Delete.
+# The provider clusterAPI changes Clusters and what belongs to them, as they were read. It makes only Clusters that spec.provider.clusterAPI.create describes, and deletes only those, or by deletionPolicy Delete.
 - apiGroups: [cluster.x-k8s.io]
   resources: [clusters, machinedeployments]
   verbs: [get, list, update, delete]
+- apiGroups: [cluster.x-k8s.io]
+  resources: [clusters]
+  verbs: [create]
 - apiGroups: [cluster.x-k8s.io]
   resources: [machinesets, machines]
   verbs: [list]

@@ -18,6 +18,18 @@ pub fn of(found: &Found, object: &DynamicObject, machines: &[&DynamicObject]) ->
         .or_else(|| first(held_drain))
         .or_else(|| first(remediation))
         .or_else(|| found.sets_of(object).find_map(failed_preflight))
+        .or_else(|| unreconciled_topology(&found.cluster))
+}
+
+/// Why Cluster API can't make of a topology what it says, in the reasons of its condition that somebody has to act on.
+fn unreconciled_topology(cluster: &DynamicObject) -> Option<Blocked> {
+    let (reason, message) = kinds::condition(cluster, "TopologyReconciled", "False")?;
+    let waits_for_somebody = matches!(
+        reason,
+        "ReconcileFailed" | "ClusterClassNotReconciled" | "LifecycleHookBlocking"
+    );
+    let message = format!("Cluster {}: {message}", cluster.name_any());
+    waits_for_somebody.then(|| (reason.to_owned(), message))
 }
 
 fn paused_cluster(found: &Found) -> Option<Blocked> {

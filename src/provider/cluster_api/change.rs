@@ -9,12 +9,20 @@ use crate::{
     provider::engine::{Change, EngineError, Site},
 };
 
-use super::{answers::not_supported, found::Found, goal, handle::Handle, stop, write::write};
+use super::{
+    answers::not_supported, creation, found::Found, goal, handle::Handle, stop, write::write,
+};
 
 /// Begins a change.
 pub async fn begin(client: &Client, site: &Site, change: &Change) -> Result<Handle, EngineError> {
-    let found = Found::read_whole(client, site).await?;
     let handle = Handle::of(change);
+    if let Stage::ControlPlane(Some(goal)) = &change.stage
+        && Found::find(client, site).await?.is_none()
+        && creation::make(client, site, change, *goal).await?
+    {
+        return Ok(handle);
+    }
+    let found = Found::read_whole(client, site).await?;
     if handle.written(&found)?.is_some() {
         return Ok(handle);
     }

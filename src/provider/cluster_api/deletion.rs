@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use kube::{Client, ResourceExt as _, core::DynamicObject};
+use kube::{Client, ResourceExt as _, api::DeleteParams, core::DynamicObject};
 use serde_json::{Value, json};
 
 use crate::{
@@ -16,7 +16,9 @@ use super::{
     answers::failed,
     blocked,
     found::Found,
+    handle::Handle,
     kinds::{self, Kind},
+    stop,
     write::write,
 };
 
@@ -53,6 +55,9 @@ impl Deletion {
             return Ok(());
         };
         let Some(pool) = &self.pool else {
+            // What an abort has paused would never go.
+            let whole = Found::read_whole(client, site).await?;
+            stop::lift(client, site, &whole, &Handle::of_control_plane()).await?;
             return delete(client, site, Kind::Cluster, &found.cluster).await;
         };
         if let Some(at) = found.entry_of(pool) {
@@ -150,8 +155,18 @@ async fn delete(
     object: &DynamicObject,
 ) -> Result<(), EngineError> {
     let params = delete_params(object.metadata.uid.clone());
+    delete_with(client, site, (kind, object), &params).await
+}
+
+/// Deletes that very object, where these parameters allow it.
+pub async fn delete_with(
+    client: &Client,
+    site: &Site,
+    (kind, object): (Kind, &DynamicObject),
+    params: &DeleteParams,
+) -> Result<(), EngineError> {
     let api = kind.api(client, &site.namespace);
-    match api.delete(&object.name_any(), &params).await {
+    match api.delete(&object.name_any(), params).await {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         deleted => deleted.map(|_| ()).map_err(|error| failed(&error)),
     }

@@ -5,12 +5,15 @@ use serde_json::Value;
 
 use crate::{
     api::{ClusterApiProviderSpec, KubernetesVersion, OperationError},
-    provider::engine::{EngineError, Site},
+    provider::{
+        engine::{EngineError, Site},
+        requests::Passing,
+    },
 };
 
 use super::{
     answers::{failed, not_supported, refusal},
-    kinds::{self, CLUSTER_NAME, CONTROL_PLANE, DEPLOYMENT_NAME, Kind, TOPOLOGY_NAME},
+    kinds::{self, CLUSTER_NAME, CONTROL_PLANE, DEPLOYMENT_NAME, Kind, MADE_FOR, TOPOLOGY_NAME},
 };
 
 /// A Cluster and what belongs to it.
@@ -85,7 +88,7 @@ impl Found {
         found.ok_or_else(|| EngineError::Final(no_cluster(site)))
     }
 
-    /// The same; none where there is no such Cluster.
+    /// The same; none where there is no such Cluster. Where Belay is to make it, one that was made otherwise isn't it.
     pub async fn find(client: &Client, site: &Site) -> Result<Option<Self>, EngineError> {
         let spec = site.provider.cluster_api.clone().unwrap_or_default();
         let name = &spec.cluster_name;
@@ -102,7 +105,11 @@ impl Found {
             machines.list(&of_cluster)
         )
         .map_err(|error| failed(&error))?;
-        let Some(cluster) = cluster else {
+        let is_it = |cluster: &DynamicObject| {
+            let made_for = kinds::annotation(cluster, MADE_FOR);
+            spec.create.is_none() || made_for == Some(&site.cluster)
+        };
+        let Some(cluster) = cluster.filter(is_it) else {
             return Ok(None);
         };
         let mut found = Self {
@@ -122,14 +129,22 @@ impl Found {
 
     /// Reads what changes need as well: the control plane, and the `MachineSets`.
     pub async fn read_whole(client: &Client, site: &Site) -> Result<Self, EngineError> {
-        let mut found = Self::read(client, site).await?;
+        let found = Self::find_whole(client, site).await?;
+        found.ok_or_else(|| EngineError::Final(no_cluster(site)))
+    }
+
+    /// The same; none where there is no such Cluster.
+    pub async fn find_whole(client: &Client, site: &Site) -> Result<Option<Self>, EngineError> {
+        let Some(mut found) = Self::find(client, site).await? else {
+            return Ok(None);
+        };
         let sets = Kind::MachineSet.api(client, &site.namespace);
         let sets = sets.list(&of_cluster(&found.spec.cluster_name)).await;
         found.sets = sets.map_err(|error| failed(&error))?.items;
         if found.control_plane.is_none() {
             found.read_control_plane(client, site).await?;
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
     async fn read_control_plane(
@@ -145,6 +160,18 @@ impl Found {
             self.control_plane = control_plane.map_err(|error| failed(&error))?;
         }
         Ok(())
+    }
+
+    /// Whether the control plane has answered once.
+    pub fn is_initialized(&self) -> bool {
+        let initialized = "/status/initialization/controlPlaneInitialized";
+        self.cluster.data.pointer(initialized) == Some(&true.into())
+    }
+
+    /// Whether Belay made the Cluster, and Cluster API has made nothing of it yet.
+    pub fn is_untouched(&self) -> bool {
+        let has = |reference: &str| self.cluster.data["spec"][reference].is_object();
+        self.spec.create.is_some() && !has("controlPlaneRef") && !has("infrastructureRef")
     }
 
     /// Whether the Cluster is made of a `ClusterClass`.
@@ -188,9 +215,35 @@ impl Found {
         found.ok_or_else(|| {
             EngineError::Final(refusal(
                 "MachineDeploymentNotFound",
-                format!("Cluster {} has no MachineDeployment {name}: make it by Cluster API, or name another one in spec.provider.clusterAPI.machineDeployments", self.spec.cluster_name),
+                format!("Cluster {} has no MachineDeployment {name}: make it by Cluster API, name another one in spec.provider.clusterAPI.machineDeployments, or, in a Cluster with a topology, name a class in spec.provider.clusterAPI.workerClasses to have it added", self.spec.cluster_name),
             ))
         })
+    }
+
+    /// The object that specifies a pool: a `MachineDeployment` that stands alone, or the Cluster with its topology,
+    /// also before Cluster API has made the `MachineDeployment`.
+    pub fn pool_spec(&self, pool: &str) -> Result<(Kind, &DynamicObject), EngineError> {
+        let is_in_topology = self.entry_of(pool).is_some()
+            || (self.has_topology() && self.spec.class_of(pool).is_some());
+        match self.deployment(pool) {
+            Ok(alone) if !kinds::is_of_topology(alone) => Ok((Kind::MachineDeployment, alone)),
+            Ok(_) => Ok((Kind::Cluster, &self.cluster)),
+            Err(_) if is_in_topology => Ok((Kind::Cluster, &self.cluster)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The `MachineDeployment` of a pool; where Cluster API hasn't made it yet, that passes.
+    pub fn made_deployment(&self, pool: &str) -> Result<&DynamicObject, EngineError> {
+        let deployment = self.deployment(pool);
+        if deployment.is_err() && self.entry_of(pool).is_some() {
+            return Err(EngineError::Passing(Passing {
+                reason: "NotMadeYet".into(),
+                message: format!("Cluster API hasn't made the MachineDeployment of {pool} yet"),
+                retry_after: None,
+            }));
+        }
+        deployment
     }
 
     /// Where a `MachineDeployment` is specified.

@@ -29,9 +29,11 @@ pub fn to_version(found: &Found, object: &mut DynamicObject, goal: ControlPlaneG
         object.data["spec"]["version"] = version;
         return;
     }
-    let topology = &mut object.data["spec"]["topology"];
-    topology["version"] = version;
-    let deployments = topology["workers"]["machineDeployments"].as_array_mut();
+    object.data["spec"]["topology"]["version"] = version;
+    let deployments = object
+        .data
+        .pointer_mut("/spec/topology/workers/machineDeployments");
+    let deployments = deployments.and_then(Value::as_array_mut);
     for deployment in deployments.into_iter().flatten() {
         let deferred = &mut deployment["metadata"]["annotations"][DEFER_UPGRADE];
         if deferred.is_null() {
@@ -46,9 +48,12 @@ pub fn to_nodes(
     object: &mut DynamicObject,
     goal: &PoolGoal,
 ) -> Result<(), EngineError> {
-    let deployment = found.deployment(&goal.pool)?;
-    let place = found.place(deployment);
+    let deployment = found.deployment(&goal.pool).ok();
+    let (place, is_new) = place(found, object, goal)?;
     place.spec(object)["replicas"] = json!(goal.count);
+    if is_new {
+        follow_topology(found, place.spec(object), goal)?;
+    }
     if goal.replace_outdated {
         if place == Place::Own {
             place.machine(object)["version"] = json!(format!("v{}", goal.version));
@@ -61,12 +66,48 @@ pub fn to_nodes(
     }
     let drain_timeout = json!(goal.drain_timeout.as_secs());
     place.machine(object)["deletion"]["nodeDrainTimeoutSeconds"] = drain_timeout;
-    if goal.update_settings {
-        let before = kinds::annotation(deployment, SETTINGS);
+    if goal.update_settings || is_new {
+        let before = deployment.and_then(|deployment| kinds::annotation(deployment, SETTINGS));
         let before = before.and_then(|text| serde_json::from_str(text).ok());
         settle(place, object, &before.unwrap_or_default(), goal);
     }
     Ok(())
+}
+
+/// Where a pool is specified, and whether that is new: a pool without a `MachineDeployment` is added to the topology,
+/// where a class is named for it.
+fn place(
+    found: &Found,
+    object: &mut DynamicObject,
+    goal: &PoolGoal,
+) -> Result<(Place, bool), EngineError> {
+    if let Some(at) = found.entry_of(&goal.pool) {
+        return Ok((Place::Topology(at), false));
+    }
+    let deployment = found.deployment(&goal.pool);
+    if deployment
+        .as_ref()
+        .is_ok_and(|alone| !kinds::is_of_topology(alone))
+    {
+        return Ok((Place::Own, false));
+    }
+    let Some(class) = found
+        .spec
+        .class_of(&goal.pool)
+        .filter(|_| found.has_topology())
+    else {
+        return deployment.map(|_| (Place::Own, false));
+    };
+    let name = found.spec.deployment_of(&goal.pool);
+    let entries = &mut object.data["spec"]["topology"]["workers"]["machineDeployments"];
+    if !entries.is_array() {
+        *entries = json!([]);
+    }
+    let at = entries.as_array_mut().map_or(0, |entries| {
+        entries.push(json!({"class": class, "name": name}));
+        entries.len() - 1
+    });
+    Ok((Place::Topology(at), true))
 }
 
 /// A `MachineDeployment` of a topology follows its version.

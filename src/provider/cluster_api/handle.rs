@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    found::{Found, Place},
+    found::Found,
     kinds::{self, Kind},
 };
 
@@ -53,6 +53,16 @@ impl Handle {
             pool,
             replaces,
             token: change.token.clone(),
+            by_others: false,
+        }
+    }
+
+    /// The handle of no change in particular of the control plane.
+    pub fn of_control_plane() -> Self {
+        Self {
+            pool: None,
+            replaces: true,
+            token: String::new(),
             by_others: false,
         }
     }
@@ -103,11 +113,7 @@ impl Handle {
         let Some(pool) = &self.pool else {
             return found.control_plane_spec();
         };
-        let deployment = found.deployment(pool)?;
-        Ok(match found.place(deployment) {
-            Place::Topology(_) => (Kind::Cluster, &found.cluster),
-            Place::Own => (Kind::MachineDeployment, deployment),
-        })
+        found.pool_spec(pool)
     }
 
     /// What is written of its change: the token, and, once it was asked to stop, when. None where somebody has asked

@@ -22,6 +22,9 @@ pub const PAUSED: &str = "cluster.x-k8s.io/paused";
 /// The annotation that keeps a topology's `MachineDeployment` on its version.
 pub const DEFER_UPGRADE: &str = "topology.cluster.x-k8s.io/defer-upgrade";
 
+/// On a Cluster that Belay made: the `ManagedCluster` that it was made for.
+pub const MADE_FOR: &str = "belay.dev/made-for";
+
 /// A kind that Belay reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -18,16 +18,19 @@ use super::{found::Found, goal::SETTINGS, kinds, strangers};
 
 /// What is observed of a cluster.
 pub fn observation(found: &Found, site: &Site) -> Result<Observation, EngineError> {
-    let version = control_plane_version(found).ok_or_else(|| {
-        Failure::Passing(Passing {
+    let version = control_plane_version(found);
+    // One that Belay makes has no control plane until that has come up once.
+    let is_coming_up = found.spec.create.is_some() && !found.is_initialized();
+    if version.is_none() && !is_coming_up {
+        return Err(Failure::Passing(Passing {
             reason: "NotInitialized".into(),
             message: format!(
                 "the control plane of Cluster {} shows no version yet",
                 found.spec.cluster_name
             ),
             retry_after: None,
-        })
-    })?;
+        }));
+    }
     let nodes: BTreeMap<_, _> = found
         .pools()
         .map(|(pool, deployment)| (pool.to_owned(), nodes(found, deployment)))
@@ -38,11 +41,13 @@ pub fn observation(found: &Found, site: &Site) -> Result<Observation, EngineErro
         .collect();
     Ok(Observation {
         kept,
-        control_plane: Some(ControlPlaneView {
-            version,
-            running: true,
-            changing_to: None,
-        }),
+        control_plane: version
+            .filter(|_| !is_coming_up)
+            .map(|version| ControlPlaneView {
+                version,
+                running: true,
+                changing_to: None,
+            }),
         nodes,
         begun_by_others: strangers::begun(found, site)?,
         ..Observation::default()

@@ -1,10 +1,11 @@
-//! Nodes by Cluster API: a Cluster that exists is operated through its own objects, and Cluster API stays the engine.
-//! Belay makes and deletes no Machine itself.
+//! Nodes by Cluster API: a Cluster is operated through its own objects, whether it existed before or Belay made it, and
+//! Cluster API stays the engine. Belay makes and deletes no Machine itself.
 
 mod adopt;
 mod answers;
 mod blocked;
 mod change;
+mod creation;
 mod deletion;
 mod found;
 mod goal;
@@ -60,10 +61,18 @@ pub async fn look_once(client: &Client, cluster: &ManagedCluster) -> Observation
 async fn seen(client: &Client, site: &Site) -> Result<Observation, EngineError> {
     match Found::find(client, site).await? {
         Some(found) => look::observation(&found, site),
-        // It was deleted, as it was asked for.
-        None if !ByClusterApi.retains(&site.provider) => Ok(Observation::default()),
+        // It isn't made yet, or it was deleted as it was asked for.
+        None if is_made_by_belay(site) || !ByClusterApi.retains(&site.provider) => {
+            Ok(Observation::default())
+        }
         None => Err(EngineError::Final(no_cluster(site))),
     }
+}
+
+/// Whether Belay makes the Cluster where there is none.
+fn is_made_by_belay(site: &Site) -> bool {
+    let settings = site.provider.cluster_api.as_ref();
+    settings.is_some_and(|settings| settings.create.is_some())
 }
 
 /// The engine: Cluster API's controllers, through their objects.
@@ -108,8 +117,12 @@ impl Engine for ClusterApi {
             let was_begun = deletion.was_begun(&self.client, site).await?;
             return Ok(was_begun.then(|| deletion.to_string()));
         }
-        let found = Found::read_whole(&self.client, site).await?;
         let handle = Handle::of(change);
+        let found = match Found::find_whole(&self.client, site).await? {
+            Some(found) => found,
+            None if is_made_by_belay(site) => return Ok(None),
+            None => return Err(EngineError::Final(no_cluster(site))),
+        };
         let is_written = handle.written(&found)?.is_some();
         Ok(is_written.then(|| handle.to_string()))
     }
@@ -118,8 +131,15 @@ impl Engine for ClusterApi {
         if let Some(deletion) = Deletion::parse(handle) {
             return deletion.state(&self.client, site).await;
         }
-        let found = Found::read_whole(&self.client, site).await?;
         let handle = Handle::parse(handle);
+        let Some(found) = Found::find_whole(&self.client, site).await? else {
+            // The abort of a creation deletes a Cluster of which nothing was made.
+            return if is_made_by_belay(site) && handle.pool.is_none() {
+                Ok(State::Stopped)
+            } else {
+                Err(EngineError::Final(no_cluster(site)))
+            };
+        };
         let state = progress::state(&found, &handle)?;
         let is_settled = state != State::Stopped
             || !progress::may_settle(&found, &handle)?

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::{ResourceExt as _, core::DynamicObject};
+use serde_json::Value;
 
 use crate::{
+    api::KubernetesVersion,
     machinery::clock,
     provider::engine::{EngineError, Running, State},
 };
@@ -15,7 +17,7 @@ use super::{
     found::{Found, Wanted},
     goal::STOPPED_BY,
     handle::Handle,
-    kinds,
+    kinds, look,
 };
 
 /// How long Machines that come up, or that go, are waited for after the stop. One that comes up no more, or whose
@@ -25,6 +27,10 @@ const REST: Duration = Duration::from_mins(1);
 /// The Machines of a change, and what they are to be.
 struct Work<'a> {
     object: &'a DynamicObject,
+    /// Where it counts its Machines.
+    shown: &'a Value,
+    /// Of a control plane: the version that it runs, where it shows one.
+    runs: Option<Option<KubernetesVersion>>,
     /// Whether Machines of another version are replaced.
     replaces: bool,
     machines: Vec<&'a DynamicObject>,
@@ -37,6 +43,16 @@ pub fn state(found: &Found, handle: &Handle) -> Result<State, EngineError> {
         // Somebody wrote over it; what is asked for now isn't this change.
         return Ok(State::Stopped);
     };
+    if let Some(pool) = &handle.pool
+        && found.deployment(pool).is_err()
+        && found.entry_of(pool).is_some()
+    {
+        return Ok(State::Running(Running {
+            message: "waits until Cluster API has made its MachineDeployment".into(),
+            blocked: blocked::of(found, &found.cluster, &[]),
+            ..Running::default()
+        }));
+    }
     let work = work(found, handle)?;
     if let Some(waited) = waited(&written) {
         let moving = work.machines.iter().find(|machine| moves(machine));
@@ -87,6 +103,11 @@ fn work<'a>(found: &'a Found, handle: &Handle) -> Result<Work<'a>, EngineError> 
         let machines = found.machines_of_control_plane();
         return Ok(Work {
             replaces: true,
+            shown: found.control_plane.as_ref().map_or_else(
+                || &found.cluster.data["status"]["controlPlane"],
+                |control_plane| &control_plane.data["status"],
+            ),
+            runs: Some(look::control_plane_version(found)),
             object: found.control_plane.as_ref().unwrap_or(&found.cluster),
             wanted: Wanted {
                 version: found.wanted_version(),
@@ -98,6 +119,8 @@ fn work<'a>(found: &'a Found, handle: &Handle) -> Result<Work<'a>, EngineError> 
     let deployment = found.deployment(pool)?;
     Ok(Work {
         replaces: handle.replaces,
+        shown: &deployment.data["status"],
+        runs: None,
         object: deployment,
         wanted: found.wanted(deployment),
         machines: found.machines_of(deployment),
@@ -116,10 +139,13 @@ impl Work<'_> {
             count == self.wanted.replicas || (is_paused && count > self.wanted.replicas)
         };
         let is_complete = counts.iter().all(|count| {
-            let count = kinds::count(self.object, &format!("/status/{count}"));
-            is_enough(count.unwrap_or_default())
+            let count = self.shown[count].as_u64().unwrap_or_default();
+            usize::try_from(count).is_ok_and(is_enough)
         });
         is_complete
+            && self
+                .runs
+                .is_none_or(|runs| runs.is_some() && runs == self.wanted.version)
             && kinds::is_observed(self.object)
             && is_enough(self.machines.len())
             && self.machines.iter().all(|machine| self.has_come(machine))

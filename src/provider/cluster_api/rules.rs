@@ -27,7 +27,7 @@ impl Rules for ByClusterApi {
 
     fn retains(&self, provider: &ProviderSpec) -> bool {
         let settings = provider.cluster_api.as_ref();
-        settings.is_none_or(|settings| settings.deletion_policy == DeletionPolicy::Retain)
+        settings.is_none_or(|settings| settings.deletion_policy() == DeletionPolicy::Retain)
     }
 
     fn outcome(&self, goal: &PoolGoal, _: &str, nodes: &[NodeView]) -> Vec<NodeView> {

@@ -5,12 +5,13 @@ use kube::{Client, ResourceExt as _, core::DynamicObject};
 use serde_json::{Value, json};
 
 use crate::{
-    machinery::clock,
+    machinery::{clock, delete_params_as_read},
     provider::engine::{Answer, EngineError, Site, State},
 };
 
 use super::{
     answers::failed,
+    deletion,
     found::{Found, Place},
     goal::{OURS, STOPPED_BY},
     handle::Handle,
@@ -21,7 +22,9 @@ use super::{
 
 /// Stops the change of a handle.
 pub async fn stop(client: &Client, site: &Site, handle: &Handle) -> Result<Answer, EngineError> {
-    let found = Found::read_whole(client, site).await?;
+    let Some(found) = Found::find_whole(client, site).await? else {
+        return Ok(Answer::TooLate);
+    };
     let Some(written) = handle.written(&found)? else {
         return Ok(Answer::TooLate);
     };
@@ -33,6 +36,13 @@ pub async fn stop(client: &Client, site: &Site, handle: &Handle) -> Result<Answe
     }
     if let Some(pool) = &handle.pool {
         return stop_pool(client, site, &found, handle, pool).await;
+    }
+    if found.is_untouched() {
+        // A pause would not do: the webhooks take no change while the ClusterClass is missing.
+        let cluster = (Kind::Cluster, &found.cluster);
+        let params = delete_params_as_read(&found.cluster);
+        deletion::delete_with(client, site, cluster, &params).await?;
+        return Ok(Answer::Accepted);
     }
     let Some(control_plane) = &found.control_plane else {
         return Ok(Answer::Refused(
@@ -60,7 +70,7 @@ async fn stop_pool(
     handle: &Handle,
     pool: &str,
 ) -> Result<Answer, EngineError> {
-    let deployment = found.deployment(pool)?;
+    let deployment = found.made_deployment(pool)?;
     let wanted = found.wanted(deployment);
     let machines = found.machines_of(deployment);
     let is_old = |machine: &&DynamicObject| !wanted.has_version_of(machine);
@@ -110,7 +120,7 @@ pub async fn settle(
     let Some(pool) = handle.pool.as_ref().filter(|_| handle.replaces) else {
         return Ok(true);
     };
-    let deployment = found.deployment(pool)?;
+    let deployment = found.made_deployment(pool)?;
     let wanted = found.wanted(deployment);
     let machines = found.machines_of(deployment);
     let is_paused = deployment.data.pointer("/spec/paused") == Some(&true.into());
@@ -186,8 +196,9 @@ pub async fn lift(
         return Ok(());
     }
     if let Some(pool) = &handle.pool {
-        let deployment = found.deployment(pool)?;
-        if kinds::annotation(deployment, STOPPED_BY).is_some() {
+        if let Ok(deployment) = found.deployment(pool)
+            && kinds::annotation(deployment, STOPPED_BY).is_some()
+        {
             let mut lifted = deployment.clone();
             lifted.data["spec"]["paused"] = json!(false);
             lifted.annotations_mut().remove(STOPPED_BY);

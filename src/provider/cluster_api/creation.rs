@@ -1,0 +1,134 @@
+//! How a Cluster is made: by one write, of a `ClusterClass`, without workers. These are added pool by pool.
+
+use kube::{Client, core::DynamicObject};
+use serde_json::json;
+
+use crate::{
+    lifecycle::ControlPlaneGoal,
+    machinery::post_params,
+    provider::engine::{Change, EngineError, Site},
+};
+
+use super::{
+    answers::{failed, refusal},
+    handle::Handle,
+    kinds::{Kind, MADE_FOR},
+};
+
+/// Makes the Cluster, if it is one that Belay makes. Returns whether it is.
+pub async fn make(
+    client: &Client,
+    site: &Site,
+    change: &Change,
+    goal: ControlPlaneGoal,
+) -> Result<bool, EngineError> {
+    let Some(cluster) = manifest(site, change, goal) else {
+        return Ok(false);
+    };
+    let clusters = Kind::Cluster.api(client, &site.namespace);
+    match clusters.create(&post_params(), &cluster).await {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            Err(EngineError::Final(exists_already(&cluster)))
+        }
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+/// The Cluster; none where it is to exist already.
+fn manifest(site: &Site, change: &Change, goal: ControlPlaneGoal) -> Option<DynamicObject> {
+    let settings = site.provider.cluster_api.as_ref()?;
+    let creation = settings.create.as_ref()?;
+    let handle = Handle::of(change);
+    let mut topology =
+        json!({"classRef": creation.class_ref, "version": format!("v{}", goal.version)});
+    if let Some(replicas) = creation.control_plane_replicas {
+        topology["controlPlane"] = json!({"replicas": replicas});
+    }
+    if !creation.variables.is_empty() {
+        topology["variables"] = json!(creation.variables);
+    }
+    let mut cluster = json!({
+        "apiVersion": "cluster.x-k8s.io/v1beta2",
+        "kind": "Cluster",
+        "metadata": {
+            "name": settings.cluster_name,
+            "namespace": site.namespace,
+            "annotations": {
+                MADE_FOR: site.cluster,
+                handle.annotation(): change.token,
+                handle.version_annotation(): goal.version.to_string(),
+            },
+        },
+        "spec": {"topology": topology},
+    });
+    if let Some(network) = &creation.cluster_network {
+        cluster["spec"]["clusterNetwork"] = network.clone();
+    }
+    serde_json::from_value(cluster).ok()
+}
+
+fn exists_already(cluster: &DynamicObject) -> crate::api::OperationError {
+    let name = cluster.metadata.name.as_deref().unwrap_or_default();
+    refusal(
+        "ClusterExists",
+        format!(
+            "Cluster {name} exists already, and wasn't made for this ManagedCluster: to operate it as it is, make the ManagedCluster without spec.provider.clusterAPI.create (kubectl belay adopt cluster-api {name} prints it)"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::{ClusterApiProviderSpec, ProviderSpec},
+        lifecycle::Stage,
+    };
+
+    fn site(settings: serde_json::Value) -> Site {
+        let settings = serde_json::from_value::<ClusterApiProviderSpec>(settings);
+        Site {
+            namespace: "fleet".into(),
+            cluster: "prod".into(),
+            provider: ProviderSpec {
+                cluster_api: Some(settings.expect("settings")),
+                ..ProviderSpec::default()
+            },
+        }
+    }
+
+    #[test]
+    fn a_cluster_is_made_with_what_its_class_needs() {
+        let goal = ControlPlaneGoal {
+            version: "1.36.0".parse().expect("a version"),
+            running: true,
+        };
+        let change = Change {
+            stage: Stage::ControlPlane(Some(goal)),
+            token: "uid-0".into(),
+        };
+        let create = json!({"classRef": {"name": "aws"}, "controlPlaneReplicas": 3, "workerClass": "worker",
+            "variables": [{"name": "region", "value": {"zones": ["a", 1]}}],
+            "clusterNetwork": {"pods": {"cidrBlocks": ["10.0.0.0/16"]}}});
+        let made = manifest(
+            &site(json!({"clusterName": "c", "create": create})),
+            &change,
+            goal,
+        );
+        let made = made.expect("a Cluster");
+        assert_eq!(
+            made.data["spec"],
+            json!({"topology": {"classRef": {"name": "aws"}, "version": "v1.36.0", "controlPlane": {"replicas": 3},
+                "variables": [{"name": "region", "value": {"zones": ["a", 1]}}]},
+                "clusterNetwork": {"pods": {"cidrBlocks": ["10.0.0.0/16"]}}})
+        );
+        let annotations = made.metadata.annotations.expect("annotations");
+        assert_eq!(annotations.get(MADE_FOR).map(String::as_str), Some("prod"));
+        assert!(
+            annotations.values().any(|value| value == "uid-0"),
+            "it carries the change's token"
+        );
+        assert!(manifest(&site(json!({"clusterName": "c"})), &change, goal).is_none());
+    }
+}

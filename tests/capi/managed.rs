@@ -1,0 +1,199 @@
+//! Clusters that Belay makes.
+
+use std::sync::Arc;
+
+use belay::api::{
+    AgentPool, ManagedCluster,
+    OperationType::{Create, Delete, Upgrade},
+    TargetKind,
+};
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+
+use crate::{
+    belay::Belay,
+    stage::{NEW, OLD, Stage, api, apply, has_begun, machines_of, versions},
+};
+
+/// An operator in a namespace with a `ClusterClass`, and no Cluster.
+async fn with_class(stage: &Stage) -> Arc<Belay> {
+    let belay = Belay::start_without_operator(&stage.world).await;
+    apply(&belay, "examples/cluster-api/class.yaml", |text| text);
+    belay.start_operator();
+    belay
+}
+
+async fn make(belay: &Belay, class: &str) {
+    let create = json!({
+        "classRef": {"name": class}, "workerClass": "default-worker", "controlPlaneReplicas": 1,
+        "clusterNetwork": {"services": {"cidrBlocks": ["10.128.0.0/12"]}, "pods": {"cidrBlocks": ["192.168.0.0/16"]}},
+    });
+    let settings = json!({"clusterName": "demo", "create": create});
+    let spec = json!({"kubernetesVersion": OLD, "provider": {"clusterAPI": settings}});
+    belay.make::<ManagedCluster>("demo", spec).await;
+}
+
+async fn add_pool(belay: &Belay, name: &str, mut spec: Value) {
+    spec["clusterName"] = json!("demo");
+    belay.make::<AgentPool>(name, spec).await;
+}
+
+async fn delete_cluster(belay: &Belay) {
+    let clusters = belay.api::<ManagedCluster>();
+    let deleted = clusters.delete("demo", &DeleteParams::default()).await;
+    deleted.expect("deleted");
+    belay
+        .eventually("is gone", || async {
+            clusters.get_opt("demo").await.expect("an answer").is_none()
+        })
+        .await;
+}
+
+/// The topology's entries, each with its name and its number of Machines.
+async fn entries(belay: &Belay) -> Vec<(Value, Value)> {
+    let cluster = api(belay, "Cluster").get("demo").await.expect("a Cluster");
+    let entries = cluster.data["spec"]["topology"]["workers"]["machineDeployments"].clone();
+    let entries = entries.as_array().cloned().unwrap_or_default();
+    let shown = |entry: Value| (entry["name"].clone(), entry["replicas"].clone());
+    entries.into_iter().map(shown).collect()
+}
+
+pub async fn a_cluster_is_made_with_its_pools_goes_up_and_is_deleted(stage: Arc<Stage>) {
+    let belay = with_class(&stage).await;
+    make(&belay, "in-memory").await;
+    add_pool(&belay, "web", json!({"count": 2})).await;
+    let create = belay.operation(Create, "demo").await;
+    belay.succeeds(&create).await;
+    belay.pool_is_ready("web").await;
+    assert_eq!(versions(&machines_of(&belay, None).await), vec![OLD; 3]);
+
+    add_pool(
+        &belay,
+        "db",
+        json!({"count": 1, "nodeLabels": {"tier": "db"}}),
+    )
+    .await;
+    let create = belay.operation(Create, "db").await;
+    belay.succeeds(&create).await;
+    let all = [(json!("web"), json!(2)), (json!("db"), json!(1))];
+    assert_eq!(entries(&belay).await, all);
+    let db = machines_of(&belay, Some("db")).await;
+    assert_eq!(
+        db[0]
+            .metadata
+            .labels
+            .as_ref()
+            .and_then(|all| all.get("tier")),
+        Some(&"db".to_owned())
+    );
+
+    belay.cluster_is_ready().await;
+    belay.set_version(NEW).await;
+    belay.cluster_is_ready().await;
+    assert_eq!(versions(&machines_of(&belay, None).await), vec![NEW; 4]);
+
+    let pools = belay.api::<AgentPool>();
+    pools
+        .delete("db", &DeleteParams::default())
+        .await
+        .expect("deleted");
+    let delete = belay.operation(Delete, "db").await;
+    belay.succeeds(&delete).await;
+    assert_eq!(entries(&belay).await, [(json!("web"), json!(2))]);
+
+    delete_cluster(&belay).await;
+    let left = api(&belay, "Cluster").get_opt("demo").await;
+    assert!(left.expect("an answer").is_none());
+    assert!(machines_of(&belay, None).await.is_empty());
+}
+
+pub async fn an_aborted_creation_stops_can_go_on_and_can_be_deleted(stage: Arc<Stage>) {
+    let belay = with_class(&stage).await;
+    make(&belay, "in-memory").await;
+    add_pool(&belay, "web", json!({"count": 1})).await;
+    let create = belay.operation(Create, "demo").await;
+    has_begun(&belay, &create).await;
+    belay.abort(&create, "the wrong region").await;
+    belay.is_canceled(&create).await;
+    assert!(
+        machines_of(&belay, Some("web")).await.is_empty(),
+        "nothing new begins"
+    );
+    belay
+        .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+        .await;
+    belay.succeeds("go-on").await;
+    assert_eq!(machines_of(&belay, None).await.len(), 2);
+
+    belay.cluster_is_ready().await;
+    belay.set_version(NEW).await;
+    let upgrade = belay.operation(Upgrade, "demo").await;
+    has_begun(&belay, &upgrade).await;
+    belay.abort(&upgrade, "not today").await;
+    belay.is_canceled(&upgrade).await;
+    delete_cluster(&belay).await;
+    assert!(
+        machines_of(&belay, None).await.is_empty(),
+        "no pause keeps them"
+    );
+}
+
+pub async fn a_cluster_that_was_made_otherwise_is_neither_taken_nor_deleted(stage: Arc<Stage>) {
+    let belay = with_class(&stage).await;
+    apply(&belay, "examples/cluster-api/cluster.yaml", |text| text);
+    make(&belay, "in-memory").await;
+    let create = belay.operation(Create, "demo").await;
+    let error = belay.fails(&create).await;
+    assert_eq!(error.code, "ClusterExists");
+    assert!(
+        error
+            .message
+            .contains("kubectl belay adopt cluster-api demo"),
+        "{}",
+        error.message
+    );
+    delete_cluster(&belay).await;
+    let left = api(&belay, "Cluster")
+        .get("demo")
+        .await
+        .expect("the Cluster");
+    assert!(left.metadata.deletion_timestamp.is_none());
+}
+
+pub async fn what_keeps_cluster_api_from_making_a_cluster_is_shown_and_an_abort_ends(
+    stage: Arc<Stage>,
+) {
+    let belay = with_class(&stage).await;
+    make(&belay, "missing").await;
+    let create = belay.operation(Create, "demo").await;
+    belay
+        .eventually("shows what is in the way", || async {
+            let blocked = belay.status(&create).await.blocked;
+            blocked.is_some_and(|blocked| blocked.message.contains("missing"))
+        })
+        .await;
+    belay.abort(&create, "the wrong class").await;
+    belay.is_canceled(&create).await;
+    delete_cluster(&belay).await;
+    let left = api(&belay, "Cluster").get_opt("demo").await;
+    assert!(left.expect("an answer").is_none());
+}
+
+pub async fn how_a_cluster_is_made_cannot_be_changed(stage: Arc<Stage>) {
+    let belay = with_class(&stage).await;
+    make(&belay, "missing").await;
+    let change = r#"{"spec": {"provider": {"clusterAPI": {"create": {"variables": [{"name": "region", "value": {"zone": "b"}}]}}}}}"#;
+    let patch = [
+        "patch",
+        "managedcluster",
+        "demo",
+        "--type=merge",
+        "-p",
+        change,
+    ];
+    let error = belay.try_kubectl(&patch).expect_err("a refusal");
+    assert!(
+        error.contains("change the Cluster itself (kubectl edit cluster.cluster.x-k8s.io demo)"),
+        "{error}"
+    );
+}
