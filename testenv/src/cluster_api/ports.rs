@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io::ErrorKind,
     net::{Ipv4Addr, TcpListener},
+    ops::RangeInclusive,
 };
 
 use super::Controller;
@@ -11,6 +12,10 @@ use crate::{Error, tried};
 
 /// A port that the development provider always listens on. No flag changes it.
 const DEBUG: u16 = 19000;
+
+/// Where free ports are looked for: below those that the kernel gives to connections, one of which could else take a
+/// port in the moment between its release and the controller's start.
+const FREE: RangeInclusive<u16> = 20_000..=31_999;
 
 /// Ports that no other process can take. They are taken on all addresses, as controllers listen on all.
 pub(super) struct Reserved {
@@ -23,7 +28,7 @@ impl Reserved {
     pub fn take() -> Result<Self, Error> {
         let debug = take_debug_port()?;
         let take = |controller| {
-            let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0));
+            let listener = take_free_port();
             Ok((controller, tried("failed to find a free port", listener)?))
         };
         let webhooks: Result<_, Error> = Controller::ALL.into_iter().map(take).collect();
@@ -41,6 +46,15 @@ impl Reserved {
         };
         self.webhooks.iter().map(port).collect()
     }
+}
+
+/// Other processes begin to look elsewhere.
+fn take_free_port() -> std::io::Result<TcpListener> {
+    let count = usize::from(FREE.end() - FREE.start()) + 1;
+    let first = usize::try_from(std::process::id()).unwrap_or_default() * 31 % count;
+    let mut ports = FREE.cycle().skip(first).take(count);
+    let taken = ports.find_map(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).ok());
+    taken.ok_or_else(|| ErrorKind::AddrInUse.into())
 }
 
 /// The development provider of a second instance would end, and say why only in its log.
