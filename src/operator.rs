@@ -148,7 +148,7 @@ async fn work(
     let (kwok, watches) = kwok::provider(&client, &options.scope);
     let providers = Providers {
         kwok: Arc::new(kwok),
-        cluster_api: Arc::new(cluster_api::provider(&client)),
+        cluster_api: Arc::new(cluster_api::provider(&client, &options.scope)),
     };
     let told = shutdown.clone().cancelled_owned();
     let controller =

@@ -8,7 +8,7 @@ use std::{
 use futures::{Stream, StreamExt as _, stream};
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    core::{DeserializeGuard, NamespaceResourceScope},
+    core::{DeserializeGuard, DynamicObject, NamespaceResourceScope, PartialObjectMeta},
     runtime::{
         WatchStreamExt as _,
         utils::Backoff,
@@ -84,6 +84,13 @@ where
             .boxed()
     });
     stream::select_all(each)
+}
+
+/// The events of a watch that shows metadata alone. A watch that breaks off is begun anew.
+pub fn metadata(
+    api: Api<PartialObjectMeta<DynamicObject>>,
+) -> impl Stream<Item = Result<Event<PartialObjectMeta<DynamicObject>>, watcher::Error>> + Send {
+    watcher::watcher(api, config()).backoff(Pauses::new())
 }
 
 /// The pauses between attempts to reach the API server. They are short again after a calm; not after an

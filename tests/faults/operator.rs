@@ -84,7 +84,7 @@ async fn work(config: Config, namespace: String, faults: OfOperator, fence: Fenc
     let (kwok, watches) = kwok::provider(&client, &scope);
     let providers = Providers {
         kwok: std::sync::Arc::new(kwok),
-        cluster_api: std::sync::Arc::new(cluster_api::provider(&client)),
+        cluster_api: std::sync::Arc::new(cluster_api::provider(&client, &scope)),
     };
     let telemetry = Telemetry::new("test", fence, Traces::default());
     let health = Health::new(telemetry.clone());

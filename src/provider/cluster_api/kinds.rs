@@ -39,6 +39,11 @@ pub enum Kind {
 impl Kind {
     /// The objects of that kind in a namespace.
     pub fn api(self, client: &Client, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(client.clone(), namespace, &self.resource())
+    }
+
+    /// What the API server calls it.
+    pub fn resource(self) -> ApiResource {
         let (group, kind) = match self {
             Self::Cluster => ("cluster.x-k8s.io", "Cluster"),
             Self::MachineDeployment => ("cluster.x-k8s.io", "MachineDeployment"),
@@ -48,7 +53,7 @@ impl Kind {
             Self::KubeadmControlPlane => ("controlplane.cluster.x-k8s.io", "KubeadmControlPlane"),
         };
         let kind = GroupVersionKind::gvk(group, "v1beta2", kind);
-        Api::namespaced_with(client.clone(), namespace, &ApiResource::from_gvk(&kind))
+        ApiResource::from_gvk(&kind)
     }
 }
 

@@ -16,16 +16,19 @@ mod progress;
 mod rules;
 mod stop;
 mod strangers;
+mod wakes;
 mod write;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use kube::Client;
+use tokio::sync::watch;
 
 use crate::{
     api::ManagedCluster,
     lifecycle::{Observation, Rules, Trouble},
+    machinery::watches::Scope,
 };
 
 use super::engine::{Answer, Change, Engine, EngineError, EngineProvider, Pace, Site, State};
@@ -34,11 +37,13 @@ use deletion::Deletion;
 use found::{Found, no_cluster};
 use handle::Handle;
 pub use rules::ByClusterApi;
+use wakes::Wakes;
 
-/// The provider on the cluster that `client` reaches.
-pub fn provider(client: &Client) -> EngineProvider {
+/// The provider on the cluster that `client` reaches, for the clusters of these namespaces.
+pub fn provider(client: &Client, scope: &Scope) -> EngineProvider {
     EngineProvider::new(Arc::new(ClusterApi {
         client: client.clone(),
+        wakes: Wakes::new(client, scope),
     }))
 }
 
@@ -78,6 +83,13 @@ fn is_made_by_belay(site: &Site) -> bool {
 /// The engine: Cluster API's controllers, through their objects.
 struct ClusterApi {
     client: Client,
+    wakes: Wakes,
+}
+
+impl Drop for ClusterApi {
+    fn drop(&mut self) {
+        self.wakes.end();
+    }
 }
 
 #[async_trait]
@@ -88,7 +100,11 @@ impl Engine for ClusterApi {
 
     fn pace(&self) -> Pace {
         Pace {
-            idle: Duration::from_secs(5),
+            idle: if self.wakes.are_up() {
+                Duration::from_secs(30)
+            } else {
+                Duration::from_secs(5)
+            },
             busy: Duration::from_secs(1),
             per_second: 50,
         }
@@ -97,6 +113,11 @@ impl Engine for ClusterApi {
     /// All are on one API server.
     fn account(&self, _: &Site) -> String {
         "cluster-api".into()
+    }
+
+    fn changes(&self, site: &Site) -> Option<watch::Receiver<u64>> {
+        let settings = site.provider.cluster_api.as_ref()?;
+        Some(self.wakes.of(&site.namespace, &settings.cluster_name))
     }
 
     async fn look(&self, site: &Site) -> Result<Observation, EngineError> {

@@ -4,6 +4,7 @@
 //! outlive a restart, failures that pass, and clusters that can't be seen for a while.
 
 mod accounts;
+mod pauses;
 mod sights;
 mod work;
 
@@ -12,6 +13,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use kube::runtime::reflector::ObjectRef;
+use tokio::sync::watch;
 
 use crate::{
     api::{ManagedCluster, OperationError, ProviderSpec},
@@ -133,6 +135,12 @@ pub trait Engine: Send + Sync + 'static {
 
     /// The account whose rate limit counts, such as a subscription.
     fn account(&self, site: &Site) -> String;
+
+    /// Counts the changes of a cluster, where the engine shows that there are some: then it is looked at sooner when
+    /// something changes, and more seldom when nothing does.
+    fn changes(&self, _: &Site) -> Option<watch::Receiver<u64>> {
+        None
+    }
 
     /// What is there of a cluster now.
     async fn look(&self, site: &Site) -> Result<Observation, EngineError>;

@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-use super::{Engine, EngineError, Site, accounts::Accounts};
+use super::{Engine, EngineError, Site, accounts::Accounts, pauses};
 
 /// How long a cluster may be out of sight before its condition says so.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -141,11 +141,13 @@ impl Sights {
     }
 
     async fn keep_looking(self, key: Key) {
-        let pace = self.engine.pace();
         loop {
             let site = self.lock().get(&key).map(|sight| sight.site.clone());
             let Some(site) = site else { return };
-            let pause = match self.look(&site).await {
+            let changes = self.engine.changes(&site);
+            let looked = self.look(&site).await;
+            let pace = self.engine.pace();
+            let pause = match looked {
                 Err(EngineError::Passing(passing)) => passing.retry_after.unwrap_or(pace.busy),
                 Ok(_) | Err(EngineError::Final(_)) => pace.idle,
             };
@@ -158,7 +160,7 @@ impl Sights {
                 tokio::time::sleep(pause.min(PATIENCE)).await;
                 self.wake(&key);
             } else {
-                tokio::time::sleep(pause).await;
+                pauses::while_idle(pause, pace.busy, changes).await;
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-use super::{Answer, Change, Engine, EngineError, Running, Site, State, sights::Sights};
+use super::{Answer, Change, Engine, EngineError, Running, Site, State, pauses, sights::Sights};
 
 /// The work of one Operation.
 pub struct Work<'a> {
@@ -132,6 +132,7 @@ impl<'a> Work<'a> {
                     return Ok(End::Refused(refused));
                 }
             }
+            let changes = self.engine.changes(&self.site);
             match self.poll(handle, is_asked_to_stop).await? {
                 // Told to stop while it was asked.
                 None => continue,
@@ -156,7 +157,7 @@ impl<'a> Work<'a> {
                 Some(State::Failed(error)) => return Err(error),
             }
             tokio::select! {
-                () = tokio::time::sleep(self.engine.pace().busy) => {}
+                () = pauses::while_busy(self.engine.pace().busy, changes) => {}
                 () = self.control.told(Stop::Now), if !is_asked_to_stop => {}
             }
         }

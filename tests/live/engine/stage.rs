@@ -61,13 +61,13 @@ impl Stage {
     }
 
     pub fn start_operator(&self) {
+        let scope = Scope::of([self.belay.namespace.clone()]);
         let providers = Providers {
             kwok: Arc::new(EngineProvider::new(self.script.clone())),
-            cluster_api: Arc::new(cluster_api::provider(&self.belay.client)),
+            cluster_api: Arc::new(cluster_api::provider(&self.belay.client, &scope)),
         };
         let telemetry = Telemetry::new("script", Fence::open(), Traces::default());
         let health = Health::new(telemetry.clone());
-        let scope = Scope::of([self.belay.namespace.clone()]);
         let client = self.belay.client.clone();
         let task = tokio::spawn(async move {
             let never = std::future::pending();
