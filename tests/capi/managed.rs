@@ -19,7 +19,7 @@ use crate::{
 async fn with_class(stage: &Stage) -> Arc<Belay> {
     let belay = Belay::start_without_operator(&stage.world).await;
     apply(&belay, "examples/cluster-api/class.yaml", |text| text);
-    belay.start_operator();
+    stage.operate(&belay);
     belay
 }
 

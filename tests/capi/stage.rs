@@ -1,13 +1,17 @@
 //! What the tests stand on: a control plane with Cluster API and Belay, and Clusters that are adopted.
 
-use std::{path::Path, process::Command, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
 
 use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, ListParams},
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
-use testenv::ClusterApi;
+use testenv::{ClusterApi, ControlPlane};
 use tokio::sync::Mutex;
 
 use crate::{belay::Belay, world::World};
@@ -21,20 +25,30 @@ pub struct Stage {
     // Before the control plane, so that it ends first.
     pub cluster_api: Mutex<ClusterApi>,
     pub world: Arc<World>,
+    /// With the rights that the chart gives an operator, and no others.
+    kubeconfig: PathBuf,
 }
 
 impl Stage {
     /// Starts all of it.
     pub async fn set() -> Arc<Self> {
         let world = World::start().await;
-        let cluster_api = {
+        let (cluster_api, kubeconfig) = {
             let control_plane = world.control_plane.lock().await;
-            ClusterApi::start(&control_plane).await
+            let kubeconfig = with_rights_of_chart(&world, &control_plane).await;
+            (ClusterApi::start(&control_plane).await, kubeconfig)
         };
         Arc::new(Self {
+            kubeconfig,
             cluster_api: Mutex::new(cluster_api.unwrap_or_else(|error| panic!("{error}"))),
             world,
         })
+    }
+
+    /// Starts an operator with the chart's rights.
+    pub fn operate(&self, belay: &Belay) {
+        let kubeconfig = self.kubeconfig.display().to_string();
+        belay.start_operator_with(&[("KUBECONFIG", &kubeconfig)]);
     }
 
     pub fn keep_logs(&self) {
@@ -45,7 +59,7 @@ impl Stage {
     pub async fn adopted(&self, machines: usize) -> Arc<Belay> {
         let belay = Belay::start_without_operator(&self.world).await;
         self.cluster(&belay, machines).await;
-        belay.start_operator();
+        self.operate(&belay);
         is_adopted(&belay, &["md-0", "md-1"]).await;
         belay
     }
@@ -67,7 +81,7 @@ impl Stage {
         apply(&belay, "tests/capi/fixtures/standalone.yaml", |text| text);
         has_machines(&belay, 3).await;
         self.adopt(&belay);
-        belay.start_operator();
+        self.operate(&belay);
         is_adopted(&belay, &["workers"]).await;
         belay
     }
@@ -80,6 +94,31 @@ impl Stage {
             .kubectl_with(&["apply", "-n", &belay.namespace], &manifests);
         applied.unwrap_or_else(|error| panic!("{error}\n{manifests}"));
     }
+}
+
+/// The kubeconfig of a service account that has the rights of the chart with `clusterAPI.enabled`.
+async fn with_rights_of_chart(world: &World, control_plane: &ControlPlane) -> PathBuf {
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/belay");
+    let template = Command::new(testenv::binary("helm").expect("helm"))
+        .env("HOME", control_plane.dir())
+        .args(["template", "belay", chart, "--namespace=belay-system"])
+        .args([
+            "--set=clusterAPI.enabled=true",
+            "--show-only=templates/rbac.yaml",
+        ])
+        .arg("--show-only=templates/serviceaccount.yaml")
+        .output()
+        .expect("helm runs");
+    let error = String::from_utf8_lossy(&template.stderr);
+    assert!(template.status.success(), "helm: {error}");
+    world.kubectl(&["create", "namespace", "belay-system"]);
+    let manifest = String::from_utf8_lossy(&template.stdout);
+    let applied = world.kubectl_with(&["apply", "-n", "belay-system"], &manifest);
+    applied.unwrap_or_else(|error| panic!("{error}"));
+    let granted = control_plane.kubeconfig_for_service_account("belay-system", "belay");
+    let kubeconfig = granted.await.expect("a token");
+    let written = control_plane.write_kubeconfig(&kubeconfig, "operator");
+    written.expect("written")
 }
 
 /// Waits until the Cluster and its pools are Ready under Belay's operations.
