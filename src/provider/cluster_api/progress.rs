@@ -7,7 +7,6 @@ use kube::{ResourceExt as _, core::DynamicObject};
 use serde_json::Value;
 
 use crate::{
-    api::KubernetesVersion,
     machinery::clock,
     provider::engine::{EngineError, Running, State},
 };
@@ -29,8 +28,8 @@ struct Work<'a> {
     object: &'a DynamicObject,
     /// Where it counts its Machines.
     shown: &'a Value,
-    /// Of a control plane: the version that it runs, where it shows one.
-    runs: Option<Option<KubernetesVersion>>,
+    /// Whether it shows the version that is wanted. Of a pool, its Machines show that.
+    has_version: bool,
     /// Whether Machines of another version are replaced.
     replaces: bool,
     machines: Vec<&'a DynamicObject>,
@@ -101,13 +100,14 @@ fn work<'a>(found: &'a Found, handle: &Handle) -> Result<Work<'a>, EngineError> 
     let Some(pool) = &handle.pool else {
         let desired = kinds::count(&found.cluster, "/status/controlPlane/desiredReplicas");
         let machines = found.machines_of_control_plane();
+        let runs = look::control_plane_version(found);
         return Ok(Work {
             replaces: true,
             shown: found.control_plane.as_ref().map_or_else(
                 || &found.cluster.data["status"]["controlPlane"],
                 |control_plane| &control_plane.data["status"],
             ),
-            runs: Some(look::control_plane_version(found)),
+            has_version: runs.is_some() && runs == found.wanted_version(),
             object: found.control_plane.as_ref().unwrap_or(&found.cluster),
             wanted: Wanted {
                 version: found.wanted_version(),
@@ -120,7 +120,7 @@ fn work<'a>(found: &'a Found, handle: &Handle) -> Result<Work<'a>, EngineError> 
     Ok(Work {
         replaces: handle.replaces,
         shown: &deployment.data["status"],
-        runs: None,
+        has_version: true,
         object: deployment,
         wanted: found.wanted(deployment),
         machines: found.machines_of(deployment),
@@ -143,9 +143,7 @@ impl Work<'_> {
             usize::try_from(count).is_ok_and(is_enough)
         });
         is_complete
-            && self
-                .runs
-                .is_none_or(|runs| runs.is_some() && runs == self.wanted.version)
+            && self.has_version
             && kinds::is_observed(self.object)
             && is_enough(self.machines.len())
             && self.machines.iter().all(|machine| self.has_come(machine))
