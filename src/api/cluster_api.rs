@@ -64,7 +64,8 @@ pub struct ClusterCreation {
     pub variables: Vec<ClusterVariable>,
 
     /// The Cluster's `spec.clusterNetwork`, passed through as it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    // `schema_with` hides from schemars that it is optional.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub cluster_network: Option<Value>,
 }

@@ -181,7 +181,10 @@ pub async fn what_keeps_cluster_api_from_making_a_cluster_is_shown_and_an_abort_
 
 pub async fn how_a_cluster_is_made_cannot_be_changed(stage: Arc<Stage>) {
     let belay = with_class(&stage).await;
-    make(&belay, "missing").await;
+    let create = json!({"classRef": {"name": "missing"}});
+    let settings = json!({"clusterName": "demo", "create": create});
+    let spec = json!({"kubernetesVersion": OLD, "provider": {"clusterAPI": settings}});
+    belay.make::<ManagedCluster>("demo", spec).await;
     let change = r#"{"spec": {"provider": {"clusterAPI": {"create": {"variables": [{"name": "region", "value": {"zone": "b"}}]}}}}}"#;
     let patch = [
         "patch",
