@@ -28,14 +28,15 @@ async fn make(belay: &Belay, class: &str) {
         "classRef": {"name": class}, "workerClass": "default-worker", "controlPlaneReplicas": 1,
         "clusterNetwork": {"services": {"cidrBlocks": ["10.128.0.0/12"]}, "pods": {"cidrBlocks": ["192.168.0.0/16"]}},
     });
-    let settings = json!({"clusterName": "demo", "create": create});
-    let spec = json!({"kubernetesVersion": OLD, "provider": {"clusterAPI": settings}});
-    belay.make::<ManagedCluster>("demo", spec).await;
+    make_with(belay, create).await;
 }
 
-async fn add_pool(belay: &Belay, name: &str, mut spec: Value) {
-    spec["clusterName"] = json!("demo");
-    belay.make::<AgentPool>(name, spec).await;
+async fn make_with(belay: &Belay, create: Value) {
+    let settings = json!({"clusterName": "demo", "create": create});
+    let provider = json!({"clusterAPI": settings});
+    belay
+        .create_cluster_with(json!({"kubernetesVersion": OLD, "provider": provider}))
+        .await;
 }
 
 async fn delete_cluster(belay: &Belay) {
@@ -61,18 +62,15 @@ async fn entries(belay: &Belay) -> Vec<(Value, Value)> {
 pub async fn a_cluster_is_made_with_its_pools_goes_up_and_is_deleted(stage: Arc<Stage>) {
     let belay = with_class(&stage).await;
     make(&belay, "in-memory").await;
-    add_pool(&belay, "web", json!({"count": 2})).await;
+    belay.create_pool_with("web", json!({"count": 2})).await;
     let create = belay.operation(Create, "demo").await;
     belay.succeeds(&create).await;
     belay.pool_is_ready("web").await;
     assert_eq!(versions(&machines_of(&belay, None).await), vec![OLD; 3]);
 
-    add_pool(
-        &belay,
-        "db",
-        json!({"count": 1, "nodeLabels": {"tier": "db"}}),
-    )
-    .await;
+    belay
+        .create_pool_with("db", json!({"count": 1, "nodeLabels": {"tier": "db"}}))
+        .await;
     let create = belay.operation(Create, "db").await;
     belay.succeeds(&create).await;
     let all = [(json!("web"), json!(2)), (json!("db"), json!(1))];
@@ -110,7 +108,7 @@ pub async fn a_cluster_is_made_with_its_pools_goes_up_and_is_deleted(stage: Arc<
 pub async fn an_aborted_creation_stops_can_go_on_and_can_be_deleted(stage: Arc<Stage>) {
     let belay = with_class(&stage).await;
     make(&belay, "in-memory").await;
-    add_pool(&belay, "web", json!({"count": 1})).await;
+    belay.create_pool_with("web", json!({"count": 1})).await;
     let create = belay.operation(Create, "demo").await;
     has_begun(&belay, &create).await;
     belay.abort(&create, "the wrong region").await;
@@ -181,10 +179,7 @@ pub async fn what_keeps_cluster_api_from_making_a_cluster_is_shown_and_an_abort_
 
 pub async fn how_a_cluster_is_made_cannot_be_changed(stage: Arc<Stage>) {
     let belay = with_class(&stage).await;
-    let create = json!({"classRef": {"name": "missing"}});
-    let settings = json!({"clusterName": "demo", "create": create});
-    let spec = json!({"kubernetesVersion": OLD, "provider": {"clusterAPI": settings}});
-    belay.make::<ManagedCluster>("demo", spec).await;
+    make_with(&belay, json!({"classRef": {"name": "missing"}})).await;
     let change = r#"{"spec": {"provider": {"clusterAPI": {"create": {"variables": [{"name": "region", "value": {"zone": "b"}}]}}}}}"#;
     let patch = [
         "patch",

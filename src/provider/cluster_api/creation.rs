@@ -4,30 +4,35 @@ use kube::{Client, core::DynamicObject};
 use serde_json::json;
 
 use crate::{
-    lifecycle::ControlPlaneGoal,
+    lifecycle::Stage,
     machinery::post_params,
     provider::engine::{Change, EngineError, Site},
 };
 
 use super::{
     answers::{failed, refusal},
+    found::no_cluster,
     handle::Handle,
     kinds::{Kind, MADE_FOR},
 };
 
-/// Makes the Cluster, if it is one that Belay makes. Returns whether it is.
+/// Makes the Cluster for a change of its control plane.
+///
+/// # Errors
+/// `ClusterNotFound` where it is to exist already, or where the change isn't the one that it begins with.
 pub async fn make(
     client: &Client,
     site: &Site,
     change: &Change,
-    goal: ControlPlaneGoal,
-) -> Result<bool, EngineError> {
-    let Some(cluster) = manifest(site, change, goal) else {
-        return Ok(false);
+    handle: &Handle,
+) -> Result<(), EngineError> {
+    let Some(mut cluster) = manifest(site, &change.stage) else {
+        return Err(EngineError::Final(no_cluster(site)));
     };
+    handle.mark(&mut cluster, change);
     let clusters = Kind::Cluster.api(client, &site.namespace);
     match clusters.create(&post_params(), &cluster).await {
-        Ok(_) => Ok(true),
+        Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 409 => {
             Err(EngineError::Final(exists_already(&cluster)))
         }
@@ -35,11 +40,13 @@ pub async fn make(
     }
 }
 
-/// The Cluster; none where it is to exist already.
-fn manifest(site: &Site, change: &Change, goal: ControlPlaneGoal) -> Option<DynamicObject> {
+/// The Cluster; none where it is to exist already, or where the stage isn't that of its control plane.
+fn manifest(site: &Site, stage: &Stage) -> Option<DynamicObject> {
+    let Stage::ControlPlane(Some(goal)) = stage else {
+        return None;
+    };
     let settings = site.provider.cluster_api.as_ref()?;
     let creation = settings.create.as_ref()?;
-    let handle = Handle::of(change);
     let mut topology =
         json!({"classRef": creation.class_ref, "version": format!("v{}", goal.version)});
     if let Some(replicas) = creation.control_plane_replicas {
@@ -54,11 +61,7 @@ fn manifest(site: &Site, change: &Change, goal: ControlPlaneGoal) -> Option<Dyna
         "metadata": {
             "name": settings.cluster_name,
             "namespace": site.namespace,
-            "annotations": {
-                MADE_FOR: site.cluster,
-                handle.annotation(): change.token,
-                handle.version_annotation(): goal.version.to_string(),
-            },
+            "annotations": {MADE_FOR: site.cluster},
         },
         "spec": {"topology": topology},
     });
@@ -83,7 +86,7 @@ mod tests {
     use super::*;
     use crate::{
         api::{ClusterApiProviderSpec, ProviderSpec},
-        lifecycle::Stage,
+        lifecycle::ControlPlaneGoal,
     };
 
     fn site(settings: serde_json::Value) -> Site {
@@ -113,10 +116,10 @@ mod tests {
             "clusterNetwork": {"pods": {"cidrBlocks": ["10.0.0.0/16"]}}});
         let made = manifest(
             &site(json!({"clusterName": "c", "create": create})),
-            &change,
-            goal,
+            &change.stage,
         );
-        let made = made.expect("a Cluster");
+        let mut made = made.expect("a Cluster");
+        Handle::of(&change).mark(&mut made, &change);
         assert_eq!(
             made.data["spec"],
             json!({"topology": {"classRef": {"name": "aws"}, "version": "v1.36.0", "controlPlane": {"replicas": 3},
@@ -129,6 +132,6 @@ mod tests {
             annotations.values().any(|value| value == "uid-0"),
             "it carries the change's token"
         );
-        assert!(manifest(&site(json!({"clusterName": "c"})), &change, goal).is_none());
+        assert!(manifest(&site(json!({"clusterName": "c"})), &change.stage).is_none());
     }
 }

@@ -16,7 +16,6 @@ use super::{
     answers::failed,
     blocked,
     found::Found,
-    handle::Handle,
     kinds::{self, Kind},
     stop,
     write::write,
@@ -51,13 +50,12 @@ impl Deletion {
 
     /// Begins it. What is gone already is fine.
     pub async fn begin(&self, client: &Client, site: &Site) -> Result<(), EngineError> {
-        let Some(found) = Found::find(client, site).await? else {
+        let Some(found) = Found::find_whole(client, site).await? else {
             return Ok(());
         };
         let Some(pool) = &self.pool else {
             // What an abort has paused would never go.
-            let whole = Found::read_whole(client, site).await?;
-            stop::lift(client, site, &whole, &Handle::of_control_plane()).await?;
+            stop::lift_control_plane(client, site, &found).await?;
             return delete(client, site, Kind::Cluster, &found.cluster).await;
         };
         if let Some(at) = found.entry_of(pool) {

@@ -127,13 +127,7 @@ impl Found {
         Ok(Some(found))
     }
 
-    /// Reads what changes need as well: the control plane, and the `MachineSets`.
-    pub async fn read_whole(client: &Client, site: &Site) -> Result<Self, EngineError> {
-        let found = Self::find_whole(client, site).await?;
-        found.ok_or_else(|| EngineError::Final(no_cluster(site)))
-    }
-
-    /// The same; none where there is no such Cluster.
+    /// Finds what changes need as well: the control plane, and the `MachineSets`.
     pub async fn find_whole(client: &Client, site: &Site) -> Result<Option<Self>, EngineError> {
         let Some(mut found) = Self::find(client, site).await? else {
             return Ok(None);
@@ -220,17 +214,28 @@ impl Found {
         })
     }
 
-    /// The object that specifies a pool: a `MachineDeployment` that stands alone, or the Cluster with its topology,
-    /// also before Cluster API has made the `MachineDeployment`.
-    pub fn pool_spec(&self, pool: &str) -> Result<(Kind, &DynamicObject), EngineError> {
-        let is_in_topology = self.entry_of(pool).is_some()
-            || (self.has_topology() && self.spec.class_of(pool).is_some());
-        match self.deployment(pool) {
-            Ok(alone) if !kinds::is_of_topology(alone) => Ok((Kind::MachineDeployment, alone)),
-            Ok(_) => Ok((Kind::Cluster, &self.cluster)),
-            Err(_) if is_in_topology => Ok((Kind::Cluster, &self.cluster)),
-            Err(error) => Err(error),
+    /// Where a pool is specified, also before Cluster API has made its `MachineDeployment`; none where it is to be added
+    /// to the topology, in the class that is named for it.
+    pub fn place_of(&self, pool: &str) -> Result<Option<Place>, EngineError> {
+        let deployment = self.deployment(pool);
+        if matches!(&deployment, Ok(alone) if !kinds::is_of_topology(alone)) {
+            return Ok(Some(Place::Own));
         }
+        if let Some(at) = self.entry_of(pool) {
+            return Ok(Some(Place::Topology(at)));
+        }
+        if self.has_topology() && self.spec.class_of(pool).is_some() {
+            return Ok(None);
+        }
+        deployment.map(|_| Some(Place::Own))
+    }
+
+    /// The object that specifies a pool: its `MachineDeployment`, or the Cluster with its topology.
+    pub fn pool_spec(&self, pool: &str) -> Result<(Kind, &DynamicObject), EngineError> {
+        Ok(match self.place_of(pool)? {
+            Some(Place::Own) => (Kind::MachineDeployment, self.deployment(pool)?),
+            Some(Place::Topology(_)) | None => (Kind::Cluster, &self.cluster),
+        })
     }
 
     /// The `MachineDeployment` of a pool; where Cluster API hasn't made it yet, that passes.

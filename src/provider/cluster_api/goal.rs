@@ -49,16 +49,16 @@ pub fn to_nodes(
     goal: &PoolGoal,
 ) -> Result<(), EngineError> {
     let deployment = found.deployment(&goal.pool).ok();
-    let (place, is_new) = place(found, object, goal)?;
+    let known = found.place_of(&goal.pool)?;
+    let is_new = known.is_none();
+    let place = known.unwrap_or_else(|| add_entry(found, object, &goal.pool));
     place.spec(object)["replicas"] = json!(goal.count);
-    if is_new {
+    if place != Place::Own && (is_new || goal.replace_outdated) {
         follow_topology(found, place.spec(object), goal)?;
     }
     if goal.replace_outdated {
         if place == Place::Own {
             place.machine(object)["version"] = json!(format!("v{}", goal.version));
-        } else {
-            follow_topology(found, place.spec(object), goal)?;
         }
         let within = json!({"maxSurge": goal.surge, "maxUnavailable": goal.unavailable});
         place.spec(object)["rollout"]["strategy"] =
@@ -74,40 +74,18 @@ pub fn to_nodes(
     Ok(())
 }
 
-/// Where a pool is specified, and whether that is new: a pool without a `MachineDeployment` is added to the topology,
-/// where a class is named for it.
-fn place(
-    found: &Found,
-    object: &mut DynamicObject,
-    goal: &PoolGoal,
-) -> Result<(Place, bool), EngineError> {
-    if let Some(at) = found.entry_of(&goal.pool) {
-        return Ok((Place::Topology(at), false));
-    }
-    let deployment = found.deployment(&goal.pool);
-    if deployment
-        .as_ref()
-        .is_ok_and(|alone| !kinds::is_of_topology(alone))
-    {
-        return Ok((Place::Own, false));
-    }
-    let Some(class) = found
-        .spec
-        .class_of(&goal.pool)
-        .filter(|_| found.has_topology())
-    else {
-        return deployment.map(|_| (Place::Own, false));
-    };
-    let name = found.spec.deployment_of(&goal.pool);
+/// Adds a pool to the topology.
+fn add_entry(found: &Found, object: &mut DynamicObject, pool: &str) -> Place {
+    let entry = json!({"class": found.spec.class_of(pool), "name": found.spec.deployment_of(pool)});
     let entries = &mut object.data["spec"]["topology"]["workers"]["machineDeployments"];
     if !entries.is_array() {
         *entries = json!([]);
     }
     let at = entries.as_array_mut().map_or(0, |entries| {
-        entries.push(json!({"class": class, "name": name}));
+        entries.push(entry);
         entries.len() - 1
     });
-    Ok((Place::Topology(at), true))
+    Place::Topology(at)
 }
 
 /// A `MachineDeployment` of a topology follows its version.

@@ -3,9 +3,10 @@
 
 use std::fmt;
 
-use kube::core::DynamicObject;
+use kube::{ResourceExt as _, core::DynamicObject};
 
 use crate::{
+    api::KubernetesVersion,
     lifecycle::Stage,
     provider::engine::{Change, EngineError},
 };
@@ -57,16 +58,6 @@ impl Handle {
         }
     }
 
-    /// The handle of no change in particular of the control plane.
-    pub fn of_control_plane() -> Self {
-        Self {
-            pool: None,
-            replaces: true,
-            token: String::new(),
-            by_others: false,
-        }
-    }
-
     /// The handle of what others asked for: of a pool or of the control plane, a version or a number of Machines.
     pub fn of_others(pool: Option<&str>, replaces: bool, asked: &str) -> Self {
         Self {
@@ -108,6 +99,15 @@ impl Handle {
         }
     }
 
+    /// Writes into an object that its change was begun, and the version that the change asks for.
+    pub fn mark(&self, object: &mut DynamicObject, change: &Change) {
+        let annotations = object.annotations_mut();
+        annotations.insert(self.annotation(), change.token.clone());
+        if let Some(version) = version_of(&change.stage) {
+            annotations.insert(self.version_annotation(), version.to_string());
+        }
+    }
+
     /// The object that carries the annotation.
     pub fn object<'a>(&self, found: &'a Found) -> Result<(Kind, &'a DynamicObject), EngineError> {
         let Some(pool) = &self.pool else {
@@ -139,6 +139,15 @@ impl Handle {
         } else {
             Some(wanted.replicas.to_string())
         })
+    }
+}
+
+/// The version that a stage asks for; none where it changes none.
+fn version_of(stage: &Stage) -> Option<KubernetesVersion> {
+    match stage {
+        Stage::ControlPlane(goal) => goal.map(|goal| goal.version),
+        Stage::Pool(goal) => goal.replace_outdated.then_some(goal.version),
+        Stage::Follow(_) => None,
     }
 }
 

@@ -206,6 +206,15 @@ pub async fn lift(
         }
         return Ok(());
     }
+    lift_control_plane(client, site, found).await
+}
+
+/// Takes away what an abort has set on the control plane.
+pub async fn lift_control_plane(
+    client: &Client,
+    site: &Site,
+    found: &Found,
+) -> Result<(), EngineError> {
     if let Some(control_plane) = &found.control_plane
         && kinds::annotation(control_plane, PAUSED) == Some(OURS)
     {
