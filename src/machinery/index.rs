@@ -17,8 +17,8 @@ use kube::{
 };
 use tokio::sync::watch;
 
-/// A namespace, empty where there is none, and a name.
-pub type Key = (String, String);
+use super::counts::Counts;
+pub use super::counts::Key;
 
 /// The key of an object.
 pub fn key(object: &impl Resource) -> Key {
@@ -54,7 +54,7 @@ struct Inner<K> {
     /// Those that can't be read, and which watch they come from.
     unreadable: HashMap<Key, usize>,
     /// Counts the changes of a group, for who waits for the next.
-    changes: HashMap<Key, watch::Sender<u64>>,
+    changes: Counts,
     /// What each watch has listed since it began anew.
     listing: Vec<Option<HashSet<Key>>>,
     /// Which watch an object comes from.
@@ -81,7 +81,7 @@ where
             objects: HashMap::new(),
             by_group: HashMap::new(),
             unreadable: HashMap::new(),
-            changes: HashMap::new(),
+            changes: Counts::default(),
             listing: Vec::new(),
             source: HashMap::new(),
             listed: Vec::new(),
@@ -140,9 +140,7 @@ where
 
     /// Counts the changes of a group.
     pub fn changes_of(&self, group: &Key) -> watch::Receiver<u64> {
-        let mut inner = self.inner();
-        let changes = inner.changes.entry(group.clone());
-        changes.or_insert_with(|| watch::channel(0).0).subscribe()
+        self.inner().changes.of(group)
     }
 
     /// Fills the index from `sources` watches, and calls `sink` with each change.
@@ -215,7 +213,7 @@ where
         let object = Arc::new(object);
         inner.source.insert(key.clone(), source);
         for group in (self.shared.groups)(&object) {
-            inner.wake(&group);
+            inner.changes.wake(&group);
             inner.by_group.entry(group).or_default().insert(key.clone());
         }
         inner.objects.insert(key, object.clone());
@@ -227,7 +225,7 @@ where
         inner.source.remove(key);
         let object = inner.objects.remove(key)?;
         for group in (self.shared.groups)(&object) {
-            inner.wake(&group);
+            inner.changes.wake(&group);
             if let Some(keys) = inner.by_group.get_mut(&group) {
                 keys.remove(key);
                 if keys.is_empty() {
@@ -258,18 +256,6 @@ where
             changes.push(Change::Complete);
         }
         changes
-    }
-}
-
-impl<K> Inner<K> {
-    fn wake(&mut self, group: &Key) {
-        let nobody_waits = self.changes.get(group).is_some_and(|changes| {
-            changes.send_modify(|count| *count += 1);
-            changes.receiver_count() == 0
-        });
-        if nobody_waits {
-            self.changes.remove(group);
-        }
     }
 }
 

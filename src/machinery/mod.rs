@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod connection;
+pub mod counts;
 pub mod index;
 pub mod versions;
 pub mod watches;

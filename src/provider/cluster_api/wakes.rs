@@ -1,12 +1,9 @@
 //! When to look: watches of Cluster API's objects say that something changed of a Cluster. They show metadata alone, and
 //! nothing of it is kept: what there is now is read from the API server.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
 };
 
 use futures::{StreamExt as _, stream};
@@ -17,16 +14,16 @@ use kube::{
 };
 use tokio::{sync::watch, task::AbortHandle};
 
-use crate::machinery::watches::{self, Scope};
+use crate::machinery::{
+    counts::{Counts, Key},
+    watches::{self, Scope},
+};
 
 use super::kinds::{CLUSTER_NAME, Kind};
 
 /// What shows that something changes: a `MachineSet` changes with the `MachineDeployment`, a control plane with the
 /// Cluster.
 const KINDS: [Kind; 3] = [Kind::Cluster, Kind::MachineDeployment, Kind::Machine];
-
-/// A Cluster: its namespace and its name.
-type Key = (String, String);
 
 /// Counts the changes of Clusters. Clones share them.
 #[derive(Clone)]
@@ -35,7 +32,8 @@ pub struct Wakes(Arc<Shared>);
 struct Shared {
     client: Client,
     scope: Scope,
-    counts: Mutex<HashMap<Key, watch::Sender<u64>>>,
+    /// By a Cluster's namespace and name.
+    counts: Mutex<Counts>,
     /// Of each watch, whether it shows all that there is.
     are_up: Vec<AtomicBool>,
     /// They begin once there is a Cluster to look at: Cluster API may not be installed.
@@ -67,10 +65,7 @@ impl Wakes {
     pub fn of(&self, namespace: &str, cluster: &str) -> watch::Receiver<u64> {
         let mut watching = lock(&self.0.watching);
         watching.get_or_insert_with(|| tokio::spawn(self.clone().follow()).abort_handle());
-        let key = (namespace.to_owned(), cluster.to_owned());
-        let mut counts = lock(&self.0.counts);
-        let count = counts.entry(key);
-        count.or_insert_with(|| watch::channel(0).0).subscribe()
+        lock(&self.0.counts).of(&(namespace.to_owned(), cluster.to_owned()))
     }
 
     /// Nobody watches any more.
@@ -94,7 +89,7 @@ impl Wakes {
         while let Some((source, kind, event)) = events.next().await {
             match event {
                 Ok(Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)) => {
-                    self.wake(&key(kind, &object));
+                    lock(&self.0.counts).wake(&key(kind, &object));
                 }
                 Ok(Event::Init) => {}
                 Ok(Event::InitDone) => self.0.are_up[source].store(true, Ordering::Relaxed),
@@ -121,17 +116,6 @@ impl Wakes {
                 .collect()
         };
         KINDS.into_iter().flat_map(of).collect()
-    }
-
-    fn wake(&self, key: &Key) {
-        let mut counts = lock(&self.0.counts);
-        let nobody_waits = counts.get(key).is_some_and(|count| {
-            count.send_modify(|count| *count += 1);
-            count.receiver_count() == 0
-        });
-        if nobody_waits {
-            counts.remove(key);
-        }
     }
 }
 
