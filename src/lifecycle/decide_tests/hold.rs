@@ -8,7 +8,7 @@ use crate::{
         ProvisioningState,
     },
     lifecycle::{
-        fixtures::{NEW, OLD, World, cluster, condition},
+        fixtures::{Kind, NEW, OLD, World, cluster, condition},
         snapshot::ObjectId,
     },
 };
@@ -309,4 +309,23 @@ fn the_mend_of_a_failure_begins_nothing_that_was_aborted_before() {
     assert_eq!(world.versions("np1").len(), 2, "the scale was aborted");
     let hold = world.pool_status("np1").hold;
     assert_eq!(hold.map(|hold| hold.aspects), Some(vec![Aspect::Count]));
+}
+
+#[test]
+fn an_end_that_an_old_view_puts_back_into_the_lock_replaces_no_later_hold() {
+    let mut world = World::settled();
+    world.set_count("np1", 3);
+    world.begin(Scale);
+    world.remember().fail().settle();
+    world.set_count("np1", 4).stride();
+    let aborted = world.unfinished().remove(0);
+    world.abort(&aborted, "not now").settle();
+    let hold = world.pool_status("np1").hold.expect("a hold");
+    assert_eq!(hold.operation.name, aborted);
+    // The first Scale is at work there still, so that its place in the lock seems to be lost.
+    let mut old = world.pass_on_old(Kind::Operations);
+    while world.act(&mut old).is_some() {}
+    world.settle();
+    assert_eq!(world.pool_status("np1").hold, Some(hold));
+    assert_eq!(world.unfinished(), Vec::<String>::new());
 }

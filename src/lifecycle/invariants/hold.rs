@@ -13,12 +13,19 @@ use crate::{
 
 use super::{Broken, HELD, holds};
 
-/// Nothing is created for what is held back.
-pub fn check_creation(world: &World, operation: &Operation) -> Result<(), Broken> {
+/// Nothing is created for what is held back. Where an object was removed by force, what was asked for by it is not
+/// known any more.
+pub fn check_creation(
+    world: &World,
+    operation: &Operation,
+    was_forced: bool,
+) -> Result<(), Broken> {
     if is_about_nothing_held(operation) {
         return Ok(());
     }
-    check_again(world, operation)?;
+    if !was_forced {
+        check_again(world, operation)?;
+    }
     check_held(world, operation)
 }
 

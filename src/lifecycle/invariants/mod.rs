@@ -84,7 +84,7 @@ impl Watch {
                 if self.is_stale {
                     return Ok(());
                 }
-                hold::check_creation(world, operation)
+                hold::check_creation(world, operation, self.was_forced)
             }
             Action::WriteOperationStatus { name, status } => {
                 let before = world.replaced().cloned().unwrap_or_default();

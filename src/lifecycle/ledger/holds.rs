@@ -1,7 +1,10 @@
 //! The holds: what a canceled or failed operation left undone, aspect by aspect, as it was asked for then.
 
 use crate::{
-    api::{Aspect, Hold, OperationPhase, OperationReference, OperationTarget, TargetKind},
+    api::{
+        AskedFor, Aspect, Hold, OperationPhase, OperationReference, OperationTarget, OperationType,
+        TargetKind,
+    },
     lifecycle::{
         desired::{aspects_of, differs, outstanding},
         facts::{Facts, Operation, Target},
@@ -41,7 +44,7 @@ pub fn holds(facts: &Facts<'_>, target: &Target<'_>, ends: &[End<'_, '_>]) -> Ho
             } else {
                 &mut holds.by_cluster
             };
-            *hold = merged(hold.take(), hold_of(end, &covered, left));
+            *hold = merged(hold.take(), hold_of(end, &covered, left), &target.asked);
         }
     }
     holds
@@ -71,19 +74,19 @@ fn without(hold: Option<Hold>, stays: impl Fn(Aspect) -> bool) -> Option<Hold> {
 /// waited for that end, stays held back.
 fn without_covered(hold: Option<Hold>, covered: &PlannedTarget) -> Option<Hold> {
     let asked = hold.as_ref()?.asked_for.clone();
-    let is_same = |aspect: Aspect| {
-        let (a, b) = (&asked, &covered.asked_for);
-        match aspect {
-            Aspect::Version => a.kubernetes_version == b.kubernetes_version,
-            Aspect::Count => a.count == b.count,
-            Aspect::Power => a.power_state == b.power_state,
-            Aspect::Settings => a.settings == b.settings,
-            Aspect::Deletion => true,
-        }
-    };
     without(hold, |aspect| {
-        !(covered.aspects.contains(&aspect) && is_same(aspect))
+        !(covered.aspects.contains(&aspect) && ask_the_same(aspect, &asked, &covered.asked_for))
     })
+}
+
+fn ask_the_same(aspect: Aspect, a: &AskedFor, b: &AskedFor) -> bool {
+    match aspect {
+        Aspect::Version => a.kubernetes_version == b.kubernetes_version,
+        Aspect::Count => a.count == b.count,
+        Aspect::Power => a.power_state == b.power_state,
+        Aspect::Settings => a.settings == b.settings,
+        Aspect::Deletion => true,
+    }
 }
 
 /// What an operation that ends was to bring about on a target; none where it was about others.
@@ -109,7 +112,10 @@ fn covered(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Option<
     } else if is_on(&end.record.target) {
         let asked = outstanding(facts, target, Some(end.operation));
         if end.operation.is_from_spec() {
-            asked
+            // A deletion that came after it is another wish.
+            let deletes = end.record.type_ == OperationType::Delete;
+            let is_its_own = |aspect: &Aspect| deletes || *aspect != Aspect::Deletion;
+            asked.into_iter().filter(is_its_own).collect()
         } else {
             let about = aspects_of(end.operation.spec.type_);
             let about: Aspects = about.into_iter().chain([Aspect::Deletion]).collect();
@@ -211,18 +217,25 @@ fn hold_of(end: &End<'_, '_>, covered: &PlannedTarget, left: Aspects) -> Option<
 }
 
 /// The later hold, with what an earlier one covers besides. It is kept as it was asked for then, and as it ended.
-fn merged(before: Option<Hold>, after: Option<Hold>) -> Option<Hold> {
+/// Of an aspect that both cover, the one counts that was asked for as it is now: what waited for the later end may
+/// have been aborted before it.
+fn merged(before: Option<Hold>, after: Option<Hold>, now: &AskedFor) -> Option<Hold> {
     let (Some(before), Some(mut after)) = (before.clone(), after.clone()) else {
         return after.or(before);
     };
     for aspect in before.aspects.iter().copied() {
         if after.aspects.contains(&aspect) {
-            continue;
+            let is_newer = !ask_the_same(aspect, &after.asked_for, now)
+                && ask_the_same(aspect, &before.asked_for, now);
+            if !is_newer {
+                continue;
+            }
+        } else {
+            after.aspects.push(aspect);
         }
         if before.is_after_failure(aspect) != after.is_after_failure(aspect) {
             after.ended_otherwise.push(aspect);
         }
-        after.aspects.push(aspect);
         let (then, now) = (&before.asked_for, &mut after.asked_for);
         match aspect {
             Aspect::Version => now.kubernetes_version.clone_from(&then.kubernetes_version),

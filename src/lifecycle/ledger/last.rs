@@ -1,7 +1,7 @@
 //! Which operations count as the last one on their target once they have ended.
 
 use crate::{
-    api::{Cancellation, LastOperation, OperationPhase, OperationStatus},
+    api::{Cancellation, LastOperation, OperationPhase, OperationStatus, is_kept},
     lifecycle::{
         facts::{Facts, Operation, deletion_in_the_way},
         messages,
@@ -32,8 +32,10 @@ pub fn ends<'f, 'a>(facts: &'f Facts<'a>, transitions: &[Transition<'f, 'a>]) ->
             .iter()
             .find(|transition| transition.operation.uid == held.uid);
         let status = transition.map_or(operation.status.as_ref(), |transition| &transition.status);
-        let counts =
-            status.phase.is_finished() && !is_refusal(operation, status) && !was_replaced(status);
+        let counts = status.phase.is_finished()
+            && !is_refusal(operation, status)
+            && !was_replaced(status)
+            && !was_counted(facts, operation);
         let generation = lock::generation(facts, operation, held);
         counts.then(|| end(operation, status, generation))
     });
@@ -44,6 +46,7 @@ pub fn ends<'f, 'a>(facts: &'f Facts<'a>, transitions: &[Transition<'f, 'a>]) ->
             let status = &transition.status;
             status.phase == OperationPhase::Canceled
                 && !was_replaced(status)
+                && !is_last(facts, transition.operation)
                 && deletion_in_the_way(facts, transition.operation).is_none()
         })
         .map(|transition| {
@@ -52,6 +55,26 @@ pub fn ends<'f, 'a>(facts: &'f Facts<'a>, transitions: &[Transition<'f, 'a>]) ->
             end(operation, &transition.status, generation)
         });
     held.chain(kept_from_beginning).collect()
+}
+
+/// Whether it is the last that ended on its target. An old view may show it at work still.
+fn is_last(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
+    let target = facts.target(&operation.spec.target);
+    let last = target.and_then(|target| target.last);
+    last.is_some_and(|last| last.uid == operation.uid)
+}
+
+/// Whether its end was counted before, and the lock shows it again: an old view of it, in which it was at work, put
+/// it back. Something else may have ended on its target since, or been asked for.
+fn was_counted(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
+    let is_released = !is_kept(&operation.object.metadata);
+    let target = facts.target(&operation.spec.target);
+    let last = target.and_then(|target| target.last);
+    let is_as_late = |last: &LastOperation| {
+        let (last, own) = (&last.end_time, &operation.status.end_time);
+        last.as_ref().map(|time| time.0) >= own.as_ref().map(|time| time.0)
+    };
+    is_released && operation.phase().is_finished() && last.is_some_and(is_as_late)
 }
 
 fn end<'f, 'a>(
