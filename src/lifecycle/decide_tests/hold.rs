@@ -4,8 +4,8 @@ use crate::{
     api::{
         Aspect, ConcurrencyPolicy,
         OperationPhase::{Canceled, Canceling, Failed, Pending, Succeeded},
-        OperationType::{Create, Delete, Reconcile, Scale, Update},
-        ProvisioningState,
+        OperationType::{Create, Delete, Reconcile, Scale, Stop, Update},
+        PowerState, ProvisioningState,
     },
     lifecycle::{
         fixtures::{Kind, NEW, OLD, World, cluster, condition},
@@ -328,4 +328,48 @@ fn an_end_that_an_old_view_puts_back_into_the_lock_replaces_no_later_hold() {
     world.settle();
     assert_eq!(world.pool_status("np1").hold, Some(hold));
     assert_eq!(world.unfinished(), Vec::<String>::new());
+}
+
+#[test]
+fn a_pool_that_a_stop_of_its_cluster_emptied_is_not_started_when_the_stop_ends_early() {
+    type Ending = fn(&mut World, &str);
+    let fails: Ending = |world, _| _ = world.fail();
+    let is_aborted: Ending = |world, stop| _ = world.abort(stop, "not now");
+    for end in [fails, is_aborted] {
+        let mut world = World::settled();
+        world.set_power(PowerState::Stopped);
+        let stop = world.begin(Stop);
+        while !world.versions("np1").is_empty() {
+            world.work().stride();
+        }
+        end(&mut world, &stop);
+        world.settle();
+        assert!([Failed, Canceled].contains(&world.phase(&stop)));
+        let hold = world.pool_status("np1").cluster_hold.expect("a hold");
+        assert_eq!(hold.aspects, [Aspect::Count, Aspect::Power]);
+        assert!(world.versions("np1").is_empty());
+        world.ask("go-on", Reconcile, &cluster()).settle();
+        assert!(!world.snapshot().is_running());
+    }
+}
+
+#[test]
+fn what_was_aborted_while_it_waited_stays_on_hold_when_what_it_waited_for_fails() {
+    let mut world = World::new().with_pool("np1", 2);
+    world.set_policy(ConcurrencyPolicy::Queue);
+    let create = world.begin(Create);
+    world.work().set_power(PowerState::Stopped);
+    world.stride().stride();
+    let unfinished = world.unfinished();
+    let stop = unfinished.iter().find(|name| name.contains("stop"));
+    let stop = stop.expect("a Stop");
+    world.abort(stop, "not now").stride();
+    world.fail().settle();
+    assert_eq!(
+        (world.phase(&create), world.phase(stop)),
+        (Failed, Canceled)
+    );
+    assert!(world.snapshot().is_running());
+    let hold = world.cluster_status().hold.expect("a hold");
+    assert!(hold.aspects.contains(&Aspect::Power), "{hold:?}");
 }

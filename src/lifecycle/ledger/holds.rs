@@ -191,6 +191,11 @@ fn left_undone(
     // What it was to bring about may not be there though it seems so: the last that its work did, such as
     // the deletion of a node that never came up, isn't seen yet.
     left.extend(covered.aspects.intersection(&covered.differed));
+    // A pool whose nodes its cluster's Stop took is shown as stopped from now on: it isn't to be started again.
+    let was_emptied = end.record.type_ == OperationType::Stop && target.there.count == 0;
+    if was_emptied && left.contains(&Aspect::Count) && covered.aspects.contains(&Aspect::Power) {
+        left.insert(Aspect::Power);
+    }
     // A rollback that was stopped while nodes went back: the pools converge to what the control plane runs.
     if was_stopped && !target.is_cluster() && goes_back(facts, end.operation) {
         left.remove(&Aspect::Version);

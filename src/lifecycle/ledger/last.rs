@@ -1,9 +1,12 @@
 //! Which operations count as the last one on their target once they have ended.
 
 use crate::{
-    api::{Cancellation, LastOperation, OperationPhase, OperationStatus, is_kept},
+    api::{
+        Cancellation, LastOperation, OperationPhase, OperationStatus, OperationTarget,
+        OperationType, is_kept,
+    },
     lifecycle::{
-        facts::{Facts, Operation, deletion_in_the_way},
+        facts::{Facts, Operation, Target, deletion_in_the_way},
         messages,
         plan::Plan,
         transition::Transition,
@@ -24,9 +27,36 @@ pub struct End<'f, 'a> {
     pub had_begun: bool,
 }
 
+impl End<'_, '_> {
+    /// Whether its target has nothing any more.
+    fn has_deleted(&self) -> bool {
+        let record = &self.record;
+        record.type_ == OperationType::Delete && record.phase == OperationPhase::Succeeded
+    }
+}
+
 /// The operations that end now, or that ended and aren't kept on their targets yet, oldest first.
 pub fn ends<'f, 'a>(facts: &'f Facts<'a>, transitions: &[Transition<'f, 'a>]) -> Vec<End<'f, 'a>> {
-    let held = facts.snapshot.lock().iter().filter_map(|held| {
+    let mut ends: Vec<_> = of_holders(facts, transitions).collect();
+    let is_deleted = |target: &OperationTarget| {
+        let of_target = |end: &&End<'_, '_>| end.record.target == *target;
+        ends.iter().filter(of_target).any(End::has_deleted)
+            || facts.target(target).is_some_and(Target::is_gone)
+    };
+    // A copy of the Delete that is canceled beside it doesn't count: nothing is left to be deleted.
+    let never_begun: Vec<_> = never_begun(facts, transitions)
+        .filter(|end| !is_deleted(&end.record.target))
+        .collect();
+    ends.extend(never_begun);
+    ends
+}
+
+/// Of those that hold the lock.
+fn of_holders<'f, 'a>(
+    facts: &'f Facts<'a>,
+    transitions: &[Transition<'f, 'a>],
+) -> impl Iterator<Item = End<'f, 'a>> {
+    facts.snapshot.lock().iter().filter_map(|held| {
         let operation = facts.operation(&held.uid)?;
         let transition = transitions
             .iter()
@@ -38,23 +68,27 @@ pub fn ends<'f, 'a>(facts: &'f Facts<'a>, transitions: &[Transition<'f, 'a>]) ->
             && !was_counted(facts, operation);
         let generation = lock::generation(facts, operation, held);
         counts.then(|| end(operation, status, generation))
+    })
+}
+
+/// Of those that somebody aborted while they waited.
+fn never_begun<'f, 'a>(
+    facts: &'f Facts<'a>,
+    transitions: &[Transition<'f, 'a>],
+) -> impl Iterator<Item = End<'f, 'a>> {
+    let never_began = transitions.iter().filter(|transition| {
+        let status = &transition.status;
+        never_took_the_lock(transition)
+            && status.phase == OperationPhase::Canceled
+            && !was_replaced(status)
+            && !is_last(facts, transition.operation)
+            && deletion_in_the_way(facts, transition.operation).is_none()
     });
-    let kept_from_beginning = transitions
-        .iter()
-        .filter(|transition| never_took_the_lock(transition))
-        .filter(|transition| {
-            let status = &transition.status;
-            status.phase == OperationPhase::Canceled
-                && !was_replaced(status)
-                && !is_last(facts, transition.operation)
-                && deletion_in_the_way(facts, transition.operation).is_none()
-        })
-        .map(|transition| {
-            let operation = transition.operation;
-            let generation = lock::target_generation(facts, &operation.spec.target);
-            end(operation, &transition.status, generation)
-        });
-    held.chain(kept_from_beginning).collect()
+    never_began.map(|transition| {
+        let operation = transition.operation;
+        let generation = lock::target_generation(facts, &operation.spec.target);
+        end(operation, &transition.status, generation)
+    })
 }
 
 /// Whether it is the last that ended on its target. An old view may show it at work still.
