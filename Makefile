@@ -26,7 +26,7 @@ GENERATED := crds policies charts/belay/files/crds charts/belay/files/policies c
   charts/belay/README.md deploy/belay.yaml docs/kubectl-belay.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test test-oldest check bench load fmt generate generated model mutants package sbom licences build tools needs image image-here chart e2e gitops outages sweep soak test-capi sweep-capi
+.PHONY: help demo picture test test-oldest check bench load fmt generate generated model mutants package sbom licences build tools needs image image-here chart e2e gitops outages sweep soak histories test-capi sweep-capi
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -56,6 +56,10 @@ check: needs ## Check format, lints, generated files and licences
 # PART=k/n runs every n-th run from the k-th on; ONLY= scenarios, KINDS= disturbances (comma-separated).
 sweep: tools ## Disturb each scenario at each of its requests (crashes, refusals, old caches); all of it takes hours (PART=k/n)
 	SWEEP_PART=$(or $(PART),1/1) SWEEP_ONLY="$(ONLY)" SWEEP_KINDS="$(KINDS)" cargo test --profile $(or $(PROFILE),dev) --test sweep
+
+histories: ## Walk through random histories of the core (CASES= of each property, SEED=)
+	@seed=$(or $(SEED),$$(date +%s)) && echo "SEED=$$seed" && PROPTEST_RNG_SEED=$$seed \
+		PROPTEST_CASES=$(or $(CASES),20000) cargo test --profile optimized --lib properties::
 
 test-capi: tools ## Operate clusters of Cluster API, with its own controllers and machines in memory
 	cargo test --test capi

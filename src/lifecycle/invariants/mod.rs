@@ -62,6 +62,8 @@ pub fn holds(rule: &'static str, is_so: bool, why: impl FnOnce() -> String) -> R
 pub struct Watch {
     /// The Operations that follow what others began, by name.
     followers: BTreeSet<String>,
+    /// The uids of the Operations that began on an old view. Their plans may name pools that were gone by then.
+    begun_on_old_view: BTreeSet<String>,
     /// Whether what is done now was decided on an old view.
     pub is_stale: bool,
     /// What was written by an operator that leads no more.
@@ -87,6 +89,9 @@ impl Watch {
                 hold::check_creation(world, operation, self.was_forced)
             }
             Action::WriteOperationStatus { name, status } => {
+                if self.is_stale && status.phase == OperationPhase::InProgress {
+                    self.begun_on_old_view.insert(world.uid(name));
+                }
                 let before = world.replaced().cloned().unwrap_or_default();
                 status::check(name, &before, status)?;
                 check_refusal(world, name, &before, status)?;
@@ -114,7 +119,8 @@ impl Watch {
             })?;
             let mut pools = world.pools_worked_on(working);
             let without = pools.find(|pool| !world.exists(&ObjectId::Pool((*pool).clone())));
-            holds(KEPT, without.is_none() || self.was_forced, || {
+            let is_excused = self.was_forced || self.begun_on_old_view.contains(working);
+            holds(KEPT, without.is_none() || is_excused, || {
                 format!("{working} works, and pool {without:?} is gone")
             })?;
             let has_lock = lock.contains(working) || self.late.is_about(working);
