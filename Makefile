@@ -26,7 +26,7 @@ GENERATED := crds policies charts/belay/files/crds charts/belay/files/policies c
   charts/belay/README.md deploy/belay.yaml docs/kubectl-belay.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test test-oldest check bench load fmt generate generated model mutants package sbom licences build tools needs image image-here chart e2e gitops outages sweep soak histories test-capi sweep-capi
+.PHONY: help demo picture test test-oldest check bench load load-capi fmt generate generated model mutants package sbom licences build tools needs image image-here chart e2e gitops outages sweep soak histories test-capi sweep-capi
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -86,6 +86,9 @@ bench: tools ## Measure an abort beside the least that it could take
 
 load: tools ## Load: a fleet (CLUSTERS=1000 POOLS=5), OPERATIONS=200 in flight, an abort each second, a tenth of requests failing
 	CLUSTERS=$(CLUSTERS) POOLS=$(POOLS) OPERATIONS=$(OPERATIONS) cargo bench --profile optimized --bench load
+
+load-capi: tools ## Load: a fleet of Cluster API (CLUSTERS=100) upgraded at once, ABORTS=20 of the upgrades aborted
+	CLUSTERS=$(CLUSTERS) ABORTS=$(ABORTS) cargo bench --bench cluster_api
 
 fmt: ## Format the code
 	cargo fmt --all

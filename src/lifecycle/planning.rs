@@ -198,9 +198,15 @@ impl<'f, 'a> Cluster<'f, 'a> {
         Plan::new(pools.iter().map(stage).collect(), targets.collect())
     }
 
+    /// The pools that are meant. One that is being deleted is its Delete's alone: it gets no node any more, and loses
+    /// them where its cluster stops.
     fn system_first(&self, is_meant: impl Fn(&Target<'a>) -> bool) -> Vec<&'f Target<'a>> {
+        let stays = |pool: &Target<'_>| pool.deleted.is_none();
+        let stops = |pool: &Target<'_>| !self.running && !pool.is_gone();
         let pools = self.facts.pools.iter();
-        let mut pools: Vec<_> = pools.filter(|pool| is_meant(pool)).collect();
+        let mut pools: Vec<_> = pools
+            .filter(|pool| is_meant(pool) && (stays(pool) || stops(pool)))
+            .collect();
         pools.sort_by_key(|pool| !pool.is_system());
         pools
     }

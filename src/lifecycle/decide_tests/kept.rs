@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::{
     api::{
+        ConcurrencyPolicy,
         OperationPhase::{Canceled, Failed, InProgress, Pending, Succeeded},
         OperationType::{Create, Delete, Reconcile, Scale, Stop, Upgrade},
         PowerState,
@@ -340,4 +341,31 @@ fn what_began_before_the_lock_was_written_is_no_edit_of_the_spec_when_it_ends() 
         .expect("the last operation");
     assert_eq!(last.name, "more");
     assert_eq!(world.phase("more"), Succeeded);
+}
+
+#[test]
+fn an_operation_on_the_cluster_makes_no_node_of_a_pool_that_is_deleted_wherever_a_crash_comes() {
+    for actions in 0..8 {
+        let mut world = World::settled();
+        world.set_policy(ConcurrencyPolicy::Queue);
+        world.delete(&pool_id("np1"));
+        let delete = world.begin(Delete);
+        world.ask("all", Reconcile, &cluster());
+        while world.phase(&delete) != Succeeded {
+            world.work().stride();
+        }
+        let mut pass = world.pass();
+        for _ in 0..actions {
+            world.act(&mut pass);
+        }
+        world.restart().settle();
+        assert_eq!(world.phase("all"), Succeeded, "after {actions} actions");
+        let left = world.nodes_of_no_pool();
+        assert!(left.is_empty(), "after {actions} actions: {left:?}");
+        assert!(!world.exists(&pool_id("np1")), "after {actions} actions");
+    }
+}
+
+fn pool_id(name: &str) -> ObjectId {
+    ObjectId::Pool(name.into())
 }

@@ -35,7 +35,7 @@ impl Controller {
     }
 
     /// The namespace and name of its service account.
-    pub(super) fn account(self) -> (&'static str, &'static str) {
+    pub fn account(self) -> (&'static str, &'static str) {
         match self {
             Self::Core => ("capi-system", "capi-manager"),
             Self::Bootstrap => (

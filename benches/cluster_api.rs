@@ -1,0 +1,94 @@
+//! A fleet of Cluster API: all its Clusters upgraded at once, and some of the upgrades aborted.
+//!
+//! `make load-capi` prints what Belay needed beside Cluster API's controllers: requests, CPU time and memory, in a
+//! quiet minute and while all of it is upgraded; and how long each abort took. The machines are in memory; all else is
+//! real. `CLUSTERS=100 ABORTS=20` is its size: each Cluster has a control plane and two pools of two Machines.
+
+#[path = "cluster_api/fleet.rs"]
+mod fleet;
+#[path = "shared/kinds.rs"]
+mod kinds;
+#[path = "cluster_api/need.rs"]
+mod need;
+#[path = "load/seen.rs"]
+#[allow(dead_code, reason = "the other benchmark needs the rest")]
+mod seen;
+#[path = "cluster_api/stage.rs"]
+mod stage;
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use belay::api::{OperationPhase, OperationType};
+
+use fleet::Fleet;
+use need::Need;
+use seen::Seen;
+use stage::Stage;
+
+/// How long nothing happens while the load of a quiet fleet is measured.
+const QUIET: Duration = Duration::from_mins(1);
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let (clusters, aborts) = (number("CLUSTERS", 100)?, number("ABORTS", 20)?);
+    let stage = Stage::set().await?;
+    let fleet = Fleet::new(stage.client.clone(), clusters);
+
+    let began = Instant::now();
+    fleet.create(&stage).await?;
+    println!(
+        "{clusters} Clusters, {} Machines: made by Cluster API after {:.0?}",
+        clusters * fleet::MACHINES,
+        began.elapsed()
+    );
+
+    let began = Instant::now();
+    fleet.adopt(&stage)?;
+    let operator = stage.operate()?;
+    fleet.is_ready().await?;
+    println!("adopted, all Ready after {:.0?}", began.elapsed());
+
+    let before = Need::read(&stage, &operator)?;
+    tokio::time::sleep(QUIET).await;
+    let after = Need::read(&stage, &operator)?;
+    println!("\na quiet minute\n{}", after.since(&before));
+
+    let seen = Seen::watch(&stage.client);
+    let began = Instant::now();
+    fleet.upgrade().await?;
+    let upgrades = fleet.operations(OperationType::Upgrade).await?;
+    let aborted = upgrades
+        .get(..aborts)
+        .context("more aborts than Clusters")?;
+    for name in aborted {
+        seen.asked(name);
+        fleet.abort(name).await?;
+    }
+    fleet.all_are(aborted, OperationPhase::Canceled).await?;
+    let stopped = began.elapsed();
+    fleet
+        .all_are(&upgrades[aborts..], OperationPhase::Succeeded)
+        .await?;
+    let all = Need::read(&stage, &operator)?;
+    println!(
+        "\n{clusters} upgrades begun at once, {aborts} of them aborted: the last Canceled after {stopped:.0?}, the \
+         last Succeeded after {:.0?}\n{}",
+        began.elapsed(),
+        all.since(&after)
+    );
+    let (shown, canceling, canceled) = seen.spreads(aborted)?;
+    println!("from the annotation on, {aborts} aborts:");
+    println!("  until a watch shows it  {shown}");
+    println!("  until Canceling         {canceling}");
+    println!("  until Canceled          {canceled}");
+    fleet.has_kept_what_was_aborted(aborted).await
+}
+
+fn number(name: &str, or: usize) -> anyhow::Result<usize> {
+    let text = std::env::var(name).unwrap_or_default();
+    if text.is_empty() {
+        return Ok(or);
+    }
+    text.parse().with_context(|| format!("{name} is a number"))
+}

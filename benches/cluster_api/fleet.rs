@@ -1,0 +1,245 @@
+//! The Clusters of the benchmark, and what people do with them.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{bail, ensure};
+use belay::api::{
+    AgentPool, ManagedCluster, Operation, OperationPhase, OperationType, ProvisioningState,
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
+    core::{GroupVersionKind, NamespaceResourceScope},
+};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::stage::Stage;
+
+/// Where all of it is.
+pub const NAMESPACE: &str = "fleet";
+/// How many Machines each Cluster has: one of its control plane, two of each pool.
+pub const MACHINES: usize = 5;
+/// What the Clusters run, and what they are upgraded to.
+const VERSIONS: [&str; 2] = ["1.35.0", "1.36.0"];
+/// How many requests people make at once.
+const AT_ONCE: usize = 16;
+/// How long it may take until all has come to what is waited for.
+const PATIENCE: Duration = Duration::from_hours(1);
+/// How often it is looked.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// Clusters that are all alike.
+pub struct Fleet {
+    client: Client,
+    clusters: usize,
+}
+
+impl Fleet {
+    /// One of so many Clusters.
+    pub fn new(client: Client, clusters: usize) -> Self {
+        Self { client, clusters }
+    }
+
+    /// Has Cluster API make them, and waits until all their Machines are Ready.
+    pub async fn create(&self, stage: &Stage) -> anyhow::Result<()> {
+        stage.apply(&example("class.yaml")?)?;
+        let cluster = example("cluster.yaml")?.replace("replicas: 3}", "replicas: 2}");
+        for number in 0..self.clusters {
+            stage.apply(&cluster.replace("name: demo", &format!("name: {}", name(number))))?;
+        }
+        self.until("has all Machines Ready", async || {
+            let machines = self.machines().list(&ListParams::default()).await?.items;
+            for machine in machines.iter().filter(|machine| is_lost(machine)) {
+                let gone = DeleteParams::default();
+                self.machines().delete(&machine.name_any(), &gone).await?;
+            }
+            let ready = machines.iter().filter(|one| has(one, "Ready", "True", ""));
+            Ok(ready.count() == self.clusters * MACHINES)
+        })
+        .await
+    }
+
+    /// Takes all under Belay's operations.
+    pub fn adopt(&self, stage: &Stage) -> anyhow::Result<()> {
+        for number in 0..self.clusters {
+            stage.apply(&stage.adoption(&name(number))?)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all Clusters and pools are Ready.
+    pub async fn is_ready(&self) -> anyhow::Result<()> {
+        self.until("is Ready", async || {
+            let clusters = self.list::<ManagedCluster>().await?;
+            let of_clusters = clusters.iter().filter_map(|one| one.status.as_ref());
+            let of_clusters = of_clusters.filter_map(|status| status.provisioning_state);
+            let pools = self.list::<AgentPool>().await?;
+            let of_pools = pools.iter().filter_map(|one| one.status.as_ref());
+            let of_pools = of_pools.filter_map(|status| status.provisioning_state);
+            let states = of_clusters.chain(of_pools);
+            let ready = states.filter(|state| *state == ProvisioningState::Succeeded);
+            Ok(ready.count() == self.clusters * 3)
+        })
+        .await
+    }
+
+    /// Asks for the upgrade of all, and waits until all upgrades are in progress.
+    pub async fn upgrade(&self) -> anyhow::Result<()> {
+        let [_, new] = VERSIONS;
+        let version = json!({"spec": {"kubernetesVersion": new}});
+        stream::iter(0..self.clusters)
+            .map(|number| self.patch::<ManagedCluster>(name(number), version.clone()))
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        self.until("is upgraded", async || {
+            let upgrades = self.operations(OperationType::Upgrade).await?;
+            Ok(upgrades.len() == self.clusters)
+        })
+        .await
+    }
+
+    /// The names of the Operations of a type that have begun.
+    pub async fn operations(&self, type_: OperationType) -> anyhow::Result<Vec<String>> {
+        let all = self.list::<Operation>().await?;
+        let of_type = all.iter().filter(|operation| {
+            let status = operation.status.as_ref();
+            operation.spec.type_ == type_
+                && status.is_some_and(|status| status.start_time.is_some())
+        });
+        Ok(of_type.map(kube::ResourceExt::name_any).collect())
+    }
+
+    /// Asks for an abort.
+    pub async fn abort(&self, operation: &str) -> anyhow::Result<()> {
+        let asked = json!({"metadata": {"annotations": {"belay.dev/abort": "a benchmark"}}});
+        self.patch::<Operation>(operation.to_owned(), asked).await
+    }
+
+    /// Waits until all of these Operations are in that phase. None may fail.
+    pub async fn all_are(&self, names: &[String], phase: OperationPhase) -> anyhow::Result<()> {
+        self.until("comes to the end of its operation", async || {
+            let all = self.list::<Operation>().await?;
+            let of_names = all.iter().filter(|one| names.contains(&one.name_any()));
+            let statuses = of_names.filter_map(|one| one.status.as_ref());
+            let mut ended = 0;
+            for status in statuses {
+                ensure!(
+                    status.phase != OperationPhase::Failed,
+                    "failed: {:?}",
+                    status.error
+                );
+                ended += usize::from(status.phase == phase);
+            }
+            Ok(ended == names.len())
+        })
+        .await
+    }
+
+    /// Whether every Machine is there, and those of an aborted upgrade aren't all of one version.
+    pub async fn has_kept_what_was_aborted(&self, aborted: &[String]) -> anyhow::Result<()> {
+        let machines = self.machines().list(&ListParams::default()).await?.items;
+        let mut versions = BTreeMap::<String, usize>::new();
+        for machine in &machines {
+            let version = machine.data["spec"]["version"].as_str().unwrap_or_default();
+            *versions.entry(version.to_owned()).or_default() += 1;
+        }
+        println!("Machines by version: {versions:?}");
+        let [old, _] = VERSIONS.map(|version| format!("v{version}"));
+        ensure!(
+            versions.get(&old).is_some_and(|old| *old >= aborted.len()),
+            "the aborted upgrades went on"
+        );
+        ensure!(
+            machines.len() >= self.clusters * MACHINES,
+            "only {} Machines are left",
+            machines.len()
+        );
+        Ok(())
+    }
+
+    async fn until(
+        &self,
+        what: &str,
+        is_so: impl AsyncFn() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let began = Instant::now();
+        while !is_so().await? {
+            if began.elapsed() > PATIENCE {
+                bail!("the fleet never {what}");
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    fn machines(&self) -> Api<DynamicObject> {
+        let kind = GroupVersionKind::gvk("cluster.x-k8s.io", "v1beta2", "Machine");
+        let kind = ApiResource::from_gvk(&kind);
+        Api::namespaced_with(self.client.clone(), NAMESPACE, &kind)
+    }
+
+    async fn list<K>(&self) -> anyhow::Result<Vec<K>>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned,
+    {
+        let api = Api::<K>::namespaced(self.client.clone(), NAMESPACE);
+        Ok(api.list(&ListParams::default()).await?.items)
+    }
+
+    async fn patch<K>(&self, name: String, patch: serde_json::Value) -> anyhow::Result<()>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned,
+    {
+        let api = Api::<K>::namespaced(self.client.clone(), NAMESPACE);
+        api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
+        Ok(())
+    }
+}
+
+fn name(number: usize) -> String {
+    format!("c{number}")
+}
+
+fn example(file: &str) -> anyhow::Result<String> {
+    let examples = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/cluster-api"));
+    Ok(fs::read_to_string(examples.join(file))?)
+}
+
+/// On a busy machine it happens that Cluster API loses the development provider's object of a new Machine, and waits
+/// for it for ever.
+fn is_lost(machine: &DynamicObject) -> bool {
+    let is_going = machine.metadata.deletion_timestamp.is_some();
+    !is_going
+        && has(
+            machine,
+            "InfrastructureReady",
+            "False",
+            "ObjectDoesNotExist",
+        )
+}
+
+/// Whether an object has a condition of that status, for that reason where one is named.
+fn has(object: &DynamicObject, type_: &str, status: &str, reason: &str) -> bool {
+    let conditions = object.data["status"]["conditions"].as_array();
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|condition| {
+        condition["type"] == type_
+            && condition["status"] == status
+            && (reason.is_empty() || condition["reason"] == reason)
+    })
+}

@@ -1,0 +1,144 @@
+//! What each program needed: requests to the API server, CPU time, memory.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    fs::{self, File},
+    io::{BufRead as _, BufReader},
+};
+
+use anyhow::Context as _;
+use serde::Deserialize;
+use testenv::{Controller, Process};
+
+use super::stage::Stage;
+
+/// How many ticks of CPU time `/proc` counts in a second.
+const TICKS: f64 = 100.0;
+
+/// What programs have needed up to now.
+pub struct Need {
+    programs: Vec<Program>,
+}
+
+#[derive(Clone)]
+struct Program {
+    name: &'static str,
+    /// By verb.
+    requests: BTreeMap<String, u64>,
+    /// In seconds.
+    cpu: f64,
+    /// In MiB: now, and the most up to now.
+    memory: (u64, u64),
+}
+
+/// A line of the API server's audit log.
+#[derive(Deserialize)]
+struct Request {
+    user: User,
+    verb: String,
+}
+
+#[derive(Deserialize)]
+struct User {
+    username: String,
+}
+
+impl Need {
+    /// Reads it now.
+    pub fn read(stage: &Stage, operator: &Process) -> anyhow::Result<Self> {
+        let mut requests = BTreeMap::<String, BTreeMap<String, u64>>::new();
+        for line in BufReader::new(File::open(&stage.audit_log)?).lines() {
+            let Ok(request) = serde_json::from_str::<Request>(&line?) else {
+                // The last line is being written.
+                continue;
+            };
+            let of_user = requests.entry(request.user.username).or_default();
+            *of_user.entry(request.verb).or_default() += 1;
+        }
+        let mut of_account = |account: &str| {
+            let user = format!("system:serviceaccount:{account}");
+            requests.remove(&user).unwrap_or_default()
+        };
+        let mut programs = vec![Program::read(
+            "belay",
+            operator.pid(),
+            of_account("belay-system:belay"),
+        )?];
+        for controller in Controller::ALL {
+            let pid = stage.cluster_api.pid(controller).context("a controller")?;
+            let (namespace, name) = controller.account();
+            let requests = of_account(&format!("{namespace}:{name}"));
+            programs.push(Program::read(controller.name(), pid, requests)?);
+        }
+        Ok(Self { programs })
+    }
+
+    /// What was needed since then.
+    pub fn since(&self, before: &Self) -> Self {
+        let programs = self.programs.iter().zip(&before.programs);
+        let since = programs.map(|(now, before)| Program {
+            cpu: now.cpu - before.cpu,
+            requests: now
+                .requests
+                .iter()
+                .map(|(verb, count)| {
+                    let before = before.requests.get(verb).copied().unwrap_or_default();
+                    (verb.clone(), count - before)
+                })
+                .collect(),
+            ..now.clone()
+        });
+        Self {
+            programs: since.collect(),
+        }
+    }
+}
+
+impl Program {
+    fn read(name: &'static str, pid: u32, requests: BTreeMap<String, u64>) -> anyhow::Result<Self> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let memory = |name: &str| -> anyhow::Result<u64> {
+            let line = status.lines().find(|line| line.starts_with(name));
+            let size = line.and_then(|line| line.split_whitespace().nth(1));
+            Ok(size.context("a size")?.parse::<u64>()? / 1024)
+        };
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // What comes after the program's name, which is in brackets: user and system time are its 12th and 13th.
+        let (_, stat) = stat.rsplit_once(')').context("a name in brackets")?;
+        let times = stat.split_whitespace().skip(11).take(2);
+        let ticks = times.map(str::parse::<f64>).sum::<Result<f64, _>>()?;
+        Ok(Self {
+            name,
+            requests,
+            cpu: ticks / TICKS,
+            memory: (memory("VmRSS:")?, memory("VmHWM:")?),
+        })
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            formatter,
+            "{:<26} {:>8} {:>9} {:>12}  requests by verb",
+            "", "requests", "CPU", "memory, most"
+        )?;
+        for program in &self.programs {
+            let requests = program.requests.iter().filter(|(_, count)| **count > 0);
+            let mut by_verb = String::new();
+            for (verb, count) in requests.clone() {
+                write!(by_verb, " {verb} {count}")?;
+            }
+            writeln!(
+                formatter,
+                "{:<26} {:>8} {:>7.1} s {:>12} {by_verb}",
+                program.name,
+                requests.map(|(_, count)| count).sum::<u64>(),
+                program.cpu,
+                format!("{}, {} MiB", program.memory.0, program.memory.1)
+            )?;
+        }
+        Ok(())
+    }
+}
