@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use kube::Client;
-use testenv::{ClusterApi, Component, ControlPlane, Process};
+use testenv::{ClusterApi, Component, ControlPlane, Process, cluster_api::Pace};
 
 use super::{fleet, kinds};
 
@@ -59,7 +59,7 @@ impl Stage {
         let rights = control_plane.write_kubeconfig(&account.await?, "operator")?;
         Ok(Self {
             client,
-            cluster_api: ClusterApi::start(&control_plane).await?,
+            cluster_api: ClusterApi::start_at(&control_plane, Pace::AsReleased).await?,
             audit_log,
             kubeconfig,
             rights,

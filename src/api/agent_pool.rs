@@ -209,7 +209,7 @@ fn default_drain_timeout() -> Duration {
     std::time::Duration::from_mins(30).into()
 }
 
-/// What Belay tells of a pool.
+/// What Belay reports about a pool.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("default" = super::common::unseen()))]
@@ -236,10 +236,10 @@ pub struct AgentPoolStatus {
     /// In flight on this pool, or on its cluster with this pool in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<PoolOperation>,
-    /// What a change of this pool depends on of its cluster: the API server reads it here when it admits one.
+    /// Its cluster, with what a change of this pool depends on. The API server reads it when it admits such a change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<PoolCluster>,
-    /// Why the pool can't be scaled now, as the API server tells it to who tries. Absent, it can.
+    /// Why the pool can't be scaled now, in the words in which the API server refuses it. Absent, it can be scaled.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub scale_refusal: Option<String>,
@@ -268,7 +268,7 @@ pub struct AgentPoolStatus {
     pub selector: Option<String>,
 }
 
-/// A cluster, as its pool tells it.
+/// What a pool's status shows of its cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolCluster {
@@ -294,7 +294,7 @@ pub struct PoolCluster {
     pub deletion_timestamp: Option<Time>,
 }
 
-/// An operation in flight, as its pool tells it.
+/// What a pool's status shows of an operation in flight.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolOperation {

@@ -131,7 +131,7 @@ fn default_node_provisioning_timeout() -> Duration {
     std::time::Duration::from_mins(15).into()
 }
 
-/// What Belay tells of a cluster.
+/// What Belay reports about a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("default" = super::common::unseen()))]
@@ -151,8 +151,8 @@ pub struct ManagedClusterStatus {
     // Always written, and as a whole: what somebody else wrote there holds nothing.
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub operations: Vec<OperationInFlight>,
-    /// Its pools, as much of them as a change of the cluster or of another pool depends on: the API server
-    /// reads it here when it admits one.
+    /// Its pools, with what a change of the cluster or of another pool depends on. The API server reads it when it
+    /// admits such a change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub agent_pools: Vec<ClusterPool>,
@@ -174,7 +174,7 @@ pub struct ManagedClusterStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// A pool, as its cluster tells it.
+/// What a cluster's status shows of a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterPool {

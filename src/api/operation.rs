@@ -119,7 +119,7 @@ pub struct OperationStatus {
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub steps: Vec<Step>,
     /// What it is to bring about, as JSON, as it was planned when it began: a change of the spec meanwhile
-    /// is for the next operation. `version` in it tells how it is to be read.
+    /// is for the next operation. `version` in it says how to read it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
     /// What stands in its way now.
@@ -158,7 +158,7 @@ pub struct OperationStatus {
 #[serde(rename_all = "camelCase")]
 pub struct Step {
     /// What it is about: `control-plane`, `node/` with the node's name, or, where there are too many
-    /// nodes to tell of each, `agentpool/` with the pool's name for the rest of them.
+    /// nodes to show each, `agentpool/` with the pool's name for the rest of them.
     pub name: String,
     /// What is done to it.
     pub action: StepAction,
@@ -280,7 +280,7 @@ pub struct ErrorDetail {
     pub target: String,
 }
 
-/// What became of a request to abort, as EKS tells it of an update's `cancellation`.
+/// What became of a request to abort, as EKS shows it in an update's `cancellation`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Cancellation {

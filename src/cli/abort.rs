@@ -28,7 +28,7 @@ use super::{
 
 /// Stop an operation where it stands.
 ///
-/// It tells what is left behind, and asks. No new step begins from then on, the step in process stops
+/// It says what is left behind, and asks. No new step begins from then on, the step in process stops
 /// where it stands, and nothing is rolled back. Of a cluster or a pool it is the operation in flight on
 /// that very object which is aborted.
 ///
@@ -62,7 +62,7 @@ pub struct AbortFlags {
     #[arg(long, short)]
     pub yes: bool,
 
-    /// Only tell what would be left behind; `server` has the API server check the request as well.
+    /// Only say what would be left behind; `server` has the API server check the request as well.
     #[arg(long, value_enum)]
     pub dry_run: Option<DryRun>,
 }

@@ -26,7 +26,7 @@ fn of_client(error: &kube::Error) -> String {
             "the kubeconfig's credentials are of no use: {error}; sign in again, or choose another --context"
         ),
         other => format!(
-            "no answer from the API server: {}; is it up, and is this the right cluster? `kubectl cluster-info` tells",
+            "no answer from the API server: {}; is it up, and is this the right cluster? `kubectl cluster-info` shows it",
             innermost(other)
         ),
     }
@@ -63,7 +63,7 @@ pub fn refusal(status: &Status) -> String {
         )
         .collect();
     match status.code {
-        403 => format!("{message}; `kubectl auth can-i --list` tells what you may do"),
+        403 => format!("{message}; `kubectl auth can-i --list` shows what you may do"),
         422 if !causes.is_empty() => causes.join("; "),
         _ => message.clone(),
     }

@@ -415,7 +415,7 @@ impl Chain<'_> {
             .find(|held| held.name != name && excludes(&held.target, target));
         let Some(before) = before else {
             let no_operator =
-                "no operator runs for this namespace, or it can't write: its log tells";
+                "no operator runs for this namespace, or it can't write: its log says why";
             self.say(format!(
                 "Nothing in flight excludes it, so it should begin at once: {no_operator}."
             ));

@@ -1,4 +1,4 @@
-//! What Belay tells of itself: metrics, whether it is well, log lines, traces.
+//! What Belay reports about itself: metrics, whether it is well, log lines, traces.
 //!
 //! Names and units are those of Prometheus' conventions, and where controller-runtime or client-go have the
 //! same metric, theirs, so that their dashboards work. No label names an object: each has few values.

@@ -20,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-pub use controller::Controller;
+pub use controller::{Controller, Pace};
 use manifests::Manifests;
 use ports::Reserved;
 
@@ -44,6 +44,7 @@ pub struct ClusterApi {
     processes: BTreeMap<Controller, Process>,
     programs: BTreeMap<Controller, Program>,
     logs: PathBuf,
+    pace: Pace,
 }
 
 /// What a controller is started with.
@@ -62,6 +63,14 @@ impl ClusterApi {
     /// # Errors
     /// Where a binary can't be built, port 19000 is taken, or a controller doesn't become ready.
     pub async fn start(control_plane: &ControlPlane) -> Result<Self, Error> {
+        Self::start_at(control_plane, Pace::AtOnce).await
+    }
+
+    /// Starts them at a pace.
+    ///
+    /// # Errors
+    /// As [`ClusterApi::start`].
+    pub async fn start_at(control_plane: &ControlPlane, pace: Pace) -> Result<Self, Error> {
         let reserved = Reserved::take()?;
         let ports = reserved.webhooks()?;
         let folder = write_certificates(control_plane)?;
@@ -69,6 +78,7 @@ impl ClusterApi {
             processes: BTreeMap::new(),
             programs: BTreeMap::new(),
             logs: control_plane.logs_dir(),
+            pace,
         };
         for (controller, webhook_port) in &ports {
             let program = Program {
@@ -137,7 +147,7 @@ impl ClusterApi {
         let [health_port] = tried("failed to find a free port", free_ports())?;
         let args = [
             "--v=2".to_owned(),
-            format!("--feature-gates={}", controller.feature_gates()),
+            format!("--feature-gates={}", controller.feature_gates(self.pace)),
             format!("--webhook-port={}", program.webhook_port),
             format!("--webhook-cert-dir={}", program.certificates.display()),
             format!("--health-addr=127.0.0.1:{health_port}"),

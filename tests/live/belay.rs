@@ -51,8 +51,8 @@ impl Belay {
 
     /// A new namespace where no operator runs yet.
     pub async fn start_without_operator(world: &Arc<World>) -> Arc<Self> {
-        let namespace = world.new_namespace();
         let client = world.client().await;
+        let namespace = world.new_namespace(&client).await;
         let seen = Seen::watch(&client, &namespace);
         Arc::new(Self {
             world: world.clone(),

@@ -11,8 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Client, Config,
+    Api, Client, Config,
+    api::PostParams,
     config::{KubeConfigOptions, Kubeconfig},
 };
 use testenv::{Builder, Component, ControlPlane};
@@ -143,11 +145,15 @@ impl World {
     }
 
     /// The name of a namespace that no other test has.
-    pub fn new_namespace(&self) -> String {
+    pub async fn new_namespace(&self, client: &Client) -> String {
         let number = self.namespaces.fetch_add(1, Ordering::Relaxed);
-        let namespace = format!("team-{number}");
-        self.kubectl(&["create", "namespace", &namespace]);
-        namespace
+        let name = format!("team-{number}");
+        let mut namespace = Namespace::default();
+        namespace.metadata.name = Some(name.clone());
+        let namespaces = Api::all(client.clone());
+        let created = namespaces.create(&PostParams::default(), &namespace).await;
+        created.expect("created");
+        name
     }
 
     /// Runs kubectl and gives what it printed, where it succeeded.

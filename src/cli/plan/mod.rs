@@ -24,7 +24,7 @@ use report::Report;
 /// Show which operations an apply of manifests would start, and which of it would be refused.
 ///
 /// The API server tries each ManagedCluster, AgentPool and Operation in a dry run, so its schemas and
-/// policies judge them; Belay's own rules then tell what follows: the operations in their order, how many
+/// policies judge them; Belay's own rules then say what follows: the operations in their order, how many
 /// nodes each replaces, makes, deletes, and what they wait for. Nothing is written. Objects of other kinds
 /// are left out.
 ///

@@ -20,6 +20,15 @@ pub enum Controller {
     Dev,
 }
 
+/// How often the controllers reconcile an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// At once when it changes: a single Cluster comes up in half the time. Many of them cost many conflicts.
+    AtOnce,
+    /// At most once a second, as a release does.
+    AsReleased,
+}
+
 impl Controller {
     /// All, in the order in which they start.
     pub const ALL: [Self; 4] = [Self::Core, Self::Bootstrap, Self::ControlPlane, Self::Dev];
@@ -50,17 +59,15 @@ impl Controller {
         }
     }
 
-    /// Upstream allows one reconciliation of an object each second; without that limit all goes twice as fast.
-    pub(super) fn feature_gates(self) -> &'static str {
-        match self {
-            Self::Core => {
-                "ClusterTopology=true,RuntimeSDK=false,MachinePool=true,ReconcilerRateLimiting=false"
-            }
-            Self::Bootstrap => "MachinePool=true,ReconcilerRateLimiting=false",
-            Self::ControlPlane | Self::Dev => {
-                "ClusterTopology=true,MachinePool=true,ReconcilerRateLimiting=false"
-            }
-        }
+    /// What is switched on, and whether an object is reconciled at most once a second.
+    pub(super) fn feature_gates(self, pace: Pace) -> String {
+        let gates = match self {
+            Self::Core => "ClusterTopology=true,RuntimeSDK=false,MachinePool=true",
+            Self::Bootstrap => "MachinePool=true",
+            Self::ControlPlane | Self::Dev => "ClusterTopology=true,MachinePool=true",
+        };
+        let is_limited = pace == Pace::AsReleased;
+        format!("{gates},ReconcilerRateLimiting={is_limited}")
     }
 
     /// The folder with the kustomization of its manifests.
