@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::Method;
-use belay::api::OperationType;
+use belay::api::{OperationPhase, OperationType};
 use k8s_openapi::api::{
     core::v1::{Node, Pod},
     policy::v1::PodDisruptionBudget,
@@ -129,6 +129,32 @@ pub async fn a_node_that_is_deleted_before_anybody_saw_it_is_made_again(world: A
     }
     belay.succeeds(&scale).await;
     assert_eq!(belay.nodes().await.len(), 2);
+}
+
+pub async fn a_name_that_a_node_of_others_has_is_left_to_it_and_another_one_taken(
+    world: Arc<World>,
+) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(3000, 1).await;
+    belay.set_count("np1", 2).await;
+    let scale = belay.operation(OperationType::Scale, "np1").await;
+    belay.is_in_phase(&scale, OperationPhase::InProgress).await;
+    let steps = belay.status(&scale).await.steps;
+    let name = steps[0].name.strip_prefix("node/").expect("a node");
+    // It comes up in three seconds, so somebody else can be faster.
+    let mut others = Node::default();
+    others.metadata.name = Some(name.to_owned());
+    let nodes = belay.node_api();
+    let created = nodes.create(&PostParams::default(), &others).await;
+    created.expect("created");
+    belay.succeeds(&scale).await;
+    let made = belay.nodes().await;
+    assert_eq!(made.len(), 2);
+    assert!(made.iter().all(|node| node.name_any() != name));
+    let left = nodes.get(name).await.expect("left alone");
+    assert!(!left.labels().contains_key("belay.dev/cluster"));
+    let gone = nodes.delete(name, &DeleteParams::default()).await;
+    gone.expect("deleted");
 }
 
 pub async fn a_node_that_is_uncordoned_in_mid_drain_is_cordoned_again(world: Arc<World>) {

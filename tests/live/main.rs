@@ -83,6 +83,7 @@ const TESTS: &[harness::Test<World>] = tests![
     isolated::a_node_that_comes_after_its_clusters_deletion_goes_unless_it_had_joined,
     isolated::work_ends_with_its_cluster,
     changed_nodes::a_node_that_is_deleted_while_it_comes_up_is_made_again,
+    changed_nodes::a_name_that_a_node_of_others_has_is_left_to_it_and_another_one_taken,
     changed_nodes::a_node_that_is_deleted_before_anybody_saw_it_is_made_again,
     changed_nodes::a_node_that_is_uncordoned_in_mid_drain_is_cordoned_again,
     changed_nodes::a_node_whose_label_is_taken_off_is_left_to_who_took_it,

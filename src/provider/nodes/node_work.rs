@@ -56,6 +56,8 @@ pub(super) struct Told {
 pub(super) enum NodeDone {
     /// It was made, or had been made before.
     Made,
+    /// A node that isn't of this cluster has its name.
+    NameTaken,
     /// It is a part of its pool.
     Joined,
     /// It was drained, and its deletion is under way.
@@ -97,8 +99,13 @@ impl Shared {
             .await;
         match made {
             Ok(_) => tracing::info!(node = name, version = %self.goal.version, "node made"),
-            // It was made before a crash, or by a request whose answer was lost.
-            Err(Ended::Refused(status)) if status.code == 409 => {}
+            Err(Ended::Refused(status)) if status.code == 409 => {
+                // It was made before a crash, or by a request whose answer was lost; or it isn't ours.
+                if self.read(name).await?.is_none() {
+                    tracing::info!(node = name, "a node of another cluster has that name");
+                    return Ok(NodeDone::NameTaken);
+                }
+            }
             Err(ended) => return Err(node_end(&what, ended)),
         }
         self.until_shown(name).await?;

@@ -43,6 +43,8 @@ pub(super) struct PoolWork {
     making: BTreeMap<String, Instant>,
     /// Nodes that this operator sees come up, and since when.
     coming: BTreeMap<String, Instant>,
+    /// Names that nodes of other clusters have.
+    taken: BTreeSet<String>,
 }
 
 impl PoolWork {
@@ -70,6 +72,7 @@ impl PoolWork {
             busy: BTreeSet::new(),
             making: BTreeMap::new(),
             coming: BTreeMap::new(),
+            taken: BTreeSet::new(),
         }
     }
 
@@ -90,7 +93,7 @@ impl PoolWork {
             let views: Vec<_> = nodes.iter().filter_map(|node| node::view(node)).collect();
             self.report(&nodes, &views);
             let (goal, uid) = (&self.shared.goal, &self.shared.job.uid);
-            let next = rollout::next(goal, uid, &views, stop);
+            let next = rollout::next_beside(&self.taken, goal, uid, &views, stop);
             if next.done && self.tasks.is_empty() {
                 let is_reached = rollout::next(goal, uid, &views, Stop::No).done;
                 return Ok(if is_reached { End::Done } else { End::Stopped });
@@ -238,6 +241,10 @@ impl PoolWork {
         told.blocked.remove(&name);
         drop(told);
         match end {
+            Ok(NodeDone::NameTaken) => {
+                self.taken.insert(name);
+                Ok(())
+            }
             Ok(NodeDone::Made | NodeDone::Joined | NodeDone::Removed | NodeDone::Updated)
             | Err(NodeEnd::Stopped) => Ok(()),
             Err(NodeEnd::Failed(error)) => Err(error),

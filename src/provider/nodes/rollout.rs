@@ -1,7 +1,7 @@
 //! The rollout of one pool, node by node: what to make and what to take away next, from the nodes that
 //! there are. Nothing of it is remembered; called again after a crash, it goes on where the nodes stand.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use crate::lifecycle::{NodeView, PoolGoal, Stop, suffixed};
 
@@ -45,6 +45,17 @@ pub struct Next {
 /// `count + surge` nodes, never fewer than `count - unavailable` available ones while replacing.
 /// With [`Stop::AfterStep`] only what has begun goes on.
 pub fn next(goal: &PoolGoal, uid: &str, nodes: &[NodeView], stop: Stop) -> Next {
+    next_beside(&BTreeSet::new(), goal, uid, nodes, stop)
+}
+
+/// The same, where nodes of others have some names: nodes of all clusters share theirs.
+pub fn next_beside(
+    taken: &BTreeSet<String>,
+    goal: &PoolGoal,
+    uid: &str,
+    nodes: &[NodeView],
+    stop: Stop,
+) -> Next {
     let pool = Pool::new(goal, uid, nodes);
     let mut removals: Vec<&NodeView> = pool.begun_removals();
     let mut updates = Vec::new();
@@ -61,6 +72,7 @@ pub fn next(goal: &PoolGoal, uid: &str, nodes: &[NodeView], stop: Stop) -> Next 
     }
     let mut actions: Vec<NodeAction> = pool
         .new_names()
+        .filter(|name| !taken.contains(name))
         .take(creations)
         .map(NodeAction::Create)
         .collect();
