@@ -96,14 +96,16 @@ impl World {
     /// Applies Belay's kinds, and waits until the API server serves them.
     pub fn apply_kinds(&self) {
         self.kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/crds")]);
-        for crd in ["managedclusters", "agentpools", "operations"] {
-            let crd = format!("crd/{crd}.belay.dev");
-            self.kubectl(&[
-                "wait",
-                "--for=condition=Established",
-                &crd,
-                KUBECTL_PATIENCE,
-            ]);
+        let kinds = [
+            "managedclusters",
+            "agentpools",
+            "operations",
+            "kwokcontrolplanes",
+        ];
+        for kind in kinds {
+            let crd = format!("crd/{kind}.belay.dev");
+            let is_established = "--for=condition=Established";
+            self.kubectl(&["wait", is_established, &crd, KUBECTL_PATIENCE]);
         }
         // Discovery comes a moment later.
         let began = Instant::now();
@@ -111,6 +113,8 @@ impl World {
             assert!(began.elapsed() < PATIENCE, "never explains operations");
             std::thread::sleep(Duration::from_millis(50));
         }
+        // Storage is ready a moment later still: kubectl asks again until then.
+        self.kubectl(&["get", "--all-namespaces", &kinds.join(",")]);
     }
 
     /// Waits until the API server judges by the policies: by the last of them, and by the one that stamps.
