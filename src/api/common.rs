@@ -254,6 +254,13 @@ pub struct LastOperation {
     pub message: String,
 }
 
+impl LastOperation {
+    /// Whether its target has nothing any more.
+    pub fn has_deleted(&self) -> bool {
+        self.type_ == OperationType::Delete && self.phase == OperationPhase::Succeeded
+    }
+}
+
 /// An Operation, by its name and its uid.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -301,6 +308,19 @@ pub struct AskedFor {
     /// A fingerprint of how the work is done: the provider's options and `upgradeSettings`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub options: Option<String>,
+}
+
+impl AskedFor {
+    /// Whether something else is asked for of an aspect. A deletion isn't asked for by a value.
+    pub fn differs(&self, other: &Self, aspect: Aspect) -> bool {
+        match aspect {
+            Aspect::Version => self.kubernetes_version != other.kubernetes_version,
+            Aspect::Count => self.count != other.count,
+            Aspect::Power => self.power_state != other.power_state,
+            Aspect::Settings => self.settings != other.settings,
+            Aspect::Deletion => false,
+        }
+    }
 }
 
 /// What a canceled or failed operation left undone. Belay leaves it alone until the spec asks for something

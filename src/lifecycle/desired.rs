@@ -118,17 +118,14 @@ fn newly_asked(target: &Target<'_>, planned: &PlannedTarget) -> Aspects {
 
 /// The aspects in which a spec asks for something else than it did.
 pub fn changed(then: &AskedFor, now: &AskedFor) -> Aspects {
-    let changes = [
-        (
-            Aspect::Version,
-            then.kubernetes_version != now.kubernetes_version,
-        ),
-        (Aspect::Count, then.count != now.count),
-        (Aspect::Power, then.power_state != now.power_state),
-        (Aspect::Settings, then.settings != now.settings),
+    let all = [
+        Aspect::Version,
+        Aspect::Count,
+        Aspect::Power,
+        Aspect::Settings,
     ];
-    let changed = changes.into_iter().filter(|(_, is_changed)| *is_changed);
-    changed.map(|(aspect, _)| aspect).collect()
+    let changed = all.into_iter().filter(|aspect| then.differs(now, *aspect));
+    changed.collect()
 }
 
 /// Whether a pool's spec was written since the last operation on it was planned.

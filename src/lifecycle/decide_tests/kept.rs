@@ -348,7 +348,7 @@ fn an_operation_on_the_cluster_makes_no_node_of_a_pool_that_is_deleted_wherever_
     for actions in 0..8 {
         let mut world = World::settled();
         world.set_policy(ConcurrencyPolicy::Queue);
-        world.delete(&pool_id("np1"));
+        world.delete(&np1());
         let delete = world.begin(Delete);
         world.ask("all", Reconcile, &cluster());
         while world.phase(&delete) != Succeeded {
@@ -362,10 +362,6 @@ fn an_operation_on_the_cluster_makes_no_node_of_a_pool_that_is_deleted_wherever_
         assert_eq!(world.phase("all"), Succeeded, "after {actions} actions");
         let left = world.nodes_of_no_pool();
         assert!(left.is_empty(), "after {actions} actions: {left:?}");
-        assert!(!world.exists(&pool_id("np1")), "after {actions} actions");
+        assert!(!world.exists(&np1()), "after {actions} actions");
     }
-}
-
-fn pool_id(name: &str) -> ObjectId {
-    ObjectId::Pool(name.into())
 }

@@ -46,13 +46,7 @@ pub fn held_back(hold: Option<&Hold>, now: &AskedFor) -> Aspects {
         return Aspects::new();
     };
     let then = &hold.asked_for;
-    let differs = |aspect: Aspect| match aspect {
-        Aspect::Version => then.kubernetes_version != now.kubernetes_version,
-        Aspect::Count => then.count != now.count,
-        Aspect::Power => then.power_state != now.power_state,
-        Aspect::Settings => then.settings != now.settings,
-        Aspect::Deletion => false,
-    };
+    let differs = |aspect: Aspect| then.differs(now, aspect);
     let was_mended =
         differs(Aspect::Version) || differs(Aspect::Settings) || then.options != now.options;
     let was_resized = differs(Aspect::Count) || differs(Aspect::Power);

@@ -6,8 +6,8 @@ use kube::ResourceExt as _;
 
 use crate::{
     api::{
-        AgentPool, AgentPoolMode, AskedFor, KubernetesVersion, LastOperation, OperationPhase,
-        OperationTarget, OperationType, PowerState, TargetKind,
+        AgentPool, AgentPoolMode, AskedFor, KubernetesVersion, LastOperation, OperationTarget,
+        OperationType, PowerState, TargetKind,
     },
     lifecycle::{observed::NodeView, settings::NodeSettings, snapshot::Snapshot},
 };
@@ -206,9 +206,7 @@ impl<'a> Target<'a> {
 
     /// Whether the last operation took away everything that it had.
     pub fn is_gone(&self) -> bool {
-        self.last.is_some_and(|last| {
-            last.phase == OperationPhase::Succeeded && last.type_ == OperationType::Delete
-        })
+        self.last.is_some_and(LastOperation::has_deleted)
     }
 
     /// Whether it is a pool that follows its cluster's version.

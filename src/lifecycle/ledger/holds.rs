@@ -75,18 +75,8 @@ fn without(hold: Option<Hold>, stays: impl Fn(Aspect) -> bool) -> Option<Hold> {
 fn without_covered(hold: Option<Hold>, covered: &PlannedTarget) -> Option<Hold> {
     let asked = hold.as_ref()?.asked_for.clone();
     without(hold, |aspect| {
-        !(covered.aspects.contains(&aspect) && ask_the_same(aspect, &asked, &covered.asked_for))
+        !covered.aspects.contains(&aspect) || asked.differs(&covered.asked_for, aspect)
     })
-}
-
-fn ask_the_same(aspect: Aspect, a: &AskedFor, b: &AskedFor) -> bool {
-    match aspect {
-        Aspect::Version => a.kubernetes_version == b.kubernetes_version,
-        Aspect::Count => a.count == b.count,
-        Aspect::Power => a.power_state == b.power_state,
-        Aspect::Settings => a.settings == b.settings,
-        Aspect::Deletion => true,
-    }
 }
 
 /// What an operation that ends was to bring about on a target; none where it was about others.
@@ -230,9 +220,8 @@ fn merged(before: Option<Hold>, after: Option<Hold>, now: &AskedFor) -> Option<H
     };
     for aspect in before.aspects.iter().copied() {
         if after.aspects.contains(&aspect) {
-            let is_newer = !ask_the_same(aspect, &after.asked_for, now)
-                && ask_the_same(aspect, &before.asked_for, now);
-            if !is_newer {
+            let asks_as_now = |hold: &Hold| !hold.asked_for.differs(now, aspect);
+            if asks_as_now(&after) || !asks_as_now(&before) {
                 continue;
             }
         } else {

@@ -1,10 +1,7 @@
 //! Which operations count as the last one on their target once they have ended.
 
 use crate::{
-    api::{
-        Cancellation, LastOperation, OperationPhase, OperationStatus, OperationTarget,
-        OperationType, is_kept,
-    },
+    api::{Cancellation, LastOperation, OperationPhase, OperationStatus, OperationTarget, is_kept},
     lifecycle::{
         facts::{Facts, Operation, Target, deletion_in_the_way},
         messages,
@@ -27,20 +24,12 @@ pub struct End<'f, 'a> {
     pub had_begun: bool,
 }
 
-impl End<'_, '_> {
-    /// Whether its target has nothing any more.
-    fn has_deleted(&self) -> bool {
-        let record = &self.record;
-        record.type_ == OperationType::Delete && record.phase == OperationPhase::Succeeded
-    }
-}
-
 /// The operations that end now, or that ended and aren't kept on their targets yet, oldest first.
 pub fn ends<'f, 'a>(facts: &'f Facts<'a>, transitions: &[Transition<'f, 'a>]) -> Vec<End<'f, 'a>> {
     let mut ends: Vec<_> = of_holders(facts, transitions).collect();
     let is_deleted = |target: &OperationTarget| {
-        let of_target = |end: &&End<'_, '_>| end.record.target == *target;
-        ends.iter().filter(of_target).any(End::has_deleted)
+        let mut ended = ends.iter().map(|end| &end.record);
+        ended.any(|record| record.target == *target && record.has_deleted())
             || facts.target(target).is_some_and(Target::is_gone)
     };
     // A copy of the Delete that is canceled beside it doesn't count: nothing is left to be deleted.
@@ -93,22 +82,25 @@ fn never_begun<'f, 'a>(
 
 /// Whether it is the last that ended on its target. An old view may show it at work still.
 fn is_last(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
-    let target = facts.target(&operation.spec.target);
-    let last = target.and_then(|target| target.last);
-    last.is_some_and(|last| last.uid == operation.uid)
+    last_beside(facts, operation).is_some_and(|last| last.uid == operation.uid)
 }
 
 /// Whether its end was counted before, and the lock shows it again: an old view of it, in which it was at work, put
 /// it back. Something else may have ended on its target since, or been asked for.
 fn was_counted(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
     let is_released = !is_kept(&operation.object.metadata);
-    let target = facts.target(&operation.spec.target);
-    let last = target.and_then(|target| target.last);
     let is_as_late = |last: &LastOperation| {
         let (last, own) = (&last.end_time, &operation.status.end_time);
         last.as_ref().map(|time| time.0) >= own.as_ref().map(|time| time.0)
     };
-    is_released && operation.phase().is_finished() && last.is_some_and(is_as_late)
+    is_released
+        && operation.phase().is_finished()
+        && last_beside(facts, operation).is_some_and(is_as_late)
+}
+
+/// What its target keeps as the last operation there.
+fn last_beside<'f>(facts: &'f Facts<'_>, operation: &Operation<'_>) -> Option<&'f LastOperation> {
+    facts.target(&operation.spec.target)?.last
 }
 
 fn end<'f, 'a>(
