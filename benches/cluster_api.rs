@@ -8,8 +8,16 @@
 mod fleet;
 #[path = "shared/kinds.rs"]
 mod kinds;
+#[path = "../tests/capi/machines.rs"]
+mod machines;
 #[path = "cluster_api/need.rs"]
 mod need;
+#[path = "shared/numbers.rs"]
+mod numbers;
+#[path = "shared/objects.rs"]
+mod objects;
+#[path = "../tests/capi/rights.rs"]
+mod rights;
 #[path = "load/seen.rs"]
 #[allow(dead_code, reason = "the other benchmark needs the rest")]
 mod seen;
@@ -23,6 +31,7 @@ use belay::api::{OperationPhase, OperationType};
 
 use fleet::Fleet;
 use need::Need;
+use numbers::of_environment;
 use seen::Seen;
 use stage::Stage;
 
@@ -31,7 +40,10 @@ const QUIET: Duration = Duration::from_mins(1);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let (clusters, aborts) = (number("CLUSTERS", 100)?, number("ABORTS", 20)?);
+    let (clusters, aborts) = (
+        of_environment("CLUSTERS", 100)?,
+        of_environment("ABORTS", 20)?,
+    );
     let stage = Stage::set().await?;
     let fleet = Fleet::new(stage.client.clone(), clusters);
 
@@ -63,7 +75,7 @@ async fn main() -> anyhow::Result<()> {
         .context("more aborts than Clusters")?;
     for name in aborted {
         seen.asked(name);
-        fleet.abort(name).await?;
+        fleet.objects.abort(name).await?;
     }
     fleet.all_are(aborted, OperationPhase::Canceled).await?;
     let stopped = began.elapsed();
@@ -83,12 +95,4 @@ async fn main() -> anyhow::Result<()> {
     println!("  until Canceling         {canceling}");
     println!("  until Canceled          {canceled}");
     fleet.has_kept_what_was_aborted(aborted).await
-}
-
-fn number(name: &str, or: usize) -> anyhow::Result<usize> {
-    let text = std::env::var(name).unwrap_or_default();
-    if text.is_empty() {
-        return Ok(or);
-    }
-    text.parse().with_context(|| format!("{name} is a number"))
 }

@@ -12,6 +12,10 @@ mod faults;
 mod fleet;
 #[path = "shared/kinds.rs"]
 mod kinds;
+#[path = "shared/numbers.rs"]
+mod numbers;
+#[path = "shared/objects.rs"]
+mod objects;
 #[path = "load/seen.rs"]
 mod seen;
 
@@ -32,6 +36,7 @@ use kube::{
 use testenv::{ControlPlane, Process};
 
 use fleet::Fleet;
+use numbers::of_environment;
 use seen::Seen;
 
 /// The environment variable that has this program run as the operator.
@@ -48,8 +53,11 @@ async fn main() -> anyhow::Result<()> {
     if let Some(kubeconfig) = env::var_os(OPERATOR) {
         return operate(Path::new(&kubeconfig)).await;
     }
-    let (clusters, pools) = (number("CLUSTERS", 1_000)?, number("POOLS", 5)?);
-    let operations = number("OPERATIONS", 200)?;
+    let (clusters, pools) = (
+        of_environment("CLUSTERS", 1_000)?,
+        of_environment("POOLS", 5)?,
+    );
+    let operations = of_environment("OPERATIONS", 200)?;
     let control_plane = ControlPlane::start().await?;
     let client = control_plane.client().await?;
     let fleet = Fleet::new(client.clone());
@@ -74,7 +82,7 @@ async fn main() -> anyhow::Result<()> {
     for name in &names {
         every_second.tick().await;
         seen.asked(name);
-        fleet.abort(name).await?;
+        fleet.objects.abort(name).await?;
     }
     fleet.all_are(&names, OperationPhase::Canceled).await?;
     let (shown, canceling, canceled) = seen.spreads(&names)?;
@@ -93,14 +101,6 @@ async fn main() -> anyhow::Result<()> {
         "an abort was accepted after more than {BOUND:?}"
     );
     Ok(())
-}
-
-fn number(name: &str, or: usize) -> anyhow::Result<usize> {
-    let text = env::var(name).unwrap_or_default();
-    if text.is_empty() {
-        return Ok(or);
-    }
-    text.parse().with_context(|| format!("{name} is a number"))
 }
 
 /// The operator, in a process of its own: its memory is its own.
@@ -130,13 +130,7 @@ impl Operator {
 
     /// What it needed so far.
     fn told(&self) -> anyhow::Result<String> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
-        let of = |name: &str| -> anyhow::Result<u64> {
-            let line = status.lines().find(|line| line.starts_with(name));
-            let number = line.and_then(|line| line.split_whitespace().nth(1));
-            Ok(number.context("a size")?.parse::<u64>()? / 1024)
-        };
-        let (now, most) = (of("VmRSS:")?, of("VmHWM:")?);
+        let (now, most) = numbers::memory(self.pid)?;
         let counts = fs::read_to_string(&self.counts).unwrap_or_default();
         Ok(format!("operator: {now} MiB, at most {most} MiB; {counts}"))
     }

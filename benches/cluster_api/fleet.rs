@@ -13,14 +13,17 @@ use belay::api::{
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::{
-    Api, Client, Resource, ResourceExt as _,
-    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
-    core::{GroupVersionKind, NamespaceResourceScope},
+    Api, Client, ResourceExt as _,
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams},
+    core::GroupVersionKind,
 };
-use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::stage::Stage;
+use super::{
+    machines::{has_lost_its_infrastructure, is_ready},
+    objects::Objects,
+    stage::Stage,
+};
 
 /// Where all of it is.
 pub const NAMESPACE: &str = "fleet";
@@ -38,13 +41,19 @@ const LOOK: Duration = Duration::from_secs(3);
 /// Clusters that are all alike.
 pub struct Fleet {
     client: Client,
+    pub objects: Objects,
     clusters: usize,
 }
 
 impl Fleet {
     /// One of so many Clusters.
     pub fn new(client: Client, clusters: usize) -> Self {
-        Self { client, clusters }
+        let objects = Objects::new(client.clone(), NAMESPACE);
+        Self {
+            client,
+            objects,
+            clusters,
+        }
     }
 
     /// Has Cluster API make them, and waits until all their Machines are Ready.
@@ -56,11 +65,12 @@ impl Fleet {
         }
         self.until("has all Machines Ready", async || {
             let machines = self.machines().list(&ListParams::default()).await?.items;
-            for machine in machines.iter().filter(|machine| is_lost(machine)) {
+            let are_lost = |machine: &&DynamicObject| has_lost_its_infrastructure(machine);
+            for machine in machines.iter().filter(are_lost) {
                 let gone = DeleteParams::default();
                 self.machines().delete(&machine.name_any(), &gone).await?;
             }
-            let ready = machines.iter().filter(|one| has(one, "Ready", "True", ""));
+            let ready = machines.iter().filter(|machine| is_ready(machine));
             Ok(ready.count() == self.clusters * MACHINES)
         })
         .await
@@ -77,10 +87,10 @@ impl Fleet {
     /// Waits until all Clusters and pools are Ready.
     pub async fn is_ready(&self) -> anyhow::Result<()> {
         self.until("is Ready", async || {
-            let clusters = self.list::<ManagedCluster>().await?;
+            let clusters = self.objects.list::<ManagedCluster>().await?;
             let of_clusters = clusters.iter().filter_map(|one| one.status.as_ref());
             let of_clusters = of_clusters.filter_map(|status| status.provisioning_state);
-            let pools = self.list::<AgentPool>().await?;
+            let pools = self.objects.list::<AgentPool>().await?;
             let of_pools = pools.iter().filter_map(|one| one.status.as_ref());
             let of_pools = of_pools.filter_map(|status| status.provisioning_state);
             let states = of_clusters.chain(of_pools);
@@ -95,7 +105,7 @@ impl Fleet {
         let [_, new] = VERSIONS;
         let version = json!({"spec": {"kubernetesVersion": new}});
         stream::iter(0..self.clusters)
-            .map(|number| self.patch::<ManagedCluster>(name(number), version.clone()))
+            .map(|number| self.set_version(name(number), &version))
             .buffer_unordered(AT_ONCE)
             .try_collect::<()>()
             .await?;
@@ -106,9 +116,13 @@ impl Fleet {
         .await
     }
 
+    async fn set_version(&self, name: String, version: &Value) -> anyhow::Result<()> {
+        self.objects.patch::<ManagedCluster>(&name, version).await
+    }
+
     /// The names of the Operations of a type that have begun.
     pub async fn operations(&self, type_: OperationType) -> anyhow::Result<Vec<String>> {
-        let all = self.list::<Operation>().await?;
+        let all = self.objects.list::<Operation>().await?;
         let of_type = all.iter().filter(|operation| {
             let status = operation.status.as_ref();
             operation.spec.type_ == type_
@@ -117,16 +131,10 @@ impl Fleet {
         Ok(of_type.map(kube::ResourceExt::name_any).collect())
     }
 
-    /// Asks for an abort.
-    pub async fn abort(&self, operation: &str) -> anyhow::Result<()> {
-        let asked = json!({"metadata": {"annotations": {"belay.dev/abort": "a benchmark"}}});
-        self.patch::<Operation>(operation.to_owned(), asked).await
-    }
-
     /// Waits until all of these Operations are in that phase. None may fail.
     pub async fn all_are(&self, names: &[String], phase: OperationPhase) -> anyhow::Result<()> {
         self.until("comes to the end of its operation", async || {
-            let all = self.list::<Operation>().await?;
+            let all = self.objects.list::<Operation>().await?;
             let of_names = all.iter().filter(|one| names.contains(&one.name_any()));
             let statuses = of_names.filter_map(|one| one.status.as_ref());
             let mut ended = 0;
@@ -185,30 +193,6 @@ impl Fleet {
         let kind = ApiResource::from_gvk(&kind);
         Api::namespaced_with(self.client.clone(), NAMESPACE, &kind)
     }
-
-    async fn list<K>(&self) -> anyhow::Result<Vec<K>>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + std::fmt::Debug
-            + DeserializeOwned,
-    {
-        let api = Api::<K>::namespaced(self.client.clone(), NAMESPACE);
-        Ok(api.list(&ListParams::default()).await?.items)
-    }
-
-    async fn patch<K>(&self, name: String, patch: serde_json::Value) -> anyhow::Result<()>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + std::fmt::Debug
-            + DeserializeOwned,
-    {
-        let api = Api::<K>::namespaced(self.client.clone(), NAMESPACE);
-        api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))
-            .await?;
-        Ok(())
-    }
 }
 
 fn name(number: usize) -> String {
@@ -218,28 +202,4 @@ fn name(number: usize) -> String {
 fn example(file: &str) -> anyhow::Result<String> {
     let examples = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/cluster-api"));
     Ok(fs::read_to_string(examples.join(file))?)
-}
-
-/// On a busy machine it happens that Cluster API loses the development provider's object of a new Machine, and waits
-/// for it for ever.
-fn is_lost(machine: &DynamicObject) -> bool {
-    let is_going = machine.metadata.deletion_timestamp.is_some();
-    !is_going
-        && has(
-            machine,
-            "InfrastructureReady",
-            "False",
-            "ObjectDoesNotExist",
-        )
-}
-
-/// Whether an object has a condition of that status, for that reason where one is named.
-fn has(object: &DynamicObject, type_: &str, status: &str, reason: &str) -> bool {
-    let conditions = object.data["status"]["conditions"].as_array();
-    let mut conditions = conditions.into_iter().flatten();
-    conditions.any(|condition| {
-        condition["type"] == type_
-            && condition["status"] == status
-            && (reason.is_empty() || condition["reason"] == reason)
-    })
 }

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use serde::Deserialize;
 use testenv::{Controller, Process};
 
-use super::stage::Stage;
+use super::{numbers::memory, stage::Stage};
 
 /// How many ticks of CPU time `/proc` counts in a second.
 const TICKS: f64 = 100.0;
@@ -97,12 +97,6 @@ impl Need {
 
 impl Program {
     fn read(name: &'static str, pid: u32, requests: BTreeMap<String, u64>) -> anyhow::Result<Self> {
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let memory = |name: &str| -> anyhow::Result<u64> {
-            let line = status.lines().find(|line| line.starts_with(name));
-            let size = line.and_then(|line| line.split_whitespace().nth(1));
-            Ok(size.context("a size")?.parse::<u64>()? / 1024)
-        };
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         // What comes after the program's name, which is in brackets: user and system time are its 12th and 13th.
         let (_, stat) = stat.rsplit_once(')').context("a name in brackets")?;
@@ -112,7 +106,7 @@ impl Program {
             name,
             requests,
             cpu: ticks / TICKS,
-            memory: (memory("VmRSS:")?, memory("VmHWM:")?),
+            memory: memory(pid)?,
         })
     }
 }

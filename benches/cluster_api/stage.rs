@@ -13,15 +13,13 @@ use anyhow::{Context as _, ensure};
 use kube::Client;
 use testenv::{ClusterApi, Component, ControlPlane, Process, cluster_api::Pace};
 
-use super::{fleet, kinds};
+use super::{fleet, kinds, rights};
 
 /// Who asks what, and no more.
 const AUDIT: &str = r#"{
     "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
     "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]
 }"#;
-/// Where the chart would be installed.
-const OPERATORS_NAMESPACE: &str = "belay-system";
 
 /// All of it. It ends when it is dropped.
 pub struct Stage {
@@ -30,7 +28,7 @@ pub struct Stage {
     pub cluster_api: ClusterApi,
     pub audit_log: PathBuf,
     kubeconfig: PathBuf,
-    rights: PathBuf,
+    operators: PathBuf,
     logs: PathBuf,
     _control_plane: ControlPlane,
     _files: tempfile::TempDir,
@@ -52,17 +50,22 @@ impl Stage {
             .start()
             .await?;
         let client = control_plane.client().await?;
-        kinds::install(&client, &[fleet::NAMESPACE, OPERATORS_NAMESPACE]).await?;
+        kinds::install(&client, &[fleet::NAMESPACE, rights::NAMESPACE]).await?;
         let kubeconfig = control_plane.dir().join("admin.kubeconfig");
-        kubectl(&kubeconfig, &["apply", "-f-"], &chart(control_plane.dir())?)?;
-        let account = control_plane.kubeconfig_for_service_account(OPERATORS_NAMESPACE, "belay");
-        let rights = control_plane.write_kubeconfig(&account.await?, "operator")?;
+        kubectl(
+            &kubeconfig,
+            &["apply", "-f-"],
+            &rights::of_chart(control_plane.dir()),
+        )?;
+        let account =
+            control_plane.kubeconfig_for_service_account(rights::NAMESPACE, rights::ACCOUNT);
+        let operators = control_plane.write_kubeconfig(&account.await?, "operator")?;
         Ok(Self {
             client,
             cluster_api: ClusterApi::start_at(&control_plane, Pace::AsReleased).await?,
             audit_log,
             kubeconfig,
-            rights,
+            operators,
             logs: control_plane.logs_dir(),
             _control_plane: control_plane,
             _files: files,
@@ -72,7 +75,7 @@ impl Stage {
     /// Starts the operator, in a process of its own.
     pub fn operate(&self) -> anyhow::Result<Process> {
         let environment = [
-            ("KUBECONFIG", self.rights.as_os_str()),
+            ("KUBECONFIG", self.operators.as_os_str()),
             ("BELAY_NAMESPACE", OsStr::new(fleet::NAMESPACE)),
         ];
         let program = Path::new(env!("CARGO_BIN_EXE_belay"));
@@ -96,24 +99,6 @@ impl Stage {
         ensure!(output.status.success(), "adopt {cluster}: {error}");
         Ok(String::from_utf8(output.stdout)?)
     }
-}
-
-/// The chart's service account and its rights.
-fn chart(home: &Path) -> anyhow::Result<String> {
-    let output = Command::new(testenv::binary("helm")?)
-        .env("HOME", home)
-        .args(["template", "belay"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/charts/belay"))
-        .arg(format!("--namespace={OPERATORS_NAMESPACE}"))
-        .args([
-            "--set=clusterAPI.enabled=true",
-            "--show-only=templates/rbac.yaml",
-        ])
-        .arg("--show-only=templates/serviceaccount.yaml")
-        .output()?;
-    let error = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "helm template: {error}");
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 fn kubectl(kubeconfig: &Path, args: &[&str], input: &str) -> anyhow::Result<()> {

@@ -9,12 +9,12 @@ use belay::api::{
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Node;
 use kube::{
-    Api, Client, Resource, ResourceExt as _,
-    api::{ListParams, Patch, PatchParams, PostParams},
-    core::NamespaceResourceScope,
+    Api, Client, ResourceExt as _,
+    api::{ListParams, PostParams},
 };
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::json;
+
+use super::objects::Objects;
 
 /// Where all of it is.
 pub const NAMESPACE: &str = "load";
@@ -26,11 +26,13 @@ const PATIENCE: Duration = Duration::from_mins(30);
 /// The clusters and their pools.
 pub struct Fleet {
     client: Client,
+    pub objects: Objects,
 }
 
 impl Fleet {
     pub fn new(client: Client) -> Self {
-        Self { client }
+        let objects = Objects::new(client.clone(), NAMESPACE);
+        Self { client, objects }
     }
 
     /// Makes clusters with so many pools each, and waits until all of them are Ready.
@@ -42,14 +44,14 @@ impl Fleet {
             .await?;
         let began = Instant::now();
         loop {
-            let all = self.list::<ManagedCluster>().await?;
+            let all = self.objects.list::<ManagedCluster>().await?;
             let of_clusters = all.iter().filter(|cluster| {
                 let status = cluster.status.as_ref();
                 let state = status.and_then(|status| status.provisioning_state);
                 state == Some(ProvisioningState::Succeeded)
                     && status.is_some_and(|status| status.operations.is_empty())
             });
-            let all = self.list::<AgentPool>().await?;
+            let all = self.objects.list::<AgentPool>().await?;
             let of_pools = all.iter().filter(|pool| {
                 let status = pool.status.as_ref();
                 let state = status.and_then(|status| status.provisioning_state);
@@ -71,11 +73,11 @@ impl Fleet {
         let name = cluster(number);
         let made = ManagedCluster::new(&name, serde_json::from_value(spec)?);
         let params = PostParams::default();
-        self.api().create(&params, &made).await?;
+        self.objects.api().create(&params, &made).await?;
         for pool in 0..pools {
             let spec = json!({"clusterName": name, "count": 0});
             let made = AgentPool::new(&pool_of(number, pool), serde_json::from_value(spec)?);
-            self.api().create(&params, &made).await?;
+            self.objects.api().create(&params, &made).await?;
         }
         Ok(())
     }
@@ -86,14 +88,18 @@ impl Fleet {
         let more = json!({"spec": {"count": 1}});
         for number in 0..operations {
             let cluster = cluster(number);
-            self.patch::<ManagedCluster>(&cluster, &slow).await?;
+            self.objects
+                .patch::<ManagedCluster>(&cluster, &slow)
+                .await?;
         }
         for number in 0..operations {
-            self.patch::<AgentPool>(&pool_of(number, 0), &more).await?;
+            self.objects
+                .patch::<AgentPool>(&pool_of(number, 0), &more)
+                .await?;
         }
         let began = Instant::now();
         loop {
-            let all = self.list::<Operation>().await?;
+            let all = self.objects.list::<Operation>().await?;
             let in_flight = all.iter().filter(|operation| {
                 let status = operation.status.as_ref();
                 let phase = status.map(|status| status.phase);
@@ -109,17 +115,11 @@ impl Fleet {
         }
     }
 
-    /// Asks for an abort.
-    pub async fn abort(&self, operation: &str) -> anyhow::Result<()> {
-        let asked = json!({"metadata": {"annotations": {"belay.dev/abort": "a benchmark"}}});
-        self.patch::<Operation>(operation, &asked).await
-    }
-
     /// Waits until all of these are in that phase.
     pub async fn all_are(&self, names: &[String], phase: OperationPhase) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {
-            let all = self.list::<Operation>().await?;
+            let all = self.objects.list::<Operation>().await?;
             let so = all.iter().filter(|operation| {
                 let status = operation.status.as_ref();
                 names.contains(&operation.name_any())
@@ -141,7 +141,7 @@ impl Fleet {
         pools: usize,
         canceled: &[String],
     ) -> anyhow::Result<()> {
-        let operations = self.list::<Operation>().await?;
+        let operations = self.objects.list::<Operation>().await?;
         let of_phase = |phase: OperationPhase| {
             let of_phase = operations.iter().filter(|operation| {
                 let status = operation.status.as_ref();
@@ -164,7 +164,7 @@ impl Fleet {
         loop {
             let nodes = Api::<Node>::all(self.client.clone());
             let nodes = nodes.list(&ListParams::default()).await?.items.len();
-            let all = self.list::<ManagedCluster>().await?;
+            let all = self.objects.list::<ManagedCluster>().await?;
             let locked = all.iter().filter(|cluster| {
                 let status = cluster.status.as_ref();
                 status.is_some_and(|status| !status.operations.is_empty())
@@ -180,37 +180,6 @@ impl Fleet {
             );
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
-    }
-
-    fn api<K>(&self) -> Api<K>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-    {
-        Api::namespaced(self.client.clone(), NAMESPACE)
-    }
-
-    async fn list<K>(&self) -> anyhow::Result<Vec<K>>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + std::fmt::Debug
-            + DeserializeOwned,
-    {
-        let listed = self.api::<K>().list(&ListParams::default()).await?;
-        Ok(listed.items)
-    }
-
-    async fn patch<K>(&self, name: &str, patch: &Value) -> anyhow::Result<()>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + std::fmt::Debug
-            + Serialize
-            + DeserializeOwned,
-    {
-        let (patch, params) = (Patch::Merge(patch), PatchParams::default());
-        self.api::<K>().patch(name, &params, &patch).await?;
-        Ok(())
     }
 }
 

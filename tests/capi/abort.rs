@@ -11,7 +11,8 @@ use kube::core::DynamicObject;
 
 use crate::{
     belay::Belay,
-    stage::{NEW, OLD, Stage, deployment, is_ready, machines_of, names, versions},
+    machines::is_ready,
+    stage::{NEW, OLD, Stage, deployment, machines_of, names, versions},
 };
 
 /// Waits until a pool has a Machine that is as it is to be, while others aren't.

@@ -20,8 +20,10 @@ mod world;
 mod abort;
 mod adopt;
 mod delete;
+mod machines;
 mod managed;
 mod operations;
+mod rights;
 #[allow(dead_code, reason = "other tests need the rest")]
 mod stage;
 mod standalone;

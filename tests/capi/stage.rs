@@ -14,7 +14,12 @@ use kube::{
 use testenv::{ClusterApi, ControlPlane};
 use tokio::sync::Mutex;
 
-use crate::{belay::Belay, world::World};
+use crate::{
+    belay::Belay,
+    machines::{has, has_lost_its_infrastructure, is_ready},
+    rights,
+    world::World,
+};
 
 /// What the Clusters run when they are made.
 pub const OLD: &str = "1.35.0";
@@ -98,24 +103,11 @@ impl Stage {
 
 /// The kubeconfig of a service account that has the rights of the chart with `clusterAPI.enabled`.
 async fn with_rights_of_chart(world: &World, control_plane: &ControlPlane) -> PathBuf {
-    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/belay");
-    let template = Command::new(testenv::binary("helm").expect("helm"))
-        .env("HOME", control_plane.dir())
-        .args(["template", "belay", chart, "--namespace=belay-system"])
-        .args([
-            "--set=clusterAPI.enabled=true",
-            "--show-only=templates/rbac.yaml",
-        ])
-        .arg("--show-only=templates/serviceaccount.yaml")
-        .output()
-        .expect("helm runs");
-    let error = String::from_utf8_lossy(&template.stderr);
-    assert!(template.status.success(), "helm: {error}");
-    world.kubectl(&["create", "namespace", "belay-system"]);
-    let manifest = String::from_utf8_lossy(&template.stdout);
-    let applied = world.kubectl_with(&["apply", "-n", "belay-system"], &manifest);
+    let manifest = rights::of_chart(control_plane.dir());
+    world.kubectl(&["create", "namespace", rights::NAMESPACE]);
+    let applied = world.kubectl_with(&["apply", "-n", rights::NAMESPACE], &manifest);
     applied.unwrap_or_else(|error| panic!("{error}"));
-    let granted = control_plane.kubeconfig_for_service_account("belay-system", "belay");
+    let granted = control_plane.kubeconfig_for_service_account(rights::NAMESPACE, rights::ACCOUNT);
     let kubeconfig = granted.await.expect("a token");
     let written = control_plane.write_kubeconfig(&kubeconfig, "operator");
     written.expect("written")
@@ -157,18 +149,6 @@ async fn has_machines(belay: &Belay, machines: usize) {
             has(&cluster, "Available", "True") && ready.count() == machines
         })
         .await;
-}
-
-/// On a busy machine it happens that Cluster API loses the development provider's object of a new Machine, and waits
-/// for it for ever.
-fn has_lost_its_infrastructure(machine: &DynamicObject) -> bool {
-    let conditions = machine.data["status"]["conditions"].as_array();
-    let mut conditions = conditions.into_iter().flatten();
-    machine.metadata.deletion_timestamp.is_none()
-        && conditions.any(|condition| {
-            condition["type"] == "InfrastructureReady"
-                && condition["reason"] == "ObjectDoesNotExist"
-        })
 }
 
 /// Waits until an Operation has begun something at Cluster API.
@@ -215,18 +195,6 @@ pub async fn deployment(belay: &Belay, pool: &str) -> DynamicObject {
     let labels = ListParams::default().labels(&of_pool);
     let found = api(belay, "MachineDeployment").list(&labels).await;
     found.expect("listed").items.remove(0)
-}
-
-/// Whether a Machine is Ready.
-pub fn is_ready(machine: &DynamicObject) -> bool {
-    has(machine, "Ready", "True")
-}
-
-/// Whether an object has a condition of that status.
-fn has(object: &DynamicObject, type_: &str, status: &str) -> bool {
-    let conditions = object.data["status"]["conditions"].as_array();
-    let mut conditions = conditions.into_iter().flatten();
-    conditions.any(|condition| condition["type"] == type_ && condition["status"] == status)
 }
 
 /// What Machines run, sorted.

@@ -12,7 +12,8 @@ use serde_json::json;
 
 use crate::{
     belay::Belay,
-    stage::{NEW, Stage, is_ready, machines_of, names, versions},
+    machines::is_ready,
+    stage::{NEW, Stage, machines_of, names, versions},
 };
 
 /// Changes the Cluster as somebody who doesn't know of Belay.

@@ -20,12 +20,16 @@ mod seen;
 #[allow(dead_code, reason = "other tests need the rest")]
 mod world;
 
+#[path = "../capi/machines.rs"]
+mod machines;
 #[path = "../harness/panics.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod panics;
 #[path = "../harness/part.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod part;
+#[path = "../capi/rights.rs"]
+mod rights;
 #[path = "../capi/stage.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod stage;

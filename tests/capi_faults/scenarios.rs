@@ -8,7 +8,8 @@ use kube::api::ListParams;
 
 use crate::{
     belay::Belay,
-    stage::{NEW, OLD, api, is_ready, machines_of, versions},
+    machines::is_ready,
+    stage::{NEW, OLD, api, machines_of, versions},
 };
 
 /// How many Machines each of the two pools has.

@@ -1,0 +1,61 @@
+//! Belay's objects of a namespace, as the benchmarks read and change them.
+
+use std::fmt::Debug;
+
+use kube::{
+    Api, Client, Resource,
+    api::{ListParams, Patch, PatchParams},
+    core::NamespaceResourceScope,
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use belay::api::Operation;
+
+/// The objects of a namespace.
+pub struct Objects {
+    client: Client,
+    namespace: &'static str,
+}
+
+impl Objects {
+    pub fn new(client: Client, namespace: &'static str) -> Self {
+        Self { client, namespace }
+    }
+
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), self.namespace)
+    }
+
+    pub async fn list<K>(&self) -> anyhow::Result<Vec<K>>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+    {
+        Ok(self.api::<K>().list(&ListParams::default()).await?.items)
+    }
+
+    /// Merges a change into an object.
+    pub async fn patch<K>(&self, name: &str, patch: &Value) -> anyhow::Result<()>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+    {
+        let (patch, params) = (Patch::Merge(patch), PatchParams::default());
+        self.api::<K>().patch(name, &params, &patch).await?;
+        Ok(())
+    }
+
+    /// Asks for an abort.
+    pub async fn abort(&self, operation: &str) -> anyhow::Result<()> {
+        let asked = json!({"metadata": {"annotations": {"belay.dev/abort": "a benchmark"}}});
+        self.patch::<Operation>(operation, &asked).await
+    }
+}

@@ -1,0 +1,29 @@
+//! What Machines and other objects of Cluster API say of themselves.
+
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+/// Whether a Machine is Ready.
+pub fn is_ready(machine: &DynamicObject) -> bool {
+    has(machine, "Ready", "True")
+}
+
+/// Whether an object has a condition of that status.
+pub fn has(object: &DynamicObject, type_: &str, status: &str) -> bool {
+    condition(object, type_).is_some_and(|condition| condition["status"] == status)
+}
+
+/// On a busy machine it happens that Cluster API loses the development provider's object of a new Machine, and waits
+/// for it for ever.
+pub fn has_lost_its_infrastructure(machine: &DynamicObject) -> bool {
+    let infrastructure = condition(machine, "InfrastructureReady");
+    machine.metadata.deletion_timestamp.is_none()
+        && infrastructure.is_some_and(|condition| condition["reason"] == "ObjectDoesNotExist")
+}
+
+fn condition<'a>(object: &'a DynamicObject, type_: &str) -> Option<&'a Value> {
+    let conditions = object.data["status"]["conditions"].as_array()?;
+    conditions
+        .iter()
+        .find(|condition| condition["type"] == type_)
+}
