@@ -88,7 +88,7 @@ load: tools ## Load: a fleet (CLUSTERS=1000 POOLS=5), OPERATIONS=200 in flight, 
 	CLUSTERS=$(CLUSTERS) POOLS=$(POOLS) OPERATIONS=$(OPERATIONS) cargo bench --profile optimized --bench load
 
 load-capi: tools ## Load: a fleet of Cluster API (CLUSTERS=100) upgraded at once, ABORTS=20 of the upgrades aborted
-	CLUSTERS=$(CLUSTERS) ABORTS=$(ABORTS) cargo bench --bench cluster_api
+	CLUSTERS=$(CLUSTERS) ABORTS=$(ABORTS) cargo bench --profile optimized --bench cluster_api
 
 fmt: ## Format the code
 	cargo fmt --all

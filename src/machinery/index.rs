@@ -42,6 +42,8 @@ pub struct Index<K> {
 }
 
 struct Shared<K> {
+    /// The kind's name, for the log.
+    kind: String,
     inner: Mutex<Inner<K>>,
     complete: watch::Sender<bool>,
     groups: fn(&K) -> Vec<Key>,
@@ -77,6 +79,16 @@ where
 {
     /// An empty index. An object is found by each of its `groups`; `prune` takes away what nobody reads.
     pub fn new(groups: fn(&K) -> Vec<Key>, prune: fn(&mut K)) -> Self {
+        Self::of_kind(&K::kind(&()), groups, prune)
+    }
+}
+
+impl<K> Index<K>
+where
+    K: Resource + Clone + Debug + Send + Sync + 'static,
+{
+    /// The same, of a kind whose name its type doesn't say.
+    pub fn of_kind(kind: &str, groups: fn(&K) -> Vec<Key>, prune: fn(&mut K)) -> Self {
         let inner = Inner {
             objects: HashMap::new(),
             by_group: HashMap::new(),
@@ -88,6 +100,7 @@ where
         };
         Self {
             shared: Arc::new(Shared {
+                kind: kind.to_owned(),
                 inner: Mutex::new(inner),
                 complete: watch::channel(false).0,
                 groups,
@@ -156,7 +169,7 @@ where
             match event {
                 Ok(event) => self.note(source, event).into_iter().for_each(&sink),
                 Err(error) => {
-                    tracing::warn!(kind = %K::kind(&()), %error, "failed to watch, trying again");
+                    tracing::warn!(kind = self.shared.kind, %error, "failed to watch, trying again");
                 }
             }
         }
@@ -202,7 +215,13 @@ where
         let mut object = match guard.0 {
             Ok(object) => object,
             Err(error) => {
-                tracing::error!(kind = %K::kind(&()), namespace = key.0, name = key.1, error = error.error, "an object can't be read: it stays as it was last read");
+                tracing::error!(
+                    kind = self.shared.kind,
+                    namespace = key.0,
+                    name = key.1,
+                    error = error.error,
+                    "an object can't be read: it stays as it was last read"
+                );
                 inner.unreadable.insert(key, source);
                 return None;
             }

@@ -8,7 +8,7 @@ use std::{
 use futures::{Stream, StreamExt as _, stream};
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    core::{DeserializeGuard, DynamicObject, NamespaceResourceScope, PartialObjectMeta},
+    core::{DeserializeGuard, NamespaceResourceScope},
     runtime::{
         WatchStreamExt as _,
         utils::Backoff,
@@ -75,7 +75,13 @@ pub fn events<K>(
     config: &watcher::Config,
 ) -> impl Stream<Item = (usize, Result<Event<DeserializeGuard<K>>, watcher::Error>)> + Send + use<K>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType: Clone + Send>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
     let each = apis.into_iter().enumerate().map(|(number, api)| {
         watcher::watcher(api, config.clone())
@@ -84,13 +90,6 @@ where
             .boxed()
     });
     stream::select_all(each)
-}
-
-/// The events of a watch that shows metadata alone. A watch that breaks off is begun anew.
-pub fn metadata(
-    api: Api<PartialObjectMeta<DynamicObject>>,
-) -> impl Stream<Item = Result<Event<PartialObjectMeta<DynamicObject>>, watcher::Error>> + Send {
-    watcher::watcher(api, config()).backoff(Pauses::new())
 }
 
 /// The pauses between attempts to reach the API server. They are short again after a calm; not after an

@@ -50,7 +50,7 @@
   verbs: [list, watch]
 - apiGroups: [controlplane.cluster.x-k8s.io]
   resources: [kubeadmcontrolplanes]
-  verbs: [get, update]
+  verbs: [get, list, watch, update]
 {{- end }}
 {{- end }}
 

@@ -15,8 +15,8 @@ use crate::{
 };
 
 use super::{
-    found::{Found, of_cluster},
-    kinds::Kind,
+    found::{Found, no_cluster},
+    kinds::{self, Kind},
     look,
 };
 
@@ -50,6 +50,7 @@ async fn adopted(client: &Client, namespace: &str, name: &str) -> Result<Adopted
         },
     };
     let found = Found::read(client, &site).await?;
+    let found = found.ok_or_else(|| EngineError::Final(no_cluster(&site)))?;
     let seen = look::observation(&found, &site)?;
     let version = seen
         .control_plane
@@ -124,14 +125,21 @@ async fn pools_of_others(
 
 async fn machine_pools(client: &Client, namespace: &str, name: &str) -> Vec<String> {
     let pools = Kind::MachinePool.api(client, namespace);
-    // Cluster API may be installed without them.
-    let listed = pools.list(&of_cluster(name)).await;
-    let listed = listed.map(|listed| listed.items).unwrap_or_default();
-    let told = |pool: DynamicObject| {
+    let pools = match pools.list(&kinds::of_cluster(name)).await {
+        Ok(pools) => pools.items,
+        // Cluster API may be installed without them.
+        Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
+        Err(error) => {
+            return vec![format!(
+                "MachinePools: Belay doesn't operate them, and couldn't list them: {error}"
+            )];
+        }
+    };
+    let left_out = |pool: DynamicObject| {
         let name = pool.name_any();
         format!(
             "MachinePool {name}: Belay doesn't operate MachinePools; Cluster API goes on with it"
         )
     };
-    listed.into_iter().map(told).collect()
+    pools.into_iter().map(left_out).collect()
 }

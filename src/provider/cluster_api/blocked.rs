@@ -18,7 +18,7 @@ pub fn of(found: &Found, object: &DynamicObject, machines: &[&DynamicObject]) ->
         .or_else(|| first(held_drain))
         .or_else(|| first(remediation))
         .or_else(|| found.sets_of(object).find_map(failed_preflight))
-        .or_else(|| unreconciled_topology(&found.cluster))
+        .or_else(|| unreconciled_topology(found.cluster()))
 }
 
 /// Why Cluster API can't make of a topology what it says, in the reasons of its condition that somebody has to act on.
@@ -37,7 +37,7 @@ fn paused_cluster(found: &Found) -> Option<Blocked> {
     let message = || {
         format!("Cluster {name} is paused by somebody else: set its spec.paused to false to go on")
     };
-    kinds::is(&found.cluster, "Paused").then(|| ("Paused".into(), message()))
+    kinds::is(found.cluster(), "Paused").then(|| ("Paused".into(), message()))
 }
 
 fn paused(object: &DynamicObject) -> Option<Blocked> {

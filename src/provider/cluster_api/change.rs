@@ -15,7 +15,7 @@ use super::{
 /// Begins a change.
 pub async fn begin(client: &Client, site: &Site, change: &Change) -> Result<Handle, EngineError> {
     let handle = Handle::of(change);
-    let Some(found) = Found::find_whole(client, site).await? else {
+    let Some(found) = Found::read(client, site).await? else {
         creation::make(client, site, change, &handle).await?;
         return Ok(handle);
     };

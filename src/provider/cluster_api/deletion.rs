@@ -50,16 +50,16 @@ impl Deletion {
 
     /// Begins it. What is gone already is fine.
     pub async fn begin(&self, client: &Client, site: &Site) -> Result<(), EngineError> {
-        let Some(found) = Found::find_whole(client, site).await? else {
+        let Some(found) = Found::read(client, site).await? else {
             return Ok(());
         };
         let Some(pool) = &self.pool else {
             // What an abort has paused would never go.
             stop::lift_control_plane(client, site, &found).await?;
-            return delete(client, site, Kind::Cluster, &found.cluster).await;
+            return delete(client, site, Kind::Cluster, found.cluster()).await;
         };
         if let Some(at) = found.entry_of(pool) {
-            let mut cluster = found.cluster.clone();
+            let mut cluster = found.cluster().clone();
             remove_entry(&mut cluster, at);
             return write(client, site, Kind::Cluster, &cluster).await;
         }
@@ -74,11 +74,11 @@ impl Deletion {
 
     /// Whether it was begun.
     pub async fn was_begun(&self, client: &Client, site: &Site) -> Result<bool, EngineError> {
-        let found = Found::find(client, site).await?;
+        let found = Found::read(client, site).await?;
         Ok(found.is_none_or(|found| {
             let is_going = |object: &DynamicObject| object.metadata.deletion_timestamp.is_some();
             let Some(pool) = &self.pool else {
-                return is_going(&found.cluster);
+                return is_going(found.cluster());
             };
             let deployment = found.deployment(pool);
             found.entry_of(pool).is_none()
@@ -87,29 +87,30 @@ impl Deletion {
     }
 
     /// How far it is.
-    pub async fn state(&self, client: &Client, site: &Site) -> Result<State, EngineError> {
-        let Some(found) = Found::find(client, site).await? else {
-            return Ok(State::Done);
+    pub fn state(&self, found: Option<&Found>) -> State {
+        let Some(found) = found else {
+            return State::Done;
         };
         let (object, machines) = match &self.pool {
-            None => (&found.cluster, found.machines()),
+            None => (found.cluster(), found.machines()),
             Some(pool) => match found.deployment(pool) {
                 Ok(deployment) => (deployment, found.machines_of(deployment)),
-                Err(_) if found.entry_of(pool).is_none() => return Ok(State::Done),
-                Err(_) => (&found.cluster, Vec::new()),
+                Err(_) if found.entry_of(pool).is_none() => return State::Done,
+                Err(_) => (found.cluster(), Vec::new()),
             },
         };
-        Ok(State::Running(Running {
+        State::Running(Running {
             percent: None,
             nodes_left: i32::try_from(machines.len()).ok(),
             message: format!("{} Machines are left", machines.len()),
-            blocked: blocked::of(&found, object, &machines),
-        }))
+            blocked: blocked::of(found, object, &machines),
+        })
     }
 
     /// It can't be stopped.
     pub async fn stop(&self, client: &Client, site: &Site) -> Result<Answer, EngineError> {
-        if self.state(client, site).await? == State::Done {
+        let found = Found::read(client, site).await?;
+        if self.state(found.as_ref()) == State::Done {
             return Ok(Answer::TooLate);
         }
         Ok(Answer::Refused(

@@ -1,6 +1,8 @@
 //! A Cluster with its `MachineDeployments` and Machines, as they are at one moment.
 
-use kube::{Client, ResourceExt as _, api::ListParams, core::DynamicObject};
+use std::sync::Arc;
+
+use kube::{Client, ResourceExt as _, core::DynamicObject};
 use serde_json::Value;
 
 use crate::{
@@ -12,21 +14,20 @@ use crate::{
 };
 
 use super::{
-    answers::{failed, not_supported, refusal},
-    kinds::{self, CLUSTER_NAME, CONTROL_PLANE, DEPLOYMENT_NAME, Kind, MADE_FOR, TOPOLOGY_NAME},
+    answers::{not_supported, refusal},
+    kinds::{self, CONTROL_PLANE, DEPLOYMENT_NAME, Kind, MADE_FOR, TOPOLOGY_NAME},
+    objects::Objects,
 };
 
 /// A Cluster and what belongs to it.
 pub struct Found {
     /// Which one, by the `ManagedCluster`.
     pub spec: ClusterApiProviderSpec,
-    /// The Cluster.
-    pub cluster: DynamicObject,
-    /// The control plane, where it is one of kubeadm.
-    pub control_plane: Option<DynamicObject>,
-    deployments: Vec<DynamicObject>,
-    sets: Vec<DynamicObject>,
-    machines: Vec<DynamicObject>,
+    cluster: Arc<DynamicObject>,
+    control_plane: Option<Arc<DynamicObject>>,
+    deployments: Vec<Arc<DynamicObject>>,
+    sets: Vec<Arc<DynamicObject>>,
+    machines: Vec<Arc<DynamicObject>>,
 }
 
 /// What a pool or a control plane is to be, by Cluster API's own specs.
@@ -82,78 +83,39 @@ impl Place {
 }
 
 impl Found {
-    /// Reads what shows how the Cluster and its pools are.
-    pub async fn read(client: &Client, site: &Site) -> Result<Self, EngineError> {
-        let found = Self::find(client, site).await?;
-        found.ok_or_else(|| EngineError::Final(no_cluster(site)))
+    /// Reads what there is of the Cluster now.
+    pub async fn read(client: &Client, site: &Site) -> Result<Option<Self>, EngineError> {
+        let (objects, _) = Objects::read(client, &site.namespace, cluster_name(site)).await?;
+        Ok(Self::of(site, objects))
     }
 
-    /// The same; none where there is no such Cluster. Where Belay is to make it, one that was made otherwise isn't it.
-    pub async fn find(client: &Client, site: &Site) -> Result<Option<Self>, EngineError> {
+    /// The Cluster and what belongs to it; none where there is no such Cluster. Where Belay is to make it, one that was
+    /// made otherwise isn't it.
+    pub fn of(site: &Site, objects: Objects) -> Option<Self> {
         let spec = site.provider.cluster_api.clone().unwrap_or_default();
-        let name = &spec.cluster_name;
-        let of_cluster = of_cluster(name);
-        let api = |kind: Kind| kind.api(client, &site.namespace);
-        let (clusters, deployments, machines) = (
-            api(Kind::Cluster),
-            api(Kind::MachineDeployment),
-            api(Kind::Machine),
-        );
-        let (cluster, deployments, machines) = tokio::try_join!(
-            clusters.get_opt(name),
-            deployments.list(&of_cluster),
-            machines.list(&of_cluster)
-        )
-        .map_err(|error| failed(&error))?;
-        let is_it = |cluster: &DynamicObject| {
+        let is_it = |cluster: &Arc<DynamicObject>| {
             let made_for = kinds::annotation(cluster, MADE_FOR);
             spec.create.is_none() || made_for == Some(&site.cluster)
         };
-        let Some(cluster) = cluster.filter(is_it) else {
-            return Ok(None);
-        };
-        let mut found = Self {
+        let cluster = objects.cluster.filter(is_it)?;
+        Some(Self {
             spec,
             cluster,
-            control_plane: None,
-            deployments: deployments.items,
-            sets: Vec::new(),
-            machines: machines.items,
-        };
-        if !found.has_topology() {
-            // It specifies its version itself.
-            found.read_control_plane(client, site).await?;
-        }
-        Ok(Some(found))
+            control_plane: objects.control_plane,
+            deployments: objects.deployments,
+            sets: objects.sets,
+            machines: objects.machines,
+        })
     }
 
-    /// Finds what changes need as well: the control plane, and the `MachineSets`.
-    pub async fn find_whole(client: &Client, site: &Site) -> Result<Option<Self>, EngineError> {
-        let Some(mut found) = Self::find(client, site).await? else {
-            return Ok(None);
-        };
-        let sets = Kind::MachineSet.api(client, &site.namespace);
-        let sets = sets.list(&of_cluster(&found.spec.cluster_name)).await;
-        found.sets = sets.map_err(|error| failed(&error))?.items;
-        if found.control_plane.is_none() {
-            found.read_control_plane(client, site).await?;
-        }
-        Ok(Some(found))
+    /// The Cluster.
+    pub fn cluster(&self) -> &DynamicObject {
+        &self.cluster
     }
 
-    async fn read_control_plane(
-        &mut self,
-        client: &Client,
-        site: &Site,
-    ) -> Result<(), EngineError> {
-        let kind = kinds::text(&self.cluster, "/spec/controlPlaneRef/kind");
-        let name = kinds::text(&self.cluster, "/spec/controlPlaneRef/name");
-        if let (Some("KubeadmControlPlane"), Some(name)) = (kind, name) {
-            let control_planes = Kind::KubeadmControlPlane.api(client, &site.namespace);
-            let control_plane = control_planes.get_opt(name).await;
-            self.control_plane = control_plane.map_err(|error| failed(&error))?;
-        }
-        Ok(())
+    /// The control plane, where it is one of kubeadm.
+    pub fn control_plane(&self) -> Option<&DynamicObject> {
+        self.control_plane.as_deref()
     }
 
     /// Whether the control plane has answered once.
@@ -178,7 +140,7 @@ impl Found {
         if self.has_topology() {
             return Ok((Kind::Cluster, &self.cluster));
         }
-        let control_plane = self.control_plane.as_ref().ok_or_else(|| {
+        let control_plane = self.control_plane().ok_or_else(|| {
             not_supported(format!(
                 "Cluster {} has no topology, and no control plane of the kind KubeadmControlPlane: change the version of its control plane's own object",
                 self.spec.cluster_name
@@ -192,19 +154,19 @@ impl Found {
         if self.has_topology() {
             return kinds::version(&self.cluster, "/spec/topology/version");
         }
-        kinds::version(self.control_plane.as_ref()?, "/spec/version")
+        kinds::version(self.control_plane()?, "/spec/version")
     }
 
     /// The `MachineDeployments`, each with its pool's name.
     pub fn pools(&self) -> impl Iterator<Item = (&str, &DynamicObject)> {
         let deployments = self.deployments.iter();
-        deployments.map(|deployment| (self.spec.pool_of(name_of(deployment)), deployment))
+        deployments.map(|deployment| (self.spec.pool_of(name_of(deployment)), deployment.as_ref()))
     }
 
     /// The `MachineDeployment` of a pool.
     pub fn deployment(&self, pool: &str) -> Result<&DynamicObject, EngineError> {
         let name = self.spec.deployment_of(pool);
-        let mut deployments = self.deployments.iter();
+        let mut deployments = self.deployments.iter().map(Arc::as_ref);
         let found = deployments.find(|deployment| name_of(deployment) == name);
         found.ok_or_else(|| {
             EngineError::Final(refusal(
@@ -314,7 +276,7 @@ impl Found {
     /// The `MachineSets` of a `MachineDeployment`.
     pub fn sets_of(&self, deployment: &DynamicObject) -> impl Iterator<Item = &DynamicObject> {
         let name = deployment.name_any();
-        let sets = self.sets.iter();
+        let sets = self.sets.iter().map(Arc::as_ref);
         sets.filter(move |set| kinds::label(set, DEPLOYMENT_NAME) == Some(&name))
     }
 
@@ -328,7 +290,7 @@ impl Found {
     /// The Machines of a `MachineDeployment`.
     pub fn machines_of(&self, deployment: &DynamicObject) -> Vec<&DynamicObject> {
         let name = deployment.name_any();
-        let machines = self.machines.iter();
+        let machines = self.machines.iter().map(Arc::as_ref);
         machines
             .filter(|machine| kinds::label(machine, DEPLOYMENT_NAME) == Some(&name))
             .collect()
@@ -336,12 +298,12 @@ impl Found {
 
     /// All Machines.
     pub fn machines(&self) -> Vec<&DynamicObject> {
-        self.machines.iter().collect()
+        self.machines.iter().map(Arc::as_ref).collect()
     }
 
     /// The Machines of the control plane.
     pub fn machines_of_control_plane(&self) -> Vec<&DynamicObject> {
-        let machines = self.machines.iter();
+        let machines = self.machines.iter().map(Arc::as_ref);
         machines
             .filter(|machine| kinds::label(machine, CONTROL_PLANE).is_some())
             .collect()
@@ -355,15 +317,15 @@ fn name_of(deployment: &DynamicObject) -> &str {
         .unwrap_or_default()
 }
 
-/// All that belongs to a Cluster.
-pub fn of_cluster(name: &str) -> ListParams {
-    ListParams::default().labels(&format!("{CLUSTER_NAME}={name}"))
+/// The name of the Cluster.
+pub fn cluster_name(site: &Site) -> &str {
+    let settings = site.provider.cluster_api.as_ref();
+    settings.map_or("", |settings| &settings.cluster_name)
 }
 
 /// There is no such Cluster.
 pub fn no_cluster(site: &Site) -> OperationError {
-    let settings = site.provider.cluster_api.as_ref();
-    let name = settings.map_or("", |settings| &settings.cluster_name);
+    let name = cluster_name(site);
     refusal(
         "ClusterNotFound",
         format!(

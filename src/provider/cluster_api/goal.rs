@@ -90,7 +90,7 @@ fn add_entry(found: &Found, object: &mut DynamicObject, pool: &str) -> Place {
 
 /// A `MachineDeployment` of a topology follows its version.
 fn follow_topology(found: &Found, entry: &mut Value, goal: &PoolGoal) -> Result<(), EngineError> {
-    let of_topology = kinds::version(&found.cluster, "/spec/topology/version");
+    let of_topology = kinds::version(found.cluster(), "/spec/topology/version");
     if of_topology != Some(goal.version) {
         return Err(not_supported(format!(
             "AgentPool {} is of a topology, whose MachineDeployments can only go to its version: leave out spec.kubernetesVersion, or write the cluster's",

@@ -4,6 +4,7 @@
 
 use kube::{
     Api, Client, ResourceExt as _,
+    api::ListParams,
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 
@@ -26,7 +27,7 @@ pub const DEFER_UPGRADE: &str = "topology.cluster.x-k8s.io/defer-upgrade";
 pub const MADE_FOR: &str = "belay.dev/made-for";
 
 /// A kind that Belay reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Cluster,
     MachineDeployment,
@@ -42,19 +43,40 @@ impl Kind {
         Api::namespaced_with(client.clone(), namespace, &self.resource())
     }
 
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cluster => "Cluster",
+            Self::MachineDeployment => "MachineDeployment",
+            Self::MachineSet => "MachineSet",
+            Self::Machine => "Machine",
+            Self::MachinePool => "MachinePool",
+            Self::KubeadmControlPlane => "KubeadmControlPlane",
+        }
+    }
+
     /// What the API server calls it.
     pub fn resource(self) -> ApiResource {
-        let (group, kind) = match self {
-            Self::Cluster => ("cluster.x-k8s.io", "Cluster"),
-            Self::MachineDeployment => ("cluster.x-k8s.io", "MachineDeployment"),
-            Self::MachineSet => ("cluster.x-k8s.io", "MachineSet"),
-            Self::Machine => ("cluster.x-k8s.io", "Machine"),
-            Self::MachinePool => ("cluster.x-k8s.io", "MachinePool"),
-            Self::KubeadmControlPlane => ("controlplane.cluster.x-k8s.io", "KubeadmControlPlane"),
+        let group = match self {
+            Self::KubeadmControlPlane => "controlplane.cluster.x-k8s.io",
+            _ => "cluster.x-k8s.io",
         };
-        let kind = GroupVersionKind::gvk(group, "v1beta2", kind);
+        let kind = GroupVersionKind::gvk(group, "v1beta2", self.name());
         ApiResource::from_gvk(&kind)
     }
+
+    /// Takes away what Belay doesn't read of the many objects of a kind that it never writes.
+    pub fn trim(self) -> fn(&mut DynamicObject) {
+        match self {
+            Self::Machine | Self::MachineSet => |object| object.metadata.managed_fields = None,
+            _ => |_| (),
+        }
+    }
+}
+
+/// All that belongs to a Cluster.
+pub fn of_cluster(name: &str) -> ListParams {
+    ListParams::default().labels(&format!("{CLUSTER_NAME}={name}"))
 }
 
 /// A text of an object.

@@ -57,7 +57,7 @@ pub fn observation(found: &Found, site: &Site) -> Result<Observation, EngineErro
 /// What the control plane runs: while it changes, the oldest version that it still has.
 pub fn control_plane_version(found: &Found) -> Option<KubernetesVersion> {
     let shown = found
-        .cluster
+        .cluster()
         .data
         .pointer("/status/controlPlane/versions")?;
     let versions = shown.as_array()?.iter().filter_map(|one| {

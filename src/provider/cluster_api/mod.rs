@@ -12,11 +12,13 @@ mod goal;
 mod handle;
 mod kinds;
 mod look;
+mod mirror;
+mod objects;
 mod progress;
+mod reader;
 mod rules;
 mod stop;
 mod strangers;
-mod wakes;
 mod write;
 
 use std::{sync::Arc, time::Duration};
@@ -36,20 +38,23 @@ pub use adopt::{Adopted, manifests};
 use deletion::Deletion;
 use found::{Found, no_cluster};
 use handle::Handle;
+use mirror::Mirror;
+use reader::Reader;
 pub use rules::ByClusterApi;
-use wakes::Wakes;
 
 /// The provider on the cluster that `client` reaches, for the clusters of these namespaces.
 pub fn provider(client: &Client, scope: &Scope) -> EngineProvider {
-    EngineProvider::new(Arc::new(ClusterApi {
+    EngineProvider::new(Arc::new(ClusterApi(Reader {
         client: client.clone(),
-        wakes: Wakes::new(client, scope),
-    }))
+        mirror: Mirror::new(client, scope),
+    })))
 }
 
 /// What is there of a cluster now, asked of the API server once; where it can't be read, why.
 pub async fn look_once(client: &Client, cluster: &ManagedCluster) -> Observation {
-    let seen = seen(client, &Site::of(cluster)).await;
+    let site = Site::of(cluster);
+    let found = Found::read(client, &site).await;
+    let seen = found.and_then(|found| observation(found.as_ref(), &site));
     seen.unwrap_or_else(|error| {
         let passing = error.as_passing();
         Observation {
@@ -63,13 +68,27 @@ pub async fn look_once(client: &Client, cluster: &ManagedCluster) -> Observation
     })
 }
 
-async fn seen(client: &Client, site: &Site) -> Result<Observation, EngineError> {
-    match Found::find(client, site).await? {
-        Some(found) => look::observation(&found, site),
+fn observation(found: Option<&Found>, site: &Site) -> Result<Observation, EngineError> {
+    match found {
+        Some(found) => look::observation(found, site),
         // It isn't made yet, or it was deleted as it was asked for.
         None if is_made_by_belay(site) || !ByClusterApi.retains(&site.provider) => {
             Ok(Observation::default())
         }
+        None => Err(EngineError::Final(no_cluster(site))),
+    }
+}
+
+/// How far the change of a handle is.
+fn state(found: Option<&Found>, site: &Site, handle: &str) -> Result<State, EngineError> {
+    if let Some(deletion) = Deletion::parse(handle) {
+        return Ok(deletion.state(found));
+    }
+    let handle = Handle::parse(handle);
+    match found {
+        Some(found) => progress::state(found, &handle),
+        // The abort of a creation deletes a Cluster of which nothing was made.
+        None if is_made_by_belay(site) && handle.pool.is_none() => Ok(State::Stopped),
         None => Err(EngineError::Final(no_cluster(site))),
     }
 }
@@ -81,14 +100,25 @@ fn is_made_by_belay(site: &Site) -> bool {
 }
 
 /// The engine: Cluster API's controllers, through their objects.
-struct ClusterApi {
-    client: Client,
-    wakes: Wakes,
+struct ClusterApi(Reader);
+
+impl ClusterApi {
+    /// Whether a change that was stopped is left as it is to be left.
+    async fn is_settled(
+        &self,
+        site: &Site,
+        found: &Found,
+        handle: &str,
+    ) -> Result<bool, EngineError> {
+        let handle = Handle::parse(handle);
+        Ok(!progress::may_settle(found, &handle)?
+            || stop::settle(&self.0.client, site, found, &handle).await?)
+    }
 }
 
 impl Drop for ClusterApi {
     fn drop(&mut self) {
-        self.wakes.end();
+        self.0.mirror.end();
     }
 }
 
@@ -100,7 +130,7 @@ impl Engine for ClusterApi {
 
     fn pace(&self) -> Pace {
         Pace {
-            idle: if self.wakes.are_up() {
+            idle: if self.0.mirror.is_up() {
                 Duration::from_secs(30)
             } else {
                 Duration::from_secs(5)
@@ -117,29 +147,39 @@ impl Engine for ClusterApi {
 
     fn changes(&self, site: &Site) -> Option<watch::Receiver<u64>> {
         let settings = site.provider.cluster_api.as_ref()?;
-        Some(self.wakes.of(&site.namespace, &settings.cluster_name))
+        Some(
+            self.0
+                .mirror
+                .changes_of(&site.namespace, &settings.cluster_name),
+        )
     }
 
     async fn look(&self, site: &Site) -> Result<Observation, EngineError> {
-        seen(&self.client, site).await
+        let found = self.0.seen(site).await?;
+        if let Ok(seen) = observation(found.as_ref(), site) {
+            return Ok(seen);
+        }
+        // What can't be shown isn't said of an old view.
+        let found = self.0.now(site).await?;
+        observation(found.as_ref(), site)
     }
 
     async fn begin(&self, site: &Site, change: &Change) -> Result<String, EngineError> {
         if let Some(deletion) = Deletion::of(change) {
-            deletion.begin(&self.client, site).await?;
+            deletion.begin(&self.0.client, site).await?;
             return Ok(deletion.to_string());
         }
-        let handle = change::begin(&self.client, site, change).await?;
+        let handle = change::begin(&self.0.client, site, change).await?;
         Ok(handle.to_string())
     }
 
     async fn find(&self, site: &Site, change: &Change) -> Result<Option<String>, EngineError> {
         if let Some(deletion) = Deletion::of(change) {
-            let was_begun = deletion.was_begun(&self.client, site).await?;
+            let was_begun = deletion.was_begun(&self.0.client, site).await?;
             return Ok(was_begun.then(|| deletion.to_string()));
         }
         let handle = Handle::of(change);
-        let found = match Found::find_whole(&self.client, site).await? {
+        let found = match self.0.now(site).await? {
             Some(found) => found,
             None if is_made_by_belay(site) => return Ok(None),
             None => return Err(EngineError::Final(no_cluster(site))),
@@ -149,33 +189,30 @@ impl Engine for ClusterApi {
     }
 
     async fn poll(&self, site: &Site, handle: &str) -> Result<State, EngineError> {
-        if let Some(deletion) = Deletion::parse(handle) {
-            return deletion.state(&self.client, site).await;
+        let found = self.0.seen(site).await?;
+        if let Ok(State::Running(running)) = state(found.as_ref(), site, handle) {
+            return Ok(State::Running(running));
         }
-        let handle = Handle::parse(handle);
-        let Some(found) = Found::find_whole(&self.client, site).await? else {
-            // The abort of a creation deletes a Cluster of which nothing was made.
-            return if is_made_by_belay(site) && handle.pool.is_none() {
-                Ok(State::Stopped)
-            } else {
-                Err(EngineError::Final(no_cluster(site)))
-            };
-        };
-        let state = progress::state(&found, &handle)?;
-        let is_settled = state != State::Stopped
-            || !progress::may_settle(&found, &handle)?
-            || stop::settle(&self.client, site, &found, &handle).await?;
-        Ok(if is_settled {
-            state
-        } else {
-            progress::settling()
-        })
+        // An end is said only of what there is now.
+        let found = self.0.now(site).await?;
+        let state = state(found.as_ref(), site, handle)?;
+        match &found {
+            Some(found) if state == State::Stopped => {
+                let is_settled = self.is_settled(site, found, handle).await?;
+                Ok(if is_settled {
+                    state
+                } else {
+                    progress::settling()
+                })
+            }
+            _ => Ok(state),
+        }
     }
 
     async fn stop(&self, site: &Site, handle: &str) -> Result<Answer, EngineError> {
         if let Some(deletion) = Deletion::parse(handle) {
-            return deletion.stop(&self.client, site).await;
+            return deletion.stop(&self.0.client, site).await;
         }
-        stop::stop(&self.client, site, &Handle::parse(handle)).await
+        stop::stop(&self.0.client, site, &Handle::parse(handle)).await
     }
 }

@@ -48,7 +48,7 @@ pub fn state(found: &Found, handle: &Handle) -> Result<State, EngineError> {
     {
         return Ok(State::Running(Running {
             message: "waits until Cluster API has made its MachineDeployment".into(),
-            blocked: blocked::of(found, &found.cluster, &[]),
+            blocked: blocked::of(found, found.cluster(), &[]),
             ..Running::default()
         }));
     }
@@ -98,17 +98,17 @@ pub fn settling() -> State {
 
 fn work<'a>(found: &'a Found, handle: &Handle) -> Result<Work<'a>, EngineError> {
     let Some(pool) = &handle.pool else {
-        let desired = kinds::count(&found.cluster, "/status/controlPlane/desiredReplicas");
+        let desired = kinds::count(found.cluster(), "/status/controlPlane/desiredReplicas");
         let machines = found.machines_of_control_plane();
         let runs = look::control_plane_version(found);
         return Ok(Work {
             replaces: true,
-            shown: found.control_plane.as_ref().map_or_else(
-                || &found.cluster.data["status"]["controlPlane"],
+            shown: found.control_plane().map_or_else(
+                || &found.cluster().data["status"]["controlPlane"],
                 |control_plane| &control_plane.data["status"],
             ),
             has_version: runs.is_some() && runs == found.wanted_version(),
-            object: found.control_plane.as_ref().unwrap_or(&found.cluster),
+            object: found.control_plane().unwrap_or(found.cluster()),
             wanted: Wanted {
                 version: found.wanted_version(),
                 replicas: desired.unwrap_or(machines.len()),

@@ -22,7 +22,7 @@ use super::{
 
 /// Stops the change of a handle.
 pub async fn stop(client: &Client, site: &Site, handle: &Handle) -> Result<Answer, EngineError> {
-    let Some(found) = Found::find_whole(client, site).await? else {
+    let Some(found) = Found::read(client, site).await? else {
         return Ok(Answer::TooLate);
     };
     let Some(written) = handle.written(&found)? else {
@@ -39,12 +39,12 @@ pub async fn stop(client: &Client, site: &Site, handle: &Handle) -> Result<Answe
     }
     if found.is_untouched() {
         // A pause would not do: the webhooks take no change while the ClusterClass is missing.
-        let cluster = (Kind::Cluster, &found.cluster);
-        let params = delete_params_as_read(&found.cluster);
+        let cluster = (Kind::Cluster, found.cluster());
+        let params = delete_params_as_read(found.cluster());
         deletion::delete_with(client, site, cluster, &params).await?;
         return Ok(Answer::Accepted);
     }
-    let Some(control_plane) = &found.control_plane else {
+    let Some(control_plane) = found.control_plane() else {
         return Ok(Answer::Refused(
             "Belay can stop only control planes of the kind KubeadmControlPlane".into(),
         ));
@@ -137,7 +137,7 @@ pub async fn settle(
     let replaces = |spec: &Value| spec["rollout"]["strategy"]["type"] != "OnDelete";
     if place != Place::Own {
         if replaces(found.spec_of(deployment)) {
-            let mut cluster = found.cluster.clone();
+            let mut cluster = found.cluster().clone();
             strategy(place, &mut cluster);
             write(client, site, Kind::Cluster, &cluster).await?;
             return Ok(false);
@@ -215,7 +215,7 @@ pub async fn lift_control_plane(
     site: &Site,
     found: &Found,
 ) -> Result<(), EngineError> {
-    if let Some(control_plane) = &found.control_plane
+    if let Some(control_plane) = found.control_plane()
         && kinds::annotation(control_plane, PAUSED) == Some(OURS)
     {
         let mut lifted = control_plane.clone();

@@ -84,7 +84,7 @@ fn of_pool(
     let is_old = |machine: &&DynamicObject| !wanted.has_version_of(machine);
     if machines.iter().any(is_old) {
         let by = match found.place(deployment) {
-            Place::Topology(_) => last_writer(&found.cluster, &TOPOLOGY_VERSION),
+            Place::Topology(_) => last_writer(found.cluster(), &TOPOLOGY_VERSION),
             Place::Own => last_writer(deployment, &["f:spec", "f:template", "f:spec", "f:version"]),
         }?;
         let handle = Handle::of_others(Some(pool), true, &wanted.version?.to_string());
@@ -143,7 +143,7 @@ fn writer_of_replicas(found: &Found, deployment: &DynamicObject) -> Option<Write
     let entry = format!("k:{}", serde_json::json!({ "name": name }));
     let all = ["f:spec", "f:topology", "f:workers", "f:machineDeployments"];
     let path = [&all[..], &[&entry, "f:replicas"]].concat();
-    last_writer(&found.cluster, &path)
+    last_writer(found.cluster(), &path)
 }
 
 /// Who wrote a field last; none where Belay did, or nobody owns it.

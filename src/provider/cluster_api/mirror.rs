@@ -1,0 +1,201 @@
+//! Cluster API's objects as watches show them, so that looking at a Cluster asks nothing of the API server. What is
+//! shown may be some milliseconds old: who acts on it, or reports that something has ended, reads it anew.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures::StreamExt as _;
+use kube::{
+    Api, Client, ResourceExt as _,
+    core::{DeserializeGuard, DynamicObject},
+};
+use tokio::{sync::watch, task::AbortHandle};
+
+use crate::machinery::{
+    counts::{Counts, Key},
+    index::{Change, Index},
+    watches::{self, Scope},
+};
+
+use super::{
+    kinds::{CLUSTER_NAME, Kind},
+    objects::{LISTED, Moment, Objects},
+};
+
+/// For how long a watch isn't relied on after it failed. One that fails again does so sooner.
+const DOUBT: Duration = Duration::from_secs(20);
+
+/// What watches show of Clusters. Clones share it.
+#[derive(Clone)]
+pub struct Mirror(Arc<Shared>);
+
+struct Shared {
+    client: Client,
+    scope: Scope,
+    /// How often Clusters have changed, by namespace and name.
+    counts: Mutex<Counts>,
+    /// They begin once there is a Cluster to look at: Cluster API may not be installed.
+    watched: Mutex<BTreeMap<Kind, Watched>>,
+    /// What was read of Clusters that watches may not show yet.
+    read: Mutex<HashMap<Key, Moment>>,
+}
+
+/// A kind that is watched.
+struct Watched {
+    objects: Index<DynamicObject>,
+    failed_at: Arc<Mutex<Option<Instant>>>,
+    watching: AbortHandle,
+}
+
+impl Watched {
+    /// Whether it shows all that there is.
+    fn is_up(&self) -> bool {
+        let failed_at = *lock(&self.failed_at);
+        self.objects.is_complete() && failed_at.is_none_or(|at| at.elapsed() > DOUBT)
+    }
+}
+
+impl Mirror {
+    /// For the Clusters in these namespaces.
+    pub fn new(client: &Client, scope: &Scope) -> Self {
+        Self(Arc::new(Shared {
+            client: client.clone(),
+            scope: scope.clone(),
+            counts: Mutex::default(),
+            watched: Mutex::default(),
+            read: Mutex::default(),
+        }))
+    }
+
+    /// Whether no change goes unnoticed.
+    pub fn is_up(&self) -> bool {
+        let watched = lock(&self.0.watched);
+        let mut listed = LISTED.iter();
+        listed.all(|kind| watched.get(kind).is_some_and(Watched::is_up))
+    }
+
+    /// Counts the changes of a Cluster.
+    pub fn changes_of(&self, namespace: &str, cluster: &str) -> watch::Receiver<u64> {
+        LISTED.into_iter().for_each(|kind| self.watch(kind));
+        lock(&self.0.counts).of(&(namespace.to_owned(), cluster.to_owned()))
+    }
+
+    /// A Cluster's objects; none where watches don't show all of it, or where something newer was read.
+    pub fn objects(&self, namespace: &str, cluster: &str) -> Option<Objects> {
+        if !self.is_up() {
+            return None;
+        }
+        let key = (namespace.to_owned(), cluster.to_owned());
+        let [clusters, deployments, sets, machines] = LISTED.map(|kind| self.of(kind, &key));
+        let mut objects = Objects {
+            cluster: clusters.into_iter().next(),
+            control_plane: None,
+            deployments,
+            sets,
+            machines,
+        };
+        let mut read = lock(&self.0.read);
+        if read.get(&key).is_some_and(|at| !objects.are_as_new_as(at)) {
+            return None;
+        }
+        read.remove(&key);
+        drop(read);
+        if let Some(name) = objects.control_plane_name() {
+            objects.control_plane = Some(self.control_plane(namespace, name)?);
+        }
+        Some(objects)
+    }
+
+    /// Notes what was read of a Cluster: what is older isn't shown from now on.
+    pub fn has_read(&self, namespace: &str, cluster: &str, at: Moment) {
+        let key = (namespace.to_owned(), cluster.to_owned());
+        lock(&self.0.read).insert(key, at);
+    }
+
+    /// Nobody watches any more.
+    pub fn end(&self) {
+        let watched = std::mem::take(&mut *lock(&self.0.watched));
+        watched.values().for_each(|one| one.watching.abort());
+    }
+
+    fn of(&self, kind: Kind, cluster: &Key) -> Vec<Arc<DynamicObject>> {
+        let watched = lock(&self.0.watched);
+        let watched = watched.get(&kind).map(|one| one.objects.of(cluster));
+        watched.unwrap_or_default()
+    }
+
+    /// Control planes of kubeadm are watched once there is one: the kind may not be installed.
+    fn control_plane(&self, namespace: &str, name: &str) -> Option<Arc<DynamicObject>> {
+        self.watch(Kind::KubeadmControlPlane);
+        let watched = lock(&self.0.watched);
+        let watched = watched.get(&Kind::KubeadmControlPlane)?;
+        let shown = watched
+            .is_up()
+            .then(|| watched.objects.get(namespace, name));
+        shown.flatten()
+    }
+
+    fn watch(&self, kind: Kind) {
+        let mut watched = lock(&self.0.watched);
+        watched.entry(kind).or_insert_with(|| self.watched(kind));
+    }
+
+    fn watched(&self, kind: Kind) -> Watched {
+        let objects = Index::of_kind(kind.name(), groups, kind.trim());
+        let failed_at = Arc::new(Mutex::new(None));
+        let (apis, failed) = (self.apis(kind), failed_at.clone());
+        let sources = apis.len();
+        let events = watches::events(apis, &watches::config()).inspect(move |(_, event)| {
+            if event.is_err() {
+                *lock(&failed) = Some(Instant::now());
+            }
+        });
+        let this = self.clone();
+        let changed = move |change| {
+            if let Change::Applied(object) | Change::Deleted(object) = change {
+                let mut counts = lock(&this.0.counts);
+                groups(&object).iter().for_each(|group| counts.wake(group));
+            }
+        };
+        let watching = tokio::spawn(objects.clone().follow(sources, events, changed));
+        Watched {
+            objects,
+            failed_at,
+            watching: watching.abort_handle(),
+        }
+    }
+
+    fn apis(&self, kind: Kind) -> Vec<Api<DeserializeGuard<DynamicObject>>> {
+        let (client, namespaces) = (&self.0.client, self.0.scope.namespaces());
+        let resource = kind.resource();
+        if namespaces.is_empty() {
+            return vec![Api::all_with(client.clone(), &resource)];
+        }
+        let in_one =
+            |namespace: &String| Api::namespaced_with(client.clone(), namespace, &resource);
+        namespaces.iter().map(in_one).collect()
+    }
+}
+
+/// The Cluster of an object.
+fn groups(object: &DynamicObject) -> Vec<Key> {
+    let of_cluster = object.labels().get(CLUSTER_NAME).cloned();
+    let is_cluster = object
+        .types
+        .as_ref()
+        .is_some_and(|types| types.kind == "Cluster");
+    let name = if is_cluster {
+        Some(object.name_any())
+    } else {
+        of_cluster
+    };
+    let key = |name| (object.namespace().unwrap_or_default(), name);
+    name.map(key).into_iter().collect()
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
