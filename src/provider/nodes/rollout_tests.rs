@@ -357,6 +357,58 @@ fn what_is_planned_is_what_is_done() {
 }
 
 #[test]
+fn a_replacement_that_is_no_longer_ready_begins_no_other_step() {
+    let goal = PoolGoal {
+        surge: 1,
+        unavailable: 0,
+        ..goal(2)
+    };
+    let mut nodes = old(2);
+    let steps = steps::plan(&goal, UID, &nodes, 200);
+    let phases = |nodes: &[NodeView]| {
+        let reports = steps::report(&goal, UID, &steps, nodes, &[], &|_| None);
+        let phases = reports
+            .into_iter()
+            .map(|report| (report.name, report.phase));
+        phases.collect::<Vec<_>>()
+    };
+    let (first, second) = (steps[0].name.clone(), steps[1].name.clone());
+    let mut made = node("made", NEW);
+    (made.made_by, made.ready) = (Some(UID.into()), false);
+    nodes.push(made);
+    assert_eq!(
+        phases(&nodes),
+        [(first.clone(), StepPhase::InProgress)],
+        "it comes up"
+    );
+    nodes[2].ready = true;
+    nodes[0].drained_by = Some(UID.into());
+    assert_eq!(
+        phases(&nodes),
+        [(first.clone(), StepPhase::InProgress)],
+        "the old one is drained"
+    );
+    nodes[2].ready = false;
+    assert_eq!(
+        phases(&nodes),
+        [(first.clone(), StepPhase::InProgress)],
+        "the new one fails"
+    );
+    nodes.remove(0);
+    assert_eq!(phases(&nodes), [(first.clone(), StepPhase::Succeeded)]);
+    let mut next = node("next", NEW);
+    (next.made_by, next.ready) = (Some(UID.into()), false);
+    nodes.push(next);
+    assert_eq!(
+        phases(&nodes),
+        [
+            (first, StepPhase::Succeeded),
+            (second, StepPhase::InProgress)
+        ]
+    );
+}
+
+#[test]
 fn a_step_is_in_process_once_its_node_is_marked_also_where_nobody_drains_it() {
     let goal = PoolGoal {
         drain: false,

@@ -86,13 +86,7 @@ pub fn report(
     draining: &dyn Fn(&str) -> Option<String>,
 ) -> Vec<StepReport> {
     let pool = Pool::new(goal, uid, nodes);
-    let mut waiting_for: Vec<&str> = pool
-        .made_and_not_ready()
-        .map(|node| node.name.as_str())
-        .chain(making.iter().copied())
-        .collect();
-    waiting_for.sort_unstable();
-    waiting_for.dedup();
+    let mut waiting_for = waited_for(goal, uid, steps, nodes, making, draining);
     let mut reports = Vec::new();
     for step in steps {
         let report = |phase, message: String| StepReport {
@@ -117,6 +111,51 @@ pub fn report(
         }
     }
     reports
+}
+
+/// The replacements that are waited for by the step that begins with them: those that come up, but where steps that
+/// have begun already have had all that were made. One that isn't Ready any more is waited for by no other step.
+fn waited_for<'a>(
+    goal: &PoolGoal,
+    uid: &str,
+    steps: &[Step],
+    nodes: &'a [NodeView],
+    making: &[&'a str],
+    draining: &dyn Fn(&str) -> Option<String>,
+) -> Vec<&'a str> {
+    let of_step = |step: &Step| {
+        let name = step.name.strip_prefix(NODE_STEP_PREFIX);
+        let node = name.and_then(|name| nodes.iter().find(|node| node.name == name));
+        of_node(goal, uid, step, node, draining).map(|(phase, _)| phase)
+    };
+    let replaced = steps.iter().filter(|step| {
+        step.action == StepAction::Replace && step.name.starts_with(NODE_STEP_PREFIX)
+    });
+    let begun: Vec<_> = replaced.filter_map(of_step).collect();
+    let has_own_step = |name: &str| {
+        let mut created = steps
+            .iter()
+            .filter(|step| step.action == StepAction::Create);
+        created.any(|step| step.name.strip_prefix(NODE_STEP_PREFIX) == Some(name))
+    };
+    let made = nodes.iter().filter(|node| {
+        !node.deleting && node.made_by.as_deref() == Some(uid) && !has_own_step(&node.name)
+    });
+    let coming = made.clone().filter(|node| !node.ready);
+    let coming = coming.map(|node| node.name.as_str());
+    let unseen = making
+        .iter()
+        .copied()
+        .filter(|name| !has_own_step(name) && !nodes.iter().any(|node| node.name == *name));
+    let made = made.count() + unseen.clone().count();
+    // Without a surge a node goes before its replacement is made.
+    let goes_first = goal.surge == 0 && !begun.contains(&StepPhase::InProgress);
+    if made <= begun.len() && !goes_first {
+        return Vec::new();
+    }
+    let mut waited_for: Vec<_> = coming.chain(unseen).collect();
+    waited_for.sort_unstable();
+    waited_for
 }
 
 /// What a node shows of its step; nothing where nothing is done to it yet. The node's own marks count too: who made
