@@ -82,7 +82,7 @@ fn pool_differs(facts: &Facts<'_>, pool: &Target<'_>) -> Aspects {
     if pool.is_new() || pool.there.count != pool.desired_count(facts.snapshot) {
         aspects.insert(Aspect::Count);
     }
-    if !pool.has_its_settings() {
+    if !pool.has_its_settings(facts.snapshot) {
         aspects.insert(Aspect::Settings);
     }
     aspects

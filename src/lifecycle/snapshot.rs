@@ -121,6 +121,23 @@ impl Snapshot {
         self.observed.nodes.get(pool).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether a node never became a part of its pool, and never will: the Operation that made it has ended. It goes
+    /// by itself, so nothing is to be done about its version or its settings.
+    pub fn is_left_behind(&self, node: &NodeView) -> bool {
+        let Some(uid) = node.made_by.as_ref().filter(|_| node.joining) else {
+            return false;
+        };
+        let is_it = |operation: &&Arc<Operation>| operation.metadata.uid.as_ref() == Some(uid);
+        let maker = self.operations.iter().find(is_it);
+        match maker {
+            Some(maker) => {
+                let status = maker.status.as_ref();
+                status.is_some_and(|status| status.phase.is_finished())
+            }
+            None => self.lock().iter().all(|held| held.uid != *uid),
+        }
+    }
+
     /// The nodes of pools that there aren't any more, by the pools' names: somebody removed a pool's finalizer
     /// by hand. They go with the cluster.
     pub fn nodes_of_no_pool(&self) -> impl Iterator<Item = (&String, &Vec<NodeView>)> {

@@ -27,6 +27,18 @@ fn names(world: &World) -> Vec<String> {
 }
 
 #[test]
+fn a_node_that_comes_after_its_operation_has_ended_goes_and_begins_none() {
+    let mut world = World::settled();
+    world.set_version(NEW);
+    let upgrade = world.begin(Upgrade);
+    world.settle();
+    let before = names(&world);
+    world.make_late("np1", OLD, &upgrade).settle();
+    assert_eq!(world.versions("np1"), [NEW, NEW]);
+    assert_eq!(names(&world), before);
+}
+
+#[test]
 fn one_busy_pool_pushes_out_no_other_history() {
     let mut world = World::settled();
     world

@@ -126,7 +126,8 @@ impl<'a> Target<'a> {
             asked.count = asked.count.map(|count| count.max(1));
             asked.power_state = Some(PowerState::Running);
         }
-        let versions = || nodes.iter().map(|node| node.version);
+        let lasting = || nodes.iter().filter(|node| !snapshot.is_left_behind(node));
+        let versions = || lasting().map(|node| node.version);
         let next = || {
             let told = &status?.versions;
             told.last()?.kubernetes_version.parse().ok()
@@ -134,7 +135,7 @@ impl<'a> Target<'a> {
         let power = status.and_then(|status| status.power_state);
         let shown_power = power.unwrap_or_default().code;
         let in_flight = status.and_then(|status| status.operation.as_ref());
-        let stay = nodes.iter().filter(|node| !node.deleting).count();
+        let stay = lasting().filter(|node| !node.deleting).count();
         let name = object.metadata.name.as_deref().unwrap_or_default();
         let kept = snapshot.observed.kept.get(name).copied();
         let count = kept.unwrap_or(stay);
@@ -252,13 +253,18 @@ impl<'a> Target<'a> {
             return false;
         };
         let wanted = self.version_under(control_plane);
-        pool.nodes.iter().any(|node| node.version != wanted)
+        let mut lasting = pool
+            .nodes
+            .iter()
+            .filter(|node| !snapshot.is_left_behind(node));
+        lasting.any(|node| node.version != wanted)
     }
 
     /// Whether all nodes that stay have the settings that they are to have.
-    pub fn has_its_settings(&self) -> bool {
+    pub fn has_its_settings(&self, snapshot: &Snapshot) -> bool {
+        let stays = |node: &&NodeView| !node.deleting && !snapshot.is_left_behind(node);
         self.pool.as_ref().is_none_or(|pool| {
-            let mut nodes = pool.nodes.iter().filter(|node| !node.deleting);
+            let mut nodes = pool.nodes.iter().filter(stays);
             nodes.all(|node| node.settings == pool.settings)
         })
     }
