@@ -37,8 +37,12 @@ impl Stream {
 /// How a watch behaves, with a number that is new for each order: the same order may be given twice.
 pub type Order = (u64, Stream);
 
-/// The answer of a watch, whose events go as it is ordered.
-pub fn ordered<B>(body: B, orders: watch::Receiver<Order>) -> Box<DynBody>
+/// The answer of a watch, whose events go as it is ordered. `shown` is called for each object that it shows.
+pub fn ordered<B>(
+    body: B,
+    orders: watch::Receiver<Order>,
+    shown: impl Fn() + Send + 'static,
+) -> Box<DynBody>
 where
     B: axum::body::HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
@@ -59,6 +63,12 @@ where
     let events = stream::unfold(tap, |mut tap| async move {
         let next = tap.next().await?;
         Some((next, tap))
+    });
+    let events = events.inspect(move |event| {
+        let is_object = |event: &Bytes| !event.starts_with(br#"{"type":"BOOKMARK""#);
+        if event.as_ref().is_ok_and(is_object) {
+            shown();
+        }
     });
     Box::new(Body::from_stream(events).map_err(BoxError::from))
 }

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use axum::body::{Bytes, HttpBody};
@@ -46,6 +47,10 @@ struct Counted {
     /// Calls that are answered so until they are no longer: a verb, a resource, a code.
     standing: Vec<(&'static str, String, u16)>,
     calls: Vec<Call>,
+    /// When each of these calls was counted.
+    called: Vec<Instant>,
+    /// When a watch showed an object of a resource.
+    shown: Vec<(String, Instant)>,
     met: Vec<(Fault, Call)>,
     /// One of so many calls that aren't watches fails.
     failing: Option<usize>,
@@ -57,6 +62,13 @@ struct Counted {
 }
 
 impl Counted {
+    /// Notes that a watch showed something of a resource.
+    fn notes_shown(&mut self, resource: &str) {
+        if self.is_armed {
+            self.shown.push((resource.to_owned(), Instant::now()));
+        }
+    }
+
     /// The fault of each n-th call, in turn.
     fn fails(&mut self, call: &Call) -> Option<Fault> {
         const FAULTS: [Fault; 4] = [
@@ -93,6 +105,8 @@ impl Faults {
         let mut counted = self.counted();
         counted.is_armed = true;
         counted.calls.clear();
+        counted.called.clear();
+        counted.shown.clear();
         self.0.number.send_replace(0);
         counted.plans = plans.into_iter().collect();
     }
@@ -131,6 +145,28 @@ impl Faults {
     /// What was asked for since the faults were armed.
     pub fn calls(&self) -> Vec<Call> {
         self.counted().calls.clone()
+    }
+
+    /// The same, each with when it was asked for, after the first.
+    pub fn timed_calls(&self) -> Vec<String> {
+        let counted = self.counted();
+        let began = counted.called.first().copied();
+        let calls = counted.called.iter().zip(&counted.calls);
+        let text = |(at, call): (&Instant, &Call)| {
+            let after = began.map(|began| at.duration_since(began));
+            format!("{:8.3} {call}", after.unwrap_or_default().as_secs_f64())
+        };
+        calls.map(text).collect()
+    }
+
+    /// Whether a watch of a resource showed something in the time after a call.
+    pub fn were_shown(&self, resource: &str, (after, time): (usize, Duration)) -> bool {
+        let counted = self.counted();
+        let Some(called) = counted.called.get(after - 1) else {
+            return false;
+        };
+        let mut shown = counted.shown.iter();
+        shown.any(|(of, at)| of == resource && (*called..*called + time).contains(at))
     }
 
     /// How many writes were asked for, by all operators, from the first on.
@@ -215,6 +251,7 @@ impl Faults {
         counted.writes += usize::from(call.is_write());
         if counted.is_armed {
             counted.calls.push(call.clone());
+            counted.called.push(Instant::now());
         }
         let number = counted.calls.len();
         self.0.number.send_replace(number);
@@ -371,7 +408,9 @@ where
                 Some(Fault::LoseAnswer(code)) => Ok(refusal(code)),
                 _ if call.verb == "watch" => {
                     let orders = of.faults.orders(&call.resource).subscribe();
-                    Ok(answer?.map(|body| of.body(events::ordered(body, orders))))
+                    let (faults, resource) = (of.faults.clone(), call.resource);
+                    let shown = move || faults.counted().notes_shown(&resource);
+                    Ok(answer?.map(|body| of.body(events::ordered(body, orders, shown))))
                 }
                 _ => Ok(answer?.map(|body| Box::new(body.map_err(Into::into)) as Box<DynBody>)),
             }

@@ -18,6 +18,8 @@ const WAYS: [Stream; 5] = [
 
 /// How long what the operator knows stays old.
 const STALE: Duration = Duration::from_secs(2);
+/// Events of a run that goes on beside many others come so much later at the most.
+const LATER: u32 = 2;
 
 /// What disturbs a run. A number is that of the request at which it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +40,9 @@ pub enum Disturbance {
 }
 
 impl Disturbance {
-    /// All that disturb a run of these requests, by kind of disturbance.
-    pub fn all(calls: &[Call]) -> Vec<Self> {
+    /// All that disturb a run of these requests, by kind of disturbance. `faults` saw the run. Where no event of a kind
+    /// comes, none can be held back.
+    pub fn all(calls: &[Call], faults: &Faults) -> Vec<Self> {
         let numbered = || calls.iter().enumerate().map(|(at, call)| (at + 1, call));
         let writes = || {
             numbered()
@@ -57,7 +60,8 @@ impl Disturbance {
         );
         all.extend(writes().map(|at| Self::AnswerLost(at, 500)));
         for kind in WATCHED {
-            all.extend(writes().map(|at| Self::Stale(at, kind)));
+            let is_shown = |at: &usize| faults.were_shown(kind, (*at, STALE * LATER));
+            all.extend(writes().filter(is_shown).map(|at| Self::Stale(at, kind)));
         }
         let kinds = WATCHED.into_iter().cycle();
         let ways = WAYS.into_iter().cycle();

@@ -1,6 +1,7 @@
 //! Runs the scenarios, undisturbed and disturbed, side by side in namespaces of one control plane.
 
 use std::{
+    collections::BTreeSet,
     env,
     process::ExitCode,
     sync::Arc,
@@ -13,7 +14,7 @@ use crate::{
     budgets::Budgets,
     digest,
     disturbance::Disturbance,
-    faults::Call,
+    faults::{Call, Faults},
     panics::caught,
     part::Part,
     place::Place,
@@ -39,6 +40,8 @@ pub struct Ended {
     world: String,
     /// Whether the disturbance was met.
     met: bool,
+    /// What disturbed it, and saw it.
+    faults: Faults,
 }
 
 /// One run to be done.
@@ -83,6 +86,7 @@ pub async fn all() -> ExitCode {
         began: Instant::now(),
         rows: Vec::new(),
         failures: 0,
+        failed: BTreeSet::new(),
     };
     let runs = sweep.undisturbed(&choice).await;
     println!(
@@ -90,16 +94,18 @@ pub async fn all() -> ExitCode {
         sweep.rows.len(),
         runs.len()
     );
-    let total = runs.len();
+    let (total, scenarios) = (runs.len(), scenarios::ALL.len());
     sweep.disturbed(runs).await;
     println!("{}", table::text(&sweep.rows));
     let (failures, took) = (sweep.failures, sweep.began.elapsed());
     println!("{total} disturbed runs, {failures} failed, {took:?}");
+    if sweep.rows.len() == scenarios {
+        table::write(&sweep.rows, &sweep.failed, &choice.part.to_string());
+    }
     if failures > 0 {
         sweep.world.keep_logs();
         return ExitCode::FAILURE;
     }
-    table::write(&sweep.rows, &choice.part.to_string());
     ExitCode::SUCCESS
 }
 
@@ -110,6 +116,8 @@ struct Sweep {
     began: Instant,
     rows: Vec<Row>,
     failures: usize,
+    /// The kinds of disturbance that had a failure.
+    failed: BTreeSet<&'static str>,
 }
 
 impl Sweep {
@@ -167,13 +175,15 @@ impl Sweep {
 
     fn failed(&mut self, run: &Run, why: &str) {
         self.failures += 1;
+        self.failed.insert(run.disturbance.kind());
         println!("FAILED {}, {}: {why}", run.scenario.name, run.disturbance);
     }
 }
 
 /// The runs of a scenario that are disturbed at one of the requests of an undisturbed one.
 fn disturbed(run: &Run, undisturbed: &Ended) -> Vec<Run> {
-    let disturbances = Disturbance::all(&undisturbed.calls).into_iter();
+    let disturbances = Disturbance::all(&undisturbed.calls, &undisturbed.faults);
+    let disturbances = disturbances.into_iter();
     let runs = disturbances.map(|disturbance| Run {
         scenario: run.scenario,
         disturbance,
@@ -250,6 +260,7 @@ async fn one(
         calls,
         world: digest,
         met: !met.is_empty(),
+        faults: place.faults.clone(),
     })
 }
 
@@ -291,12 +302,30 @@ async fn becomes(place: &Place, expected: &str, with_outdated: bool) -> Result<(
         }
         if began.elapsed() > PATIENCE / 4 {
             return Err(format!(
-                "ended in another world:\n{}",
+                "ended in another world ({} has all of it):\n{}",
+                noted(place, expected, &world),
                 difference(expected, &world)
             ));
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+}
+
+/// Writes what was asked for, and both worlds, into a file; gives its path.
+fn noted(place: &Place, expected: &str, found: &str) -> String {
+    let name = format!(
+        "belay-sweep-{}-{}.txt",
+        std::process::id(),
+        place.belay.namespace
+    );
+    let file = env::temp_dir().join(name);
+    let calls = place.faults.timed_calls();
+    let text = format!(
+        "{}\n\nexpected:\n{expected}\n\nfound:\n{found}\n",
+        calls.join("\n")
+    );
+    std::fs::write(&file, text).expect("written");
+    file.display().to_string()
 }
 
 /// The lines in which two texts differ.

@@ -1,6 +1,11 @@
 //! The table of scenarios, requests and results in docs/reliability.md.
 
-use std::{collections::BTreeMap, env, fmt::Write as _, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    fmt::Write as _,
+    fs,
+};
 
 use crate::{disturbance::Disturbance, faults::Call};
 
@@ -80,8 +85,8 @@ pub fn text(rows: &[Row]) -> String {
 }
 
 /// Writes the table into the documentation, where that is asked for by `BELAY_GENERATE=1`. What an earlier sweep
-/// wrote of kinds that this one didn't run is kept.
-pub fn write(rows: &[Row], part: &str) {
+/// wrote of kinds that this one didn't run, or that had a failure, is kept.
+pub fn write(rows: &[Row], failed: &BTreeSet<&'static str>, part: &str) {
     if env::var_os("BELAY_GENERATE").is_none() {
         return;
     }
@@ -89,7 +94,10 @@ pub fn write(rows: &[Row], part: &str) {
     let (before, rest) = page.split_once(BEGIN).expect("the table's begin");
     let (table, after) = rest.split_once(END).expect("the table's end");
     let old: BTreeMap<_, _> = table.lines().filter_map(cells).collect();
-    let has_run = KINDS.map(|kind| rows.iter().any(|row| row.runs.contains_key(kind)));
+    let has_run = KINDS.map(|kind| {
+        let mut rows = rows.iter();
+        !failed.contains(kind) && rows.any(|row| row.runs.contains_key(kind))
+    });
     let new = format!("{}{}", text(rows), part_of_all(part, has_run));
     let mut merged = String::new();
     for line in new.lines() {
