@@ -29,7 +29,7 @@ fn applied(fleet: &Fleet) -> Vec<Vec<(String, String)>> {
 }
 
 /// Has Flux reconcile once more; what it did, other than nothing.
-async fn changed_by_reconcile(fleet: &Fleet) -> BTreeSet<String> {
+pub async fn changed_by_reconcile(fleet: &Fleet) -> BTreeSet<String> {
     let before = applied(fleet).len();
     fleet.reconcile().await;
     let after = applied(fleet);

@@ -51,6 +51,11 @@ impl Fleet {
     }
 
     async fn of(stage: &Arc<Stage>, manifests: &[&str]) -> Self {
+        Self::with(stage, "quickstart", manifests).await
+    }
+
+    /// A repository with manifests of one folder of the examples, that Flux has brought into a namespace.
+    pub async fn with(stage: &Arc<Stage>, folder: &str, manifests: &[&str]) -> Self {
         let namespace = stage.new_namespace();
         let this = Self {
             stage: stage.clone(),
@@ -61,7 +66,7 @@ impl Fleet {
         let kustomization = KUSTOMIZATION.replace("NAMESPACE", &this.namespace);
         fs::create_dir(&this.folder).expect("a folder");
         for manifest in manifests {
-            let example = Path::new(EXAMPLES).join("quickstart").join(manifest);
+            let example = Path::new(EXAMPLES).join(folder).join(manifest);
             fs::copy(example, this.folder.join(manifest)).expect("copied");
         }
         let resources = format!("{kustomization}- {}\n", manifests.join("\n- "));
@@ -118,6 +123,14 @@ impl Fleet {
         let revision = self.commit();
         self.request("gitrepository");
         revision
+    }
+
+    /// Commits one manifest more, and tells Flux of it; gives the revision.
+    pub fn add(&self, file: &str, text: &str) -> String {
+        fs::write(self.folder.join(file), text).expect("written");
+        let resources = "\nresources:\n";
+        let more = format!("{resources}- {file}\n");
+        self.change("kustomization.yaml", resources, &more)
     }
 
     /// Takes the last commit back by another.
@@ -260,6 +273,16 @@ impl Fleet {
             phase_of(&operation) == OperationPhase::Canceled
         })
         .await;
+    }
+
+    /// The objects of one of Cluster API's kinds.
+    pub async fn of_cluster_api(&self, kind: &str) -> Vec<DynamicObject> {
+        let kind = GroupVersionKind::gvk("cluster.x-k8s.io", "v1beta2", kind);
+        let kind = ApiResource::from_gvk(&kind);
+        let client = self.stage.client.clone();
+        let api = Api::<DynamicObject>::namespaced_with(client, &self.namespace, &kind);
+        let list = api.list(&ListParams::default()).await;
+        list.expect("objects of Cluster API").items
     }
 
     /// The versions of the cluster's nodes.

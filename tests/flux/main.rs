@@ -5,6 +5,7 @@
 mod harness;
 
 mod change;
+mod cluster_api;
 mod drift;
 mod fleet;
 mod git_server;
@@ -30,6 +31,7 @@ const TESTS: &[harness::Test<Stage>] = tests![
     drift::what_a_person_asks_for_stays_where_git_says_nothing,
     drift::a_count_that_flux_is_told_to_ignore_is_the_autoscalers,
     drift::what_a_person_asks_for_fails_where_git_says_otherwise,
+    cluster_api::beside_flux_an_adopted_cluster_goes_up_by_git_and_flux_takes_nothing_back,
 ];
 
 fn main() -> ExitCode {

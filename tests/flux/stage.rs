@@ -14,7 +14,7 @@ use std::{
 
 use kube::Client;
 use tempfile::TempDir;
-use testenv::{ControlPlane, Process};
+use testenv::{ClusterApi, ControlPlane, Process};
 
 use super::git_server;
 
@@ -131,6 +131,20 @@ impl Stage {
 
     fn log_file(&self, name: &str) -> PathBuf {
         self.control_plane.logs_dir().join(format!("{name}.log"))
+    }
+
+    /// Starts Cluster API's controllers. They end with what is returned.
+    pub async fn start_cluster_api(&self) -> ClusterApi {
+        let cluster_api = ClusterApi::start(&self.control_plane).await;
+        cluster_api.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Runs the plugin in a namespace, and gives what it printed.
+    pub fn plugin(&self, namespace: &str, args: &[&str]) -> String {
+        let kubeconfig = self.control_plane.dir().join("admin.kubeconfig");
+        let mut plugin = Command::new(env!("CARGO_BIN_EXE_kubectl-belay"));
+        plugin.env("KUBECONFIG", kubeconfig).args(["-n", namespace]);
+        run(plugin.args(args), "").unwrap_or_else(|error| panic!("belay {args:?}: {error}"))
     }
 
     /// What a process has logged.

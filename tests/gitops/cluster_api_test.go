@@ -1,0 +1,123 @@
+package gitops
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/argoproj/argo-cd/v3/pkg/apis/application/v1alpha1"
+	"github.com/argoproj/argo-cd/v3/util/argo/diff"
+	"github.com/argoproj/argo-cd/v3/util/argo/normalizers"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+)
+
+// ignored is what docs/cluster-api.md has an Application set aside.
+func ignored(t *testing.T) []v1alpha1.ResourceIgnoreDifferences {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/cluster-api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "  ignoreDifferences:\n")
+	text, _, isThere := strings.Cut(rest, "```")
+	if !isThere {
+		t.Fatal("docs/cluster-api.md has no ignoreDifferences")
+	}
+	var settings []v1alpha1.ResourceIgnoreDifferences
+	if err := yaml.UnmarshalStrict([]byte(text), &settings); err != nil {
+		t.Fatal(err)
+	}
+	return settings
+}
+
+// inGit is an object as Git has it.
+func inGit(t *testing.T, text string) *unstructured.Unstructured {
+	t.Helper()
+	var object unstructured.Unstructured
+	if err := yaml.Unmarshal([]byte(text), &object.Object); err != nil {
+		t.Fatal(err)
+	}
+	return &object
+}
+
+// applied is an object as Argo CD has applied it, and as others have changed it since.
+func applied(t *testing.T, git *unstructured.Unstructured, change func(spec map[string]any)) *unstructured.Unstructured {
+	t.Helper()
+	last, err := json.Marshal(git)
+	if err != nil {
+		t.Fatal(err)
+	}
+	live := git.DeepCopy()
+	live.SetAnnotations(map[string]string{"kubectl.kubernetes.io/last-applied-configuration": string(last)})
+	change(live.Object["spec"].(map[string]any))
+	return live
+}
+
+func isOutOfSync(t *testing.T, git, live *unstructured.Unstructured, settings []v1alpha1.ResourceIgnoreDifferences) bool {
+	t.Helper()
+	config, err := diff.NewDiffConfigBuilder().
+		WithDiffSettings(settings, nil, false, normalizers.IgnoreNormalizerOpts{}).
+		WithTracking("app.kubernetes.io/instance", "label").
+		WithNoCache().
+		Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := diff.StateDiff(live, git, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found.Modified
+}
+
+func TestArgoCDSetsAsideWhatBelayWritesOfClusterAPI(t *testing.T) {
+	cluster, err := os.ReadFile("../../examples/cluster-api/cluster.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const deployment = `
+apiVersion: cluster.x-k8s.io/v1beta2
+kind: MachineDeployment
+metadata: {name: workers}
+spec:
+  clusterName: demo
+  replicas: 3
+  template: {spec: {clusterName: demo, version: v1.35.0}}
+`
+	topology := func(spec map[string]any) map[string]any { return spec["topology"].(map[string]any) }
+	pool := func(spec map[string]any) map[string]any {
+		workers := topology(spec)["workers"].(map[string]any)
+		return workers["machineDeployments"].([]any)[0].(map[string]any)
+	}
+	for name, change := range map[string]struct {
+		git     string
+		change  func(spec map[string]any)
+		isTheir bool
+	}{
+		"a version":         {string(cluster), func(spec map[string]any) { topology(spec)["version"] = "v1.36.0" }, true},
+		"a pool's replicas": {string(cluster), func(spec map[string]any) { pool(spec)["replicas"] = int64(5) }, true},
+		"a pool's strategy": {string(cluster), func(spec map[string]any) {
+			pool(spec)["rollout"] = map[string]any{"strategy": map[string]any{"type": "OnDelete"}}
+		}, true},
+		"the class":          {string(cluster), func(spec map[string]any) { topology(spec)["classRef"] = map[string]any{"name": "other"} }, false},
+		"replicas by itself": {deployment, func(spec map[string]any) { spec["replicas"] = int64(5) }, true},
+		"the cluster's name": {deployment, func(spec map[string]any) { spec["clusterName"] = "other" }, false},
+		"a version by itself": {deployment, func(spec map[string]any) {
+			spec["template"].(map[string]any)["spec"].(map[string]any)["version"] = "v1.36.0"
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			git := inGit(t, change.git)
+			live := applied(t, git, change.change)
+			if isOutOfSync(t, git, live, ignored(t)) == change.isTheir {
+				t.Errorf("set aside: %v", !change.isTheir)
+			}
+			// Without the settings each of them shows, but what Git says nothing of.
+			if name != "a pool's strategy" && !isOutOfSync(t, git, live, nil) {
+				t.Error("it doesn't show at all")
+			}
+		})
+	}
+}
