@@ -47,6 +47,8 @@ impl Stage {
         let control_plane = ControlPlane::builder()
             .arg(Component::ApiServer, flag("audit-policy-file", &policy))
             .arg(Component::ApiServer, flag("audit-log-path", &audit_log))
+            // In megabytes: what is counted must not be rotated away.
+            .arg(Component::ApiServer, "--audit-log-maxsize=100000")
             .start()
             .await?;
         let client = control_plane.client().await?;

@@ -28,6 +28,9 @@ use super::{
 /// For how long a watch isn't relied on after it failed. One that fails again does so sooner.
 const DOUBT: Duration = Duration::from_secs(20);
 
+/// How long it is kept how new a Cluster was as it was read. A watch that is up shows that long before.
+const KEPT: Duration = Duration::from_mins(5);
+
 /// What watches show of Clusters. Clones share it.
 #[derive(Clone)]
 pub struct Mirror(Arc<Shared>);
@@ -40,7 +43,7 @@ struct Shared {
     /// They begin once there is a Cluster to look at: Cluster API may not be installed.
     watched: Mutex<BTreeMap<Kind, Watched>>,
     /// What was read of Clusters that watches may not show yet.
-    read: Mutex<HashMap<Key, Moment>>,
+    read: Mutex<HashMap<Key, (Instant, Moment)>>,
 }
 
 /// A kind that is watched.
@@ -79,7 +82,9 @@ impl Mirror {
 
     /// Counts the changes of a Cluster.
     pub fn changes_of(&self, namespace: &str, cluster: &str) -> watch::Receiver<u64> {
-        LISTED.into_iter().for_each(|kind| self.watch(kind));
+        for kind in LISTED {
+            self.watch(kind);
+        }
         lock(&self.0.counts).of(&(namespace.to_owned(), cluster.to_owned()))
     }
 
@@ -98,7 +103,8 @@ impl Mirror {
             machines,
         };
         let mut read = lock(&self.0.read);
-        if read.get(&key).is_some_and(|at| !objects.are_as_new_as(at)) {
+        let is_older = |(_, at): &(Instant, Moment)| !objects.are_as_new_as(at);
+        if read.get(&key).is_some_and(is_older) {
             return None;
         }
         read.remove(&key);
@@ -112,13 +118,18 @@ impl Mirror {
     /// Notes what was read of a Cluster: what is older isn't shown from now on.
     pub fn has_read(&self, namespace: &str, cluster: &str, at: Moment) {
         let key = (namespace.to_owned(), cluster.to_owned());
-        lock(&self.0.read).insert(key, at);
+        let mut read = lock(&self.0.read);
+        // Clusters that nobody looks at any more are forgotten.
+        read.retain(|_, (since, _)| since.elapsed() < KEPT);
+        read.insert(key, (Instant::now(), at));
     }
 
     /// Nobody watches any more.
     pub fn end(&self) {
         let watched = std::mem::take(&mut *lock(&self.0.watched));
-        watched.values().for_each(|one| one.watching.abort());
+        for one in watched.values() {
+            one.watching.abort();
+        }
     }
 
     fn of(&self, kind: Kind, cluster: &Key) -> Vec<Arc<DynamicObject>> {
@@ -157,7 +168,9 @@ impl Mirror {
         let changed = move |change| {
             if let Change::Applied(object) | Change::Deleted(object) = change {
                 let mut counts = lock(&this.0.counts);
-                groups(&object).iter().for_each(|group| counts.wake(group));
+                for group in groups(&object) {
+                    counts.wake(&group);
+                }
             }
         };
         let watching = tokio::spawn(objects.clone().follow(sources, events, changed));
