@@ -182,13 +182,9 @@ fn write_targets(facts: &Facts<'_>, report: &Report<'_, '_>) -> Vec<Action> {
 
 /// Work of Operations that have ended and were written so, or that are no more.
 fn forget_work(facts: &Facts<'_>) -> Vec<Action> {
-    let is_over = |uid: &str| {
-        let operation = facts.operation(uid);
-        let is_unseen = ledger::unseen(facts).iter().any(|held| held.uid == uid);
-        operation.map_or(!is_unseen, |operation| operation.phase().is_finished())
-    };
     let work = facts.snapshot.work.keys();
-    let over = work.filter(|uid| is_over(uid) && !orphaned_deletion::is_its_work(facts, uid));
+    let over = work
+        .filter(|uid| facts.snapshot.is_over(uid) && !orphaned_deletion::is_its_work(facts, uid));
     over.map(|uid| Action::ForgetWork { uid: uid.clone() })
         .collect()
 }

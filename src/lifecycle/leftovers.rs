@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{action::Action, facts::Facts, ledger};
+use super::{action::Action, facts::Facts};
 
 /// The mending of what carries marks of Operations that have ended, or are no more.
 pub fn mend(facts: &Facts<'_>) -> Option<Action> {
@@ -13,14 +13,8 @@ pub fn mend(facts: &Facts<'_>) -> Option<Action> {
         made.into_iter().chain(&node.drained_by)
     });
     let marks = marks.chain(&facts.snapshot.observed.in_work_of);
-    let unseen = ledger::unseen(facts);
-    let is_over = |uid: &str| {
-        let is_held = unseen.iter().any(|held| held.uid == uid);
-        let operation = facts.operation(uid);
-        operation.map_or(!is_held, |operation| operation.phase().is_finished())
-    };
     let is_in_work = |uid: &String| facts.snapshot.work.contains_key(uid);
-    let over = marks.filter(|uid| is_over(uid) && !is_in_work(uid));
+    let over = marks.filter(|uid| facts.snapshot.is_over(uid) && !is_in_work(uid));
     let uids: BTreeSet<String> = over.cloned().collect();
     (!uids.is_empty()).then_some(Action::Mend { uids })
 }

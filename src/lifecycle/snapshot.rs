@@ -121,21 +121,26 @@ impl Snapshot {
         self.observed.nodes.get(pool).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a node never became a part of its pool, and never will: the Operation that made it has ended. It goes
-    /// by itself, so nothing is to be done about its version or its settings.
-    pub fn is_left_behind(&self, node: &NodeView) -> bool {
-        let Some(uid) = node.made_by.as_ref().filter(|_| node.joining) else {
-            return false;
+    /// Whether an Operation has ended, or is no more. One that holds the lock and that nobody shows may go on.
+    pub fn is_over(&self, uid: &str) -> bool {
+        let Some(operation) = self.operation_of_uid(uid) else {
+            let is_held = self.lock().iter().any(|held| held.uid == uid);
+            return !is_held || self.gone.contains(uid);
         };
-        let is_it = |operation: &&Arc<Operation>| operation.metadata.uid.as_ref() == Some(uid);
-        let maker = self.operations.iter().find(is_it);
-        match maker {
-            Some(maker) => {
-                let status = maker.status.as_ref();
-                status.is_some_and(|status| status.phase.is_finished())
-            }
-            None => self.lock().iter().all(|held| held.uid != *uid),
-        }
+        let status = operation.status.as_ref();
+        status.is_some_and(|status| status.phase.is_finished())
+    }
+
+    /// Those nodes of a pool that are a part of it, or may become one. A node that never joined, and whose Operation is
+    /// over, goes by itself: nothing is to be done about its version or its settings.
+    pub fn lasting<'n>(
+        &'n self,
+        nodes: &'n [NodeView],
+    ) -> impl Iterator<Item = &'n NodeView> + Clone {
+        nodes.iter().filter(|node| {
+            let made_by = node.made_by.as_ref().filter(|_| node.joining);
+            !made_by.is_some_and(|uid| self.is_over(uid))
+        })
     }
 
     /// The nodes of pools that there aren't any more, by the pools' names: somebody removed a pool's finalizer

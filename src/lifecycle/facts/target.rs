@@ -126,8 +126,8 @@ impl<'a> Target<'a> {
             asked.count = asked.count.map(|count| count.max(1));
             asked.power_state = Some(PowerState::Running);
         }
-        let lasting = || nodes.iter().filter(|node| !snapshot.is_left_behind(node));
-        let versions = || lasting().map(|node| node.version);
+        let lasting = snapshot.lasting(nodes);
+        let versions = || lasting.clone().map(|node| node.version);
         let next = || {
             let told = &status?.versions;
             told.last()?.kubernetes_version.parse().ok()
@@ -135,7 +135,7 @@ impl<'a> Target<'a> {
         let power = status.and_then(|status| status.power_state);
         let shown_power = power.unwrap_or_default().code;
         let in_flight = status.and_then(|status| status.operation.as_ref());
-        let stay = lasting().filter(|node| !node.deleting).count();
+        let stay = lasting.clone().filter(|node| !node.deleting).count();
         let name = object.metadata.name.as_deref().unwrap_or_default();
         let kept = snapshot.observed.kept.get(name).copied();
         let count = kept.unwrap_or(stay);
@@ -253,18 +253,14 @@ impl<'a> Target<'a> {
             return false;
         };
         let wanted = self.version_under(control_plane);
-        let mut lasting = pool
-            .nodes
-            .iter()
-            .filter(|node| !snapshot.is_left_behind(node));
+        let mut lasting = snapshot.lasting(pool.nodes);
         lasting.any(|node| node.version != wanted)
     }
 
     /// Whether all nodes that stay have the settings that they are to have.
     pub fn has_its_settings(&self, snapshot: &Snapshot) -> bool {
-        let stays = |node: &&NodeView| !node.deleting && !snapshot.is_left_behind(node);
         self.pool.as_ref().is_none_or(|pool| {
-            let mut nodes = pool.nodes.iter().filter(stays);
+            let mut nodes = snapshot.lasting(pool.nodes).filter(|node| !node.deleting);
             nodes.all(|node| node.settings == pool.settings)
         })
     }
