@@ -117,7 +117,7 @@ impl<'a> Pool<'a> {
     }
 
     /// The nodes that are to stay for now.
-    fn present(&self) -> impl Iterator<Item = &'a NodeView> {
+    fn present(&self) -> impl Iterator<Item = &'a NodeView> + Clone + use<'a> {
         self.nodes.iter().filter(|node| !node.deleting)
     }
 
@@ -239,9 +239,16 @@ impl<'a> Pool<'a> {
             .collect()
     }
 
-    pub fn made_and_not_ready(&self) -> impl Iterator<Item = &'a NodeView> {
+    /// Those that this operation has made.
+    pub fn made(&self) -> impl Iterator<Item = &'a NodeView> + Clone {
+        let uid = self.uid;
         self.present()
-            .filter(|node| node.made_by.as_deref() == Some(self.uid) && !node.ready)
+            .filter(move |node| node.made_by.as_deref() == Some(uid))
+    }
+
+    /// Those of them that come up, or that aren't Ready any more.
+    pub fn made_and_not_ready(&self) -> impl Iterator<Item = &'a NodeView> {
+        self.made().filter(|node| !node.ready)
     }
 
     /// Names of nodes that this operation may make. They follow from its uid, so that a stale view or a

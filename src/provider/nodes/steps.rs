@@ -86,18 +86,27 @@ pub fn report(
     draining: &dyn Fn(&str) -> Option<String>,
 ) -> Vec<StepReport> {
     let pool = Pool::new(goal, uid, nodes);
-    let mut waiting_for = waited_for(goal, uid, steps, nodes, making, draining);
+    let shown = |step: &Step| {
+        let name = step.name.strip_prefix(NODE_STEP_PREFIX)?;
+        let node = nodes.iter().find(|node| node.name == name);
+        of_node(goal, uid, step, node, draining)
+    };
+    let shown: Vec<_> = steps.iter().map(shown).collect();
+    let replacing = steps.iter().zip(&shown);
+    let replacing = replacing.filter(|(step, _)| step.action == StepAction::Replace);
+    let begun = replacing.filter_map(|(_, shown)| shown.as_ref().map(|(phase, _)| *phase));
+    let begun: Vec<_> = begun.collect();
+    let mut waiting_for = waited_for(&pool, steps, making, &begun);
     let mut reports = Vec::new();
-    for step in steps {
+    for (step, shown) in steps.iter().zip(&shown) {
         let report = |phase, message: String| StepReport {
             name: step.name.clone(),
             phase,
             message,
             ..StepReport::default()
         };
-        if let Some(name) = step.name.strip_prefix(NODE_STEP_PREFIX) {
-            let node = nodes.iter().find(|node| node.name == name);
-            let told = of_node(goal, uid, step, node, draining).or_else(|| {
+        if step.name.starts_with(NODE_STEP_PREFIX) {
+            let shown = shown.clone().or_else(|| {
                 let waits = step.action == StepAction::Replace && !waiting_for.is_empty();
                 waits.then(|| {
                     let made = std::mem::take(&mut waiting_for).join(", ");
@@ -105,7 +114,7 @@ pub fn report(
                     (StepPhase::InProgress, message)
                 })
             });
-            reports.extend(told.map(|(phase, message)| report(phase, message)));
+            reports.extend(shown.map(|(phase, message)| report(phase, message)));
         } else if step.name.strip_prefix(POOL_STEP_PREFIX) == Some(&goal.pool) {
             reports.push(of_rest(&pool, steps, step));
         }
@@ -113,46 +122,34 @@ pub fn report(
     reports
 }
 
-/// The replacements that are waited for by the step that begins with them: those that come up, but where steps that
-/// have begun already have had all that were made. One that isn't Ready any more is waited for by no other step.
+/// The replacements that come up and that a step which hasn't begun waits for. `begun` are the phases of the steps that
+/// have begun to replace a node. Each of these has had one replacement: where that isn't Ready any more, no other step
+/// waits for it.
 fn waited_for<'a>(
-    goal: &PoolGoal,
-    uid: &str,
+    pool: &Pool<'a>,
     steps: &[Step],
-    nodes: &'a [NodeView],
     making: &[&'a str],
-    draining: &dyn Fn(&str) -> Option<String>,
+    begun: &[StepPhase],
 ) -> Vec<&'a str> {
-    let of_step = |step: &Step| {
-        let name = step.name.strip_prefix(NODE_STEP_PREFIX);
-        let node = name.and_then(|name| nodes.iter().find(|node| node.name == name));
-        of_node(goal, uid, step, node, draining).map(|(phase, _)| phase)
-    };
-    let replaced = steps.iter().filter(|step| {
-        step.action == StepAction::Replace && step.name.starts_with(NODE_STEP_PREFIX)
-    });
-    let begun: Vec<_> = replaced.filter_map(of_step).collect();
     let has_own_step = |name: &str| {
         let mut created = steps
             .iter()
             .filter(|step| step.action == StepAction::Create);
         created.any(|step| step.name.strip_prefix(NODE_STEP_PREFIX) == Some(name))
     };
-    let made = nodes.iter().filter(|node| {
-        !node.deleting && node.made_by.as_deref() == Some(uid) && !has_own_step(&node.name)
-    });
-    let coming = made.clone().filter(|node| !node.ready);
-    let coming = coming.map(|node| node.name.as_str());
+    let made = pool.made().filter(|node| !has_own_step(&node.name));
     let unseen = making
         .iter()
         .copied()
-        .filter(|name| !has_own_step(name) && !nodes.iter().any(|node| node.name == *name));
-    let made = made.count() + unseen.clone().count();
+        .filter(|name| !has_own_step(name) && !pool.nodes.iter().any(|node| node.name == *name));
+    let count = made.clone().count() + unseen.clone().count();
     // Without a surge a node goes before its replacement is made.
-    let goes_first = goal.surge == 0 && !begun.contains(&StepPhase::InProgress);
-    if made <= begun.len() && !goes_first {
+    let goes_first = pool.goal.surge == 0 && !begun.contains(&StepPhase::InProgress);
+    if count <= begun.len() && !goes_first {
         return Vec::new();
     }
+    let coming = made.filter(|node| !node.ready);
+    let coming = coming.map(|node| node.name.as_str());
     let mut waited_for: Vec<_> = coming.chain(unseen).collect();
     waited_for.sort_unstable();
     waited_for
