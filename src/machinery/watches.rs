@@ -54,11 +54,18 @@ impl Scope {
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
+        self.each(
+            || Api::all(client.clone()),
+            |namespace| Api::namespaced(client.clone(), namespace),
+        )
+    }
+
+    /// One for all namespaces, or one for each that is watched by itself.
+    pub fn each<T>(&self, all: impl FnOnce() -> T, in_one: impl Fn(&str) -> T) -> Vec<T> {
         if self.0.is_empty() {
-            return vec![Api::all(client.clone())];
+            return vec![all()];
         }
-        let of = |namespace: &String| Api::namespaced(client.clone(), namespace);
-        self.0.iter().map(of).collect()
+        self.0.iter().map(|namespace| in_one(namespace)).collect()
     }
 }
 

@@ -1,22 +1,20 @@
 //! How a change is begun: one write to the Cluster, or to a `MachineDeployment` that stands alone, with the change
 //! and its token. Whoever finds the token there knows that the change was begun.
 
-use kube::Client;
-
 use crate::{
     lifecycle::Stage,
     provider::engine::{Change, EngineError, Site},
 };
 
 use super::{
-    answers::not_supported, creation, found::Found, goal, handle::Handle, stop, write::write,
+    answers::not_supported, creation, goal, handle::Handle, reader::Reader, stop, write::write,
 };
 
 /// Begins a change.
-pub async fn begin(client: &Client, site: &Site, change: &Change) -> Result<Handle, EngineError> {
+pub async fn begin(reader: &Reader, site: &Site, change: &Change) -> Result<Handle, EngineError> {
     let handle = Handle::of(change);
-    let Some(found) = Found::read(client, site).await? else {
-        creation::make(client, site, change, &handle).await?;
+    let Some(found) = reader.now(site).await? else {
+        creation::make(&reader.client, site, change, &handle).await?;
         return Ok(handle);
     };
     if handle.written(&found)?.is_some() {
@@ -33,7 +31,7 @@ pub async fn begin(client: &Client, site: &Site, change: &Change) -> Result<Hand
         }
     }
     // What an abort has set is lifted first: the change couldn't begin.
-    stop::lift(client, site, &found, &handle).await?;
-    write(client, site, kind, &changed).await?;
+    stop::lift(&reader.client, site, &found, &handle).await?;
+    write(&reader.client, site, kind, &changed).await?;
     Ok(handle)
 }

@@ -17,6 +17,7 @@ use super::{
     blocked,
     found::Found,
     kinds::{self, Kind},
+    reader::Reader,
     stop,
     write::write,
 };
@@ -49,8 +50,9 @@ impl Deletion {
     }
 
     /// Begins it. What is gone already is fine.
-    pub async fn begin(&self, client: &Client, site: &Site) -> Result<(), EngineError> {
-        let Some(found) = Found::read(client, site).await? else {
+    pub async fn begin(&self, reader: &Reader, site: &Site) -> Result<(), EngineError> {
+        let client = &reader.client;
+        let Some(found) = reader.now(site).await? else {
             return Ok(());
         };
         let Some(pool) = &self.pool else {
@@ -73,8 +75,8 @@ impl Deletion {
     }
 
     /// Whether it was begun.
-    pub async fn was_begun(&self, client: &Client, site: &Site) -> Result<bool, EngineError> {
-        let found = Found::read(client, site).await?;
+    pub async fn was_begun(&self, reader: &Reader, site: &Site) -> Result<bool, EngineError> {
+        let found = reader.now(site).await?;
         Ok(found.is_none_or(|found| {
             let is_going = |object: &DynamicObject| object.metadata.deletion_timestamp.is_some();
             let Some(pool) = &self.pool else {
@@ -108,8 +110,8 @@ impl Deletion {
     }
 
     /// It can't be stopped.
-    pub async fn stop(&self, client: &Client, site: &Site) -> Result<Answer, EngineError> {
-        let found = Found::read(client, site).await?;
+    pub async fn stop(&self, reader: &Reader, site: &Site) -> Result<Answer, EngineError> {
+        let found = reader.now(site).await?;
         if self.state(found.as_ref()) == State::Done {
             return Ok(Answer::TooLate);
         }

@@ -24,10 +24,7 @@ pub struct Found {
     /// Which one, by the `ManagedCluster`.
     pub spec: ClusterApiProviderSpec,
     cluster: Arc<DynamicObject>,
-    control_plane: Option<Arc<DynamicObject>>,
-    deployments: Vec<Arc<DynamicObject>>,
-    sets: Vec<Arc<DynamicObject>>,
-    machines: Vec<Arc<DynamicObject>>,
+    objects: Objects,
 }
 
 /// What a pool or a control plane is to be, by Cluster API's own specs.
@@ -97,14 +94,11 @@ impl Found {
             let made_for = kinds::annotation(cluster, MADE_FOR);
             spec.create.is_none() || made_for == Some(&site.cluster)
         };
-        let cluster = objects.cluster.filter(is_it)?;
+        let cluster = objects.cluster.clone().filter(is_it)?;
         Some(Self {
             spec,
             cluster,
-            control_plane: objects.control_plane,
-            deployments: objects.deployments,
-            sets: objects.sets,
-            machines: objects.machines,
+            objects,
         })
     }
 
@@ -115,7 +109,7 @@ impl Found {
 
     /// The control plane, where it is one of kubeadm.
     pub fn control_plane(&self) -> Option<&DynamicObject> {
-        self.control_plane.as_deref()
+        self.objects.control_plane.as_deref()
     }
 
     /// Whether the control plane has answered once.
@@ -159,14 +153,14 @@ impl Found {
 
     /// The `MachineDeployments`, each with its pool's name.
     pub fn pools(&self) -> impl Iterator<Item = (&str, &DynamicObject)> {
-        let deployments = self.deployments.iter();
+        let deployments = self.objects.deployments.iter();
         deployments.map(|deployment| (self.spec.pool_of(name_of(deployment)), deployment.as_ref()))
     }
 
     /// The `MachineDeployment` of a pool.
     pub fn deployment(&self, pool: &str) -> Result<&DynamicObject, EngineError> {
         let name = self.spec.deployment_of(pool);
-        let mut deployments = self.deployments.iter().map(Arc::as_ref);
+        let mut deployments = self.objects.deployments.iter().map(Arc::as_ref);
         let found = deployments.find(|deployment| name_of(deployment) == name);
         found.ok_or_else(|| {
             EngineError::Final(refusal(
@@ -276,7 +270,7 @@ impl Found {
     /// The `MachineSets` of a `MachineDeployment`.
     pub fn sets_of(&self, deployment: &DynamicObject) -> impl Iterator<Item = &DynamicObject> {
         let name = deployment.name_any();
-        let sets = self.sets.iter().map(Arc::as_ref);
+        let sets = self.objects.sets.iter().map(Arc::as_ref);
         sets.filter(move |set| kinds::label(set, DEPLOYMENT_NAME) == Some(&name))
     }
 
@@ -290,7 +284,7 @@ impl Found {
     /// The Machines of a `MachineDeployment`.
     pub fn machines_of(&self, deployment: &DynamicObject) -> Vec<&DynamicObject> {
         let name = deployment.name_any();
-        let machines = self.machines.iter().map(Arc::as_ref);
+        let machines = self.objects.machines.iter().map(Arc::as_ref);
         machines
             .filter(|machine| kinds::label(machine, DEPLOYMENT_NAME) == Some(&name))
             .collect()
@@ -298,12 +292,12 @@ impl Found {
 
     /// All Machines.
     pub fn machines(&self) -> Vec<&DynamicObject> {
-        self.machines.iter().map(Arc::as_ref).collect()
+        self.objects.machines.iter().map(Arc::as_ref).collect()
     }
 
     /// The Machines of the control plane.
     pub fn machines_of_control_plane(&self) -> Vec<&DynamicObject> {
-        let machines = self.machines.iter().map(Arc::as_ref);
+        let machines = self.objects.machines.iter().map(Arc::as_ref);
         machines
             .filter(|machine| kinds::label(machine, CONTROL_PLANE).is_some())
             .collect()

@@ -21,7 +21,7 @@ use crate::machinery::{
 };
 
 use super::{
-    kinds::{CLUSTER_NAME, Kind},
+    kinds::{self, CLUSTER_NAME, Kind},
     objects::{LISTED, Moment, Objects},
 };
 
@@ -124,7 +124,7 @@ impl Mirror {
         read.insert(key, (Instant::now(), at));
     }
 
-    /// Nobody watches any more.
+    /// Ends all watches.
     pub fn end(&self) {
         let watched = std::mem::take(&mut *lock(&self.0.watched));
         for one in watched.values() {
@@ -182,30 +182,24 @@ impl Mirror {
     }
 
     fn apis(&self, kind: Kind) -> Vec<Api<DeserializeGuard<DynamicObject>>> {
-        let (client, namespaces) = (&self.0.client, self.0.scope.namespaces());
-        let resource = kind.resource();
-        if namespaces.is_empty() {
-            return vec![Api::all_with(client.clone(), &resource)];
-        }
-        let in_one =
-            |namespace: &String| Api::namespaced_with(client.clone(), namespace, &resource);
-        namespaces.iter().map(in_one).collect()
+        let (client, resource) = (&self.0.client, kind.resource());
+        self.0.scope.each(
+            || Api::all_with(client.clone(), &resource),
+            |namespace| Api::namespaced_with(client.clone(), namespace, &resource),
+        )
     }
 }
 
 /// The Cluster of an object.
 fn groups(object: &DynamicObject) -> Vec<Key> {
-    let of_cluster = object.labels().get(CLUSTER_NAME).cloned();
-    let is_cluster = object
-        .types
-        .as_ref()
-        .is_some_and(|types| types.kind == "Cluster");
+    let types = object.types.as_ref();
+    let is_cluster = types.is_some_and(|types| types.kind == Kind::Cluster.name());
     let name = if is_cluster {
-        Some(object.name_any())
+        object.metadata.name.as_deref()
     } else {
-        of_cluster
+        kinds::label(object, CLUSTER_NAME)
     };
-    let key = |name| (object.namespace().unwrap_or_default(), name);
+    let key = |name: &str| (object.namespace().unwrap_or_default(), name.to_owned());
     name.map(key).into_iter().collect()
 }
 

@@ -166,16 +166,16 @@ impl Engine for ClusterApi {
 
     async fn begin(&self, site: &Site, change: &Change) -> Result<String, EngineError> {
         if let Some(deletion) = Deletion::of(change) {
-            deletion.begin(&self.0.client, site).await?;
+            deletion.begin(&self.0, site).await?;
             return Ok(deletion.to_string());
         }
-        let handle = change::begin(&self.0.client, site, change).await?;
+        let handle = change::begin(&self.0, site, change).await?;
         Ok(handle.to_string())
     }
 
     async fn find(&self, site: &Site, change: &Change) -> Result<Option<String>, EngineError> {
         if let Some(deletion) = Deletion::of(change) {
-            let was_begun = deletion.was_begun(&self.0.client, site).await?;
+            let was_begun = deletion.was_begun(&self.0, site).await?;
             return Ok(was_begun.then(|| deletion.to_string()));
         }
         let handle = Handle::of(change);
@@ -211,8 +211,8 @@ impl Engine for ClusterApi {
 
     async fn stop(&self, site: &Site, handle: &str) -> Result<Answer, EngineError> {
         if let Some(deletion) = Deletion::parse(handle) {
-            return deletion.stop(&self.0.client, site).await;
+            return deletion.stop(&self.0, site).await;
         }
-        stop::stop(&self.0.client, site, &Handle::parse(handle)).await
+        stop::stop(&self.0, site, &Handle::parse(handle)).await
     }
 }

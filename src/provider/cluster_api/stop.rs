@@ -17,12 +17,14 @@ use super::{
     handle::Handle,
     kinds::{self, Kind, PAUSED},
     progress,
+    reader::Reader,
     write::write,
 };
 
 /// Stops the change of a handle.
-pub async fn stop(client: &Client, site: &Site, handle: &Handle) -> Result<Answer, EngineError> {
-    let Some(found) = Found::read(client, site).await? else {
+pub async fn stop(reader: &Reader, site: &Site, handle: &Handle) -> Result<Answer, EngineError> {
+    let client = &reader.client;
+    let Some(found) = reader.now(site).await? else {
         return Ok(Answer::TooLate);
     };
     let Some(written) = handle.written(&found)? else {
