@@ -46,9 +46,8 @@ struct Counted {
     plans: Vec<Plan>,
     /// Calls that are answered so until they are no longer: a verb, a resource, a code.
     standing: Vec<(&'static str, String, u16)>,
-    calls: Vec<Call>,
-    /// When each of these calls was counted.
-    called: Vec<Instant>,
+    /// Each with when it was counted.
+    calls: Vec<(Instant, Call)>,
     /// When a watch showed an object of a resource.
     shown: Vec<(String, Instant)>,
     met: Vec<(Fault, Call)>,
@@ -105,7 +104,6 @@ impl Faults {
         let mut counted = self.counted();
         counted.is_armed = true;
         counted.calls.clear();
-        counted.called.clear();
         counted.shown.clear();
         self.0.number.send_replace(0);
         counted.plans = plans.into_iter().collect();
@@ -144,25 +142,27 @@ impl Faults {
 
     /// What was asked for since the faults were armed.
     pub fn calls(&self) -> Vec<Call> {
-        self.counted().calls.clone()
+        let counted = self.counted();
+        counted.calls.iter().map(|(_, call)| call.clone()).collect()
     }
 
-    /// The same, each with when it was asked for, after the first.
+    /// The same, each with the seconds since the first.
     pub fn timed_calls(&self) -> Vec<String> {
         let counted = self.counted();
-        let began = counted.called.first().copied();
-        let calls = counted.called.iter().zip(&counted.calls);
-        let text = |(at, call): (&Instant, &Call)| {
-            let after = began.map(|began| at.duration_since(began));
-            format!("{:8.3} {call}", after.unwrap_or_default().as_secs_f64())
+        let Some((began, _)) = counted.calls.first() else {
+            return Vec::new();
         };
-        calls.map(text).collect()
+        let seconds = |at: &Instant| at.duration_since(*began).as_secs_f64();
+        let calls = counted.calls.iter();
+        calls
+            .map(|(at, call)| format!("{:8.3} {call}", seconds(at)))
+            .collect()
     }
 
-    /// Whether a watch of a resource showed something in the time after a call.
-    pub fn were_shown(&self, resource: &str, (after, time): (usize, Duration)) -> bool {
+    /// Whether a watch of a resource showed something in the time after the n-th call, from 1.
+    pub fn were_shown(&self, resource: &str, call: usize, time: Duration) -> bool {
         let counted = self.counted();
-        let Some(called) = counted.called.get(after - 1) else {
+        let Some((called, _)) = counted.calls.get(call - 1) else {
             return false;
         };
         let mut shown = counted.shown.iter();
@@ -250,8 +250,7 @@ impl Faults {
         let mut counted = self.counted();
         counted.writes += usize::from(call.is_write());
         if counted.is_armed {
-            counted.calls.push(call.clone());
-            counted.called.push(Instant::now());
+            counted.calls.push((Instant::now(), call.clone()));
         }
         let number = counted.calls.len();
         self.0.number.send_replace(number);
@@ -268,7 +267,11 @@ impl Faults {
             return None;
         }
         let mut plans = counted.plans.iter();
-        let writes = counted.calls.iter().filter(|call| call.is_write()).count();
+        let writes = counted
+            .calls
+            .iter()
+            .filter(|(_, call)| call.is_write())
+            .count();
         let meets = |plan: &&Plan| {
             let (number, counts) = if plan.counts_writes {
                 (writes, call.is_write())

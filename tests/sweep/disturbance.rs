@@ -60,7 +60,7 @@ impl Disturbance {
         );
         all.extend(writes().map(|at| Self::AnswerLost(at, 500)));
         for kind in WATCHED {
-            let is_shown = |at: &usize| faults.were_shown(kind, (*at, STALE * LATER));
+            let is_shown = |at: &usize| faults.were_shown(kind, *at, STALE * LATER);
             all.extend(writes().filter(is_shown).map(|at| Self::Stale(at, kind)));
         }
         let kinds = WATCHED.into_iter().cycle();

@@ -183,8 +183,7 @@ impl Sweep {
 /// The runs of a scenario that are disturbed at one of the requests of an undisturbed one.
 fn disturbed(run: &Run, undisturbed: &Ended) -> Vec<Run> {
     let disturbances = Disturbance::all(&undisturbed.calls, &undisturbed.faults);
-    let disturbances = disturbances.into_iter();
-    let runs = disturbances.map(|disturbance| Run {
+    let runs = disturbances.into_iter().map(|disturbance| Run {
         scenario: run.scenario,
         disturbance,
         expected: Some(undisturbed.world.clone()),
