@@ -14,13 +14,12 @@ use belay::api::{
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{ApiResource, DeleteParams, DynamicObject, ListParams},
-    core::GroupVersionKind,
+    api::{DeleteParams, DynamicObject, ListParams},
 };
 use serde_json::{Value, json};
 
 use super::{
-    machines::{has_lost_its_infrastructure, is_ready},
+    machines::{self, has_lost_its_infrastructure, is_ready},
     objects::Objects,
     stage::Stage,
 };
@@ -189,9 +188,7 @@ impl Fleet {
     }
 
     fn machines(&self) -> Api<DynamicObject> {
-        let kind = GroupVersionKind::gvk("cluster.x-k8s.io", "v1beta2", "Machine");
-        let kind = ApiResource::from_gvk(&kind);
-        Api::namespaced_with(self.client.clone(), NAMESPACE, &kind)
+        machines::api(self.client.clone(), NAMESPACE, "Machine")
     }
 }
 

@@ -1,7 +1,16 @@
-//! What Machines and other objects of Cluster API say of themselves.
+//! Machines and other objects of Cluster API, and what they say of themselves.
 
-use kube::core::DynamicObject;
+use kube::{
+    Api, Client,
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
 use serde_json::Value;
+
+/// The objects of one of Cluster API's kinds in a namespace.
+pub fn api(client: Client, namespace: &str, kind: &str) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("cluster.x-k8s.io", "v1beta2", kind);
+    Api::namespaced_with(client, namespace, &ApiResource::from_gvk(&kind))
+}
 
 /// Whether a Machine is Ready.
 pub fn is_ready(machine: &DynamicObject) -> bool {

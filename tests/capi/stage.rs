@@ -9,14 +9,14 @@ use std::{
 use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, ListParams},
-    core::{ApiResource, DynamicObject, GroupVersionKind},
+    core::DynamicObject,
 };
 use testenv::{ClusterApi, ControlPlane};
 use tokio::sync::Mutex;
 
 use crate::{
     belay::Belay,
-    machines::{has, has_lost_its_infrastructure, is_ready},
+    machines::{self, has, has_lost_its_infrastructure, is_ready},
     rights,
     world::World,
 };
@@ -176,9 +176,7 @@ pub fn plugin(belay: &Belay, args: &[&str]) -> String {
 
 /// The objects of one of Cluster API's kinds.
 pub fn api(belay: &Belay, kind: &str) -> Api<DynamicObject> {
-    let kind = GroupVersionKind::gvk("cluster.x-k8s.io", "v1beta2", kind);
-    let kind = ApiResource::from_gvk(&kind);
-    Api::namespaced_with(belay.client.clone(), &belay.namespace, &kind)
+    machines::api(belay.client.clone(), &belay.namespace, kind)
 }
 
 /// The Machines of a pool; of all of the Cluster where it is none.

@@ -3,16 +3,15 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use belay::api::{Operation, OperationPhase, OperationType};
-use kube::{api::ListParams, core::DynamicObject};
+use kube::api::ListParams;
 
-use super::{drift::changed_by_reconcile, fleet::Fleet, stage::Stage};
+use super::{drift::changed_by_reconcile, fleet::Fleet, machines::is_ready, stage::Stage};
 
-/// What Flux is told of the Cluster: it makes it, and changes it no more.
+/// Has Flux create the Cluster, and not change it afterwards.
 const MADE_ONCE: &str =
     "name: demo\n  annotations: {kustomize.toolkit.fluxcd.io/ssa: IfNotPresent}\n";
 
 async fn machines_are_ready(fleet: &Fleet, count: usize) {
-    let is_ready = |machine: &DynamicObject| machine.data["status"]["phase"] == "Running";
     fleet
         .eventually("has its Machines", || async {
             let machines = fleet.of_cluster_api("Machine").await;

@@ -20,7 +20,10 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::stage::{PATIENCE, Stage, run};
+use super::{
+    machines,
+    stage::{PATIENCE, Stage, run},
+};
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
 /// Pods go to nodes of the namespace's own cluster.
@@ -113,7 +116,7 @@ impl Fleet {
         format!("main@sha1:{}", self.git(&["rev-parse", "HEAD"]).trim())
     }
 
-    /// Commits another text in a file, and tells Flux of it; gives the revision.
+    /// Commits another text in a file, and has Flux fetch it. Returns the revision.
     pub fn change(&self, file: &str, from: &str, to: &str) -> String {
         let path = self.folder.join(file);
         let before = fs::read_to_string(&path).expect("the file");
@@ -125,7 +128,7 @@ impl Fleet {
         revision
     }
 
-    /// Commits one manifest more, and tells Flux of it; gives the revision.
+    /// Commits another manifest, and has Flux fetch it. Returns the revision.
     pub fn add(&self, file: &str, text: &str) -> String {
         fs::write(self.folder.join(file), text).expect("written");
         let resources = "\nresources:\n";
@@ -277,10 +280,7 @@ impl Fleet {
 
     /// The objects of one of Cluster API's kinds.
     pub async fn of_cluster_api(&self, kind: &str) -> Vec<DynamicObject> {
-        let kind = GroupVersionKind::gvk("cluster.x-k8s.io", "v1beta2", kind);
-        let kind = ApiResource::from_gvk(&kind);
-        let client = self.stage.client.clone();
-        let api = Api::<DynamicObject>::namespaced_with(client, &self.namespace, &kind);
+        let api = machines::api(self.stage.client.clone(), &self.namespace, kind);
         let list = api.list(&ListParams::default()).await;
         list.expect("objects of Cluster API").items
     }

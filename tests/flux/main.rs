@@ -10,6 +10,9 @@ mod drift;
 mod fleet;
 mod git_server;
 mod hang;
+#[path = "../capi/machines.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod machines;
 mod refusal;
 mod stage;
 

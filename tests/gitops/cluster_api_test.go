@@ -91,31 +91,32 @@ spec:
 		workers := topology(spec)["workers"].(map[string]any)
 		return workers["machineDeployments"].([]any)[0].(map[string]any)
 	}
+	onDelete := map[string]any{"strategy": map[string]any{"type": "OnDelete"}}
+	const setAside, inGitToo = true, true
 	for name, change := range map[string]struct {
-		git     string
-		change  func(spec map[string]any)
-		isTheir bool
+		git        string
+		change     func(spec map[string]any)
+		isSetAside bool
+		// Without the settings Argo CD shows only what Git has as well.
+		isInGit bool
 	}{
-		"a version":         {string(cluster), func(spec map[string]any) { topology(spec)["version"] = "v1.36.0" }, true},
-		"a pool's replicas": {string(cluster), func(spec map[string]any) { pool(spec)["replicas"] = int64(5) }, true},
-		"a pool's strategy": {string(cluster), func(spec map[string]any) {
-			pool(spec)["rollout"] = map[string]any{"strategy": map[string]any{"type": "OnDelete"}}
-		}, true},
-		"the class":          {string(cluster), func(spec map[string]any) { topology(spec)["classRef"] = map[string]any{"name": "other"} }, false},
-		"replicas by itself": {deployment, func(spec map[string]any) { spec["replicas"] = int64(5) }, true},
-		"the cluster's name": {deployment, func(spec map[string]any) { spec["clusterName"] = "other" }, false},
+		"a version":          {string(cluster), func(spec map[string]any) { topology(spec)["version"] = "v1.36.0" }, setAside, inGitToo},
+		"a pool's replicas":  {string(cluster), func(spec map[string]any) { pool(spec)["replicas"] = int64(5) }, setAside, inGitToo},
+		"a pool's strategy":  {string(cluster), func(spec map[string]any) { pool(spec)["rollout"] = onDelete }, setAside, !inGitToo},
+		"the class":          {string(cluster), func(spec map[string]any) { topology(spec)["classRef"] = map[string]any{"name": "other"} }, !setAside, inGitToo},
+		"replicas by itself": {deployment, func(spec map[string]any) { spec["replicas"] = int64(5) }, setAside, inGitToo},
+		"the cluster's name": {deployment, func(spec map[string]any) { spec["clusterName"] = "other" }, !setAside, inGitToo},
 		"a version by itself": {deployment, func(spec map[string]any) {
 			spec["template"].(map[string]any)["spec"].(map[string]any)["version"] = "v1.36.0"
-		}, true},
+		}, setAside, inGitToo},
 	} {
 		t.Run(name, func(t *testing.T) {
 			git := inGit(t, change.git)
 			live := applied(t, git, change.change)
-			if isOutOfSync(t, git, live, ignored(t)) == change.isTheir {
-				t.Errorf("set aside: %v", !change.isTheir)
+			if isOutOfSync(t, git, live, ignored(t)) == change.isSetAside {
+				t.Errorf("set aside: %v", !change.isSetAside)
 			}
-			// Without the settings each of them shows, but what Git says nothing of.
-			if name != "a pool's strategy" && !isOutOfSync(t, git, live, nil) {
+			if change.isInGit && !isOutOfSync(t, git, live, nil) {
 				t.Error("it doesn't show at all")
 			}
 		})
