@@ -8,7 +8,7 @@ use std::{
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client, ResourceExt,
     runtime::{WatchStreamExt as _, watcher, watcher::Event},
 };
 
@@ -20,7 +20,8 @@ pub struct Budgets(Arc<Mutex<Known>>);
 
 #[derive(Default)]
 struct Known {
-    kept: BTreeMap<String, usize>,
+    /// How many pods of a namespace have to be up, each from a resource version on.
+    kept: BTreeMap<String, Vec<(u64, usize)>>,
     ready: BTreeMap<String, BTreeSet<String>>,
     violations: Vec<(String, String)>,
 }
@@ -47,16 +48,24 @@ impl Budgets {
         this
     }
 
-    /// From now on, so many pods of a namespace have to be up. Say less before a budget keeps less.
+    /// In all that is seen from now on, so many pods of a namespace have to be up. Say less before a budget keeps less.
     pub fn keep(&self, namespace: &str, pods: usize) {
         let mut known = self.0.lock().expect("the budgets");
-        known.kept.insert(namespace.to_owned(), pods);
+        known.kept.insert(namespace.to_owned(), vec![(0, pods)]);
+    }
+
+    /// From a resource version on, so many pods of a namespace have to be up. Say more after a budget keeps more: until
+    /// then pods may go by what it kept before.
+    pub fn keep_from(&self, version: u64, namespace: &str, pods: usize) {
+        let mut known = self.0.lock().expect("the budgets");
+        let kept = known.kept.entry(namespace.to_owned()).or_default();
+        kept.push((version, pods));
     }
 
     /// How many pods of a namespace have to be up.
     pub fn kept(&self, namespace: &str) -> usize {
         let known = self.0.lock().expect("the budgets");
-        known.kept.get(namespace).copied().unwrap_or_default()
+        known.kept_at(u64::MAX, namespace)
     }
 
     /// How the budget of a namespace was violated.
@@ -77,10 +86,24 @@ impl Budgets {
             ready.remove(&name)
         };
         let left = ready.len();
-        let kept = known.kept.get(&namespace).copied().unwrap_or_default();
+        let kept = known.kept_at(version_of(pod), &namespace);
         if changed && !is_up && left < kept {
             let how = format!("{name} went, {left} were left, {kept} are kept");
             known.violations.push((namespace, how));
         }
     }
+}
+
+impl Known {
+    fn kept_at(&self, version: u64, namespace: &str) -> usize {
+        let kept = self.kept.get(namespace).into_iter().flatten();
+        let before = kept.take_while(|(from, _)| *from <= version);
+        before.last().map_or(0, |(_, pods)| *pods)
+    }
+}
+
+/// When an object was written, as a number that grows.
+pub fn version_of(object: &impl ResourceExt) -> u64 {
+    let version = object.resource_version().unwrap_or_default();
+    version.parse().unwrap_or_default()
 }

@@ -17,7 +17,7 @@ use kube::{
 
 use crate::{
     belay::Belay,
-    budgets::Budgets,
+    budgets::{Budgets, version_of},
     faults::{Faults, Operator},
     panics::checked,
     world::World,
@@ -119,8 +119,30 @@ impl Place {
 
     /// Changes how many pods the budget keeps.
     pub async fn keep(&self, pods: usize) {
-        self.budgets.keep(&self.belay.namespace, pods);
+        let namespace = &self.belay.namespace;
+        if pods <= self.budgets.kept(namespace) {
+            self.budgets.keep(namespace, pods);
+            self.belay.keep_available(pods).await;
+            return;
+        }
         self.belay.keep_available(pods).await;
+        let version = self.budget_is_in_force().await;
+        self.budgets.keep_from(version, namespace, pods);
+    }
+
+    /// Waits until no pod goes any more by what the budget kept before its last change: that was seen, and all pods
+    /// whose eviction was granted have gone. The resource version from which on that holds.
+    async fn budget_is_in_force(&self) -> u64 {
+        let budgets = self.belay.api::<PodDisruptionBudget>();
+        loop {
+            let budget = budgets.get("web").await.expect("the budget");
+            let status = budget.status.clone().unwrap_or_default();
+            let is_seen = status.observed_generation == budget.metadata.generation;
+            if is_seen && status.disrupted_pods.unwrap_or_default().is_empty() {
+                return version_of(&budget);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Checks what must hold in all that was seen.
