@@ -55,7 +55,7 @@ pub fn binary(name: &str) -> Result<PathBuf, Error> {
     family.binary(name, package)
 }
 
-/// The files that tell kwok how nodes and pods live, in the folder of its module.
+/// The files that describe to kwok how nodes and pods live, in the folder of its module.
 ///
 /// # Errors
 /// Where Go doesn't find the module.
@@ -149,13 +149,13 @@ impl Family {
         eprintln!(
             "testenv: building {what} (the first time only; all of it takes about 6 minutes on 2 cores)"
         );
-        let (began, mut told) = (Instant::now(), Instant::now());
+        let (began, mut reported) = (Instant::now(), Instant::now());
         let status = loop {
             if let Some(status) = tried("failed to wait for go", child.try_wait())? {
                 break status;
             }
-            if told.elapsed() > PROGRESS {
-                told = Instant::now();
+            if reported.elapsed() > PROGRESS {
+                reported = Instant::now();
                 eprintln!("testenv: building {what}: {} s", began.elapsed().as_secs());
             }
             std::thread::sleep(Duration::from_millis(100));

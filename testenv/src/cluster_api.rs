@@ -139,7 +139,7 @@ impl ClusterApi {
         Ok(())
     }
 
-    /// Starts a controller, and gives the port that tells whether it is ready.
+    /// Starts a controller, and returns the port that shows whether it is ready.
     fn start_process(&mut self, controller: Controller) -> Result<u16, Error> {
         // The one that runs still has its port.
         self.kill(controller);

@@ -15,6 +15,7 @@
 
 mod binaries;
 mod certificates;
+pub mod clouds;
 pub mod cluster_api;
 mod component;
 mod control_plane;

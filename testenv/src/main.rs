@@ -23,7 +23,7 @@ enum Command {
         /// The binary's name.
         name: String,
     },
-    /// Print the files that tell kwok how nodes and pods live, as one.
+    /// Print the files that describe to kwok how nodes and pods live, as one.
     Stages,
     /// Start a control plane and keep it until SIGINT or SIGTERM.
     Up {

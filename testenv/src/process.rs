@@ -88,8 +88,8 @@ impl Process {
     pub fn end(&mut self, grace: Duration) {
         if !grace.is_zero() {
             self.signal(Signal::TERM);
-            let told = Instant::now();
-            while self.is_running() && told.elapsed() < grace {
+            let asked = Instant::now();
+            while self.is_running() && asked.elapsed() < grace {
                 std::thread::sleep(Duration::from_millis(20));
             }
         }

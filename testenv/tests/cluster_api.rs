@@ -30,7 +30,7 @@ fn wait_for_cluster(control_plane: &ControlPlane, what: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_becomes_available_and_a_controller_that_was_killed_comes_back() {
     let mut began = Instant::now();
-    let mut tell = |what: &str| {
+    let mut report = |what: &str| {
         eprintln!("{what} in {:.1} s", began.elapsed().as_secs_f64());
         began = Instant::now();
     };
@@ -40,11 +40,11 @@ async fn a_cluster_becomes_available_and_a_controller_that_was_killed_comes_back
         .start()
         .await
         .unwrap_or_else(|error| panic!("{error}"));
-    tell("a control plane started");
+    report("a control plane started");
     let mut cluster_api = ClusterApi::start(&control_plane)
         .await
         .unwrap_or_else(|error| panic!("{error}"));
-    tell("Cluster API started");
+    report("Cluster API started");
 
     let refusal = ClusterApi::start(&control_plane).await.err();
     let refusal = refusal.expect("a second one started").to_string();
@@ -62,7 +62,7 @@ async fn a_cluster_becomes_available_and_a_controller_that_was_killed_comes_back
     }
     let machines = kubectl(&control_plane, &["get", "machines", "-o", "name"]);
     assert_eq!(machines.lines().count(), 6, "{machines}");
-    tell("a cluster of 1 + 5 machines became available");
+    report("a cluster of 1 + 5 machines became available");
 
     let pid = cluster_api.pid(Controller::Core);
     cluster_api.kill(Controller::Core);
@@ -70,7 +70,7 @@ async fn a_cluster_becomes_available_and_a_controller_that_was_killed_comes_back
     let again = cluster_api.start_again(Controller::Core).await;
     again.unwrap_or_else(|error| panic!("{error}"));
     assert_ne!(cluster_api.pid(Controller::Core), pid);
-    tell("the core started again");
+    report("the core started again");
     kubectl(
         &control_plane,
         &["patch", "cluster/f1", "--type=json", "-p", SCALE],
@@ -79,5 +79,5 @@ async fn a_cluster_becomes_available_and_a_controller_that_was_killed_comes_back
         &control_plane,
         "jsonpath={.status.workers.availableReplicas}=6",
     );
-    tell("a sixth worker became available");
+    report("a sixth worker became available");
 }

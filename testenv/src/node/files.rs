@@ -1,4 +1,4 @@
-//! The files that a node's parts are told by what to do.
+//! The files that configure a node's parts.
 
 use std::{env, ffi::OsString, fs, path::Path};
 

@@ -1,0 +1,99 @@
+//! What a fake was asked for, and what it answered.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    body::{Body, Bytes, to_bytes},
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use http::StatusCode;
+use serde_json::Value;
+
+/// No request and no answer is longer.
+const LONGEST: usize = 4 << 20;
+
+/// A request and its answer. Only bodies of JSON are kept, so that no secret of a login is.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// The request's method.
+    pub method: String,
+    /// The request's path.
+    pub path: String,
+    /// The request's query.
+    pub query: String,
+    /// The request's body.
+    pub request: Value,
+    /// The answer's status.
+    pub status: u16,
+    /// The answer's body.
+    pub response: Value,
+}
+
+impl fmt::Display for Exchange {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.method, self.path)?;
+        if !self.query.is_empty() {
+            write!(formatter, "?{}", self.query)?;
+        }
+        write!(formatter, " -> {}", self.status)
+    }
+}
+
+/// The exchanges so far. Clones share them.
+#[derive(Clone, Default)]
+pub(super) struct Exchanges(Arc<Mutex<Vec<Exchange>>>);
+
+impl Exchanges {
+    /// All of them, in the order in which they were answered.
+    pub fn all(&self) -> Vec<Exchange> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn add(&self, exchange: Exchange) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(exchange);
+    }
+}
+
+/// Has a request answered, and keeps both.
+pub(super) async fn keep(
+    State(exchanges): State<Exchanges>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(asked) = to_bytes(body, LONGEST).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    };
+    let uri = parts.uri.clone();
+    let method = parts.method.to_string();
+    let response = next
+        .run(Request::from_parts(parts, Body::from(asked.clone())))
+        .await;
+    let (head, body) = response.into_parts();
+    let Ok(answered) = to_bytes(body, LONGEST).await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let json = |bytes: &Bytes| serde_json::from_slice(bytes).unwrap_or_default();
+    exchanges.add(Exchange {
+        method,
+        path: uri.path().to_owned(),
+        query: uri.query().unwrap_or_default().to_owned(),
+        request: json(&asked),
+        status: head.status.as_u16(),
+        response: if uri.path().ends_with("/token") {
+            Value::Null
+        } else {
+            json(&answered)
+        },
+    });
+    Response::from_parts(head, Body::from(answered))
+}
