@@ -1,5 +1,5 @@
 //! Pools and Operations that belong to no cluster there is. Nobody reconciles them with a cluster, so they
-//! are told here what is missing, and let go when they are deleted.
+//! get a condition here that says what is missing, and let go when they are deleted.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::{
-    api::{AgentPool, FINALIZER, ManagedCluster, Operation, TargetKind, is_kept},
+    api::{AgentPool, FINALIZER, ManagedCluster, Operation, OperationTarget, TargetKind, is_kept},
     lifecycle,
     machinery::{clock, patch_params},
 };
@@ -26,7 +26,7 @@ enum Stray {
     Operation(ObjectRef<Operation>),
 }
 
-/// Where strays are told of.
+/// Where strays are reported.
 #[derive(Clone)]
 pub struct Strays {
     sender: mpsc::UnboundedSender<Stray>,
@@ -34,7 +34,7 @@ pub struct Strays {
 }
 
 impl Strays {
-    /// Where strays are told of, and the future that looks after them.
+    /// Where strays are reported, and the future that looks after them.
     pub fn new(
         client: Client,
         stores: Stores,
@@ -135,7 +135,7 @@ async fn look_at_pool(
         clock::now(),
     );
     status.observed_generation = pool.metadata.generation;
-    // What was told of the cluster would keep its last System pool.
+    // What is written of the cluster would keep its last System pool.
     status.cluster = None;
     if pool.status.as_ref() == Some(&status) {
         return Ok(());
@@ -185,26 +185,46 @@ async fn look_at_operation(
         }
         return Ok(());
     }
-    // The stores may lag behind; the API server tells for certain.
-    let target = &operation.spec.target;
-    let exists = match target.kind {
-        TargetKind::ManagedCluster => Api::<ManagedCluster>::namespaced(client, &namespace)
-            .get_opt(&target.name)
-            .await?
-            .is_some(),
-        TargetKind::AgentPool => Api::<AgentPool>::namespaced(client, &namespace)
-            .get_opt(&target.name)
-            .await?
-            .is_some(),
-    };
-    if exists {
+    let Some(missing) = missing(client, &namespace, &operation.spec.target).await? else {
         return Ok(());
-    }
-    let status = lifecycle::failed_without_target(&operation, clock::now());
+    };
+    let cluster = match &missing {
+        Missing::Target => None,
+        Missing::Cluster(name) => Some(name.as_str()),
+    };
+    let status = lifecycle::failed_without_target(&operation, cluster, clock::now());
     let patch =
         json!({"metadata": {"resourceVersion": operation.resource_version()}, "status": status});
     operations
         .patch_status(&operation.name_any(), &patch_params(), &Patch::Merge(patch))
         .await?;
     Ok(())
+}
+
+/// What there isn't that an Operation needs.
+enum Missing {
+    /// Its target.
+    Target,
+    /// The cluster of that name, of the pool that is its target.
+    Cluster(String),
+}
+
+/// What there isn't of a target. The stores may lag behind; the API server knows for certain.
+async fn missing(
+    client: Client,
+    namespace: &str,
+    target: &OperationTarget,
+) -> kube::Result<Option<Missing>> {
+    let clusters = Api::<ManagedCluster>::namespaced(client.clone(), namespace);
+    if target.kind == TargetKind::ManagedCluster {
+        let cluster = clusters.get_opt(&target.name).await?;
+        return Ok(cluster.is_none().then_some(Missing::Target));
+    }
+    let pools = Api::<AgentPool>::namespaced(client, namespace);
+    let Some(pool) = pools.get_opt(&target.name).await? else {
+        return Ok(Some(Missing::Target));
+    };
+    let name = pool.spec.cluster_name;
+    let cluster = clusters.get_opt(&name).await?;
+    Ok(cluster.is_none().then_some(Missing::Cluster(name)))
 }

@@ -41,6 +41,19 @@ pub fn target_not_found(operation: &Operation) -> OperationError {
     }
 }
 
+/// The error of an Operation on a pool whose cluster there isn't.
+pub fn cluster_of_target_not_found(operation: &Operation, cluster: &str) -> OperationError {
+    OperationError {
+        code: "NotFound".into(),
+        message: format!(
+            "ManagedCluster {cluster} of AgentPool {} does not exist in namespace {}: create it, and then a new Operation",
+            operation.spec.target.name,
+            operation.metadata.namespace.as_deref().unwrap_or_default()
+        ),
+        ..OperationError::default()
+    }
+}
+
 /// The error of a type that doesn't fit its target.
 pub fn unsupported(type_: OperationType, kind: &str) -> OperationError {
     OperationError {

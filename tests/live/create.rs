@@ -118,6 +118,21 @@ pub async fn an_operation_on_nothing_fails_and_says_what_is_missing(world: Arc<W
     belay.kubectl(&["delete", "op", "lost", KUBECTL_PATIENCE]);
 }
 
+pub async fn an_operation_on_a_pool_without_its_cluster_fails_and_says_so(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.create_pool("np1", 1).await;
+    belay
+        .reconcile(TargetKind::AgentPool, "np1", "too-early")
+        .await;
+    let error = belay.fails("too-early").await;
+    assert_eq!(error.code, "NotFound");
+    let why = "ManagedCluster demo of AgentPool np1 does not exist";
+    assert!(error.message.starts_with(why), "{}", error.message);
+    belay.create_cluster(0).await;
+    belay.pool_is_ready("np1").await;
+    belay.check_history();
+}
+
 pub async fn an_operation_on_nothing_fails_though_its_end_could_not_be_written_at_first(
     world: Arc<World>,
 ) {

@@ -116,7 +116,7 @@ fn without_target(object: &Ours, namespace: &str, now: Timestamp) -> Option<Outl
         return None;
     };
     let mut operation = operation.as_ref().clone();
-    operation.status = Some(failed_without_target(&operation, now));
+    operation.status = Some(failed_without_target(&operation, None, now));
     Some(Outlook {
         namespace: namespace.to_owned(),
         cluster: operation.spec.target.name.clone(),
@@ -159,7 +159,7 @@ impl Changes {
                     changes.pools.push(pool.as_ref().clone());
                     target(TargetKind::AgentPool, &pool.name_any())
                 }
-                // Which cluster it is about is told by the snapshot.
+                // The snapshot shows which cluster it is about.
                 Ours::Operation(operation) if *effect == Effect::Made => {
                     changes.operations.push(operation.as_ref().clone());
                     continue;

@@ -84,9 +84,14 @@ impl Report<'_, '_> {
     }
 }
 
-/// The status of an Operation whose target there isn't, with its conditions.
-pub fn failed_without_target(operation: &Operation, now: jiff::Timestamp) -> OperationStatus {
-    let mut status = transition::failed_without_target(operation, now);
+/// The status of an Operation whose target there isn't, or, where one is named, the cluster of its target; with its
+/// conditions.
+pub fn failed_without_target(
+    operation: &Operation,
+    cluster: Option<&str>,
+    now: jiff::Timestamp,
+) -> OperationStatus {
+    let mut status = transition::failed_without_target(operation, cluster, now);
     of_operation(&mut status, operation, "", now);
     status
 }

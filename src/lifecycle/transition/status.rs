@@ -191,13 +191,21 @@ fn end(status: &mut OperationStatus, phase: OperationPhase, now: Timestamp) {
     status.end_time = Some(steps::end_of(status.start_time.as_ref(), now));
 }
 
-/// The status of an Operation whose target there isn't.
-pub fn failed_without_target(operation: &Object, now: Timestamp) -> OperationStatus {
+/// The status of an Operation whose target there isn't, or, where one is named, the cluster of its target.
+pub fn failed_without_target(
+    operation: &Object,
+    cluster: Option<&str>,
+    now: Timestamp,
+) -> OperationStatus {
     let mut status = operation.status.clone().unwrap_or_default();
     if let Some(request) = AbortRequest::by_annotation(operation) {
         came_too_late(&mut status, &request, now);
     }
-    fail(&mut status, errors::target_not_found(operation), now);
+    let error = match cluster {
+        Some(cluster) => errors::cluster_of_target_not_found(operation, cluster),
+        None => errors::target_not_found(operation),
+    };
+    fail(&mut status, error, now);
     status.observed_generation = operation.metadata.generation;
     bound_status(&mut status);
     status
