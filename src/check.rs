@@ -80,7 +80,7 @@ async fn answer(operations: &Api<Operation>, name: &str) -> anyhow::Result<()> {
     .await;
     let Ok(ended) = ended else {
         bail!(
-            "no operator answers in {} s: does a pod of Belay run and lead? `kubectl logs` of it tells",
+            "no operator answers in {} s: does a pod of Belay run and lead? `kubectl logs` of it says why",
             PATIENCE.as_secs()
         );
     };

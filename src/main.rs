@@ -19,14 +19,14 @@ use flags::{Command, Flags};
 async fn main() -> ExitCode {
     let flags = Flags::parse();
     let ended = match &flags.command {
-        Some(Command::Crds { output }) => tell(print(output.as_deref(), belay::api::crd_files)),
+        Some(Command::Crds { output }) => report(print(output.as_deref(), belay::api::crd_files)),
         Some(Command::Policies { output }) => {
-            tell(print(output.as_deref(), belay::admission::policy_files))
+            report(print(output.as_deref(), belay::admission::policy_files))
         }
         Some(Command::Check {
             namespace,
             without_policies,
-        }) => tell(check(namespace.as_deref(), !without_policies).await),
+        }) => report(check(namespace.as_deref(), !without_policies).await),
         None => {
             log::start(flags.log_format);
             operate(flags)
@@ -40,7 +40,7 @@ async fn main() -> ExitCode {
     }
 }
 
-fn tell(result: anyhow::Result<()>) -> anyhow::Result<()> {
+fn report(result: anyhow::Result<()>) -> anyhow::Result<()> {
     result.inspect_err(|error| eprintln!("belay: {error:#}"))
 }
 
@@ -91,17 +91,17 @@ async fn operate(flags: Flags) -> anyhow::Result<()> {
         otlp_endpoint: flags.otlp_endpoint,
     };
     let shutdown = CancellationToken::new();
-    let told = shutdown.clone();
+    let asked = shutdown.clone();
     tokio::spawn(async move {
-        told_to_end().await;
-        told.cancel();
+        asked_to_end().await;
+        asked.cancel();
     });
     operator::operate(config, options, shutdown).await?;
     tracing::info!("belay ends");
     Ok(())
 }
 
-async fn told_to_end() {
+async fn asked_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         return std::future::pending().await;

@@ -17,7 +17,7 @@ use crate::{
 
 /// What says that this process is a pod, and where.
 const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
-/// How long the reconciles in hand may take when the operator is told to end.
+/// How long the reconciles in hand may take when the operator is asked to end.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Whether only one of several operators works.
@@ -150,9 +150,9 @@ async fn work(
         kwok: Arc::new(kwok),
         cluster_api: Arc::new(cluster_api::provider(&client, &options.scope)),
     };
-    let told = shutdown.clone().cancelled_owned();
+    let asked = shutdown.clone().cancelled_owned();
     let controller =
-        controller::run(client, &options.scope, providers, telemetry, &health, told).boxed();
+        controller::run(client, &options.scope, providers, telemetry, &health, asked).boxed();
     tokio::select! {
         () = controller => {}
         () = watches => {}

@@ -49,15 +49,15 @@ fn changes(kind: &str) -> String {
     )
 }
 
-/// An annotation before and after, as text that tells absent from empty.
+/// An annotation before and after, as text that distinguishes absent from empty.
 fn both(name: &str) -> (String, String) {
     let note = |of: &str| format!("{of}.metadata.?annotations[?\"{name}\"]");
-    let tell = "optMap(value, \"=\" + value).orValue(\"\")";
+    let sign = "optMap(value, \"=\" + value).orValue(\"\")";
     let after = format!(
-        "request.operation == \"DELETE\" ? \"\" : {}.{tell}",
+        "request.operation == \"DELETE\" ? \"\" : {}.{sign}",
         note("object")
     );
-    let before = format!("oldObject == null ? \"\" : {}.{tell}", note("oldObject"));
+    let before = format!("oldObject == null ? \"\" : {}.{sign}", note("oldObject"));
     (before, after)
 }
 
@@ -166,7 +166,7 @@ fn forged() -> Refusal {
 
 /// A reason is copied into statuses and conditions, which have no room for a long one.
 fn too_long() -> Refusal {
-    // With the sign that tells absent from empty.
+    // With the sign that distinguishes absent from empty.
     let size = "size(variables.abort)";
     Refusal::new(
         INVALID_PARAMETER,

@@ -53,8 +53,8 @@ pub fn told_elapsed(now: Option<&str>, since: &str, in_days: bool) -> String {
 }
 
 /// The expression, or nothing where `since` is empty.
-pub fn if_known(since: &str, told: &str) -> String {
-    format!("({since} != \"\" ? {told} : \"\")")
+pub fn if_known(since: &str, text: &str) -> String {
+    format!("({since} != \"\" ? {text} : \"\")")
 }
 
 /// Whether a target is as its spec says, by its own account.

@@ -173,8 +173,8 @@ pub fn pool_left_behind(is_version_change: &str) -> Refusal {
 
 /// A version more than a minor version away from what the control plane runs.
 ///
-/// A rule of the definition could tell it too. But it would answer Invalid, for which Flux and `kubectl apply`,
-/// where they are told to use force, delete the cluster and make it anew.
+/// A rule of the definition could say it too. But it would answer Invalid, for which Flux and `kubectl apply`,
+/// where they may use force, delete the cluster and make it anew.
 pub fn one_minor_at_a_time(is_version_change: &str) -> Vec<Refusal> {
     let (wanted, runs) = (minor("variables.wanted"), minor("variables.runs"));
     let major = "variables.runs.split(\".\")[0]";

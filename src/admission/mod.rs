@@ -1,6 +1,6 @@
 //! What the API server refuses by itself: policies in CEL, without a webhook.
 //!
-//! `belay policies` prints them, and `policies/` holds them. They tell what the core tells of the same
+//! `belay policies` prints them, and `policies/` holds them. They say what the core says of the same
 //! refusal (`crate::lifecycle::messages`). A request is judged by what its object and a cached copy of a
 //! cluster or pool say; where that is late, the core decides the same again.
 

@@ -1,4 +1,4 @@
-//! Pools that come to a cluster. A new pool has no status that could tell of its cluster, so the cluster is
+//! Pools that come to a cluster. A new pool has no status that could show its cluster, so the cluster is
 //! looked for among the parameters.
 
 use crate::lifecycle::messages::{OPERATION_NOT_ALLOWED, refusal};

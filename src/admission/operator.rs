@@ -1,4 +1,4 @@
-//! How the policies tell Belay's own requests from people's.
+//! How the policies distinguish Belay's own requests from people's.
 
 use crate::{
     api::GROUP,

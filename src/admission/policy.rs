@@ -31,16 +31,16 @@ pub mod on {
     pub const DELETE: &str = "DELETE";
 }
 
-/// What is refused, and how that is told.
+/// What is refused, and in which words.
 pub struct Refusal {
     /// Where it is so: a CEL expression of type bool.
     pub when: String,
-    /// What is told: a CEL expression of type string.
+    /// The message: a CEL expression of type string.
     pub message: String,
 }
 
 impl Refusal {
-    /// A refusal with a code, which is told in brackets before the message.
+    /// A refusal with a code, which is written in brackets before the message.
     pub fn new(code: &str, when: impl Into<String>, message: &str) -> Self {
         Self {
             when: when.into(),
@@ -86,7 +86,7 @@ pub struct Policy {
     pub condition: (&'static str, String),
     /// What the refusals are made with, in the order of use.
     pub variables: Vec<(&'static str, String)>,
-    /// The refusals; the first that applies is told.
+    /// The refusals; the first that applies counts.
     pub refusals: Vec<Refusal>,
     /// What is refused by who asks: `authorizer` isn't there for messages, so each is a validation of its own.
     pub rights: Vec<Refusal>,

@@ -1,4 +1,4 @@
-//! Changes of a pool's spec. What they depend on of the cluster is told in the pool's status, so that no
+//! Changes of a pool's spec. What they depend on of the cluster is in the pool's status, so that no
 //! cluster needs to be looked for.
 
 use crate::{

@@ -1,8 +1,8 @@
 //! A change of a pool by its scale subresource, as `kubectl scale` and autoscalers make it.
 //!
 //! Such a request carries nothing of the pool but its count, so the pool is looked for: by a label, among the
-//! few that can't be scaled now. Its status tells why. (A rule of the definition would need no search. But it
-//! would answer Invalid, for which Flux and `kubectl apply`, where they are told to use force, delete the pool
+//! few that can't be scaled now. Its status says why. (A rule of the definition would need no search. But it
+//! would answer Invalid, for which Flux and `kubectl apply`, where they may use force, delete the pool
 //! and make it anew.)
 
 use crate::{api::SCALE_REFUSED_LABEL, lifecycle::messages::OPERATION_NOT_ALLOWED};

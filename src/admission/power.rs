@@ -10,7 +10,7 @@ use super::{
     policy::Refusal,
 };
 
-/// A cluster or a pool, as expressions tell of it.
+/// A cluster or a pool, as expressions see it.
 pub struct Target<'a> {
     /// Its kind.
     pub kind: TargetKind,
@@ -29,7 +29,7 @@ impl Target<'_> {
     pub fn wrong_time(&self, when: &str, is_start: &str, now: Option<&str>) -> Refusal {
         let change = format!("({is_start} ? \"{STARTING}\" : \"{STOPPING}\")");
         let kind = format!("\"{}\"", words(self.kind));
-        let told = refusal::WRONG_TIME.cel(&[
+        let wrong_time = refusal::WRONG_TIME.cel(&[
             ("kind", &kind),
             ("state", self.state),
             ("power", self.power),
@@ -37,17 +37,17 @@ impl Target<'_> {
         ]);
         let previous = refusal::PREVIOUS_OPERATION.cel(&[("since", self.since)]);
         let previous = previous + &told_elapsed(now, self.since, false);
-        let message = format!("{told} + {}", if_known(self.since, &previous));
+        let message = format!("{wrong_time} + {}", if_known(self.since, &previous));
         Refusal::new(OPERATION_NOT_ALLOWED, when, &message)
     }
 
     /// The refusal of a stop of what doesn't run.
     pub fn not_running(&self, when: &str, now: Option<&str>) -> Refusal {
         let kind = format!("\"{}\"", words(self.kind));
-        let told = refusal::NOT_RUNNING.cel(&[("kind", &kind)]);
+        let not_running = refusal::NOT_RUNNING.cel(&[("kind", &kind)]);
         let stop = refusal::STOP_OPERATION.cel(&[("since", self.stopped)]);
         let stop = stop + &told_elapsed(now, self.stopped, true);
-        let message = format!("{told} + {}", if_known(self.stopped, &stop));
+        let message = format!("{not_running} + {}", if_known(self.stopped, &stop));
         Refusal::new(OPERATION_NOT_ALLOWED, when, &message)
     }
 }

@@ -74,7 +74,7 @@ pub fn on_scale() -> Policy {
     }
 }
 
-/// What a change of a cluster has aborted, by name: an expression. `wanted` tells the policy as it will be.
+/// What a change of a cluster has aborted, by name: an expression. `wanted` is the policy as it will be.
 pub fn by_cluster(wanted: &str, cluster: &str) -> String {
     format!(
         "{wanted}.spec.concurrencyPolicy == \"Replace\" ? {cluster}.?status.?operations.orValue([]).filter(held, held.type != \"Delete\").map(held, held.name) : []"
@@ -106,7 +106,7 @@ fn in_flight(pool: &str, names: &str) -> String {
     )
 }
 
-/// The refusal, of which `variables.replaced` tells what would be aborted.
+/// The refusal, of which `variables.replaced` says what would be aborted.
 pub fn may_not() -> Refusal {
     let may = format!(
         "authorizer.group(\"{GROUP}\").resource(\"operations\").subresource(\"abort\").namespace(request.namespace).check(\"update\").allowed()"

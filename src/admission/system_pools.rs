@@ -1,4 +1,4 @@
-//! A cluster that has System pools keeps one as long as it lives. How many it has is told in the status of
+//! A cluster that has System pools keeps one as long as it lives. How many it has is in the status of
 //! each of its pools; where two of them go in the same instant, each still sees the other, and the core keeps one.
 
 use crate::lifecycle::messages::{OPERATION_NOT_ALLOWED, refusal};

@@ -259,7 +259,7 @@ pub struct AgentPoolStatus {
     /// A fingerprint of the abort annotation's value that was honoured last: each value is honoured once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_abort: Option<String>,
-    /// Ready; Reconciling and Stalled as kstatus reads them.
+    /// Ready; Reconciling and Stalled as kstatus reads them; Autoscaled where something else than Belay scales the pool.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

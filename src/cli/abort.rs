@@ -1,4 +1,4 @@
-//! `kubectl belay abort`: stops an Operation where it stands, after telling what is left behind.
+//! `kubectl belay abort`: stops an Operation where it stands, after it has shown what is left behind.
 
 use std::{process::ExitCode, time::Duration};
 

@@ -71,8 +71,8 @@ pub fn head(view: &View, look: &Look, now: Timestamp) -> String {
     match condition(&status.conditions, "Ready") {
         Some(ready) => {
             let since = text::since(Some(&ready.last_transition_time), now);
-            let told = format!("{} for {since}: {}", ready.status, ready.message);
-            fact("Ready", &told);
+            let state = format!("{} for {since}: {}", ready.status, ready.message);
+            fact("Ready", &state);
         }
         None => fact("Ready", "Unknown: no operator has looked at it yet"),
     }
@@ -106,11 +106,11 @@ fn version_text(cluster: &ManagedCluster) -> String {
 /// `3 on 1.35.7, 2 on 1.36.3`: the nodes of all pools by version.
 fn nodes_text(pools: &[AgentPool]) -> String {
     let mut versions: Vec<VersionCount> = Vec::new();
-    let told = pools
+    let lines = pools
         .iter()
         .filter_map(|pool| pool.status.as_ref())
         .flat_map(|status| &status.versions);
-    for more in told {
+    for more in lines {
         match versions
             .iter_mut()
             .find(|it| it.kubernetes_version == more.kubernetes_version)

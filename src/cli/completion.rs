@@ -76,7 +76,7 @@ pub fn run(flags: &CompletionFlags) -> anyhow::Result<ExitCode> {
 /// Where it can't be written.
 pub async fn complete(words: &[String]) -> anyhow::Result<ExitCode> {
     let names = tokio::time::timeout(PATIENCE, names(words)).await;
-    // Without an answer there is no name to offer, and nobody to tell why.
+    // Without an answer there is no name to offer, and nobody to explain it to.
     for name in names.ok().flatten().unwrap_or_default() {
         output::say(&name)?;
     }
@@ -136,7 +136,7 @@ async fn names(words: &[String]) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// The flags that tell where to look, and the other words that aren't flags.
+/// The flags that say where to look, and the other words that aren't flags.
 fn place(words: &[String]) -> (GlobalFlags, Vec<&str>) {
     let mut flags = GlobalFlags::default();
     let mut place = Vec::new();

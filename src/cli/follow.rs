@@ -15,7 +15,7 @@ use crate::{
 
 use super::{screen::Screen, session::Session, view::phase};
 
-/// How often what tells of time is written anew.
+/// How often what shows a time is written anew.
 const SECOND: Duration = Duration::from_secs(1);
 
 /// How long an Operation may wait for its turn before it is said how to find out why.

@@ -1,4 +1,4 @@
-//! An Operation as `az aks operation show` tells of one: the same fields by the same names.
+//! An Operation as `az aks operation show` shows one: the same fields by the same names.
 
 use kube::ResourceExt as _;
 use serde::Serialize;

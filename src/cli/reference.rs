@@ -27,7 +27,7 @@ pub fn reference() -> String {
 fn add(page: &mut String, command: &Command, name: &str, is_root: bool) {
     let mut shown = command.clone().term_width(WIDTH);
     if !is_root {
-        // They are told once, with the root.
+        // They are listed once, with the root.
         shown = shown.mut_args(|arg| {
             let is_global = arg.is_global_set() || arg.get_id() == "help";
             arg.hide(is_global)

@@ -74,7 +74,7 @@ impl Screen {
                 let lines = std::iter::once(&view.cluster)
                     .map(|cluster| (cluster.name_any(), cluster_line(view)))
                     .chain(view.operations.iter().map(operation_line));
-                tell(shown, lines, now)?;
+                write_lines(shown, lines, now)?;
             }
         }
         Ok(())
@@ -87,7 +87,9 @@ impl Screen {
     pub fn operation(&mut self, operation: &Operation, now: Timestamp) -> anyhow::Result<()> {
         match self {
             Self::Live(live) => live.draw("", std::slice::from_ref(operation), "", now),
-            Self::Lines(shown) => tell(shown, std::iter::once(operation_line(operation)), now)?,
+            Self::Lines(shown) => {
+                write_lines(shown, std::iter::once(operation_line(operation)), now)?;
+            }
         }
         Ok(())
     }
@@ -104,7 +106,9 @@ impl Screen {
                 live.bars
                     .suspend(|| output::say(&look.wrap("", "  ", &line)))?;
             }
-            Self::Lines(shown) => tell(shown, std::iter::once(operation_line(operation)), now)?,
+            Self::Lines(shown) => {
+                write_lines(shown, std::iter::once(operation_line(operation)), now)?;
+            }
         }
         Ok(())
     }
@@ -138,7 +142,7 @@ impl Screen {
 }
 
 /// Writes each line that changed, with the time.
-fn tell(
+fn write_lines(
     shown: &mut BTreeMap<String, String>,
     lines: impl Iterator<Item = (String, String)>,
     now: Timestamp,
@@ -160,7 +164,7 @@ fn operation_line(operation: &Operation) -> (String, String) {
     )
 }
 
-/// What a cluster tells of itself in one line. What its Operations tell is theirs.
+/// A cluster in one line, without its Operations.
 fn cluster_line(view: &View) -> String {
     let status = view.cluster.status.clone().unwrap_or_default();
     let state = status

@@ -22,7 +22,7 @@ use super::{
 
 /// How many clusters are read at once; the first page is shown as soon as it is there.
 const PAGE: u32 = 250;
-/// How often what tells of time is written anew.
+/// How often what shows a time is written anew.
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Show how clusters are, what is in flight on them, and what blocks it.
@@ -96,7 +96,7 @@ fn name(cluster: &ManagedCluster) -> String {
 }
 
 async fn watch(session: &Session, cluster: &str) -> anyhow::Result<ExitCode> {
-    // What is wrong from the start is told, and not tried again.
+    // What is wrong from the start is reported, and not tried again.
     View::read(session, cluster).await?;
     let mut changes = ClusterWatch::new(session, cluster);
     let mut screen = Screen::new(session);

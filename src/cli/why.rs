@@ -456,7 +456,7 @@ fn is_stalled(conditions: &[Condition]) -> bool {
     condition(conditions, "Stalled").is_some_and(|it| it.status == "True")
 }
 
-/// Whether the condition tells of a wait that no Operation tells of.
+/// Whether the condition shows a wait that no Operation shows.
 fn conditions_wait(ready: &Condition) -> bool {
     ready.reason == reason::PENDING
 }

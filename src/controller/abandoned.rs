@@ -19,13 +19,13 @@ type Abandoned = HashMap<ObjectRef<ManagedCluster>, Vec<String>>;
 /// Looks for them again and again.
 pub async fn watch(context: Arc<Context>) {
     context.ready().await;
-    let (mut before, mut told) = (Abandoned::new(), Abandoned::new());
+    let (mut before, mut reported) = (Abandoned::new(), Abandoned::new());
     loop {
         let now = look(&context);
         let mut lasting = now.clone();
         lasting.retain(|cluster, _| before.contains_key(cluster));
         for (cluster, nodes) in &lasting {
-            if told.get(cluster) != Some(nodes) {
+            if reported.get(cluster) != Some(nodes) {
                 tracing::warn!(
                     cluster = name(cluster),
                     nodes = nodes.join(","),
@@ -37,7 +37,7 @@ pub async fn watch(context: Arc<Context>) {
         let count = lasting.values().map(Vec::len).sum::<usize>();
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         context.telemetry.abandoned.set(count);
-        (before, told) = (now, lasting);
+        (before, reported) = (now, lasting);
         tokio::time::sleep(EVERY).await;
     }
 }

@@ -113,7 +113,7 @@ pub enum ReconcileError {
     /// The cluster's provider isn't part of this version.
     #[error("the cluster's provider is not part of this version")]
     NoProvider,
-    /// What a person's Operation asks for was refused, and is to be told on it.
+    /// What a person's Operation asks for was refused, and the Operation is to say so.
     #[error("what an Operation asks for was refused")]
     Refused,
     /// The API server didn't answer.

@@ -1,5 +1,5 @@
 //! Writes what a person's Operation asks for into its target's spec: by server-side apply, under a field
-//! manager of its own, so that a field which another manager will apply again (GitOps) is told and not
+//! manager of its own, so that a field which another manager will apply again (GitOps) is reported and not
 //! fought over.
 
 use std::{
@@ -215,8 +215,8 @@ fn is_by_hand(metadata: &ObjectMeta, manager: &str) -> bool {
 
 /// The code and the message of a policy's refusal, without what the API server puts around it.
 fn told_by_policy(status: &Status) -> Option<(&str, &str)> {
-    let (_, told) = status.message.split_once(" denied request: (")?;
-    told.split_once(") ")
+    let (_, words) = status.message.split_once(" denied request: (")?;
+    words.split_once(") ")
 }
 
 fn error(metadata: &ObjectMeta, change: &SpecChange, status: &Status) -> OperationError {

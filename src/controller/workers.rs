@@ -1,4 +1,4 @@
-//! The work in hand: each Operation's in a task of its own, with a way to tell it to stop. A reconcile
+//! The work in hand: each Operation's in a task of its own, with a way to ask it to stop. A reconcile
 //! starts it, stops it and looks at it, and never waits for it.
 
 use std::{
@@ -82,7 +82,7 @@ impl Workers {
     /// Starts the work of a job, in place of what was there for the same Operation.
     pub fn start(&self, provider: Arc<dyn Provider>, job: Job, stop: Stop) {
         let cluster = ObjectRef::new(&job.cluster).within(&job.namespace);
-        let (told, stop) = watch::channel(stop);
+        let (asked, stop) = watch::channel(stop);
         let (sender, of) = (self.changed.clone(), cluster.clone());
         // The receiver is gone only while the process ends.
         let changed = Arc::new(move || drop(sender.send(of.clone())));
@@ -118,7 +118,7 @@ impl Workers {
             uid,
             Worker {
                 cluster,
-                stop: told,
+                stop: asked,
                 kept: keeps,
                 control,
                 end: None,
@@ -144,9 +144,9 @@ impl Workers {
     /// Tells the work of an Operation to stop. A stop never becomes milder.
     pub fn stop(&self, uid: &str, stop: Stop) {
         if let Some(worker) = self.lock().get(uid) {
-            let rises = worker.stop.send_if_modified(|told| {
-                let rises = *told < stop;
-                *told = stop.max(*told);
+            let rises = worker.stop.send_if_modified(|asked| {
+                let rises = *asked < stop;
+                *asked = stop.max(*asked);
                 rises
             });
             if rises {
@@ -205,7 +205,7 @@ impl Workers {
         tokio::select! {
             () = tokio::time::sleep(REST * 5_u32.pow(breaks - 1)) => {}
             // Started again at once, it comes to a stop.
-            () = line.told(Stop::AfterStep) => {}
+            () = line.until_stop(Stop::AfterStep) => {}
         }
         None
     }

@@ -67,14 +67,14 @@ impl Election {
 
     /// Waits until this process leads.
     pub async fn lead(&mut self) {
-        let mut told = None;
+        let mut reported = None;
         loop {
             match self.try_to_take().await {
                 Ok(None) => return,
                 Ok(Some(holder)) => {
-                    if told.as_ref() != Some(&holder) {
+                    if reported.as_ref() != Some(&holder) {
                         tracing::info!(lease = self.name, holder, "standing by");
-                        told = Some(holder);
+                        reported = Some(holder);
                     }
                 }
                 // Another was faster.
@@ -145,7 +145,7 @@ impl Election {
         Ok(())
     }
 
-    /// Takes the lease where it may be taken; else tells its holder.
+    /// Takes the lease where it may be taken; else returns its holder.
     async fn try_to_take(&mut self) -> Result<Option<String>, Failure> {
         let found = answered(self.leases.get_opt(&self.name)).await?;
         if let Some(lease) = &found {
@@ -161,7 +161,7 @@ impl Election {
         Ok(None)
     }
 
-    /// Renews the lease; where another has it, tells who.
+    /// Renews the lease; where another has it, returns who.
     async fn renew(&mut self) -> Result<Option<String>, Failure> {
         match self.write(self.held.clone()).await {
             Err(Failure::Api(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {}

@@ -2,7 +2,7 @@
 //! another may take it.
 //!
 //! No crate is used for it: the one for this kube renews without the resourceVersion, and where the API
-//! server can't be reached it doesn't tell that the lease is over.
+//! server can't be reached it doesn't say that the lease is over.
 
 mod candidate;
 mod election;

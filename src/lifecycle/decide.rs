@@ -78,7 +78,7 @@ fn stop_work(transitions: &[Transition<'_, '_>]) -> Vec<Action> {
     let stops = transitions.iter().filter_map(|transition| {
         let stop = transition.stop;
         match transition.operation.work {
-            Some(Work::Running(_, told)) if *told < stop => Some(Action::StopWork {
+            Some(Work::Running(_, asked)) if *asked < stop => Some(Action::StopWork {
                 uid: transition.operation.uid.to_owned(),
                 stop,
             }),

@@ -2,6 +2,7 @@
 
 mod abort;
 mod aspects;
+mod autoscaled;
 mod engine;
 mod hold;
 mod identity;

@@ -91,8 +91,8 @@ pub mod reason {
     pub const IN_PROGRESS: &str = "OperationInProgress";
 }
 
-/// The sentences that refuse, one for each reason. The API server tells them by the policies that are made
-/// from them (`crate::admission`), and Belay tells them where admission was late or is absent.
+/// The sentences that refuse, one for each reason. The API server says them by the policies that are made
+/// from them (`crate::admission`), and Belay says them where admission was late or is absent.
 pub mod refusal {
     use crate::lifecycle::template::Template;
 
@@ -124,7 +124,7 @@ pub mod refusal {
         Template("{kind} is not currently running, stopping cannot be performed");
     /// Goes on with [`NOT_RUNNING`], where it is known.
     pub const STOP_OPERATION: Template = Template("; The stop operation started at '{since}'");
-    /// Goes on with what told since when, where it is known what time it is.
+    /// Goes on with what said since when, where it is known what time it is.
     pub const ELAPSED: Template = Template(" and elapsed time is: '{elapsed}' (RFC3339 format)");
 
     /// A change of how a Cluster of Cluster API is made.
@@ -215,7 +215,7 @@ pub fn another_operation(target: &OperationTarget, held: &OperationInFlight) -> 
 }
 
 /// The refusal of anything but a deletion of `name`, while `deleted` (itself, or its cluster) is being deleted.
-/// It tells how long since, where it is known what time it is `now`.
+/// It says how long since, where it is known what time it is `now`.
 pub fn deletion_was_issued(
     type_: OperationType,
     name: &str,
@@ -249,8 +249,8 @@ pub fn wrong_time(
         ("change", &if is_start { STARTING } else { STOPPING }),
     ]);
     let since = since.map(|since| {
-        let told = refusal::PREVIOUS_OPERATION.fill(&[("since", &since)]);
-        told + &told_elapsed(&elapsed(now.duration_since(since)))
+        let refused = refusal::PREVIOUS_OPERATION.fill(&[("since", &since)]);
+        refused + &told_elapsed(&elapsed(now.duration_since(since)))
     });
     refusal + &since.unwrap_or_default()
 }
@@ -262,8 +262,8 @@ pub fn not_running(kind: TargetKind, since: Option<Timestamp>, now: Timestamp) -
         let passed = now.duration_since(since);
         let days = passed.as_hours().max(0) / 24;
         let rest = elapsed(passed - SignedDuration::from_hours(days * 24));
-        let told = refusal::STOP_OPERATION.fill(&[("since", &since)]);
-        told + &told_elapsed(&format!("{days}{DAYS_AND}{rest}"))
+        let refused = refusal::STOP_OPERATION.fill(&[("since", &since)]);
+        refused + &told_elapsed(&format!("{days}{DAYS_AND}{rest}"))
     });
     refusal + &since.unwrap_or_default()
 }

@@ -18,6 +18,10 @@ pub struct Observation {
     /// How many nodes an engine that orders them itself keeps in a pool. That there are more or fewer of them for a
     /// while is its own affair.
     pub kept: BTreeMap<String, usize>,
+    /// The pools that something else than Belay scales at the engine, such as an autoscaler, each with what does so,
+    /// as in "the cluster autoscaler, by annotations of `MachineDeployment` md-0". The count in such a pool's spec counts
+    /// only when the pool is started.
+    pub scaled_by_others: BTreeMap<String, String>,
     /// Why the cluster can't be seen now. The other fields then show what was seen last, or nothing.
     pub trouble: Option<Trouble>,
     /// What others began at the engine and hasn't ended: by its console, by a tool of its own.

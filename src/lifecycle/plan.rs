@@ -24,7 +24,7 @@ const FORMAT: u32 = 1;
 pub struct Job {
     /// The Operation's name.
     pub operation: String,
-    /// The Operation's uid: what a provider is called with, so that a call of an operation that ended can be told.
+    /// The Operation's uid: what a provider is called with, so that a call of an operation that ended can be recognized.
     pub uid: String,
     /// The namespace of the Operation and its cluster.
     pub namespace: String,

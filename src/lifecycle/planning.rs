@@ -241,11 +241,9 @@ impl<'f, 'a> Cluster<'f, 'a> {
         };
         let runs = self.running && is_on;
         let was_on = pool.there.power == PowerState::Running;
-        // A pool whose count is held back keeps its nodes while it runs.
-        let keeps_count = runs
-            && was_on
-            && !aspects.contains(&Aspect::Count)
-            && pool.held.all().contains(&Aspect::Count);
+        // A pool keeps its nodes while it runs where its count is held back, or where others scale it.
+        let is_held = !aspects.contains(&Aspect::Count) && pool.held.all().contains(&Aspect::Count);
+        let keeps_count = runs && was_on && (is_held || pool.is_scaled_by_others());
         PoolGoal {
             count: if keeps_count {
                 pool.there.count

@@ -174,11 +174,11 @@ pub enum ObjectId {
 /// How the work of one Operation is doing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
-    /// It goes on, and was told to stop in that way.
+    /// It goes on, and was asked to stop in that way.
     Running(Progress, Stop),
-    /// It was told to stop and has: nothing half-done is left, nothing of it acts any more.
+    /// It was asked to stop and has: nothing half-done is left, nothing of it acts any more.
     Stopped(Progress),
-    /// It was told to stop, and the engine refused, with these words. The engine goes on; nobody follows it
+    /// It was asked to stop, and the engine refused, with these words. The engine goes on; nobody follows it
     /// until the work is started again.
     Refused(String, Progress),
     /// All that the Operation asked for is there.

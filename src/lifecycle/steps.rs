@@ -1,4 +1,4 @@
-//! The steps of an operation: planned when it starts, then told as far as they are. They are a report:
+//! The steps of an operation: planned when it starts, then reported as far as they are. They are a report:
 //! what to do next follows from the objects, not from the steps.
 
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use super::{
 };
 
 /// How many steps of single nodes an operation has at most, so that the largest stays well under what an
-/// object may have; the nodes beyond are told of by pool.
+/// object may have; the nodes beyond are reported by pool.
 const MOST_NODE_STEPS: usize = 200;
 
 /// The steps that lead from what is observed to what the job asks for.

@@ -1,5 +1,5 @@
-//! Sentences with places to be filled in, `{like this}`: by values, where Belay tells one itself, or by CEL
-//! expressions, where the API server tells it. So both have the same words.
+//! Sentences with places to be filled in, `{like this}`: by values, where Belay says one itself, or by CEL
+//! expressions, where the API server says it. So both have the same words.
 
 use std::fmt::Display;
 

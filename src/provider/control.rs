@@ -78,9 +78,9 @@ impl Control {
     }
 
     /// Waits until the controller asks for a stop that is at least as urgent as `stop`.
-    pub async fn told(&self, stop: Stop) {
-        let mut told = self.stop.clone();
-        if told.wait_for(|now| *now >= stop).await.is_err() {
+    pub async fn until_stop(&self, stop: Stop) {
+        let mut asked = self.stop.clone();
+        if asked.wait_for(|now| *now >= stop).await.is_err() {
             // The controller is gone: the process ends.
             std::future::pending::<()>().await;
         }
@@ -122,7 +122,7 @@ impl Control {
                 // The controller is gone: the process ends.
                 std::future::pending::<()>().await;
             },
-            () = self.told(Stop::Now) => {}
+            () = self.until_stop(Stop::Now) => {}
         }
     }
 
@@ -143,25 +143,25 @@ impl Control {
     /// Reports how far some of the steps are, and what is in the way now. What was reported of other steps
     /// stays. What changes nothing wakes nobody.
     pub fn report(&self, progress: Progress) {
-        let mut told = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = Progress {
             blocked: progress.blocked,
-            ..told.clone()
+            ..last.clone()
         };
         for step in progress.steps {
-            match next.steps.iter_mut().find(|told| told.name == step.name) {
-                Some(told) => *told = step,
+            match next.steps.iter_mut().find(|known| known.name == step.name) {
+                Some(known) => *known = step,
                 None => next.steps.push(step),
             }
         }
-        if *told != next {
+        if *last != next {
             let handles = |progress: &Progress| {
                 let steps = progress.steps.iter();
                 steps.filter(|step| step.handle.is_some()).count()
             };
-            let is_urgent = told.blocked != next.blocked || handles(&told) != handles(&next);
-            *told = next;
-            drop(told);
+            let is_urgent = last.blocked != next.blocked || handles(&last) != handles(&next);
+            *last = next;
+            drop(last);
             self.wake(is_urgent);
         }
     }

@@ -33,9 +33,9 @@ pub trait Provider: Send + Sync {
     /// What it can do, and how it goes about it.
     fn rules(&self) -> &'static dyn Rules;
 
-    /// What is there of a cluster now. It answers at once, from what watches have told: a reconcile waits
+    /// What is there of a cluster now. It answers at once, from what watches have shown: a reconcile waits
     /// for nothing slow. None until the first look at the cluster is complete; then [`changes`](Self::changes)
-    /// tells.
+    /// has it.
     fn observe(&self, cluster: &ManagedCluster) -> Option<Observation>;
 
     /// Whether it can observe clusters.
@@ -50,13 +50,13 @@ pub trait Provider: Send + Sync {
     /// A cluster is no more: nobody observes it any longer.
     fn forget(&self, cluster: &ObjectRef<ManagedCluster>);
 
-    /// Clusters of which something changed that [`observe`](Self::observe) tells. Taken once.
+    /// Clusters of which something changed that [`observe`](Self::observe) shows. Taken once.
     fn changes(&self) -> BoxStream<'static, ObjectRef<ManagedCluster>>;
 
     /// Brings about what the job asks for, from wherever things stand: it is called again after a crash,
     /// with the same uid, and what is already there is left as it is.
     ///
-    /// A step begins by [`Control::begin`] alone. Once `control` tells it to stop, no new step begins. With [`Stop::AfterStep`] what has begun is
+    /// A step begins by [`Control::begin`] alone. Once `control` asks for a stop, no new step begins. With [`Stop::AfterStep`] what has begun is
     /// finished first; with [`Stop::Now`](crate::lifecycle::Stop::Now) it stops where it stands, within two
     /// seconds, whatever hangs. When it returns, in whichever way, nothing of it acts any more, and nothing
     /// half-done is left but what it reported by [`Control::leave`].

@@ -12,7 +12,7 @@ use super::Control;
 
 /// How long one request may take. With [`Stop::Now`] a whole stop on nodes is to take less than two seconds.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a request that is sent is waited for after the work was told to stop.
+/// How long a request that is sent is waited for after the work was asked to stop.
 pub const GRACE: Duration = Duration::from_millis(800);
 /// After so long without success a request is reported as in the way.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -61,7 +61,7 @@ impl Failure<OperationError> {
 /// How a request ended that didn't bring what it asked for.
 #[derive(Debug)]
 pub enum Ended<R> {
-    /// The work was told to stop.
+    /// The work was asked to stop.
     Stopped,
     /// It was refused for good.
     Refused(R),
@@ -75,14 +75,14 @@ pub struct Requests<'a> {
     pub report: &'a (dyn Fn(Option<Blocked>) + Send + Sync),
     /// Who answers, as people call it.
     pub server: &'static str,
-    /// How long a request that is sent is waited for after the work was told to stop.
+    /// How long a request that is sent is waited for after the work was asked to stop.
     pub grace: Duration,
 }
 
 impl Requests<'_> {
     /// Makes a request until it is answered, with pauses that grow, or that the server asks for.
     ///
-    /// A request that was sent is waited for, also when the work is told to stop, for what it changes must
+    /// A request that was sent is waited for, also when the work is asked to stop, for what it changes must
     /// have changed before that is claimed; but not for longer than `grace`, for it may hang.
     pub async fn answered<T, R, F>(
         &self,
@@ -120,7 +120,7 @@ impl Requests<'_> {
             }
             tokio::select! {
                 () = tokio::time::sleep(wish.unwrap_or(pause)) => {}
-                () = self.control.told(Stop::Now) => break Err(Ended::Stopped),
+                () = self.control.until_stop(Stop::Now) => break Err(Ended::Stopped),
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         };
@@ -147,7 +147,7 @@ impl Requests<'_> {
                     answer.map_or(Attempt::Unanswered, Attempt::Answered)
                 }
                 () = async {
-                    self.control.told(Stop::Now).await;
+                    self.control.until_stop(Stop::Now).await;
                     tokio::time::sleep(self.grace).await;
                 } => Attempt::Stopped,
             }
@@ -180,7 +180,7 @@ enum Attempt<T, R> {
     Answered(Result<T, Failure<R>>),
     /// Nobody answered in time.
     Unanswered,
-    /// The work was told to stop meanwhile.
+    /// The work was asked to stop meanwhile.
     Stopped,
 }
 

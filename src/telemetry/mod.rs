@@ -53,7 +53,7 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Nothing counted yet. `fence` tells who leads, under the name of its lease.
+    /// Nothing counted yet. `fence` knows who leads, under the name of its lease.
     pub fn new(lease: &str, fence: Fence, traces: Traces) -> Self {
         let mut registry = Registry::default();
         let work = Gauge::default();

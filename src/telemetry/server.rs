@@ -75,11 +75,11 @@ fn router(health: Health) -> Router {
         .route("/metrics", get(metrics))
         .route(
             "/healthz",
-            get(async |State(health): State<Health>| told(health.not_live())),
+            get(async |State(health): State<Health>| answer(health.not_live())),
         )
         .route(
             "/readyz",
-            get(async |State(health): State<Health>| told(health.not_ready())),
+            get(async |State(health): State<Health>| answer(health.not_ready())),
         )
         .with_state(health)
 }
@@ -91,7 +91,7 @@ async fn metrics(State(health): State<Health>) -> Response {
     }
 }
 
-fn told(why_not: Option<String>) -> Response {
+fn answer(why_not: Option<String>) -> Response {
     match why_not {
         None => "ok".into_response(),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why).into_response(),

@@ -138,7 +138,7 @@ fn of_step(trace: TraceId, root: SpanId, uid: &str, step: &Step) -> Span {
     }
 }
 
-/// The same step of the same Operation has the same id, whoever tells of it.
+/// The same step of the same Operation has the same id, whoever reports it.
 fn span_id(uid: &str, step: &str) -> SpanId {
     let mut hasher = FnvHasher::default();
     (uid, step).hash(&mut hasher);

@@ -11,9 +11,9 @@ use kube::{ResourceExt as _, api::ListParams};
 use serde_json::json;
 
 use crate::{
-    belay::Belay,
+    belay::{Belay, is_true},
     machines::is_ready,
-    stage::{NEW, Stage, machines_of, names, versions},
+    stage::{NEW, Stage, deployment, machines_of, names, versions},
 };
 
 /// Changes the Cluster as somebody who doesn't know of Belay.
@@ -102,4 +102,87 @@ pub async fn a_scale_that_others_begin_is_followed_and_not_taken_back(stage: Arc
     let scale = belay.nth_operation(2, Scale, "md-0").await;
     belay.succeeds(&scale).await;
     assert_eq!(machines_of(&belay, Some("md-0")).await.len(), 2);
+}
+
+pub async fn a_scale_that_others_begin_in_an_upgrade_stays(stage: Arc<Stage>) {
+    let belay = stage.adopted(3).await;
+    belay.set_version(NEW).await;
+    let upgrade = belay.operation(Upgrade, "demo").await;
+    belay
+        .eventually("replaces the Machines of md-0", || async {
+            let machines = machines_of(&belay, Some("md-0")).await;
+            versions(&machines).contains(&NEW.to_owned())
+        })
+        .await;
+    let replicas = "/spec/topology/workers/machineDeployments/0/replicas";
+    somebody_patches(
+        &belay,
+        &json!([{"op": "replace", "path": replicas, "value": 5}]),
+    );
+    belay.succeeds(&upgrade).await;
+    belay.lock_is_free().await;
+    belay.rests().await;
+    let machines = machines_of(&belay, Some("md-0")).await;
+    assert_eq!(versions(&machines), [NEW; 5]);
+}
+
+const BOUND: &str = "cluster.x-k8s.io/cluster-api-autoscaler-node-group";
+
+/// Scales a `MachineDeployment` as the cluster autoscaler does it, and waits until it has the Machines.
+async fn autoscales(belay: &Belay, pool: &str, replicas: usize) {
+    let name = deployment(belay, pool).await.name_any();
+    let scale = json!({"spec": {"replicas": replicas}}).to_string();
+    let patch = ["patch", "machinedeployment", &name, "--subresource=scale"];
+    let scale = ["--type=merge", "--field-manager=autoscaler", "-p", &scale];
+    belay.kubectl(&[&patch[..], &scale[..]].concat());
+    has_ready(belay, pool, replicas).await;
+}
+
+async fn has_ready(belay: &Belay, pool: &str, count: usize) {
+    belay
+        .eventually("has that number of Machines", || async {
+            let machines = machines_of(belay, Some(pool)).await;
+            machines.len() == count && machines.iter().all(is_ready)
+        })
+        .await;
+}
+
+pub async fn what_the_autoscaler_scales_belay_does_not(stage: Arc<Stage>) {
+    let belay = stage.adopted(2).await;
+    let pool = "/spec/topology/workers/machineDeployments/0";
+    let bounds = json!({"annotations":
+        {format!("{BOUND}-min-size"): "1", format!("{BOUND}-max-size"): "5"}});
+    somebody_patches(
+        &belay,
+        &json!([{"op": "remove", "path": format!("{pool}/replicas")},
+            {"op": "add", "path": format!("{pool}/metadata"), "value": bounds}]),
+    );
+    belay
+        .eventually("shows who scales the pool", || async {
+            let status = belay.pool_status("md-0").await;
+            is_true(&status.conditions, "Autoscaled")
+        })
+        .await;
+    let scale = ["scale", "agentpool/md-0", "--replicas=4"];
+    let refused = belay.try_kubectl(&scale).expect_err("it is refused");
+    let why = "AgentPool md-0 is scaled by the cluster autoscaler (1 to 5 nodes";
+    assert!(refused.contains(why), "{refused}");
+
+    belay.kill_operator();
+    autoscales(&belay, "md-0", 4).await;
+    stage.operate(&belay);
+    belay.set_version(NEW).await;
+    let upgrade = belay.operation(Upgrade, "demo").await;
+    belay.succeeds(&upgrade).await;
+    let machines = machines_of(&belay, Some("md-0")).await;
+    assert_eq!(versions(&machines), [NEW; 4]);
+    autoscales(&belay, "md-0", 1).await;
+    belay.lock_is_free().await;
+    belay.rests().await;
+    has_ready(&belay, "md-0", 1).await;
+    let scales = belay.operations(Scale, "md-0").await;
+    assert!(
+        scales.len() <= 1,
+        "at most the autoscaler's own: {scales:?}"
+    );
 }

@@ -1,4 +1,4 @@
-//! What is told of a plan, as it is written in JSON and YAML.
+//! A plan as it is written in JSON and YAML.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use super::{
     outlook::Outlook,
 };
 
-/// All that is told.
+/// All of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// Belay's objects.
@@ -118,7 +118,7 @@ pub struct Change {
 }
 
 impl Report {
-    /// What is told of what was tried and what is foreseen.
+    /// What was tried, and what is foreseen.
     pub fn new(tried: &[Tried], outlooks: &[Outlook], others: &[Manifest]) -> Self {
         let name = |other: &Manifest| format!("{} {}", other.kind(), other.name());
         Self {
@@ -212,11 +212,11 @@ fn cluster(outlook: &Outlook) -> Cluster {
         let status = view::status(&foreseen.operation);
         foreseen.turn.is_some() || status.phase != OperationPhase::Failed
     };
-    let told = outlook.operations.iter().filter(is_told);
+    let shown = outlook.operations.iter().filter(is_told);
     Cluster {
         namespace: outlook.namespace.clone(),
         name: outlook.cluster.clone(),
-        operations: told.map(|it| planned(it, &outlook.operations)).collect(),
+        operations: shown.map(|it| planned(it, &outlook.operations)).collect(),
         notes: outlook.notes.clone(),
     }
 }

@@ -98,7 +98,7 @@ fn scale(turn: Option<usize>) -> Foreseen {
     }
 }
 
-fn told(tried: &[Tried], outlooks: &[Outlook], others: &[Manifest]) -> String {
+fn shown(tried: &[Tried], outlooks: &[Outlook], others: &[Manifest]) -> String {
     let report = Report::new(tried, outlooks, others);
     at_each_width(|look| text::of(&report, look))
 }
@@ -125,7 +125,7 @@ fn a_plan_of_an_upgrade() {
         cluster(Effect::Changed),
         pool("demo-np1", Effect::Unchanged),
     ];
-    assert_snapshot!(told(&tried, &[outlook(vec![upgrade], &[])], &others));
+    assert_snapshot!(shown(&tried, &[outlook(vec![upgrade], &[])], &others));
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn a_plan_whose_change_waits_or_takes_a_place() {
     );
     let plans = [goes_on, is_canceled].map(|in_flight| {
         let tried = [pool("demo-np1", Effect::Changed)];
-        told(
+        shown(
             &tried,
             &[outlook(vec![in_flight, scale(Some(1))], &[])],
             &[],
@@ -159,17 +159,17 @@ fn a_plan_with_refusals_and_notes() {
         pool("demo-np2", Effect::Made),
     ];
     let note = "AgentPool demo-np2 waits: there is no ManagedCluster demo";
-    assert_snapshot!(told(&tried, &[outlook(Vec::new(), &[note])], &[]));
+    assert_snapshot!(shown(&tried, &[outlook(Vec::new(), &[note])], &[]));
 }
 
 #[test]
 fn a_plan_of_nothing() {
-    let nothing = told(&[cluster(Effect::Unchanged)], &[], &[]);
-    let no_operation = told(
+    let nothing = shown(&[cluster(Effect::Unchanged)], &[], &[]);
+    let no_operation = shown(
         &[cluster(Effect::Changed)],
         &[outlook(Vec::new(), &[])],
         &[],
     );
-    let not_ours = told(&[], &[], &[manifest("Deployment", "web", 1)]);
+    let not_ours = shown(&[], &[], &[manifest("Deployment", "web", 1)]);
     assert_snapshot!([nothing, no_operation, not_ours].join("\n"));
 }

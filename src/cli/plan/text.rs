@@ -20,8 +20,8 @@ pub fn of(report: &Report, look: &Look) -> String {
     blocks.extend(refusals(report, look));
     if !report.ignored.is_empty() {
         let names: Vec<&str> = report.ignored.iter().map(String::as_str).collect();
-        let told = format!("Left out, as not Belay's: {}.", text::list(&names));
-        blocks.push(look.wrap("", "", &told));
+        let left_out = format!("Left out, as not Belay's: {}.", text::list(&names));
+        blocks.push(look.wrap("", "", &left_out));
     }
     blocks.push(look.wrap("", "", &end(report)));
     blocks.join("\n\n")
@@ -77,8 +77,8 @@ fn of_operation(planned: &Planned, look: &Look) -> Vec<String> {
     let words = format!("{}{more}{after}", planned.words);
     let mut lines = vec![look.wrap(&format!("  {head:<4} "), "       ", &words)];
     if let Some(why) = &planned.canceled {
-        let told = format!("is canceled: {why}");
-        lines.push(look.warn(&look.wrap("       - ", "         ", &told)));
+        let canceled = format!("is canceled: {why}");
+        lines.push(look.warn(&look.wrap("       - ", "         ", &canceled)));
         return lines;
     }
     let places = planned

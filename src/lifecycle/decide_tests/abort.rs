@@ -82,8 +82,8 @@ fn canceling_is_written_before_what_is_in_process_stops() {
     );
     assert_eq!(decided.events(), ["OperationCanceling"]);
     let written = decided.place(|action| matches!(action, Action::WriteOperationStatus { .. }));
-    let told = decided.place(|action| matches!(action, Action::StopWork { .. }));
-    assert!(told > written, "{decided:#?}");
+    let asked = decided.place(|action| matches!(action, Action::StopWork { .. }));
+    assert!(asked > written, "{decided:#?}");
     let status = world.stride().status(&upgrade);
     let cancellation = status.cancellation.expect("a cancellation");
     assert_eq!(cancellation.status, CancellationStatus::InProgress);

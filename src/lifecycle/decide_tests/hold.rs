@@ -36,8 +36,8 @@ fn after_a_cancel_or_a_failure_a_target_is_left_alone() {
             world.pool_status("np1").conditions,
         ] {
             assert_eq!(condition(&conditions, "Stalled"), ("True", reason));
-            for told in &conditions {
-                assert!(told.message.contains(&upgrade), "{}", told.message);
+            for status in &conditions {
+                assert!(status.message.contains(&upgrade), "{}", status.message);
             }
         }
     }
@@ -86,8 +86,8 @@ fn what_never_began_is_left_alone_as_well() {
         (world.versions("np1").len(), world.operations().count()),
         (2, 3)
     );
-    let told = world.pool_status("np1");
-    assert_eq!(told.provisioning_state, Some(ProvisioningState::Canceled));
+    let status = world.pool_status("np1");
+    assert_eq!(status.provisioning_state, Some(ProvisioningState::Canceled));
     world.set_count("np1", 4).settle();
     assert_eq!(world.versions("np1").len(), 4);
 }
@@ -132,9 +132,9 @@ fn a_hold_outlives_a_crash_wherever_it_comes() {
             world.restart().settle();
             let at = format!("after {passes} passes and {actions} actions");
             assert_eq!(world.versions("np1").len(), 2, "{at}");
-            let told = world.pool_status("np1");
+            let status = world.pool_status("np1");
             let expected = ("True", "OperationCanceled");
-            assert_eq!(condition(&told.conditions, "Stalled"), expected, "{at}");
+            assert_eq!(condition(&status.conditions, "Stalled"), expected, "{at}");
         }
     }
 }
@@ -160,9 +160,9 @@ fn a_pool_on_hold_follows_its_clusters_version_and_keeps_its_size() {
     world.abort(&scale, "stop").settle();
     world.set_version(NEW).settle();
     assert_eq!(world.versions("np1"), [NEW, NEW]);
-    let told = world.pool_status("np1");
+    let status = world.pool_status("np1");
     assert_eq!(
-        condition(&told.conditions, "Stalled"),
+        condition(&status.conditions, "Stalled"),
         ("True", "OperationCanceled")
     );
 }

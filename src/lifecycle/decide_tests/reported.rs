@@ -57,7 +57,7 @@ fn percent_stays_where_a_provider_takes_a_step_back() {
             Action::WriteOperationStatus { status, .. } => Some(status),
             _ => None,
         });
-    let after = written.expect("the step is told");
+    let after = written.expect("the step is reported");
     assert_ne!(after.steps, before.steps);
     assert_eq!(after.percent_complete, before.percent_complete);
 }
@@ -113,7 +113,7 @@ fn conditions_tell_of_an_operation_what_its_phase_is() {
 fn a_target_tells_what_is_done_to_it_and_how_it_ended() {
     use ProvisioningState as State;
     let (mut world, upgrade) = blocked_upgrade();
-    let told = |world: &World| {
+    let reported = |world: &World| {
         let (cluster, pool) = (world.cluster_status(), world.pool_status("np1"));
         let of_pool = match cluster.provisioning_state {
             // How the last operation on the pool itself ended.
@@ -134,13 +134,13 @@ fn a_target_tells_what_is_done_to_it_and_how_it_ended() {
         [false, true, false],
         [false, false, true],
     );
-    assert_eq!(told(&World::settled()), (State::Succeeded, ready));
-    assert_eq!(told(&world), (State::Upgrading, on_its_way));
+    assert_eq!(reported(&World::settled()), (State::Succeeded, ready));
+    assert_eq!(reported(&world), (State::Upgrading, on_its_way));
     world.abort(&upgrade, "stop").stride();
-    assert_eq!(told(&world), (State::Canceling, on_its_way));
+    assert_eq!(reported(&world), (State::Canceling, on_its_way));
     world.settle();
-    assert_eq!(told(&world), (State::Canceled, stalled));
-    assert_eq!(told(&failed_upgrade().0), (State::Failed, stalled));
+    assert_eq!(reported(&world), (State::Canceled, stalled));
+    assert_eq!(reported(&failed_upgrade().0), (State::Failed, stalled));
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_pool_tells_why_it_can_t_be_scaled_now() {
     let refusal = |world: &World| world.pool_status("np1").scale_refusal;
     let (mut world, upgrade) = blocked_upgrade();
     let expected = format!("Another operation ({upgrade}) is in progress");
-    assert!(refusal(&world).is_some_and(|told| told.contains(&expected)));
+    assert!(refusal(&world).is_some_and(|reported| reported.contains(&expected)));
     world.set_policy(ConcurrencyPolicy::Queue).stride();
     assert_eq!(refusal(&world), None, "a change waits for its turn");
 
@@ -178,13 +178,13 @@ fn a_pool_tells_why_it_can_t_be_scaled_now() {
     world.set_count("np1", 4);
     let scale = world.begin(Scale);
     let expected = format!("Another agentpool operation ({scale}) is in progress");
-    assert!(refusal(&world).is_some_and(|told| told.contains(&expected)));
+    assert!(refusal(&world).is_some_and(|reported| reported.contains(&expected)));
 
     let mut world = World::settled();
     world.delete(&ObjectId::Cluster).stride();
-    let told = refusal(&world).expect("a refusal");
+    let reported = refusal(&world).expect("a refusal");
     assert!(
-        told.contains("'np1' since deletion was issued on 'demo'"),
-        "{told}"
+        reported.contains("'np1' since deletion was issued on 'demo'"),
+        "{reported}"
     );
 }

@@ -53,6 +53,8 @@ pub struct Pool<'a> {
     pub object: &'a AgentPool,
     /// The nodes.
     pub nodes: &'a [NodeView],
+    /// What else than Belay scales it.
+    pub scaled_by: Option<&'a str>,
     /// The settings that its nodes are to have.
     pub settings: NodeSettings,
     /// Whether its spec would leave the cluster without a System pool, so that it stays one.
@@ -129,8 +131,8 @@ impl<'a> Target<'a> {
         let lasting = snapshot.lasting(nodes);
         let versions = || lasting.clone().map(|node| node.version);
         let next = || {
-            let told = &status?.versions;
-            told.last()?.kubernetes_version.parse().ok()
+            let shown = &status?.versions;
+            shown.last()?.kubernetes_version.parse().ok()
         };
         let power = status.and_then(|status| status.power_state);
         let shown_power = power.unwrap_or_default().code;
@@ -138,6 +140,7 @@ impl<'a> Target<'a> {
         let stay = lasting.clone().filter(|node| !node.deleting).count();
         let name = object.metadata.name.as_deref().unwrap_or_default();
         let kept = snapshot.observed.kept.get(name).copied();
+        let scaled_by = snapshot.observed.scaled_by_others.get(name);
         let count = kept.unwrap_or(stay);
         let there = There {
             exists: !nodes.is_empty(),
@@ -168,6 +171,7 @@ impl<'a> Target<'a> {
             pool: Some(Pool {
                 object,
                 nodes,
+                scaled_by: scaled_by.map(String::as_str),
                 settings,
                 mode_is_kept,
             }),
@@ -242,9 +246,21 @@ impl<'a> Target<'a> {
         if runs { count } else { 0 }
     }
 
-    /// How many nodes a pool is to have: none while it or its cluster is off.
+    /// How many nodes a pool is to have: none while it or its cluster is off; as many as there are while something
+    /// else scales it.
     pub fn desired_count(&self, snapshot: &Snapshot) -> usize {
-        self.count_if(snapshot.is_running() && self.is_to_run())
+        let runs = snapshot.is_running() && self.is_to_run();
+        if runs && self.is_scaled_by_others() {
+            return self.there.count;
+        }
+        self.count_if(runs)
+    }
+
+    /// Whether it is a pool that runs and that something else than Belay scales.
+    pub fn is_scaled_by_others(&self) -> bool {
+        let pool = self.pool.as_ref();
+        let scaled_by = pool.and_then(|pool| pool.scaled_by);
+        scaled_by.is_some() && self.there.power == PowerState::Running
     }
 
     /// Whether a node of the pool runs another version than it is to run.

@@ -8,29 +8,29 @@ use crate::{
 use super::*;
 
 /// What an Operation does, on what, how it ends, and how many steps it has.
-type Told = (OperationType, String, OperationPhase, usize);
+type Seen = (OperationType, String, OperationPhase, usize);
 
-fn foreseen(world: &World) -> Vec<Told> {
+fn foreseen(world: &World) -> Vec<Seen> {
     let seen = forecast(world.snapshot(), world.now());
-    let mut told: Vec<Told> = seen
+    let mut seen_as: Vec<Seen> = seen
         .iter()
         .map(|seen| {
             let steps = seen.parts.iter().map(|part| part.steps.len()).sum();
-            told(&seen.operation, steps)
+            seen_as(&seen.operation, steps)
         })
         .collect();
-    told.sort_by_key(|told| format!("{told:?}"));
-    told
+    seen_as.sort_by_key(|seen_as| format!("{seen_as:?}"));
+    seen_as
 }
 
-fn told(operation: &Operation, steps: usize) -> Told {
+fn seen_as(operation: &Operation, steps: usize) -> Seen {
     let (spec, status) = (&operation.spec, operation.status.as_ref());
     let phase = status.map(|status| status.phase).unwrap_or_default();
     (spec.type_, spec.target.name.clone(), phase, steps)
 }
 
 /// What happens to those that haven't ended, and to those that come.
-fn what_happens(mut world: World) -> Vec<Told> {
+fn what_happens(mut world: World) -> Vec<Seen> {
     let ended = |world: &World| -> Vec<String> {
         let unfinished = world.unfinished();
         let all = world.operations();
@@ -41,13 +41,13 @@ fn what_happens(mut world: World) -> Vec<Told> {
     let snapshot = world.snapshot();
     let new = snapshot.operations.iter();
     let new = new.filter(|operation| !before.contains(&operation.name_any()));
-    let mut happened: Vec<Told> = new
+    let mut happened: Vec<Seen> = new
         .map(|operation| {
             let status = operation.status.as_ref();
-            told(operation, status.map_or(0, |status| status.steps.len()))
+            seen_as(operation, status.map_or(0, |status| status.steps.len()))
         })
         .collect();
-    happened.sort_by_key(|told| format!("{told:?}"));
+    happened.sort_by_key(|seen_as| format!("{seen_as:?}"));
     happened
 }
 

@@ -1,11 +1,11 @@
-//! A rule about what the cluster's provider can do.
+//! Rules about what the cluster's provider can do.
 
 use crate::{
     api::{OperationError, OperationType},
     lifecycle::{errors::NOT_SUPPORTED, facts::Facts},
 };
 
-use super::{Request, Verdict};
+use super::{Request, Source, Verdict};
 
 /// While a cluster can't be seen, nothing new begins on it: what isn't seen may be there.
 pub fn is_seen(facts: &Facts<'_>, _: &Request<'_>) -> Option<Verdict> {
@@ -30,4 +30,27 @@ pub fn can_do_it(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
             ..OperationError::default()
         })
     })
+}
+
+/// A pool that something else scales, such as an autoscaler, isn't scaled by Belay as well: the two would work against
+/// each other. Some engines can't stop it either.
+pub fn nobody_else_scales_it(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
+    let is_refused = match request.spec.type_ {
+        OperationType::Scale => true,
+        OperationType::Stop => !facts.snapshot.rules.stops_what_others_scale(),
+        _ => false,
+    };
+    if !is_refused || matches!(request.source, Source::Spec) {
+        return None;
+    }
+    let target = facts.target(&request.spec.target)?;
+    let by = target.pool.as_ref()?.scaled_by?;
+    Some(Verdict::Refuse(OperationError {
+        code: NOT_SUPPORTED.into(),
+        message: format!(
+            "AgentPool {} is scaled by {by}: change the bounds there, or end that first",
+            target.key.name
+        ),
+        ..OperationError::default()
+    }))
 }

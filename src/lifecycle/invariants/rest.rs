@@ -47,9 +47,9 @@ fn check_cluster(world: &World) -> Result<(), Broken> {
         holds(REST, runs.as_ref() == Some(&wanted), || {
             format!("the cluster is Ready and runs {runs:?}, not {wanted}")
         })?;
-        let (told, wanted) = world.power();
-        holds(REST, told == wanted, || {
-            format!("the cluster is Ready and {told:?}, not {wanted:?}")
+        let (shown, wanted) = world.power();
+        holds(REST, shown == wanted, || {
+            format!("the cluster is Ready and {shown:?}, not {wanted:?}")
         })?;
     }
     Ok(())
@@ -68,13 +68,13 @@ fn check_history(world: &World) -> Result<(), Broken> {
 }
 
 fn check_pool(world: &World, pool: &str) -> Result<(), Broken> {
-    let (status, told) = (world.cluster_status(), world.pool_status(pool));
+    let (status, of_pool) = (world.cluster_status(), world.pool_status(pool));
     let waits_for_cluster =
         status.kubernetes_version.is_none() || world.is_going(&ObjectId::Cluster);
     if !waits_for_cluster {
-        check_told(&told.conditions, pool)?;
+        check_told(&of_pool.conditions, pool)?;
     }
-    if !is_ready(&told.conditions) {
+    if !is_ready(&of_pool.conditions) {
         return Ok(());
     }
     let (count, own) = world.wanted_nodes(pool);

@@ -27,8 +27,8 @@ pub fn assert_kept(checker: &impl Checker<Lifecycle>) {
     {
         match (discoveries.get(name), expectation.discovery_is_failure()) {
             (Some(path), true) => {
-                let told = tell(model, path.clone().into_vec());
-                panic!("{}: '{name}' doesn't hold{told}", model.scenario.name);
+                let trace = trace(model, path.clone().into_vec());
+                panic!("{}: '{name}' doesn't hold{trace}", model.scenario.name);
             }
             (None, false) => {
                 panic!("{}: '{name}' is never met", model.scenario.name)
@@ -38,14 +38,14 @@ pub fn assert_kept(checker: &impl Checker<Lifecycle>) {
     }
 }
 
-fn tell(model: &Lifecycle, path: Vec<(State, Option<Step>)>) -> String {
+fn trace(model: &Lifecycle, path: Vec<(State, Option<Step>)>) -> String {
     let steps = path.iter().filter(|(_, step)| step.is_some()).count();
-    let mut told = format!(" after {steps} steps:\n");
+    let mut trace = format!(" after {steps} steps:\n");
     let mut why = None;
     for (number, (state, step)) in path.into_iter().enumerate() {
         if let Some(step) = step {
-            let step = state.tell(&model.scenario, step);
-            writeln!(told, "{:>4} {step}", number + 1).expect("a text");
+            let step = state.describe(&model.scenario, step);
+            writeln!(trace, "{:>4} {step}", number + 1).expect("a text");
         }
         let broken = state.broken.clone();
         let broken = broken
@@ -54,14 +54,14 @@ fn tell(model: &Lifecycle, path: Vec<(State, Option<Step>)>) -> String {
         why = broken.filter(|_| step.is_none()).or(why);
     }
     if let Some(broken) = why {
-        writeln!(told, "{}: {}", broken.rule, broken.why).expect("a text");
+        writeln!(trace, "{}: {}", broken.rule, broken.why).expect("a text");
     }
-    told
+    trace
 }
 
 impl State {
     /// What a step does, in words.
-    pub fn tell(&self, scenario: &Scenario, step: Step) -> String {
+    pub fn describe(&self, scenario: &Scenario, step: Step) -> String {
         let next = |held: &Option<Held>| {
             let action = held.as_ref().and_then(Held::next);
             action.map(Self::tell_action).unwrap_or_default()

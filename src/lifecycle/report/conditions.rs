@@ -1,5 +1,5 @@
 //! Conditions, as Kubernetes' API conventions and kstatus read them: `Ready`, and the abnormal-true
-//! `Reconciling` and `Stalled`; on an Operation also `Succeeded` and `Finished`.
+//! `Reconciling` and `Stalled`; on an Operation also `Succeeded` and `Finished`; on a pool also `Autoscaled`.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -11,6 +11,9 @@ use crate::{
         observed::Trouble,
     },
 };
+
+/// The condition of a pool that something else than Belay scales.
+const AUTOSCALED: &str = "Autoscaled";
 
 /// Where an object stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +58,17 @@ impl<'c> Conditions<'c> {
     /// Sets Ready to Unknown: whether the object is as its spec says can't be seen now.
     pub fn set_unknown(&mut self, trouble: &Trouble) {
         self.set("Ready", "Unknown", &trouble.reason, &trouble.sentence());
+    }
+
+    /// Sets Autoscaled where something else than Belay scales a pool, and takes it away where nothing does.
+    pub fn set_scaled_by(&mut self, scaled_by: Option<&str>) {
+        match scaled_by {
+            Some(by) => {
+                let message = format!("scaled by {by}; spec.count counts when the pool is started");
+                self.set(AUTOSCALED, "True", "ScaledByOthers", &message);
+            }
+            None => self.all.retain(|condition| condition.type_ != AUTOSCALED),
+        }
     }
 
     fn set(&mut self, type_: &str, status: &str, reason: &str, message: &str) {

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-use super::{Report, power};
+use super::{Conditions, Report, power};
 
 impl Report<'_, '_> {
     /// A pool's status, where its cluster has that one.
@@ -39,6 +39,10 @@ impl Report<'_, '_> {
         let generation = target.metadata.generation;
         let mut conditions = before.conditions.clone();
         self.set_health(&mut conditions, generation, &summary);
+        if !self.is_unseen() {
+            Conditions::of(&mut conditions, generation, self.facts.now)
+                .set_scaled_by(pool.scaled_by);
+        }
         let versions = self.versions(target, pool, &before);
         let holds = self.ledger.holds_of(&target.key);
         let mut status = AgentPoolStatus {

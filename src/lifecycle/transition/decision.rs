@@ -33,7 +33,7 @@ pub enum WorkState {
     Lost,
     /// It goes on.
     Running,
-    /// It was told to stop: no step begins any more.
+    /// It was asked to stop: no step begins any more.
     BeginsNothingNew,
     /// It has stopped.
     Stopped,
@@ -78,7 +78,7 @@ pub enum Decision {
     GoOn,
     /// Its work has stopped though nobody aborts it any more: it is started again.
     StartAgain,
-    /// Its work is told to begin nothing new. What has begun by then is reported with `Canceling`, and from
+    /// Its work is asked to begin nothing new. What has begun by then is reported with `Canceling`, and from
     /// that write on no step starts.
     BeginNothingNew,
     /// The abort is accepted: `Canceling`.

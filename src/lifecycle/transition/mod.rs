@@ -268,7 +268,7 @@ fn why_not(facts: &Facts<'_>, operation: &Operation<'_>, request: &AbortRequest)
 }
 
 /// Whether an abort by a deletion, or by a newer change, was refused before. Such a request has no value by which
-/// to tell a new one from the old one, so it is made once.
+/// to distinguish a new one from the old one, so it is made once.
 fn was_refused(operation: &Operation<'_>, request: &AbortRequest) -> bool {
     let cancellation = operation.status.cancellation.as_ref();
     let refused =

@@ -10,6 +10,7 @@ use crate::{
 
 use super::{
     answers::not_supported,
+    autoscaled,
     found::{Found, Place},
     kinds::{self, DEFER_UPGRADE},
 };
@@ -52,7 +53,11 @@ pub fn to_nodes(
     let known = found.place_of(&goal.pool)?;
     let is_new = known.is_none();
     let place = known.unwrap_or_else(|| add_entry(found, object, &goal.pool));
-    place.spec(object)["replicas"] = json!(goal.count);
+    let is_scaled_by_others =
+        deployment.is_some_and(|deployment| autoscaled::scaled_by(found, deployment).is_some());
+    if !is_scaled_by_others {
+        place.spec(object)["replicas"] = json!(goal.count);
+    }
     if place != Place::Own && (is_new || goal.replace_outdated) {
         follow_topology(found, place.spec(object), goal)?;
     }

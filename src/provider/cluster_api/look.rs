@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-use super::{found::Found, goal::SETTINGS, kinds, strangers};
+use super::{autoscaled, found::Found, goal::SETTINGS, kinds, strangers};
 
 /// What is observed of a cluster.
 pub fn observation(found: &Found, site: &Site) -> Result<Observation, EngineError> {
@@ -39,8 +39,12 @@ pub fn observation(found: &Found, site: &Site) -> Result<Observation, EngineErro
         .pools()
         .map(|(pool, deployment)| (pool.to_owned(), found.wanted(deployment).replicas))
         .collect();
+    let scaled_by = |(pool, deployment): (&str, &DynamicObject)| {
+        autoscaled::scaled_by(found, deployment).map(|by| (pool.to_owned(), by))
+    };
     Ok(Observation {
         kept,
+        scaled_by_others: found.pools().filter_map(scaled_by).collect(),
         control_plane: version
             .filter(|_| !is_coming_up)
             .map(|version| ControlPlaneView {

@@ -3,6 +3,7 @@
 
 mod adopt;
 mod answers;
+mod autoscaled;
 mod blocked;
 mod change;
 mod creation;

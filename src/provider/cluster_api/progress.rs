@@ -164,7 +164,7 @@ impl Work<'_> {
             .filter(|machine| self.has_come(machine));
         let (come, wanted) = (come.count(), self.wanted.replicas);
         let moving = self.machines.iter().filter(|machine| moves(machine));
-        let moving: Vec<_> = moving.map(|machine| told(machine)).collect();
+        let moving: Vec<_> = moving.map(|machine| described(machine)).collect();
         let surplus = self.machines.len().saturating_sub(wanted);
         let left = wanted.saturating_sub(come).max(surplus);
         let mut message = format!("{come} of {wanted} Machines are done");
@@ -190,7 +190,7 @@ fn moves(machine: &DynamicObject) -> bool {
         )
 }
 
-fn told(machine: &DynamicObject) -> String {
+fn described(machine: &DynamicObject) -> String {
     let phase = kinds::text(machine, "/status/phase").unwrap_or("Pending");
     format!("{} is {phase}", machine.name_any())
 }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::{
     api::{OperationError, StepPhase},
     lifecycle::{
@@ -16,6 +18,9 @@ use crate::{
 };
 
 use super::{Answer, Change, Engine, EngineError, Running, Site, State, pauses, sights::Sights};
+
+/// How long an engine that answers may take to show what it says is done.
+const UNTIL_SHOWN: Duration = Duration::from_secs(30);
 
 /// The work of one Operation.
 pub struct Work<'a> {
@@ -82,7 +87,7 @@ impl<'a> Work<'a> {
     }
 
     /// The handle of the change: the kept one, or that of a change that begins now. None where it wasn't begun, and
-    /// the work is told to stop.
+    /// the work is asked to stop.
     async fn handle(
         &self,
         step: &str,
@@ -134,7 +139,7 @@ impl<'a> Work<'a> {
             }
             let changes = self.engine.changes(&self.site);
             match self.poll(handle, is_asked_to_stop).await? {
-                // Told to stop while it was asked.
+                // Asked to stop meanwhile.
                 None => continue,
                 Some(State::Running(running)) => self.report(step, running),
                 Some(State::Done) => {
@@ -158,12 +163,12 @@ impl<'a> Work<'a> {
             }
             tokio::select! {
                 () = pauses::while_busy(self.engine.pace().busy, changes) => {}
-                () = self.control.told(Stop::Now), if !is_asked_to_stop => {}
+                () = self.control.until_stop(Stop::Now), if !is_asked_to_stop => {}
             }
         }
     }
 
-    /// How far it is. None where the work is told to stop before it is answered.
+    /// How far it is. None where the work is asked to stop before it is answered.
     async fn poll(
         &self,
         handle: &str,
@@ -177,7 +182,7 @@ impl<'a> Work<'a> {
         };
         tokio::select! {
             () = self.sights.turn_of(&self.site) => {}
-            () = control.told(Stop::Now) => return Ok(None),
+            () = control.until_stop(Stop::Now) => return Ok(None),
         }
         match self
             .asked((control, GRACE), "see how far it is", poll)
@@ -202,13 +207,19 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// What comes next is decided on what is observed, so the end is to be seen first.
+    /// What comes next is decided on what is observed, so the end is to be seen first. Somebody may have asked the
+    /// engine for something else meanwhile: then it never shows what the stage was to reach, and what it shows counts.
     async fn until_seen(&self, stage: &Stage) {
-        let mut is_reported = false;
+        let (mut is_reported, mut first_look) = (false, None);
         loop {
-            let looked = self.sights.look(&self.site).await;
-            if looked.is_ok_and(|seen| is_reached(stage, &seen)) || self.control.stop() == Stop::Now
-            {
+            let is_over = match self.sights.look(&self.site).await {
+                Ok(seen) => {
+                    let began = first_look.get_or_insert_with(Instant::now);
+                    is_reached(stage, &seen) || began.elapsed() >= UNTIL_SHOWN
+                }
+                Err(_) => false,
+            };
+            if is_over || self.control.stop() == Stop::Now {
                 break;
             }
             if is_reported {
@@ -219,7 +230,7 @@ impl<'a> Work<'a> {
             is_reported = true;
             tokio::select! {
                 () = tokio::time::sleep(self.engine.pace().busy) => {}
-                () = self.control.told(Stop::Now) => {}
+                () = self.control.until_stop(Stop::Now) => {}
             }
         }
         self.control.block(None);
@@ -240,7 +251,7 @@ impl<'a> Work<'a> {
         });
     }
 
-    /// Asks until it is answered, whatever the work is told.
+    /// Asks until it is answered, whatever the work is asked for.
     async fn surely<T, F>(
         &self,
         what: &str,
@@ -257,7 +268,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Asks until it is answered, or until `control` is told to stop.
+    /// Asks until it is answered, or until `control` asks for a stop.
     async fn asked<T, F>(
         &self,
         (control, grace): (&Control, Duration),
@@ -312,7 +323,9 @@ fn is_reached(stage: &Stage, seen: &Observation) -> bool {
             let is_so = |version| !goal.replace_outdated || version == goal.version;
             let kept = seen.kept.get(&goal.pool).copied();
             let count = kept.unwrap_or(nodes.len());
-            count == goal.count && nodes.iter().all(|node| is_so(node.version))
+            let is_scaled_by_others = seen.scaled_by_others.contains_key(&goal.pool);
+            (count == goal.count || is_scaled_by_others)
+                && nodes.iter().all(|node| is_so(node.version))
         }
         Stage::Follow(_) => true,
     }

@@ -148,7 +148,7 @@ pub async fn bring_to(
         } else {
             control.clone()
         },
-        told: control,
+        whole: control,
     };
     let end = match goal {
         Some(goal) => work.change(goal).await,
@@ -190,7 +190,7 @@ struct ControlPlane<'a> {
     /// Whether the change may still be stopped.
     control: Control,
     /// Where it is reported.
-    told: &'a Control,
+    whole: &'a Control,
 }
 
 impl ControlPlane<'_> {
@@ -226,7 +226,7 @@ impl ControlPlane<'_> {
             }
             tokio::select! {
                 () = tokio::time::sleep(self.takes(goal)) => {}
-                () = self.control.told(Stop::Now) => return Ok(End::Stopped),
+                () = self.control.until_stop(Stop::Now) => return Ok(End::Stopped),
             }
             if self.patch(&record, target.clone()).await?.is_some() {
                 return self.until_reached(Some(goal)).await;
@@ -317,7 +317,7 @@ impl ControlPlane<'_> {
     {
         let requests = Requests {
             control: &self.control,
-            report: &|blocked| self.told.block(blocked),
+            report: &|blocked| self.whole.block(blocked),
         };
         requests.answered(what, request).await
     }
@@ -350,7 +350,7 @@ impl ControlPlane<'_> {
         while !is_reached(seen(), goal) {
             tokio::select! {
                 _ = changes.changed() => {}
-                () = self.control.told(Stop::Now) => return Ok(End::Stopped),
+                () = self.control.until_stop(Stop::Now) => return Ok(End::Stopped),
             }
         }
         Ok(End::Done)

@@ -9,7 +9,7 @@ use crate::{api::MADE_BY, lifecycle::NodeView, machinery::clock, provider::reque
 
 use super::{
     node,
-    node_work::{Shared, Told},
+    node_work::{Reported, Shared},
     rollout,
 };
 
@@ -21,17 +21,22 @@ pub(super) fn of(
     shared: &Shared,
     nodes: &[Arc<Node>],
     views: &[NodeView],
-    told: &Told,
+    reported: &Reported,
     is_idle: bool,
 ) -> Option<Blocked> {
     let (goal, uid) = (&shared.goal, &shared.job.uid);
-    let drain = || told.drains.values().find_map(|drain| drain.blocked.clone());
-    let request = || told.blocked.values().next().cloned();
+    let drain = || {
+        reported
+            .drains
+            .values()
+            .find_map(|drain| drain.blocked.clone())
+    };
+    let request = || reported.blocked.values().next().cloned();
     let rollout = || rollout::waits_for(goal, uid, views).filter(|_| is_idle);
     // A drain that a restart interrupted stays reported as blocked until its first eviction is answered.
     let is_unknown = |node: &NodeView| {
         let is_drained = node.drained_by.as_ref() == Some(uid) && !node.deleting;
-        is_drained && !told.drains.contains_key(&node.name)
+        is_drained && !reported.drains.contains_key(&node.name)
     };
     let before = || {
         shared

@@ -239,7 +239,7 @@ impl Provider for NodeProvider {
     async fn run(&self, job: &Job, control: &Control) -> Result<End, OperationError> {
         tokio::select! {
             () = self.ready() => {}
-            () = control.told(Stop::Now) => {}
+            () = control.until_stop(Stop::Now) => {}
         }
         let end = self.stages(job, control).await;
         // Done leaves nothing half-done; what stopped or failed may.

@@ -39,13 +39,13 @@ pub(super) struct Shared {
     pub job: Arc<Job>,
     pub goal: Arc<PoolGoal>,
     pub control: Control,
-    pub told: Arc<Mutex<Told>>,
+    pub reported: Arc<Mutex<Reported>>,
     pub changed: watch::Sender<u64>,
 }
 
 /// What the tasks report, by node.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct Reported {
     /// How far the drains are.
     pub drains: BTreeMap<String, Draining>,
     /// What is in the way of anything else.
@@ -69,7 +69,7 @@ pub(super) enum NodeDone {
 /// How the work on a node ended that wasn't completed.
 #[derive(Debug)]
 pub(super) enum NodeEnd {
-    /// It was told to stop.
+    /// It was asked to stop.
     Stopped,
     /// It can't be done.
     Failed(OperationError),
@@ -77,8 +77,8 @@ pub(super) enum NodeEnd {
 
 impl Shared {
     /// What the tasks report.
-    pub fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn reported(&self) -> MutexGuard<'_, Reported> {
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn api(&self) -> Api<Node> {
@@ -89,7 +89,7 @@ impl Shared {
     pub async fn make(&self, name: &str) -> Result<NodeDone, NodeEnd> {
         tokio::select! {
             () = tokio::time::sleep(self.machines.takes(&self.job)) => {}
-            () = self.control.told(Stop::Now) => return Err(NodeEnd::Stopped),
+            () = self.control.until_stop(Stop::Now) => return Err(NodeEnd::Stopped),
         }
         let node = self.machines.node(&self.job, &self.goal, name);
         let (api, params) = (self.api(), post_params());
@@ -139,7 +139,7 @@ impl Shared {
         while is_so(self.stores.nodes.get("", name).as_deref()) {
             tokio::select! {
                 _ = changes.changed() => {}
-                () = self.control.told(Stop::Now) => return Err(NodeEnd::Stopped),
+                () = self.control.until_stop(Stop::Now) => return Err(NodeEnd::Stopped),
             }
         }
         Ok(())
@@ -258,7 +258,7 @@ impl Shared {
         tokio::select! {
             _ = changes.changed() => {}
             () = tokio::time::sleep(super::drain::RETRY) => {}
-            () = self.control.told(Stop::Now) => return Err(NodeEnd::Stopped),
+            () = self.control.until_stop(Stop::Now) => return Err(NodeEnd::Stopped),
         }
         self.report(&name, None);
         Ok(())
@@ -307,11 +307,11 @@ impl Shared {
     /// pods again: then it begins anew.
     async fn drain(&self, node: &Node) -> Result<bool, NodeEnd> {
         let name = node.name_any();
-        self.tell(&name, Draining::default());
+        self.report_drain(&name, Draining::default());
         let drain = Drain {
             shared: self,
             node,
-            report: &|draining| self.tell(&name, draining),
+            report: &|draining| self.report_drain(&name, draining),
         };
         // Someone may delete it, let pods come to it again, or take the mark off it.
         let is_ours = |seen: &Node| node::is_drained_by(seen, &self.job.uid);
@@ -346,14 +346,14 @@ impl Shared {
 
     fn report(&self, node: &str, blocked: Option<Blocked>) {
         match blocked {
-            Some(blocked) => self.told().blocked.insert(node.to_owned(), blocked),
-            None => self.told().blocked.remove(node),
+            Some(blocked) => self.reported().blocked.insert(node.to_owned(), blocked),
+            None => self.reported().blocked.remove(node),
         };
         self.changed.send_modify(|changes| *changes += 1);
     }
 
-    fn tell(&self, node: &str, draining: Draining) {
-        self.told().drains.insert(node.to_owned(), draining);
+    fn report_drain(&self, node: &str, draining: Draining) {
+        self.reported().drains.insert(node.to_owned(), draining);
         self.changed.send_modify(|changes| *changes += 1);
     }
 

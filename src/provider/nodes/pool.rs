@@ -63,7 +63,7 @@ impl PoolWork {
             job: Arc::new(job.clone()),
             goal: Arc::new(goal.clone()),
             control: control.clone(),
-            told: Arc::default(),
+            reported: Arc::default(),
             changed: watch::channel(0).0,
         };
         Self {
@@ -76,7 +76,7 @@ impl PoolWork {
         }
     }
 
-    /// Works until the goal is reached or the work is told to stop.
+    /// Works until the goal is reached or the work is asked to stop.
     pub async fn run(mut self) -> Result<End, OperationError> {
         let mut nodes_changed = self.shared.changes();
         let mut told_changed = self.shared.changed.subscribe();
@@ -117,7 +117,7 @@ impl PoolWork {
                     self.come_to_a_stop().await;
                     return Err(slowest.error());
                 }
-                () = control.told(if stop == Stop::No { Stop::AfterStep } else { Stop::Now }) => {}
+                () = control.until_stop(if stop == Stop::No { Stop::AfterStep } else { Stop::Now }) => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
         }
@@ -236,10 +236,10 @@ impl PoolWork {
         })?;
         self.busy.remove(&name);
         self.making.remove(&name);
-        let mut told = self.shared.told();
-        told.drains.remove(&name);
-        told.blocked.remove(&name);
-        drop(told);
+        let mut reported = self.shared.reported();
+        reported.drains.remove(&name);
+        reported.blocked.remove(&name);
+        drop(reported);
         match end {
             Ok(NodeDone::NameTaken) => {
                 self.taken.insert(name);
@@ -261,9 +261,9 @@ impl PoolWork {
 
     fn report(&self, nodes: &[Arc<Node>], views: &[NodeView]) {
         let (job, goal) = (&self.shared.job, &self.shared.goal);
-        let told = self.shared.told();
+        let reported = self.shared.reported();
         let draining = |name: &str| {
-            let left = told.drains.get(name)?.left;
+            let left = reported.drains.get(name)?.left;
             Some(match left {
                 0 => "draining".to_owned(),
                 1 => "draining: 1 pod left".to_owned(),
@@ -274,8 +274,8 @@ impl PoolWork {
         let mut steps = steps::report(goal, &job.uid, &job.steps, views, &making, &draining);
         // Steps of other pools aren't this one's to report.
         steps.retain(|step| !self.is_of_another_pool(&step.name));
-        let blocked = in_the_way::of(&self.shared, nodes, views, &told, self.tasks.is_empty());
-        drop(told);
+        let blocked = in_the_way::of(&self.shared, nodes, views, &reported, self.tasks.is_empty());
+        drop(reported);
         self.shared.control.report(Progress {
             steps,
             blocked,

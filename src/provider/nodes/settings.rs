@@ -19,7 +19,7 @@ pub fn applied(node: &Node) -> NodeSettings {
         .unwrap_or_default()
 }
 
-/// The settings as their annotation tells them.
+/// The settings as their annotation has them.
 pub fn to_annotation(settings: &NodeSettings) -> String {
     serde_json::to_string(settings).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The steps of one pool's rollout: one for each node, or, where there are too many to tell of each, one for
+//! The steps of one pool's rollout: one for each node, or, where there are too many of them, one for
 //! all the rest.
 
 use crate::{
@@ -60,7 +60,7 @@ fn fold(goal: &PoolGoal, mut steps: Vec<Step>, most: usize) -> Vec<Step> {
     steps
 }
 
-/// What is told of a node's step as it begins.
+/// The message of a node's step as it begins.
 pub fn beginning(action: &NodeAction) -> StepReport {
     let message = match action {
         NodeAction::Create(_) => "making the node",

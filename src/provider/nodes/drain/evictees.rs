@@ -18,7 +18,7 @@ const SLACK: Duration = Duration::from_secs(5);
 
 /// How an eviction was answered.
 pub enum Answer {
-    /// The pod was told to end.
+    /// The pod is being deleted.
     Accepted,
     /// There is no such pod any more.
     Gone,
@@ -39,7 +39,7 @@ pub struct Evictees {
 /// A pod that has to go, and what the last attempt to evict it met.
 struct Evictee {
     pod: Arc<Pod>,
-    /// By when it is to have ended, once it was told to.
+    /// By when it is to have ended, once it is being deleted.
     ends: Option<Timestamp>,
     refused: Option<Blocked>,
 }
@@ -52,10 +52,10 @@ impl Evictees {
                 let key = full_name(pod.as_ref());
                 let before = self.pods.remove(&key);
                 let same = before.filter(|before| before.pod.uid() == pod.uid());
-                let (told, refused) = same.map_or((None, None), |same| (same.ends, same.refused));
+                let (ending, refused) = same.map_or((None, None), |same| (same.ends, same.refused));
                 let ends = pod.meta().deletion_timestamp.as_ref().map(|ends| ends.0);
                 let evictee = Evictee {
-                    ends: ends.or(told),
+                    ends: ends.or(ending),
                     refused,
                     pod,
                 };
@@ -155,7 +155,7 @@ impl Evictees {
 }
 
 impl Evictee {
-    /// When it should be gone, where it was told to end.
+    /// When it should be gone, where it is being deleted.
     fn due(&self) -> Option<Timestamp> {
         self.ends.map(|ends| clock::after(ends, SLACK))
     }
@@ -170,7 +170,7 @@ impl Evictee {
             } else {
                 format!(": it is held by finalizers ({})", finalizers.join(", "))
             };
-            let message = format!("{pod} was told to end and is past its grace period{held}");
+            let message = format!("{pod} is being deleted and is past its grace period{held}");
             (BLOCKED_BY_POD.to_owned(), message)
         })
     }

@@ -44,7 +44,7 @@ pub async fn evict(shared: &Shared, pod: &Pod) -> Result<Answer, NodeEnd> {
         }),
         // An eviction that was sent is waited for, but not for long: it may hang.
         () = async {
-            shared.control.told(Stop::Now).await;
+            shared.control.until_stop(Stop::Now).await;
             tokio::time::sleep(GRACE).await;
         } => Err(NodeEnd::Stopped),
     }

@@ -69,7 +69,7 @@ pub fn pods_of(node: &str) -> ListParams {
 }
 
 impl Drain<'_> {
-    /// Evicts until no pod is left that has to go. Told to stop, it evicts no more.
+    /// Evicts until no pod is left that has to go. Reported to stop, it evicts no more.
     ///
     /// # Errors
     /// `PodDrainFailure` where the drain took longer than it may, as far as an operator was at work.
@@ -129,7 +129,7 @@ impl Drain<'_> {
                 () = time.is_up(self.shared.goal.drain_timeout) => {
                     return Err(NodeEnd::Failed(self.took_too_long(&evictees)));
                 }
-                () = self.shared.control.told(Stop::Now) => return Err(NodeEnd::Stopped),
+                () = self.shared.control.until_stop(Stop::Now) => return Err(NodeEnd::Stopped),
             }
         }
     }

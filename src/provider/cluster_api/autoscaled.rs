@@ -1,0 +1,113 @@
+//! Which `MachineDeployments` something else than Belay scales: their replicas are never Belay's to write.
+
+use kube::core::DynamicObject;
+
+use super::{
+    found::{Found, Place},
+    kinds,
+};
+
+/// By these annotations of a `MachineDeployment`, where it has both, the cluster autoscaler scales it.
+/// Source: Cluster API's book, "Using the Cluster Autoscaler", "Enabling Autoscaling".
+const BOUNDS: [&str; 2] = [
+    "cluster.x-k8s.io/cluster-api-autoscaler-node-group-min-size",
+    "cluster.x-k8s.io/cluster-api-autoscaler-node-group-max-size",
+];
+
+/// What scales a `MachineDeployment`, where that isn't Belay.
+pub fn scaled_by(found: &Found, deployment: &DynamicObject) -> Option<String> {
+    let name = deployment.metadata.name.as_deref().unwrap_or_default();
+    let bounds = BOUNDS.map(|bound| kinds::annotation(deployment, bound));
+    if let [Some(least), Some(most)] = bounds {
+        return Some(format!(
+            "the cluster autoscaler ({least} to {most} nodes, by the annotations of MachineDeployment {name})"
+        ));
+    }
+    // Then Cluster API takes it that somebody else decides the number.
+    let is_open = found.spec_of(deployment)["replicas"].is_null();
+    let is_of_topology = matches!(found.place(deployment), Place::Topology(_));
+    (is_open && is_of_topology).then(|| {
+        format!(
+            "others (the topology of Cluster {} leaves the replicas of MachineDeployment {name} to them)",
+            found.spec.cluster_name
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use crate::{
+        api::{ClusterApiProviderSpec, ProviderSpec},
+        provider::{
+            cluster_api::{kinds::TOPOLOGY_NAME, objects::Objects},
+            engine::Site,
+        },
+    };
+
+    use super::*;
+
+    fn object(kind: &str, metadata: &Value, spec: &Value) -> Arc<DynamicObject> {
+        let object = json!({"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": kind,
+            "metadata": metadata, "spec": spec});
+        Arc::new(serde_json::from_value(object).expect("an object"))
+    }
+
+    /// A Cluster whose topology has the pool `md-0` with so many replicas, and the pool's `MachineDeployment`.
+    fn found(replicas: &Value, annotations: &Value) -> Found {
+        let entry = json!({"class": "worker", "name": "md-0", "replicas": replicas});
+        let topology = json!({"topology": {"version": "v1.36.0",
+            "workers": {"machineDeployments": [entry]}}});
+        let named = json!({"name": "demo-md-0-x", "labels": {TOPOLOGY_NAME: "md-0"},
+            "annotations": annotations});
+        let spec = ClusterApiProviderSpec {
+            cluster_name: "demo".into(),
+            ..ClusterApiProviderSpec::default()
+        };
+        let site = Site {
+            namespace: "team".into(),
+            cluster: "demo".into(),
+            provider: ProviderSpec {
+                cluster_api: Some(spec),
+                ..ProviderSpec::default()
+            },
+        };
+        let objects = Objects {
+            cluster: Some(object("Cluster", &json!({"name": "demo"}), &topology)),
+            deployments: vec![object("MachineDeployment", &named, &json!({"replicas": 3}))],
+            ..Objects::default()
+        };
+        Found::of(&site, objects).expect("a Cluster")
+    }
+
+    #[test]
+    fn a_machine_deployment_with_bounds_or_without_replicas_is_scaled_by_others() {
+        let [min, max] = BOUNDS;
+        for (replicas, annotations, by) in [
+            (json!(3), json!({}), None),
+            (json!(3), json!({min: "1"}), None),
+            (
+                json!(3),
+                json!({min: "1", max: "5"}),
+                Some(
+                    "the cluster autoscaler (1 to 5 nodes, by the annotations of MachineDeployment demo-md-0-x)",
+                ),
+            ),
+            (
+                Value::Null,
+                json!({}),
+                Some(
+                    "others (the topology of Cluster demo leaves the replicas of MachineDeployment demo-md-0-x to them)",
+                ),
+            ),
+        ] {
+            let found = found(&replicas, &annotations);
+            let deployment = found.deployment("md-0").expect("it is there");
+            let scaled_by = scaled_by(&found, deployment);
+            assert_eq!(scaled_by.as_deref(), by, "{replicas} {annotations}");
+        }
+    }
+}
