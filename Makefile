@@ -156,7 +156,7 @@ image-here:
 	@buildah push --storage-driver vfs --quiet $(IMAGE) docker-archive:$(IMAGE_ARCHIVE):$(IMAGE)
 	@echo "$(IMAGE): $$(du -h target/image/build/image/belay | cut -f 1), in $(IMAGE_ARCHIVE)"
 
-e2e: build image ## Install the image by Helm on a real node, and tell the demo's story there (needs root)
+e2e: build image ## Install the image by Helm on a real node, and play the demo's story there (needs root)
 	BELAY_IMAGE=$(abspath $(IMAGE_ARCHIVE)) cargo test --workspace --test e2e
 
 gitops: needs ## Test Belay with Flux's controllers, kstatus and Argo CD's engine (the first run builds them: 10 minutes)

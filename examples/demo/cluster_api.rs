@@ -20,7 +20,7 @@ const OLD: &str = "1.35.0";
 const NEW: &str = "1.36.0";
 
 /// Tells it all.
-pub async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
+pub async fn play(stage: &mut Stage) -> anyhow::Result<()> {
     install(stage).await?;
     make(stage).await?;
     adopt(stage).await?;

@@ -1,4 +1,4 @@
-//! What the demo sees: watches of the API server, and all that they told.
+//! What the demo sees: watches of the API server, and all that they showed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 /// The namespace that the examples' manifests go to.
 const NAMESPACE: &str = "default";
 
-/// Watches, and what they told.
+/// Watches, and what they showed.
 pub struct Eyes {
     operations: BTreeMap<String, Vec<Operation>>,
     clusters: Store<ManagedCluster>,

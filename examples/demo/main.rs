@@ -1,5 +1,5 @@
 //! What Belay is for, on a real control plane: an upgrade that a `PodDisruptionBudget` holds up, and its
-//! abort. It succeeds only where every state that it tells of was seen on the API server.
+//! abort. It succeeds only where every state that it shows was seen on the API server.
 //!
 //! `make demo` runs it; with `PROVIDER=cluster-api` on a Cluster of Cluster API. With `KEEP=1` it stays up, to try things on, until Ctrl-C.
 
@@ -35,8 +35,8 @@ async fn demo() -> anyhow::Result<ExitCode> {
     let mut end = std::pin::pin!(told_to_end());
     let mut stage = tokio::select! {
         stage = play() => stage?,
-        told = &mut end => {
-            told?;
+        ended = &mut end => {
+            ended?;
             return Ok(ExitCode::from(INTERRUPTED));
         }
     };
@@ -44,7 +44,7 @@ async fn demo() -> anyhow::Result<ExitCode> {
         stage.invite()?;
         let failed = tokio::select! {
             result = stage.look_on() => result,
-            told = end => told,
+            ended = end => ended,
         };
         if let Err(error) = failed {
             stage.tell_of_failure().await;
@@ -63,13 +63,13 @@ async fn play() -> anyhow::Result<Stage> {
         other => bail!("PROVIDER={other}: it is kwok or cluster-api"),
     };
     let mut stage = Stage::set().await?;
-    let told = if is_cluster_api {
+    let ended = if is_cluster_api {
         stage.start_cluster_api().await?;
-        cluster_api::tell(&mut stage).await
+        cluster_api::play(&mut stage).await
     } else {
-        story::tell(&mut stage).await
+        story::play(&mut stage).await
     };
-    if let Err(error) = told {
+    if let Err(error) = ended {
         stage.tell_of_failure().await;
         return Err(error);
     }

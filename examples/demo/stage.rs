@@ -99,12 +99,12 @@ impl Stage {
     pub async fn refused(&self, line: &str) -> anyhow::Result<String> {
         screen::command(line)?;
         let output = self.capture(line).await?;
-        let told = String::from_utf8_lossy(&output.stderr);
-        screen::say(told.trim_end())?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        screen::say(said.trim_end())?;
         if output.status.success() {
             bail!("`{line}` was not refused");
         }
-        Ok(told.into_owned())
+        Ok(said.into_owned())
     }
 
     /// Runs a command and shows nothing of it, until it is answered with that.
@@ -203,7 +203,7 @@ impl Stage {
     pub async fn tell_of_failure(&self) {
         let line = "kubectl get mc,ap,op";
         eprintln!("\n$ {line}");
-        // What it prints is all that there is to tell.
+        // What it prints is all that there is to show.
         let _ = self.shell(line).stdout(io::stderr()).status().await;
         if let Ok(log) = fs::read_to_string(self.operator_log()) {
             let lines: Vec<_> = log.lines().collect();

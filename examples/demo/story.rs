@@ -1,4 +1,4 @@
-//! What happens, act by act. Each act ends where what it tells of was seen.
+//! What happens, act by act. Each act ends where what it shows was seen.
 
 use anyhow::ensure;
 use belay::api::{Operation, OperationPhase, OperationType};
@@ -17,7 +17,7 @@ const NEW: &str = "1.36.3";
 const RECONCILE: &str = "demo-go-on";
 
 /// Tells it all.
-pub async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
+pub async fn play(stage: &mut Stage) -> anyhow::Result<()> {
     install(stage).await?;
     come_up(stage).await?;
     let upgrade = upgrade(stage).await?;
@@ -100,11 +100,11 @@ async fn refuse(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
     stage
         .until_answered(&format!("{scale} --dry-run=server"), "denied request")
         .await?;
-    let told = stage.refused(scale).await?;
+    let refused = stage.refused(scale).await?;
     let expected = format!(
         "denied request: (OperationNotAllowed) Operation is not allowed: Another operation ({upgrade}) is in progress, please wait for it to finish before starting a new operation, or abort it: kubectl annotate operation {upgrade} belay.dev/abort=<reason>"
     );
-    ensure!(told.trim_end().ends_with(&expected), "told otherwise");
+    ensure!(refused.trim_end().ends_with(&expected), "refused otherwise");
     Ok(())
 }
 

@@ -243,7 +243,7 @@ pub async fn a_pod_that_outstays_its_grace_period_is_named(world: Arc<World>) {
     let blocked = belay.is_blocked(&scale).await.blocked.expect("a block");
     assert_eq!(blocked.reason, "PodTerminating");
     let expected = format!(
-        "{}/stays was told to end and is past its grace period: it is held by finalizers (example.com/keep)",
+        "{}/stays is being deleted and is past its grace period: it is held by finalizers (example.com/keep)",
         belay.namespace
     );
     assert_eq!(blocked.message, expected);

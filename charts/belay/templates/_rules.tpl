@@ -17,7 +17,7 @@
 - apiGroups: [belay.dev]
   resources: [managedclusters, agentpools]
   verbs: [delete]
-# What is so, is told in the status.
+# The status shows what there is, and how far an operation is.
 - apiGroups: [belay.dev]
   resources: [managedclusters/status, agentpools/status, operations/status]
   verbs: [patch]
@@ -33,7 +33,7 @@
 - apiGroups: [belay.dev]
   resources: [kwokcontrolplanes]
   verbs: [get, list, watch, create, patch, delete]
-# What happens to an operation is told as events; one that happens again is counted up.
+# Events report what happens to an operation; one that happens again is counted up.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
