@@ -26,11 +26,6 @@ pub trait Rules: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Whether a pool can be stopped that something else than Belay scales.
-    fn stops_what_others_scale(&self) -> bool {
-        true
-    }
-
     /// Whether the deletion of a cluster or a pool leaves at the engine what there is of it.
     fn retains(&self, provider: &ProviderSpec) -> bool {
         let _ = provider;

@@ -6,11 +6,7 @@ use crate::{
         OperationType::{Start, Stop, Update, Upgrade},
         PowerState,
     },
-    lifecycle::{
-        fixtures::{NEW, World, cluster, condition, pool},
-        plan::PoolGoal,
-        rules::Rules,
-    },
+    lifecycle::fixtures::{NEW, World, cluster, condition, pool},
 };
 
 /// An autoscaler scales np1, and has taken one of its two nodes away.
@@ -101,41 +97,4 @@ fn the_pool_of_an_autoscaler_stops_and_starts_with_the_count_of_its_spec() {
         .collect();
     assert!(types.contains(&Stop) && types.contains(&Start), "{types:?}");
     assert!(!types.contains(&Upgrade), "{types:?}");
-}
-
-/// A provider at which an autoscaler would scale a stopped pool up again.
-#[derive(Debug)]
-struct NoStop;
-
-impl Rules for NoStop {
-    fn stops_what_others_scale(&self) -> bool {
-        false
-    }
-
-    fn outcome(
-        &self,
-        _: &PoolGoal,
-        _: &str,
-        nodes: &[crate::lifecycle::NodeView],
-    ) -> Vec<crate::lifecycle::NodeView> {
-        nodes.to_vec()
-    }
-}
-
-#[test]
-fn a_stop_that_the_autoscaler_would_undo_is_refused() {
-    let mut world = scaled_down();
-    world.set_rules(&NoStop).ask("off", Stop, &pool("np1"));
-    world.settle();
-    let error = world.status("off").error.expect("an error");
-    assert_eq!(error.code, "OperationNotSupported");
-    world.set_rules(&NoStop);
-    world.set_pool_power("np1", PowerState::Stopped).settle();
-    let stop = world.operations().last().expect("an Operation");
-    let error = world.status(&stop).error.expect("an error");
-    assert!(
-        error.message.contains("the cluster autoscaler"),
-        "{error:?}"
-    );
-    assert_eq!(world.versions("np1").len(), 1);
 }

@@ -10,7 +10,7 @@ use crate::{
         TargetKind,
     },
     lifecycle::{
-        fixtures::{NEW, World, cluster, pool},
+        fixtures::{NEW, World, cluster, condition, pool},
         observed::NodeView,
         plan::PoolGoal,
         rules::Rules,
@@ -326,6 +326,21 @@ fn what_the_provider_can_not_do_is_refused_with_what_to_do_instead() {
     );
     world.ask_for_count("more", 3, &pool("np1")).settle();
     assert_eq!(world.phase("more"), Succeeded);
+}
+
+#[test]
+fn what_a_spec_asks_for_and_the_provider_can_not_do_is_refused_once() {
+    let mut world = World::settled();
+    world.set_rules(&NeverOff);
+    world
+        .set_pool_power("np1", crate::api::PowerState::Stopped)
+        .settle();
+    let stops = world
+        .operations()
+        .filter(|name| world.spec(name).type_ == Stop);
+    assert_eq!(stops.count(), 1);
+    let conditions = world.pool_status("np1").conditions;
+    assert_eq!(condition(&conditions, "Stalled").0, "True");
 }
 
 #[test]

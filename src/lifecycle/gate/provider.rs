@@ -5,7 +5,7 @@ use crate::{
     lifecycle::{errors::NOT_SUPPORTED, facts::Facts},
 };
 
-use super::{Request, Source, Verdict};
+use super::{Request, Verdict};
 
 /// While a cluster can't be seen, nothing new begins on it: what isn't seen may be there.
 pub fn is_seen(facts: &Facts<'_>, _: &Request<'_>) -> Option<Verdict> {
@@ -33,14 +33,9 @@ pub fn can_do_it(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
 }
 
 /// A pool that something else scales, such as an autoscaler, isn't scaled by Belay as well: the two would work against
-/// each other. Some engines can't stop it either.
+/// each other.
 pub fn nobody_else_scales_it(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
-    let is_refused = match request.spec.type_ {
-        OperationType::Scale => true,
-        OperationType::Stop => !facts.snapshot.rules.stops_what_others_scale(),
-        _ => false,
-    };
-    if !is_refused || matches!(request.source, Source::Spec) {
+    if request.spec.type_ != OperationType::Scale {
         return None;
     }
     let target = facts.target(&request.spec.target)?;

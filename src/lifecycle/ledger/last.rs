@@ -60,15 +60,18 @@ fn of_holders<'f, 'a>(
     })
 }
 
-/// Of those that somebody aborted while they waited.
+/// Of those that somebody aborted while they waited, and those that a spec asked for and that were refused: neither is
+/// asked for again until the spec changes.
 fn never_begun<'f, 'a>(
     facts: &'f Facts<'a>,
     transitions: &[Transition<'f, 'a>],
 ) -> impl Iterator<Item = End<'f, 'a>> {
     let never_began = transitions.iter().filter(|transition| {
         let status = &transition.status;
+        let was_refused =
+            status.phase == OperationPhase::Failed && transition.operation.is_from_spec();
         never_took_the_lock(transition)
-            && status.phase == OperationPhase::Canceled
+            && (status.phase == OperationPhase::Canceled || was_refused)
             && !was_replaced(status)
             && !is_last(facts, transition.operation)
             && deletion_in_the_way(facts, transition.operation).is_none()

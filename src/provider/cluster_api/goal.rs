@@ -53,10 +53,15 @@ pub fn to_nodes(
     let known = found.place_of(&goal.pool)?;
     let is_new = known.is_none();
     let place = known.unwrap_or_else(|| add_entry(found, object, &goal.pool));
-    let is_scaled_by_others =
-        deployment.is_some_and(|deployment| autoscaled::scaled_by(found, deployment).is_some());
-    if !is_scaled_by_others {
-        place.spec(object)["replicas"] = json!(goal.count);
+    match deployment.and_then(|deployment| autoscaled::scaled_by(found, deployment)) {
+        None => place.spec(object)["replicas"] = json!(goal.count),
+        Some(by) if goal.count == 0 && !goal.replace_outdated && !goal.update_settings => {
+            return Err(not_supported(format!(
+                "AgentPool {} is scaled by {by}, which would start it again: end that first",
+                goal.pool
+            )));
+        }
+        Some(_) => {}
     }
     if place != Place::Own && (is_new || goal.replace_outdated) {
         follow_topology(found, place.spec(object), goal)?;

@@ -25,11 +25,6 @@ impl Rules for ByClusterApi {
         }
     }
 
-    /// What scales a `MachineDeployment` would scale it up again.
-    fn stops_what_others_scale(&self) -> bool {
-        false
-    }
-
     fn retains(&self, provider: &ProviderSpec) -> bool {
         let settings = provider.cluster_api.as_ref();
         settings.is_none_or(|settings| settings.deletion_policy() == DeletionPolicy::Retain)
