@@ -53,9 +53,10 @@ pub fn to_nodes(
     let known = found.place_of(&goal.pool)?;
     let is_new = known.is_none();
     let place = known.unwrap_or_else(|| add_entry(found, object, &goal.pool));
+    let is_on = deployment.is_some_and(|deployment| found.wanted(deployment).replicas > 0);
     match deployment.and_then(|deployment| autoscaled::scaled_by(found, deployment)) {
         None => place.spec(object)["replicas"] = json!(goal.count),
-        Some(by) if goal.count == 0 && !goal.replace_outdated && !goal.update_settings => {
+        Some(by) if goal.count == 0 && is_on => {
             return Err(not_supported(format!(
                 "AgentPool {} is scaled by {by}, which would start it again: end that first",
                 goal.pool
