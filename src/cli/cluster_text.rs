@@ -106,11 +106,11 @@ fn version_text(cluster: &ManagedCluster) -> String {
 /// `3 on 1.35.7, 2 on 1.36.3`: the nodes of all pools by version.
 fn nodes_text(pools: &[AgentPool]) -> String {
     let mut versions: Vec<VersionCount> = Vec::new();
-    let lines = pools
+    let of_pools = pools
         .iter()
         .filter_map(|pool| pool.status.as_ref())
         .flat_map(|status| &status.versions);
-    for more in lines {
+    for more in of_pools {
         match versions
             .iter_mut()
             .find(|it| it.kubernetes_version == more.kubernetes_version)

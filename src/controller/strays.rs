@@ -188,11 +188,7 @@ async fn look_at_operation(
     let Some(missing) = missing(client, &namespace, &operation.spec.target).await? else {
         return Ok(());
     };
-    let cluster = match &missing {
-        Missing::Target => None,
-        Missing::Cluster(name) => Some(name.as_str()),
-    };
-    let status = lifecycle::failed_without_target(&operation, cluster, clock::now());
+    let status = lifecycle::failed_without_target(&operation, &missing, clock::now());
     let patch =
         json!({"metadata": {"resourceVersion": operation.resource_version()}, "status": status});
     operations
@@ -201,30 +197,25 @@ async fn look_at_operation(
     Ok(())
 }
 
-/// What there isn't that an Operation needs.
-enum Missing {
-    /// Its target.
-    Target,
-    /// The cluster of that name, of the pool that is its target.
-    Cluster(String),
-}
-
-/// What there isn't of a target. The stores may lag behind; the API server knows for certain.
+/// What there isn't of what an Operation needs: its target, or the cluster of the pool that is its target. The stores may
+/// lag behind; the API server knows for certain.
 async fn missing(
     client: Client,
     namespace: &str,
     target: &OperationTarget,
-) -> kube::Result<Option<Missing>> {
-    let clusters = Api::<ManagedCluster>::namespaced(client.clone(), namespace);
-    if target.kind == TargetKind::ManagedCluster {
-        let cluster = clusters.get_opt(&target.name).await?;
-        return Ok(cluster.is_none().then_some(Missing::Target));
+) -> kube::Result<Option<OperationTarget>> {
+    let mut cluster = target.clone();
+    if target.kind == TargetKind::AgentPool {
+        let pools = Api::<AgentPool>::namespaced(client.clone(), namespace);
+        let Some(pool) = pools.get_opt(&target.name).await? else {
+            return Ok(Some(target.clone()));
+        };
+        cluster = OperationTarget {
+            kind: TargetKind::ManagedCluster,
+            name: pool.spec.cluster_name,
+        };
     }
-    let pools = Api::<AgentPool>::namespaced(client, namespace);
-    let Some(pool) = pools.get_opt(&target.name).await? else {
-        return Ok(Some(Missing::Target));
-    };
-    let name = pool.spec.cluster_name;
-    let cluster = clusters.get_opt(&name).await?;
-    Ok(cluster.is_none().then_some(Missing::Cluster(name)))
+    let clusters = Api::<ManagedCluster>::namespaced(client, namespace);
+    let found = clusters.get_opt(&cluster.name).await?;
+    Ok(found.is_none().then_some(cluster))
 }

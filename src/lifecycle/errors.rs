@@ -1,7 +1,7 @@
 //! Errors that more than one layer gives.
 
 use crate::{
-    api::{Operation, OperationError, OperationType},
+    api::{Operation, OperationError, OperationTarget, OperationType},
     lifecycle::messages::INVALID_PARAMETER,
 };
 
@@ -28,28 +28,27 @@ pub fn no_control_plane() -> OperationError {
 
 /// The error of an Operation whose target there isn't.
 pub fn target_not_found(operation: &Operation) -> OperationError {
-    let target = &operation.spec.target;
-    OperationError {
-        code: "NotFound".into(),
-        message: format!(
-            "{:?} {} does not exist in namespace {}: create it, or correct spec.target of a new Operation",
-            target.kind,
-            target.name,
-            operation.metadata.namespace.as_deref().unwrap_or_default()
-        ),
-        ..OperationError::default()
-    }
+    not_found(operation, &operation.spec.target)
 }
 
-/// The error of an Operation on a pool whose cluster there isn't.
-pub fn cluster_of_target_not_found(operation: &Operation, cluster: &str) -> OperationError {
+/// The error of an Operation where something there isn't: its target, or the cluster of the pool that is its target.
+pub fn not_found(operation: &Operation, missing: &OperationTarget) -> OperationError {
+    let target = &operation.spec.target;
+    let namespace = operation.metadata.namespace.as_deref().unwrap_or_default();
+    let (kind, name) = (missing.kind, &missing.name);
+    let message = if missing == target {
+        format!(
+            "{kind:?} {name} does not exist in namespace {namespace}: create it, or correct spec.target of a new Operation"
+        )
+    } else {
+        format!(
+            "{kind:?} {name} of {:?} {} does not exist in namespace {namespace}: create it, and then a new Operation",
+            target.kind, target.name
+        )
+    };
     OperationError {
         code: "NotFound".into(),
-        message: format!(
-            "ManagedCluster {cluster} of AgentPool {} does not exist in namespace {}: create it, and then a new Operation",
-            operation.spec.target.name,
-            operation.metadata.namespace.as_deref().unwrap_or_default()
-        ),
+        message,
         ..OperationError::default()
     }
 }

@@ -124,7 +124,7 @@ pub mod refusal {
         Template("{kind} is not currently running, stopping cannot be performed");
     /// Goes on with [`NOT_RUNNING`], where it is known.
     pub const STOP_OPERATION: Template = Template("; The stop operation started at '{since}'");
-    /// Goes on with what said since when, where it is known what time it is.
+    /// Follows a time in these messages, where the time now is known.
     pub const ELAPSED: Template = Template(" and elapsed time is: '{elapsed}' (RFC3339 format)");
 
     /// A change of how a Cluster of Cluster API is made.
@@ -249,8 +249,8 @@ pub fn wrong_time(
         ("change", &if is_start { STARTING } else { STOPPING }),
     ]);
     let since = since.map(|since| {
-        let refused = refusal::PREVIOUS_OPERATION.fill(&[("since", &since)]);
-        refused + &told_elapsed(&elapsed(now.duration_since(since)))
+        let previous = refusal::PREVIOUS_OPERATION.fill(&[("since", &since)]);
+        previous + &told_elapsed(&elapsed(now.duration_since(since)))
     });
     refusal + &since.unwrap_or_default()
 }
@@ -262,8 +262,8 @@ pub fn not_running(kind: TargetKind, since: Option<Timestamp>, now: Timestamp) -
         let passed = now.duration_since(since);
         let days = passed.as_hours().max(0) / 24;
         let rest = elapsed(passed - SignedDuration::from_hours(days * 24));
-        let refused = refusal::STOP_OPERATION.fill(&[("since", &since)]);
-        refused + &told_elapsed(&format!("{days}{DAYS_AND}{rest}"))
+        let stop = refusal::STOP_OPERATION.fill(&[("since", &since)]);
+        stop + &told_elapsed(&format!("{days}{DAYS_AND}{rest}"))
     });
     refusal + &since.unwrap_or_default()
 }

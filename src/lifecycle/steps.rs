@@ -1,4 +1,4 @@
-//! The steps of an operation: planned when it starts, then reported as far as they are. They are a report:
+//! The steps of an operation: planned when it starts, then reported with how far they are. They are a report:
 //! what to do next follows from the objects, not from the steps.
 
 use jiff::Timestamp;

@@ -6,6 +6,13 @@ mod exchanges;
 mod outage;
 mod server;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 pub use azure::FakeAzure;
 pub use exchanges::Exchange;
 pub use outage::Outage;
+
+/// Locks a state, also after a thread that held it has panicked.
+fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -5,10 +5,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use belay::machinery::versions::version;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, ResourceExt as _,
     runtime::{WatchStreamExt as _, watcher, watcher::Event},
 };
 
@@ -86,7 +87,7 @@ impl Budgets {
             ready.remove(&name)
         };
         let left = ready.len();
-        let kept = known.kept_at(version_of(pod), &namespace);
+        let kept = known.kept_at(version(pod).unwrap_or_default(), &namespace);
         if changed && !is_up && left < kept {
             let how = format!("{name} went, {left} were left, {kept} are kept");
             known.violations.push((namespace, how));
@@ -100,10 +101,4 @@ impl Known {
         let before = kept.take_while(|(from, _)| *from <= version);
         before.last().map_or(0, |(_, pods)| *pods)
     }
-}
-
-/// When an object was written, as a number that grows.
-pub fn version_of(object: &impl ResourceExt) -> u64 {
-    let version = object.resource_version().unwrap_or_default();
-    version.parse().unwrap_or_default()
 }

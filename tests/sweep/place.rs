@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use belay::machinery::versions::version;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Node, Pod},
@@ -17,7 +18,7 @@ use kube::{
 
 use crate::{
     belay::Belay,
-    budgets::{Budgets, version_of},
+    budgets::Budgets,
     faults::{Faults, Operator},
     panics::checked,
     world::World,
@@ -131,18 +132,20 @@ impl Place {
     }
 
     /// Waits until no pod goes any more by what the budget kept before its last change: that was seen, and all pods
-    /// whose eviction was granted have gone. The resource version from which on that holds.
+    /// whose eviction was granted have gone. A resource version from which on that holds.
     async fn budget_is_in_force(&self) -> u64 {
         let budgets = self.belay.api::<PodDisruptionBudget>();
-        loop {
-            let budget = budgets.get("web").await.expect("the budget");
-            let status = budget.status.clone().unwrap_or_default();
-            let is_seen = status.observed_generation == budget.metadata.generation;
-            if is_seen && status.disrupted_pods.unwrap_or_default().is_empty() {
-                return version_of(&budget);
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let budget = || async { budgets.get("web").await.expect("the budget") };
+        let is_in_force = || async {
+            let budget = budget().await;
+            let status = budget.status.unwrap_or_default();
+            status.observed_generation == budget.metadata.generation
+                && status.disrupted_pods.unwrap_or_default().is_empty()
+        };
+        self.belay
+            .eventually("has its budget in force", is_in_force)
+            .await;
+        version(&budget().await).unwrap_or_default()
     }
 
     /// Checks what must hold in all that was seen.

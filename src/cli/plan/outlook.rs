@@ -116,7 +116,11 @@ fn without_target(object: &Ours, namespace: &str, now: Timestamp) -> Option<Outl
         return None;
     };
     let mut operation = operation.as_ref().clone();
-    operation.status = Some(failed_without_target(&operation, None, now));
+    operation.status = Some(failed_without_target(
+        &operation,
+        &operation.spec.target,
+        now,
+    ));
     Some(Outlook {
         namespace: namespace.to_owned(),
         cluster: operation.spec.target.name.clone(),

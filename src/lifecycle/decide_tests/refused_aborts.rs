@@ -317,7 +317,7 @@ fn an_abort_of_an_operation_without_a_target_came_too_late() {
     operation
         .annotations_mut()
         .insert(ABORT_ANNOTATION.into(), "never mind".into());
-    let status = failed_without_target(&operation, None, Timestamp::UNIX_EPOCH);
+    let status = failed_without_target(&operation, &operation.spec.target, Timestamp::UNIX_EPOCH);
     assert_eq!(status.phase, Failed);
     let cancellation = status.cancellation.expect("a cancellation");
     assert_eq!(cancellation.status, CancellationStatus::Failed);

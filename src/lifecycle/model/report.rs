@@ -64,7 +64,7 @@ impl State {
     pub fn describe(&self, scenario: &Scenario, step: Step) -> String {
         let next = |held: &Option<Held>| {
             let action = held.as_ref().and_then(Held::next);
-            action.map(Self::tell_action).unwrap_or_default()
+            action.map(Self::describe_action).unwrap_or_default()
         };
         match step {
             Step::Act => format!("does: {}", next(&self.pass)),
@@ -80,7 +80,7 @@ impl State {
         }
     }
 
-    fn tell_action(action: &Action) -> String {
+    fn describe_action(action: &Action) -> String {
         match action {
             Action::WriteOperationStatus { name, status } => {
                 format!("{name} is {:?} {}%", status.phase, status.percent_complete)

@@ -9,7 +9,7 @@ mod summary;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::api::{Operation, OperationInFlight, OperationStatus, TargetKind};
+use crate::api::{Operation, OperationInFlight, OperationStatus, OperationTarget, TargetKind};
 
 use super::{
     facts::{Facts, Target, observed_abort, was_decided},
@@ -84,14 +84,13 @@ impl Report<'_, '_> {
     }
 }
 
-/// The status of an Operation whose target there isn't, or, where one is named, the cluster of its target; with its
-/// conditions.
+/// The status of an Operation where something there isn't (its target, or its target's cluster), with its conditions.
 pub fn failed_without_target(
     operation: &Operation,
-    cluster: Option<&str>,
+    missing: &OperationTarget,
     now: jiff::Timestamp,
 ) -> OperationStatus {
-    let mut status = transition::failed_without_target(operation, cluster, now);
+    let mut status = transition::failed_without_target(operation, missing, now);
     of_operation(&mut status, operation, "", now);
     status
 }

@@ -6,7 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::{
     api::{
         AbortPolicy, Blocked, Cancellation, CancellationStatus, ErrorDetail, Operation as Object,
-        OperationError, OperationPhase, OperationReference, OperationStatus, Step, StepPhase,
+        OperationError, OperationPhase, OperationReference, OperationStatus, OperationTarget, Step,
+        StepPhase,
     },
     lifecycle::{
         errors,
@@ -191,21 +192,17 @@ fn end(status: &mut OperationStatus, phase: OperationPhase, now: Timestamp) {
     status.end_time = Some(steps::end_of(status.start_time.as_ref(), now));
 }
 
-/// The status of an Operation whose target there isn't, or, where one is named, the cluster of its target.
+/// The status of an Operation where something there isn't: its target, or its target's cluster.
 pub fn failed_without_target(
     operation: &Object,
-    cluster: Option<&str>,
+    missing: &OperationTarget,
     now: Timestamp,
 ) -> OperationStatus {
     let mut status = operation.status.clone().unwrap_or_default();
     if let Some(request) = AbortRequest::by_annotation(operation) {
         came_too_late(&mut status, &request, now);
     }
-    let error = match cluster {
-        Some(cluster) => errors::cluster_of_target_not_found(operation, cluster),
-        None => errors::target_not_found(operation),
-    };
-    fail(&mut status, error, now);
+    fail(&mut status, errors::not_found(operation, missing), now);
     status.observed_generation = operation.metadata.generation;
     bound_status(&mut status);
     status

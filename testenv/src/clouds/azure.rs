@@ -10,7 +10,7 @@ mod resources;
 mod routes;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use super::{
     exchanges::{self, Exchange, Exchanges},
+    lock,
     outage::{self, Order, Outage},
     server::Server,
 };
@@ -60,11 +61,6 @@ struct State {
 )]
 fn now() -> Timestamp {
     Timestamp::now()
-}
-
-/// The state, whoever held it last.
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl FakeAzure {

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use axum::{
@@ -13,6 +13,8 @@ use axum::{
 };
 use http::StatusCode;
 use serde_json::Value;
+
+use super::lock;
 
 /// No request and no answer is longer.
 const LONGEST: usize = 4 << 20;
@@ -51,14 +53,11 @@ pub(super) struct Exchanges(Arc<Mutex<Vec<Exchange>>>);
 impl Exchanges {
     /// All of them, in the order in which they were answered.
     pub fn all(&self) -> Vec<Exchange> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.0).clone()
     }
 
     fn add(&self, exchange: Exchange) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.0);
         all.push(exchange);
     }
 }

@@ -1,7 +1,7 @@
 //! What a cloud does while it is out of order.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -11,6 +11,8 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{StatusCode, header::RETRY_AFTER};
+
+use super::lock;
 
 /// How a cloud is out of order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +30,11 @@ pub(super) struct Order(Arc<Mutex<Option<Outage>>>);
 impl Order {
     /// Begins an outage, or ends it.
     pub fn set(&self, outage: Option<Outage>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = outage;
+        *lock(&self.0) = outage;
     }
 
     fn get(&self) -> Option<Outage> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.0)
     }
 }
 
