@@ -5,10 +5,13 @@ use std::{sync::Arc, time::Duration};
 use axum::http::Method;
 use belay::api::{
     AGENT_POOL_LABEL, CLUSTER_LABEL, CancellationStatus, JOINING, KwokControlPlane, MADE_BY,
-    NAMESPACE_LABEL, OperationPhase, OperationType,
+    ManagedCluster, NAMESPACE_LABEL, OperationPhase, OperationType,
 };
 use k8s_openapi::api::core::v1::Node;
-use kube::{Api, api::DeleteParams};
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams},
+};
 use serde_json::json;
 
 use super::{
@@ -233,16 +236,13 @@ pub async fn work_ends_with_its_cluster(world: Arc<World>) {
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay.is_blocked(&upgrade).await;
-    let gone = json!({"metadata": {"finalizers": null}}).to_string();
-    belay.kubectl(&["delete", "managedcluster", "demo", "--wait=false"]);
-    belay.kubectl(&[
-        "patch",
-        "managedcluster",
-        "demo",
-        "--type=merge",
-        "-p",
-        &gone,
-    ]);
+    // Without a process between the two: the operator's own deletion would end first.
+    let clusters = belay.api::<ManagedCluster>();
+    let deleted = clusters.delete("demo", &DeleteParams::background()).await;
+    deleted.expect("deleted");
+    let gone = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    let freed = clusters.patch("demo", &PatchParams::default(), &gone).await;
+    freed.expect("freed");
     belay
         .eventually("ends the work", || async {
             belay
