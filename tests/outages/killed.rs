@@ -114,12 +114,18 @@ impl Outages {
     /// Has the workload's pods made anew, so that each node has one: then each drain hangs.
     async fn has_a_pod_on_each_node(&self, nodes: usize) {
         let belay = &self.belay;
-        belay.kubectl(&["delete", "pods", "-l", "app=web"]);
+        let make_anew = || belay.kubectl(&["delete", "pods", "-l", "app=web"]);
+        make_anew();
         let each = r#"jsonpath={range .items[*]}{.spec.nodeName}{"\n"}{end}"#;
         let on_each = || async {
             let names = belay.kubectl(&["get", "pods", "-l", "app=web", "-o", each]);
-            let names: BTreeSet<_> = names.lines().filter(|name| !name.is_empty()).collect();
-            names.len() == nodes
+            let names: Vec<_> = names.lines().filter(|name| !name.is_empty()).collect();
+            let distinct: BTreeSet<_> = names.iter().collect();
+            if names.len() == nodes && distinct.len() < nodes {
+                // The scheduler has put two on one node, and moves none.
+                make_anew();
+            }
+            distinct.len() == nodes
         };
         belay.eventually("has a pod on each node", on_each).await;
         belay.is_guarded(nodes).await;
