@@ -12,18 +12,35 @@ use belay::api::{
 use futures::StreamExt as _;
 use kube::{
     Api, Client, ResourceExt as _,
-    runtime::{WatchStreamExt as _, watcher},
+    runtime::{WatchStreamExt as _, watcher, watcher::Event},
 };
 use tokio::task::JoinSet;
 
 /// What was seen of objects, by name, in order.
 type Noted<T> = Arc<Mutex<Vec<(String, T)>>>;
 
+/// How an object came to be seen.
+#[derive(Clone, Copy, PartialEq)]
+enum By {
+    /// By an event of a watch: nothing is missing since the event before.
+    Event,
+    /// By the list that a watch begins with. A watch that broke begins again: what was between is missing.
+    List,
+}
+
+/// What was seen of an Operation.
+#[derive(Clone)]
+struct SeenOperation {
+    /// A name may be used again.
+    uid: String,
+    status: OperationStatus,
+    by: By,
+}
+
 /// What was seen, in order.
 #[derive(Clone, Default)]
 pub struct Seen {
-    /// Each with its uid: a name may be used again.
-    operations: Noted<(String, OperationStatus)>,
+    operations: Noted<SeenOperation>,
     locks: Noted<Vec<OperationInFlight>>,
     pools: Noted<AgentPoolStatus>,
     /// They end with the last clone: a control plane of many namespaces would else serve them to its end.
@@ -39,17 +56,18 @@ impl Seen {
             client,
             namespace,
             &this.operations,
-            |operation: Operation| {
-                let uid = operation.uid().unwrap_or_default();
+            |operation: Operation, by| {
                 let name = operation.name_any();
-                (name, (uid, operation.status.unwrap_or_default()))
+                let uid = operation.uid().unwrap_or_default();
+                let status = operation.status.unwrap_or_default();
+                (name, SeenOperation { uid, status, by })
             },
         );
-        let locks = note(client, namespace, &this.locks, |cluster: ManagedCluster| {
+        let locks = note(client, namespace, &this.locks, |cluster: ManagedCluster, _| {
             let status = cluster.status.clone().unwrap_or_default();
             (cluster.name_any(), status.operations)
         });
-        let pools = note(client, namespace, &this.pools, |pool: AgentPool| {
+        let pools = note(client, namespace, &this.pools, |pool: AgentPool, _| {
             (pool.name_any(), pool.status.unwrap_or_default())
         });
         watches.spawn(operations);
@@ -74,14 +92,14 @@ impl Seen {
     fn end(&self, operation: &str) -> Option<usize> {
         let operations = self.operations.lock().expect("what was seen");
         let mut operations = operations.iter();
-        operations.position(|(name, (_, status))| name == operation && status.phase.is_finished())
+        operations.position(|(name, seen)| name == operation && seen.status.phase.is_finished())
     }
 
     /// The statuses of an Operation.
     pub fn statuses(&self, operation: &str) -> Vec<OperationStatus> {
         let operations = self.operations.lock().expect("what was seen");
         let statuses = of(&operations, operation).into_iter();
-        statuses.map(|(_, status)| status).collect()
+        statuses.map(|seen| seen.status).collect()
     }
 
     /// The statuses of a pool.
@@ -95,14 +113,14 @@ impl Seen {
     pub fn check(&self) {
         let operations = self.operations.lock().expect("what was seen");
         let mut last = BTreeMap::<&str, &OperationStatus>::new();
-        for (name, (uid, status)) in operations.iter() {
+        for (name, SeenOperation { uid, status, by }) in operations.iter() {
             assert_eq!(
                 status.percent_complete == 100,
                 status.phase == OperationPhase::Succeeded,
                 "{name}: {status:?}"
             );
             if let Some(before) = last.insert(uid, status) {
-                check_transition(name, before, status);
+                check_transition(name, before, status, *by);
             }
         }
         for (name, lock) in self.locks.lock().expect("what was seen").iter() {
@@ -131,7 +149,7 @@ fn note<K, T: Send + 'static>(
     client: &Client,
     namespace: &str,
     seen: &Arc<Mutex<Vec<T>>>,
-    told: impl Fn(K) -> T + Send + 'static,
+    seen_of: impl Fn(K, By) -> T + Send + 'static,
 ) -> impl Future<Output = ()> + Send + 'static
 where
     K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
@@ -142,27 +160,47 @@ where
         + 'static,
 {
     let api = Api::<K>::namespaced(client.clone(), namespace);
-    let objects = watcher(api, watcher::Config::default())
-        .default_backoff()
-        .applied_objects();
+    let events = watcher(api, watcher::Config::default()).default_backoff();
     let seen = seen.clone();
     async move {
-        let mut objects = std::pin::pin!(objects);
-        while let Some(event) = objects.next().await {
-            if let Ok(object) = event {
-                seen.lock().expect("what was seen").push(told(object));
-            }
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = events.next().await {
+            let (object, by) = match event {
+                Ok(Event::Apply(object)) => (object, By::Event),
+                Ok(Event::InitApply(object)) => (object, By::List),
+                Ok(Event::Init | Event::InitDone | Event::Delete(_)) | Err(_) => continue,
+            };
+            let mut seen = seen.lock().expect("what was seen");
+            seen.push(seen_of(object, by));
         }
     }
 }
 
-fn check_transition(name: &str, before: &OperationStatus, after: &OperationStatus) {
+/// Whether an Operation in one phase may be in that other one later, by phases that nobody saw.
+fn may_come_to(from: OperationPhase, to: OperationPhase) -> bool {
+    let mut reached = vec![from];
+    let mut next = 0;
+    while let Some(phase) = reached.get(next) {
+        let successors = phase.successors().iter();
+        let new = successors.filter(|phase| !reached.contains(phase));
+        let new: Vec<_> = new.copied().collect();
+        reached.extend(new);
+        next += 1;
+    }
+    reached.contains(&to)
+}
+
+fn check_transition(name: &str, before: &OperationStatus, after: &OperationStatus, by: By) {
     assert!(
         after.percent_complete >= before.percent_complete,
         "{name}: percent went down"
     );
     let (from, to) = (before.phase, after.phase);
-    assert!(from.may_become(to), "{name}: {from:?} to {to:?}");
+    let may = match by {
+        By::Event => from.may_become(to),
+        By::List => may_come_to(from, to),
+    };
+    assert!(may, "{name}: {from:?} to {to:?}");
     let stays = matches!(to, OperationPhase::Canceling | OperationPhase::Canceled);
     if from == OperationPhase::Canceling && stays {
         let begun = |status: &OperationStatus| {
