@@ -49,6 +49,7 @@ const TESTS: &[harness::Test<Stage>] = tests![
     standalone::a_cluster_without_a_topology_goes_up_after_an_abort_that_paused_its_control_plane,
     strangers::an_upgrade_that_others_begin_is_followed_aborted_and_not_taken_back,
     strangers::a_scale_that_others_begin_is_followed_and_not_taken_back,
+    strangers::a_scale_that_others_begin_in_an_upgrade_is_followed_and_not_taken_back,
     strangers::what_the_autoscaler_scales_belay_does_not,
 ];
 

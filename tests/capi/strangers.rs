@@ -104,6 +104,33 @@ pub async fn a_scale_that_others_begin_is_followed_and_not_taken_back(stage: Arc
     assert_eq!(machines_of(&belay, Some("md-0")).await.len(), 2);
 }
 
+pub async fn a_scale_that_others_begin_in_an_upgrade_is_followed_and_not_taken_back(
+    stage: Arc<Stage>,
+) {
+    let belay = stage.adopted(3).await;
+    belay.set_version(NEW).await;
+    let upgrade = belay.operation(Upgrade, "demo").await;
+    belay
+        .eventually("replaces a Machine of md-0", || async {
+            let machines = machines_of(&belay, Some("md-0")).await;
+            versions(&machines).iter().any(|version| version == NEW)
+        })
+        .await;
+    let replicas = "/spec/topology/workers/machineDeployments/0/replicas";
+    somebody_patches(
+        &belay,
+        &json!([{"op": "replace", "path": replicas, "value": 5}]),
+    );
+    let scale = follower(&belay, Scale, "md-0").await;
+    belay.succeeds(&scale).await;
+    belay.succeeds(&upgrade).await;
+    rests_with(&belay, 2).await;
+    let machines = machines_of(&belay, Some("md-0")).await;
+    assert_eq!(versions(&machines), [NEW; 5]);
+    let machines = machines_of(&belay, Some("md-1")).await;
+    assert_eq!(versions(&machines), [NEW; 3]);
+}
+
 const BOUND: &str = "cluster.x-k8s.io/cluster-api-autoscaler-node-group";
 
 /// Scales a `MachineDeployment` as the cluster autoscaler does it, and waits until it has the Machines.

@@ -22,6 +22,18 @@ pub const OURS: &str = "belay";
 /// On a `MachineDeployment` whose roll-out an abort stopped: which change it was.
 pub const STOPPED_BY: &str = "belay.dev/stopped-by";
 
+/// The annotations with the numbers of Machines that Belay asked for last, by pool. Who writes the number that is there
+/// already doesn't appear in the managed fields.
+const POOL_COUNT: &str = "count.pool.belay.dev/";
+
+/// How many Machines Belay asked for last; none where it never did.
+pub fn count_asked_for(found: &Found, pool: &str) -> Option<usize> {
+    let (_, object) = found.pool_spec(pool).ok()?;
+    kinds::annotation(object, &format!("{POOL_COUNT}{pool}"))?
+        .parse()
+        .ok()
+}
+
 /// Asks for a version of the control plane, where it is specified. The `MachineDeployments` of a topology stay on
 /// theirs until their own turn comes.
 pub fn to_version(found: &Found, object: &mut DynamicObject, goal: ControlPlaneGoal) {
@@ -55,7 +67,13 @@ pub fn to_nodes(
     let place = known.unwrap_or_else(|| add_entry(found, object, &goal.pool));
     let is_on = deployment.is_some_and(|deployment| found.wanted(deployment).replicas > 0);
     match deployment.and_then(|deployment| autoscaled::scaled_by(found, deployment)) {
-        None => place.spec(object)["replicas"] = json!(goal.count),
+        None => {
+            place.spec(object)["replicas"] = json!(goal.count);
+            let asked = format!("{POOL_COUNT}{}", goal.pool);
+            object
+                .annotations_mut()
+                .insert(asked, goal.count.to_string());
+        }
         Some(by) if goal.count == 0 && is_on => {
             return Err(not_supported(format!(
                 "AgentPool {} is scaled by {by}, which would start it again: end that first",

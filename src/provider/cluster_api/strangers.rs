@@ -16,7 +16,7 @@ use crate::{
 
 use super::{
     found::{Found, Place},
-    goal::STOPPED_BY,
+    goal::{self, STOPPED_BY},
     handle::Handle,
     kinds::{self, Kind, TOPOLOGY_NAME},
     look,
@@ -82,16 +82,15 @@ fn of_pool(
     let (wanted, machines) = (found.wanted(deployment), found.machines_of(deployment));
     let target = (TargetKind::AgentPool, pool);
     let is_old = |machine: &&DynamicObject| !wanted.has_version_of(machine);
-    if machines.iter().any(is_old) {
-        let by = match found.place(deployment) {
-            Place::Topology(_) => last_writer(found.cluster(), &TOPOLOGY_VERSION),
-            Place::Own => last_writer(deployment, &["f:spec", "f:template", "f:spec", "f:version"]),
-        }?;
+    let is_rolling = machines.iter().any(is_old);
+    if let Some(by) = writer_of_version(found, deployment).filter(|_| is_rolling) {
         let handle = Handle::of_others(Some(pool), true, &wanted.version?.to_string());
         let begun = begun_by(&handle, &by.manager, target, OperationType::Upgrade);
         return Some((handle, begun));
     }
-    if machines.len() == wanted.replicas {
+    // Belay's own roll-out has one Machine more, or one less, for a while.
+    let is_its_own = is_rolling && goal::count_asked_for(found, pool) == Some(wanted.replicas);
+    if machines.len() == wanted.replicas || is_its_own {
         return None;
     }
     let by = writer_of_replicas(found, deployment)?;
@@ -129,6 +128,13 @@ fn begun_by(
 struct Writer {
     manager: String,
     time: Option<jiff::Timestamp>,
+}
+
+fn writer_of_version(found: &Found, deployment: &DynamicObject) -> Option<Writer> {
+    match found.place(deployment) {
+        Place::Topology(_) => last_writer(found.cluster(), &TOPOLOGY_VERSION),
+        Place::Own => last_writer(deployment, &["f:spec", "f:template", "f:spec", "f:version"]),
+    }
 }
 
 fn writer_of_replicas(found: &Found, deployment: &DynamicObject) -> Option<Writer> {
