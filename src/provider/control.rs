@@ -9,7 +9,10 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
-use crate::lifecycle::{Progress, StepReport, Stop};
+use crate::{
+    api::StepPhase,
+    lifecycle::{Progress, StepReport, Stop},
+};
 
 /// How the work of a job came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,6 +169,25 @@ impl Control {
         }
     }
 
+    /// Reports what is seen of some of the steps, as [`report`](Self::report) does. What is seen may be somebody else's
+    /// doing: a node that a person deleted looks like one whose turn has come. So once the controller has asked for a
+    /// stop, no step is reported as begun for the first time, unless what is seen bears this work's own mark.
+    pub fn report_seen(&self, mut progress: Progress, is_its_own: impl Fn(&StepReport) -> bool) {
+        // This lock is held until all is reported, so that no request to stop comes in between.
+        let stop = self.stop.borrow();
+        if *stop != Stop::No {
+            let reported = self.progress().steps;
+            let was_begun = |step: &StepReport| {
+                let mut reported = reported.iter();
+                reported.any(|other| other.name == step.name && other.phase != StepPhase::Pending)
+            };
+            progress.steps.retain(|step| {
+                step.phase == StepPhase::Pending || was_begun(step) || is_its_own(step)
+            });
+        }
+        self.report(progress);
+    }
+
     /// Wakes the controller, or has it woken soon.
     fn wake(&self, is_urgent: bool) {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
@@ -209,7 +231,6 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::api::StepPhase;
 
     fn step(name: &str) -> Progress {
         Progress {
@@ -220,6 +241,26 @@ mod tests {
             }],
             ..Progress::default()
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_request_to_stop_only_what_has_begun_or_bears_a_mark_is_seen_as_begun() {
+        let (ask, stop) = watch::channel(Stop::No);
+        let kept = watch::channel(BTreeSet::new()).1;
+        let control = Control::new(stop, kept, None, Arc::new(|| ()));
+        control.report_seen(step("node/a"), |_| false);
+        ask.send_replace(Stop::AfterStep);
+        let all = ["node/a", "node/b", "node/c"]
+            .map(step)
+            .map(|one| one.steps);
+        let seen = Progress {
+            steps: all.concat(),
+            ..Progress::default()
+        };
+        control.report_seen(seen, |step| step.name == "node/b");
+        let steps = control.progress().steps;
+        let names: Vec<_> = steps.iter().map(|step| &step.name).collect();
+        assert_eq!(names, ["node/a", "node/b"]);
     }
 
     #[tokio::test(start_paused = true)]

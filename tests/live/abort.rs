@@ -10,6 +10,7 @@ use belay::api::{
     CancellationStatus, ConcurrencyPolicy, OperationPhase, OperationType, ProvisioningState,
     StepPhase, TargetKind,
 };
+use k8s_openapi::api::core::v1::Node;
 use kube::{
     ResourceExt,
     api::{Patch, PatchParams},
@@ -297,6 +298,30 @@ pub async fn after_step_lets_the_step_in_process_finish(world: Arc<World>) {
         nodes.iter().any(|node| version(node) == "v1.35.7"),
         "no other node was begun"
     );
+    belay.check_history();
+}
+
+pub async fn a_node_that_others_delete_during_an_abort_is_no_step_that_began(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let operation = hanging_upgrade(&belay).await;
+    let policy = "belay.dev/abort-policy=AfterStep";
+    belay.kubectl(&["annotate", "operation", &operation, policy]);
+    belay.abort(&operation, "after this node").await;
+    belay
+        .is_in_phase(&operation, OperationPhase::Canceling)
+        .await;
+    let nodes = belay.nodes().await;
+    let is_waiting = |node: &&Node| !is_cordoned(node) && version(node) == "v1.35.7";
+    let waiting = nodes.iter().find(is_waiting).expect("one that waits");
+    let waiting = waiting.name_any();
+    belay.kubectl(&["delete", "node", &waiting]);
+    belay.rests().await;
+    belay.keep_available(0).await;
+    let canceled = belay.is_canceled(&operation).await;
+    let step = format!("node/{waiting}");
+    let step = canceled.steps.iter().find(|one| one.name == step);
+    let step = step.expect("its step");
+    assert_eq!(step.phase, StepPhase::Skipped, "{step:?}");
     belay.check_history();
 }
 

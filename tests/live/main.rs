@@ -128,6 +128,7 @@ const TESTS: &[harness::Test<World>] = tests![
     abort::an_abort_of_a_pending_operation_cancels_it_before_it_began,
     abort::a_second_abort_changes_nothing,
     abort::after_step_lets_the_step_in_process_finish,
+    abort::a_node_that_others_delete_during_an_abort_is_no_step_that_began,
     abort::deleting_an_operation_aborts_it,
     hold::a_canceled_target_is_left_alone_until_someone_asks,
     hold::a_change_of_the_spec_ends_the_hold,

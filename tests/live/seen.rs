@@ -63,10 +63,15 @@ impl Seen {
                 (name, SeenOperation { uid, status, by })
             },
         );
-        let locks = note(client, namespace, &this.locks, |cluster: ManagedCluster, _| {
-            let status = cluster.status.clone().unwrap_or_default();
-            (cluster.name_any(), status.operations)
-        });
+        let locks = note(
+            client,
+            namespace,
+            &this.locks,
+            |cluster: ManagedCluster, _| {
+                let status = cluster.status.clone().unwrap_or_default();
+                (cluster.name_any(), status.operations)
+            },
+        );
         let pools = note(client, namespace, &this.pools, |pool: AgentPool, _| {
             (pool.name_any(), pool.status.unwrap_or_default())
         });
@@ -211,7 +216,9 @@ fn check_transition(name: &str, before: &OperationStatus, after: &OperationStatu
         };
         assert!(
             begun(after) <= begun(before),
-            "{name}: a step began after Canceling"
+            "{name}: a step began after Canceling: {:#?}, then {:#?}",
+            before.steps,
+            after.steps
         );
     }
 }

@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 
 use crate::{
     api::{AGENT_POOL_LABEL, MADE_BY, OperationError},
-    lifecycle::{Job, NodeView, PoolGoal, Progress, Stop},
+    lifecycle::{Job, NodeView, PoolGoal, Progress, StepReport, Stop},
     provider::{Control, End},
 };
 
@@ -276,11 +276,13 @@ impl PoolWork {
         steps.retain(|step| !self.is_of_another_pool(&step.name));
         let blocked = in_the_way::of(&self.shared, nodes, views, &reported, self.tasks.is_empty());
         drop(reported);
-        self.shared.control.report(Progress {
+        let progress = Progress {
             steps,
             blocked,
             ..Progress::default()
-        });
+        };
+        let is_its_own = |step: &StepReport| steps::is_its_own(&job.steps, step, &job.uid, views);
+        self.shared.control.report_seen(progress, is_its_own);
     }
 
     fn is_of_another_pool(&self, step: &str) -> bool {

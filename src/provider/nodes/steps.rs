@@ -155,6 +155,24 @@ fn waited_for<'a>(
     waited_for
 }
 
+/// Whether a step that is seen as begun is this Operation's doing, and not that of somebody who deletes or changes
+/// nodes as well: its status says so, or nodes bear the Operation's mark. Who made a mark may have died before the step
+/// was written as begun.
+pub fn is_its_own(steps: &[Step], seen: &StepReport, uid: &str, nodes: &[NodeView]) -> bool {
+    let Some(step) = steps.iter().find(|step| step.name == seen.name) else {
+        return false;
+    };
+    let name = step.name.strip_prefix(NODE_STEP_PREFIX);
+    let node = nodes.iter().find(|node| name == Some(&node.name));
+    let is_marked = |node: &NodeView| {
+        let marks = [&node.drained_by, &node.made_by];
+        marks.iter().any(|mark| mark.as_deref() == Some(uid))
+    };
+    // A node that is there and isn't marked waits for its replacement, which is.
+    let waits = step.action == StepAction::Replace && seen.phase == StepPhase::InProgress;
+    step.phase != StepPhase::Pending || node.is_some_and(|node| waits || is_marked(node))
+}
+
 /// What a node shows of its step; nothing where nothing is done to it yet. The node's own marks count too: who made
 /// them may have died before the step was written as begun.
 fn of_node(
