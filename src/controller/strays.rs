@@ -1,7 +1,11 @@
 //! Pools and Operations that belong to no cluster there is. Nobody reconciles them with a cluster, so they
 //! get a condition here that says what is missing, and let go when they are deleted.
 
-use std::time::Duration;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use kube::{Api, Client, ResourceExt as _, api::Patch, runtime::reflector::ObjectRef};
 use serde_json::{Value, json};
@@ -21,6 +25,11 @@ const GRACE: Duration = Duration::from_secs(2);
 /// The longest pause before what failed is tried again.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
+/// How often all pools and Operations are looked through. What changes is reported at once, but a cluster may go while an
+/// Operation that was just seen waits for its turn.
+const EVERY: Duration = Duration::from_secs(10);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
 enum Stray {
     Pool(ObjectRef<AgentPool>),
     Operation(ObjectRef<Operation>),
@@ -46,8 +55,19 @@ impl Strays {
         };
         let looking = async move {
             stores.ready().await;
-            while let Some(stray) = strays.recv().await {
-                tokio::spawn(look_after(stray, client.clone(), stores.clone()));
+            let in_hand = InHand::default();
+            let mut looks = tokio::time::interval(EVERY);
+            loop {
+                let found = tokio::select! {
+                    reported = strays.recv() => match reported {
+                        Some(stray) => vec![stray],
+                        None => return,
+                    },
+                    _ = looks.tick() => all(&stores),
+                };
+                for stray in found {
+                    in_hand.look_after(stray, &client, &stores);
+                }
             }
         };
         (this, looking)
@@ -69,13 +89,56 @@ impl Strays {
     }
 }
 
+/// Those that are looked after now.
+#[derive(Clone, Default)]
+struct InHand(Arc<Mutex<HashSet<Stray>>>);
+
+impl InHand {
+    /// Looks after a stray, unless somebody does already.
+    fn look_after(&self, stray: Stray, client: &Client, stores: &Stores) {
+        if !self.lock().insert(stray.clone()) {
+            return;
+        }
+        let (this, client, stores) = (self.clone(), client.clone(), stores.clone());
+        tokio::spawn(async move {
+            look_after(&stray, client, stores).await;
+            this.lock().remove(&stray);
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<Stray>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All strays that the stores show.
+fn all(stores: &Stores) -> Vec<Stray> {
+    let pools = stores.pools.all().into_iter();
+    let pools = pools.filter(|pool| stores.cluster(&cluster_of_pool(pool)).is_none());
+    let pools = pools.map(|pool| Stray::Pool(ObjectRef::from_obj(pool.as_ref())));
+    let operations = stores.operations.all().into_iter();
+    let operations = operations.filter(|operation| {
+        let cluster = stores.cluster_of(operation);
+        let is_stray = cluster.is_none_or(|cluster| stores.cluster(&cluster).is_none());
+        is_stray && (!is_finished(operation) || is_kept(&operation.metadata))
+    });
+    let operations =
+        operations.map(|operation| Stray::Operation(ObjectRef::from_obj(operation.as_ref())));
+    pools.chain(operations).collect()
+}
+
+fn is_finished(operation: &Operation) -> bool {
+    let status = operation.status.as_ref();
+    status.is_some_and(|status| status.phase.is_finished())
+}
+
 /// Looks at a stray once what it misses has had its time to come, and again where that fails.
-async fn look_after(stray: Stray, client: Client, stores: Stores) {
+async fn look_after(stray: &Stray, client: Client, stores: Stores) {
     let mut pause = GRACE;
     loop {
         tokio::time::sleep(pause).await;
         let client = client.clone();
-        let (kind, key, looked) = match &stray {
+        let (kind, key, looked) = match stray {
             Stray::Pool(key) => {
                 let looked = look_at_pool(client, &stores, key).await;
                 ("AgentPool", (&key.namespace, &key.name), looked)
@@ -164,14 +227,10 @@ async fn look_at_operation(
     let is_missing = cluster.is_none_or(|cluster| stores.cluster(&cluster).is_none());
     let namespace = operation.namespace().unwrap_or_default();
     let operations = Api::<Operation>::namespaced(client.clone(), &namespace);
-    let is_finished = operation
-        .status
-        .as_ref()
-        .is_some_and(|status| status.phase.is_finished());
     if !is_missing {
         return Ok(());
     }
-    if is_finished {
+    if is_finished(&operation) {
         if is_kept(&operation.metadata) {
             let kept: Vec<_> = operation
                 .finalizers()

@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use belay::api::{OperationPhase, OperationType, PowerState, ProvisioningState, TargetKind};
 
+use axum::http::Method;
 use serde_json::json;
 
-use super::belay::{Belay, KUBECTL_PATIENCE, World, is_true, version};
+use super::{
+    belay::{Belay, KUBECTL_PATIENCE, World, is_true, version},
+    proxy::{Fault, status},
+};
 
 pub async fn a_cluster_and_its_pools_come_up_from_what_was_applied(world: Arc<World>) {
     let belay = Belay::start(&world).await;
@@ -131,6 +135,32 @@ pub async fn an_operation_on_a_pool_without_its_cluster_fails_and_says_so(world:
     belay.create_cluster(0).await;
     belay.pool_is_ready("np1").await;
     belay.check_history();
+}
+
+pub async fn an_operation_fails_that_is_seen_while_the_end_of_its_cluster_is_not(
+    world: Arc<World>,
+) {
+    let (belay, proxy) = Belay::start_behind_proxy(&world).await;
+    belay.ready_cluster(0, 1).await;
+    // From now on nothing that happens to the cluster is seen.
+    let refused = Fault::Answer(503, status(503, "ServiceUnavailable", "not now"));
+    proxy.on(Method::GET, "/managedclusters?", "", refused, usize::MAX);
+    proxy.cut("managedclusters");
+    let of_cluster = ["patch", "managedcluster", "demo", "--type=merge"];
+    let without = ["-p", r#"{"metadata": {"finalizers": null}}"#];
+    belay.kubectl(&[&of_cluster[..], &without[..]].concat());
+    belay.kubectl(&["delete", "managedcluster", "demo", KUBECTL_PATIENCE]);
+    belay
+        .reconcile(TargetKind::ManagedCluster, "demo", "too-late")
+        .await;
+    belay
+        .eventually("sees the Operation", || async {
+            belay.log().contains("too-late")
+        })
+        .await;
+    proxy.heal();
+    let error = belay.fails("too-late").await;
+    assert_eq!(error.code, "NotFound");
 }
 
 pub async fn an_operation_on_nothing_fails_though_its_end_could_not_be_written_at_first(

@@ -117,6 +117,7 @@ const TESTS: &[harness::Test<World>] = tests![
     create::a_cluster_and_its_pools_come_up_from_what_was_applied,
     create::a_pool_without_its_cluster_says_so_and_comes_up_once_it_is_there,
     create::an_operation_on_a_pool_without_its_cluster_fails_and_says_so,
+    create::an_operation_fails_that_is_seen_while_the_end_of_its_cluster_is_not,
     create::an_operation_on_nothing_fails_and_says_what_is_missing,
     scale::a_pool_scales_up_and_down_by_kubectl_scale,
     upgrade::an_upgrade_under_load_violates_no_pdb,
