@@ -25,6 +25,8 @@ LABEL org.opencontainers.image.title="Belay" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
 COPY --from=build /image/belay /belay
+# The authorities of the web, for the clouds.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 # By number, so that a kubelet can tell that it isn't root.
 USER 65532:65532
 ENTRYPOINT ["/belay"]

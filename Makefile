@@ -31,7 +31,7 @@ GENERATED := crds policies charts/belay/files/crds charts/belay/files/policies c
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
-demo: tools ## Show an upgrade hang on a PodDisruptionBudget, and abort it (KEEP=1: then stay up; PROVIDER=cluster-api)
+demo: tools ## Show an upgrade hang on a PodDisruptionBudget, and abort it (KEEP=1: then stay up; PROVIDER=cluster-api or azure)
 	@$(BIN)/examples/demo
 
 picture: tools ## Record the demo on a pseudo-terminal as docs/demo.svg
@@ -146,10 +146,14 @@ image: ## Build the operator's image, by docker; or by buildah, with a program t
 	elif command -v buildah >/dev/null; then $(MAKE) --no-print-directory image-here; \
 	else echo "docker (with its daemon running) or buildah is needed (Debian: apt-get install buildah)"; exit 1; fi
 
+AUTHORITIES := /etc/ssl/certs/ca-certificates.crt
+
 # The folder stands for the Dockerfile's stage "build", whose base image is then not pulled.
 image-here:
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --bin belay --target $(STATIC_TARGET)
-	@mkdir -p target/image/build/image && cp target/$(STATIC_TARGET)/release/belay target/image/build/image/
+	@test -f $(AUTHORITIES) || { echo "$(AUTHORITIES) is needed (Debian: apt-get install ca-certificates)"; exit 1; }
+	@mkdir -p target/image/build/image target/image/build$(dir $(AUTHORITIES))
+	@cp target/$(STATIC_TARGET)/release/belay target/image/build/image/ && cp -L $(AUTHORITIES) target/image/build$(AUTHORITIES)
 	@buildah bud --isolation chroot --storage-driver vfs --build-context build=target/image/build \
 	  --build-arg REVISION=$$(git rev-parse HEAD) --tag $(IMAGE) . >target/image/log 2>&1 || { cat target/image/log; exit 1; }
 	@rm -f $(IMAGE_ARCHIVE)

@@ -1,9 +1,9 @@
 //! The operator's flags. Each is an environment variable as well.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use belay::{operator::LeaderElection, telemetry::log::LogFormat};
-use clap::{Parser, Subcommand};
+use belay::{operator::LeaderElection, provider::azure, telemetry::log::LogFormat};
+use clap::{Args, Parser, Subcommand};
 
 /// Kubernetes clusters whose changes are operations that can be seen and aborted.
 ///
@@ -43,6 +43,45 @@ pub struct Flags {
     /// `http://collector:4318`; none is sent where it isn't set.
     #[arg(long, env = "BELAY_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
+
+    #[command(flatten)]
+    pub azure: AzureFlags,
+}
+
+/// Where Azure is reached, and how often. Entra ID is reached where `AZURE_AUTHORITY_HOST` says.
+#[derive(Args)]
+pub struct AzureFlags {
+    /// Where the Resource Manager of Azure is reached; that of the public cloud where it isn't set.
+    #[arg(long = "azure-resource-manager", env = "BELAY_AZURE_RESOURCE_MANAGER", default_value = azure::PUBLIC_CLOUD)]
+    pub resource_manager: String,
+
+    /// A file with the authorities that Azure's certificates are checked by, PEM; those of the system where it isn't set.
+    #[arg(long = "azure-certificates", env = "BELAY_AZURE_CERTIFICATES")]
+    pub certificates: Option<PathBuf>,
+
+    /// The namespaces whose clusters may be operated by the operator's own identity in Azure, such as `team-a,team-b`, or
+    /// `*`; none where it isn't set. Clusters of others name a Secret.
+    #[arg(
+        long = "azure-identity-namespaces",
+        env = "BELAY_AZURE_IDENTITY_NAMESPACES",
+        value_delimiter = ','
+    )]
+    pub identity_namespaces: Vec<String>,
+
+    /// How many seconds pass between two looks at an AKS cluster on which nothing goes on.
+    #[arg(long = "azure-look-seconds", env = "BELAY_AZURE_LOOK_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub look_seconds: u64,
+}
+
+impl From<AzureFlags> for azure::Settings {
+    fn from(flags: AzureFlags) -> Self {
+        Self {
+            resource_manager: flags.resource_manager,
+            certificates: flags.certificates,
+            identity_namespaces: flags.identity_namespaces,
+            look_every: Duration::from_secs(flags.look_seconds),
+        }
+    }
 }
 
 #[derive(Subcommand)]

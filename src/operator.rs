@@ -11,7 +11,7 @@ use crate::{
     controller,
     leader::{Election, Fence, new_identity},
     machinery::{connection, watches::Scope},
-    provider::{Providers, cluster_api, kwok},
+    provider::{Provider, Providers, azure, cluster_api, kwok},
     telemetry::{self, Health, Telemetry, Traces},
 };
 
@@ -46,6 +46,8 @@ pub struct Options {
     pub leader_election_namespace: Option<String>,
     /// The OpenTelemetry collector that traces are sent to.
     pub otlp_endpoint: Option<String>,
+    /// Where Azure is reached, and how often.
+    pub azure: azure::Settings,
 }
 
 impl Options {
@@ -94,10 +96,11 @@ pub async fn operate(
     let health = Health::new(telemetry.clone());
     let counted = connection::builder(config.clone())?.with_layer(&telemetry.requests);
     let client = counted.with_layer(&fence).build();
+    let azure = azure::provider(&client, &options.azure).context("failed to set up Azure")?;
     let served = serve(options.metrics_address, health.clone());
     let working = async {
         if !elects {
-            work(client, &options, telemetry, health, shutdown).await;
+            work(client, &options, azure, telemetry, health, shutdown).await;
             return Ok(());
         }
         let namespace = options.leader_election_namespace.clone();
@@ -117,7 +120,7 @@ pub async fn operate(
         }
         tokio::select! {
             lost = election.keep().boxed() => return Err(lost.into()),
-            () = work(client, &options, telemetry, health, shutdown) => {}
+            () = work(client, &options, azure, telemetry, health, shutdown) => {}
         }
         election.release().boxed().await;
         Ok(())
@@ -141,6 +144,7 @@ async fn serve(address: Option<SocketAddr>, health: Health) -> anyhow::Result<()
 async fn work(
     client: Client,
     options: &Options,
+    azure: Option<Arc<dyn Provider>>,
     telemetry: Telemetry,
     health: Health,
     shutdown: CancellationToken,
@@ -149,6 +153,7 @@ async fn work(
     let providers = Providers {
         kwok: Arc::new(kwok),
         cluster_api: Arc::new(cluster_api::provider(&client, &options.scope)),
+        azure,
     };
     let asked = shutdown.clone().cancelled_owned();
     let controller =

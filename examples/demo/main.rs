@@ -1,8 +1,10 @@
 //! What Belay is for, on a real control plane: an upgrade that a `PodDisruptionBudget` holds up, and its
 //! abort. It succeeds only where every state that it shows was seen on the API server.
 //!
-//! `make demo` runs it; with `PROVIDER=cluster-api` on a Cluster of Cluster API. With `KEEP=1` it stays up, to try things on, until Ctrl-C.
+//! `make demo` runs it; with `PROVIDER=cluster-api` on a Cluster of Cluster API, with `PROVIDER=azure` on an AKS
+//! cluster of a fake of Azure. With `KEEP=1` it stays up, to try things on, until Ctrl-C.
 
+mod azure;
 mod cluster_api;
 mod eyes;
 mod screen;
@@ -57,17 +59,20 @@ async fn demo() -> anyhow::Result<ExitCode> {
 async fn play() -> anyhow::Result<Stage> {
     let began = Instant::now();
     let provider = std::env::var("PROVIDER").unwrap_or_default();
-    let is_cluster_api = match provider.as_str() {
-        "" | "kwok" => false,
-        "cluster-api" => true,
-        other => bail!("PROVIDER={other}: it is kwok or cluster-api"),
-    };
+    if !matches!(provider.as_str(), "" | "kwok" | "cluster-api" | "azure") {
+        bail!("PROVIDER={provider}: it is kwok, cluster-api or azure");
+    }
     let mut stage = Stage::set().await?;
-    let ended = if is_cluster_api {
-        stage.start_cluster_api().await?;
-        cluster_api::play(&mut stage).await
-    } else {
-        story::play(&mut stage).await
+    let ended = match provider.as_str() {
+        "cluster-api" => {
+            stage.start_cluster_api().await?;
+            cluster_api::play(&mut stage).await
+        }
+        "azure" => {
+            stage.start_azure().await?;
+            azure::play(&mut stage).await
+        }
+        _ => story::play(&mut stage).await,
     };
     if let Err(error) = ended {
         stage.tell_of_failure().await;

@@ -1,7 +1,7 @@
 //! What the demo stands on: a control plane, the operator beside it, eyes on the API server, and kubectl.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs, io,
     path::{Path, PathBuf},
     process::{Output, Stdio},
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
-use testenv::{ClusterApi, ControlPlane, Process};
+use testenv::{ClusterApi, ControlPlane, Process, clouds::FakeAzure};
 use tokio::{
     process::{Child, Command},
     time::sleep,
@@ -34,6 +34,9 @@ pub struct Stage {
     // Before the control plane, so that it ends first.
     operator: Option<Process>,
     cluster_api: Option<ClusterApi>,
+    azure: Option<FakeAzure>,
+    /// What the operator and the plugin have in their environment besides.
+    environment: Vec<(&'static str, String)>,
     pub eyes: Eyes,
     /// The folders of kubectl and of the plugin.
     bin: [PathBuf; 2],
@@ -55,6 +58,8 @@ impl Stage {
         Ok(Self {
             operator: None,
             cluster_api: None,
+            azure: None,
+            environment: Vec::new(),
             eyes: Eyes::open(&control_plane.client().await?),
             bin: [kubectl.to_owned(), programs()?],
             control_plane,
@@ -73,11 +78,42 @@ impl Stage {
         Ok(())
     }
 
+    /// Starts a fake of Azure, which the operator and the plugin take for Azure.
+    pub async fn start_azure(&mut self) -> anyhow::Result<()> {
+        screen::heading("A fake of Azure, which answers as real AKS was recorded to")?;
+        let azure = FakeAzure::start().await?;
+        let authorities = self.control_plane.dir().join("azure.pem");
+        fs::write(&authorities, azure.authority())?;
+        let url = azure.url().to_owned();
+        screen::say(&format!("Entra ID and the Resource Manager: {url}"))?;
+        self.environment = vec![
+            ("BELAY_AZURE_RESOURCE_MANAGER", url.clone()),
+            ("AZURE_AUTHORITY_HOST", url),
+            (
+                "BELAY_AZURE_CERTIFICATES",
+                authorities.display().to_string(),
+            ),
+            ("BELAY_AZURE_LOOK_SECONDS", "1".into()),
+        ];
+        self.azure = Some(azure);
+        Ok(())
+    }
+
+    /// The fake of Azure.
+    pub fn azure(&self) -> anyhow::Result<&FakeAzure> {
+        self.azure.as_ref().context("there is no Azure")
+    }
+
     /// Starts the operator as a process of its own.
     pub fn start_operator(&mut self) -> anyhow::Result<()> {
         let program = programs()?.join("belay");
         let kubeconfig = self.kubeconfig();
-        let environment = [("KUBECONFIG", kubeconfig.as_os_str())];
+        let more = self.environment.iter();
+        let more = more.map(|(name, value)| (*name, OsStr::new(value)));
+        let environment: Vec<_> = [("KUBECONFIG", kubeconfig.as_os_str())]
+            .into_iter()
+            .chain(more)
+            .collect();
         let log = self.operator_log();
         let operator = Process::start_with(&program, &[], &environment, &log)?;
         screen::say(&format!("belay: started as process {}", operator.pid()))?;
@@ -183,7 +219,11 @@ impl Stage {
 
     /// Shows how to try things by hand.
     pub fn invite(&self) -> anyhow::Result<()> {
-        let pool = self.cluster_api.as_ref().map_or("demo-np1", |_| "md-0");
+        let pool = match (&self.cluster_api, &self.azure) {
+            (Some(_), _) => "md-0",
+            (None, Some(_)) => "np1",
+            (None, None) => "demo-np1",
+        };
         screen::say(&format!(
             "\nIt stays up until Ctrl-C. In another terminal:\n\n  \
              export KUBECONFIG={} PATH=\"{}:{}:$PATH\"\n  \
@@ -240,6 +280,7 @@ impl Stage {
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .env("PATH", path)
             .env("KUBECONFIG", self.kubeconfig())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .kill_on_drop(true);
         shell

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgentPoolMode, ClusterApiProviderSpec, Hold, LastOperation, OperationInFlight, PowerState,
-    PowerStateStatus, ProvisioningState,
+    AgentPoolMode, AzureProviderSpec, ClusterApiProviderSpec, Hold, LastOperation,
+    OperationInFlight, PowerState, PowerStateStatus, ProvisioningState,
 };
 
 /// A Kubernetes cluster whose changes are operations: seen, exclusive, abortable.
@@ -76,8 +76,8 @@ pub enum ConcurrencyPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.kwok), has(self.clusterAPI)].exists_one(set, set)").message("exactly one provider must be set; this version has: kwok, clusterAPI"),
-    validation = Rule::new("has(self.kwok) == has(oldSelf.kwok)").message("which provider a cluster has is immutable"),
+    validation = Rule::new("[has(self.kwok), has(self.clusterAPI), has(self.azure)].exists_one(set, set)").message("exactly one provider must be set; this version has: kwok, clusterAPI, azure"),
+    validation = Rule::new("has(self.kwok) == has(oldSelf.kwok) && has(self.clusterAPI) == has(oldSelf.clusterAPI)").message("which provider a cluster has is immutable"),
 )]
 pub struct ProviderSpec {
     /// Node objects on the cluster that Belay runs in, kept alive by kwok.
@@ -87,6 +87,10 @@ pub struct ProviderSpec {
     /// A Cluster of Cluster API, on the cluster that Belay runs in.
     #[serde(rename = "clusterAPI", skip_serializing_if = "Option::is_none")]
     pub cluster_api: Option<ClusterApiProviderSpec>,
+
+    /// An AKS cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub azure: Option<AzureProviderSpec>,
 }
 
 /// Settings of the kwok provider.

@@ -3,6 +3,7 @@
 //! `belay crds` prints their definitions, generated from these types, and `crds/` holds them.
 
 mod agent_pool;
+mod azure;
 mod cluster_api;
 mod common;
 mod kwok_control_plane;
@@ -11,6 +12,7 @@ mod operation;
 mod version;
 
 pub use agent_pool::*;
+pub use azure::*;
 pub use cluster_api::*;
 pub use common::*;
 pub use kwok_control_plane::*;

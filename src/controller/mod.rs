@@ -174,7 +174,8 @@ pub async fn run(
     let (changed, changes) = mpsc::unbounded_channel();
     let (events, sending) = Events::new(client.clone());
     let (strays, mending) = strays::Strays::new(client.clone(), stores.clone());
-    let provider_changes = stream::select_all(providers.all().map(|provider| provider.changes()));
+    let provider_changes =
+        stream::select_all(providers.all().iter().map(|provider| provider.changes()));
     let context = Arc::new(Context {
         client,
         stores: stores.clone(),
@@ -294,7 +295,7 @@ async fn decide_and_do(
             Err(ReconcileError::Stale) if is_stopping => return Ok(()),
             built => built?,
         };
-        context.workers.note_kept_handles(&snapshot.operations);
+        context.workers.note_kept(&snapshot.operations);
         let actions = lifecycle::decide(&snapshot, clock::now());
         tracing::debug!(
             namespace = cluster.namespace(),

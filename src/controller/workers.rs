@@ -3,7 +3,7 @@
 
 use std::{
     any::Any,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -18,9 +18,9 @@ use tokio::{
 use tracing::Instrument as _;
 
 use crate::{
-    api::{ManagedCluster, Operation, OperationError, Step},
+    api::{ManagedCluster, Operation, OperationError},
     lifecycle::{Job, Stop, Work},
-    provider::{Control, End, Provider},
+    provider::{Control, End, Kept, Provider},
     telemetry::log,
 };
 
@@ -37,7 +37,7 @@ pub struct Workers {
 struct Worker {
     cluster: ObjectRef<ManagedCluster>,
     stop: watch::Sender<Stop>,
-    kept: watch::Sender<BTreeSet<String>>,
+    kept: watch::Sender<Kept>,
     control: Control,
     /// How it ended, once it has.
     end: Option<Ended>,
@@ -86,7 +86,7 @@ impl Workers {
         let (sender, of) = (self.changed.clone(), cluster.clone());
         // The receiver is gone only while the process ends.
         let changed = Arc::new(move || drop(sender.send(of.clone())));
-        let (keeps, kept) = watch::channel(handles(&job.steps));
+        let (keeps, kept) = watch::channel(Kept::of(&job.steps));
         let control = Control::new(stop, kept, job.blocked.clone(), changed.clone());
         let uid = job.uid.clone();
         let span = log::operation(&job.operation, &job.namespace, &job.cluster);
@@ -127,14 +127,14 @@ impl Workers {
         );
     }
 
-    /// Notes which handles these Operations' statuses keep, for the work that waits for that.
-    pub fn note_kept_handles(&self, operations: &[Arc<Operation>]) {
+    /// Notes what these Operations' statuses keep of their steps, for the work that waits for that.
+    pub fn note_kept(&self, operations: &[Arc<Operation>]) {
         let workers = self.lock();
         for operation in operations {
             let uid = operation.metadata.uid.as_ref();
             let worker = uid.and_then(|uid| workers.get(uid));
             if let (Some(worker), Some(status)) = (worker, &operation.status) {
-                let now = handles(&status.steps);
+                let now = Kept::of(&status.steps);
                 let keep = |kept: &mut _| std::mem::replace(kept, now.clone()) != now;
                 worker.kept.send_if_modified(keep);
             }
@@ -227,11 +227,6 @@ impl Workers {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Worker>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn handles(steps: &[Step]) -> BTreeSet<String> {
-    let handles = steps.iter().filter_map(|step| step.handle.clone());
-    handles.collect()
 }
 
 /// What a panic says.

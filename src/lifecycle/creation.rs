@@ -8,7 +8,7 @@ use kube::Resource as _;
 use crate::api::{
     AGENT_POOL_LABEL, BEGUN_BY_ANNOTATION, CLUSTER_LABEL, ENGINE_HANDLE_ANNOTATION, FINALIZER,
     FOR_GENERATION_LABEL, ManagedCluster, NO_GENERATION, Operation, OperationSpec, OperationTarget,
-    TargetKind,
+    StepPhase, TargetKind,
 };
 
 use super::{
@@ -18,6 +18,7 @@ use super::{
     ledger::{self, Ledger},
     names,
     observed::BegunByOthers,
+    step_names::step_of,
     text::bounded,
     transition::Transition,
 };
@@ -56,22 +57,33 @@ pub fn following(facts: &Facts<'_>) -> Vec<Action> {
 fn unknown_of_others<'f>(facts: &'f Facts<'_>) -> impl Iterator<Item = &'f BegunByOthers> {
     let is_known = |begun: &BegunByOthers| {
         let mut operations = facts.operations.iter();
-        operations.any(|operation| is_or_may_be(operation, begun))
+        operations.any(|operation| is_or_may_be(facts, operation, begun))
     };
     let begun = facts.snapshot.observed.begun_by_others.iter();
     begun.filter(move |begun| !is_known(begun) && facts.target(&begun.spec.target).is_some())
 }
 
-/// Whether an Operation is about what was begun at the engine, or may be: it runs, and its handle isn't known yet.
-fn is_or_may_be(operation: &facts::Operation<'_>, begun: &BegunByOthers) -> bool {
+/// Whether an Operation is about what was begun at the engine, or may be: it is at work there, and its handle isn't known
+/// yet.
+fn is_or_may_be(
+    facts: &Facts<'_>,
+    operation: &facts::Operation<'_>,
+    begun: &BegunByOthers,
+) -> bool {
     let steps = &operation.status.steps;
     let mut handles = steps.iter().filter_map(|step| step.handle.as_ref());
-    let is_at_work_there = operation.holds_lock
-        && !operation.phase().is_finished()
-        && operation.spec.target == begun.spec.target;
+    let is_at_work = operation.holds_lock && !operation.phase().is_finished();
+    let is_at_work_there = is_at_work && operation.spec.target == begun.spec.target;
+    let name = step_of(&begun.spec.target);
+    let mut in_process = steps
+        .iter()
+        .filter(|step| step.name == name && step.phase == StepPhase::InProgress);
+    let rules = facts.snapshot.rules;
     operation.begun_by_others() == Some(&begun.handle)
         || (is_at_work_there && steps.iter().all(|step| step.handle.is_none()))
         || handles.any(|handle| *handle == begun.handle)
+        || (is_at_work
+            && in_process.any(|step| rules.may_be_same_work(step.handle.as_deref(), &begun.handle)))
 }
 
 /// The Operation that follows what others began.

@@ -77,6 +77,7 @@ pub(crate) fn goal(count: usize) -> PoolGoal {
         surge: 1,
         unavailable: 0,
         drain: true,
+        stopped: false,
         deleted: false,
         drain_timeout: std::time::Duration::from_mins(30),
         settings: NodeSettings::default(),

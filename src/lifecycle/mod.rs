@@ -58,7 +58,7 @@ pub use names::suffixed;
 pub use observed::{BegunByOthers, ControlPlaneView, NodeView, Observation, Trouble};
 pub use plan::{ControlPlaneGoal, Followed, Job, PoolGoal, Stage};
 pub use report::{Note, failed_without_target, stalled};
-pub use rules::Rules;
+pub use rules::{Rules, one_step};
 pub use settings::NodeSettings;
 pub use snapshot::{ObjectId, Progress, Snapshot, StepReport, Stop, Work};
 

@@ -22,6 +22,8 @@ pub struct Observation {
     /// as in "the cluster autoscaler, by annotations of `MachineDeployment` md-0". The count in such a pool's spec counts
     /// only when the pool is started.
     pub scaled_by_others: BTreeMap<String, String>,
+    /// The pools that the engine shows as off. Of others without nodes, Belay's own operations say it.
+    pub off: BTreeSet<String>,
     /// Why the cluster can't be seen now. The other fields then show what was seen last, or nothing.
     pub trouble: Option<Trouble>,
     /// What others began at the engine and hasn't ended: by its console, by a tool of its own.

@@ -150,6 +150,9 @@ pub struct PoolGoal {
     /// How long the drain of one node may take.
     #[serde(default = "half_an_hour")]
     pub drain_timeout: Duration,
+    /// Whether it has no nodes since it is to be off. An engine that knows pools which are off keeps their count.
+    #[serde(default)]
+    pub stopped: bool,
     /// Whether the pool itself goes, and not only its nodes.
     #[serde(default)]
     pub deleted: bool,

@@ -14,7 +14,7 @@ use super::{
     facts::{Facts, Operation, Target, is_deletion},
     gate,
     plan::{Aspects, ControlPlaneGoal, Followed, Plan, PlannedTarget, PoolGoal, Stage},
-    step_names::{CONTROL_PLANE_STEP, POOL_STEP_PREFIX},
+    step_names::step_of,
 };
 
 use goals::{goal, gone, gone_with_pool, in_place};
@@ -36,7 +36,8 @@ pub fn plan(facts: &Facts<'_>, operation: &Operation<'_>) -> Result<Plan, Operat
             deletion_of_cluster(facts)
         } else {
             let targets = vec![planned(facts, target, deletion())];
-            deletion_plan(facts, vec![Stage::Pool(gone(facts, target, true))], targets)
+            let stages = vec![Stage::Pool(gone(facts, target, true))];
+            deletion_plan(facts, Some(&target.key.name), stages, targets)
         });
     }
     if target.is_cluster() {
@@ -50,10 +51,7 @@ pub fn plan(facts: &Facts<'_>, operation: &Operation<'_>) -> Result<Plan, Operat
 fn follow(operation: &Operation<'_>, handle: &str) -> Stage {
     let target = &operation.spec.target;
     Stage::Follow(Followed {
-        step: match target.kind {
-            TargetKind::ManagedCluster => CONTROL_PLANE_STEP.into(),
-            TargetKind::AgentPool => format!("{POOL_STEP_PREFIX}{}", target.name),
-        },
+        step: step_of(target),
         action: match operation.spec.type_ {
             OperationType::Create | OperationType::Scale => StepAction::Create,
             OperationType::Update | OperationType::Reconcile => StepAction::Update,
@@ -76,16 +74,19 @@ pub fn deletion_of_cluster(facts: &Facts<'_>) -> Plan {
     let targets = facts
         .targets()
         .map(|target| planned(facts, target, deletion()));
-    deletion_plan(facts, stages.collect(), targets.collect())
+    deletion_plan(facts, None, stages.collect(), targets.collect())
 }
 
-/// The plan of a deletion. Where the provider leaves at its engine what there is, nothing is to be done.
-fn deletion_plan(facts: &Facts<'_>, stages: Vec<Stage>, targets: Vec<PlannedTarget>) -> Plan {
-    let stages = if facts
-        .snapshot
-        .rules
-        .retains(&facts.snapshot.cluster.spec.provider)
-    {
+/// The plan of the deletion of a pool, or of the cluster. Where the provider leaves at its engine what there is, nothing
+/// is to be done.
+fn deletion_plan(
+    facts: &Facts<'_>,
+    pool: Option<&str>,
+    stages: Vec<Stage>,
+    targets: Vec<PlannedTarget>,
+) -> Plan {
+    let (rules, provider) = (facts.snapshot.rules, &facts.snapshot.cluster.spec.provider);
+    let stages = if rules.retains(provider, pool) {
         Vec::new()
     } else {
         stages
@@ -179,6 +180,9 @@ impl<'f, 'a> Cluster<'f, 'a> {
                 .iter()
                 .map(|pool| planned(self.facts, pool, self.of_pool(pool))),
         );
+        if !self.running && self.facts.snapshot.rules.stops_whole() {
+            return Ok(Plan::new(vec![control_plane], targets));
+        }
         let pools = pools.into_iter().map(|pool| Stage::Pool(self.goal(pool)));
         let stages = if control_plane_last {
             pools.chain([control_plane]).collect()
@@ -251,6 +255,7 @@ impl<'f, 'a> Cluster<'f, 'a> {
                 pool.count_if(runs)
             },
             drain: self.running,
+            stopped: !is_on,
             replace_outdated: aspects.contains(&Aspect::Version),
             update_settings: aspects.contains(&Aspect::Settings),
             ..goal(self.facts, pool, pool.version_under(self.version))
@@ -296,6 +301,11 @@ fn plan_of_pool(
                 goal.count
             } else {
                 pool.there.count
+            },
+            stopped: if resizes {
+                goal.stopped
+            } else {
+                pool.there.power == PowerState::Stopped
             },
             replace_outdated: aspects.contains(&Aspect::Version),
             update_settings: aspects.contains(&Aspect::Settings),

@@ -26,9 +26,14 @@ pub trait Rules: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Whether the deletion of a cluster or a pool leaves at the engine what there is of it.
-    fn retains(&self, provider: &ProviderSpec) -> bool {
-        let _ = provider;
+    /// Whether the deletion of that pool, or of the cluster with all of them, leaves at the engine what there is of it.
+    fn retains(&self, provider: &ProviderSpec, pool: Option<&str>) -> bool {
+        let _ = (provider, pool);
+        false
+    }
+
+    /// Whether the engine stops a cluster as a whole, its pools included.
+    fn stops_whole(&self) -> bool {
         false
     }
 
@@ -36,31 +41,43 @@ pub trait Rules: fmt::Debug + Send + Sync {
     /// them are about one node. `uid` is the Operation's.
     fn steps(&self, goal: &PoolGoal, uid: &str, nodes: &[NodeView], most: usize) -> Vec<Step> {
         let _ = (uid, most);
-        let differs = |node: &&NodeView| {
-            (goal.replace_outdated && node.version != goal.version)
-                || (goal.update_settings && node.settings != goal.settings)
-        };
-        let changed = nodes.iter().filter(differs).count();
-        let action = match nodes.len().cmp(&goal.count) {
-            _ if goal.deleted => StepAction::Delete,
-            _ if changed > 0 => StepAction::Replace,
-            std::cmp::Ordering::Less => StepAction::Create,
-            std::cmp::Ordering::Greater => StepAction::Delete,
-            std::cmp::Ordering::Equal => return Vec::new(),
-        };
-        let count = changed.max(nodes.len().abs_diff(goal.count));
-        let nodes = i32::try_from(count).unwrap_or(i32::MAX);
-        vec![Step {
-            nodes: Some(nodes),
-            nodes_done: Some(0),
-            ..step(
-                format!("{POOL_STEP_PREFIX}{}", goal.pool),
-                action,
-                format!("{nodes} nodes"),
-            )
-        }]
+        one_step(goal, nodes).into_iter().collect()
+    }
+
+    /// Whether what goes on at a resource may be the work of a step in process there. `kept` is the step's handle, as far
+    /// as it is known, and `begun` that of what goes on, which differs.
+    fn may_be_same_work(&self, kept: Option<&str>, begun: &str) -> bool {
+        let _ = begun;
+        kept.is_none()
     }
 
     /// The nodes of a pool once its goal is reached.
     fn outcome(&self, goal: &PoolGoal, uid: &str, nodes: &[NodeView]) -> Vec<NodeView>;
+}
+
+/// The step that leads a pool's nodes to its goal, where an engine orders them: one for all. None where nothing differs.
+pub fn one_step(goal: &PoolGoal, nodes: &[NodeView]) -> Option<Step> {
+    let differs = |node: &&NodeView| {
+        (goal.replace_outdated && node.version != goal.version)
+            || (goal.update_settings && node.settings != goal.settings)
+    };
+    let changed = nodes.iter().filter(differs).count();
+    let action = match nodes.len().cmp(&goal.count) {
+        _ if goal.deleted => StepAction::Delete,
+        _ if changed > 0 => StepAction::Replace,
+        std::cmp::Ordering::Less => StepAction::Create,
+        std::cmp::Ordering::Greater => StepAction::Delete,
+        std::cmp::Ordering::Equal => return None,
+    };
+    let count = changed.max(nodes.len().abs_diff(goal.count));
+    let nodes = i32::try_from(count).unwrap_or(i32::MAX);
+    Some(Step {
+        nodes: Some(nodes),
+        nodes_done: Some(0),
+        ..step(
+            format!("{POOL_STEP_PREFIX}{}", goal.pool),
+            action,
+            format!("{nodes} nodes"),
+        )
+    })
 }

@@ -10,7 +10,7 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    api::StepPhase,
+    api::{Step, StepPhase},
     lifecycle::{Progress, StepReport, Stop},
 };
 
@@ -25,13 +25,33 @@ pub enum End {
     Refused(String),
 }
 
+/// What an Operation's status keeps of its steps, as the API server has it: a restart doesn't lose it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The names of the steps that have begun.
+    begun: BTreeSet<String>,
+    /// Their handles.
+    handles: BTreeSet<String>,
+}
+
+impl Kept {
+    /// What these steps keep.
+    pub fn of(steps: &[Step]) -> Self {
+        let begun = steps.iter().filter(|step| step.phase != StepPhase::Pending);
+        let handles = steps.iter().filter_map(|step| step.handle.clone());
+        Self {
+            begun: begun.map(|step| step.name.clone()).collect(),
+            handles: handles.collect(),
+        }
+    }
+}
+
 /// What the work of a job and the controller share.
 #[derive(Clone)]
 pub struct Control {
     stop: watch::Receiver<Stop>,
     progress: Arc<Mutex<Progress>>,
-    /// The handles that the Operation's status keeps, as the API server has it.
-    kept: watch::Receiver<BTreeSet<String>>,
+    kept: watch::Receiver<Kept>,
     changed: Arc<dyn Fn() + Send + Sync>,
     pace: Arc<Mutex<Pace>>,
 }
@@ -47,12 +67,12 @@ struct Pace {
 }
 
 impl Control {
-    /// Shares `stop`, the request to stop, and `kept`, the handles that the status keeps. `blocked` is what blocked
+    /// Shares `stop`, the request to stop, and `kept`, what the status keeps. `blocked` is what blocked
     /// the work before a restart. Calls `changed` when the progress changes: at once where a block begins or
     /// ends, otherwise once a second at most.
     pub fn new(
         stop: watch::Receiver<Stop>,
-        kept: watch::Receiver<BTreeSet<String>>,
+        kept: watch::Receiver<Kept>,
         blocked: Option<(String, String)>,
         changed: Arc<dyn Fn() + Send + Sync>,
     ) -> Self {
@@ -71,7 +91,7 @@ impl Control {
 
     /// For work that nobody can stop any more.
     pub fn unstoppable() -> Self {
-        let kept = watch::channel(BTreeSet::new()).1;
+        let kept = watch::channel(Kept::default()).1;
         Self::new(watch::channel(Stop::No).1, kept, None, Arc::new(|| ()))
     }
 
@@ -118,8 +138,19 @@ impl Control {
             blocked,
             ..Progress::default()
         });
+        self.until_kept(|kept| kept.handles.contains(&handle)).await;
+    }
+
+    /// Waits until the Operation's status keeps that a step has begun: then a restart knows that it may have. Returns at
+    /// once when the controller asks for a stop.
+    pub async fn keep_begun(&self, step: &str) {
+        self.wake(true);
+        self.until_kept(|kept| kept.begun.contains(step)).await;
+    }
+
+    async fn until_kept(&self, is_so: impl Fn(&Kept) -> bool) {
         let mut kept = self.kept.clone();
-        let is_kept = async move { kept.wait_for(|kept| kept.contains(&handle)).await.is_ok() };
+        let is_kept = async move { kept.wait_for(|kept| is_so(kept)).await.is_ok() };
         tokio::select! {
             is_kept = is_kept => if !is_kept {
                 // The controller is gone: the process ends.
@@ -246,7 +277,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn after_a_request_to_stop_only_what_has_begun_or_bears_a_mark_is_seen_as_begun() {
         let (ask, stop) = watch::channel(Stop::No);
-        let kept = watch::channel(BTreeSet::new()).1;
+        let kept = watch::channel(Kept::default()).1;
         let control = Control::new(stop, kept, None, Arc::new(|| ()));
         control.report_seen(step("node/a"), |_| false);
         ask.send_replace(Stop::AfterStep);
@@ -268,7 +299,7 @@ mod tests {
         let woken = Arc::new(AtomicUsize::new(0));
         let count = woken.clone();
         let (_stop, stop) = watch::channel(Stop::No);
-        let (_kept, kept) = watch::channel(BTreeSet::new());
+        let (_kept, kept) = watch::channel(Kept::default());
         let changed = move || {
             count.fetch_add(1, Ordering::Relaxed);
         };

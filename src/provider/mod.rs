@@ -1,6 +1,8 @@
 //! What turns an operation into nodes. All providers sit behind one trait; adding one touches its own file
 //! and one line of [`Providers`].
 
+mod adopted;
+pub mod azure;
 mod changes;
 pub mod cluster_api;
 mod control;
@@ -17,11 +19,12 @@ use kube::{Client, runtime::reflector::ObjectRef};
 
 use crate::{
     api::{ManagedCluster, OperationError, ProviderSpec},
-    lifecycle::{Job, Observation, Rules},
+    lifecycle::{Job, Observation, Rules, Trouble},
 };
 
+pub use adopted::Adopted;
 pub use changes::{Changed, Changes};
-pub use control::{Control, End};
+pub use control::{Control, End, Kept};
 pub use nodes::NodeByNode;
 
 /// What couldn't be left as it was: a name, such as a node's, and in whose words.
@@ -90,6 +93,15 @@ pub async fn look(client: &Client, cluster: &ManagedCluster) -> kube::Result<Obs
             cluster_api: Some(_),
             ..
         } => Ok(cluster_api::look_once(client, cluster).await),
+        // The person who asks may have no rights in Azure, and the operator's own aren't theirs.
+        ProviderSpec { azure: Some(_), .. } => Ok(Observation {
+            trouble: Some(Trouble {
+                reason: "NotAsked".into(),
+                message: "only the operator asks Azure".into(),
+                seen_at: None,
+            }),
+            ..Observation::default()
+        }),
         ProviderSpec { .. } => Ok(Observation::default()),
     }
 }
@@ -101,6 +113,7 @@ pub fn rules_of(spec: &ProviderSpec) -> &'static dyn Rules {
             cluster_api: Some(_),
             ..
         } => &cluster_api::ByClusterApi,
+        ProviderSpec { azure: Some(_), .. } => &azure::ByAks,
         ProviderSpec { .. } => &NodeByNode,
     }
 }
@@ -112,6 +125,8 @@ pub struct Providers {
     pub kwok: Arc<dyn Provider>,
     /// Clusters of Cluster API, on the cluster that Belay runs in.
     pub cluster_api: Arc<dyn Provider>,
+    /// AKS clusters; none in a program that was built without them.
+    pub azure: Option<Arc<dyn Provider>>,
 }
 
 impl Providers {
@@ -119,11 +134,13 @@ impl Providers {
     pub fn of(&self, spec: &ProviderSpec) -> Option<Arc<dyn Provider>> {
         let kwok = spec.kwok.as_ref().map(|_| &self.kwok);
         let cluster_api = spec.cluster_api.as_ref().map(|_| &self.cluster_api);
-        kwok.or(cluster_api).cloned()
+        let azure = spec.azure.as_ref().and(self.azure.as_ref());
+        kwok.or(cluster_api).or(azure).cloned()
     }
 
     /// All of them.
-    pub fn all(&self) -> [Arc<dyn Provider>; 2] {
-        [self.kwok.clone(), self.cluster_api.clone()]
+    pub fn all(&self) -> Vec<Arc<dyn Provider>> {
+        let always = [self.kwok.clone(), self.cluster_api.clone()];
+        always.into_iter().chain(self.azure.clone()).collect()
     }
 }

@@ -85,6 +85,7 @@ async fn work(config: Config, namespace: String, faults: OfOperator, fence: Fenc
     let providers = Providers {
         kwok: std::sync::Arc::new(kwok),
         cluster_api: std::sync::Arc::new(cluster_api::provider(&client, &scope)),
+        azure: None,
     };
     let telemetry = Telemetry::new("test", fence, Traces::default());
     let health = Health::new(telemetry.clone());

@@ -6,6 +6,7 @@ mod harness;
 
 mod abort;
 mod acts;
+mod aks;
 mod api;
 mod asked;
 mod belay;
@@ -107,6 +108,36 @@ const TESTS: &[harness::Test<World>] = tests![
     engine::what_others_began_holds_the_lock_and_can_be_aborted,
     engine::what_others_changed_is_shown_and_not_fought,
     engine::an_account_is_asked_in_bounds,
+    aks::what_adopt_azure_prints_begins_no_operation,
+    aks::without_a_secret_the_identity_of_the_operator_is_used_where_the_namespace_may,
+    aks::credentials_that_are_missing_or_wrong_are_reported_and_mended,
+    aks::a_cluster_that_is_not_in_azure_is_reported,
+    aks::deleting_what_was_adopted_leaves_azure_as_it_is,
+    aks::a_node_pool_is_deleted_where_its_policy_says_so,
+    aks::a_pool_that_is_not_in_azure_fails_and_says_what_to_do,
+    aks::a_cluster_of_aks_goes_up_control_plane_first_and_one_pool_after_the_other,
+    aks::a_node_pool_shows_the_percent_that_azure_says,
+    aks::without_the_preview_of_the_api_operations_show_no_percent_and_end,
+    aks::a_node_pool_scales_stops_and_starts_with_its_count_kept,
+    aks::what_a_stopped_pool_is_to_be_comes_after_its_start,
+    aks::a_cluster_of_aks_stops_and_starts_as_a_whole,
+    aks::labels_and_taints_of_a_node_pool_are_updated_and_azures_own_stay,
+    aks::why_an_operation_of_aks_failed_is_said_in_its_words,
+    aks::a_control_plane_of_aks_is_not_taken_back,
+    aks::an_aborted_upgrade_of_a_node_pool_stops_at_azure_and_stays_so,
+    aks::an_aborted_upgrade_of_the_control_plane_upgrades_no_pool,
+    aks::an_abort_between_two_requests_of_one_change_begins_no_more,
+    aks::an_abort_that_azure_calls_too_late_changes_nothing,
+    aks::an_operator_that_is_killed_in_an_abort_at_azure_comes_to_its_end,
+    aks::a_scale_that_az_begins_is_in_the_lock_and_can_be_aborted,
+    aks::what_az_changed_is_followed_and_not_taken_back,
+    aks::what_azure_refuses_while_others_operate_is_reported_and_done_after,
+    aks::what_the_autoscaler_of_aks_scales_belay_does_not,
+    aks::an_azure_that_does_not_answer_is_reported_and_nothing_is_lost,
+    aks::an_abort_while_azure_is_silent_is_honoured_when_it_answers,
+    aks::a_token_that_azure_takes_no_more_is_renewed,
+    aks::an_operation_that_azure_forgets_is_judged_by_its_resource,
+    aks::an_operator_that_is_killed_while_azure_works_asks_for_nothing_twice,
     failure::an_api_server_that_is_away_fails_nothing,
     restart::an_operator_that_is_killed_goes_on_where_things_stand,
     restart::an_abort_is_honoured_by_the_next_operator,

@@ -30,7 +30,13 @@ fn plugin(belay: &Belay, args: &[&str]) -> Command {
 
 /// Runs it to its end, while everything else goes on.
 pub async fn run(belay: &Belay, args: &[&str]) -> Output {
+    run_with(belay, args, &[]).await
+}
+
+/// The same, with more in its environment.
+pub async fn run_with(belay: &Belay, args: &[&str], environment: &[(&str, String)]) -> Output {
     let mut command = plugin(belay, args);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     let output = tokio::task::spawn_blocking(move || command.output());
     output.await.expect("not cut short").expect("runs")
 }

@@ -52,6 +52,13 @@
   resources: [kubeadmcontrolplanes]
   verbs: [get, list, watch, update]
 {{- end }}
+{{- with (.Values.azure).credentialsSecrets }}
+# Who the operator is in Azure, where that isn't its own identity.
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: {{ toJson . }}
+  verbs: [get]
+{{- end }}
 {{- end }}
 
 {{/* What the operator may do that no namespace holds, or that is in the namespaces of workloads. */}}

@@ -3,9 +3,9 @@
 use crate::{
     api::{
         BEGUN_BY_ANNOTATION, ENGINE_HANDLE_ANNOTATION, Operation,
-        OperationPhase::{Canceled, Canceling, InProgress, Pending},
+        OperationPhase::{Canceled, Canceling, InProgress, Pending, Succeeded},
         OperationSpec,
-        OperationType::{Reconcile, Scale, Upgrade},
+        OperationType::{Reconcile, Scale, Stop, Upgrade},
     },
     lifecycle::{
         action::Action,
@@ -126,4 +126,61 @@ fn what_the_engine_refuses_to_stop_goes_on_with_its_words() {
     let cancellation = status.cancellation.expect("a cancellation");
     assert_eq!(cancellation.reason, "it can't be stopped");
     assert!(world.is_working());
+}
+
+#[test]
+fn a_control_plane_that_others_upgraded_takes_no_pool_along() {
+    let mut world = World::settled();
+    let upgrade = OperationSpec {
+        type_: Upgrade,
+        target: cluster(),
+        kubernetes_version: Some(NEW.into()),
+        count: None,
+    };
+    world.others_begin(upgrade).stride();
+    world.observe(|observed| {
+        if let Some(control_plane) = &mut observed.control_plane {
+            control_plane.version = NEW.parse().expect("a version");
+        }
+    });
+    world.settle();
+    assert_eq!(world.unfinished().len(), 0);
+    assert_eq!(world.versions("np1"), ["1.35.7", "1.35.7"]);
+    // They follow once somebody asks for it.
+    world.set_version(NEW).settle();
+    assert_eq!(world.versions("np1"), [NEW, NEW]);
+}
+
+#[test]
+fn a_pool_that_the_engine_shows_as_off_is_stopped_already() {
+    let mut world = World::settled();
+    world
+        .lose_statuses()
+        .set_pool_power("np1", crate::api::PowerState::Stopped)
+        .observe(|observed| {
+            observed.nodes.remove("np1");
+            observed.off.insert("np1".into());
+        });
+    world.settle();
+    let types = world.operations().map(|name| world.spec(&name).type_);
+    assert!(types.into_iter().all(|type_| type_ != Stop));
+    let power = world.pool_status("np1").power_state.map(|power| power.code);
+    assert_eq!(power, Some(crate::api::PowerState::Stopped));
+}
+
+#[test]
+fn what_others_began_is_followed_before_it_can_be_canceled() {
+    let mut world = World::settled();
+    world.others_begin(scale());
+    let follower = loop {
+        world.stride();
+        if let Some(name) = world.unfinished().pop() {
+            break name;
+        }
+    };
+    assert_eq!(world.phase(&follower), Pending);
+    world.abort(&follower, "not that many").settle();
+    // The work may have ended before it could be stopped.
+    assert!([Canceled, Succeeded].contains(&world.phase(&follower)));
+    assert_eq!(world.steps(&follower).len(), 1, "its work was begun");
 }

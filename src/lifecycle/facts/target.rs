@@ -142,13 +142,15 @@ impl<'a> Target<'a> {
         let kept = snapshot.observed.kept.get(name).copied();
         let scaled_by = snapshot.observed.scaled_by_others.get(name);
         let count = kept.unwrap_or(stay);
+        let is_off = snapshot.observed.off.contains(name);
         let there = There {
-            exists: !nodes.is_empty(),
+            exists: !nodes.is_empty() || is_off,
             oldest: versions().min(),
             newest: versions().max().or_else(next),
             count,
             power: match in_flight.map(|operation| operation.type_) {
                 _ if count > 0 => PowerState::Running,
+                _ if is_off => PowerState::Stopped,
                 Some(OperationType::Start) => PowerState::Stopped,
                 Some(OperationType::Stop) => PowerState::Running,
                 _ => shown_power,

@@ -6,7 +6,7 @@ use crate::{
         TargetKind,
     },
     lifecycle::{
-        desired::{aspects_of, differs, outstanding},
+        desired::{aspects_of, changed, differs, outstanding},
         facts::{Facts, Operation, Target},
         plan::{Aspects, PlannedTarget},
         planning::goes_back,
@@ -82,9 +82,15 @@ fn without_covered(hold: Option<Hold>, covered: &PlannedTarget) -> Option<Hold> 
 /// What an operation that ends was to bring about on a target; none where it was about others.
 fn covered(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Option<PlannedTarget> {
     if end.operation.begun_by_others().is_some() {
-        let is_on = end.record.target == target.key;
-        let aspects = aspects_of(end.record.type_);
-        return is_on.then(|| planned_so(target, aspects));
+        let mut aspects = aspects_of(end.record.type_);
+        if end.record.target == target.key {
+            aspects.extend(changed_by_others(facts, target, end));
+        } else {
+            // Whoever took the control plane elsewhere didn't ask for the nodes to follow.
+            let of_cluster = end.record.target.kind == TargetKind::ManagedCluster;
+            aspects.retain(|aspect| *aspect == Aspect::Version && of_cluster && target.follows());
+        }
+        return (!aspects.is_empty()).then(|| planned_so(target, aspects));
     }
     if let Some(plan) = end.plan {
         let planned = plan.of_target(&target.key)?;
@@ -124,6 +130,15 @@ fn covered(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Option<
         return None;
     };
     Some(planned_so(target, aspects))
+}
+
+/// In what a target differs from its spec after others changed it: they may have changed more than the engine calls it.
+/// What its spec asks for otherwise than before is a person's.
+fn changed_by_others(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Aspects {
+    let asked = end.operation.status.asked_before.as_ref();
+    let asked = asked.map_or_else(Aspects::new, |before| changed(before, &target.asked));
+    let differs = differs(facts, target);
+    differs.difference(&asked).copied().collect()
 }
 
 /// What Operations that its spec asked for are to bring about on the target of this one, and haven't begun.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::{
-    api::{KubernetesVersion, ScaleSetPriority},
+    api::{KubernetesVersion, PowerState, ScaleSetPriority},
     lifecycle::{
         facts::{Facts, Target},
         observed::NodeView,
@@ -51,6 +51,7 @@ pub fn goal(facts: &Facts<'_>, target: &Target<'_>, version: KubernetesVersion) 
             unavailable
         },
         drain: true,
+        stopped: !target.is_to_run(),
         deleted: false,
         drain_timeout: upgrades.drain_timeout.into(),
         settings: target
@@ -68,6 +69,7 @@ pub fn in_place(facts: &Facts<'_>, pool: &Target<'_>) -> PoolGoal {
     let version = facts.control_plane().unwrap_or(NO_VERSION);
     PoolGoal {
         count: pool.there.count,
+        stopped: pool.there.power == PowerState::Stopped,
         replace_outdated: false,
         ..goal(facts, pool, pool.version_under(version))
     }
@@ -81,6 +83,7 @@ pub fn gone(facts: &Facts<'_>, pool: &Target<'_>, drain: bool) -> PoolGoal {
         replace_outdated: false,
         update_settings: false,
         drain,
+        stopped: false,
         deleted: true,
         ..goal(facts, pool, version)
     }
@@ -98,6 +101,7 @@ pub fn gone_with_pool(pool: &str, nodes: &[NodeView]) -> PoolGoal {
         surge: 1,
         unavailable: 0,
         drain: false,
+        stopped: false,
         deleted: true,
         drain_timeout: Duration::ZERO,
         settings: NodeSettings::default(),

@@ -37,6 +37,9 @@ pub fn of_pool(
     if pool.there.count > 0 {
         return PowerState::Running;
     }
+    if facts.snapshot.observed.off.contains(&pool.key.name) {
+        return PowerState::Stopped;
+    }
     match ended {
         Some(ended) if ended.phase == OperationPhase::Succeeded => {
             if facts.snapshot.is_running() {

@@ -58,7 +58,7 @@ impl<'f, 'a> Transition<'f, 'a> {
         let request = operation
             .abort_request(facts)
             .or_else(|| replacement(facts, operation))
-            .filter(|request| !was_refused(operation, request));
+            .filter(|request| !was_refused(operation, request) && !runs_unfollowed(operation));
         let (abort, can_stop) = (
             abort(request.as_ref()),
             can_stop(facts, operation, request.as_ref()),
@@ -201,6 +201,11 @@ impl<'f, 'a> Transition<'f, 'a> {
             }
         }
     }
+}
+
+/// Whether what others began runs at the engine, and isn't followed yet: it is followed first, and then stopped.
+fn runs_unfollowed(operation: &Operation<'_>) -> bool {
+    operation.phase() == OperationPhase::Pending && operation.begun_by_others().is_some()
 }
 
 /// With concurrencyPolicy Replace, an operation makes room for a newer change.

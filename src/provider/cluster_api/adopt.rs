@@ -1,14 +1,14 @@
-//! The manifests that take an existing Cluster under Belay's operations. They ask for what is there, so that applying
-//! them begins no operation.
+//! The manifests that take an existing Cluster under Belay's operations.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use kube::{Api, Client, ResourceExt as _, api::ListParams, core::DynamicObject};
+use kube::{Client, ResourceExt as _, core::DynamicObject};
 use serde_json::{Value, json};
 
 use crate::{
-    api::{AgentPool, ClusterApiProviderSpec, ProviderSpec},
+    api::{ClusterApiProviderSpec, ProviderSpec},
     provider::{
+        adopted::{Adopted, manifest, pools_of_others},
         engine::{EngineError, Site},
         requests::Passing,
     },
@@ -19,14 +19,6 @@ use super::{
     kinds::{self, Kind},
     look,
 };
-
-/// What takes a Cluster under Belay's operations.
-pub struct Adopted {
-    /// The `ManagedCluster`, then its `AgentPools`.
-    pub manifests: Vec<Value>,
-    /// What of the Cluster Belay doesn't operate, and why.
-    pub left_out: Vec<String>,
-}
 
 /// The manifests for the Cluster of that name.
 ///
@@ -55,7 +47,8 @@ async fn adopted(client: &Client, namespace: &str, name: &str) -> Result<Adopted
     let version = seen
         .control_plane
         .map(|control_plane| control_plane.version);
-    let taken = pools_of_others(client, namespace, name).await?;
+    let taken = pools_of_others(client, namespace, name).await;
+    let taken = taken.map_err(|error| super::answers::failed(&error))?;
     let (mut pools, mut names) = (Vec::new(), BTreeMap::new());
     for (deployment, object) in found.pools() {
         let pool = if taken.contains(deployment) {
@@ -87,11 +80,6 @@ async fn adopted(client: &Client, namespace: &str, name: &str) -> Result<Adopted
     })
 }
 
-fn manifest(kind: &str, namespace: &str, name: &str, spec: &Value) -> Value {
-    json!({"apiVersion": "belay.dev/v1alpha1", "kind": kind,
-        "metadata": {"name": name, "namespace": namespace}, "spec": spec})
-}
-
 /// How Machines are replaced now, in the words of an `AgentPool`.
 fn upgrade_settings(found: &Found, deployment: &DynamicObject) -> Value {
     let of = |field: &str, or: u64| {
@@ -106,21 +94,6 @@ fn upgrade_settings(found: &Found, deployment: &DynamicObject) -> Value {
         settings["drainTimeout"] = json!(format!("{seconds}s"));
     }
     settings
-}
-
-/// The names of `AgentPools` that belong to other clusters.
-async fn pools_of_others(
-    client: &Client,
-    namespace: &str,
-    cluster: &str,
-) -> Result<BTreeSet<String>, EngineError> {
-    let pools = Api::<AgentPool>::namespaced(client.clone(), namespace);
-    let listed = pools.list(&ListParams::default()).await;
-    let listed = listed.map_err(|error| super::answers::failed(&error))?;
-    let others = listed
-        .iter()
-        .filter(|pool| pool.spec.cluster_name != cluster);
-    Ok(others.map(kube::ResourceExt::name_any).collect())
 }
 
 async fn machine_pools(client: &Client, namespace: &str, name: &str) -> Vec<String> {

@@ -35,7 +35,7 @@ use crate::{
 };
 
 use super::engine::{Answer, Change, Engine, EngineError, EngineProvider, Pace, Site, State};
-pub use adopt::{Adopted, manifests};
+pub use adopt::manifests;
 use deletion::Deletion;
 use found::{Found, no_cluster};
 use handle::Handle;
@@ -73,7 +73,7 @@ fn observation(found: Option<&Found>, site: &Site) -> Result<Observation, Engine
     match found {
         Some(found) => look::observation(found, site),
         // It isn't made yet, or it was deleted as it was asked for.
-        None if is_made_by_belay(site) || !ByClusterApi.retains(&site.provider) => {
+        None if is_made_by_belay(site) || !ByClusterApi.retains(&site.provider, None) => {
             Ok(Observation::default())
         }
         None => Err(EngineError::Final(no_cluster(site))),

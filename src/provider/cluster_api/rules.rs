@@ -3,6 +3,7 @@
 use crate::{
     api::{DeletionPolicy, OperationType, ProviderSpec, TargetKind},
     lifecycle::{NodeView, PoolGoal, Rules},
+    provider::engine,
 };
 
 /// Cluster API orders the nodes itself, by `MachineDeployments`.
@@ -25,27 +26,12 @@ impl Rules for ByClusterApi {
         }
     }
 
-    fn retains(&self, provider: &ProviderSpec) -> bool {
+    fn retains(&self, provider: &ProviderSpec, _: Option<&str>) -> bool {
         let settings = provider.cluster_api.as_ref();
         settings.is_none_or(|settings| settings.deletion_policy() == DeletionPolicy::Retain)
     }
 
     fn outcome(&self, goal: &PoolGoal, _: &str, nodes: &[NodeView]) -> Vec<NodeView> {
-        let mut nodes: Vec<_> = nodes
-            .iter()
-            .filter(|node| !node.deleting)
-            .cloned()
-            .collect();
-        for node in &mut nodes {
-            if goal.replace_outdated {
-                node.version = goal.version;
-            }
-            if goal.update_settings {
-                node.settings = goal.settings.clone();
-            }
-        }
-        nodes.truncate(goal.count);
-        nodes.resize_with(goal.count, || goal.node(goal.node_prefix.clone()));
-        nodes
+        engine::outcome(goal, nodes)
     }
 }

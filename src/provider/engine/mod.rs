@@ -4,6 +4,7 @@
 //! outlive a restart, failures that pass, and clusters that can't be seen for a while.
 
 mod accounts;
+mod outcome;
 mod pauses;
 mod sights;
 mod work;
@@ -24,6 +25,7 @@ use super::{
     Changes, Control, End, LeftBehind, Provider,
     requests::{Blocked, Failure},
 };
+pub use outcome::outcome;
 use sights::Sights;
 use work::Work;
 
@@ -147,6 +149,12 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Begins a change. Returns what the engine calls it.
     async fn begin(&self, site: &Site, change: &Change) -> Result<String, EngineError>;
+
+    /// Whether a change is done whose begun part is. An engine that takes a change in several requests, each after the
+    /// end of the one before, begins the next part when it is asked to begin the change again.
+    async fn is_whole(&self, _: &Site, _: &Change) -> Result<bool, EngineError> {
+        Ok(true)
+    }
 
     /// The handle of the change that was begun with that token; none where none was.
     async fn find(&self, site: &Site, change: &Change) -> Result<Option<String>, EngineError>;

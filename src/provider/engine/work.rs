@@ -70,7 +70,7 @@ impl<'a> Work<'a> {
             };
             let kept = planned.and_then(|step| step.handle.clone());
             let end = match self.handle(&name, &change, kept).await? {
-                Some(handle) => self.follow(&name, stage, &handle).await?,
+                Some(handle) => self.follow_parts(&name, &change, handle).await?,
                 None => End::Stopped,
             };
             if end != End::Done {
@@ -102,6 +102,15 @@ impl<'a> Work<'a> {
             // A restart may have lost the handle of what was begun.
             return self.found(step, change).await;
         }
+        if self.has_operation() {
+            // What may have begun is known to have, whoever comes after a crash.
+            self.control.keep_begun(step).await;
+        }
+        self.begin(step, change).await
+    }
+
+    /// Begins a change, or its next part. None where the work is asked to stop, and nothing was begun.
+    async fn begin(&self, step: &str, change: &Change) -> Result<Option<String>, OperationError> {
         // Once sent, its answer is waited for, so that nothing begins after the work has stopped.
         let (control, what) = ((self.control, REQUEST_TIMEOUT), format!("begin {step}"));
         let begin = || self.engine.begin(&self.site, change);
@@ -110,15 +119,20 @@ impl<'a> Work<'a> {
             Err(Ended::Refused(error)) => return Err(error),
             Err(Ended::Stopped) => return self.found(step, change).await,
         };
+        self.keep(step, &handle).await;
+        Ok(Some(handle))
+    }
+
+    /// Keeps the handle of what was begun in the Operation's status.
+    async fn keep(&self, step: &str, handle: &str) {
         tracing::info!(step, handle, "begun at the engine");
         if self.has_operation() {
             let kept = StepReport {
-                handle: Some(handle.clone()),
+                handle: Some(handle.to_owned()),
                 ..report(step, StepPhase::InProgress)
             };
             self.control.keep(kept).await;
         }
-        Ok(Some(handle))
     }
 
     async fn found(&self, step: &str, change: &Change) -> Result<Option<String>, OperationError> {
@@ -127,8 +141,39 @@ impl<'a> Work<'a> {
             .await
     }
 
+    /// Follows a change, part by part, to its end. Handle is that of the part that goes on.
+    async fn follow_parts(
+        &self,
+        step: &str,
+        change: &Change,
+        mut handle: String,
+    ) -> Result<End, OperationError> {
+        loop {
+            let end = self.follow(step, &handle).await?;
+            if end != End::Done {
+                return Ok(end);
+            }
+            let what = format!("see whether {step} is done");
+            let is_whole = || self.engine.is_whole(&self.site, change);
+            if self.surely(&what, is_whole).await? {
+                break;
+            }
+            // What is done is at rest: where the work is asked to stop now, no next part begins.
+            handle = match self.begin(step, change).await? {
+                Some(next) => next,
+                None => return Ok(End::Stopped),
+            };
+        }
+        self.until_seen(&change.stage).await;
+        self.control.report(Progress {
+            steps: vec![report(step, StepPhase::Succeeded)],
+            ..Progress::default()
+        });
+        Ok(End::Done)
+    }
+
     /// Follows the work of that handle to its end.
-    async fn follow(&self, step: &str, stage: &Stage, handle: &str) -> Result<End, OperationError> {
+    async fn follow(&self, step: &str, handle: &str) -> Result<End, OperationError> {
         let mut is_asked_to_stop = false;
         loop {
             if self.control.stop() == Stop::Now && !is_asked_to_stop {
@@ -142,30 +187,30 @@ impl<'a> Work<'a> {
                 // Asked to stop meanwhile.
                 None => continue,
                 Some(State::Running(running)) => self.report(step, running),
-                Some(State::Done) => {
-                    self.until_seen(stage).await;
-                    self.control.report(Progress {
-                        steps: vec![report(step, StepPhase::Succeeded)],
-                        ..Progress::default()
-                    });
-                    return Ok(End::Done);
-                }
+                Some(State::Done) => return Ok(End::Done),
                 Some(State::Stopped) if self.control.stop() == Stop::No => {
                     return Err(stopped_by_others());
                 }
                 Some(State::Stopped) => {
-                    // One look before the end is reported; not for long, since the engine may not answer.
-                    let look = self.sights.look(&self.site);
-                    let _ = tokio::time::timeout(GRACE, look).await;
+                    self.look_once().await;
                     return Ok(End::Stopped);
                 }
-                Some(State::Failed(error)) => return Err(error),
+                Some(State::Failed(error)) => {
+                    self.look_once().await;
+                    return Err(error);
+                }
             }
             tokio::select! {
                 () = pauses::while_busy(self.engine.pace().busy, changes) => {}
                 () = self.control.until_stop(Stop::Now), if !is_asked_to_stop => {}
             }
         }
+    }
+
+    /// Looks at what is left before an end is reported; not for long, since the engine may not answer.
+    async fn look_once(&self) {
+        let look = self.sights.look(&self.site);
+        let _ = tokio::time::timeout(GRACE, look).await;
     }
 
     /// How far it is. None where the work is asked to stop before it is answered.

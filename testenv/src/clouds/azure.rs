@@ -134,6 +134,25 @@ impl FakeAzure {
         state.resources.shown(&id).unwrap_or_default()
     }
 
+    /// Somebody else changes these properties of a cluster, or of one of its pools: by az, or in the console.
+    pub fn somebody_changes(
+        &self,
+        group: &str,
+        cluster: &str,
+        pool: Option<&str>,
+        changes: &Value,
+    ) {
+        let mut state = lock(&self.state);
+        state.settle();
+        let id = resources::Id::cluster(group, cluster);
+        let id = pool.map_or_else(|| id.clone(), |pool| id.pool(pool));
+        let mut body = state.resources.shown(&id).unwrap_or_default();
+        for (property, value) in changes.as_object().into_iter().flatten() {
+            body["properties"][property] = value.clone();
+        }
+        state.put(&call::Call::put(&id, body), &id);
+    }
+
     /// How long each operation takes from now on, and how long one takes to stop.
     pub fn takes(&self, operation: Duration, stop: Duration) {
         lock(&self.state).operations.takes(operation, stop);

@@ -65,6 +65,7 @@ impl Stage {
         let providers = Providers {
             kwok: Arc::new(EngineProvider::new(self.script.clone())),
             cluster_api: Arc::new(cluster_api::provider(&self.belay.client, &scope)),
+            azure: None,
         };
         let telemetry = Telemetry::new("script", Fence::open(), Traces::default());
         let health = Health::new(telemetry.clone());

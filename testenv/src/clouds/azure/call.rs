@@ -58,6 +58,18 @@ impl Call {
         })
     }
 
+    /// Writes a resource, whoever does.
+    pub fn put(id: &Id, body: Value) -> Self {
+        Self {
+            method: Method::PUT,
+            target: Target::Resource(id.clone(), Vec::new()),
+            query: BTreeMap::new(),
+            token: None,
+            if_match: None,
+            body,
+        }
+    }
+
     /// The version of the API that is asked for.
     pub fn version(&self) -> &str {
         let mut query = self.query.iter();

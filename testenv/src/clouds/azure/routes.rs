@@ -143,7 +143,8 @@ impl State {
         }
     }
 
-    fn put(&mut self, call: &Call, id: &Id) -> Response {
+    /// Writes a resource.
+    pub(super) fn put(&mut self, call: &Call, id: &Id) -> Response {
         if let Some(refused) = self.invalid(call, id) {
             return refused;
         }

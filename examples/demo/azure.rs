@@ -1,0 +1,165 @@
+//! The same on an AKS cluster that exists already, on a fake of Azure: it is adopted, its upgrade is aborted by the same
+//! annotation, and goes on later. Then somebody scales a node pool by az.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use anyhow::ensure;
+use belay::api::{Operation, OperationPhase, OperationType};
+use kube::ResourceExt as _;
+use serde_json::json;
+use testenv::clouds::azure::{CLIENT, Pool, SECRET, SUBSCRIPTION, TENANT};
+
+use crate::{
+    screen,
+    stage::Stage,
+    story::{hold, install, is_canceled, reconcile},
+};
+
+const CLUSTER: &str = "demo";
+const GROUP: &str = "fleet";
+const POOLS: usize = 2;
+const OLD: &str = "1.33.4";
+const NEW: &str = "1.34.1";
+/// How long AKS takes for an operation, and to stop one.
+const TAKES: Duration = Duration::from_secs(5);
+const TAKES_TO_STOP: Duration = Duration::from_secs(2);
+
+/// Tells it all.
+pub async fn play(stage: &mut Stage) -> anyhow::Result<()> {
+    install(stage).await?;
+    make(stage).await?;
+    adopt(stage).await?;
+    let upgrade = upgrade(stage).await?;
+    abort(stage, &upgrade).await?;
+    hold(stage, &upgrade).await?;
+    go_on(stage).await?;
+    others(stage).await
+}
+
+async fn make(stage: &mut Stage) -> anyhow::Result<()> {
+    screen::heading(&format!(
+        "An AKS cluster on {OLD} with two node pools. Belay has no part in it yet"
+    ))?;
+    let azure = stage.azure()?;
+    let pool = |name, count, mode| Pool { name, count, mode };
+    let pools = [pool("system", 2, "System"), pool("np1", 3, "User")];
+    azure.create(GROUP, CLUSTER, OLD, &pools);
+    azure.takes(TAKES, TAKES_TO_STOP);
+    stage
+        .run(&format!(
+            "kubectl create secret generic azure --from-literal=AZURE_TENANT_ID={TENANT} \
+             --from-literal=AZURE_CLIENT_ID={CLIENT} --from-literal=AZURE_CLIENT_SECRET={SECRET}"
+        ))
+        .await
+}
+
+/// What adopt prints is applied, and begins no operation.
+async fn adopt(stage: &mut Stage) -> anyhow::Result<()> {
+    screen::heading("Take it under Belay's operations, as it is")?;
+    let adopt = format!(
+        "kubectl belay adopt azure {CLUSTER} --subscription {SUBSCRIPTION} --resource-group {GROUP} --credentials-secret azure"
+    );
+    stage.run(&adopt).await?;
+    stage.run(&format!("{adopt} | kubectl apply -f -")).await?;
+    is_ready(stage).await?;
+    stage
+        .run(&format!("kubectl belay status {CLUSTER}"))
+        .await?;
+    let begun = stage.eyes.names();
+    ensure!(begun == BTreeSet::new(), "adopting it began {begun:?}");
+    Ok(())
+}
+
+/// Upgrades until AKS is in the middle of the node pool np1; gives the Operation's name.
+async fn upgrade(stage: &mut Stage) -> anyhow::Result<String> {
+    screen::heading(&format!("Upgrade to {NEW}"))?;
+    let patch = format!(r#"{{"spec":{{"kubernetesVersion":"{NEW}"}}}}"#);
+    stage
+        .run(&format!(
+            "kubectl patch managedcluster {CLUSTER} --type=merge -p '{patch}'"
+        ))
+        .await?;
+    let name = stage
+        .until("the Upgrade", |eyes| {
+            let upgrade = eyes.operation(OperationType::Upgrade, CLUSTER);
+            upgrade.map(Operation::name_any)
+        })
+        .await?;
+    stage
+        .follow(
+            &format!("kubectl belay status {CLUSTER} --watch"),
+            "the upgrade of the second node pool",
+            |eyes| {
+                let upgrade = eyes.operation(OperationType::Upgrade, CLUSTER)?;
+                let pool = upgrade.status.as_ref()?.steps.get(2)?;
+                (pool.percent_complete? > 20).then_some(())
+            },
+        )
+        .await?;
+    Ok(name)
+}
+
+async fn abort(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
+    screen::heading("Abort it")?;
+    let before = stage.azure()?.exchanges().len();
+    stage
+        .run(&format!(
+            "kubectl annotate operation {upgrade} belay.dev/abort='not today'"
+        ))
+        .await?;
+    is_canceled(stage, upgrade).await?;
+    screen::heading("What Azure was asked for from the annotation on")?;
+    let azure = stage.azure()?;
+    for exchange in azure.exchanges().iter().skip(before) {
+        let state = &exchange.response["properties"]["provisioningState"];
+        let state = state.as_str().unwrap_or_default();
+        screen::say(&format!("{exchange} {state}"))?;
+    }
+    let state = azure.pool(GROUP, CLUSTER, "np1")["properties"]["provisioningState"].clone();
+    ensure!(state == "Canceled", "the node pool is {state}");
+    Ok(())
+}
+
+/// What somebody else begins is in the lock, and is left as it is.
+async fn others(stage: &mut Stage) -> anyhow::Result<()> {
+    screen::heading("Somebody scales the System pool by az, to 3 nodes")?;
+    let azure = stage.azure()?;
+    azure.somebody_changes(GROUP, CLUSTER, Some("system"), &json!({"count": 3}));
+    stage
+        .until("the Scale that somebody began", |eyes| {
+            eyes.operation(OperationType::Scale, "system").map(|_| ())
+        })
+        .await?;
+    stage.run("kubectl get operations").await?;
+    stage
+        .until("its end", |eyes| {
+            let scale = eyes.operation(OperationType::Scale, "system")?;
+            let phase = scale.status.as_ref()?.phase;
+            (phase == OperationPhase::Succeeded).then_some(())
+        })
+        .await?;
+    screen::heading("Belay leaves it so. Write it into the spec, too")?;
+    stage
+        .run("kubectl scale agentpool system --replicas=3")
+        .await?;
+    is_ready(stage).await?;
+    stage.run("kubectl get managedclusters,agentpools").await
+}
+
+async fn go_on(stage: &mut Stage) -> anyhow::Result<()> {
+    screen::heading("Ask for the rest of the upgrade")?;
+    reconcile(stage).await?;
+    is_ready(stage).await?;
+    let runs = stage.azure()?.pool(GROUP, CLUSTER, "np1");
+    let runs = &runs["properties"]["currentOrchestratorVersion"];
+    ensure!(*runs == NEW, "np1 runs {runs}");
+    Ok(())
+}
+
+async fn is_ready(stage: &mut Stage) -> anyhow::Result<()> {
+    stage
+        .until("everything Ready", |eyes| {
+            eyes.all_is_ready(POOLS).then_some(())
+        })
+        .await
+}

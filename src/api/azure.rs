@@ -1,0 +1,86 @@
+//! `spec.provider.azure`: which AKS cluster a `ManagedCluster` operates. It exists already: Belay makes none.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use super::cluster_api::DeletionPolicy;
+
+/// Settings of the provider on AKS.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.subscriptionId == oldSelf.subscriptionId && self.resourceGroup == oldSelf.resourceGroup && self.name == oldSelf.name").message("which AKS cluster is operated is immutable: make a new ManagedCluster for the other one"),
+    validation = Rule::new("!has(self.deletionPolicy) || self.deletionPolicy == 'Retain'").message("an AKS cluster is only ever retained: write Retain, or leave it out; delete the cluster with az aks delete").field_path(".deletionPolicy"),
+)]
+pub struct AzureProviderSpec {
+    /// The id of the subscription.
+    #[schemars(length(min = 36, max = 36))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')").message("must be the id of a subscription, for example 00000000-1111-2222-3333-444444444444 (az account show --query id)"))]
+    pub subscription_id: String,
+
+    /// The resource group of the cluster.
+    #[schemars(length(min = 1, max = 90))]
+    #[x_kube(validation = Rule::new("self.matches('^[-A-Za-z0-9_.()]*[-A-Za-z0-9_()]$')").message("must be the name of a resource group: letters, digits, '-', '_', '.' and parentheses, and no '.' at its end"))]
+    pub resource_group: String,
+
+    /// The cluster's name in Azure.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_]*[A-Za-z0-9])?$')").message("must be the name of an AKS cluster: letters, digits, '-' and '_', a letter or digit at both ends"))]
+    pub name: String,
+
+    /// By the name of an `AgentPool`, its node pool. A pool that isn't listed has its own name, and stays in Azure when
+    /// the `AgentPool` is deleted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 100))]
+    pub node_pools: BTreeMap<String, AzureNodePool>,
+
+    /// A Secret in the same namespace with `AZURE_TENANT_ID`, `AZURE_CLIENT_ID` and `AZURE_CLIENT_SECRET`. Absent, the
+    /// operator's own workload identity is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub credentials_secret: Option<String>,
+
+    /// What becomes of the AKS cluster when the `ManagedCluster` is deleted: it stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+}
+
+/// The node pool of an `AgentPool`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AzureNodePool {
+    /// Its name in Azure; absent, the `AgentPool`'s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 12))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z][a-z0-9]*$')").message("must be the name of a node pool: at most 12 small letters and digits, a letter first"))]
+    pub name: Option<String>,
+
+    /// What becomes of it when the `AgentPool` is deleted; absent, it stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+}
+
+impl AzureProviderSpec {
+    /// The name of a pool in Azure.
+    pub fn node_pool_of<'a>(&'a self, pool: &'a str) -> &'a str {
+        let listed = self.node_pools.get(pool);
+        listed
+            .and_then(|listed| listed.name.as_deref())
+            .unwrap_or(pool)
+    }
+
+    /// The `AgentPool` of a node pool.
+    pub fn pool_of<'a>(&'a self, node_pool: &'a str) -> &'a str {
+        let mut listed = self.node_pools.iter();
+        let pool = listed.find(|(_, listed)| listed.name.as_deref() == Some(node_pool));
+        pool.map_or(node_pool, |(pool, _)| pool)
+    }
+
+    /// Whether a node pool stays when its `AgentPool` is deleted.
+    pub fn retains(&self, pool: &str) -> bool {
+        let listed = self.node_pools.get(pool);
+        listed.and_then(|listed| listed.deletion_policy) != Some(DeletionPolicy::Delete)
+    }
+}

@@ -1,0 +1,263 @@
+//! AKS as an engine: it begins, shows and stops operations.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use kube::Client;
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use crate::{
+    api::{AzureProviderSpec, OperationError},
+    lifecycle::{Observation, Rules, Stage},
+    provider::{
+        engine::{Answer, Change, Engine, EngineError, EngineProvider, Pace, Site, State},
+        requests::Failure,
+    },
+};
+
+use super::{
+    ByAks, Settings,
+    answers::error,
+    arm::{Arm, Call},
+    goal::{self, Request},
+    handle::Handle,
+    identity::Person,
+    look, progress,
+    resource::{Id, Properties, settings, tag},
+};
+
+/// The provider, for clusters of any subscription.
+///
+/// # Errors
+/// Where the settings don't fit.
+pub fn provider(client: &Client, settings: &Settings) -> anyhow::Result<EngineProvider> {
+    let operator = Person::Operator(settings.identity_namespaces.clone());
+    let arm = Arm::new(client.clone(), settings, operator)?;
+    Ok(EngineProvider::new(Arc::new(Aks {
+        arm,
+        look_every: settings.look_every,
+    })))
+}
+
+struct Aks {
+    arm: Arm,
+    look_every: Duration,
+}
+
+/// A cluster or a node pool, and what it needs to be as a change asks for it.
+struct Needed {
+    node_pool: Option<String>,
+    resource: Value,
+    request: Option<Request>,
+}
+
+impl Needed {
+    fn is_moving(&self) -> bool {
+        Properties(&self.resource["properties"]).is_moving()
+    }
+
+    /// Whether all of it is there, and at rest. What failed is not, whatever it seems to be.
+    fn is_there(&self) -> bool {
+        self.request.is_none() && self.ended() == "Succeeded"
+    }
+
+    fn ended(&self) -> &str {
+        Properties(&self.resource["properties"]).state()
+    }
+
+    fn handle(&self, operation: String) -> String {
+        let node_pool = self.node_pool.clone();
+        let handle = Handle {
+            node_pool,
+            operation,
+        };
+        handle.to_string()
+    }
+}
+
+impl Aks {
+    /// Reads what a change is about. None where it is to be gone, and is.
+    async fn needed(&self, site: &Site, change: &Change) -> Result<Option<Needed>, EngineError> {
+        let settings = settings(&site.provider);
+        let node_pool = match &change.stage {
+            Stage::Pool(goal) => Some(settings.node_pool_of(&goal.pool).to_owned()),
+            Stage::ControlPlane(_) | Stage::Follow(_) => None,
+        };
+        let id = Id::new(&settings, node_pool.as_deref());
+        let Some(resource) = self.arm.get(site, &id).await? else {
+            return match &change.stage {
+                Stage::Pool(goal) if goal.deleted => Ok(None),
+                _ => Err(Failure::Final(missing(&settings, node_pool.as_deref()))),
+            };
+        };
+        let request = match &change.stage {
+            Stage::Pool(goal) => goal::of_node_pool(&resource, goal),
+            Stage::ControlPlane(Some(goal)) => goal::of_cluster(&resource, *goal),
+            Stage::ControlPlane(None) | Stage::Follow(_) => None,
+        };
+        Ok(Some(Needed {
+            node_pool,
+            resource,
+            request,
+        }))
+    }
+
+    /// The id of what goes on at a resource; empty where Azure doesn't show it.
+    async fn latest(&self, site: &Site, id: &Id<'_>) -> Result<String, EngineError> {
+        let latest = self.arm.operation(site, id, "latest").await?;
+        let name = latest.as_ref().and_then(|latest| latest["name"].as_str());
+        Ok(name.unwrap_or_default().to_owned())
+    }
+
+    /// What of the operation of a handle Azure shows.
+    async fn operation(
+        &self,
+        site: &Site,
+        id: &Id<'_>,
+        handle: &Handle,
+    ) -> Result<Option<Value>, EngineError> {
+        if handle.operation.is_empty() {
+            return Ok(None);
+        }
+        self.arm.operation(site, id, &handle.operation).await
+    }
+}
+
+/// There is no such cluster, or no such node pool.
+pub fn missing(settings: &AzureProviderSpec, node_pool: Option<&str>) -> OperationError {
+    let AzureProviderSpec {
+        name,
+        resource_group,
+        ..
+    } = settings;
+    match node_pool {
+        None => error(
+            "ClusterNotFound",
+            format!(
+                "there is no AKS cluster {name} in resource group {resource_group}, or Belay may not read it: make it in Azure, or make a new ManagedCluster with the right spec.provider.azure"
+            ),
+        ),
+        Some(node_pool) => error(
+            "NodePoolNotFound",
+            format!(
+                "AKS cluster {name} has no node pool {node_pool}: make it in Azure (az aks nodepool add), or name another one in spec.provider.azure.nodePools"
+            ),
+        ),
+    }
+}
+
+#[async_trait]
+impl Engine for Aks {
+    fn rules(&self) -> &'static dyn Rules {
+        &ByAks
+    }
+
+    /// Azure allows a principal some 25 reads of a subscription per second for a while; others read as well.
+    /// Source: Microsoft Learn, "Understand how Azure Resource Manager throttles requests".
+    fn pace(&self) -> Pace {
+        Pace {
+            idle: self.look_every,
+            busy: self.look_every.min(Duration::from_secs(2)),
+            per_second: 10,
+        }
+    }
+
+    fn account(&self, site: &Site) -> String {
+        settings(&site.provider).subscription_id
+    }
+
+    async fn look(&self, site: &Site) -> Result<Observation, EngineError> {
+        let settings = settings(&site.provider);
+        let cluster = self.arm.get(site, &Id::new(&settings, None)).await?;
+        let cluster = cluster.ok_or_else(|| Failure::Final(missing(&settings, None)))?;
+        let mut seen = look::observation(&cluster, &settings);
+        for node_pool in look::moving(&cluster) {
+            let operation = self.latest(site, &Id::new(&settings, node_pool)).await?;
+            if operation.is_empty() {
+                // It can't be told from Belay's own.
+                continue;
+            }
+            let begun = look::begun(&cluster, site, &settings, (node_pool, &operation));
+            seen.begun_by_others.extend(begun);
+        }
+        Ok(seen)
+    }
+
+    async fn begin(&self, site: &Site, change: &Change) -> Result<String, EngineError> {
+        let settings = settings(&site.provider);
+        let Some(needed) = self.needed(site, change).await? else {
+            return Ok(Handle::of_nothing(change, &settings).to_string());
+        };
+        let id = Id::new(&settings, needed.node_pool.as_deref());
+        let call = match &needed.request {
+            Some(Request::Put(wanted)) => Call::Put(wanted, tag(&needed.resource)),
+            Some(Request::Post(name)) => Call::Post(name),
+            Some(Request::Delete) => Call::Delete,
+            None if needed.is_moving() => {
+                return Ok(needed.handle(self.latest(site, &id).await?));
+            }
+            None if needed.is_there() || matches!(change.stage, Stage::Follow(_)) => {
+                return Ok(needed.handle(String::new()));
+            }
+            // Written once more, it is brought to its end.
+            None => Call::Put(&needed.resource, tag(&needed.resource)),
+        };
+        let operation = self.arm.begin(site, &id, call).await?;
+        Ok(needed.handle(operation))
+    }
+
+    async fn is_whole(&self, site: &Site, change: &Change) -> Result<bool, EngineError> {
+        if let Stage::Follow(_) = change.stage {
+            return Ok(true);
+        }
+        let needed = self.needed(site, change).await?;
+        Ok(needed.is_none_or(|needed| needed.is_there()))
+    }
+
+    /// Azure keeps no token of a change. What was begun shows what was asked for.
+    async fn find(&self, site: &Site, change: &Change) -> Result<Option<String>, EngineError> {
+        let settings = settings(&site.provider);
+        let Some(needed) = self.needed(site, change).await? else {
+            return Ok(Some(Handle::of_nothing(change, &settings).to_string()));
+        };
+        if needed.request.is_some() {
+            return Ok(None);
+        }
+        if needed.is_moving() {
+            let id = Id::new(&settings, needed.node_pool.as_deref());
+            return Ok(Some(needed.handle(self.latest(site, &id).await?)));
+        }
+        Ok(needed.is_there().then(|| needed.handle(String::new())))
+    }
+
+    async fn poll(&self, site: &Site, handle: &str) -> Result<State, EngineError> {
+        let (settings, handle) = (settings(&site.provider), Handle::parse(handle));
+        let node_pool = handle.node_pool.as_deref();
+        let id = Id::new(&settings, node_pool);
+        let Some(resource) = self.arm.get(site, &id).await? else {
+            return match node_pool {
+                // Its deletion is done, or what it was asked for is of no account any more.
+                Some(_) => Ok(State::Done),
+                None => Err(Failure::Final(missing(&settings, None))),
+            };
+        };
+        let operation = self.operation(site, &id, &handle).await?;
+        Ok(progress::state(&resource, operation.as_ref()))
+    }
+
+    async fn stop(&self, site: &Site, handle: &str) -> Result<Answer, EngineError> {
+        let (settings, handle) = (settings(&site.provider), Handle::parse(handle));
+        let id = Id::new(&settings, handle.node_pool.as_deref());
+        let aborted = self.arm.begin(site, &id, Call::Post("abort")).await;
+        match aborted {
+            Ok(_) => Ok(Answer::Accepted),
+            // Source: Microsoft Learn, "Terminate a long running operation on an AKS cluster": 409 where it has ended.
+            Err(refused) if refused.status == Some(StatusCode::CONFLICT) => Ok(Answer::TooLate),
+            Err(refused) => match refused.error {
+                Failure::Final(error) => Ok(Answer::Refused(error.message)),
+                passing @ Failure::Passing(_) => Err(passing),
+            },
+        }
+    }
+}

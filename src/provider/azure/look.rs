@@ -1,0 +1,191 @@
+//! What there is of a cluster, from one look at it.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    api::{AzureProviderSpec, OperationSpec, OperationTarget, OperationType, TargetKind},
+    lifecycle::{BegunByOthers, ControlPlaneView, NodeView, Observation},
+    provider::engine::Site,
+};
+
+use super::{handle::Handle, resource::Properties};
+
+/// The node pools of a cluster, each by its name in Azure.
+pub fn node_pools(cluster: &Value) -> impl Iterator<Item = (&str, Properties<'_>)> {
+    let profiles = cluster["properties"]["agentPoolProfiles"].as_array();
+    let profiles = profiles.into_iter().flatten();
+    profiles.filter_map(|profile| Some((profile["name"].as_str()?, Properties(profile))))
+}
+
+/// What is observed of a cluster.
+pub fn observation(cluster: &Value, settings: &AzureProviderSpec) -> Observation {
+    let control_plane = Properties(&cluster["properties"]);
+    let mut seen = Observation {
+        control_plane: control_plane.version().map(|version| ControlPlaneView {
+            version,
+            running: control_plane.is_on(),
+            changing_to: None,
+        }),
+        ..Observation::default()
+    };
+    for (name, node_pool) in node_pools(cluster) {
+        let pool = settings.pool_of(name).to_owned();
+        let is_on = control_plane.is_on() && node_pool.is_on();
+        let count = if is_on { node_pool.count() } else { 0 };
+        seen.kept.insert(pool.clone(), count);
+        if !is_on {
+            seen.off.insert(pool.clone());
+        }
+        if let Some((least, most)) = node_pool.autoscaled() {
+            let by = format!("the cluster autoscaler of AKS ({least} to {most} nodes)");
+            seen.scaled_by_others.insert(pool.clone(), by);
+        }
+        seen.nodes.insert(pool, nodes(name, node_pool, count));
+    }
+    seen
+}
+
+/// Azure shows how many nodes a node pool has, and not their names.
+fn nodes(name: &str, node_pool: Properties<'_>, count: usize) -> Vec<NodeView> {
+    let Some(version) = node_pool.version() else {
+        return Vec::new();
+    };
+    let node = |number: usize| NodeView {
+        name: format!("{name}-{number}"),
+        version,
+        ready: node_pool.state() != "Failed",
+        cordoned: false,
+        joining: false,
+        deleting: false,
+        settings: node_pool.node_settings(),
+        drained_by: None,
+        made_by: None,
+        created: Timestamp::UNIX_EPOCH,
+    };
+    (0..count).map(node).collect()
+}
+
+/// The resources on which something goes on: the cluster alone, which then has all of them; else its node pools. None is
+/// the cluster.
+pub fn moving(cluster: &Value) -> Vec<Option<&str>> {
+    if Properties(&cluster["properties"]).is_moving() {
+        return vec![None];
+    }
+    let moving = node_pools(cluster).filter(|(_, node_pool)| node_pool.is_moving());
+    moving.map(|(name, _)| Some(name)).collect()
+}
+
+/// What goes on at a cluster or a node pool, as somebody else's Operation. None for what no Operation follows: a node
+/// pool that is made or deleted, and what is coming to a stop already.
+pub fn begun(
+    cluster: &Value,
+    site: &Site,
+    settings: &AzureProviderSpec,
+    (node_pool, operation): (Option<&str>, &str),
+) -> Option<BegunByOthers> {
+    let now = match node_pool {
+        None => Properties(&cluster["properties"]),
+        Some(name) => node_pools(cluster).find(|(of, _)| *of == name)?.1,
+    };
+    let type_ = match now.state() {
+        "Upgrading" => OperationType::Upgrade,
+        "Scaling" => OperationType::Scale,
+        "Starting" => OperationType::Start,
+        "Stopping" => OperationType::Stop,
+        "Updating" | "UpgradingNodeImageVersion" => OperationType::Update,
+        _ => return None,
+    };
+    let target = match node_pool {
+        None => OperationTarget {
+            kind: TargetKind::ManagedCluster,
+            name: site.cluster.clone(),
+        },
+        Some(name) => OperationTarget {
+            kind: TargetKind::AgentPool,
+            name: settings.pool_of(name).to_owned(),
+        },
+    };
+    let handle = Handle {
+        node_pool: node_pool.map(ToOwned::to_owned),
+        operation: operation.to_owned(),
+    };
+    let by = cluster["systemData"]["lastModifiedBy"].as_str();
+    let is_upgrade = type_ == OperationType::Upgrade;
+    let version = now.wanted_version().filter(|_| is_upgrade);
+    Some(BegunByOthers {
+        handle: handle.to_string(),
+        spec: OperationSpec {
+            target,
+            kubernetes_version: version.map(|version| version.to_string()),
+            count: (type_ == OperationType::Scale)
+                .then(|| i32::try_from(now.count()).ok())
+                .flatten(),
+            type_,
+        },
+        by: by.unwrap_or("somebody in Azure").to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::api::ProviderSpec;
+
+    use super::*;
+
+    fn cluster() -> Value {
+        json!({"systemData": {"lastModifiedBy": "ada@example.com"}, "properties": {
+        "provisioningState": "Succeeded", "powerState": {"code": "Running"},
+        "currentKubernetesVersion": "1.34.1", "agentPoolProfiles": [
+            {"name": "system", "count": 2, "mode": "System", "currentOrchestratorVersion": "1.34.1",
+                "provisioningState": "Succeeded", "powerState": {"code": "Running"}},
+            {"name": "off", "count": 3, "mode": "User", "currentOrchestratorVersion": "1.34.1",
+                "provisioningState": "Succeeded", "powerState": {"code": "Stopped"}},
+            {"name": "busy", "count": 5, "mode": "User", "currentOrchestratorVersion": "1.33.4",
+                "provisioningState": "Scaling", "powerState": {"code": "Running"},
+                "enableAutoScaling": true, "minCount": 1, "maxCount": 9},
+        ]}})
+    }
+
+    #[test]
+    fn a_pool_that_is_off_has_no_nodes_and_keeps_none() {
+        let seen = observation(&cluster(), &AzureProviderSpec::default());
+        let counts: Vec<_> = seen
+            .nodes
+            .iter()
+            .map(|(pool, nodes)| (pool.as_str(), nodes.len()))
+            .collect();
+        assert_eq!(counts, [("busy", 5), ("off", 0), ("system", 2)]);
+        assert_eq!(seen.kept["off"], 0);
+        assert!(seen.off.iter().eq(["off"]));
+        let by = &seen.scaled_by_others["busy"];
+        assert_eq!(by, "the cluster autoscaler of AKS (1 to 9 nodes)");
+    }
+
+    #[test]
+    fn what_goes_on_is_followed_by_its_id_in_the_words_of_an_operation() {
+        let (mut cluster, settings) = (cluster(), AzureProviderSpec::default());
+        let site = Site {
+            namespace: "team".into(),
+            cluster: "demo".into(),
+            provider: ProviderSpec::default(),
+        };
+        assert_eq!(moving(&cluster), [Some("busy")]);
+        let scale = begun(&cluster, &site, &settings, (Some("busy"), "0a")).expect("a Scale");
+        assert_eq!(scale.handle, "agentPools/busy/0a");
+        assert_eq!(
+            (scale.spec.type_, scale.spec.count),
+            (OperationType::Scale, Some(5))
+        );
+        assert_eq!(scale.by, "ada@example.com");
+        cluster["properties"]["provisioningState"] = json!("Upgrading");
+        cluster["properties"]["kubernetesVersion"] = json!("1.35.0");
+        assert_eq!(moving(&cluster), [None]);
+        let upgrade = begun(&cluster, &site, &settings, (None, "0b")).expect("an Upgrade");
+        assert_eq!(upgrade.handle, "managedCluster/0b");
+        assert_eq!(upgrade.spec.kubernetes_version.as_deref(), Some("1.35.0"));
+        assert_eq!(upgrade.spec.target.name, "demo");
+    }
+}

@@ -1,0 +1,61 @@
+//! AKS clusters, which exist already: they are changed, watched and aborted by the Resource Manager of Azure. Belay
+//! makes and deletes no node itself.
+
+mod rules;
+mod settings;
+
+pub use rules::ByAks;
+pub use settings::{PUBLIC_CLOUD, Settings};
+
+#[cfg(feature = "azure")]
+mod adopt;
+#[cfg(feature = "azure")]
+mod answers;
+#[cfg(feature = "azure")]
+mod arm;
+#[cfg(feature = "azure")]
+mod engine;
+#[cfg(feature = "azure")]
+mod goal;
+#[cfg(feature = "azure")]
+mod handle;
+#[cfg(feature = "azure")]
+mod identity;
+#[cfg(feature = "azure")]
+mod look;
+#[cfg(feature = "azure")]
+mod progress;
+#[cfg(feature = "azure")]
+mod resource;
+
+#[cfg(feature = "azure")]
+pub use adopt::manifests;
+
+use std::sync::Arc;
+
+use kube::Client;
+
+use super::Provider;
+
+/// The provider, for clusters of any subscription; none in a program that was built without it.
+///
+/// # Errors
+/// Where the settings don't fit.
+pub fn provider(client: &Client, settings: &Settings) -> anyhow::Result<Option<Arc<dyn Provider>>> {
+    #[cfg(feature = "azure")]
+    let provider: Option<Arc<dyn Provider>> = match engine::provider(client, settings) {
+        Ok(provider) => Some(Arc::new(provider)),
+        Err(error) if settings.certificates.is_none() => {
+            // Whoever has no such clusters needs no authorities.
+            tracing::warn!(%error, "clusters of the provider azure can't be reached");
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    #[cfg(not(feature = "azure"))]
+    let provider = {
+        let _ = (client, settings);
+        None
+    };
+    Ok(provider)
+}

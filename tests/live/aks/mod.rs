@@ -1,0 +1,14 @@
+//! AKS clusters under Belay's operations, on a fake of Azure that answers as real AKS was recorded to.
+
+mod abort;
+mod adopt;
+mod operations;
+mod others;
+mod outages;
+mod stage;
+
+pub use abort::*;
+pub use adopt::*;
+pub use operations::*;
+pub use others::*;
+pub use outages::*;

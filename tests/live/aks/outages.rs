@@ -1,0 +1,114 @@
+//! Azure is out of order.
+
+use std::sync::Arc;
+
+use belay::api::OperationType::Scale;
+use testenv::clouds::Outage;
+
+use crate::belay::World;
+
+use super::stage::Stage;
+
+pub async fn an_azure_that_does_not_answer_is_reported_and_nothing_is_lost(world: Arc<World>) {
+    let stage = Stage::set(&world).await;
+    let belay = &stage.belay;
+    for (outage, words) in [
+        (Outage::Silence, "doesn't answer"),
+        (Outage::Status(503, None), "503"),
+        (Outage::Status(429, Some(1)), "429"),
+    ] {
+        let count = if belay.pool("np1").await.spec.count == 3 {
+            5
+        } else {
+            3
+        };
+        stage.hold("np1");
+        belay.set_count("np1", count).await;
+        stage.is_in_state("np1", "Scaling").await;
+        stage.azure.fails(Some(outage));
+        stage.says("Unknown", words).await;
+        stage.azure.fails(None);
+        stage.release("np1");
+        belay.lock_is_free().await;
+        assert_eq!(stage.np1("count"), count);
+        stage.is_ready().await;
+    }
+    let scales = belay.operations(Scale, "np1").await;
+    assert_eq!(scales.len(), 3);
+    assert_eq!(
+        stage
+            .changed()
+            .iter()
+            .filter(|one| *one == "PUT np1 200")
+            .count(),
+        3
+    );
+    belay.check_history();
+}
+
+pub async fn an_abort_while_azure_is_silent_is_honoured_when_it_answers(world: Arc<World>) {
+    let stage = Stage::set(&world).await;
+    let belay = &stage.belay;
+    stage.hold("np1");
+    belay.set_count("np1", 5).await;
+    let scale = belay.operation(Scale, "np1").await;
+    stage.is_in_state("np1", "Scaling").await;
+    stage.azure.fails(Some(Outage::Status(503, None)));
+    belay.abort(&scale, "it hangs").await;
+    let canceling = belay::api::OperationPhase::Canceling;
+    belay.is_in_phase(&scale, canceling).await;
+    belay
+        .eventually("says what is in the way of the abort", || async {
+            belay.status(&scale).await.blocked.is_some()
+        })
+        .await;
+    assert_eq!(
+        belay.status(&scale).await.phase,
+        canceling,
+        "Azure has not stopped"
+    );
+    stage.azure.fails(None);
+    belay.is_canceled(&scale).await;
+    assert_eq!(stage.np1("provisioningState"), "Canceled");
+    belay.check_history();
+}
+
+pub async fn a_token_that_azure_takes_no_more_is_renewed(world: Arc<World>) {
+    let stage = Stage::set(&world).await;
+    stage.azure.expire_tokens();
+    stage.belay.set_count("np1", 5).await;
+    let scale = stage.belay.operation(Scale, "np1").await;
+    stage.belay.succeeds(&scale).await;
+    stage.is_ready().await;
+}
+
+pub async fn an_operation_that_azure_forgets_is_judged_by_its_resource(world: Arc<World>) {
+    let stage = Stage::set(&world).await;
+    let belay = &stage.belay;
+    stage.takes(1500, 100);
+    belay.set_count("np1", 5).await;
+    let scale = belay.operation(Scale, "np1").await;
+    stage.is_in_state("np1", "Succeeded").await;
+    stage.azure.forget_operations();
+    belay.succeeds(&scale).await;
+    assert_eq!(stage.np1("count"), 5);
+}
+
+pub async fn an_operator_that_is_killed_while_azure_works_asks_for_nothing_twice(
+    world: Arc<World>,
+) {
+    let stage = Stage::set(&world).await;
+    let belay = &stage.belay;
+    stage.hold("np1");
+    belay.set_count("np1", 5).await;
+    let scale = belay.operation(Scale, "np1").await;
+    stage.is_in_state("np1", "Scaling").await;
+    belay.kill_operator();
+    stage.start_operator();
+    stage.release("np1");
+    belay.succeeds(&scale).await;
+    belay.rests().await;
+    assert_eq!(stage.changed(), ["PUT np1 200"]);
+    assert_eq!(stage.count_operations().await, 1);
+    belay.check_history();
+}

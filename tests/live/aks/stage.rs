@@ -1,0 +1,248 @@
+//! An AKS cluster on a fake of Azure, under Belay's operations.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use belay::api::AgentPool;
+use kube::ResourceExt;
+use serde_json::{Value, json};
+use testenv::clouds::{
+    Exchange, FakeAzure,
+    azure::{CLIENT, Pool, SECRET, SUBSCRIPTION, TENANT},
+};
+
+use crate::{
+    belay::{Belay, World, is_true},
+    plugin,
+};
+
+/// The resource group of the cluster.
+pub const GROUP: &str = "fleet";
+/// What the cluster runs at first, and what it goes to.
+pub const OLD: &str = "1.33.4";
+pub const NEW: &str = "1.34.1";
+/// The Secret with the credentials.
+pub const CREDENTIALS: &str = "azure";
+
+/// A fake of Azure with a cluster `demo` of the pools `system` and `np1`, and Belay.
+pub struct Stage {
+    pub azure: FakeAzure,
+    pub belay: Arc<Belay>,
+    authorities: PathBuf,
+    token: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Stage {
+    /// The cluster is there, and Belay doesn't know of it yet.
+    pub async fn unadopted(world: &Arc<World>) -> Self {
+        let azure = FakeAzure::start().await.expect("a fake");
+        let pool = |name, count, mode| Pool { name, count, mode };
+        let pools = [pool("system", 2, "System"), pool("np1", 3, "User")];
+        azure.create(GROUP, "demo", OLD, &pools);
+        let folder = tempfile::tempdir().expect("a folder");
+        let authorities = folder.path().join("authorities.pem");
+        std::fs::write(&authorities, azure.authority()).expect("written");
+        let token = folder.path().join("token");
+        std::fs::write(&token, "a.projected.token").expect("written");
+        let belay = Belay::start_without_operator(world).await;
+        let this = Self {
+            azure,
+            belay,
+            authorities,
+            token,
+            _folder: folder,
+        };
+        this.make_secret(SECRET);
+        this
+    }
+
+    /// The cluster is under Belay's operations, and Ready.
+    pub async fn set(world: &Arc<World>) -> Self {
+        let this = Self::unadopted(world).await;
+        this.is_operated().await;
+        this
+    }
+
+    /// Takes the cluster under Belay's operations, and waits until it is Ready.
+    pub async fn is_operated(&self) {
+        let manifests = self.adopt(&["--credentials-secret", CREDENTIALS]).await;
+        self.apply(&manifests);
+        self.start_operator();
+        self.is_ready().await;
+    }
+
+    /// Makes the Secret with the credentials, or writes it anew.
+    pub fn make_secret(&self, secret: &str) {
+        let data = json!({"AZURE_TENANT_ID": TENANT, "AZURE_CLIENT_ID": CLIENT, "AZURE_CLIENT_SECRET": secret});
+        let made = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": CREDENTIALS},
+            "stringData": data});
+        self.apply(&made.to_string());
+    }
+
+    /// Starts an operator whose Azure is the fake.
+    pub fn start_operator(&self) {
+        self.start_operator_for("");
+    }
+
+    /// The same; clusters of these namespaces may be operated by its own identity.
+    pub fn start_operator_for(&self, namespaces: &str) {
+        let path = |path: &PathBuf| path.to_str().expect("a path").to_owned();
+        let environment = [
+            ("BELAY_AZURE_RESOURCE_MANAGER", self.azure.url().to_owned()),
+            ("BELAY_AZURE_CERTIFICATES", path(&self.authorities)),
+            ("BELAY_AZURE_LOOK_SECONDS", "1".to_owned()),
+            ("BELAY_AZURE_IDENTITY_NAMESPACES", namespaces.to_owned()),
+            ("AZURE_AUTHORITY_HOST", self.azure.url().to_owned()),
+            ("AZURE_TENANT_ID", TENANT.to_owned()),
+            ("AZURE_CLIENT_ID", CLIENT.to_owned()),
+            ("AZURE_FEDERATED_TOKEN_FILE", path(&self.token)),
+        ];
+        let environment = environment
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_str()));
+        self.belay.start_operator_with(&environment);
+    }
+
+    /// What `kubectl belay adopt azure demo` prints.
+    pub async fn adopt(&self, more: &[&str]) -> String {
+        let args = [
+            "adopt",
+            "azure",
+            "demo",
+            "--subscription",
+            SUBSCRIPTION,
+            "--resource-group",
+            GROUP,
+        ];
+        let environment = [
+            ("BELAY_AZURE_RESOURCE_MANAGER", self.azure.url().to_owned()),
+            (
+                "BELAY_AZURE_CERTIFICATES",
+                self.authorities.display().to_string(),
+            ),
+            ("AZURE_AUTHORITY_HOST", self.azure.url().to_owned()),
+        ];
+        let output = plugin::run_with(&self.belay, &[&args[..], more].concat(), &environment).await;
+        assert!(output.status.success(), "{}", plugin::text(&output.stderr));
+        plugin::text(&output.stdout)
+    }
+
+    /// Applies manifests in the namespace.
+    pub fn apply(&self, manifests: &str) {
+        let belay = &self.belay;
+        let applied = belay
+            .world
+            .kubectl_with(&["apply", "-n", &belay.namespace], manifests);
+        applied.unwrap_or_else(|error| panic!("{error}\n{manifests}"));
+    }
+
+    /// Waits until the cluster and its pools are Ready.
+    pub async fn is_ready(&self) {
+        let belay = &self.belay;
+        for pool in ["np1", "system"] {
+            belay.pool_is_ready(pool).await;
+        }
+        belay
+            .eventually("is Ready", || async {
+                let status = belay.cluster_status().await;
+                is_true(&status.conditions, "Ready") && status.operations.is_empty()
+            })
+            .await;
+    }
+
+    /// Waits until the condition Ready of the cluster says so much.
+    pub async fn says(&self, status: &str, part: &str) {
+        self.belay
+            .eventually(&format!("says {part}"), || async {
+                let conditions = self.belay.cluster_status().await.conditions;
+                let mut ready = conditions.iter().filter(|one| one.type_ == "Ready");
+                ready.any(|ready| ready.status == status && ready.message.contains(part))
+            })
+            .await;
+    }
+
+    /// A property of the pool np1 in Azure.
+    pub fn np1(&self, property: &str) -> Value {
+        self.azure.pool(GROUP, "demo", "np1")["properties"][property].clone()
+    }
+
+    /// A property of the cluster in Azure.
+    pub fn demo(&self, property: &str) -> Value {
+        self.azure.cluster(GROUP, "demo")["properties"][property].clone()
+    }
+
+    /// What Belay has asked Azure to change so far.
+    pub fn changes(&self) -> Vec<Exchange> {
+        let exchanges = self.azure.exchanges().into_iter();
+        let changes = exchanges.filter(|one| one.method != "GET" && !one.path.ends_with("/token"));
+        changes.collect()
+    }
+
+    /// The same in short, such as `PUT np1` and `POST demo/abort`.
+    pub fn changed(&self) -> Vec<String> {
+        let changes = self.changes().into_iter();
+        let short = |one: Exchange| {
+            let path = one
+                .path
+                .rsplit("/managedClusters/")
+                .next()
+                .unwrap_or_default();
+            let path = path.replace("demo/agentPools/", "");
+            format!("{} {path} {}", one.method, one.status)
+        };
+        changes.map(short).collect()
+    }
+
+    /// From now on what is begun on that pool or cluster goes on until it is let go.
+    pub fn hold(&self, name: &str) {
+        self.azure.hold(name, true);
+    }
+
+    /// Lets it go on.
+    pub fn release(&self, name: &str) {
+        self.azure.hold(name, false);
+    }
+
+    /// Waits until Azure says that something goes on there.
+    pub async fn is_in_state(&self, name: &str, state: &str) {
+        let what = format!("has {name} {state}");
+        self.belay
+            .eventually(&what, || async {
+                let now = match name {
+                    "demo" => self.demo("provisioningState"),
+                    _ => self.np1("provisioningState"),
+                };
+                now == state
+            })
+            .await;
+    }
+
+    /// How many Operations there are in the namespace.
+    pub async fn count_operations(&self) -> usize {
+        let all = self.belay.api::<belay::api::Operation>();
+        all.list(&kube::api::ListParams::default())
+            .await
+            .expect("listed")
+            .items
+            .len()
+    }
+
+    /// The names of the pools in the namespace.
+    pub async fn pools(&self) -> Vec<String> {
+        let pools = self.belay.api::<AgentPool>();
+        let pools = pools.list(&kube::api::ListParams::default()).await;
+        pools
+            .expect("listed")
+            .iter()
+            .map(ResourceExt::name_any)
+            .collect()
+    }
+
+    /// How long what is begun takes from now on, and to stop.
+    pub fn takes(&self, operation: u64, stop: u64) {
+        self.azure.takes(
+            Duration::from_millis(operation),
+            Duration::from_millis(stop),
+        );
+    }
+}
