@@ -137,6 +137,8 @@ const TESTS: &[harness::Test<World>] = tests![
     aks::an_abort_while_azure_is_silent_is_honoured_when_it_answers,
     aks::a_token_that_azure_takes_no_more_is_renewed,
     aks::an_operation_that_azure_forgets_is_judged_by_its_resource,
+    aks::an_operator_that_is_killed_at_each_change_of_an_upgrade_asks_for_nothing_twice,
+    aks::an_operator_that_is_killed_at_each_change_of_an_abort_stops_at_azure,
     aks::an_operator_that_is_killed_while_azure_works_asks_for_nothing_twice,
     failure::an_api_server_that_is_away_fails_nothing,
     restart::an_operator_that_is_killed_goes_on_where_things_stand,

@@ -42,6 +42,12 @@ use super::Provider;
 /// # Errors
 /// Where the settings don't fit.
 pub fn provider(client: &Client, settings: &Settings) -> anyhow::Result<Option<Arc<dyn Provider>>> {
+    // Who asks there shows a token.
+    anyhow::ensure!(
+        settings.resource_manager.starts_with("https://"),
+        "the Resource Manager is reached at {}: it has to begin with https://",
+        settings.resource_manager
+    );
     #[cfg(feature = "azure")]
     let provider: Option<Arc<dyn Provider>> = match engine::provider(client, settings) {
         Ok(provider) => Some(Arc::new(provider)),

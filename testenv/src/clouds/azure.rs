@@ -188,6 +188,16 @@ impl FakeAzure {
         self.order.set(outage);
     }
 
+    /// The answer to that change from now on, counted from 0, is lost: what it asks for is done, and nobody hears of it.
+    pub fn lose_answer(&self, change: usize) {
+        self.exchanges.lose_answer(change);
+    }
+
+    /// Whether that answer was lost.
+    pub fn has_lost_answer(&self) -> bool {
+        self.exchanges.has_lost_answer()
+    }
+
     /// What it was asked for so far, and what it answered.
     pub fn exchanges(&self) -> Vec<Exchange> {
         self.exchanges.all()

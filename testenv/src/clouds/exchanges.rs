@@ -48,17 +48,46 @@ impl fmt::Display for Exchange {
 
 /// The exchanges so far. Clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Exchanges(Arc<Mutex<Vec<Exchange>>>);
+pub(super) struct Exchanges(Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    all: Vec<Exchange>,
+    /// How many changes are answered before the answer to one is lost; none where no answer is.
+    until_lost: Option<usize>,
+    /// Whether an answer was lost.
+    has_lost: bool,
+}
 
 impl Exchanges {
     /// All of them, in the order in which they were answered.
     pub fn all(&self) -> Vec<Exchange> {
-        lock(&self.0).clone()
+        lock(&self.0).all.clone()
     }
 
-    fn add(&self, exchange: Exchange) {
-        let mut all = lock(&self.0);
-        all.push(exchange);
+    /// The answer to that change from now on, counted from 0, is lost: what it asks for is done, and nobody hears of it.
+    pub fn lose_answer(&self, change: usize) {
+        let mut kept = lock(&self.0);
+        (kept.until_lost, kept.has_lost) = (Some(change), false);
+    }
+
+    /// Whether that answer was lost.
+    pub fn has_lost_answer(&self) -> bool {
+        lock(&self.0).has_lost
+    }
+
+    /// Adds one. Whether its answer is lost.
+    fn add(&self, exchange: Exchange) -> bool {
+        let mut kept = lock(&self.0);
+        let is_change = exchange.method != "GET" && !exchange.path.ends_with("/token");
+        kept.all.push(exchange);
+        if !is_change {
+            return false;
+        }
+        let is_lost = kept.until_lost == Some(0);
+        kept.until_lost = kept.until_lost.and_then(|left| left.checked_sub(1));
+        kept.has_lost |= is_lost;
+        is_lost
     }
 }
 
@@ -82,7 +111,7 @@ pub(super) async fn keep(
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let json = |bytes: &Bytes| serde_json::from_slice(bytes).unwrap_or_default();
-    exchanges.add(Exchange {
+    let is_lost = exchanges.add(Exchange {
         method,
         path: uri.path().to_owned(),
         query: uri.query().unwrap_or_default().to_owned(),
@@ -94,5 +123,9 @@ pub(super) async fn keep(
             json(&answered)
         },
     });
+    if is_lost {
+        // Who asked hangs up.
+        std::future::pending::<()>().await;
+    }
     Response::from_parts(head, Body::from(answered))
 }

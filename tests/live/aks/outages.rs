@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use belay::api::OperationType::Scale;
+use belay::api::OperationType::{Scale, Upgrade};
 use testenv::clouds::Outage;
 
 use crate::belay::World;
 
-use super::stage::Stage;
+use super::stage::{NEW, Stage};
 
 pub async fn an_azure_that_does_not_answer_is_reported_and_nothing_is_lost(world: Arc<World>) {
     let stage = Stage::set(&world).await;
@@ -92,6 +92,71 @@ pub async fn an_operation_that_azure_forgets_is_judged_by_its_resource(world: Ar
     stage.azure.forget_operations();
     belay.succeeds(&scale).await;
     assert_eq!(stage.np1("count"), 5);
+}
+
+/// Begins something, kills the operator when Azure has done what it asked for by its n-th change and hasn't answered, and
+/// starts another one.
+async fn is_killed_at(stage: &Stage, change: usize) {
+    stage
+        .belay
+        .eventually(&format!("asks for change {change}"), || async {
+            stage.azure.has_lost_answer()
+        })
+        .await;
+    stage.belay.kill_operator();
+    stage.start_operator();
+}
+
+pub async fn an_operator_that_is_killed_at_each_change_of_an_upgrade_asks_for_nothing_twice(
+    world: Arc<World>,
+) {
+    let runs = (0..3).map(|change| {
+        let world = world.clone();
+        async move {
+            let stage = Stage::set(&world).await;
+            stage.azure.lose_answer(change);
+            stage.belay.set_version(NEW).await;
+            let upgrade = stage.belay.operation(Upgrade, "demo").await;
+            is_killed_at(&stage, change).await;
+            stage.belay.succeeds(&upgrade).await;
+            stage.is_ready().await;
+            let changed = stage.changed();
+            let once = ["PUT demo 200", "PUT system 200", "PUT np1 200"];
+            assert_eq!(changed, once, "killed at change {change}");
+            assert_eq!(stage.np1("currentOrchestratorVersion"), NEW);
+            assert_eq!(stage.count_operations().await, 1);
+            stage.belay.check_history();
+        }
+    });
+    futures::future::join_all(runs).await;
+}
+
+pub async fn an_operator_that_is_killed_at_each_change_of_an_abort_stops_at_azure(
+    world: Arc<World>,
+) {
+    let runs = (0..2).map(|change| {
+        let world = world.clone();
+        async move {
+            let stage = Stage::set(&world).await;
+            stage.hold("np1");
+            stage.azure.lose_answer(change);
+            stage.belay.set_count("np1", 5).await;
+            let scale = stage.belay.operation(Scale, "np1").await;
+            stage.is_in_state("np1", "Scaling").await;
+            stage.belay.abort(&scale, "not that many").await;
+            is_killed_at(&stage, change).await;
+            stage.belay.is_canceled(&scale).await;
+            assert_eq!(stage.np1("provisioningState"), "Canceled");
+            let puts = stage
+                .changed()
+                .into_iter()
+                .filter(|one| one.starts_with("PUT"));
+            assert_eq!(puts.count(), 1, "killed at change {change}");
+            assert_eq!(stage.count_operations().await, 1);
+            stage.belay.check_history();
+        }
+    });
+    futures::future::join_all(runs).await;
 }
 
 pub async fn an_operator_that_is_killed_while_azure_works_asks_for_nothing_twice(
