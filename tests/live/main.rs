@@ -70,6 +70,7 @@ const TESTS: &[harness::Test<World>] = tests![
     disturbed::a_node_that_was_ready_and_is_no_longer_does_not_fail_its_operation,
     no_data::an_api_server_that_is_killed_again_and_again_costs_no_guarded_pod,
     no_data::a_watch_that_is_cut_costs_no_guarded_pod,
+    no_data::a_pod_whose_end_no_watch_shows_is_looked_for,
     late::a_deletion_of_a_node_that_arrives_late_fails,
     late::a_cordon_that_arrives_late_fails,
     late::a_node_that_is_made_late_joins_no_pool_and_goes,

@@ -3,11 +3,15 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use axum::http::Method;
 use belay::api::OperationType;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt as _, api::ListParams};
 
-use super::belay::{Belay, World, is_cordoned};
+use super::{
+    belay::{Belay, World, is_cordoned},
+    proxy::{Fault, status},
+};
 
 /// The uids of the nodes and of the workload's pods.
 async fn all(belay: &Belay) -> BTreeSet<String> {
@@ -90,4 +94,25 @@ impl Belay {
         .await;
         self.is_blocked(operation).await;
     }
+}
+
+pub async fn a_pod_whose_end_no_watch_shows_is_looked_for(world: Arc<World>) {
+    let (belay, proxy) = Belay::start_behind_proxy(&world).await;
+    belay.ready_cluster(0, 1).await;
+    belay.create_workload(1, 1).await;
+    let quick = r#"{"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}}"#;
+    belay.kubectl(&["patch", "deployment", "web", "-p", quick]);
+    belay.kubectl(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    belay.is_guarded(1).await;
+    belay.set_count("np1", 0).await;
+    let scale = belay.operation(OperationType::Scale, "np1").await;
+    belay.is_blocked(&scale).await;
+    // From now on nothing that happens to the node's pods is seen.
+    let refused = Fault::Answer(503, status(503, "ServiceUnavailable", "not now"));
+    proxy.on(Method::GET, "/pods?&watch=true", "", refused, usize::MAX);
+    proxy.cut("pods");
+    belay.keep_available(0).await;
+    belay.succeeds(&scale).await;
+    assert!(!proxy.met().is_empty(), "the watch was refused");
+    assert!(belay.nodes().await.is_empty());
 }

@@ -143,6 +143,12 @@ impl Evictees {
         pods.map(|(key, evictee)| (key.as_str(), evictee.refused.clone()))
     }
 
+    /// The pods that should have ended by now.
+    pub fn overdue(&self) -> Vec<Arc<Pod>> {
+        let overdue = self.pods.values().filter(|it| it.overdue().is_some());
+        overdue.map(|it| it.pod.clone()).collect()
+    }
+
     /// Waits until the next pod is overdue.
     pub async fn until_overdue(&self) {
         let now = clock::now();

@@ -20,7 +20,7 @@ use crate::{
         index::{Change, Index},
         watches,
     },
-    provider::requests::Blocked,
+    provider::requests::{Blocked, PATIENCE},
 };
 
 use super::{
@@ -28,8 +28,8 @@ use super::{
     node_work::{NodeEnd, Shared},
     stores::all_budgets,
 };
-use evictees::Evictees;
 pub use evictees::has_to_go;
+use evictees::{Answer, Evictees};
 use time::TimeAtWork;
 
 /// The reason of a block by a `PodDisruptionBudget`.
@@ -104,6 +104,7 @@ impl Drain<'_> {
         loop {
             budgets_changed.mark_unchanged();
             self.evict(&mut evictees).await?;
+            self.look_for_overdue(&mut evictees).await;
             if evictees.is_done() {
                 let attached = volumes::attached(self.shared, &self.node.name_any()).await?;
                 if attached.is_empty() {
@@ -144,6 +145,27 @@ impl Drain<'_> {
             evictees.answered(&key, evicted?);
         }
         Ok(())
+    }
+
+    /// Asks the API server for the pods that should have ended by now: a watch may have missed their end, as after a
+    /// restart of the API server. Where it isn't answered, they are looked for again.
+    async fn look_for_overdue(&self, evictees: &mut Evictees) {
+        let overdue = evictees.overdue();
+        if overdue.is_empty() {
+            return;
+        }
+        let pods = Api::<Pod>::all(self.shared.client.clone());
+        let of_node = pods_of(&self.node.name_any());
+        let listed = tokio::select! {
+            listed = tokio::time::timeout(PATIENCE, pods.list(&of_node)) => listed,
+            () = self.shared.control.until_stop(Stop::Now) => return,
+        };
+        let Ok(Ok(listed)) = listed else { return };
+        for pod in overdue {
+            if listed.iter().all(|listed| listed.uid() != pod.uid()) {
+                evictees.answered(&watches::full_name(pod.as_ref()), Answer::Gone);
+            }
+        }
     }
 
     fn took_too_long(&self, evictees: &Evictees) -> OperationError {
