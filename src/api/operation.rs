@@ -268,6 +268,17 @@ pub struct OperationError {
     pub details: Vec<ErrorDetail>,
 }
 
+impl OperationError {
+    /// An error of that code, which says what went wrong and what to do.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            message: message.into(),
+            ..Self::default()
+        }
+    }
+}
+
 /// One of the errors that led to an operation's failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorDetail {

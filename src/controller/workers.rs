@@ -195,11 +195,7 @@ impl Workers {
             "the work broke off: {words}; that is a fault of Belay's own, please report it"
         );
         if breaks >= MOST_BREAKS {
-            return Some(Err(OperationError {
-                code: "InternalError".into(),
-                message,
-                ..OperationError::default()
-            }));
+            return Some(Err(OperationError::new("InternalError", message)));
         }
         line.block(Some(("InternalError".into(), message)));
         tokio::select! {

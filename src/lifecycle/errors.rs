@@ -10,20 +10,15 @@ pub const NOT_SUPPORTED: &str = "OperationNotSupported";
 
 /// The error of what can never be done.
 pub fn invalid(message: String) -> OperationError {
-    OperationError {
-        code: INVALID_PARAMETER.into(),
-        message,
-        ..OperationError::default()
-    }
+    OperationError::new(INVALID_PARAMETER, message)
 }
 
 /// The error of what needs a control plane.
 pub fn no_control_plane() -> OperationError {
-    OperationError {
-        code: "ControlPlaneNotFound".into(),
-        message: "the cluster has no control plane: bring it to its spec first, with an Operation of type Reconcile on the ManagedCluster".into(),
-        ..OperationError::default()
-    }
+    OperationError::new(
+        "ControlPlaneNotFound",
+        "the cluster has no control plane: bring it to its spec first, with an Operation of type Reconcile on the ManagedCluster",
+    )
 }
 
 /// The error of an Operation whose target there isn't.
@@ -46,20 +41,15 @@ pub fn not_found(operation: &Operation, missing: &OperationTarget) -> OperationE
             target.kind, target.name
         )
     };
-    OperationError {
-        code: "NotFound".into(),
-        message,
-        ..OperationError::default()
-    }
+    OperationError::new("NotFound", message)
 }
 
 /// The error of a type that doesn't fit its target.
 pub fn unsupported(type_: OperationType, kind: &str) -> OperationError {
-    OperationError {
-        code: NOT_SUPPORTED.into(),
-        message: format!(
+    OperationError::new(
+        NOT_SUPPORTED,
+        format!(
             "an Operation of type {type_:?} can't be run on this {kind} as its spec is: use type Reconcile to bring it to its spec"
         ),
-        ..OperationError::default()
-    }
+    )
 }

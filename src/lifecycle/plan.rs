@@ -259,13 +259,12 @@ impl Plan {
 }
 
 fn unreadable(why: &str) -> OperationError {
-    OperationError {
-        code: "PlanUnreadable".into(),
-        message: format!(
+    OperationError::new(
+        "PlanUnreadable",
+        format!(
             "the plan in status.plan can't be read: {why}. What is done stays; ask for the rest with an Operation of type Reconcile"
         ),
-        ..OperationError::default()
-    }
+    )
 }
 
 #[cfg(test)]

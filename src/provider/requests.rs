@@ -44,16 +44,23 @@ pub struct Passing {
     pub retry_after: Option<Duration>,
 }
 
+impl Passing {
+    /// A failure without a wish when to try again.
+    pub fn new(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            message: message.into(),
+            retry_after: None,
+        }
+    }
+}
+
 impl Failure<OperationError> {
     /// The failure as one that may pass: somebody may mend the cause of a final one.
     pub fn as_passing(&self) -> Passing {
         match self {
             Self::Passing(passing) => passing.clone(),
-            Self::Final(error) => Passing {
-                reason: error.code.clone(),
-                message: error.message.clone(),
-                retry_after: None,
-            },
+            Self::Final(error) => Passing::new(&error.code, &error.message),
         }
     }
 }
@@ -166,11 +173,7 @@ impl Requests<'_> {
     }
 
     fn no_answer(&self) -> Passing {
-        Passing {
-            reason: "Unreachable".into(),
-            message: format!("{} doesn't answer", self.server),
-            retry_after: None,
-        }
+        Passing::new("Unreachable", format!("{} doesn't answer", self.server))
     }
 }
 

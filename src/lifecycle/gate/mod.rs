@@ -228,11 +228,7 @@ pub fn scale_refusal(
 
 /// The refusal of what can't be done now.
 fn not_allowed(message: String) -> Verdict {
-    Verdict::Refuse(OperationError {
-        code: OPERATION_NOT_ALLOWED.into(),
-        message,
-        ..OperationError::default()
-    })
+    Verdict::Refuse(OperationError::new(OPERATION_NOT_ALLOWED, message))
 }
 
 fn replaced(reason: String) -> Verdict {

@@ -21,14 +21,10 @@ pub fn can_do_it(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     let instead = facts.snapshot.rules.instead_of(type_, target.kind)?;
     // A deletion is always taken: an object that can't go would stay for ever.
     (type_ != OperationType::Delete).then(|| {
-        Verdict::Refuse(OperationError {
-            code: NOT_SUPPORTED.into(),
-            message: format!(
+        Verdict::Refuse(OperationError::new(NOT_SUPPORTED, format!(
                 "the provider of this cluster can't do an Operation of type {type_:?} on {:?} {}: {instead}",
                 target.kind, target.name
-            ),
-            ..OperationError::default()
-        })
+            )))
     })
 }
 
@@ -40,12 +36,11 @@ pub fn nobody_else_scales_it(facts: &Facts<'_>, request: &Request<'_>) -> Option
     }
     let target = facts.target(&request.spec.target)?;
     let by = target.pool.as_ref()?.scaled_by?;
-    Some(Verdict::Refuse(OperationError {
-        code: NOT_SUPPORTED.into(),
-        message: format!(
+    Some(Verdict::Refuse(OperationError::new(
+        NOT_SUPPORTED,
+        format!(
             "AgentPool {} is scaled by {by}: change the bounds there, or end that first",
             target.key.name
         ),
-        ..OperationError::default()
-    }))
+    )))
 }

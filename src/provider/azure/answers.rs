@@ -46,21 +46,12 @@ pub fn refused(status: StatusCode, retry_after: Option<Duration>, body: &Value) 
             retry_after,
         });
     }
-    Failure::Final(error(&code, message))
+    Failure::Final(OperationError::new(code, message))
 }
 
 /// AKS uses one code for what is never allowed, and for what isn't allowed yet.
 fn is_about_another(message: &str) -> bool {
     message.contains("in progress")
-}
-
-/// An error for good.
-pub fn error(code: &str, message: String) -> OperationError {
-    OperationError {
-        code: code.into(),
-        message,
-        ..OperationError::default()
-    }
 }
 
 #[cfg(test)]

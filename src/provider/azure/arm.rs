@@ -195,11 +195,7 @@ fn id_of(url: &str) -> Option<String> {
 
 /// No answer came.
 fn lost(error: &reqwest::Error) -> EngineError {
-    Failure::Passing(Passing {
-        reason: "Unreachable".into(),
-        message: words_of(error),
-        retry_after: None,
-    })
+    Failure::Passing(Passing::new("Unreachable", words_of(error)))
 }
 
 #[cfg(test)]

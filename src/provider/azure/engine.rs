@@ -18,7 +18,6 @@ use crate::{
 
 use super::{
     ByAks, Settings,
-    answers::error,
     arm::{Arm, Call},
     goal::{self, Request},
     handle::Handle,
@@ -132,13 +131,13 @@ pub fn missing(settings: &AzureProviderSpec, node_pool: Option<&str>) -> Operati
         ..
     } = settings;
     match node_pool {
-        None => error(
+        None => OperationError::new(
             "ClusterNotFound",
             format!(
                 "there is no AKS cluster {name} in resource group {resource_group}, or Belay may not read it: make it in Azure, or make a new ManagedCluster with the right spec.provider.azure"
             ),
         ),
-        Some(node_pool) => error(
+        Some(node_pool) => OperationError::new(
             "NodePoolNotFound",
             format!(
                 "AKS cluster {name} has no node pool {node_pool}: make it in Azure (az aks nodepool add), or name another one in spec.provider.azure.nodePools"

@@ -195,11 +195,7 @@ fn key_of(site: &Site) -> Key {
 }
 
 fn passing(reason: &str, message: String) -> EngineError {
-    Failure::Passing(Passing {
-        reason: reason.into(),
-        message,
-        retry_after: None,
-    })
+    Failure::Passing(Passing::new(reason, message))
 }
 
 /// An error with what caused it: the reason is often the innermost.

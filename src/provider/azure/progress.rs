@@ -7,7 +7,7 @@ use crate::{
     provider::engine::{Running, State},
 };
 
-use super::{answers::error, resource::Properties};
+use super::resource::Properties;
 
 /// The state of an operation, by its resource and by the operation as Azure shows it, where it does. The operation has
 /// the last word: a resource may be in the middle of the next one.
@@ -38,7 +38,7 @@ fn running(doing: &str, operation: Option<&Value>) -> Running {
 /// Why it failed, in the words of AKS.
 fn failure(operation: Option<&Value>) -> OperationError {
     let text = |field: &str| operation?["error"][field].as_str();
-    error(
+    OperationError::new(
         text("code").unwrap_or("Failed"),
         text("message")
             .unwrap_or("AKS says that it failed, and doesn't say why: see the activity log of the cluster in Azure")

@@ -4,13 +4,14 @@ use kube::{Client, core::DynamicObject};
 use serde_json::json;
 
 use crate::{
+    api::OperationError,
     lifecycle::Stage,
     machinery::post_params,
     provider::engine::{Change, EngineError, Site},
 };
 
 use super::{
-    answers::{failed, refusal},
+    answers::failed,
     found::no_cluster,
     handle::Handle,
     kinds::{Kind, MADE_FOR},
@@ -71,9 +72,9 @@ fn manifest(site: &Site, stage: &Stage) -> Option<DynamicObject> {
     serde_json::from_value(cluster).ok()
 }
 
-fn exists_already(cluster: &DynamicObject) -> crate::api::OperationError {
+fn exists_already(cluster: &DynamicObject) -> OperationError {
     let name = cluster.metadata.name.as_deref().unwrap_or_default();
-    refusal(
+    OperationError::new(
         "ClusterExists",
         format!(
             "Cluster {name} exists already, and wasn't made for this ManagedCluster: to operate it as it is, make the ManagedCluster without spec.provider.clusterAPI.create (kubectl belay adopt cluster-api {name} prints it)"

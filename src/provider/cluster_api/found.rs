@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    answers::{not_supported, refusal},
+    answers::not_supported,
     kinds::{self, CONTROL_PLANE, DEPLOYMENT_NAME, Kind, MADE_FOR, TOPOLOGY_NAME},
     objects::Objects,
 };
@@ -163,7 +163,7 @@ impl Found {
         let mut deployments = self.objects.deployments.iter().map(Arc::as_ref);
         let found = deployments.find(|deployment| name_of(deployment) == name);
         found.ok_or_else(|| {
-            EngineError::Final(refusal(
+            EngineError::Final(OperationError::new(
                 "MachineDeploymentNotFound",
                 format!("Cluster {} has no MachineDeployment {name}: make it by Cluster API, name another one in spec.provider.clusterAPI.machineDeployments, or, in a Cluster with a topology, name a class in spec.provider.clusterAPI.workerClasses to have it added", self.spec.cluster_name),
             ))
@@ -198,11 +198,10 @@ impl Found {
     pub fn made_deployment(&self, pool: &str) -> Result<&DynamicObject, EngineError> {
         let deployment = self.deployment(pool);
         if deployment.is_err() && self.entry_of(pool).is_some() {
-            return Err(EngineError::Passing(Passing {
-                reason: "NotMadeYet".into(),
-                message: format!("Cluster API hasn't made the MachineDeployment of {pool} yet"),
-                retry_after: None,
-            }));
+            return Err(EngineError::Passing(Passing::new(
+                "NotMadeYet",
+                format!("Cluster API hasn't made the MachineDeployment of {pool} yet"),
+            )));
         }
         deployment
     }
@@ -320,7 +319,7 @@ pub fn cluster_name(site: &Site) -> &str {
 /// There is no such Cluster.
 pub fn no_cluster(site: &Site) -> OperationError {
     let name = cluster_name(site);
-    refusal(
+    OperationError::new(
         "ClusterNotFound",
         format!(
             "Cluster {name} (cluster.x-k8s.io) does not exist in namespace {}: make it by Cluster API, or make a new ManagedCluster with the right spec.provider.clusterAPI.clusterName",

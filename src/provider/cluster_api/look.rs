@@ -22,14 +22,13 @@ pub fn observation(found: &Found, site: &Site) -> Result<Observation, EngineErro
     // One that Belay makes has no control plane until that has come up once.
     let is_coming_up = found.spec.create.is_some() && !found.is_initialized();
     if version.is_none() && !is_coming_up {
-        return Err(Failure::Passing(Passing {
-            reason: "NotInitialized".into(),
-            message: format!(
+        return Err(Failure::Passing(Passing::new(
+            "NotInitialized",
+            format!(
                 "the control plane of Cluster {} shows no version yet",
                 found.spec.cluster_name
             ),
-            retry_after: None,
-        }));
+        )));
     }
     let nodes: BTreeMap<_, _> = found
         .pools()

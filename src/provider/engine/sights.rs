@@ -210,11 +210,7 @@ impl Sights {
 }
 
 fn no_answer() -> Passing {
-    Passing {
-        reason: "Unreachable".into(),
-        message: "the engine doesn't answer".into(),
-        retry_after: None,
-    }
+    Passing::new("Unreachable", "the engine doesn't answer")
 }
 
 #[cfg(test)]

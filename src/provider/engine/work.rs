@@ -377,11 +377,10 @@ fn is_reached(stage: &Stage, seen: &Observation) -> bool {
 }
 
 fn stopped_by_others() -> OperationError {
-    OperationError {
-        code: "CanceledByOthers".into(),
-        message: "somebody stopped it at the engine, outside Belay: what is done stays; ask for the rest with an Operation of type Reconcile".into(),
-        ..OperationError::default()
-    }
+    OperationError::new(
+        "CanceledByOthers",
+        "somebody stopped it at the engine, outside Belay: what is done stays; ask for the rest with an Operation of type Reconcile",
+    )
 }
 
 #[cfg(test)]

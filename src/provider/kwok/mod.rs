@@ -82,14 +82,13 @@ impl Machines for Kwok {
         let Some(quota) = quota.filter(|quota| nodes >= *quota) else {
             return Ok(());
         };
-        Err(OperationError {
-            code: "QuotaExceeded".into(),
-            message: format!(
+        Err(OperationError::new(
+            "QuotaExceeded",
+            format!(
                 "ManagedCluster {} has {nodes} nodes and may have {quota}: lower a pool's count or surge, or raise spec.provider.kwok.maxNodes, then create an Operation of type Reconcile",
                 job.cluster
             ),
-            ..OperationError::default()
-        })
+        ))
     }
 
     fn control_plane(&self, namespace: &str, cluster: &str) -> Option<ControlPlaneView> {

@@ -25,13 +25,12 @@ impl ComingUp {
     /// The error of an operation whose node took too long.
     pub fn error(&self) -> OperationError {
         let name = self.node.as_ref().map_or("", |(name, _)| name);
-        OperationError {
-            code: "NodeProvisioningTimeout".into(),
-            message: format!(
+        OperationError::new(
+            "NodeProvisioningTimeout",
+            format!(
                 "node {name} was not Ready in {:?}; look for the cause, or set a longer spec.provider.kwok.nodeProvisioningTimeout on the ManagedCluster, then create an Operation of type Reconcile",
                 self.timeout
             ),
-            ..OperationError::default()
-        }
+        )
     }
 }

@@ -229,10 +229,11 @@ impl PoolWork {
         &mut self,
         ended: Result<(String, Result<NodeDone, NodeEnd>), tokio::task::JoinError>,
     ) -> Result<(), OperationError> {
-        let (name, end) = ended.map_err(|error| OperationError {
-            code: "InternalError".into(),
-            message: format!("the work on a node broke off: {error}"),
-            ..OperationError::default()
+        let (name, end) = ended.map_err(|error| {
+            OperationError::new(
+                "InternalError",
+                format!("the work on a node broke off: {error}"),
+            )
         })?;
         self.busy.remove(&name);
         self.making.remove(&name);
