@@ -135,8 +135,11 @@ impl Workers {
             let worker = uid.and_then(|uid| workers.get(uid));
             if let (Some(worker), Some(status)) = (worker, &operation.status) {
                 let now = Kept::of(&status.steps);
-                let keep = |kept: &mut _| std::mem::replace(kept, now.clone()) != now;
-                worker.kept.send_if_modified(keep);
+                worker.kept.send_if_modified(|kept| {
+                    let is_new = *kept != now;
+                    *kept = now;
+                    is_new
+                });
             }
         }
     }

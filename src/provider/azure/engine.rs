@@ -47,22 +47,19 @@ struct Aks {
 /// A cluster or a node pool, and what it needs to be as a change asks for it.
 struct Needed {
     node_pool: Option<String>,
+    /// Null where it is to be gone, and is.
     resource: Value,
     request: Option<Request>,
 }
 
 impl Needed {
-    fn is_moving(&self) -> bool {
-        Properties(&self.resource["properties"]).is_moving()
+    fn now(&self) -> Properties<'_> {
+        Properties(&self.resource["properties"])
     }
 
     /// Whether all of it is there, and at rest. What failed is not, whatever it seems to be.
     fn is_there(&self) -> bool {
-        self.request.is_none() && self.ended() == "Succeeded"
-    }
-
-    fn ended(&self) -> &str {
-        Properties(&self.resource["properties"]).state()
+        self.request.is_none() && self.now().state() == "Succeeded"
     }
 
     fn handle(&self, operation: String) -> String {
@@ -76,30 +73,30 @@ impl Needed {
 }
 
 impl Aks {
-    /// Reads what a change is about. None where it is to be gone, and is.
-    async fn needed(&self, site: &Site, change: &Change) -> Result<Option<Needed>, EngineError> {
+    /// Reads what a change is about.
+    async fn needed(&self, site: &Site, change: &Change) -> Result<Needed, EngineError> {
         let settings = settings(&site.provider);
-        let node_pool = match &change.stage {
-            Stage::Pool(goal) => Some(settings.node_pool_of(&goal.pool).to_owned()),
-            Stage::ControlPlane(_) | Stage::Follow(_) => None,
+        let (node_pool, is_to_go) = match &change.stage {
+            Stage::Pool(goal) => (Some(settings.node_pool_of(&goal.pool)), goal.deleted),
+            Stage::ControlPlane(_) | Stage::Follow(_) => (None, false),
         };
-        let id = Id::new(&settings, node_pool.as_deref());
-        let Some(resource) = self.arm.get(site, &id).await? else {
-            return match &change.stage {
-                Stage::Pool(goal) if goal.deleted => Ok(None),
-                _ => Err(Failure::Final(missing(&settings, node_pool.as_deref()))),
-            };
+        let read = self.arm.get(site, &Id::new(&settings, node_pool)).await?;
+        let resource = match read {
+            Some(resource) => resource,
+            None if is_to_go => Value::Null,
+            None => return Err(Failure::Final(missing(&settings, node_pool))),
         };
         let request = match &change.stage {
+            Stage::Pool(_) if resource.is_null() => None,
             Stage::Pool(goal) => goal::of_node_pool(&resource, goal),
             Stage::ControlPlane(Some(goal)) => goal::of_cluster(&resource, *goal),
             Stage::ControlPlane(None) | Stage::Follow(_) => None,
         };
-        Ok(Some(Needed {
-            node_pool,
+        Ok(Needed {
+            node_pool: node_pool.map(ToOwned::to_owned),
             resource,
             request,
-        }))
+        })
     }
 
     /// The id of what goes on at a resource; empty where Azure doesn't show it.
@@ -171,32 +168,30 @@ impl Engine for Aks {
         let cluster = self.arm.get(site, &Id::new(&settings, None)).await?;
         let cluster = cluster.ok_or_else(|| Failure::Final(missing(&settings, None)))?;
         let mut seen = look::observation(&cluster, &settings);
-        for node_pool in look::moving(&cluster) {
-            let operation = self.latest(site, &Id::new(&settings, node_pool)).await?;
-            if operation.is_empty() {
-                // It can't be told from Belay's own.
-                continue;
+        for moving in look::moving(&cluster) {
+            let id = Id::new(&settings, moving.node_pool);
+            let operation = self.latest(site, &id).await?;
+            // Without an id, Belay can't distinguish it from its own operation.
+            if !operation.is_empty() {
+                let begun = moving.begun(&cluster, site, &settings, operation);
+                seen.begun_by_others.extend(begun);
             }
-            let begun = look::begun(&cluster, site, &settings, (node_pool, &operation));
-            seen.begun_by_others.extend(begun);
         }
         Ok(seen)
     }
 
     async fn begin(&self, site: &Site, change: &Change) -> Result<String, EngineError> {
         let settings = settings(&site.provider);
-        let Some(needed) = self.needed(site, change).await? else {
-            return Ok(Handle::of_nothing(change, &settings).to_string());
-        };
+        let needed = self.needed(site, change).await?;
         let id = Id::new(&settings, needed.node_pool.as_deref());
         let call = match &needed.request {
             Some(Request::Put(wanted)) => Call::Put(wanted, tag(&needed.resource)),
             Some(Request::Post(name)) => Call::Post(name),
             Some(Request::Delete) => Call::Delete,
-            None if needed.is_moving() => {
+            None if needed.now().is_moving() => {
                 return Ok(needed.handle(self.latest(site, &id).await?));
             }
-            None if needed.is_there() || matches!(change.stage, Stage::Follow(_)) => {
+            None if needed.is_there() => {
                 return Ok(needed.handle(String::new()));
             }
             // Written once more, it is brought to its end.
@@ -207,23 +202,17 @@ impl Engine for Aks {
     }
 
     async fn is_whole(&self, site: &Site, change: &Change) -> Result<bool, EngineError> {
-        if let Stage::Follow(_) = change.stage {
-            return Ok(true);
-        }
-        let needed = self.needed(site, change).await?;
-        Ok(needed.is_none_or(|needed| needed.is_there()))
+        Ok(self.needed(site, change).await?.is_there())
     }
 
     /// Azure keeps no token of a change. What was begun shows what was asked for.
     async fn find(&self, site: &Site, change: &Change) -> Result<Option<String>, EngineError> {
         let settings = settings(&site.provider);
-        let Some(needed) = self.needed(site, change).await? else {
-            return Ok(Some(Handle::of_nothing(change, &settings).to_string()));
-        };
+        let needed = self.needed(site, change).await?;
         if needed.request.is_some() {
             return Ok(None);
         }
-        if needed.is_moving() {
+        if needed.now().is_moving() {
             let id = Id::new(&settings, needed.node_pool.as_deref());
             return Ok(Some(needed.handle(self.latest(site, &id).await?)));
         }

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::{api::AzureProviderSpec, lifecycle::Stage, provider::engine::Change};
-
 /// What a handle names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handle {
@@ -17,18 +15,6 @@ pub struct Handle {
 const NODE_POOL: &str = "agentPools/";
 
 impl Handle {
-    /// The handle of a change for which nothing is to be done.
-    pub fn of_nothing(change: &Change, settings: &AzureProviderSpec) -> Self {
-        let node_pool = match &change.stage {
-            Stage::Pool(goal) => Some(settings.node_pool_of(&goal.pool).to_owned()),
-            Stage::ControlPlane(_) | Stage::Follow(_) => None,
-        };
-        Self {
-            node_pool,
-            operation: String::new(),
-        }
-    }
-
     /// The handle that a text names.
     pub fn parse(text: &str) -> Self {
         let (of, operation) = text.rsplit_once('/').unwrap_or(("", text));

@@ -66,65 +66,79 @@ fn nodes(name: &str, node_pool: Properties<'_>, count: usize) -> Vec<NodeView> {
     (0..count).map(node).collect()
 }
 
-/// The resources on which something goes on: the cluster alone, which then has all of them; else its node pools. None is
-/// the cluster.
-pub fn moving(cluster: &Value) -> Vec<Option<&str>> {
-    if Properties(&cluster["properties"]).is_moving() {
-        return vec![None];
-    }
-    let moving = node_pools(cluster).filter(|(_, node_pool)| node_pool.is_moving());
-    moving.map(|(name, _)| Some(name)).collect()
+/// A resource on which something goes on.
+pub struct Moving<'a> {
+    /// The name of the node pool in Azure; none for the cluster.
+    pub node_pool: Option<&'a str>,
+    now: Properties<'a>,
 }
 
-/// What goes on at a cluster or a node pool, as somebody else's Operation. None for what no Operation follows: a node
-/// pool that is made or deleted, and what is coming to a stop already.
-pub fn begun(
-    cluster: &Value,
-    site: &Site,
-    settings: &AzureProviderSpec,
-    (node_pool, operation): (Option<&str>, &str),
-) -> Option<BegunByOthers> {
-    let now = match node_pool {
-        None => Properties(&cluster["properties"]),
-        Some(name) => node_pools(cluster).find(|(of, _)| *of == name)?.1,
-    };
-    let type_ = match now.state() {
-        "Upgrading" => OperationType::Upgrade,
-        "Scaling" => OperationType::Scale,
-        "Starting" => OperationType::Start,
-        "Stopping" => OperationType::Stop,
-        "Updating" | "UpgradingNodeImageVersion" => OperationType::Update,
-        _ => return None,
-    };
-    let target = match node_pool {
-        None => OperationTarget {
-            kind: TargetKind::ManagedCluster,
-            name: site.cluster.clone(),
-        },
-        Some(name) => OperationTarget {
-            kind: TargetKind::AgentPool,
-            name: settings.pool_of(name).to_owned(),
-        },
-    };
-    let handle = Handle {
-        node_pool: node_pool.map(ToOwned::to_owned),
-        operation: operation.to_owned(),
-    };
-    let by = cluster["systemData"]["lastModifiedBy"].as_str();
-    let is_upgrade = type_ == OperationType::Upgrade;
-    let version = now.wanted_version().filter(|_| is_upgrade);
-    Some(BegunByOthers {
-        handle: handle.to_string(),
-        spec: OperationSpec {
-            target,
-            kubernetes_version: version.map(|version| version.to_string()),
-            count: (type_ == OperationType::Scale)
-                .then(|| i32::try_from(now.count()).ok())
-                .flatten(),
-            type_,
-        },
-        by: by.unwrap_or("somebody in Azure").to_owned(),
-    })
+/// The resources on which something goes on: the cluster alone, which then has all of them; else its node pools.
+pub fn moving(cluster: &Value) -> Vec<Moving<'_>> {
+    let whole = Properties(&cluster["properties"]);
+    if whole.is_moving() {
+        return vec![Moving {
+            node_pool: None,
+            now: whole,
+        }];
+    }
+    let moving = node_pools(cluster).filter(|(_, node_pool)| node_pool.is_moving());
+    let moving = moving.map(|(name, now)| Moving {
+        node_pool: Some(name),
+        now,
+    });
+    moving.collect()
+}
+
+impl Moving<'_> {
+    /// What goes on there, as somebody else's Operation. None for what no Operation follows: a node pool that is made or
+    /// deleted, and what is coming to a stop already.
+    pub fn begun(
+        &self,
+        cluster: &Value,
+        site: &Site,
+        settings: &AzureProviderSpec,
+        operation: String,
+    ) -> Option<BegunByOthers> {
+        let Self { node_pool, now } = *self;
+        let type_ = match now.state() {
+            "Upgrading" => OperationType::Upgrade,
+            "Scaling" => OperationType::Scale,
+            "Starting" => OperationType::Start,
+            "Stopping" => OperationType::Stop,
+            "Updating" | "UpgradingNodeImageVersion" => OperationType::Update,
+            _ => return None,
+        };
+        let target = match node_pool {
+            None => OperationTarget {
+                kind: TargetKind::ManagedCluster,
+                name: site.cluster.clone(),
+            },
+            Some(name) => OperationTarget {
+                kind: TargetKind::AgentPool,
+                name: settings.pool_of(name).to_owned(),
+            },
+        };
+        let handle = Handle {
+            node_pool: node_pool.map(ToOwned::to_owned),
+            operation,
+        };
+        let by = cluster["systemData"]["lastModifiedBy"].as_str();
+        let is_upgrade = type_ == OperationType::Upgrade;
+        let version = now.wanted_version().filter(|_| is_upgrade);
+        Some(BegunByOthers {
+            handle: handle.to_string(),
+            spec: OperationSpec {
+                target,
+                kubernetes_version: version.map(|version| version.to_string()),
+                count: (type_ == OperationType::Scale)
+                    .then(|| i32::try_from(now.count()).ok())
+                    .flatten(),
+                type_,
+            },
+            by: by.unwrap_or("somebody in Azure").to_owned(),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -172,8 +186,16 @@ mod tests {
             cluster: "demo".into(),
             provider: ProviderSpec::default(),
         };
-        assert_eq!(moving(&cluster), [Some("busy")]);
-        let scale = begun(&cluster, &site, &settings, (Some("busy"), "0a")).expect("a Scale");
+        let begun = |cluster: &Value, operation: &str| {
+            let [moving] = &moving(cluster)[..] else {
+                panic!("one is moving")
+            };
+            let node_pool = moving.node_pool.map(ToOwned::to_owned);
+            let begun = moving.begun(cluster, &site, &settings, operation.into());
+            (node_pool, begun.expect("an Operation"))
+        };
+        let (node_pool, scale) = begun(&cluster, "0a");
+        assert_eq!(node_pool.as_deref(), Some("busy"));
         assert_eq!(scale.handle, "agentPools/busy/0a");
         assert_eq!(
             (scale.spec.type_, scale.spec.count),
@@ -182,8 +204,8 @@ mod tests {
         assert_eq!(scale.by, "ada@example.com");
         cluster["properties"]["provisioningState"] = json!("Upgrading");
         cluster["properties"]["kubernetesVersion"] = json!("1.35.0");
-        assert_eq!(moving(&cluster), [None]);
-        let upgrade = begun(&cluster, &site, &settings, (None, "0b")).expect("an Upgrade");
+        let (node_pool, upgrade) = begun(&cluster, "0b");
+        assert_eq!(node_pool, None);
         assert_eq!(upgrade.handle, "managedCluster/0b");
         assert_eq!(upgrade.spec.kubernetes_version.as_deref(), Some("1.35.0"));
         assert_eq!(upgrade.spec.target.name, "demo");

@@ -103,7 +103,7 @@ impl<'a> Work<'a> {
             return self.found(step, change).await;
         }
         if self.has_operation() {
-            // What may have begun is known to have, whoever comes after a crash.
+            // After a crash, the next operator then knows that the step may have begun.
             self.control.keep_begun(step).await;
         }
         self.begin(step, change).await
@@ -153,9 +153,7 @@ impl<'a> Work<'a> {
             if end != End::Done {
                 return Ok(end);
             }
-            let what = format!("see whether {step} is done");
-            let is_whole = || self.engine.is_whole(&self.site, change);
-            if self.surely(&what, is_whole).await? {
+            if self.is_whole(step, change).await? {
                 break;
             }
             // What is done is at rest: where the work is asked to stop now, no next part begins.
@@ -170,6 +168,16 @@ impl<'a> Work<'a> {
             ..Progress::default()
         });
         Ok(End::Done)
+    }
+
+    /// Whether nothing of a change is left to be begun. What others began is theirs.
+    async fn is_whole(&self, step: &str, change: &Change) -> Result<bool, OperationError> {
+        if let Stage::Follow(_) = change.stage {
+            return Ok(true);
+        }
+        let what = format!("see whether {step} is done");
+        self.surely(&what, || self.engine.is_whole(&self.site, change))
+            .await
     }
 
     /// Follows the work of that handle to its end.

@@ -58,7 +58,7 @@ impl Call {
         })
     }
 
-    /// Writes a resource, whoever does.
+    /// A PUT of a resource that needs no token.
     pub fn put(id: &Id, body: Value) -> Self {
         Self {
             method: Method::PUT,
