@@ -243,8 +243,7 @@ fn wakes(
         cluster
     });
     let of_operations = UnboundedReceiverStream::new(operations).filter_map(move |operation| {
-        let cluster = stores.cluster_of(&operation);
-        let cluster = cluster.filter(|key| stores.cluster(key).is_some());
+        let cluster = stores.existing_cluster_of(&operation);
         if cluster.is_none() {
             strays.operation(&operation);
         }

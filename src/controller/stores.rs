@@ -128,8 +128,14 @@ impl Stores {
         by_name.into_values().collect()
     }
 
+    /// The cluster that an Operation is about, where there is one.
+    pub fn existing_cluster_of(&self, operation: &Operation) -> Option<ObjectRef<ManagedCluster>> {
+        let cluster = self.cluster_of(operation);
+        cluster.filter(|key| self.cluster(key).is_some())
+    }
+
     /// The cluster that an Operation is about, as far as it is known.
-    pub fn cluster_of(&self, operation: &Operation) -> Option<ObjectRef<ManagedCluster>> {
+    fn cluster_of(&self, operation: &Operation) -> Option<ObjectRef<ManagedCluster>> {
         let namespace = operation.namespace()?;
         let target = &operation.spec.target;
         let name = match target.kind {

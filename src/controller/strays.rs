@@ -118,9 +118,8 @@ fn all(stores: &Stores) -> Vec<Stray> {
     let pools = pools.map(|pool| Stray::Pool(ObjectRef::from_obj(pool.as_ref())));
     let operations = stores.operations.all().into_iter();
     let operations = operations.filter(|operation| {
-        let cluster = stores.cluster_of(operation);
-        let is_stray = cluster.is_none_or(|cluster| stores.cluster(&cluster).is_none());
-        is_stray && (!is_finished(operation) || is_kept(&operation.metadata))
+        let needs_care = !is_finished(operation) || is_kept(&operation.metadata);
+        needs_care && stores.existing_cluster_of(operation).is_none()
     });
     let operations =
         operations.map(|operation| Stray::Operation(ObjectRef::from_obj(operation.as_ref())));
@@ -223,13 +222,11 @@ async fn look_at_operation(
     else {
         return Ok(());
     };
-    let cluster = stores.cluster_of(&operation);
-    let is_missing = cluster.is_none_or(|cluster| stores.cluster(&cluster).is_none());
-    let namespace = operation.namespace().unwrap_or_default();
-    let operations = Api::<Operation>::namespaced(client.clone(), &namespace);
-    if !is_missing {
+    if stores.existing_cluster_of(&operation).is_some() {
         return Ok(());
     }
+    let namespace = operation.namespace().unwrap_or_default();
+    let operations = Api::<Operation>::namespaced(client.clone(), &namespace);
     if is_finished(&operation) {
         if is_kept(&operation.metadata) {
             let kept: Vec<_> = operation
