@@ -5,7 +5,7 @@ use std::sync::Arc;
 use belay::api::{
     CancellationStatus,
     OperationPhase::{Canceling, InProgress},
-    OperationType::{Scale, Upgrade},
+    OperationType::Upgrade,
     StepPhase, TargetKind,
 };
 use serde_json::json;
@@ -106,9 +106,7 @@ pub async fn an_abort_that_azure_calls_too_late_changes_nothing(world: Arc<World
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.takes(1500, 100);
-    belay.set_count("np1", 5).await;
-    let scale = belay.operation(Scale, "np1").await;
-    stage.is_in_state("np1", "Scaling").await;
+    let scale = stage.begins_a_scale().await;
     // It ends before Belay has looked again.
     stage.is_in_state("np1", "Succeeded").await;
     belay.abort(&scale, "too late").await;
@@ -123,9 +121,7 @@ pub async fn an_operator_that_is_killed_in_an_abort_at_azure_comes_to_its_end(wo
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.hold("np1");
-    belay.set_count("np1", 5).await;
-    let scale = belay.operation(Scale, "np1").await;
-    stage.is_in_state("np1", "Scaling").await;
+    let scale = stage.begins_a_scale().await;
     belay.kill_operator();
     belay.abort(&scale, "while nobody is there").await;
     stage.start_operator();

@@ -84,12 +84,7 @@ pub async fn a_node_pool_scales_stops_and_starts_with_its_count_kept(world: Arc<
     let scale = belay.operation(Scale, "np1").await;
     belay.succeeds(&scale).await;
     assert_eq!(stage.np1("count"), 5);
-    belay
-        .set_pool("np1", json!({"powerState": "Stopped"}))
-        .await;
-    let stop = belay.operation(Stop, "np1").await;
-    belay.succeeds(&stop).await;
-    assert_eq!(stage.np1("powerState")["code"], "Stopped");
+    stage.stops_np1().await;
     assert_eq!(stage.np1("count"), 5);
     assert_eq!(belay.pool_status("np1").await.count, 0);
     belay
@@ -105,11 +100,7 @@ pub async fn a_node_pool_scales_stops_and_starts_with_its_count_kept(world: Arc<
 pub async fn what_a_stopped_pool_is_to_be_comes_after_its_start(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
-    belay
-        .set_pool("np1", json!({"powerState": "Stopped"}))
-        .await;
-    let stop = belay.operation(Stop, "np1").await;
-    belay.succeeds(&stop).await;
+    stage.stops_np1().await;
     belay
         .set_pool("np1", json!({"powerState": "Running", "count": 4}))
         .await;

@@ -50,9 +50,7 @@ pub async fn an_abort_while_azure_is_silent_is_honoured_when_it_answers(world: A
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.hold("np1");
-    belay.set_count("np1", 5).await;
-    let scale = belay.operation(Scale, "np1").await;
-    stage.is_in_state("np1", "Scaling").await;
+    let scale = stage.begins_a_scale().await;
     stage.azure.fails(Some(Outage::Status(503, None)));
     belay.abort(&scale, "it hangs").await;
     let canceling = belay::api::OperationPhase::Canceling;
@@ -86,8 +84,7 @@ pub async fn an_operation_that_azure_forgets_is_judged_by_its_resource(world: Ar
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.takes(1500, 100);
-    belay.set_count("np1", 5).await;
-    let scale = belay.operation(Scale, "np1").await;
+    let scale = stage.begins_a_scale().await;
     stage.is_in_state("np1", "Succeeded").await;
     stage.azure.forget_operations();
     belay.succeeds(&scale).await;
@@ -140,9 +137,7 @@ pub async fn an_operator_that_is_killed_at_each_change_of_an_abort_stops_at_azur
             let stage = Stage::set(&world).await;
             stage.hold("np1");
             stage.azure.lose_answer(change);
-            stage.belay.set_count("np1", 5).await;
-            let scale = stage.belay.operation(Scale, "np1").await;
-            stage.is_in_state("np1", "Scaling").await;
+            let scale = stage.begins_a_scale().await;
             stage.belay.abort(&scale, "not that many").await;
             is_killed_at(&stage, change).await;
             stage.belay.is_canceled(&scale).await;
@@ -165,9 +160,7 @@ pub async fn an_operator_that_is_killed_while_azure_works_asks_for_nothing_twice
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.hold("np1");
-    belay.set_count("np1", 5).await;
-    let scale = belay.operation(Scale, "np1").await;
-    stage.is_in_state("np1", "Scaling").await;
+    let scale = stage.begins_a_scale().await;
     belay.kill_operator();
     stage.start_operator();
     stage.release("np1");

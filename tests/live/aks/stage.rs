@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use belay::api::AgentPool;
+use belay::api::{
+    AgentPool,
+    OperationType::{Scale, Stop},
+};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use testenv::clouds::{
@@ -215,6 +218,23 @@ impl Stage {
                 now == state
             })
             .await;
+    }
+
+    /// Begins to scale np1 to 5 nodes; gives the Operation's name once Azure is at it.
+    pub async fn begins_a_scale(&self) -> String {
+        self.belay.set_count("np1", 5).await;
+        let scale = self.belay.operation(Scale, "np1").await;
+        self.is_in_state("np1", "Scaling").await;
+        scale
+    }
+
+    /// Stops np1.
+    pub async fn stops_np1(&self) {
+        let stopped = json!({"powerState": "Stopped"});
+        self.belay.set_pool("np1", stopped).await;
+        let stop = self.belay.operation(Stop, "np1").await;
+        self.belay.succeeds(&stop).await;
+        assert_eq!(self.np1("powerState")["code"], "Stopped");
     }
 
     /// How many Operations there are in the namespace.
