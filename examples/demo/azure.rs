@@ -1,23 +1,21 @@
 //! The same on an AKS cluster that exists already, on a fake of Azure: it is adopted, its upgrade is aborted by the same
 //! annotation, and goes on later. Then somebody scales a node pool by az.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use anyhow::ensure;
-use belay::api::{Operation, OperationPhase, OperationType};
-use kube::ResourceExt as _;
+use belay::api::{OperationPhase, OperationType};
 use serde_json::json;
 use testenv::clouds::azure::{CLIENT, Pool, SECRET, SUBSCRIPTION, TENANT};
 
 use crate::{
+    adopted::{CLUSTER, adopt, ask_to_abort, is_ready, upgrade},
     screen,
     stage::Stage,
     story::{hold, install, is_canceled, reconcile},
 };
 
-const CLUSTER: &str = "demo";
 const GROUP: &str = "fleet";
-const POOLS: usize = 2;
 const OLD: &str = "1.33.4";
 const NEW: &str = "1.34.1";
 /// How long AKS takes for an operation, and to stop one.
@@ -28,8 +26,15 @@ const TAKES_TO_STOP: Duration = Duration::from_secs(2);
 pub async fn play(stage: &mut Stage) -> anyhow::Result<()> {
     install(stage).await?;
     make(stage).await?;
-    adopt(stage).await?;
-    let upgrade = upgrade(stage).await?;
+    adopt(
+        stage,
+        &format!(
+            "kubectl belay adopt azure {CLUSTER} --subscription {SUBSCRIPTION} --resource-group {GROUP} --credentials-secret azure"
+        ),
+    )
+    .await?;
+    let second = (2, "the upgrade of the second node pool");
+    let upgrade = upgrade(stage, NEW, second, |step| step.percent_complete > Some(20)).await?;
     abort(stage, &upgrade).await?;
     hold(stage, &upgrade).await?;
     go_on(stage).await?;
@@ -53,60 +58,9 @@ async fn make(stage: &mut Stage) -> anyhow::Result<()> {
         .await
 }
 
-/// What adopt prints is applied, and begins no operation.
-async fn adopt(stage: &mut Stage) -> anyhow::Result<()> {
-    screen::heading("Take it under Belay's operations, as it is")?;
-    let adopt = format!(
-        "kubectl belay adopt azure {CLUSTER} --subscription {SUBSCRIPTION} --resource-group {GROUP} --credentials-secret azure"
-    );
-    stage.run(&adopt).await?;
-    stage.run(&format!("{adopt} | kubectl apply -f -")).await?;
-    is_ready(stage).await?;
-    stage
-        .run(&format!("kubectl belay status {CLUSTER}"))
-        .await?;
-    let begun = stage.eyes.names();
-    ensure!(begun == BTreeSet::new(), "adopting it began {begun:?}");
-    Ok(())
-}
-
-/// Upgrades until AKS is in the middle of the node pool np1; gives the Operation's name.
-async fn upgrade(stage: &mut Stage) -> anyhow::Result<String> {
-    screen::heading(&format!("Upgrade to {NEW}"))?;
-    let patch = format!(r#"{{"spec":{{"kubernetesVersion":"{NEW}"}}}}"#);
-    stage
-        .run(&format!(
-            "kubectl patch managedcluster {CLUSTER} --type=merge -p '{patch}'"
-        ))
-        .await?;
-    let name = stage
-        .until("the Upgrade", |eyes| {
-            let upgrade = eyes.operation(OperationType::Upgrade, CLUSTER);
-            upgrade.map(Operation::name_any)
-        })
-        .await?;
-    stage
-        .follow(
-            &format!("kubectl belay status {CLUSTER} --watch"),
-            "the upgrade of the second node pool",
-            |eyes| {
-                let upgrade = eyes.operation(OperationType::Upgrade, CLUSTER)?;
-                let pool = upgrade.status.as_ref()?.steps.get(2)?;
-                (pool.percent_complete? > 20).then_some(())
-            },
-        )
-        .await?;
-    Ok(name)
-}
-
 async fn abort(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
-    screen::heading("Abort it")?;
     let before = stage.azure()?.exchanges().len();
-    stage
-        .run(&format!(
-            "kubectl annotate operation {upgrade} belay.dev/abort='not today'"
-        ))
-        .await?;
+    ask_to_abort(stage, upgrade).await?;
     is_canceled(stage, upgrade).await?;
     screen::heading("What Azure was asked for from the annotation on")?;
     let azure = stage.azure()?;
@@ -154,12 +108,4 @@ async fn go_on(stage: &mut Stage) -> anyhow::Result<()> {
     let runs = &runs["properties"]["currentOrchestratorVersion"];
     ensure!(*runs == NEW, "np1 runs {runs}");
     Ok(())
-}
-
-async fn is_ready(stage: &mut Stage) -> anyhow::Result<()> {
-    stage
-        .until("everything Ready", |eyes| {
-            eyes.all_is_ready(POOLS).then_some(())
-        })
-        .await
 }

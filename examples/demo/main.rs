@@ -4,6 +4,7 @@
 //! `make demo` runs it; with `PROVIDER=cluster-api` on a Cluster of Cluster API, with `PROVIDER=azure` on an AKS
 //! cluster of a fake of Azure. With `KEEP=1` it stays up, to try things on, until Ctrl-C.
 
+mod adopted;
 mod azure;
 mod cluster_api;
 mod eyes;
