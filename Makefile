@@ -31,7 +31,7 @@ GENERATED := crds policies charts/belay/files/crds charts/belay/files/policies c
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
-demo: tools ## Show an upgrade hang on a PodDisruptionBudget, and abort it (KEEP=1: then stay up; PROVIDER=cluster-api or azure)
+demo: tools ## Show an upgrade hang on a PodDisruptionBudget, and abort it (KEEP=1: then stay up; PROVIDER=cluster-api, azure or aws)
 	@$(BIN)/examples/demo
 
 picture: tools ## Record the demo on a pseudo-terminal as docs/demo.svg

@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use belay::{operator::LeaderElection, provider::azure, telemetry::log::LogFormat};
+use belay::{
+    operator::LeaderElection,
+    provider::{aws, azure},
+    telemetry::log::LogFormat,
+};
 use clap::{Args, Parser, Subcommand};
 
 /// Kubernetes clusters whose changes are operations that can be seen and aborted.
@@ -45,7 +49,46 @@ pub struct Flags {
     pub otlp_endpoint: Option<String>,
 
     #[command(flatten)]
+    pub aws: AwsFlags,
+
+    #[command(flatten)]
     pub azure: AzureFlags,
+}
+
+/// How AWS is asked. EKS and STS are reached where the region says, or `AWS_ENDPOINT_URL_EKS` and `AWS_ENDPOINT_URL_STS`.
+#[derive(Args)]
+pub struct AwsFlags {
+    /// A file with the authorities that AWS's certificates are checked by, PEM; those of the system where it isn't set.
+    #[arg(
+        id = "aws-certificates",
+        long = "aws-certificates",
+        env = "BELAY_AWS_CERTIFICATES"
+    )]
+    pub certificates: Option<PathBuf>,
+
+    /// The namespaces whose clusters may be operated by the operator's own identity in AWS, such as `team-a,team-b`, or
+    /// `*`; none where it isn't set. Clusters of others name a Secret.
+    #[arg(
+        id = "aws-identity-namespaces",
+        long = "aws-identity-namespaces",
+        env = "BELAY_AWS_IDENTITY_NAMESPACES",
+        value_delimiter = ','
+    )]
+    pub identity_namespaces: Vec<String>,
+
+    /// How many seconds pass between two looks at an EKS cluster on which nothing goes on.
+    #[arg(id = "aws-look-seconds", long = "aws-look-seconds", env = "BELAY_AWS_LOOK_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub look_seconds: u64,
+}
+
+impl From<AwsFlags> for aws::Settings {
+    fn from(flags: AwsFlags) -> Self {
+        Self {
+            certificates: flags.certificates,
+            identity_namespaces: flags.identity_namespaces,
+            look_every: Duration::from_secs(flags.look_seconds),
+        }
+    }
 }
 
 /// Where Azure is reached, and how often. Entra ID is reached where `AZURE_AUTHORITY_HOST` says.
@@ -56,12 +99,17 @@ pub struct AzureFlags {
     pub resource_manager: String,
 
     /// A file with the authorities that Azure's certificates are checked by, PEM; those of the system where it isn't set.
-    #[arg(long = "azure-certificates", env = "BELAY_AZURE_CERTIFICATES")]
+    #[arg(
+        id = "azure-certificates",
+        long = "azure-certificates",
+        env = "BELAY_AZURE_CERTIFICATES"
+    )]
     pub certificates: Option<PathBuf>,
 
     /// The namespaces whose clusters may be operated by the operator's own identity in Azure, such as `team-a,team-b`, or
     /// `*`; none where it isn't set. Clusters of others name a Secret.
     #[arg(
+        id = "azure-identity-namespaces",
         long = "azure-identity-namespaces",
         env = "BELAY_AZURE_IDENTITY_NAMESPACES",
         value_delimiter = ','
@@ -69,7 +117,7 @@ pub struct AzureFlags {
     pub identity_namespaces: Vec<String>,
 
     /// How many seconds pass between two looks at an AKS cluster on which nothing goes on.
-    #[arg(long = "azure-look-seconds", env = "BELAY_AZURE_LOOK_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(id = "azure-look-seconds", long = "azure-look-seconds", env = "BELAY_AZURE_LOOK_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub look_seconds: u64,
 }
 

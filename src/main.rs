@@ -89,6 +89,7 @@ async fn operate(flags: Flags) -> anyhow::Result<()> {
         leader_election: flags.leader_election,
         leader_election_namespace: flags.leader_election_namespace,
         otlp_endpoint: flags.otlp_endpoint,
+        aws: flags.aws.into(),
         azure: flags.azure.into(),
     };
     let shutdown = CancellationToken::new();

@@ -11,7 +11,7 @@ use crate::{
     controller,
     leader::{Election, Fence, new_identity},
     machinery::{connection, watches::Scope},
-    provider::{Provider, Providers, azure, cluster_api, kwok},
+    provider::{Clouds, Providers, aws, azure, cluster_api, kwok},
     telemetry::{self, Health, Telemetry, Traces},
 };
 
@@ -46,6 +46,8 @@ pub struct Options {
     pub leader_election_namespace: Option<String>,
     /// The OpenTelemetry collector that traces are sent to.
     pub otlp_endpoint: Option<String>,
+    /// How AWS is asked, and how often.
+    pub aws: aws::Settings,
     /// Where Azure is reached, and how often.
     pub azure: azure::Settings,
 }
@@ -96,11 +98,14 @@ pub async fn operate(
     let health = Health::new(telemetry.clone());
     let counted = connection::builder(config.clone())?.with_layer(&telemetry.requests);
     let client = counted.with_layer(&fence).build();
-    let azure = azure::provider(&client, &options.azure).context("failed to set up Azure")?;
+    let clouds = Clouds {
+        aws: aws::provider(&client, &options.aws).context("failed to set up AWS")?,
+        azure: azure::provider(&client, &options.azure).context("failed to set up Azure")?,
+    };
     let served = serve(options.metrics_address, health.clone());
     let working = async {
         if !elects {
-            work(client, &options, azure, telemetry, health, shutdown).await;
+            work(client, &options, clouds, telemetry, health, shutdown).await;
             return Ok(());
         }
         let namespace = options.leader_election_namespace.clone();
@@ -120,7 +125,7 @@ pub async fn operate(
         }
         tokio::select! {
             lost = election.keep().boxed() => return Err(lost.into()),
-            () = work(client, &options, azure, telemetry, health, shutdown) => {}
+            () = work(client, &options, clouds, telemetry, health, shutdown) => {}
         }
         election.release().boxed().await;
         Ok(())
@@ -144,7 +149,7 @@ async fn serve(address: Option<SocketAddr>, health: Health) -> anyhow::Result<()
 async fn work(
     client: Client,
     options: &Options,
-    azure: Option<Arc<dyn Provider>>,
+    clouds: Clouds,
     telemetry: Telemetry,
     health: Health,
     shutdown: CancellationToken,
@@ -153,7 +158,7 @@ async fn work(
     let providers = Providers {
         kwok: Arc::new(kwok),
         cluster_api: Arc::new(cluster_api::provider(&client, &options.scope)),
-        azure,
+        clouds,
     };
     let asked = shutdown.clone().cancelled_owned();
     let controller =

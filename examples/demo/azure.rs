@@ -45,7 +45,7 @@ async fn make(stage: &mut Stage) -> anyhow::Result<()> {
     screen::heading(&format!(
         "An AKS cluster on {OLD} with two node pools. Belay has no part in it yet"
     ))?;
-    let azure = stage.azure()?;
+    let azure = stage.clouds.azure()?;
     let pool = |name, count, mode| Pool { name, count, mode };
     let pools = [pool("system", 2, "System"), pool("np1", 3, "User")];
     azure.create(GROUP, CLUSTER, OLD, &pools);
@@ -59,11 +59,11 @@ async fn make(stage: &mut Stage) -> anyhow::Result<()> {
 }
 
 async fn abort(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
-    let before = stage.azure()?.exchanges().len();
+    let before = stage.clouds.azure()?.exchanges().len();
     ask_to_abort(stage, upgrade).await?;
     is_canceled(stage, upgrade).await?;
     screen::heading("What Azure was asked for from the annotation on")?;
-    let azure = stage.azure()?;
+    let azure = stage.clouds.azure()?;
     for exchange in azure.exchanges().iter().skip(before) {
         let state = &exchange.response["properties"]["provisioningState"];
         let state = state.as_str().unwrap_or_default();
@@ -77,7 +77,7 @@ async fn abort(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
 /// What somebody else begins is in the lock, and is left as it is.
 async fn others(stage: &mut Stage) -> anyhow::Result<()> {
     screen::heading("Somebody scales the System pool by az, to 3 nodes")?;
-    let azure = stage.azure()?;
+    let azure = stage.clouds.azure()?;
     azure.somebody_changes(GROUP, CLUSTER, Some("system"), &json!({"count": 3}));
     stage
         .until("the Scale that somebody began", |eyes| {
@@ -104,7 +104,7 @@ async fn go_on(stage: &mut Stage) -> anyhow::Result<()> {
     screen::heading("Ask for the rest of the upgrade")?;
     reconcile(stage).await?;
     is_ready(stage).await?;
-    let runs = stage.azure()?.pool(GROUP, CLUSTER, "np1");
+    let runs = stage.clouds.azure()?.pool(GROUP, CLUSTER, "np1");
     let runs = &runs["properties"]["currentOrchestratorVersion"];
     ensure!(*runs == NEW, "np1 runs {runs}");
     Ok(())

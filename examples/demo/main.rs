@@ -1,11 +1,13 @@
 //! What Belay is for, on a real control plane: an upgrade that a `PodDisruptionBudget` holds up, and its
 //! abort. It succeeds only where every state that it shows was seen on the API server.
 //!
-//! `make demo` runs it; with `PROVIDER=cluster-api` on a Cluster of Cluster API, with `PROVIDER=azure` on an AKS
-//! cluster of a fake of Azure. With `KEEP=1` it stays up, to try things on, until Ctrl-C.
+//! `make demo` runs it; with `PROVIDER=cluster-api` on a Cluster of Cluster API, with `PROVIDER=azure` or `PROVIDER=aws`
+//! on an AKS or EKS cluster of a fake of the cloud. With `KEEP=1` it stays up, to try things on, until Ctrl-C.
 
 mod adopted;
+mod aws;
 mod azure;
+mod clouds;
 mod cluster_api;
 mod eyes;
 mod screen;
@@ -60,14 +62,21 @@ async fn demo() -> anyhow::Result<ExitCode> {
 async fn play() -> anyhow::Result<Stage> {
     let began = Instant::now();
     let provider = std::env::var("PROVIDER").unwrap_or_default();
-    if !matches!(provider.as_str(), "" | "kwok" | "cluster-api" | "azure") {
-        bail!("PROVIDER={provider}: it is kwok, cluster-api or azure");
+    if !matches!(
+        provider.as_str(),
+        "" | "kwok" | "cluster-api" | "aws" | "azure"
+    ) {
+        bail!("PROVIDER={provider}: it is kwok, cluster-api, aws or azure");
     }
     let mut stage = Stage::set().await?;
     let ended = match provider.as_str() {
         "cluster-api" => {
             stage.start_cluster_api().await?;
             cluster_api::play(&mut stage).await
+        }
+        "aws" => {
+            stage.start_aws().await?;
+            aws::play(&mut stage).await
         }
         "azure" => {
             stage.start_azure().await?;

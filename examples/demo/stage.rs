@@ -10,13 +10,13 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
-use testenv::{ClusterApi, ControlPlane, Process, clouds::FakeAzure};
+use testenv::{ClusterApi, ControlPlane, Process};
 use tokio::{
     process::{Child, Command},
     time::sleep,
 };
 
-use crate::{eyes::Eyes, screen};
+use crate::{clouds::Clouds, eyes::Eyes, screen};
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -34,9 +34,9 @@ pub struct Stage {
     // Before the control plane, so that it ends first.
     operator: Option<Process>,
     cluster_api: Option<ClusterApi>,
-    azure: Option<FakeAzure>,
+    pub clouds: Clouds,
     /// What the operator and the plugin have in their environment besides.
-    environment: Vec<(&'static str, String)>,
+    pub environment: Vec<(&'static str, String)>,
     pub eyes: Eyes,
     /// The folders of kubectl and of the plugin.
     bin: [PathBuf; 2],
@@ -58,7 +58,7 @@ impl Stage {
         Ok(Self {
             operator: None,
             cluster_api: None,
-            azure: None,
+            clouds: Clouds::default(),
             environment: Vec::new(),
             eyes: Eyes::open(&control_plane.client().await?),
             bin: [kubectl.to_owned(), programs()?],
@@ -78,30 +78,9 @@ impl Stage {
         Ok(())
     }
 
-    /// Starts a fake of Azure, which the operator and the plugin take for Azure.
-    pub async fn start_azure(&mut self) -> anyhow::Result<()> {
-        screen::heading("A fake of Azure, which answers as real AKS was recorded to")?;
-        let azure = FakeAzure::start().await?;
-        let authorities = self.control_plane.dir().join("azure.pem");
-        fs::write(&authorities, azure.authority())?;
-        let url = azure.url().to_owned();
-        screen::say(&format!("Entra ID and the Resource Manager: {url}"))?;
-        self.environment = vec![
-            ("BELAY_AZURE_RESOURCE_MANAGER", url.clone()),
-            ("AZURE_AUTHORITY_HOST", url),
-            (
-                "BELAY_AZURE_CERTIFICATES",
-                authorities.display().to_string(),
-            ),
-            ("BELAY_AZURE_LOOK_SECONDS", "1".into()),
-        ];
-        self.azure = Some(azure);
-        Ok(())
-    }
-
-    /// The fake of Azure.
-    pub fn azure(&self) -> anyhow::Result<&FakeAzure> {
-        self.azure.as_ref().context("there is no Azure")
+    /// The folder of the control plane.
+    pub fn folder(&self) -> &Path {
+        self.control_plane.dir()
     }
 
     /// Starts the operator as a process of its own.
@@ -219,14 +198,19 @@ impl Stage {
 
     /// Shows how to try things by hand.
     pub fn invite(&self) -> anyhow::Result<()> {
-        let pool = match (&self.cluster_api, &self.azure) {
-            (Some(_), _) => "md-0",
-            (None, Some(_)) => "np1",
-            (None, None) => "demo-np1",
+        let pool = match &self.cluster_api {
+            Some(_) => "md-0",
+            None if self.clouds.is_any() => "np1",
+            None => "demo-np1",
         };
+        let more = self.environment.iter();
+        let more: Vec<_> = more
+            .map(|(name, value)| format!("  export {name}={value}\n"))
+            .collect();
+        let more = more.concat();
         screen::say(&format!(
             "\nIt stays up until Ctrl-C. In another terminal:\n\n  \
-             export KUBECONFIG={} PATH=\"{}:{}:$PATH\"\n  \
+             export KUBECONFIG={} PATH=\"{}:{}:$PATH\"\n{more}  \
              kubectl belay status demo --watch\n  \
              kubectl scale agentpool {pool} --replicas=5\n  \
              kubectl get mc,ap,op\n\n\

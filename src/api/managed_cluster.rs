@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgentPoolMode, AzureProviderSpec, ClusterApiProviderSpec, Hold, LastOperation,
+    AgentPoolMode, AwsProviderSpec, AzureProviderSpec, ClusterApiProviderSpec, Hold, LastOperation,
     OperationInFlight, PowerState, PowerStateStatus, ProvisioningState,
 };
 
@@ -29,6 +29,7 @@ use super::{
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether it is as its spec says"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1, description = "Why it is ready or not"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("!has(self.spec.provider.aws) || self.spec.kubernetesVersion.endsWith('.0')").message("EKS chooses the patch version itself: write 0 for it, for example 1.34.0").field_path(".spec.kubernetesVersion"),
     validation = Rule::new("size(self.metadata.name) <= 63").message("metadata.name: at most 63 characters, it becomes a label of the nodes"),
 )]
 #[serde(rename_all = "camelCase")]
@@ -76,8 +77,8 @@ pub enum ConcurrencyPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.kwok), has(self.clusterAPI), has(self.azure)].exists_one(set, set)").message("exactly one provider must be set; this version has: kwok, clusterAPI, azure"),
-    validation = Rule::new("has(self.kwok) == has(oldSelf.kwok) && has(self.clusterAPI) == has(oldSelf.clusterAPI)").message("which provider a cluster has is immutable"),
+    validation = Rule::new("[has(self.kwok), has(self.clusterAPI), has(self.azure), has(self.aws)].exists_one(set, set)").message("exactly one provider must be set; this version has: kwok, clusterAPI, azure, aws"),
+    validation = Rule::new("has(self.kwok) == has(oldSelf.kwok) && has(self.clusterAPI) == has(oldSelf.clusterAPI) && has(self.azure) == has(oldSelf.azure)").message("which provider a cluster has is immutable"),
 )]
 pub struct ProviderSpec {
     /// Node objects on the cluster that Belay runs in, kept alive by kwok.
@@ -91,6 +92,10 @@ pub struct ProviderSpec {
     /// An AKS cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub azure: Option<AzureProviderSpec>,
+
+    /// An EKS cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aws: Option<AwsProviderSpec>,
 }
 
 /// Settings of the kwok provider.

@@ -3,6 +3,7 @@
 //! `belay crds` prints their definitions, generated from these types, and `crds/` holds them.
 
 mod agent_pool;
+mod aws;
 mod azure;
 mod cluster_api;
 mod common;
@@ -12,6 +13,7 @@ mod operation;
 mod version;
 
 pub use agent_pool::*;
+pub use aws::*;
 pub use azure::*;
 pub use cluster_api::*;
 pub use common::*;

@@ -108,7 +108,7 @@ enum Command {
 
 /// Runs the command of the process's arguments.
 pub async fn run() -> ExitCode {
-    match execute(Cli::parse()).await {
+    match Box::pin(execute(Cli::parse())).await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", errors::words(&error));

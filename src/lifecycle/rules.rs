@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::api::{OperationType, ProviderSpec, Step, StepAction, TargetKind};
+use crate::api::{KubernetesVersion, OperationType, ProviderSpec, Step, StepAction, TargetKind};
 
 use super::{
     observed::NodeView,
@@ -17,6 +17,12 @@ pub trait Rules: fmt::Debug + Send + Sync {
     /// What to do instead of an operation that the provider can't do; none where it can do it.
     fn instead_of(&self, type_: OperationType, on: TargetKind) -> Option<&'static str> {
         let _ = (type_, on);
+        None
+    }
+
+    /// What to write instead of a version that the provider can't be asked for; none where it can.
+    fn instead_of_version(&self, version: KubernetesVersion) -> Option<&'static str> {
+        let _ = version;
         None
     }
 

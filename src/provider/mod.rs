@@ -2,6 +2,7 @@
 //! and one line of [`Providers`].
 
 mod adopted;
+pub mod aws;
 pub mod azure;
 mod changes;
 pub mod cluster_api;
@@ -93,16 +94,21 @@ pub async fn look(client: &Client, cluster: &ManagedCluster) -> kube::Result<Obs
             cluster_api: Some(_),
             ..
         } => Ok(cluster_api::look_once(client, cluster).await),
-        // The person who asks may have no rights in Azure, and the operator's own aren't theirs.
-        ProviderSpec { azure: Some(_), .. } => Ok(Observation {
-            trouble: Some(Trouble {
-                reason: "NotAsked".into(),
-                message: "only the operator asks Azure".into(),
-                seen_at: None,
-            }),
-            ..Observation::default()
-        }),
+        // The person who asks may have no rights there, and the operator's own aren't theirs.
+        ProviderSpec { azure: Some(_), .. } => Ok(not_asked("Azure")),
+        ProviderSpec { aws: Some(_), .. } => Ok(not_asked("AWS")),
         ProviderSpec { .. } => Ok(Observation::default()),
+    }
+}
+
+fn not_asked(cloud: &str) -> Observation {
+    Observation {
+        trouble: Some(Trouble {
+            reason: "NotAsked".into(),
+            message: format!("only the operator asks {cloud}"),
+            seen_at: None,
+        }),
+        ..Observation::default()
     }
 }
 
@@ -114,6 +120,7 @@ pub fn rules_of(spec: &ProviderSpec) -> &'static dyn Rules {
             ..
         } => &cluster_api::ByClusterApi,
         ProviderSpec { azure: Some(_), .. } => &azure::ByAks,
+        ProviderSpec { aws: Some(_), .. } => &aws::ByEks,
         ProviderSpec { .. } => &NodeByNode,
     }
 }
@@ -125,7 +132,16 @@ pub struct Providers {
     pub kwok: Arc<dyn Provider>,
     /// Clusters of Cluster API, on the cluster that Belay runs in.
     pub cluster_api: Arc<dyn Provider>,
-    /// AKS clusters; none in a program that was built without them.
+    /// Clusters of clouds.
+    pub clouds: Clouds,
+}
+
+/// The providers of clouds. One is none in a program that was built without it.
+#[derive(Clone, Default)]
+pub struct Clouds {
+    /// EKS clusters.
+    pub aws: Option<Arc<dyn Provider>>,
+    /// AKS clusters.
     pub azure: Option<Arc<dyn Provider>>,
 }
 
@@ -134,13 +150,15 @@ impl Providers {
     pub fn of(&self, spec: &ProviderSpec) -> Option<Arc<dyn Provider>> {
         let kwok = spec.kwok.as_ref().map(|_| &self.kwok);
         let cluster_api = spec.cluster_api.as_ref().map(|_| &self.cluster_api);
-        let azure = spec.azure.as_ref().and(self.azure.as_ref());
-        kwok.or(cluster_api).or(azure).cloned()
+        let azure = spec.azure.as_ref().and(self.clouds.azure.as_ref());
+        let aws = spec.aws.as_ref().and(self.clouds.aws.as_ref());
+        kwok.or(cluster_api).or(azure).or(aws).cloned()
     }
 
     /// All of them.
     pub fn all(&self) -> Vec<Arc<dyn Provider>> {
         let always = [self.kwok.clone(), self.cluster_api.clone()];
-        always.into_iter().chain(self.azure.clone()).collect()
+        let clouds = self.clouds.azure.iter().chain(&self.clouds.aws);
+        always.into_iter().chain(clouds.cloned()).collect()
     }
 }

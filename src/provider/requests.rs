@@ -1,10 +1,9 @@
 //! Requests of the work: bounded, tried again while that may help, and reported as in the way where it
 //! doesn't help soon.
 
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
+use std::{future::Future, time::Duration};
+
+use tokio::time::Instant;
 
 use crate::{api::OperationError, lifecycle::Stop};
 
@@ -16,6 +15,8 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 pub const GRACE: Duration = Duration::from_millis(800);
 /// After so long without success a request is reported as in the way.
 pub const PATIENCE: Duration = Duration::from_secs(2);
+/// How long an attempt may take before it is reported as unanswered, also where the ones before have taken long.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause that a server's `Retry-After` is taken for.
@@ -160,7 +161,9 @@ impl Requests<'_> {
             }
         };
         let mut attempt = std::pin::pin!(attempt);
+        // Who has answered so far answers this attempt, too, if it is given the time.
         let soon = (began + PATIENCE).saturating_duration_since(Instant::now());
+        let soon = soon.max(LEAST_PATIENCE);
         tokio::select! {
             attempt = &mut attempt => return attempt,
             () = tokio::time::sleep(soon), if !is_reported => {
@@ -191,4 +194,45 @@ enum Attempt<T, R> {
 pub fn in_the_way(what: &str, passing: Passing) -> Blocked {
     let message = format!("failed to {what}: {}", passing.message);
     (passing.reason, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// What is reported as in the way while a request is refused for some seconds, each time after so long.
+    async fn reported_while_refused(answers_after: Duration) -> Vec<String> {
+        let (control, reported) = (Control::unstoppable(), Mutex::new(Vec::new()));
+        let requests = Requests {
+            control: &control,
+            report: &|blocked| {
+                let mut reported = reported.lock().expect("the reports");
+                reported.extend(blocked.map(|(reason, _)| reason));
+            },
+            server: "the engine",
+            grace: GRACE,
+        };
+        let refused = || async {
+            tokio::time::sleep(answers_after).await;
+            Err::<(), _>(Failure::<()>::Passing(Passing::new("Busy", "")))
+        };
+        let refused = requests.answered("begin it", refused);
+        let refused = tokio::time::timeout(Duration::from_secs(8), refused);
+        assert!(refused.await.is_err(), "it is tried again and again");
+        let mut reported = reported.into_inner().expect("the reports");
+        reported.dedup();
+        reported
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_answers_is_not_called_unreachable() {
+        for milliseconds in [1, 50, 700] {
+            let after = Duration::from_millis(milliseconds);
+            assert_eq!(reported_while_refused(after).await, ["Busy"], "{after:?}");
+        }
+        let slow = Duration::from_secs(3);
+        assert_eq!(reported_while_refused(slow).await[0], "Unreachable");
+    }
 }

@@ -1,26 +1,20 @@
 //! The fake of Azure answers as azure-cli's recordings of real AKS have it.
 
+mod common;
+
 use std::time::Duration;
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use http::{HeaderMap, Method, Request, StatusCode, header::AUTHORIZATION};
-use kube::client::Body;
+use common::{Http, Response};
+use http::{Method, StatusCode, header::AUTHORIZATION};
 use serde_json::{Value, json};
 use testenv::clouds::{
     FakeAzure, Outage,
     azure::{CLIENT, PREVIEW, Pool, SECRET, STABLE, SUBSCRIPTION, TENANT},
 };
 
-/// An answer, whole.
-struct Response {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Value,
-}
-
 struct Client {
     azure: FakeAzure,
-    http: kube::Client,
+    http: Http,
     token: String,
 }
 
@@ -36,14 +30,7 @@ impl Client {
         let pools = [pool("sys", "System"), pool("np1", "User")];
         azure.create("rg1", "demo", "1.35.7", &pools);
         azure.takes(Duration::from_millis(100), Duration::from_millis(50));
-        let pem: String = azure
-            .authority()
-            .lines()
-            .filter(|line| !line.starts_with("--"))
-            .collect();
-        let mut config = kube::Config::new(azure.url().parse().expect("a URL"));
-        config.root_cert = Some(vec![BASE64_STANDARD.decode(pem).expect("a certificate")]);
-        let http = kube::Client::try_from(config).expect("a client");
+        let http = Http::new(azure.url(), azure.authority());
         let mut client = Self {
             azure,
             http,
@@ -84,20 +71,10 @@ impl Client {
     ) -> Response {
         // The client has the host.
         let path = url.trim_start_matches(self.azure.url());
-        let mut request = Request::builder().method(method).uri(path);
-        request = request.header(AUTHORIZATION, format!("Bearer {}", self.token));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Body::from(body.into_bytes()));
-        let answer = self.http.send(request.expect("a request")).await;
-        let (parts, body) = answer.expect("an answer").into_parts();
-        let body = body.collect_bytes().await.expect("a body");
-        Response {
-            status: parts.status,
-            headers: parts.headers,
-            body: serde_json::from_slice(&body).unwrap_or_default(),
-        }
+        let token = format!("Bearer {}", self.token);
+        let mut all = vec![(AUTHORIZATION.as_str(), token.as_str())];
+        all.extend(headers);
+        self.http.ask(method, path, &all, body).await
     }
 
     fn url(&self, rest: &str, version: &str) -> String {
@@ -142,11 +119,6 @@ impl Client {
     }
 }
 
-fn header<'a>(answer: &'a Response, name: &str) -> &'a str {
-    let value = answer.headers.get(name).expect("a header");
-    value.to_str().expect("text")
-}
-
 fn code(answer: &Response) -> (StatusCode, String) {
     let code = answer.body["error"]["code"].as_str().unwrap_or_default();
     (answer.status, code.to_owned())
@@ -159,8 +131,8 @@ async fn the_operation_of_an_abort_succeeds_and_its_resource_is_canceled() {
     let abort = client.url("/agentPools/np1/abort", STABLE);
     let answer = client.send(Method::POST, &abort, None).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED);
-    let operation = header(&answer, "azure-asyncoperation").to_owned();
-    let result = header(&answer, "location").to_owned();
+    let operation = answer.header("azure-asyncoperation").to_owned();
+    let result = answer.header("location").to_owned();
     let body = answer.body;
     assert_eq!(body["properties"]["provisioningState"], "Upgrading");
     let pool = client.until("/agentPools/np1", "Canceled").await;
@@ -228,7 +200,7 @@ async fn what_a_put_leaves_out_is_gone_and_an_older_tag_is_refused() {
 async fn only_what_is_signed_authorized_and_of_a_known_version_is_answered() {
     let mut client = Client::start().await;
     let answer = client.upgrade().await;
-    let operation = header(&answer, "azure-asyncoperation").to_owned();
+    let operation = answer.header("azure-asyncoperation").to_owned();
     let (unsigned, _) = operation.split_once("&t=").expect("a signature");
     let refused = client.send(Method::GET, unsigned, None).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
@@ -246,7 +218,7 @@ async fn only_what_is_signed_authorized_and_of_a_known_version_is_answered() {
     client.azure.fails(Some(Outage::Status(500, Some(7))));
     let refused = client.send(Method::GET, &now, None).await;
     assert_eq!(
-        (refused.status, header(&refused, "retry-after")),
+        (refused.status, refused.header("retry-after")),
         (StatusCode::INTERNAL_SERVER_ERROR, "7")
     );
     client.azure.fails(None);

@@ -6,7 +6,7 @@ use belay::{
     controller,
     leader::{Fence, Moment},
     machinery::{connection, watches::Scope},
-    provider::{Providers, cluster_api, kwok},
+    provider::{Clouds, Providers, cluster_api, kwok},
     telemetry::{Health, Telemetry, Traces},
 };
 use kube::Config;
@@ -85,7 +85,7 @@ async fn work(config: Config, namespace: String, faults: OfOperator, fence: Fenc
     let providers = Providers {
         kwok: std::sync::Arc::new(kwok),
         cluster_api: std::sync::Arc::new(cluster_api::provider(&client, &scope)),
-        azure: None,
+        clouds: Clouds::default(),
     };
     let telemetry = Telemetry::new("test", fence, Traces::default());
     let health = Health::new(telemetry.clone());

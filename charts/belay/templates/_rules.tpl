@@ -52,11 +52,11 @@
   resources: [kubeadmcontrolplanes]
   verbs: [get, list, watch, update]
 {{- end }}
-{{- with (.Values.azure).credentialsSecrets }}
-# Who the operator is in Azure, where that isn't its own identity.
+{{- with concat (default list (.Values.aws).credentialsSecrets) (default list (.Values.azure).credentialsSecrets) }}
+# Who the operator is at a cloud, where that isn't its own identity.
 - apiGroups: [""]
   resources: [secrets]
-  resourceNames: {{ toJson . }}
+  resourceNames: {{ uniq . | toJson }}
   verbs: [get]
 {{- end }}
 {{- end }}

@@ -123,6 +123,7 @@ const RULES: &[(Rule, LooksAt)] = &[
     (existing::target_exists, LooksAt::Alone),
     (provider::is_seen, LooksAt::Others),
     (provider::can_do_it, LooksAt::Alone),
+    (provider::can_run_it, LooksAt::Alone),
     (provider::nobody_else_scales_it, LooksAt::Alone),
     (origin::spec_still_asks, LooksAt::Alone),
     (origin::spec_could_be_written, LooksAt::Alone),

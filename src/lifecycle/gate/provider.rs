@@ -28,6 +28,20 @@ pub fn can_do_it(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     })
 }
 
+/// A version that the provider can't be asked for is refused, with what to write instead.
+pub fn can_run_it(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
+    let operation = request.operation()?;
+    let text = operation.spec.kubernetes_version.as_deref()?;
+    let instead = facts
+        .snapshot
+        .rules
+        .instead_of_version(text.parse().ok()?)?;
+    Some(Verdict::Refuse(OperationError::new(
+        NOT_SUPPORTED,
+        format!("the provider of this cluster can't be asked for version {text}: {instead}"),
+    )))
+}
+
 /// A pool that something else scales, such as an autoscaler, isn't scaled by Belay as well: the two would work against
 /// each other.
 pub fn nobody_else_scales_it(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {

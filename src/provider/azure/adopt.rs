@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{AzureProviderSpec, ProviderSpec},
     provider::{
-        adopted::{Adopted, manifest, pools_of_others},
+        adopted::{Adopted, credentials::Person, manifest, pools_of_others},
         engine::{EngineError, Site},
         nodes::passing,
         requests::{Failure, Passing},
@@ -16,7 +16,6 @@ use crate::{
 use super::{
     arm::Arm,
     engine::missing,
-    identity::Person,
     look::node_pools,
     resource::{Id, Properties},
     settings::Settings,

@@ -8,16 +8,12 @@ use reqwest::{Certificate, Method, Response, StatusCode, header};
 use serde_json::Value;
 
 use crate::provider::{
+    adopted::credentials::{Person, words_of},
     engine::{EngineError, Site},
     requests::{Failure, Passing},
 };
 
-use super::{
-    answers::refused,
-    identity::{Identities, Person, words_of},
-    resource::Id,
-    settings::Settings,
-};
+use super::{answers::refused, identity::Identities, resource::Id, settings::Settings};
 
 /// The newest stable version of the API: by it Belay reads and writes.
 /// Source: Microsoft's SDK azure-mgmt-containerservice 41.8.0.

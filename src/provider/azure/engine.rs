@@ -11,6 +11,7 @@ use crate::{
     api::{AzureProviderSpec, OperationError},
     lifecycle::{Observation, Rules, Stage},
     provider::{
+        adopted::{credentials::Person, handle::Handle, rested::Rested},
         engine::{Answer, Change, Engine, EngineError, EngineProvider, Pace, Site, State},
         requests::Failure,
     },
@@ -20,8 +21,6 @@ use super::{
     ByAks, Settings,
     arm::{Arm, Call},
     goal::{self, Request},
-    handle::Handle,
-    identity::Person,
     look, progress,
     resource::{Id, Properties, settings, tag},
 };
@@ -35,12 +34,14 @@ pub fn provider(client: &Client, settings: &Settings) -> anyhow::Result<EnginePr
     let arm = Arm::new(client.clone(), settings, operator)?;
     Ok(EngineProvider::new(Arc::new(Aks {
         arm,
+        rested: Rested::default(),
         look_every: settings.look_every,
     })))
 }
 
 struct Aks {
     arm: Arm,
+    rested: Rested,
     look_every: Duration,
 }
 
@@ -168,7 +169,12 @@ impl Engine for Aks {
         let cluster = self.arm.get(site, &Id::new(&settings, None)).await?;
         let cluster = cluster.ok_or_else(|| Failure::Final(missing(&settings, None)))?;
         let mut seen = look::observation(&cluster, &settings);
-        for moving in look::moving(&cluster) {
+        let moving = look::moving(&cluster);
+        self.rested.correct(site, &mut seen, |pool| {
+            let mut moving = moving.iter().map(|moving| moving.node_pool);
+            moving.any(|of| of.is_none_or(|node_pool| settings.pool_of(node_pool) == pool))
+        });
+        for moving in moving {
             let id = Id::new(&settings, moving.node_pool);
             let operation = self.latest(site, &id).await?;
             // Without an id, Belay can't distinguish it from its own operation.

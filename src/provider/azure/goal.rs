@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use crate::{
     api::KubernetesVersion,
     lifecycle::{ControlPlaneGoal, PoolGoal},
+    provider::adopted::labels::is_reserved,
 };
 
-use super::resource::{Properties, is_reserved, written};
+use super::resource::{Properties, written};
 
 /// A request that leads nearer to a goal.
 #[derive(Clone, Debug, PartialEq)]

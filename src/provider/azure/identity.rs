@@ -13,29 +13,21 @@ use azure_identity::{
     AzureCliCredential, ClientAssertionCredentialOptions, ClientSecretCredential,
     ClientSecretCredentialOptions, WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
 };
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client};
+use kube::Client;
 
 use crate::provider::{
+    adopted::credentials::{self, Person},
     engine::{EngineError, Site},
-    nodes::passing as passing_of,
-    requests::{Failure, Passing},
 };
 
 /// The keys of a Secret with credentials.
 const KEYS: [&str; 3] = ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"];
 
+/// What a person can do who has no credentials.
+const LOG_IN: &str = "log in by az login, or name a Secret by --credentials-secret: ";
+
 /// A Secret, by namespace and name; none for the operator's own identity.
 type Key = Option<(String, String)>;
-
-/// Who asks where no Secret says it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Person {
-    /// The operator, by its workload identity, for the clusters of these namespaces; `*` for all.
-    Operator(Vec<String>),
-    /// A person, by what `az login` left.
-    AtTheKeyboard,
-}
 
 /// The identities that are in use. Each keeps its token until it is about to expire.
 pub struct Identities {
@@ -66,7 +58,7 @@ impl Identities {
     pub async fn token(&self, site: &Site, scope: &str) -> Result<String, EngineError> {
         let key = key_of(site);
         if key.is_none() {
-            self.may_be_used_by(site)?;
+            self.person.may_operate(site, "azure")?;
         }
         let known = self.lock().get(&key).cloned();
         let identity = match known {
@@ -81,7 +73,15 @@ impl Identities {
             Err(error) => {
                 // A Secret may have been written anew.
                 self.lock().remove(&key);
-                Err(passing("AuthenticationFailed", words_of(&error)))
+                let hint = match (&key, &self.person) {
+                    (None, Person::AtTheKeyboard) => LOG_IN,
+                    _ => "",
+                };
+                let words = credentials::words_of(&error);
+                Err(credentials::refused(
+                    "AuthenticationFailed",
+                    format!("{hint}{words}"),
+                ))
             }
         }
     }
@@ -89,25 +89,6 @@ impl Identities {
     /// Azure didn't take the token of a cluster.
     pub fn forget(&self, site: &Site) {
         self.lock().remove(&key_of(site));
-    }
-
-    /// Whether a cluster may be operated without a Secret. The operator's rights in Azure aren't those of who wrote the
-    /// cluster.
-    fn may_be_used_by(&self, site: &Site) -> Result<(), EngineError> {
-        let is_allowed = match &self.person {
-            Person::AtTheKeyboard => true,
-            Person::Operator(namespaces) => namespaces
-                .iter()
-                .any(|allowed| *allowed == site.namespace || allowed == "*"),
-        };
-        if is_allowed {
-            return Ok(());
-        }
-        let why = format!(
-            "clusters of namespace {} may not be operated by the operator's own identity: name a Secret in spec.provider.azure.credentialsSecret, or have the namespace added to the chart's azure.identityNamespaces",
-            site.namespace
-        );
-        Err(passing("IdentityNotAllowed", why))
     }
 
     async fn identity(&self, key: &Key) -> Result<Arc<dyn TokenCredential>, EngineError> {
@@ -118,39 +99,13 @@ impl Identities {
                 Person::AtTheKeyboard => persons_own(),
             };
         };
-        let [tenant, client, secret] = self.secret(namespace, name).await?;
+        let [tenant, client, secret] =
+            credentials::read(&self.client, (namespace, name), KEYS, &[]).await?;
         let options = ClientSecretCredentialOptions { client_options };
         let made = ClientSecretCredential::new(&tenant, client, Hidden::new(secret), Some(options));
-        made.map(|made| made as _)
-            .map_err(|error| passing("InvalidCredentials", format!("Secret {name}: {error}")))
-    }
-
-    async fn secret(&self, namespace: &str, name: &str) -> Result<[String; 3], EngineError> {
-        let secrets = Api::<Secret>::namespaced(self.client.clone(), namespace);
-        let read = secrets.get_opt(name).await;
-        let read = read.map_err(|error| Failure::Passing(passing_of(&error)))?;
-        let Some(secret) = read else {
-            let why = format!(
-                "Secret {name} does not exist in namespace {namespace}: make it with the keys {}",
-                KEYS.join(", ")
-            );
-            return Err(passing("NoCredentials", why));
-        };
-        let data = secret.data.unwrap_or_default();
-        let value = |key: &str| {
-            let value = data.get(key)?;
-            String::from_utf8(value.0.clone())
-                .ok()
-                .map(|text| text.trim().to_owned())
-        };
-        let [tenant, client, password] = KEYS.map(value);
-        if let (Some(tenant), Some(client), Some(password)) = (tenant, client, password) {
-            return Ok([tenant, client, password]);
-        }
-        let missing = KEYS.iter().filter(|key| !data.contains_key(**key));
-        let missing: Vec<_> = missing.copied().collect();
-        let why = format!("Secret {name} lacks {}", missing.join(", "));
-        Err(passing("InvalidCredentials", why))
+        made.map(|made| made as _).map_err(|error| {
+            credentials::refused("InvalidCredentials", format!("Secret {name}: {error}"))
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<dyn TokenCredential>>> {
@@ -168,7 +123,7 @@ fn workload_identity(
     };
     match WorkloadIdentityCredential::new(Some(options)) {
         Ok(made) => Ok(made),
-        Err(error) => Err(passing(
+        Err(error) => Err(credentials::refused(
             "NoCredentials",
             format!(
                 "the operator has no workload identity ({error}): give it one by the chart's azure.clientId, or name a Secret in spec.provider.azure.credentialsSecret"
@@ -181,9 +136,9 @@ fn workload_identity(
 fn persons_own() -> Result<Arc<dyn TokenCredential>, EngineError> {
     match AzureCliCredential::new(None) {
         Ok(made) => Ok(made),
-        Err(error) => Err(passing(
+        Err(error) => Err(credentials::refused(
             "NoCredentials",
-            format!("log in by az login, or name a Secret by --credentials-secret: {error}"),
+            format!("{LOG_IN}{error}"),
         )),
     }
 }
@@ -192,22 +147,4 @@ fn key_of(site: &Site) -> Key {
     let settings = site.provider.azure.as_ref()?;
     let secret = settings.credentials_secret.clone()?;
     Some((site.namespace.clone(), secret))
-}
-
-fn passing(reason: &str, message: String) -> EngineError {
-    Failure::Passing(Passing::new(reason, message))
-}
-
-/// An error with what caused it: the reason is often the innermost.
-pub fn words_of(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !words.contains(&more) {
-            words = format!("{words}: {more}");
-        }
-        cause = error.source();
-    }
-    words
 }

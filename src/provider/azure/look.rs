@@ -6,10 +6,10 @@ use serde_json::Value;
 use crate::{
     api::{AzureProviderSpec, OperationSpec, OperationTarget, OperationType, TargetKind},
     lifecycle::{BegunByOthers, ControlPlaneView, NodeView, Observation},
-    provider::engine::Site,
+    provider::{adopted::handle::Handle, engine::Site},
 };
 
-use super::{handle::Handle, resource::Properties};
+use super::resource::Properties;
 
 /// The node pools of a cluster, each by its name in Azure.
 pub fn node_pools(cluster: &Value) -> impl Iterator<Item = (&str, Properties<'_>)> {
@@ -196,7 +196,7 @@ mod tests {
         };
         let (node_pool, scale) = begun(&cluster, "0a");
         assert_eq!(node_pool.as_deref(), Some("busy"));
-        assert_eq!(scale.handle, "agentPools/busy/0a");
+        assert_eq!(scale.handle, "nodepool/busy/0a");
         assert_eq!(
             (scale.spec.type_, scale.spec.count),
             (OperationType::Scale, Some(5))
@@ -206,7 +206,7 @@ mod tests {
         cluster["properties"]["kubernetesVersion"] = json!("1.35.0");
         let (node_pool, upgrade) = begun(&cluster, "0b");
         assert_eq!(node_pool, None);
-        assert_eq!(upgrade.handle, "managedCluster/0b");
+        assert_eq!(upgrade.handle, "cluster/0b");
         assert_eq!(upgrade.spec.kubernetes_version.as_deref(), Some("1.35.0"));
         assert_eq!(upgrade.spec.target.name, "demo");
     }

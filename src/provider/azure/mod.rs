@@ -18,8 +18,6 @@ mod engine;
 #[cfg(feature = "azure")]
 mod goal;
 #[cfg(feature = "azure")]
-mod handle;
-#[cfg(feature = "azure")]
 mod identity;
 #[cfg(feature = "azure")]
 mod look;

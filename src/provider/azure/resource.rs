@@ -9,10 +9,8 @@ use crate::{
         AgentPoolMode, AzureProviderSpec, KubernetesVersion, NodeTaint, ProviderSpec, TaintEffect,
     },
     lifecycle::NodeSettings,
+    provider::adopted::labels::is_reserved,
 };
-
-/// The domains whose labels `AgentPools` can't have. Such labels of a node pool are Azure's own, and stay.
-const RESERVED: [&str; 3] = ["kubernetes.io", "k8s.io", "belay.dev"];
 
 /// Which cluster, or which node pool of it.
 #[derive(Clone, Copy, Debug)]
@@ -129,20 +127,6 @@ impl<'a> Properties<'a> {
     }
 }
 
-/// Whether a label is Azure's or Kubernetes' own.
-pub fn is_reserved(key: &str) -> bool {
-    let domain = key.split_once('/').map(|(domain, _)| domain);
-    domain.is_some_and(|domain| {
-        let mut reserved = RESERVED.iter();
-        reserved.any(|reserved| {
-            domain == *reserved
-                || domain
-                    .strip_suffix(reserved)
-                    .is_some_and(|rest| rest.ends_with('.'))
-        })
-    })
-}
-
 /// A taint as AKS writes it: `key=value:effect`, or `key:effect`.
 pub fn taint_of(text: &str) -> Option<NodeTaint> {
     let (what, effect) = text.rsplit_once(':')?;
@@ -190,19 +174,5 @@ mod tests {
             assert_eq!(written(&taint), text);
         }
         assert_eq!(taint_of("a=b:Sometimes"), None);
-    }
-
-    #[test]
-    fn labels_of_kubernetes_and_their_subdomains_are_reserved() {
-        for (key, reserved) in [
-            ("team", false),
-            ("example.com/team", false),
-            ("kubernetes.azure.com/mode", false),
-            ("kubernetes.io/role", true),
-            ("node.kubernetes.io/role", true),
-            ("notkubernetes.io/role", false),
-        ] {
-            assert_eq!(is_reserved(key), reserved, "{key}");
-        }
     }
 }

@@ -102,10 +102,10 @@ impl Deletion {
             },
         };
         State::Running(Running {
-            percent: None,
             nodes_left: i32::try_from(machines.len()).ok(),
             message: format!("{} Machines are left", machines.len()),
             blocked: blocked::of(found, object, &machines),
+            ..Running::default()
         })
     }
 

@@ -172,10 +172,10 @@ impl Work<'_> {
             message = format!("{message}; {}", moving.join(", "));
         }
         Running {
-            percent: None,
             nodes_left: i32::try_from(left).ok(),
             message,
             blocked: blocked::of(found, self.object, &self.machines),
+            ..Running::default()
         }
     }
 }

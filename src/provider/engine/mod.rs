@@ -102,6 +102,8 @@ pub struct Running {
     pub message: String,
     /// What is in its way, in its own words.
     pub blocked: Option<Blocked>,
+    /// Why it goes on although it was asked to stop, and had accepted that.
+    pub not_stopped: Option<String>,
 }
 
 /// What an engine answers to who asks it to stop.

@@ -19,6 +19,8 @@ use crate::{
 
 use super::{Answer, Change, Engine, EngineError, Running, Site, State, pauses, sights::Sights};
 
+/// In how many parts an engine does a change at most.
+const MOST_PARTS: usize = 8;
 /// How long an engine that answers may take to show what it says is done.
 const UNTIL_SHOWN: Duration = Duration::from_secs(30);
 
@@ -148,13 +150,18 @@ impl<'a> Work<'a> {
         change: &Change,
         mut handle: String,
     ) -> Result<End, OperationError> {
-        loop {
+        for _ in 0..MOST_PARTS {
             let end = self.follow(step, &handle).await?;
             if end != End::Done {
                 return Ok(end);
             }
             if self.is_whole(step, change).await? {
-                break;
+                self.until_seen(&change.stage).await;
+                self.control.report(Progress {
+                    steps: vec![report(step, StepPhase::Succeeded)],
+                    ..Progress::default()
+                });
+                return Ok(End::Done);
             }
             // What is done is at rest: where the work is asked to stop now, no next part begins.
             handle = match self.begin(step, change).await? {
@@ -162,12 +169,7 @@ impl<'a> Work<'a> {
                 None => return Ok(End::Stopped),
             };
         }
-        self.until_seen(&change.stage).await;
-        self.control.report(Progress {
-            steps: vec![report(step, StepPhase::Succeeded)],
-            ..Progress::default()
-        });
-        Ok(End::Done)
+        Err(not_reached(step))
     }
 
     /// Whether nothing of a change is left to be begun. What others began is theirs.
@@ -194,7 +196,13 @@ impl<'a> Work<'a> {
             match self.poll(handle, is_asked_to_stop).await? {
                 // Asked to stop meanwhile.
                 None => continue,
-                Some(State::Running(running)) => self.report(step, running),
+                Some(State::Running(running)) => {
+                    let not_stopped = running.not_stopped.clone();
+                    self.report(step, running);
+                    if let Some(words) = not_stopped.filter(|_| is_asked_to_stop) {
+                        return Ok(End::Refused(words));
+                    }
+                }
                 Some(State::Done) => return Ok(End::Done),
                 Some(State::Stopped) if self.control.stop() == Stop::No => {
                     return Err(stopped_by_others());
@@ -382,6 +390,16 @@ fn is_reached(stage: &Stage, seen: &Observation) -> bool {
         }
         Stage::Follow(_) => true,
     }
+}
+
+/// The engine says again and again that it is done, and what was asked for isn't there.
+fn not_reached(step: &str) -> OperationError {
+    OperationError::new(
+        "NotReached",
+        format!(
+            "the engine was asked {MOST_PARTS} times for {step}, said each time that it was done, and doesn't show what was asked for: somebody else may set it back. See there, then ask for the rest with an Operation of type Reconcile"
+        ),
+    )
 }
 
 fn stopped_by_others() -> OperationError {

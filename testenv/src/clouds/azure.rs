@@ -15,14 +15,15 @@ use std::{
 };
 
 use axum::{Router, middleware};
-use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
+    LONGEST,
     exchanges::{self, Exchange, Exchanges},
-    lock,
+    lock, now,
     outage::{self, Order, Outage},
     server::Server,
+    work,
 };
 use crate::Error;
 
@@ -52,15 +53,6 @@ struct State {
     operations: operations::Operations,
     tokens: entra::Tokens,
     has_preview: bool,
-}
-
-/// The time that this machine has.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a fake of a cloud has no other clock"
-)]
-fn now() -> Timestamp {
-    Timestamp::now()
 }
 
 impl FakeAzure {

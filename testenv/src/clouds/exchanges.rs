@@ -14,10 +14,7 @@ use axum::{
 use http::StatusCode;
 use serde_json::Value;
 
-use super::lock;
-
-/// No request and no answer is longer.
-const LONGEST: usize = 4 << 20;
+use super::{LONGEST, lock};
 
 /// A request and its answer. Only bodies of JSON are kept, so that no secret of a login is.
 #[derive(Clone, Debug)]
@@ -79,7 +76,7 @@ impl Exchanges {
     /// Adds one. Whether its answer is lost.
     fn add(&self, exchange: Exchange) -> bool {
         let mut kept = lock(&self.0);
-        let is_change = exchange.method != "GET" && !exchange.path.ends_with("/token");
+        let is_change = exchange.method != "GET" && !is_login(&exchange.path);
         kept.all.push(exchange);
         if !is_change {
             return false;
@@ -89,6 +86,11 @@ impl Exchanges {
         kept.has_lost |= is_lost;
         is_lost
     }
+}
+
+/// Whether credentials are asked for: of Entra ID, of STS, or of EKS Pod Identity.
+fn is_login(path: &str) -> bool {
+    path.ends_with("/token") || path == "/" || path == "/v1/credentials"
 }
 
 /// Has a request answered, and keeps both.
@@ -117,7 +119,7 @@ pub(super) async fn keep(
         query: uri.query().unwrap_or_default().to_owned(),
         request: json(&asked),
         status: head.status.as_u16(),
-        response: if uri.path().ends_with("/token") {
+        response: if is_login(uri.path()) {
             Value::Null
         } else {
             json(&answered)

@@ -60,6 +60,9 @@ pub async fn a_node_pool_shows_the_percent_that_azure_says(world: Arc<World>) {
             })
         })
         .await;
+    // Azure shows five at once.
+    let ready = stage.belay.pool_status("np1").await.ready_count;
+    assert_eq!(ready, 3, "two of them come up");
     stage.takes(1, 1);
     stage.belay.succeeds(&scale).await;
     stage.belay.check_history();

@@ -11,7 +11,7 @@ use belay::{
         OperationType, TargetKind,
     },
     provider::{
-        engine::{Answer, EngineError, State},
+        engine::{Answer, EngineError, Running, State},
         requests::Passing,
     },
 };
@@ -125,6 +125,39 @@ pub async fn an_abort_that_the_engine_refuses_is_failed_and_may_be_asked_again(w
     belay.abort(&upgrade, "second").await;
     belay.is_canceled(&upgrade).await;
     assert_eq!(stage.script.state().stops, 2);
+}
+
+pub async fn a_stop_that_the_engine_accepts_and_then_can_not_do_is_failed_with_its_words(
+    world: Arc<World>,
+) {
+    let stage = Stage::ready(&world).await;
+    let upgrade = stage.upgrading().await;
+    stage.script.state().stops_at_once = false;
+    let belay = &stage.belay;
+    belay.abort(&upgrade, "not now").await;
+    belay.is_in_phase(&upgrade, OperationPhase::Canceling).await;
+    let words = "the control plane has begun to go back";
+    stage.script.ends(&State::Running(Running {
+        not_stopped: Some(words.into()),
+        ..Running::default()
+    }));
+    assert_eq!(stage.refuses_the_abort(&upgrade).await, words);
+    stage.finishes(&upgrade).await;
+}
+
+pub async fn an_engine_that_is_done_again_and_again_and_shows_nothing_fails_the_operation(
+    world: Arc<World>,
+) {
+    let stage = Stage::ready(&world).await;
+    let upgrade = stage.upgrading().await;
+    {
+        let mut state = stage.script.state();
+        (state.is_never_whole, state.is_quick) = (true, true);
+    }
+    stage.script.finishes();
+    let error = stage.belay.fails(&upgrade).await;
+    assert_eq!(error.code, "NotReached");
+    assert!(error.message.contains("type Reconcile"), "{error:?}");
 }
 
 pub async fn a_deletion_that_the_engine_refuses_to_stop_for_is_not_asked_for_again_and_again(

@@ -45,6 +45,7 @@ pub struct Script {
 
 /// All that it knows.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Everything {
     /// What there is, by cluster.
     clusters: BTreeMap<String, Observation>,
@@ -54,6 +55,8 @@ pub struct Everything {
     pub is_quick: bool,
     /// The clusters that nobody can reach.
     pub unreachable: BTreeSet<String>,
+    /// Whether what is done never shows what was asked for.
+    pub is_never_whole: bool,
     /// Whether a change is begun and its answer never comes.
     pub loses_answers: bool,
     /// With what the next changes are refused.
@@ -270,6 +273,11 @@ impl Engine for Script {
             self.finishes();
         }
         Ok(handle)
+    }
+
+    async fn is_whole(&self, site: &Site, _: &Change) -> Result<bool, EngineError> {
+        self.reached(site)?;
+        Ok(!self.state().is_never_whole)
     }
 
     async fn find(&self, site: &Site, change: &Change) -> Result<Option<String>, EngineError> {

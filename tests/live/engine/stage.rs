@@ -7,7 +7,7 @@ use belay::{
     controller,
     leader::Fence,
     machinery::watches::Scope,
-    provider::{Providers, cluster_api, engine::EngineProvider},
+    provider::{Clouds, Providers, cluster_api, engine::EngineProvider},
     telemetry::{Health, Telemetry, Traces},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -65,7 +65,7 @@ impl Stage {
         let providers = Providers {
             kwok: Arc::new(EngineProvider::new(self.script.clone())),
             cluster_api: Arc::new(cluster_api::provider(&self.belay.client, &scope)),
-            azure: None,
+            clouds: Clouds::default(),
         };
         let telemetry = Telemetry::new("script", Fence::open(), Traces::default());
         let health = Health::new(telemetry.clone());

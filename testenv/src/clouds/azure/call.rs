@@ -6,9 +6,7 @@ use axum::{body::to_bytes, extract::Request};
 use http::{Method, header::AUTHORIZATION};
 use serde_json::Value;
 
-use super::{SUBSCRIPTION, resources::Id};
-
-const LONGEST: usize = 4 << 20;
+use super::{LONGEST, SUBSCRIPTION, resources::Id};
 
 /// A request.
 pub(super) struct Call {

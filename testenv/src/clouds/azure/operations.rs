@@ -1,9 +1,6 @@
 //! What goes on at clusters and pools: it takes its time, halts where a test holds it, and can be aborted.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -11,14 +8,15 @@ use serde_json::{Value, json};
 use super::{
     now,
     resources::{Id, Resources},
+    work::{End, Pace, Work},
 };
 
 /// How an operation stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     InProgress,
-    /// It was aborted at that moment, and comes to rest.
-    Canceling(Instant),
+    /// It was aborted, and comes to rest.
+    Canceling,
     Succeeded,
     Canceled,
     Failed(String, String),
@@ -29,7 +27,7 @@ impl Status {
     pub fn text(&self) -> &'static str {
         match self {
             Self::InProgress => "InProgress",
-            Self::Canceling(_) => "Canceling",
+            Self::Canceling => "Canceling",
             Self::Succeeded => "Succeeded",
             Self::Canceled => "Canceled",
             Self::Failed(..) => "Failed",
@@ -56,8 +54,7 @@ pub(super) struct Operation {
     pub aborts: Option<String>,
     /// The resource as it was before; null where there was none.
     before: Value,
-    /// How long it has been at work.
-    worked: Duration,
+    work: Work,
 }
 
 impl Operation {
@@ -66,54 +63,33 @@ impl Operation {
         if self.status == Status::Succeeded {
             return 1.0;
         }
-        (self.worked.as_secs_f64() / takes.as_secs_f64()).min(0.99)
+        (self.work.worked().as_secs_f64() / takes.as_secs_f64()).min(0.99)
     }
 }
 
 /// All operations.
+#[derive(Default)]
 pub(super) struct Operations {
     all: Vec<Operation>,
     begun: u64,
-    takes: Duration,
-    takes_to_stop: Duration,
-    held: BTreeSet<String>,
-    failing: BTreeMap<String, (String, String)>,
-    settled: Instant,
-}
-
-impl Default for Operations {
-    fn default() -> Self {
-        Self {
-            all: Vec::new(),
-            begun: 0,
-            takes: Duration::from_millis(600),
-            takes_to_stop: Duration::from_millis(300),
-            held: BTreeSet::new(),
-            failing: BTreeMap::new(),
-            settled: Instant::now(),
-        }
-    }
+    pace: Pace,
 }
 
 impl Operations {
     /// How long one takes, and how long one takes to stop.
     pub fn takes(&mut self, operation: Duration, stop: Duration) {
-        (self.takes, self.takes_to_stop) = (operation, stop);
+        self.pace.set(operation, stop);
     }
 
     /// Those on resources of that name halt where they are, or go on.
     pub fn hold(&mut self, name: &str, is_held: bool) {
-        if is_held {
-            self.held.insert(name.to_ascii_lowercase());
-        } else {
-            self.held.remove(&name.to_ascii_lowercase());
-        }
+        self.pace.hold(&name.to_ascii_lowercase(), is_held);
     }
 
     /// The next one on a resource of that name fails.
     pub fn fail_next(&mut self, name: &str, code: &str, message: &str) {
-        let why = (code.to_owned(), message.to_owned());
-        self.failing.insert(name.to_ascii_lowercase(), why);
+        let name = name.to_ascii_lowercase();
+        self.pace.fail_next(&name, code, message);
     }
 
     /// None is known any more; what goes on is left as it is.
@@ -151,7 +127,8 @@ impl Operations {
             operation.on == *on && !operation.status.is_over() && operation.aborts.is_none()
         })?;
         if stopped.status == Status::InProgress {
-            stopped.status = Status::Canceling(Instant::now());
+            stopped.status = Status::Canceling;
+            stopped.work.stop();
         }
         let stopped = stopped.id.clone();
         Some(self.add(on, "Canceling", Value::Null, Some(stopped)))
@@ -175,37 +152,28 @@ impl Operations {
             ended: None,
             aborts,
             before,
-            worked: Duration::ZERO,
+            work: Work::default(),
         });
         &self.all[at]
     }
 
     /// Ends what has ended by now, at its resource as well.
     pub fn settle(&mut self, resources: &mut Resources) {
-        let passed = self.settled.elapsed();
-        self.settled = Instant::now();
+        let passed = self.pace.passed();
         for operation in &mut self.all {
             if operation.status.is_over() || operation.aborts.is_some() {
                 continue;
             }
-            if !self.held.contains(operation.on.name()) {
-                operation.worked += passed;
-            }
-            let end = match &operation.status {
-                Status::Canceling(since) if since.elapsed() >= self.takes_to_stop => {
-                    Status::Canceled
-                }
-                Status::InProgress if operation.worked >= self.takes => {
-                    match self.failing.remove(operation.on.name()) {
-                        Some((code, message)) => Status::Failed(code, message),
-                        None => Status::Succeeded,
-                    }
-                }
-                _ => continue,
+            let name = operation.on.name();
+            let end = self.pace.advance(&mut operation.work, name, passed);
+            let Some(end) = end else { continue };
+            operation.status = match end {
+                End::Done => Status::Succeeded,
+                End::Stopped => Status::Canceled,
+                End::Failed(code, message) => Status::Failed(code, message),
             };
-            operation.status = end;
             operation.ended = Some(now());
-            finish(resources, operation, self.takes);
+            finish(resources, operation, self.pace.takes());
         }
         let over = self.all.iter().filter(|one| one.status.is_over());
         let over: BTreeSet<_> = over.map(|one| one.id.clone()).collect();
@@ -232,7 +200,7 @@ impl Operations {
             shown["error"] = json!({"code": code, "message": message});
         }
         if with_progress {
-            let percent = (operation.done(self.takes) * 1000.0).round() / 10.0;
+            let percent = (operation.done(self.pace.takes()) * 1000.0).round() / 10.0;
             shown["percentComplete"] = json!(percent);
             shown["resourceId"] = json!(operation.on.path());
         }
@@ -289,7 +257,7 @@ fn stop_half_way(resources: &mut Resources, operation: &Operation, takes: Durati
     let count = |resource: &Value| resource["properties"]["count"].as_u64();
     let wanted = resources.get(&operation.on).and_then(count);
     if let (Some(before), Some(wanted)) = (count(&operation.before), wanted) {
-        let worked = operation.worked.min(takes).as_millis();
+        let worked = operation.work.worked().min(takes).as_millis();
         let moved = u128::from(wanted.abs_diff(before)) * worked / takes.as_millis().max(1);
         let moved = u64::try_from(moved).unwrap_or_default();
         let reached = if wanted > before {

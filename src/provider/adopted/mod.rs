@@ -1,5 +1,14 @@
-//! The manifests that take an existing cluster under Belay's operations. They ask for what is there, so that applying
-//! them begins no operation.
+//! Clusters that exist already, at a cloud or in Cluster API: what takes them under Belay's operations, and what their
+//! providers have in common. The manifests ask for what is there, so that applying them begins no operation.
+
+#[cfg(any(feature = "aws", feature = "azure"))]
+pub mod credentials;
+#[cfg(any(feature = "aws", feature = "azure"))]
+pub mod handle;
+#[cfg(any(feature = "aws", feature = "azure"))]
+pub mod labels;
+#[cfg(any(feature = "aws", feature = "azure"))]
+pub mod rested;
 
 use std::collections::BTreeSet;
 

@@ -1,18 +1,19 @@
-//! Handles: what an operation of AKS is known by, also after a restart: the resource, and the operation's id.
+//! Handles: what an operation of a cloud is known by, also after a restart: whether it is the cluster's or a node
+//! pool's, and its id.
 
 use std::fmt;
 
 /// What a handle names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handle {
-    /// The name of the node pool in Azure; none for the cluster.
+    /// The name of the node pool at the cloud; none for the cluster.
     pub node_pool: Option<String>,
-    /// The operation's id; empty where nothing had to be done.
+    /// The operation's id; empty where nothing had to be done, or where the cloud shows none.
     pub operation: String,
 }
 
 /// What the handle of a node pool begins with.
-const NODE_POOL: &str = "agentPools/";
+const NODE_POOL: &str = "nodepool/";
 
 impl Handle {
     /// The handle that a text names.
@@ -29,7 +30,7 @@ impl fmt::Display for Handle {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.node_pool {
             Some(node_pool) => write!(formatter, "{NODE_POOL}{node_pool}/{}", self.operation),
-            None => write!(formatter, "managedCluster/{}", self.operation),
+            None => write!(formatter, "cluster/{}", self.operation),
         }
     }
 }
@@ -40,11 +41,7 @@ mod tests {
 
     #[test]
     fn a_handle_is_read_as_it_is_written() {
-        for text in [
-            "managedCluster/0a-1b",
-            "agentPools/np1/0a-1b",
-            "agentPools/np1/",
-        ] {
+        for text in ["cluster/0a-1b", "nodepool/np1/0a-1b", "nodepool/np1/"] {
             assert_eq!(Handle::parse(text).to_string(), text);
         }
     }

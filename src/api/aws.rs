@@ -1,0 +1,82 @@
+//! `spec.provider.aws`: which EKS cluster a `ManagedCluster` operates. It exists already: Belay makes none.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use super::cluster_api::DeletionPolicy;
+
+/// Settings of the provider on EKS.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.region == oldSelf.region && self.name == oldSelf.name").message("which EKS cluster is operated is immutable: make a new ManagedCluster for the other one"),
+    validation = Rule::new("!has(self.deletionPolicy) || self.deletionPolicy == 'Retain'").message("an EKS cluster is only ever retained: write Retain, or leave it out; delete the cluster with aws eks delete-cluster").field_path(".deletionPolicy"),
+)]
+pub struct AwsProviderSpec {
+    /// The region of the cluster.
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]{2,}(-[a-z]+)+-[0-9]+$')").message("must be the name of a region, for example eu-west-1"))]
+    pub region: String,
+
+    /// The cluster's name in AWS.
+    #[schemars(length(min = 1, max = 100))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9A-Za-z][-A-Za-z0-9_]*$')").message("must be the name of an EKS cluster: letters, digits, '-' and '_', a letter or digit first"))]
+    pub name: String,
+
+    /// By the name of an `AgentPool`, its nodegroup. A pool that isn't listed has its own name, and stays in AWS when the
+    /// `AgentPool` is deleted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 100))]
+    pub nodegroups: BTreeMap<String, AwsNodegroup>,
+
+    /// A Secret in the same namespace with `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, of credentials that end,
+    /// `AWS_SESSION_TOKEN`. Absent, the operator's own identity is used: that of its service account, by EKS Pod Identity
+    /// or by IRSA.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub credentials_secret: Option<String>,
+
+    /// What becomes of the EKS cluster when the `ManagedCluster` is deleted: it stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+}
+
+/// The nodegroup of an `AgentPool`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AwsNodegroup {
+    /// Its name in AWS; absent, the `AgentPool`'s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9A-Za-z][-A-Za-z0-9_]*$')").message("must be the name of a nodegroup: letters, digits, '-' and '_', a letter or digit first"))]
+    pub name: Option<String>,
+
+    /// What becomes of it when the `AgentPool` is deleted; absent, it stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+}
+
+impl AwsProviderSpec {
+    /// The name of a pool's nodegroup.
+    pub fn nodegroup_of<'a>(&'a self, pool: &'a str) -> &'a str {
+        let listed = self.nodegroups.get(pool);
+        listed
+            .and_then(|listed| listed.name.as_deref())
+            .unwrap_or(pool)
+    }
+
+    /// The `AgentPool` of a nodegroup.
+    pub fn pool_of<'a>(&'a self, nodegroup: &'a str) -> &'a str {
+        let mut listed = self.nodegroups.iter();
+        let pool = listed.find(|(_, listed)| listed.name.as_deref() == Some(nodegroup));
+        pool.map_or(nodegroup, |(pool, _)| pool)
+    }
+
+    /// Whether a nodegroup stays when its `AgentPool` is deleted.
+    pub fn retains(&self, pool: &str) -> bool {
+        let listed = self.nodegroups.get(pool);
+        listed.and_then(|listed| listed.deletion_policy) != Some(DeletionPolicy::Delete)
+    }
+}

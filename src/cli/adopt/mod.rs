@@ -1,0 +1,69 @@
+//! `kubectl belay adopt`: prints the manifests that take an existing cluster under Belay's operations.
+
+#[cfg(feature = "aws")]
+mod aws;
+#[cfg(feature = "azure")]
+mod azure;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use crate::provider::cluster_api;
+
+use super::{output, session::Session};
+
+/// Print the manifests that take an existing cluster under Belay's operations.
+///
+/// They ask for what is there: applying them begins no operation, and changes nothing of the cluster.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  kubectl belay adopt cluster-api prod > prod.yaml\n  kubectl belay adopt azure prod --subscription 00000000-1111-2222-3333-444444444444 --resource-group fleet > prod.yaml\n  kubectl belay adopt aws prod --region eu-west-1 > prod.yaml\n  kubectl apply -f prod.yaml"
+)]
+pub struct AdoptFlags {
+    #[command(subcommand)]
+    from: From,
+}
+
+#[derive(Debug, Subcommand)]
+enum From {
+    /// Adopt a Cluster of Cluster API, in the namespace.
+    ClusterApi {
+        /// The Cluster's name.
+        name: String,
+    },
+    /// Adopt an AKS cluster. It is read as who is logged in by `az login`, or as the Secret that is named.
+    #[cfg(feature = "azure")]
+    Azure(azure::AzureFlags),
+    /// Adopt an EKS cluster. It is read as who AWS's own tools would ask as, such as by `AWS_PROFILE`, or as the Secret that
+    /// is named.
+    #[cfg(feature = "aws")]
+    Aws(aws::AwsFlags),
+}
+
+/// Prints the manifests. What Belay doesn't operate is named in a comment.
+///
+/// # Errors
+/// Where the cluster can't be read.
+pub async fn run(session: &Session, flags: &AdoptFlags) -> anyhow::Result<ExitCode> {
+    let adopted = match &flags.from {
+        From::ClusterApi { name } => {
+            let adopted = cluster_api::manifests(&session.client, &session.namespace, name).await;
+            adopted.map_err(|error| anyhow::anyhow!("{}: {}", error.reason, error.message))?
+        }
+        #[cfg(feature = "azure")]
+        From::Azure(azure) => azure.adopted(session).await?,
+        #[cfg(feature = "aws")]
+        From::Aws(aws) => aws.adopted(session).await?,
+    };
+    for left_out in &adopted.left_out {
+        output::say(&format!("# Left out: {left_out}."))?;
+    }
+    let texts: Result<Vec<_>, _> = adopted
+        .manifests
+        .iter()
+        .map(serde_saphyr::to_string)
+        .collect();
+    output::say(texts?.join("---\n").trim_end())?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,97 @@
+//! Whose credentials a cloud is asked with: the operator's own identity, or what a Secret in the cluster's namespace
+//! says.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+
+use crate::provider::{
+    engine::{EngineError, Site},
+    nodes::passing as passing_of,
+    requests::{Failure, Passing},
+};
+
+/// Who asks where no Secret says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Person {
+    /// The operator, by its own identity, for the clusters of these namespaces; `*` for all.
+    Operator(Vec<String>),
+    /// A person, by what they are logged in with.
+    AtTheKeyboard,
+}
+
+impl Person {
+    /// Whether a cluster may be operated without a Secret. The operator's rights at the cloud aren't those of who wrote
+    /// the cluster. `cloud` is the member of `spec.provider`.
+    pub fn may_operate(&self, site: &Site, cloud: &str) -> Result<(), EngineError> {
+        let is_allowed = match self {
+            Self::AtTheKeyboard => true,
+            Self::Operator(namespaces) => namespaces
+                .iter()
+                .any(|allowed| *allowed == site.namespace || allowed == "*"),
+        };
+        if is_allowed {
+            return Ok(());
+        }
+        let why = format!(
+            "clusters of namespace {} may not be operated by the operator's own identity: name a Secret in spec.provider.{cloud}.credentialsSecret, or have the namespace added to the chart's {cloud}.identityNamespaces",
+            site.namespace
+        );
+        Err(refused("IdentityNotAllowed", why))
+    }
+}
+
+/// What a Secret has of these keys. All but the `optional` ones have to be there.
+pub async fn read<const KEYS: usize>(
+    client: &Client,
+    (namespace, name): (&str, &str),
+    keys: [&str; KEYS],
+    optional: &[&str],
+) -> Result<[String; KEYS], EngineError> {
+    let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
+    let read = secrets.get_opt(name).await;
+    let read = read.map_err(|error| Failure::Passing(passing_of(&error)))?;
+    let is_needed = |key: &&str| !optional.contains(key);
+    let Some(secret) = read else {
+        let needed: Vec<_> = keys.into_iter().filter(is_needed).collect();
+        let why = format!(
+            "Secret {name} does not exist in namespace {namespace}: make it with the keys {}",
+            needed.join(", ")
+        );
+        return Err(refused("NoCredentials", why));
+    };
+    let data = secret.data.unwrap_or_default();
+    let values = keys.map(|key| {
+        let value = data
+            .get(key)
+            .map(|value| String::from_utf8(value.0.clone()));
+        let text = value.and_then(Result::ok);
+        text.map(|text| text.trim().to_owned()).unwrap_or_default()
+    });
+    let lacking = keys.iter().zip(&values);
+    let lacking = lacking.filter(|(key, value)| value.is_empty() && is_needed(key));
+    let lacking: Vec<_> = lacking.map(|(key, _)| *key).collect();
+    if lacking.is_empty() {
+        return Ok(values);
+    }
+    let why = format!("Secret {name} lacks {}", lacking.join(", "));
+    Err(refused("InvalidCredentials", why))
+}
+
+/// Credentials don't do. Somebody may mend that.
+pub fn refused(reason: &str, message: impl Into<String>) -> EngineError {
+    Failure::Passing(Passing::new(reason, message))
+}
+
+/// An error with what caused it: the reason is often the innermost.
+pub fn words_of(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !words.contains(&more) {
+            words = format!("{words}: {more}");
+        }
+        cause = error.source();
+    }
+    words
+}

@@ -1,0 +1,94 @@
+//! How many nodes each pool had when it rested. A cloud shows at once how many nodes a pool is to have: those beyond what
+//! it had come up as long as something goes on there.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use crate::{lifecycle::Observation, provider::engine::Site};
+
+/// The pools that were seen at rest, by their cluster's namespace and name, and their own name.
+#[derive(Default)]
+pub struct Rested {
+    counts: Mutex<HashMap<(String, String, String), usize>>,
+}
+
+impl Rested {
+    /// Corrects what is observed of a cluster's pools. `is_moving` says whether something goes on at a pool.
+    pub fn correct(&self, site: &Site, seen: &mut Observation, is_moving: impl Fn(&str) -> bool) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        for (pool, nodes) in &mut seen.nodes {
+            let key = (site.namespace.clone(), site.cluster.clone(), pool.clone());
+            if !is_moving(pool) {
+                counts.insert(key, nodes.len());
+                continue;
+            }
+            // Nobody knows what comes up where the operator began to look in the middle of it.
+            let had = counts.get(&key).copied().unwrap_or(nodes.len());
+            for node in nodes.iter_mut().skip(had) {
+                (node.ready, node.joining) = (false, true);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        api::{KubernetesVersion, ProviderSpec},
+        lifecycle::{NodeSettings, NodeView},
+    };
+
+    fn seen(count: usize) -> Observation {
+        let node = NodeView {
+            name: "np1".into(),
+            version: KubernetesVersion {
+                major: 1,
+                minor: 34,
+                patch: 0,
+            },
+            ready: true,
+            cordoned: false,
+            joining: false,
+            deleting: false,
+            settings: NodeSettings::default(),
+            drained_by: None,
+            made_by: None,
+            created: Timestamp::UNIX_EPOCH,
+        };
+        Observation {
+            nodes: [("np1".to_owned(), vec![node; count])].into(),
+            ..Observation::default()
+        }
+    }
+
+    #[test]
+    fn nodes_beyond_those_that_a_pool_had_come_up_until_it_rests() {
+        let (rested, site) = (
+            Rested::default(),
+            Site {
+                namespace: "team".into(),
+                cluster: "demo".into(),
+                provider: ProviderSpec::default(),
+            },
+        );
+        for (count, is_moving, ready) in [
+            // The operator has just started.
+            (5, true, 5),
+            (3, false, 3),
+            (9, true, 3),
+            (9, false, 9),
+            (4, true, 4),
+            (4, false, 4),
+        ] {
+            let mut seen = seen(count);
+            rested.correct(&site, &mut seen, |_| is_moving);
+            let nodes = seen.nodes["np1"].iter();
+            assert_eq!(nodes.filter(|node| node.ready).count(), ready);
+        }
+    }
+}

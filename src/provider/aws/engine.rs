@@ -1,0 +1,276 @@
+//! EKS as an engine: it begins and shows updates, and stops the few that it can stop.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use kube::Client;
+
+use crate::{
+    api::{AwsProviderSpec, OperationError},
+    lifecycle::{Observation, Rules, Stage},
+    provider::{
+        adopted::{credentials::Person, handle::Handle, rested::Rested},
+        engine::{Answer, Change, Engine, EngineError, EngineProvider, Pace, Site, State},
+        requests::Failure,
+    },
+};
+
+use super::{
+    ByEks, Settings,
+    eks::Eks,
+    goal::{self, Request},
+    look, progress,
+    resource::{ControlPlane, Doing, Nodegroup, settings},
+    updates::{Updates, is_of},
+};
+
+/// The provider, for clusters of any account and region.
+///
+/// # Errors
+/// Where the settings don't fit.
+pub fn provider(client: &Client, settings: &Settings) -> anyhow::Result<EngineProvider> {
+    let operator = Person::Operator(settings.identity_namespaces.clone());
+    Ok(EngineProvider::new(Arc::new(ByUpdates {
+        eks: Eks::new(client.clone(), settings, operator)?,
+        updates: Updates::default(),
+        rested: Rested::default(),
+        look_every: settings.look_every,
+    })))
+}
+
+struct ByUpdates {
+    eks: Eks,
+    updates: Updates,
+    rested: Rested,
+    look_every: Duration,
+}
+
+/// A control plane or a nodegroup, and what it needs to be as a change asks for it.
+struct Needed {
+    group: Option<String>,
+    doing: Doing,
+    request: Option<Request>,
+}
+
+impl Needed {
+    fn handle(&self, operation: String) -> String {
+        let node_pool = self.group.clone();
+        let handle = Handle {
+            node_pool,
+            operation,
+        };
+        handle.to_string()
+    }
+}
+
+impl ByUpdates {
+    async fn control_plane(&self, site: &Site) -> Result<ControlPlane, EngineError> {
+        let read = self.eks.control_plane(site).await?;
+        read.ok_or_else(|| Failure::Final(missing(&settings(&site.provider), None)))
+    }
+
+    /// Reads what a change is about.
+    async fn needed(&self, site: &Site, change: &Change) -> Result<Needed, EngineError> {
+        let settings = settings(&site.provider);
+        let Stage::Pool(goal) = &change.stage else {
+            let now = self.control_plane(site).await?;
+            let request = match &change.stage {
+                Stage::ControlPlane(Some(goal)) => goal::of_control_plane(&now, *goal),
+                _ => None,
+            };
+            return Ok(Needed {
+                group: None,
+                doing: now.doing,
+                request,
+            });
+        };
+        let name = settings.nodegroup_of(&goal.pool);
+        let (doing, request) = match self.eks.nodegroup(site, name).await? {
+            Some(now) => (now.doing, goal::of_nodegroup(&now, goal)),
+            None if goal.deleted => (Doing::Rests, None),
+            None => return Err(Failure::Final(missing(&settings, Some(name)))),
+        };
+        Ok(Needed {
+            group: Some(name.to_owned()),
+            doing,
+            request,
+        })
+    }
+
+    /// The id of the update that goes on there and that leads to what is needed; none where none does. That a control
+    /// plane rests says nothing about it, see `look`.
+    async fn going_on(&self, site: &Site, needed: &Needed) -> Result<Option<String>, EngineError> {
+        let group = needed.group.as_deref();
+        if group.is_some() && needed.doing != Doing::Updates {
+            return Ok(None);
+        }
+        let update = self.updates.in_progress(&self.eks, site, group).await?;
+        let leads_there = |request: &Request| update.as_ref().is_some_and(|it| is_of(it, request));
+        Ok(match &needed.request {
+            Some(request) if !leads_there(request) => None,
+            _ => update.and_then(|update| update.id),
+        })
+    }
+
+    async fn send(
+        &self,
+        site: &Site,
+        needed: &Needed,
+        request: &Request,
+        change: &str,
+    ) -> Result<String, EngineError> {
+        let (group, token) = (needed.group.as_deref(), request.token(change));
+        match (request, group) {
+            (Request::Version(version), _) => {
+                self.eks.change_version(site, group, *version, token).await
+            }
+            (Request::Config(config), Some(group)) => {
+                self.eks.change_config(site, group, config, token).await
+            }
+            (Request::Delete, Some(group)) => {
+                self.eks.delete(site, group).await.map(|()| String::new())
+            }
+            (Request::Config(_) | Request::Delete, None) => {
+                unreachable!("only nodegroups are asked for that")
+            }
+        }
+    }
+}
+
+/// There is no such cluster, or no such nodegroup.
+pub fn missing(settings: &AwsProviderSpec, group: Option<&str>) -> OperationError {
+    let AwsProviderSpec { name, region, .. } = settings;
+    match group {
+        None => OperationError::new(
+            "ClusterNotFound",
+            format!(
+                "there is no EKS cluster {name} in region {region} of the account: make it in AWS, or make a new ManagedCluster with the right spec.provider.aws"
+            ),
+        ),
+        Some(group) => OperationError::new(
+            "NodePoolNotFound",
+            format!(
+                "EKS cluster {name} has no nodegroup {group}: make it in AWS (aws eks create-nodegroup), or name another one in spec.provider.aws.nodegroups"
+            ),
+        ),
+    }
+}
+
+#[async_trait]
+impl Engine for ByUpdates {
+    fn rules(&self) -> &'static dyn Rules {
+        &ByEks
+    }
+
+    /// A look is a request for the cluster and one for each nodegroup, and an account shares its limit with all of its
+    /// other tools. Updates take minutes.
+    fn pace(&self) -> Pace {
+        Pace {
+            idle: self.look_every,
+            busy: self.look_every.min(Duration::from_secs(5)),
+            per_second: 2,
+        }
+    }
+
+    fn account(&self, site: &Site) -> String {
+        let settings = settings(&site.provider);
+        match settings.credentials_secret {
+            Some(secret) => format!("{} {}/{secret}", settings.region, site.namespace),
+            None => settings.region,
+        }
+    }
+
+    async fn look(&self, site: &Site) -> Result<Observation, EngineError> {
+        let control_plane = self.control_plane(site).await?;
+        let mut groups = Vec::<Nodegroup>::new();
+        for name in self.eks.nodegroups(site).await? {
+            // One that goes in this moment is gone.
+            groups.extend(self.eks.nodegroup(site, &name).await?);
+        }
+        let mut seen = look::observation(site, &control_plane, &groups);
+        let settings = settings(&site.provider);
+        self.rested.correct(site, &mut seen, |pool| {
+            let mut groups = groups.iter();
+            groups.any(|group| settings.pool_of(&group.name) == pool && group.doing != Doing::Rests)
+        });
+        let moving = groups.iter().filter(|group| group.doing == Doing::Updates);
+        let moving = moving.map(|group| Some(group.name.as_str()));
+        // A cluster of EKS Auto Mode whose nodes go back is ACTIVE until its control plane goes back, too.
+        // Source: the user guide of EKS, "Rollback EKS Auto Mode clusters".
+        for group in [None].into_iter().chain(moving) {
+            let update = self.updates.in_progress(&self.eks, site, group).await?;
+            let begun = update.and_then(|update| look::begun(site, group, &update));
+            seen.begun_by_others.extend(begun);
+        }
+        Ok(seen)
+    }
+
+    async fn begin(&self, site: &Site, change: &Change) -> Result<String, EngineError> {
+        let needed = self.needed(site, change).await?;
+        let id = match (self.going_on(site, &needed).await?, &needed.request) {
+            (Some(id), _) => id,
+            (None, Some(request)) => self.send(site, &needed, request, &change.token).await?,
+            (None, None) => String::new(),
+        };
+        Ok(needed.handle(id))
+    }
+
+    async fn is_whole(&self, site: &Site, change: &Change) -> Result<bool, EngineError> {
+        Ok(self.needed(site, change).await?.request.is_none())
+    }
+
+    /// EKS shows no token of an update. What was begun shows what was asked for.
+    async fn find(&self, site: &Site, change: &Change) -> Result<Option<String>, EngineError> {
+        let needed = self.needed(site, change).await?;
+        let id = self.going_on(site, &needed).await?;
+        let is_there = || needed.request.is_none().then(String::new);
+        Ok(id.or_else(is_there).map(|id| needed.handle(id)))
+    }
+
+    async fn poll(&self, site: &Site, handle: &str) -> Result<State, EngineError> {
+        let handle = Handle::parse(handle);
+        let group = handle.node_pool.as_deref();
+        if !handle.operation.is_empty() {
+            let update = self.eks.update(site, group, &handle.operation).await?;
+            if let Some(update) = update {
+                return Ok(progress::of_update(&update));
+            }
+        }
+        let doing = match group {
+            None => self.control_plane(site).await?.doing,
+            // A nodegroup that is gone rests.
+            Some(name) => self
+                .eks
+                .nodegroup(site, name)
+                .await?
+                .map_or(Doing::Rests, |group| group.doing),
+        };
+        Ok(progress::of_resource(doing))
+    }
+
+    /// Source: the API reference of EKS, `CancelUpdate`: only the rollback of a cluster of EKS Auto Mode can be cancelled,
+    /// while its nodes go back. A nodegroup's updates can't even be named there.
+    async fn stop(&self, site: &Site, handle: &str) -> Result<Answer, EngineError> {
+        let handle = Handle::parse(handle);
+        if let Some(group) = &handle.node_pool {
+            return Ok(Answer::Refused(format!(
+                "EKS can't stop what it does to nodegroup {group}{AFTER_STEP}"
+            )));
+        }
+        match self.eks.cancel(site, &handle.operation).await {
+            Ok(_) => Ok(Answer::Accepted),
+            Err(refused) if refused.is_missing => Ok(Answer::TooLate),
+            Err(refused) => match refused.error {
+                Failure::Final(error) => Ok(Answer::Refused(format!(
+                    "EKS says: {}{AFTER_STEP}",
+                    error.message
+                ))),
+                passing @ Failure::Passing(_) => Err(passing),
+            },
+        }
+    }
+}
+
+/// What a person can do instead.
+const AFTER_STEP: &str =
+    ". To begin nothing after it, abort with belay.dev/abort-policy: AfterStep";

@@ -1,0 +1,142 @@
+//! How far an update is, and how it ended.
+
+use aws_sdk_eks::types::{CancellationStatus, Update, UpdateParamType, UpdateStatus, UpdateType};
+
+use crate::{
+    api::OperationError,
+    provider::engine::{Running, State},
+};
+
+use super::{resource::Doing, updates::param};
+
+/// The state of an update.
+pub fn of_update(update: &Update) -> State {
+    match update.status() {
+        Some(UpdateStatus::Successful) => State::Done,
+        Some(UpdateStatus::Cancelled) => State::Stopped,
+        Some(UpdateStatus::Failed) => State::Failed(failure(update)),
+        _ => State::Running(Running {
+            message: format!("EKS is at its {}", what(update)),
+            not_stopped: not_stopped(update),
+            ..Running::default()
+        }),
+    }
+}
+
+/// The state of something without an update, such as a deletion, or with one that EKS doesn't know any more.
+pub fn of_resource(doing: Doing) -> State {
+    let says = match doing {
+        Doing::Rests => return State::Done,
+        Doing::Updates => "UPDATING",
+        Doing::Goes => "DELETING",
+        Doing::Comes => "CREATING",
+    };
+    State::Running(Running {
+        message: format!("EKS says {says}"),
+        ..Running::default()
+    })
+}
+
+/// An update in a few words, such as `VersionUpdate to 1.34`.
+pub fn what(update: &Update) -> String {
+    let type_ = update.r#type().map_or("update", UpdateType::as_str);
+    match param(update, &UpdateParamType::Version) {
+        Some(version) => format!("{type_} to {version}"),
+        None => type_.to_owned(),
+    }
+}
+
+/// Why an update goes on that was to be cancelled.
+fn not_stopped(update: &Update) -> Option<String> {
+    let cancellation = update.cancellation()?;
+    let has_failed = cancellation.status() == Some(&CancellationStatus::Failed);
+    let reason = cancellation.reason().unwrap_or("EKS doesn't say why");
+    has_failed.then(|| reason.to_owned())
+}
+
+/// Why it failed, in the words of EKS.
+fn failure(update: &Update) -> OperationError {
+    let errors = update.errors();
+    let code = errors.first().and_then(|first| first.error_code());
+    let words: Vec<_> = errors
+        .iter()
+        .map(|error| {
+            let message = error.error_message().unwrap_or_default();
+            let of = error.resource_ids();
+            if of.is_empty() {
+                message.to_owned()
+            } else {
+                format!("{message} ({})", of.join(", "))
+            }
+        })
+        .collect();
+    let unsaid = "EKS says that it failed, and doesn't say why: see the cluster's updates in AWS";
+    OperationError::new(
+        code.map_or("Failed", |code| code.as_str()),
+        if words.is_empty() {
+            unsaid.to_owned()
+        } else {
+            words.join("; ")
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_eks::types::{Cancellation, ErrorCode, ErrorDetail, UpdateParam};
+
+    use super::*;
+
+    fn update(status: UpdateStatus) -> aws_sdk_eks::types::builders::UpdateBuilder {
+        let version = UpdateParam::builder().r#type(UpdateParamType::Version);
+        let to = version.value("1.34").build();
+        let update = Update::builder().r#type(UpdateType::VersionUpdate);
+        update.params(to).status(status)
+    }
+
+    #[test]
+    fn the_end_of_an_update_follows_from_its_status() {
+        let error = ErrorDetail::builder().error_code(ErrorCode::PodEvictionFailure);
+        let error = error.error_message("Reached max retries while trying to evict pods");
+        let error = error.resource_ids("ip-10-0-0-1.internal").build();
+        for (update, end) in [
+            (update(UpdateStatus::Successful), "Done"),
+            (update(UpdateStatus::Cancelled), "Stopped"),
+            (
+                update(UpdateStatus::InProgress),
+                "EKS is at its VersionUpdate to 1.34",
+            ),
+            (
+                update(UpdateStatus::Failed).errors(error),
+                "PodEvictionFailure: Reached max retries while trying to evict pods (ip-10-0-0-1.internal)",
+            ),
+        ] {
+            let ended = match of_update(&update.build()) {
+                State::Running(running) => running.message,
+                State::Done => "Done".into(),
+                State::Stopped => "Stopped".into(),
+                State::Failed(error) => format!("{}: {}", error.code, error.message),
+            };
+            assert_eq!(ended, end);
+        }
+    }
+
+    #[test]
+    fn a_cancellation_that_failed_says_why_the_update_goes_on() {
+        for (status, says) in [
+            (CancellationStatus::InProgress, None),
+            (
+                CancellationStatus::Failed,
+                Some("the control plane goes back"),
+            ),
+        ] {
+            let cancellation = Cancellation::builder().status(status);
+            let cancellation = cancellation.reason("the control plane goes back").build();
+            let update = update(UpdateStatus::InProgress).cancellation(cancellation);
+            let State::Running(running) = of_update(&update.build()) else {
+                panic!("it goes on")
+            };
+            assert_eq!(running.not_stopped.as_deref(), says);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What Belay can do with EKS, and what to do instead where it can't.
+
+use crate::{
+    api::{KubernetesVersion, OperationType, ProviderSpec, TargetKind},
+    lifecycle::{NodeView, PoolGoal, Rules},
+    provider::engine,
+};
+
+/// EKS orders the nodes itself, by nodegroups.
+#[derive(Debug)]
+pub struct ByEks;
+
+impl Rules for ByEks {
+    fn instead_of(&self, type_: OperationType, on: TargetKind) -> Option<&'static str> {
+        match (type_, on) {
+            (OperationType::Stop | OperationType::Start, TargetKind::ManagedCluster) => {
+                Some("EKS has no control plane that is off: stop or start the AgentPools")
+            }
+            _ => None,
+        }
+    }
+
+    fn instead_of_version(&self, version: KubernetesVersion) -> Option<&'static str> {
+        (version.patch != 0)
+            .then_some("EKS chooses the patch version itself: write 0 for it, for example 1.34.0")
+    }
+
+    fn retains(&self, provider: &ProviderSpec, pool: Option<&str>) -> bool {
+        let settings = provider.aws.as_ref();
+        // A cluster stays, and so do its nodegroups with it.
+        settings.is_none_or(|settings| pool.is_none_or(|pool| settings.retains(pool)))
+    }
+
+    /// A nodegroup, or a control plane, does one thing at a time, so what goes on where Belay works is Belay's: also what
+    /// is begun after another part of the same change.
+    fn may_be_same_work(&self, _: Option<&str>, _: &str) -> bool {
+        true
+    }
+
+    fn outcome(&self, goal: &PoolGoal, _: &str, nodes: &[NodeView]) -> Vec<NodeView> {
+        engine::outcome(goal, nodes)
+    }
+}
