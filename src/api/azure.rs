@@ -42,6 +42,13 @@ pub struct AzureProviderSpec {
     #[schemars(length(min = 1, max = 253))]
     pub credentials_secret: Option<String>,
 
+    /// A Secret in the same namespace whose key `kubeconfig` lets Belay list the nodes, pods and `PodDisruptionBudgets` of
+    /// the cluster, with a token or with certificates as data. With it, an Operation shows which pod and which budget are
+    /// in the way of a drain. Absent, it shows what AKS says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub kubeconfig_secret: Option<String>,
+
     /// What becomes of the AKS cluster when the `ManagedCluster` is deleted: it stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,

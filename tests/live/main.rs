@@ -25,6 +25,7 @@ mod failure;
 mod history;
 mod hold;
 mod hostile;
+mod inside;
 mod isolated;
 mod labels;
 mod late;
@@ -137,6 +138,7 @@ const TESTS: &[harness::Test<World>] = tests![
     aks::what_az_changed_is_followed_and_not_taken_back,
     aks::what_azure_refuses_while_others_operate_is_reported_and_done_after,
     aks::what_the_autoscaler_of_aks_scales_belay_does_not,
+    aks::with_a_kubeconfig_an_upgrade_of_aks_shows_which_budget_holds_which_pod,
     aks::an_azure_that_does_not_answer_is_reported_and_nothing_is_lost,
     aks::an_abort_while_azure_is_silent_is_honoured_when_it_answers,
     aks::a_token_that_azure_takes_no_more_is_renewed,
@@ -171,6 +173,8 @@ const TESTS: &[harness::Test<World>] = tests![
     eks::an_upgrade_that_eksctl_did_is_followed_and_not_taken_back,
     eks::what_eks_refuses_while_others_operate_is_reported_and_done_after,
     eks::what_the_cluster_autoscaler_scales_at_eks_belay_does_not,
+    eks::with_a_kubeconfig_an_upgrade_of_eks_shows_which_budget_holds_which_pod,
+    eks::a_kubeconfig_that_would_run_a_program_is_not_used_and_says_so,
     eks::an_eks_that_does_not_answer_is_reported_and_nothing_is_lost,
     eks::an_abort_while_eks_is_silent_is_honoured_when_it_answers,
     eks::an_update_that_eks_forgets_is_judged_by_its_nodegroup,

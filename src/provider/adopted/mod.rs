@@ -6,6 +6,8 @@ pub mod credentials;
 #[cfg(any(feature = "aws", feature = "azure"))]
 pub mod handle;
 #[cfg(any(feature = "aws", feature = "azure"))]
+pub mod inside;
+#[cfg(any(feature = "aws", feature = "azure"))]
 pub mod labels;
 #[cfg(any(feature = "aws", feature = "azure"))]
 pub mod rested;

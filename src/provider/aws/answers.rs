@@ -1,5 +1,6 @@
 //! What the refusals of EKS mean.
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_eks::error::{ProvideErrorMetadata, SdkError};
 
 use crate::{
@@ -13,6 +14,9 @@ use crate::{
 
 /// The code of an answer that isn't AWS's own, such as a proxy's.
 const UNNAMED: &str = "Refused";
+
+/// The reason where no credentials were found, or who gives them doesn't answer.
+pub const NO_CREDENTIALS: &str = "NoCredentials";
 
 /// Why a request wasn't done.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,13 +51,18 @@ where
 {
     fn from(error: SdkError<E>) -> Self {
         let SdkError::ServiceError(answer) = &error else {
-            let reason = match &error {
-                // No credentials were found, or those who give them don't answer.
-                SdkError::ConstructionFailure(_) => "NoCredentials",
-                _ => "Unreachable",
-            };
             let words = words_of(&error);
-            return Failure::Passing(Passing::new(reason, words)).into();
+            let is_about_credentials = has_no_credentials(&error);
+            let reason = if is_about_credentials {
+                NO_CREDENTIALS
+            } else {
+                "Unreachable"
+            };
+            return Self {
+                is_missing: false,
+                is_about_credentials,
+                error: Failure::Passing(Passing::new(reason, words)),
+            };
         };
         let status = answer.raw().status().as_u16();
         let (code, message) = (answer.err().code(), answer.err().message());
@@ -63,6 +72,12 @@ where
             error: refusal(status, code, message),
         }
     }
+}
+
+/// Whether nobody gave credentials.
+fn has_no_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| cause.is::<CredentialsError>())
 }
 
 /// A refusal by its status, its code and its message.

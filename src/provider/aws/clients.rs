@@ -19,9 +19,14 @@ use kube::Client;
 use crate::provider::{
     adopted::credentials::{self, Person},
     engine::{EngineError, Site},
+    requests::Failure,
 };
 
-use super::{resource::settings, settings::Settings};
+use super::{
+    answers::{NO_CREDENTIALS, Refused},
+    resource::settings,
+    settings::Settings,
+};
 
 /// The keys of a Secret with credentials. The last one is of credentials that end.
 const KEYS: [&str; 3] = [
@@ -83,6 +88,25 @@ impl Clients {
     /// AWS didn't take the credentials of a cluster: a Secret may have been written anew.
     pub fn forget(&self, site: &Site) {
         self.lock().remove(&key_of(site));
+    }
+
+    /// A refusal with what to do, where no Secret is named and nothing else gives credentials.
+    pub fn with_advice(&self, site: &Site, mut refused: Refused) -> Refused {
+        let advice = match self.person {
+            Person::AtTheKeyboard => {
+                "log in by aws configure or AWS_PROFILE, or name a Secret by --credentials-secret"
+            }
+            Person::Operator(_) => {
+                "give the operator an identity by EKS Pod Identity or the chart's aws.roleArn, or name a Secret in spec.provider.aws.credentialsSecret"
+            }
+        };
+        if let Failure::Passing(passing) = &mut refused.error
+            && passing.reason == NO_CREDENTIALS
+            && key_of(site).1.is_none()
+        {
+            passing.message = format!("{advice}: {}", passing.message);
+        }
+        refused
     }
 
     async fn config(&self, (region, secret): &Key) -> Result<SdkConfig, EngineError> {

@@ -204,7 +204,7 @@ impl Eks {
             if refused.is_about_credentials {
                 self.clients.forget(site);
             }
-            refused
+            self.clients.with_advice(site, refused)
         })
     }
 }

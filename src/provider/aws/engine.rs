@@ -3,14 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use aws_sdk_eks::types::{Update, UpdateParamType};
 use kube::Client;
 
 use crate::{
     api::{AwsProviderSpec, OperationError},
     lifecycle::{Observation, Rules, Stage},
     provider::{
-        adopted::{credentials::Person, handle::Handle, rested::Rested},
-        engine::{Answer, Change, Engine, EngineError, EngineProvider, Pace, Site, State},
+        adopted::{credentials::Person, handle::Handle, inside::Inside, rested::Rested},
+        engine::{Answer, Change, Engine, EngineError, EngineProvider, Pace, Running, Site, State},
         requests::Failure,
     },
 };
@@ -20,8 +21,8 @@ use super::{
     eks::Eks,
     goal::{self, Request},
     look, progress,
-    resource::{ControlPlane, Doing, Nodegroup, settings},
-    updates::{Updates, is_of},
+    resource::{ControlPlane, Doing, Nodegroup, settings, version_of},
+    updates::{Updates, is_of, param},
 };
 
 /// The provider, for clusters of any account and region.
@@ -32,6 +33,7 @@ pub fn provider(client: &Client, settings: &Settings) -> anyhow::Result<EnginePr
     let operator = Person::Operator(settings.identity_namespaces.clone());
     Ok(EngineProvider::new(Arc::new(ByUpdates {
         eks: Eks::new(client.clone(), settings, operator)?,
+        client: client.clone(),
         updates: Updates::default(),
         rested: Rested::default(),
         look_every: settings.look_every,
@@ -40,6 +42,8 @@ pub fn provider(client: &Client, settings: &Settings) -> anyhow::Result<EnginePr
 
 struct ByUpdates {
     eks: Eks,
+    /// Reads Secrets.
+    client: Client,
     updates: Updates,
     rested: Rested,
     look_every: Duration,
@@ -110,6 +114,21 @@ impl ByUpdates {
             Some(request) if !leads_there(request) => None,
             _ => update.and_then(|update| update.id),
         })
+    }
+
+    /// Adds to what EKS says of an update what the nodegroup's nodes show, where a kubeconfig is given.
+    async fn look_inside(&self, site: &Site, group: &str, update: &Update, running: &mut Running) {
+        let Some(secret) = settings(&site.provider).kubeconfig_secret else {
+            return;
+        };
+        let inside = Inside {
+            client: &self.client,
+            site,
+            secret: &secret,
+            nodes: format!("eks.amazonaws.com/nodegroup={group}"),
+            version: param(update, &UpdateParamType::Version).and_then(version_of),
+        };
+        inside.add_to(running).await;
     }
 
     async fn send(
@@ -233,7 +252,11 @@ impl Engine for ByUpdates {
         if !handle.operation.is_empty() {
             let update = self.eks.update(site, group, &handle.operation).await?;
             if let Some(update) = update {
-                return Ok(progress::of_update(&update));
+                let mut state = progress::of_update(&update);
+                if let (State::Running(running), Some(group)) = (&mut state, group) {
+                    self.look_inside(site, group, &update, running).await;
+                }
+                return Ok(state);
             }
         }
         let doing = match group {

@@ -11,7 +11,7 @@ use crate::{
     api::{AzureProviderSpec, OperationError},
     lifecycle::{Observation, Rules, Stage},
     provider::{
-        adopted::{credentials::Person, handle::Handle, rested::Rested},
+        adopted::{credentials::Person, handle::Handle, inside::Inside, rested::Rested},
         engine::{Answer, Change, Engine, EngineError, EngineProvider, Pace, Site, State},
         requests::Failure,
     },
@@ -34,6 +34,7 @@ pub fn provider(client: &Client, settings: &Settings) -> anyhow::Result<EnginePr
     let arm = Arm::new(client.clone(), settings, operator)?;
     Ok(EngineProvider::new(Arc::new(Aks {
         arm,
+        client: client.clone(),
         rested: Rested::default(),
         look_every: settings.look_every,
     })))
@@ -41,6 +42,8 @@ pub fn provider(client: &Client, settings: &Settings) -> anyhow::Result<EnginePr
 
 struct Aks {
     arm: Arm,
+    /// Reads Secrets.
+    client: Client,
     rested: Rested,
     look_every: Duration,
 }
@@ -237,7 +240,20 @@ impl Engine for Aks {
             };
         };
         let operation = self.operation(site, &id, &handle).await?;
-        Ok(progress::state(&resource, operation.as_ref()))
+        let mut state = progress::state(&resource, operation.as_ref());
+        if let (State::Running(running), Some(node_pool), Some(secret)) =
+            (&mut state, node_pool, &settings.kubeconfig_secret)
+        {
+            let inside = Inside {
+                client: &self.client,
+                site,
+                secret,
+                nodes: format!("kubernetes.azure.com/agentpool={node_pool}"),
+                version: None,
+            };
+            inside.add_to(running).await;
+        }
+        Ok(state)
     }
 
     async fn stop(&self, site: &Site, handle: &str) -> Result<Answer, EngineError> {

@@ -36,6 +36,7 @@ use crate::{
 };
 
 use super::{Changed, Changes, Control, End, LeftBehind, Provider};
+pub use drain::{budget_in_the_way, has_to_go, pods_of};
 use mend::Mender;
 pub use mend::bounded;
 pub use requests::{Ended, Requests, passing, refused, was_changed};

@@ -93,7 +93,14 @@ pub async fn an_operator_without_an_identity_in_aws_says_so(world: Arc<World>) {
     let line = format!("      credentialsSecret: {CREDENTIALS}\n");
     stage.apply(&manifests.replace(&line, ""));
     stage.start_operator(Identity::None, "*");
-    stage.says("Unknown", "credentials").await;
+    let advice = "give the operator an identity by EKS Pod Identity";
+    stage.says("Unknown", advice).await;
+    let conditions = stage.belay.cluster_status().await.conditions;
+    let ready = conditions.iter().find(|one| one.type_ == "Ready");
+    assert_eq!(
+        ready.map(|ready| ready.reason.as_str()),
+        Some("NoCredentials")
+    );
 }
 
 pub async fn a_cluster_that_is_not_in_aws_is_reported(world: Arc<World>) {

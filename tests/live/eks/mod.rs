@@ -2,6 +2,7 @@
 
 mod abort;
 mod adopt;
+mod inside;
 mod operations;
 mod others;
 mod outages;
@@ -9,6 +10,7 @@ mod stage;
 
 pub use abort::*;
 pub use adopt::*;
+pub use inside::*;
 pub use operations::*;
 pub use others::*;
 pub use outages::*;

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::machinery::index::Index;
+use crate::{
+    machinery::{index::Index, watches::full_name},
+    provider::requests::Blocked,
+};
 use k8s_openapi::{
     api::{core::v1::Pod, policy::v1::PodDisruptionBudget},
     apimachinery::pkg::apis::meta::v1::LabelSelector,
@@ -11,6 +14,8 @@ use kube::{
     Resource as _, ResourceExt as _,
     core::{Selector, SelectorExt as _},
 };
+
+use super::BLOCKED_BY_BUDGET;
 
 /// The budgets that select a pod.
 pub fn of(budgets: &Index<PodDisruptionBudget>, pod: &Pod) -> Vec<Arc<PodDisruptionBudget>> {
@@ -47,6 +52,26 @@ pub fn cut_off(budget: &PodDisruptionBudget, pod: &Pod) -> String {
             since.0
         )
     })
+}
+
+/// What is in the way of a pod among these budgets; none where each of them lets it go now.
+pub fn in_the_way(budgets: &[PodDisruptionBudget], pod: &Pod) -> Option<Blocked> {
+    let holds = |budget: &&PodDisruptionBudget| {
+        let spec = budget.spec.as_ref();
+        let selector = spec.and_then(|spec| spec.selector.as_ref());
+        budget.namespace() == pod.namespace()
+            && allowed(budget) <= 0
+            && selector.is_some_and(|selector| selects(selector, pod))
+    };
+    let budget = budgets.iter().find(holds)?;
+    let message = would_violate(&full_name(pod), budget);
+    Some((BLOCKED_BY_BUDGET.to_owned(), message))
+}
+
+/// That a budget doesn't let a pod go, in a sentence.
+pub fn would_violate(pod: &str, budget: &PodDisruptionBudget) -> String {
+    let budget = full_name(budget);
+    format!("eviction of {pod} would violate {BLOCKED_BY_BUDGET} {budget}")
 }
 
 fn selects(selector: &LabelSelector, pod: &Pod) -> bool {

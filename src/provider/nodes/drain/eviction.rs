@@ -95,11 +95,10 @@ fn refusal(shared: &Shared, pod: &Pod, status: &Status) -> (String, String) {
         .find(|budget| budgets::allowed(budget) <= 0)
         .or(budgets.first());
     let message = match in_the_way {
-        Some(budget) => format!(
-            "eviction of {name} would violate {BLOCKED_BY_BUDGET} {}{}",
-            full_name(budget.as_ref()),
-            budgets::cut_off(budget, pod)
-        ),
+        Some(budget) => {
+            let held_up = budgets::would_violate(&name, budget);
+            format!("{held_up}{}", budgets::cut_off(budget, pod))
+        }
         None => format!("eviction of {name} was refused: {}", status.message),
     };
     (BLOCKED_BY_BUDGET.into(), message)

@@ -28,6 +28,7 @@ use super::{
     node_work::{NodeEnd, Shared},
     stores::all_budgets,
 };
+pub use budgets::in_the_way as budget_in_the_way;
 pub use evictees::has_to_go;
 use evictees::{Answer, Evictees};
 use time::TimeAtWork;

@@ -1,0 +1,224 @@
+//! What goes on inside a cloud's cluster, seen with a kubeconfig of it: which pod and which budget hold up a drain, and
+//! how many nodes have their new version. A cloud shows neither.
+
+use std::{future::Future, time::Duration};
+
+use k8s_openapi::api::{
+    core::v1::{Node, Pod},
+    policy::v1::PodDisruptionBudget,
+};
+use kube::{
+    Api, Client, Config, ResourceExt as _,
+    api::ListParams,
+    config::{AuthInfo, Cluster, KubeConfigOptions, Kubeconfig},
+};
+
+use crate::{
+    api::KubernetesVersion,
+    machinery::connection,
+    provider::{
+        engine::{EngineError, Running, Site},
+        nodes::{budget_in_the_way, has_to_go, passing, pods_of},
+        requests::{Blocked, Failure, Passing},
+    },
+};
+
+use super::credentials;
+
+/// The key of a Secret with a kubeconfig.
+const KEY: &str = "kubeconfig";
+/// How long a look may take. The cloud's own answer counts without it.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// The nodes of a node pool that is at work.
+pub struct Inside<'a> {
+    /// Reads Secrets.
+    pub client: &'a Client,
+    /// The cluster.
+    pub site: &'a Site,
+    /// The Secret with the kubeconfig.
+    pub secret: &'a str,
+    /// The label that all nodes of the pool have.
+    pub nodes: String,
+    /// The version that they go to, where they go to one.
+    pub version: Option<KubernetesVersion>,
+}
+
+impl Inside<'_> {
+    /// Adds what is seen to what the cloud says. Where nothing can be seen, the message says why.
+    pub async fn add_to(&self, running: &mut Running) {
+        let looked = tokio::time::timeout(PATIENCE, self.look()).await;
+        let looked = looked.unwrap_or_else(|_| {
+            Err(credentials::refused(
+                "Unreachable",
+                "its API server doesn't answer",
+            ))
+        });
+        match looked {
+            Ok(seen) => {
+                running.blocked = running.blocked.take().or(seen.blocked);
+                running.nodes_left = running.nodes_left.or(seen.nodes_left);
+            }
+            Err(error) => {
+                let Passing {
+                    reason, message, ..
+                } = error.as_passing();
+                running.message = format!(
+                    "{}; what is in its way can't be seen ({reason}: {message})",
+                    running.message
+                );
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<Seen, EngineError> {
+        let client = self.connect().await?;
+        let nodes = listed(Api::<Node>::all(client.clone()).list(&self.of_pool())).await?;
+        let mut seen = Seen {
+            blocked: None,
+            nodes_left: self.version.map(|version| left(&nodes, version)),
+        };
+        let is_drained = |node: &&Node| {
+            let spec = node.spec.as_ref();
+            spec.is_some_and(|spec| spec.unschedulable == Some(true))
+        };
+        for node in nodes.iter().filter(is_drained) {
+            let pods = Api::<Pod>::all(client.clone());
+            let pods = listed(pods.list(&pods_of(&node.name_any()))).await?;
+            let budgets = Api::<PodDisruptionBudget>::all(client.clone());
+            let budgets = listed(budgets.list(&ListParams::default())).await?;
+            let mut going = pods.iter().filter(|pod| has_to_go(pod));
+            seen.blocked = going.find_map(|pod| budget_in_the_way(&budgets, pod));
+            if seen.blocked.is_some() {
+                break;
+            }
+        }
+        Ok(seen)
+    }
+
+    fn of_pool(&self) -> ListParams {
+        ListParams::default().labels(&self.nodes)
+    }
+
+    async fn connect(&self) -> Result<Client, EngineError> {
+        let place = (self.site.namespace.as_str(), self.secret);
+        let [text] = credentials::read(self.client, place, [KEY], &[]).await?;
+        let unusable = |why: String| {
+            let why = format!("Secret {}: {why}", self.secret);
+            credentials::refused("InvalidKubeconfig", why)
+        };
+        let kubeconfig =
+            Kubeconfig::from_yaml(&text).map_err(|error| unusable(error.to_string()))?;
+        if let Some(why) = leaves_the_text(&kubeconfig) {
+            return Err(unusable(why));
+        }
+        let options = KubeConfigOptions::default();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        let config = config.map_err(|error| unusable(error.to_string()))?;
+        let client = connection::builder(connection::bounded(config));
+        let client = client.map_err(|error| unusable(error.to_string()))?;
+        Ok(client.build())
+    }
+}
+
+struct Seen {
+    blocked: Option<Blocked>,
+    nodes_left: Option<i32>,
+}
+
+/// How many nodes run an older version.
+fn left(nodes: &[Node], version: KubernetesVersion) -> i32 {
+    let is_older = |node: &&Node| {
+        let info = node
+            .status
+            .as_ref()
+            .and_then(|status| status.node_info.as_ref());
+        let runs = info.and_then(|info| minor_of(&info.kubelet_version));
+        runs.is_some_and(|minor| minor != version.minor)
+    };
+    i32::try_from(nodes.iter().filter(is_older).count()).unwrap_or(i32::MAX)
+}
+
+/// The minor version in a kubelet's, such as `v1.34.2-eks-113cf36`.
+fn minor_of(kubelet: &str) -> Option<u32> {
+    kubelet.split('.').nth(1)?.parse().ok()
+}
+
+/// Why a kubeconfig isn't taken: who writes a Secret has no right to have the operator run a program or read a file.
+fn leaves_the_text(kubeconfig: &Kubeconfig) -> Option<String> {
+    let of_user = |user: &AuthInfo| {
+        [
+            ("exec", user.exec.is_some()),
+            ("auth-provider", user.auth_provider.is_some()),
+            ("tokenFile", user.token_file.is_some()),
+            ("client-certificate", user.client_certificate.is_some()),
+            ("client-key", user.client_key.is_some()),
+        ]
+    };
+    let of_cluster = |cluster: &Cluster| {
+        [(
+            "certificate-authority",
+            cluster.certificate_authority.is_some(),
+        )]
+    };
+    let users = kubeconfig.auth_infos.iter();
+    let users = users
+        .filter_map(|user| user.auth_info.as_ref())
+        .flat_map(of_user);
+    let clusters = kubeconfig.clusters.iter();
+    let clusters = clusters.filter_map(|cluster| cluster.cluster.as_ref());
+    let mut fields = users.chain(clusters.flat_map(of_cluster));
+    let (field, _) = fields.find(|(_, is_set)| *is_set)?;
+    Some(format!(
+        "the kubeconfig has {field}: write a token, or certificates as data, since the operator runs no program and reads no file for it"
+    ))
+}
+
+async fn listed<K: Clone>(
+    list: impl Future<Output = kube::Result<kube::api::ObjectList<K>>>,
+) -> Result<Vec<K>, EngineError> {
+    let listed = list.await;
+    listed
+        .map(|list| list.items)
+        .map_err(|error| Failure::Passing(passing(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kubeconfig_that_runs_a_program_or_reads_a_file_is_not_taken() {
+        let with = |user: &str, cluster: &str| {
+            let text = format!(
+                "{{clusters: [{{name: c, cluster: {{server: 'https://localhost', {cluster}}}}}], users: [{{name: u, user: {{{user}}}}}]}}"
+            );
+            leaves_the_text(&Kubeconfig::from_yaml(&text).expect("a kubeconfig"))
+        };
+        assert_eq!(with("token: abc", "certificate-authority-data: abc"), None);
+        for (user, cluster, field) in [
+            ("exec: {command: aws}", "", "exec"),
+            ("tokenFile: /token", "", "tokenFile"),
+            ("client-key: /key", "", "client-key"),
+            (
+                "token: abc",
+                "certificate-authority: /ca",
+                "certificate-authority",
+            ),
+        ] {
+            let why = with(user, cluster).expect("a reason");
+            assert!(why.contains(&format!("has {field}:")), "{why}");
+        }
+    }
+
+    #[test]
+    fn the_minor_version_of_a_kubelet_is_read_with_a_clouds_suffix() {
+        for (text, minor) in [
+            ("v1.34.2-eks-113cf36", Some(34)),
+            ("v1.33.4", Some(33)),
+            ("", None),
+        ] {
+            assert_eq!(minor_of(text), minor);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! What blocks an operation of AKS, seen inside the cluster.
+
+use std::sync::Arc;
+
+use belay::api::OperationType::Upgrade;
+use serde_json::json;
+
+use crate::{belay::World, inside};
+
+use super::stage::{NEW, Stage};
+
+pub async fn with_a_kubeconfig_an_upgrade_of_aks_shows_which_budget_holds_which_pod(
+    world: Arc<World>,
+) {
+    let stage = Stage::set(&world).await;
+    let belay = &stage.belay;
+    inside::make_secret(belay, &inside::kubeconfig(belay));
+    let secret = json!({"spec": {"provider": {"azure": {"kubeconfigSecret": inside::KUBECONFIG}}}});
+    let patch = secret.to_string();
+    let cluster = ["patch", "managedcluster", "demo", "--type=merge", "-p"];
+    belay.kubectl(&[&cluster[..], &[&patch]].concat());
+    let label = ("kubernetes.azure.com/agentpool", "np1");
+    inside::has_a_drain_that_a_budget_holds(belay, label).await;
+    stage.hold("np1");
+    belay.set_version(NEW).await;
+    let upgrade = belay.operation(Upgrade, "demo").await;
+    inside::is_shown_as_blocked(belay, &upgrade).await;
+    belay.abort(&upgrade, "the budget holds").await;
+    belay.is_canceled(&upgrade).await;
+    inside::goes(belay);
+}

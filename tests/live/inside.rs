@@ -1,0 +1,89 @@
+//! The inside of a cloud's cluster. The tests' own control plane stands for it: it has a node of a node pool that is being
+//! drained, and a pod there that a budget holds.
+
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use serde_json::{Value, json};
+
+use crate::belay::Belay;
+
+/// The Secret with a kubeconfig of it.
+pub const KUBECONFIG: &str = "inside";
+
+/// Makes the Secret with that kubeconfig.
+pub fn make_secret(belay: &Belay, kubeconfig: &str) {
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": KUBECONFIG},
+        "stringData": {"kubeconfig": kubeconfig}});
+    apply(belay, &secret);
+}
+
+/// A kubeconfig of the tests' own control plane.
+pub fn kubeconfig(belay: &Belay) -> String {
+    std::fs::read_to_string(&belay.world.kubeconfig).expect("a kubeconfig")
+}
+
+/// Makes two nodes with that label, the first of which is new and the second drained, with a pod that a budget holds.
+pub async fn has_a_drain_that_a_budget_holds(belay: &Belay, label: (&str, &str)) {
+    let drained = node(belay, 1);
+    for (number, version) in [(0, "v1.34.1"), (1, "v1.33.4")] {
+        let name = node(belay, number);
+        let spec = json!({"unschedulable": name == drained});
+        let labels = json!({label.0: label.1});
+        let made = json!({"apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": name, "labels": labels}, "spec": spec});
+        apply(belay, &made);
+        let status = json!({"status": {"nodeInfo": {"kubeletVersion": version}}}).to_string();
+        let patch = [
+            "patch",
+            "node",
+            &name,
+            "--subresource=status",
+            "-p",
+            &status,
+        ];
+        belay.kubectl(&patch);
+    }
+    let container = json!({"name": "web", "image": "none"});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "web-0", "labels": {"app": "web"}},
+        "spec": {"nodeName": drained, "containers": [container]}});
+    apply(belay, &pod);
+    let spec = json!({"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}});
+    let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+        "metadata": {"name": "web"}, "spec": spec});
+    apply(belay, &budget);
+    belay
+        .eventually("has a budget that is counted", || async {
+            let budget = belay.api::<PodDisruptionBudget>().get("web").await;
+            let status = budget.expect("it").status;
+            status.is_some_and(|status| status.observed_generation.is_some())
+        })
+        .await;
+}
+
+/// Waits until an Operation shows the pod and the budget.
+pub async fn is_shown_as_blocked(belay: &Belay, operation: &str) {
+    let namespace = &belay.namespace;
+    let blocked = belay.is_blocked(operation).await.blocked.expect("a block");
+    assert_eq!(blocked.reason, "PodDisruptionBudget");
+    assert_eq!(
+        blocked.message,
+        format!("eviction of {namespace}/web-0 would violate PodDisruptionBudget {namespace}/web")
+    );
+}
+
+/// Takes the nodes away.
+pub fn goes(belay: &Belay) {
+    for number in 0..2 {
+        belay.kubectl(&["delete", "node", &node(belay, number), "--wait=false"]);
+    }
+}
+
+fn node(belay: &Belay, number: usize) -> String {
+    format!("{}-inside-{number}", belay.namespace)
+}
+
+fn apply(belay: &Belay, object: &Value) {
+    let args = ["apply", "-n", &belay.namespace];
+    let applied = belay.world.kubectl_with(&args, &object.to_string());
+    applied.unwrap_or_else(|error| panic!("{error}\n{object}"));
+}
