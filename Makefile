@@ -26,7 +26,7 @@ GENERATED := crds policies charts/belay/files/crds charts/belay/files/policies c
   charts/belay/README.md deploy/belay.yaml docs/kubectl-belay.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test test-oldest check bench load load-capi fmt generate generated model mutants package sbom licences build tools needs image image-here chart e2e gitops outages sweep soak histories test-capi sweep-capi
+.PHONY: help demo picture test test-oldest check bench load load-capi fmt generate generated model mutants package sbom licences build tools needs image image-here chart e2e gitops outages sweep soak histories test-capi sweep-capi clouds smoke-aks smoke-eks
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -66,6 +66,22 @@ test-capi: tools ## Operate clusters of Cluster API, with its own controllers an
 
 sweep-capi: tools ## Kill Belay after each of its writes, and Cluster API's controllers, in an upgrade there and in its abort (PART=k/n)
 	SWEEP_PART=$(or $(PART),1/1) cargo test --test capi-faults
+
+# Needs python3 with venv. What it installs is kept outside the checkout.
+clouds: tools ## Check the fakes of the clouds by the clouds' own command lines, and Belay's requests by the clouds' models
+	@python3 -c 'import ensurepip' || { echo "make clouds needs the Debian package python3-venv" >&2; exit 1; }
+	rm -rf target/exchanges && mkdir -p target/exchanges
+	CLOUDS=$$(testenv/clouds/install) cargo test -p testenv --test clouds
+	EXCHANGES=$(CURDIR)/target/exchanges cargo test --test live -- eks::
+	EXCHANGES=$(CURDIR)/target/exchanges cargo test --test live -- aks::
+	$$(testenv/clouds/install)/aws/bin/python3 testenv/clouds/check_eks.py target/exchanges/eks-*.jsonl
+	$$(testenv/clouds/install)/sdk/bin/python3 testenv/clouds/check_aks.py target/exchanges/aks-*.jsonl
+
+smoke-aks: tools ## Try Belay on an AKS cluster of a real account: CLUSTER= POOL= RESOURCE_GROUP= (docs/azure.md)
+	@examples/smoke.sh azure $(BIN)
+
+smoke-eks: tools ## Try Belay on an EKS cluster of a real account: CLUSTER= POOL= (docs/aws.md)
+	@examples/smoke.sh aws $(BIN)
 
 # SEED= is the first episode's, and each has the next one; EPISODES= says how many there are at most.
 soak: tools ## Random people and random faults for MINUTES=n, from SEED=s on

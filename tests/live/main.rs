@@ -20,6 +20,7 @@ mod disturbed;
 mod doors;
 mod eks;
 mod engine;
+mod exchanges;
 mod exposition;
 mod failure;
 mod history;

@@ -77,7 +77,7 @@ where
 /// Whether nobody gave credentials.
 fn has_no_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut causes = std::iter::successors(Some(error), |error| error.source());
-    causes.any(|cause| cause.is::<CredentialsError>())
+    causes.any(|cause| cause.downcast_ref::<CredentialsError>().is_some())
 }
 
 /// A refusal by its status, its code and its message.

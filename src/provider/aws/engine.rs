@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use aws_sdk_eks::types::{Update, UpdateParamType};
+use aws_sdk_eks::types::{Cancellation, CancellationStatus, Update, UpdateParamType, UpdateStatus};
 use kube::Client;
 
 use crate::{
@@ -129,6 +129,26 @@ impl ByUpdates {
             version: param(update, &UpdateParamType::Version).and_then(version_of),
         };
         inside.add_to(running).await;
+    }
+
+    /// What a refusal to cancel an update means. An operator that died may have had it cancelled already.
+    async fn why_not(
+        &self,
+        site: &Site,
+        handle: &Handle,
+        refusal: &OperationError,
+    ) -> Result<Answer, EngineError> {
+        let update = self.eks.update(site, None, &handle.operation).await?;
+        let goes_on = |update: &Update| update.status() == Some(&UpdateStatus::InProgress);
+        let Some(update) = update.filter(goes_on) else {
+            return Ok(Answer::TooLate);
+        };
+        let cancellation = update.cancellation().and_then(Cancellation::status);
+        if cancellation == Some(&CancellationStatus::InProgress) {
+            return Ok(Answer::Accepted);
+        }
+        let words = &refusal.message;
+        Ok(Answer::Refused(format!("EKS says: {words}{AFTER_STEP}")))
     }
 
     async fn send(
@@ -284,10 +304,7 @@ impl Engine for ByUpdates {
             Ok(_) => Ok(Answer::Accepted),
             Err(refused) if refused.is_missing => Ok(Answer::TooLate),
             Err(refused) => match refused.error {
-                Failure::Final(error) => Ok(Answer::Refused(format!(
-                    "EKS says: {}{AFTER_STEP}",
-                    error.message
-                ))),
+                Failure::Final(error) => self.why_not(site, &handle, &error).await,
                 passing @ Failure::Passing(_) => Err(passing),
             },
         }

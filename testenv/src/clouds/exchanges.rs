@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::{LONGEST, lock};
 
 /// A request and its answer. Only bodies of JSON are kept, so that no secret of a login is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize)]
 pub struct Exchange {
     /// The request's method.
     pub method: String,

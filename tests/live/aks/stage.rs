@@ -15,7 +15,7 @@ use testenv::clouds::{
 
 use crate::{
     belay::{Belay, World, is_true},
-    plugin,
+    exchanges, plugin,
 };
 
 /// The resource group of the cluster.
@@ -33,6 +33,12 @@ pub struct Stage {
     authorities: PathBuf,
     token: PathBuf,
     _folder: tempfile::TempDir,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        exchanges::keep("aks", &self.belay.namespace, &self.azure.exchanges());
+    }
 }
 
 impl Stage {

@@ -11,7 +11,7 @@ use testenv::clouds::{
 
 use crate::{
     belay::{Belay, World, is_true},
-    plugin,
+    exchanges, plugin,
 };
 
 /// What the cluster runs at first, and what it goes to.
@@ -35,6 +35,12 @@ pub enum Identity {
     None,
     WebToken,
     Pod,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        exchanges::keep("eks", &self.belay.namespace, &self.aws.exchanges());
+    }
 }
 
 impl Stage {
