@@ -8,7 +8,7 @@ cloud=$1
 programs=$2
 
 say() { printf '\n== %s\n' "$*"; }
-run() { printf '$ %s\n' "$*" && "$@"; }
+run() { printf '$ %s\n' "$*" >&2 && "$@"; }
 fail() { echo "smoke: $*" >&2 && exit 1; }
 
 case $cloud in

@@ -1,21 +1,16 @@
-"""Checks what Belay wrote to AKS by the models of Microsoft's SDK: usage: check_aks.py EXCHANGES..."""
+"""Checks what Belay wrote to AKS by the models of Microsoft's SDK. Usage: check_aks.py EXCHANGES..."""
 
 import json
+import re
 import sys
-import typing
 
 from azure.mgmt.containerservice import models
 
 
 def model_in(hint):
-    """The model in a type such as Optional[list[Model]], where there is one."""
-    if isinstance(hint, type) and hasattr(hint, "_attr_to_rest_field"):
-        return hint
-    for inner in typing.get_args(hint):
-        found = model_in(inner)
-        if found:
-            return found
-    return None
+    """The model that a type such as Optional[list[Model]] names, where it names one."""
+    named = re.search(r"_models\.(\w+)", repr(hint))
+    return getattr(models, named[1]) if named else None
 
 
 def unknown(body, model, path):
@@ -24,11 +19,11 @@ def unknown(body, model, path):
         return [each for part in body for each in unknown(part, model, path)]
     if not isinstance(body, dict):
         return []
-    body and model()
+    model()  # The first instance fills in what fields there are.
     fields = {field._rest_name: name for name, field in model._attr_to_rest_field.items()}
     hints = {}
     for each in reversed(model.__mro__):
-        hints.update(typing.get_type_hints(each, vars(models)) if each is not object else {})
+        hints.update(getattr(each, "__annotations__", {}))
     found = []
     for key, value in body.items():
         if key not in fields:

@@ -1,13 +1,13 @@
-"""Checks what Belay asked EKS for by the model of EKS that botocore has: usage: check_eks.py EXCHANGES..."""
+"""Checks what Belay asked EKS for by the model of EKS that the aws command line has. Usage: check_eks.py EXCHANGES..."""
 
 import json
 import re
 import sys
 
-import botocore.session
-from botocore.validate import ParamValidator
+from awscli.botocore import session
+from awscli.botocore.validate import ParamValidator
 
-MODEL = botocore.session.get_session().get_service_model("eks")
+MODEL = session.get_session().get_service_model("eks")
 OPERATIONS = [MODEL.operation_model(name) for name in MODEL.operation_names]
 
 

@@ -85,7 +85,7 @@ fn aws_cli(fake: &FakeAws, authority: &str) -> Program {
         environment: vec![
             ("AWS_ENDPOINT_URL", url),
             ("AWS_CA_BUNDLE", authority.to_owned()),
-            ("AWS_REGION", aws::REGION.to_owned()),
+            ("AWS_DEFAULT_REGION", aws::REGION.to_owned()),
             ("AWS_ACCESS_KEY_ID", aws::ACCESS_KEY.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", aws::SECRET_KEY.to_owned()),
             ("AWS_PAGER", String::new()),
@@ -157,7 +157,7 @@ fn az(fake: &FakeAzure, folder: &Path, authority: &str) -> Program {
             ("AZURE_CORE_LOGIN_EXPERIENCE_V2", "off".to_owned()),
         ],
     };
-    let endpoint = format!("--endpoint-resource-manager {}/", fake.url());
+    let endpoint = format!("--endpoint-resource-manager {}", fake.url());
     az.says(&format!("cloud register -n Fake {endpoint}"));
     az.says("cloud set -n Fake");
     let login = format!("login --service-principal -u {CLIENT} -p {SECRET} --tenant {TENANT}");

@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
-    PREVIEW, STABLE, State,
+    OLDER, PREVIEW, STABLE, State,
     answers::{begun, found, not_found, refusal, signature},
     call::{Call, Target},
     lock,
@@ -83,7 +83,7 @@ impl State {
 
     fn of_resource(&mut self, call: &Call, id: &Id, rest: &[&str]) -> Response {
         let is_preview = call.version() == PREVIEW && self.has_preview;
-        if call.version() != STABLE && !is_preview {
+        if ![STABLE, OLDER].contains(&call.version()) && !is_preview {
             let message = format!(
                 "No registered resource provider found for location 'westeurope' and API version '{}' for type 'managedClusters'.",
                 call.version()
