@@ -72,8 +72,8 @@ clouds: tools ## Check the fakes of the clouds by the clouds' own command lines,
 	@python3 -c 'import ensurepip' || { echo "make clouds needs the Debian package python3-venv" >&2; exit 1; }
 	rm -rf target/exchanges && mkdir -p target/exchanges
 	CLOUDS=$$(testenv/clouds/install) cargo test -p testenv --test clouds
-	EXCHANGES=$(CURDIR)/target/exchanges cargo test --test live -- eks::
-	EXCHANGES=$(CURDIR)/target/exchanges cargo test --test live -- aks::
+	EXCHANGES=$(CURDIR)/target/exchanges cargo test --test live -- eks:: --include-ignored
+	EXCHANGES=$(CURDIR)/target/exchanges cargo test --test live -- aks:: --include-ignored
 	$$(testenv/clouds/install)/aws/bin/python3 testenv/clouds/check_eks.py target/exchanges/eks-*.jsonl
 	$$(testenv/clouds/install)/sdk/bin/python3 testenv/clouds/check_aks.py target/exchanges/aks-*.jsonl
 
@@ -183,9 +183,10 @@ gitops: needs ## Test Belay with Flux's controllers, kstatus and Argo CD's engin
 	cd tests/gitops && go vet ./... && go test ./...
 	cargo test --workspace --test flux
 
-outages: tools ## Kill and cut off parts of the control plane beneath the operator
+outages: tools ## Kill and cut off parts of the control plane, and of clouds, beneath the operator
 	@$(BIN)/testenv path helm >/dev/null
 	cargo test --workspace --test outages
+	cargo test --workspace --test live -- --ignored
 
 # The operator, the demo and testenv by one build: each alone would have other features of the
 # dependencies, and compile them again.

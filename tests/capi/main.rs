@@ -54,5 +54,5 @@ const TESTS: &[harness::Test<Stage>] = tests![
 ];
 
 fn main() -> ExitCode {
-    harness::run(TESTS, Stage::set(), Stage::keep_logs)
+    harness::run(TESTS, &[], Stage::set(), Stage::keep_logs)
 }

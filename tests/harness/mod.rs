@@ -19,9 +19,11 @@ macro_rules! tests {
     };
 }
 
-/// Starts what they stand on, and runs them as the command line says; where one fails, the logs are kept.
+/// Starts what they stand on, and runs them as the command line says; where one fails, the logs are kept. Those that are
+/// ignored run where the command line asks for them (`--ignored`).
 pub fn run<S: Send + Sync + 'static>(
     tests: &[Test<S>],
+    ignored: &[Test<S>],
     start: impl Future<Output = Arc<S>>,
     keep_logs: fn(&S),
 ) -> ExitCode {
@@ -30,10 +32,11 @@ pub fn run<S: Send + Sync + 'static>(
     arguments.test_threads.get_or_insert(6);
     let runtime = Runtime::new().expect("a runtime");
     if arguments.list {
-        return libtest_mimic::run(&arguments, trials(tests, None, runtime.handle())).exit_code();
+        let trials = trials(tests, ignored, None, runtime.handle());
+        return libtest_mimic::run(&arguments, trials).exit_code();
     }
     let stage = runtime.block_on(start);
-    let trials = trials(tests, Some(&stage), runtime.handle());
+    let trials = trials(tests, ignored, Some(&stage), runtime.handle());
     let conclusion = libtest_mimic::run(&arguments, trials);
     if conclusion.has_failed() {
         keep_logs(&stage);
@@ -45,6 +48,7 @@ pub fn run<S: Send + Sync + 'static>(
 
 fn trials<S: Send + Sync + 'static>(
     tests: &[Test<S>],
+    ignored: &[Test<S>],
     stage: Option<&Arc<S>>,
     handle: &Handle,
 ) -> Vec<Trial> {
@@ -56,5 +60,7 @@ fn trials<S: Send + Sync + 'static>(
             Ok(())
         })
     };
-    tests.iter().map(trial).collect()
+    let ignored = ignored.iter().map(trial);
+    let ignored = ignored.map(|trial| trial.with_ignored_flag(true));
+    tests.iter().map(trial).chain(ignored).collect()
 }

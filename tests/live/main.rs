@@ -140,13 +140,6 @@ const TESTS: &[harness::Test<World>] = tests![
     aks::what_azure_refuses_while_others_operate_is_reported_and_done_after,
     aks::what_the_autoscaler_of_aks_scales_belay_does_not,
     aks::with_a_kubeconfig_an_upgrade_of_aks_shows_which_budget_holds_which_pod,
-    aks::an_azure_that_does_not_answer_is_reported_and_nothing_is_lost,
-    aks::an_abort_while_azure_is_silent_is_honoured_when_it_answers,
-    aks::a_token_that_azure_takes_no_more_is_renewed,
-    aks::an_operation_that_azure_forgets_is_judged_by_its_resource,
-    aks::an_operator_that_is_killed_at_each_change_of_an_upgrade_asks_for_nothing_twice,
-    aks::an_operator_that_is_killed_at_each_change_of_an_abort_stops_at_azure,
-    aks::an_operator_that_is_killed_while_azure_works_asks_for_nothing_twice,
     eks::what_adopt_aws_prints_begins_no_operation,
     eks::the_operator_assumes_its_role_by_its_web_identity_where_the_namespace_may,
     eks::the_operator_has_the_identity_of_its_pod_where_the_namespace_may,
@@ -176,11 +169,6 @@ const TESTS: &[harness::Test<World>] = tests![
     eks::what_the_cluster_autoscaler_scales_at_eks_belay_does_not,
     eks::with_a_kubeconfig_an_upgrade_of_eks_shows_which_budget_holds_which_pod,
     eks::a_kubeconfig_that_would_run_a_program_is_not_used_and_says_so,
-    eks::an_eks_that_does_not_answer_is_reported_and_nothing_is_lost,
-    eks::an_abort_while_eks_is_silent_is_honoured_when_it_answers,
-    eks::an_update_that_eks_forgets_is_judged_by_its_nodegroup,
-    eks::an_operator_that_is_killed_at_each_change_of_an_upgrade_of_eks_asks_for_nothing_twice,
-    eks::an_operator_that_is_killed_at_each_change_of_an_abort_stops_at_eks,
     failure::an_api_server_that_is_away_fails_nothing,
     restart::an_operator_that_is_killed_goes_on_where_things_stand,
     restart::an_abort_is_honoured_by_the_next_operator,
@@ -341,6 +329,22 @@ const TESTS: &[harness::Test<World>] = tests![
     left_behind::a_start_of_a_cluster_leaves_its_control_plane_off,
 ];
 
+/// `make outages` runs them: they are long, and need no other control plane.
+const OUTAGES_OF_CLOUDS: &[harness::Test<World>] = tests![
+    aks::an_azure_that_does_not_answer_is_reported_and_nothing_is_lost,
+    aks::an_abort_while_azure_is_silent_is_honoured_when_it_answers,
+    aks::a_token_that_azure_takes_no_more_is_renewed,
+    aks::an_operation_that_azure_forgets_is_judged_by_its_resource,
+    aks::an_operator_that_is_killed_at_each_change_of_an_upgrade_asks_for_nothing_twice,
+    aks::an_operator_that_is_killed_at_each_change_of_an_abort_stops_at_azure,
+    aks::an_operator_that_is_killed_while_azure_works_asks_for_nothing_twice,
+    eks::an_eks_that_does_not_answer_is_reported_and_nothing_is_lost,
+    eks::an_abort_while_eks_is_silent_is_honoured_when_it_answers,
+    eks::an_update_that_eks_forgets_is_judged_by_its_nodegroup,
+    eks::an_operator_that_is_killed_at_each_change_of_an_upgrade_of_eks_asks_for_nothing_twice,
+    eks::an_operator_that_is_killed_at_each_change_of_an_abort_stops_at_eks,
+];
+
 fn main() -> ExitCode {
-    harness::run(TESTS, World::start(), World::keep_logs)
+    harness::run(TESTS, OUTAGES_OF_CLOUDS, World::start(), World::keep_logs)
 }

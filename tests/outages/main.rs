@@ -70,5 +70,5 @@ const TESTS: &[harness::Test<World>] = tests![
 
 fn main() -> ExitCode {
     let folder = tempfile::tempdir().expect("a folder");
-    harness::run(TESTS, audit::world(folder.path()), World::keep_logs)
+    harness::run(TESTS, &[], audit::world(folder.path()), World::keep_logs)
 }
