@@ -180,11 +180,14 @@ pub async fn what_eks_can_not_do_is_refused_with_what_to_do_instead(world: Arc<W
         .belay
         .set_pool("np1", json!({"kubernetesVersion": null}))
         .await;
-    stage.belay.rests().await;
-    stage.belay.lock_is_free().await;
+    // What its version was on hold for is over: until then the API server refuses other changes.
     stage
-        .set_cluster(&json!({"powerState": "Stopped"}))
-        .expect("it is a spec");
+        .belay
+        .eventually("takes another change", || async {
+            let stopped = json!({"powerState": "Stopped"});
+            stage.set_cluster(&stopped).is_ok()
+        })
+        .await;
     let stop = stage.belay.operation(Stop, "demo").await;
     let error = stage.belay.fails(&stop).await;
     assert_eq!(error.code, "OperationNotSupported");
