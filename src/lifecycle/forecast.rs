@@ -286,6 +286,7 @@ fn bring_about(snapshot: &mut Snapshot, job: &Job) {
                     running: goal.running,
                     changing_to: None,
                 });
+                snapshot.observed.is_unsettled = false;
             }
             Stage::Pool(goal) => {
                 let nodes = snapshot

@@ -24,6 +24,9 @@ pub struct Observation {
     pub scaled_by_others: BTreeMap<String, String>,
     /// The pools that the engine shows as off. Of others without nodes, Belay's own operations say it.
     pub off: BTreeSet<String>,
+    /// Whether the engine gave up in the middle of a change of the control plane, whatever that seems to be. Who asks for it
+    /// by a Reconcile has it brought to its end.
+    pub is_unsettled: bool,
     /// Why the cluster can't be seen now. The other fields then show what was seen last, or nothing.
     pub trouble: Option<Trouble>,
     /// What others began at the engine and hasn't ended: by its console, by a tool of its own.

@@ -37,7 +37,10 @@ pub(super) fn of_stage(stage: &Stage, uid: &str, snapshot: &Snapshot, most: usiz
         Stage::Pool(goal) => (snapshot.rules).steps(goal, uid, snapshot.nodes(&goal.pool), most),
         Stage::Follow(followed) => vec![followed.step()],
         Stage::ControlPlane(goal) => {
-            let change = control_plane_change(snapshot.observed.control_plane, *goal);
+            let observed = &snapshot.observed;
+            let settled = || (StepAction::Update, "what failed at the engine".to_owned());
+            let change = control_plane_change(observed.control_plane, *goal);
+            let change = change.or_else(|| observed.is_unsettled.then(settled));
             let step =
                 change.map(|(action, message)| step(CONTROL_PLANE_STEP.into(), action, message));
             step.into_iter().collect()

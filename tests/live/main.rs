@@ -129,6 +129,7 @@ const TESTS: &[harness::Test<World>] = tests![
     aks::a_cluster_of_aks_stops_and_starts_as_a_whole,
     aks::labels_and_taints_of_a_node_pool_are_updated_and_azures_own_stay,
     aks::why_an_operation_of_aks_failed_is_said_in_its_words,
+    aks::a_control_plane_that_failed_is_brought_to_its_end_by_who_asks_for_it,
     aks::a_control_plane_of_aks_is_not_taken_back,
     aks::an_aborted_upgrade_of_a_node_pool_stops_at_azure_and_stays_so,
     aks::an_aborted_upgrade_of_the_control_plane_upgrades_no_pool,

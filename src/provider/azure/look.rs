@@ -27,6 +27,7 @@ pub fn observation(cluster: &Value, settings: &AzureProviderSpec) -> Observation
             running: control_plane.is_on(),
             changing_to: None,
         }),
+        is_unsettled: control_plane.state() == "Failed",
         ..Observation::default()
     };
     for (name, node_pool) in node_pools(cluster) {

@@ -175,6 +175,31 @@ pub async fn why_an_operation_of_aks_failed_is_said_in_its_words(world: Arc<Worl
     stage.is_ready().await;
 }
 
+pub async fn a_control_plane_that_failed_is_brought_to_its_end_by_who_asks_for_it(
+    world: Arc<World>,
+) {
+    let stage = Stage::set(&world).await;
+    let belay = &stage.belay;
+    stage.azure.fail_next("demo", "InternalError", "try again");
+    stage.hold("demo");
+    let changes = json!({"disableLocalAccounts": true});
+    stage.azure.somebody_changes(GROUP, "demo", None, &changes);
+    let others = belay.operation(Update, "demo").await;
+    stage.release("demo");
+    assert_eq!(belay.fails(&others).await.code, "InternalError");
+    belay.lock_is_free().await;
+    belay.rests().await;
+    assert_eq!(stage.changed(), Vec::<String>::new(), "nobody asked for it");
+    belay
+        .reconcile(TargetKind::ManagedCluster, "demo", "again")
+        .await;
+    let status = belay.succeeds("again").await;
+    assert_eq!(status.steps[0].name, "control-plane");
+    assert_eq!(stage.demo("provisioningState"), "Succeeded");
+    assert_eq!(stage.changed(), ["PUT demo 200"]);
+    stage.is_ready().await;
+}
+
 pub async fn a_control_plane_of_aks_is_not_taken_back(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let back = json!({"spec": {"kubernetesVersion": "1.32.9"}}).to_string();
