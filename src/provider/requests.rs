@@ -35,7 +35,8 @@ pub enum Failure<R> {
 }
 
 /// A failure that may pass.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {message}")]
 pub struct Passing {
     /// In one word, such as `Throttled`.
     pub reason: String,

@@ -48,8 +48,7 @@ enum From {
 pub async fn run(session: &Session, flags: &AdoptFlags) -> anyhow::Result<ExitCode> {
     let adopted = match &flags.from {
         From::ClusterApi { name } => {
-            let adopted = cluster_api::manifests(&session.client, &session.namespace, name).await;
-            adopted.map_err(|error| anyhow::anyhow!("{}: {}", error.reason, error.message))?
+            cluster_api::manifests(&session.client, &session.namespace, name).await?
         }
         #[cfg(feature = "azure")]
         From::Azure(azure) => azure.adopted(session).await?,

@@ -19,7 +19,7 @@ use crate::{
     provider::{
         engine::{EngineError, Running, Site},
         nodes::{budget_in_the_way, has_to_go, passing, pods_of},
-        requests::{Blocked, Failure, Passing},
+        requests::{Blocked, Failure},
     },
 };
 
@@ -60,13 +60,8 @@ impl Inside<'_> {
                 running.nodes_left = running.nodes_left.or(seen.nodes_left);
             }
             Err(error) => {
-                let Passing {
-                    reason, message, ..
-                } = error.as_passing();
-                running.message = format!(
-                    "{}; what is in its way can't be seen ({reason}: {message})",
-                    running.message
-                );
+                let (message, why) = (&running.message, error.as_passing());
+                running.message = format!("{message}; what is in its way can't be seen ({why})");
             }
         }
     }
@@ -82,11 +77,15 @@ impl Inside<'_> {
             let spec = node.spec.as_ref();
             spec.is_some_and(|spec| spec.unschedulable == Some(true))
         };
-        for node in nodes.iter().filter(is_drained) {
-            let pods = Api::<Pod>::all(client.clone());
+        let drained: Vec<_> = nodes.iter().filter(is_drained).collect();
+        if drained.is_empty() {
+            return Ok(seen);
+        }
+        let budgets = Api::<PodDisruptionBudget>::all(client.clone());
+        let budgets = listed(budgets.list(&ListParams::default())).await?;
+        let pods = Api::<Pod>::all(client);
+        for node in drained {
             let pods = listed(pods.list(&pods_of(&node.name_any()))).await?;
-            let budgets = Api::<PodDisruptionBudget>::all(client.clone());
-            let budgets = listed(budgets.list(&ListParams::default())).await?;
             let mut going = pods.iter().filter(|pod| has_to_go(pod));
             seen.blocked = going.find_map(|pod| budget_in_the_way(&budgets, pod));
             if seen.blocked.is_some() {

@@ -12,12 +12,12 @@ pub mod labels;
 #[cfg(any(feature = "aws", feature = "azure"))]
 pub mod rested;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use serde_json::{Value, json};
 
-use crate::api::AgentPool;
+use crate::api::{AgentPool, KubernetesVersion};
 
 /// What takes a cluster under Belay's operations.
 pub struct Adopted {
@@ -27,17 +27,82 @@ pub struct Adopted {
     pub left_out: Vec<String>,
 }
 
+/// A cluster as it is adopted, pool by pool.
+pub struct Adoption<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    version: Option<KubernetesVersion>,
+    /// The names of `AgentPools` of the namespace that belong to other clusters.
+    taken: BTreeSet<String>,
+    pools: Vec<Value>,
+    names: BTreeMap<String, String>,
+}
+
+impl<'a> Adoption<'a> {
+    /// A cluster without pools, in a namespace. `name` is the `ManagedCluster`'s, `version` the control plane's.
+    ///
+    /// # Errors
+    /// Where the `AgentPools` of the namespace can't be listed.
+    pub async fn begin(
+        client: &Client,
+        (namespace, name): (&'a str, &'a str),
+        version: Option<KubernetesVersion>,
+    ) -> kube::Result<Self> {
+        Ok(Self {
+            namespace,
+            name,
+            version,
+            taken: pools_of_others(client, namespace, name).await?,
+            pools: Vec::new(),
+            names: BTreeMap::new(),
+        })
+    }
+
+    /// Adds a pool by its name at the engine. `version` is its own, and `spec` what else its `AgentPool` asks for.
+    pub fn add(&mut self, at_engine: &str, version: Option<KubernetesVersion>, mut spec: Value) {
+        let pool = pool_name(at_engine, self.name, self.taken.contains(at_engine));
+        spec["clusterName"] = json!(self.name);
+        if let Some(own) = version.filter(|own| Some(*own) != self.version) {
+            spec["kubernetesVersion"] = json!(own.to_string());
+        }
+        let pool_manifest = manifest("AgentPool", self.namespace, &pool, &spec);
+        self.pools.push(pool_manifest);
+        if pool != at_engine {
+            self.names.insert(pool, at_engine.to_owned());
+        }
+    }
+
+    /// The pools that have another name at the engine, each with that.
+    pub fn names(&self) -> &BTreeMap<String, String> {
+        &self.names
+    }
+
+    /// The manifests. `spec` is what else the `ManagedCluster` asks for.
+    pub fn finish(self, mut spec: Value) -> Vec<Value> {
+        spec["kubernetesVersion"] = json!(self.version.map(|version| version.to_string()));
+        let cluster = manifest("ManagedCluster", self.namespace, self.name, &spec);
+        [cluster].into_iter().chain(self.pools).collect()
+    }
+}
+
+/// The name of an `AgentPool`: that at the engine, as far as Kubernetes allows it and no other cluster's pool has it.
+fn pool_name(at_engine: &str, cluster: &str, is_taken: bool) -> String {
+    let small = at_engine.to_lowercase().replace('_', "-");
+    let small = small.trim_matches('-');
+    if is_taken {
+        format!("{cluster}-{small}")
+    } else {
+        small.to_owned()
+    }
+}
+
 /// A manifest of that kind.
-pub fn manifest(kind: &str, namespace: &str, name: &str, spec: &Value) -> Value {
+fn manifest(kind: &str, namespace: &str, name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "belay.dev/v1alpha1", "kind": kind,
         "metadata": {"name": name, "namespace": namespace}, "spec": spec})
 }
 
-/// The names of `AgentPools` of a namespace that belong to other clusters.
-///
-/// # Errors
-/// Where they can't be listed.
-pub async fn pools_of_others(
+async fn pools_of_others(
     client: &Client,
     namespace: &str,
     cluster: &str,
@@ -48,4 +113,20 @@ pub async fn pools_of_others(
         .iter()
         .filter(|pool| pool.spec.cluster_name != cluster);
     Ok(others.map(ResourceExt::name_any).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pool_name;
+
+    #[test]
+    fn a_pool_whose_name_kubernetes_doesnt_take_gets_one_that_it_does() {
+        for (at_engine, is_taken, pool) in [
+            ("np1", false, "np1"),
+            ("General_Purpose", false, "general-purpose"),
+            ("np1", true, "demo-np1"),
+        ] {
+            assert_eq!(pool_name(at_engine, "demo", is_taken), pool);
+        }
+    }
 }

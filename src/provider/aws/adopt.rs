@@ -4,12 +4,12 @@ use kube::Client;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{AwsProviderSpec, ProviderSpec},
+    api::{AwsNodegroup, AwsProviderSpec, ProviderSpec},
     provider::{
-        adopted::{Adopted, credentials::Person, manifest, pools_of_others},
+        adopted::{Adopted, Adoption, credentials::Person},
         engine::{EngineError, Site},
         nodes::passing,
-        requests::{Failure, Passing},
+        requests::Failure,
     },
 };
 
@@ -32,12 +32,7 @@ pub async fn manifests(
 ) -> anyhow::Result<Adopted> {
     let eks = Eks::new(client.clone(), settings, Person::AtTheKeyboard)?;
     let adopted = adopted(client, &eks, (namespace, name), spec).await;
-    adopted.map_err(|error| {
-        let Passing {
-            reason, message, ..
-        } = error.as_passing();
-        anyhow::anyhow!("{reason}: {message}")
-    })
+    Ok(adopted.map_err(|error| error.as_passing())?)
 }
 
 async fn adopted(
@@ -56,48 +51,28 @@ async fn adopted(
     };
     let control_plane = eks.control_plane(&site).await?;
     let control_plane = control_plane.ok_or_else(|| Failure::Final(missing(spec, None)))?;
-    let version = control_plane.version;
-    let taken = pools_of_others(client, namespace, name).await;
-    let taken = taken.map_err(|error| Failure::Passing(passing(&error)))?;
-    let (mut pools, mut names) = (Vec::new(), serde_json::Map::new());
+    let adoption = Adoption::begin(client, (namespace, name), control_plane.version).await;
+    let mut adoption = adoption.map_err(|error| Failure::Passing(passing(&error)))?;
     for group in eks.nodegroups(&site).await? {
-        let Some(now) = eks.nodegroup(&site, &group).await? else {
-            continue;
-        };
-        let pool = pool_name(&group, name, taken.contains(&group));
-        if pool != group {
-            names.insert(pool.clone(), json!({"name": group}));
+        if let Some(now) = eks.nodegroup(&site, &group).await? {
+            adoption.add(&group, now.version, pool_spec(&now));
         }
-        let mut asked = pool_spec(&now);
-        asked["clusterName"] = json!(name);
-        if let Some(own) = now.version.filter(|own| Some(*own) != version) {
-            asked["kubernetesVersion"] = json!(own.to_string());
-        }
-        pools.push(manifest("AgentPool", namespace, &pool, &asked));
     }
-    let mut provider = json!(spec);
-    if !names.is_empty() {
-        provider["nodegroups"] = Value::Object(names);
-    }
-    let asked = json!({"kubernetesVersion": version.map(|version| version.to_string()),
-        "provider": {"aws": provider}});
-    let mut manifests = vec![manifest("ManagedCluster", namespace, name, &asked)];
-    manifests.append(&mut pools);
+    let named = |name: &String| AwsNodegroup {
+        name: Some(name.clone()),
+        ..AwsNodegroup::default()
+    };
+    let names = adoption.names().iter();
+    let provider = AwsProviderSpec {
+        nodegroups: names
+            .map(|(pool, name)| (pool.clone(), named(name)))
+            .collect(),
+        ..spec.clone()
+    };
     Ok(Adopted {
-        manifests,
+        manifests: adoption.finish(json!({"provider": {"aws": provider}})),
         left_out: Vec::new(),
     })
-}
-
-/// The name of a nodegroup's `AgentPool`: its own, as far as Kubernetes allows it and no other pool has it.
-fn pool_name(group: &str, cluster: &str, is_taken: bool) -> String {
-    let small = group.to_lowercase().replace('_', "-");
-    let small = small.trim_matches('-');
-    if is_taken {
-        format!("{cluster}-{small}")
-    } else {
-        small.to_owned()
-    }
 }
 
 /// What an `AgentPool` asks for that is as its nodegroup is now.
@@ -161,17 +136,6 @@ mod tests {
                 is_minimal,
             };
             assert_eq!(upgrade_settings(pace), asked);
-        }
-    }
-
-    #[test]
-    fn a_nodegroup_whose_name_kubernetes_doesnt_take_gets_one_that_it_does() {
-        for (group, is_taken, pool) in [
-            ("np1", false, "np1"),
-            ("General_Purpose", false, "general-purpose"),
-            ("np1", true, "demo-np1"),
-        ] {
-            assert_eq!(pool_name(group, "demo", is_taken), pool);
         }
     }
 }

@@ -38,7 +38,7 @@ pub fn of_resource(doing: Doing) -> State {
 }
 
 /// An update in a few words, such as `VersionUpdate to 1.34`.
-pub fn what(update: &Update) -> String {
+fn what(update: &Update) -> String {
     let type_ = update.r#type().map_or("update", UpdateType::as_str);
     match param(update, &UpdateParamType::Version) {
         Some(version) => format!("{type_} to {version}"),

@@ -4,12 +4,12 @@ use kube::Client;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{AzureProviderSpec, ProviderSpec},
+    api::{AzureNodePool, AzureProviderSpec, ProviderSpec},
     provider::{
-        adopted::{Adopted, credentials::Person, manifest, pools_of_others},
+        adopted::{Adopted, Adoption, credentials::Person},
         engine::{EngineError, Site},
         nodes::passing,
-        requests::{Failure, Passing},
+        requests::Failure,
     },
 };
 
@@ -33,12 +33,7 @@ pub async fn manifests(
 ) -> anyhow::Result<Adopted> {
     let arm = Arm::new(client.clone(), settings, Person::AtTheKeyboard)?;
     let adopted = adopted(client, &arm, (namespace, name), spec).await;
-    adopted.map_err(|error| {
-        let Passing {
-            reason, message, ..
-        } = error.as_passing();
-        anyhow::anyhow!("{reason}: {message}")
-    })
+    Ok(adopted.map_err(|error| error.as_passing())?)
 }
 
 async fn adopted(
@@ -58,38 +53,28 @@ async fn adopted(
     let cluster = arm.get(&site, &Id::new(spec, None)).await?;
     let cluster = cluster.ok_or_else(|| Failure::Final(missing(spec, None)))?;
     let control_plane = Properties(&cluster["properties"]);
-    let version = control_plane.version();
-    let taken = pools_of_others(client, namespace, name).await;
-    let taken = taken.map_err(|error| Failure::Passing(passing(&error)))?;
-    let (mut pools, mut names) = (Vec::new(), serde_json::Map::new());
+    let adoption = Adoption::begin(client, (namespace, name), control_plane.version()).await;
+    let mut adoption = adoption.map_err(|error| Failure::Passing(passing(&error)))?;
     for (node_pool, now) in node_pools(&cluster) {
-        let pool = if taken.contains(node_pool) {
-            let longer = format!("{name}-{node_pool}");
-            names.insert(longer.clone(), json!({"name": node_pool}));
-            longer
-        } else {
-            node_pool.to_owned()
-        };
-        let mut asked = pool_spec(now);
-        asked["clusterName"] = json!(name);
-        if let Some(own) = now.version().filter(|own| Some(*own) != version) {
-            asked["kubernetesVersion"] = json!(own.to_string());
-        }
-        pools.push(manifest("AgentPool", namespace, &pool, &asked));
+        adoption.add(node_pool, now.version(), pool_spec(now));
     }
-    let mut provider = json!(spec);
-    if !names.is_empty() {
-        provider["nodePools"] = Value::Object(names);
-    }
-    let mut asked = json!({"kubernetesVersion": version.map(|version| version.to_string()),
-        "provider": {"azure": provider}});
+    let named = |name: &String| AzureNodePool {
+        name: Some(name.clone()),
+        ..AzureNodePool::default()
+    };
+    let names = adoption.names().iter();
+    let provider = AzureProviderSpec {
+        node_pools: names
+            .map(|(pool, name)| (pool.clone(), named(name)))
+            .collect(),
+        ..spec.clone()
+    };
+    let mut asked = json!({"provider": {"azure": provider}});
     if !control_plane.is_on() {
         asked["powerState"] = json!("Stopped");
     }
-    let mut manifests = vec![manifest("ManagedCluster", namespace, name, &asked)];
-    manifests.append(&mut pools);
     Ok(Adopted {
-        manifests,
+        manifests: adoption.finish(asked),
         left_out: Vec::new(),
     })
 }

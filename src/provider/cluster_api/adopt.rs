@@ -1,14 +1,12 @@
 //! The manifests that take an existing Cluster under Belay's operations.
 
-use std::collections::BTreeMap;
-
 use kube::{Client, ResourceExt as _, core::DynamicObject};
 use serde_json::{Value, json};
 
 use crate::{
     api::{ClusterApiProviderSpec, ProviderSpec},
     provider::{
-        adopted::{Adopted, manifest, pools_of_others},
+        adopted::{Adopted, Adoption},
         engine::{EngineError, Site},
         requests::Passing,
     },
@@ -47,35 +45,20 @@ async fn adopted(client: &Client, namespace: &str, name: &str) -> Result<Adopted
     let version = seen
         .control_plane
         .map(|control_plane| control_plane.version);
-    let taken = pools_of_others(client, namespace, name).await;
-    let taken = taken.map_err(|error| super::answers::failed(&error))?;
-    let (mut pools, mut names) = (Vec::new(), BTreeMap::new());
+    let adoption = Adoption::begin(client, (namespace, name), version).await;
+    let mut adoption = adoption.map_err(|error| super::answers::failed(&error))?;
     for (deployment, object) in found.pools() {
-        let pool = if taken.contains(deployment) {
-            let longer = format!("{name}-{deployment}");
-            names.insert(longer.clone(), deployment.to_owned());
-            longer
-        } else {
-            deployment.to_owned()
-        };
         let wanted = found.wanted(object);
-        let mut spec = json!({"clusterName": name, "count": wanted.replicas,
+        let spec = json!({"count": wanted.replicas,
             "upgradeSettings": upgrade_settings(&found, object)});
-        if let Some(own) = wanted.version.filter(|own| Some(*own) != version) {
-            spec["kubernetesVersion"] = json!(own.to_string());
-        }
-        pools.push(manifest("AgentPool", namespace, &pool, &spec));
+        adoption.add(deployment, wanted.version, spec);
     }
     let mut provider = json!({"clusterName": name});
-    if !names.is_empty() {
-        provider["machineDeployments"] = json!(names);
+    if !adoption.names().is_empty() {
+        provider["machineDeployments"] = json!(adoption.names());
     }
-    let spec = json!({"kubernetesVersion": version.map(|version| version.to_string()),
-        "provider": {"clusterAPI": provider}});
-    let mut manifests = vec![manifest("ManagedCluster", namespace, name, &spec)];
-    manifests.append(&mut pools);
     Ok(Adopted {
-        manifests,
+        manifests: adoption.finish(json!({"provider": {"clusterAPI": provider}})),
         left_out: machine_pools(client, namespace, name).await,
     })
 }

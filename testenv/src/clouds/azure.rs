@@ -34,7 +34,7 @@ pub use resources::Pool;
 pub const SUBSCRIPTION: &str = "00000000-1111-2222-3333-444444444444";
 /// The newest stable version of the API.
 pub const STABLE: &str = "2026-08-01";
-/// An older stable version of the API, by which az asks.
+/// An older stable version of the API, which az uses.
 const OLDER: &str = "2026-06-01";
 /// The version of the API that shows how far an operation is.
 pub const PREVIEW: &str = "2026-08-02-preview";
