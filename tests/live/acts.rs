@@ -190,10 +190,14 @@ impl Belay {
 
     /// Runs `kubectl apply` on an object.
     pub fn apply(&self, object: &Value) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("object.json");
-        std::fs::write(&file, object.to_string()).expect("written");
-        self.kubectl(&["apply", "-f", &file.display().to_string()]);
+        self.apply_manifests(&object.to_string());
+    }
+
+    /// Applies manifests in the namespace.
+    pub fn apply_manifests(&self, manifests: &str) {
+        let args = ["apply", "-n", &self.namespace];
+        let applied = self.world.kubectl_with(&args, manifests);
+        applied.unwrap_or_else(|error| panic!("{error}\n{manifests}"));
     }
 
     /// Waits until what is made has a later time than that object by so many seconds: times are told in

@@ -2,18 +2,20 @@
 //! drained, and a pod there that a budget holds.
 
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::belay::Belay;
 
 /// The Secret with a kubeconfig of it.
-pub const KUBECONFIG: &str = "inside";
+const KUBECONFIG: &str = "inside";
 
-/// Makes the Secret with that kubeconfig.
-pub fn make_secret(belay: &Belay, kubeconfig: &str) {
+/// Makes the Secret with that kubeconfig, and names it in the cluster's provider.
+pub async fn is_given(belay: &Belay, provider: &str, kubeconfig: &str) {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": KUBECONFIG},
         "stringData": {"kubeconfig": kubeconfig}});
-    apply(belay, &secret);
+    belay.apply(&secret);
+    let named = json!({"provider": {provider: {"kubeconfigSecret": KUBECONFIG}}});
+    belay.set_cluster(named).await;
 }
 
 /// A kubeconfig of the tests' own control plane.
@@ -30,7 +32,7 @@ pub async fn has_a_drain_that_a_budget_holds(belay: &Belay, label: (&str, &str))
         let labels = json!({label.0: label.1});
         let made = json!({"apiVersion": "v1", "kind": "Node",
             "metadata": {"name": name, "labels": labels}, "spec": spec});
-        apply(belay, &made);
+        belay.apply(&made);
         let status = json!({"status": {"nodeInfo": {"kubeletVersion": version}}}).to_string();
         let patch = [
             "patch",
@@ -46,11 +48,11 @@ pub async fn has_a_drain_that_a_budget_holds(belay: &Belay, label: (&str, &str))
     let pod = json!({"apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "web-0", "labels": {"app": "web"}},
         "spec": {"nodeName": drained, "containers": [container]}});
-    apply(belay, &pod);
+    belay.apply(&pod);
     let spec = json!({"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}});
     let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
         "metadata": {"name": "web"}, "spec": spec});
-    apply(belay, &budget);
+    belay.apply(&budget);
     belay
         .eventually("has a budget that is counted", || async {
             let budget = belay.api::<PodDisruptionBudget>().get("web").await;
@@ -80,10 +82,4 @@ pub fn goes(belay: &Belay) {
 
 fn node(belay: &Belay, number: usize) -> String {
     format!("{}-inside-{number}", belay.namespace)
-}
-
-fn apply(belay: &Belay, object: &Value) {
-    let args = ["apply", "-n", &belay.namespace];
-    let applied = belay.world.kubectl_with(&args, &object.to_string());
-    applied.unwrap_or_else(|error| panic!("{error}\n{object}"));
 }

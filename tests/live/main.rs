@@ -6,6 +6,7 @@ mod harness;
 
 mod abort;
 mod acts;
+mod adopted;
 mod aks;
 mod api;
 mod asked;

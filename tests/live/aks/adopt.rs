@@ -24,11 +24,11 @@ pub async fn what_adopt_azure_prints_begins_no_operation(world: Arc<World>) {
         .somebody_changes(GROUP, "demo", Some("np1"), &off);
     stage.is_in_state("np1", "Succeeded").await;
     let manifests = stage.adopt(&["--credentials-secret", CREDENTIALS]).await;
-    stage.apply(&manifests);
+    stage.belay.apply_manifests(&manifests);
     stage.start_operator();
     stage.is_ready().await;
     stage.belay.rests().await;
-    assert_eq!(stage.count_operations().await, 0);
+    assert_eq!(stage.belay.count_operations().await, 0);
     assert_eq!(stage.changed(), Vec::<String>::new());
     let pool = stage.belay.pool("np1").await.spec;
     assert_eq!(pool.count, 3);
@@ -54,10 +54,13 @@ pub async fn without_a_secret_the_identity_of_the_operator_is_used_where_the_nam
     let line = format!("      credentialsSecret: {CREDENTIALS}\n");
     assert!(manifests.contains(&line), "{manifests}");
     stage.belay.kubectl(&["delete", "secret", CREDENTIALS]);
-    stage.apply(&manifests.replace(&line, ""));
+    stage.belay.apply_manifests(&manifests.replace(&line, ""));
     // Its rights in Azure aren't everybody's.
     stage.start_operator();
-    stage.says("Unknown", "may not be operated by").await;
+    stage
+        .belay
+        .says_of_ready("Unknown", "may not be operated by")
+        .await;
     stage.belay.kill_operator();
     stage.start_operator_for(&format!("elsewhere,{}", stage.belay.namespace));
     stage.is_ready().await;
@@ -67,11 +70,14 @@ pub async fn credentials_that_are_missing_or_wrong_are_reported_and_mended(world
     let stage = Stage::unadopted(&world).await;
     let manifests = stage.adopt(&["--credentials-secret", CREDENTIALS]).await;
     stage.belay.kubectl(&["delete", "secret", CREDENTIALS]);
-    stage.apply(&manifests);
+    stage.belay.apply_manifests(&manifests);
     stage.start_operator();
-    stage.says("Unknown", "Secret azure does not exist").await;
+    stage
+        .belay
+        .says_of_ready("Unknown", "Secret azure does not exist")
+        .await;
     stage.make_secret("wrong");
-    stage.says("Unknown", "AADSTS7000215").await;
+    stage.belay.says_of_ready("Unknown", "AADSTS7000215").await;
     stage.make_secret(testenv::clouds::azure::SECRET);
     stage.is_ready().await;
     assert!(!stage.belay.log().contains(testenv::clouds::azure::SECRET));
@@ -81,10 +87,10 @@ pub async fn a_cluster_that_is_not_in_azure_is_reported(world: Arc<World>) {
     let stage = Stage::unadopted(&world).await;
     let manifests = stage.adopt(&["--credentials-secret", CREDENTIALS]).await;
     let elsewhere = manifests.replace("resourceGroup: fleet", "resourceGroup: elsewhere");
-    stage.apply(&elsewhere);
+    stage.belay.apply_manifests(&elsewhere);
     stage.start_operator();
     let why = "there is no AKS cluster demo in resource group elsewhere";
-    stage.says("Unknown", why).await;
+    stage.belay.says_of_ready("Unknown", why).await;
 }
 
 pub async fn deleting_what_was_adopted_leaves_azure_as_it_is(world: Arc<World>) {
@@ -100,17 +106,9 @@ pub async fn deleting_what_was_adopted_leaves_azure_as_it_is(world: Arc<World>) 
 
 pub async fn a_node_pool_is_deleted_where_its_policy_says_so(world: Arc<World>) {
     let stage = Stage::set(&world).await;
-    let policy = json!({"spec": {"provider": {"azure": {"nodePools": {"np1": {"deletionPolicy": "Delete"}}}}}});
-    let patch = policy.to_string();
-    let of_cluster = [
-        "patch",
-        "managedcluster",
-        "demo",
-        "--type=merge",
-        "-p",
-        &patch,
-    ];
-    stage.belay.kubectl(&of_cluster);
+    let policy =
+        json!({"provider": {"azure": {"nodePools": {"np1": {"deletionPolicy": "Delete"}}}}});
+    stage.belay.set_cluster(policy).await;
     stage
         .belay
         .kubectl(&["delete", "agentpool", "np1", "--wait=false"]);
@@ -121,7 +119,7 @@ pub async fn a_node_pool_is_deleted_where_its_policy_says_so(world: Arc<World>) 
     stage
         .belay
         .eventually("has one pool", || async {
-            stage.pools().await == ["system"]
+            stage.belay.pool_names().await == ["system"]
         })
         .await;
 }

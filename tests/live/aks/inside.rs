@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use belay::api::OperationType::Upgrade;
-use serde_json::json;
 
 use crate::{belay::World, inside};
 
@@ -14,11 +13,7 @@ pub async fn with_a_kubeconfig_an_upgrade_of_aks_shows_which_budget_holds_which_
 ) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
-    inside::make_secret(belay, &inside::kubeconfig(belay));
-    let secret = json!({"spec": {"provider": {"azure": {"kubeconfigSecret": inside::KUBECONFIG}}}});
-    let patch = secret.to_string();
-    let cluster = ["patch", "managedcluster", "demo", "--type=merge", "-p"];
-    belay.kubectl(&[&cluster[..], &[&patch]].concat());
+    inside::is_given(belay, "azure", &inside::kubeconfig(belay)).await;
     let label = ("kubernetes.azure.com/agentpool", "np1");
     inside::has_a_drain_that_a_budget_holds(belay, label).await;
     stage.hold("np1");

@@ -77,7 +77,7 @@ pub async fn without_the_preview_of_the_api_operations_show_no_percent_and_end(w
     assert_eq!(status.steps[0].percent_complete, None);
     assert_eq!(stage.np1("count"), 5);
     stage.belay.rests().await;
-    assert_eq!(stage.count_operations().await, 1);
+    assert_eq!(stage.belay.count_operations().await, 1);
 }
 
 pub async fn a_node_pool_scales_stops_and_starts_with_its_count_kept(world: Arc<World>) {
@@ -118,9 +118,7 @@ pub async fn what_a_stopped_pool_is_to_be_comes_after_its_start(world: Arc<World
 pub async fn a_cluster_of_aks_stops_and_starts_as_a_whole(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
-    let power = |to: &str| json!({"spec": {"powerState": to}}).to_string();
-    let of_cluster = ["patch", "managedcluster", "demo", "--type=merge", "-p"];
-    belay.kubectl(&[&of_cluster[..], &[&power("Stopped")]].concat());
+    belay.set_cluster(json!({"powerState": "Stopped"})).await;
     let stop = belay.operation(Stop, "demo").await;
     belay.succeeds(&stop).await;
     assert_eq!(stage.demo("powerState")["code"], "Stopped");
@@ -129,7 +127,7 @@ pub async fn a_cluster_of_aks_stops_and_starts_as_a_whole(world: Arc<World>) {
         status.power_state.map(|power| power.code),
         Some(PowerState::Stopped)
     );
-    belay.kubectl(&[&of_cluster[..], &[&power("Running")]].concat());
+    belay.set_cluster(json!({"powerState": "Running"})).await;
     let start = belay.operation(Start, "demo").await;
     belay.succeeds(&start).await;
     assert_eq!(
@@ -202,16 +200,7 @@ pub async fn a_control_plane_that_failed_is_brought_to_its_end_by_who_asks_for_i
 
 pub async fn a_control_plane_of_aks_is_not_taken_back(world: Arc<World>) {
     let stage = Stage::set(&world).await;
-    let back = json!({"spec": {"kubernetesVersion": "1.32.9"}}).to_string();
-    let of_cluster = [
-        "patch",
-        "managedcluster",
-        "demo",
-        "--type=merge",
-        "-p",
-        &back,
-    ];
-    stage.belay.kubectl(&of_cluster);
+    stage.belay.set_version("1.32.9").await;
     let rollback = stage.belay.operation(Rollback, "demo").await;
     let error = stage.belay.fails(&rollback).await;
     assert_eq!(error.code, "OperationNotSupported");

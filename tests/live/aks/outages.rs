@@ -26,7 +26,7 @@ pub async fn an_azure_that_does_not_answer_is_reported_and_nothing_is_lost(world
         belay.set_count("np1", count).await;
         stage.is_in_state("np1", "Scaling").await;
         stage.azure.fails(Some(outage));
-        stage.says("Unknown", words).await;
+        stage.belay.says_of_ready("Unknown", words).await;
         stage.azure.fails(None);
         stage.release("np1");
         belay.lock_is_free().await;
@@ -121,7 +121,7 @@ pub async fn an_operator_that_is_killed_at_each_change_of_an_upgrade_asks_for_no
             let once = ["PUT demo 200", "PUT system 200", "PUT np1 200"];
             assert_eq!(changed, once, "killed at change {change}");
             assert_eq!(stage.np1("currentOrchestratorVersion"), NEW);
-            assert_eq!(stage.count_operations().await, 1);
+            assert_eq!(stage.belay.count_operations().await, 1);
             stage.belay.check_history();
         }
     });
@@ -147,7 +147,7 @@ pub async fn an_operator_that_is_killed_at_each_change_of_an_abort_stops_at_azur
                 .into_iter()
                 .filter(|one| one.starts_with("PUT"));
             assert_eq!(puts.count(), 1, "killed at change {change}");
-            assert_eq!(stage.count_operations().await, 1);
+            assert_eq!(stage.belay.count_operations().await, 1);
             stage.belay.check_history();
         }
     });
@@ -167,6 +167,6 @@ pub async fn an_operator_that_is_killed_while_azure_works_asks_for_nothing_twice
     belay.succeeds(&scale).await;
     belay.rests().await;
     assert_eq!(stage.changed(), ["PUT np1 200"]);
-    assert_eq!(stage.count_operations().await, 1);
+    assert_eq!(stage.belay.count_operations().await, 1);
     belay.check_history();
 }

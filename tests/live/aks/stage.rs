@@ -2,11 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use belay::api::{
-    AgentPool,
-    OperationType::{Scale, Stop},
-};
-use kube::ResourceExt;
+use belay::api::OperationType::{Scale, Stop};
 use serde_json::{Value, json};
 use testenv::clouds::{
     Exchange, FakeAzure,
@@ -14,7 +10,7 @@ use testenv::clouds::{
 };
 
 use crate::{
-    belay::{Belay, World, is_true},
+    belay::{Belay, World},
     exchanges, plugin,
 };
 
@@ -75,7 +71,7 @@ impl Stage {
     /// Takes the cluster under Belay's operations, and waits until it is Ready.
     pub async fn is_operated(&self) {
         let manifests = self.adopt(&["--credentials-secret", CREDENTIALS]).await;
-        self.apply(&manifests);
+        self.belay.apply_manifests(&manifests);
         self.start_operator();
         self.is_ready().await;
     }
@@ -85,7 +81,7 @@ impl Stage {
         let data = json!({"AZURE_TENANT_ID": TENANT, "AZURE_CLIENT_ID": CLIENT, "AZURE_CLIENT_SECRET": secret});
         let made = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": CREDENTIALS},
             "stringData": data});
-        self.apply(&made.to_string());
+        self.belay.apply(&made);
     }
 
     /// Starts an operator whose Azure is the fake.
@@ -136,38 +132,9 @@ impl Stage {
         plugin::text(&output.stdout)
     }
 
-    /// Applies manifests in the namespace.
-    pub fn apply(&self, manifests: &str) {
-        let belay = &self.belay;
-        let applied = belay
-            .world
-            .kubectl_with(&["apply", "-n", &belay.namespace], manifests);
-        applied.unwrap_or_else(|error| panic!("{error}\n{manifests}"));
-    }
-
     /// Waits until the cluster and its pools are Ready.
     pub async fn is_ready(&self) {
-        let belay = &self.belay;
-        for pool in ["np1", "system"] {
-            belay.pool_is_ready(pool).await;
-        }
-        belay
-            .eventually("is Ready", || async {
-                let status = belay.cluster_status().await;
-                is_true(&status.conditions, "Ready") && status.operations.is_empty()
-            })
-            .await;
-    }
-
-    /// Waits until the condition Ready of the cluster says so much.
-    pub async fn says(&self, status: &str, part: &str) {
-        self.belay
-            .eventually(&format!("says {part}"), || async {
-                let conditions = self.belay.cluster_status().await.conditions;
-                let mut ready = conditions.iter().filter(|one| one.type_ == "Ready");
-                ready.any(|ready| ready.status == status && ready.message.contains(part))
-            })
-            .await;
+        self.belay.all_is_ready(&["np1", "system"]).await;
     }
 
     /// A property of the pool np1 in Azure.
@@ -241,27 +208,6 @@ impl Stage {
         let stop = self.belay.operation(Stop, "np1").await;
         self.belay.succeeds(&stop).await;
         assert_eq!(self.np1("powerState")["code"], "Stopped");
-    }
-
-    /// How many Operations there are in the namespace.
-    pub async fn count_operations(&self) -> usize {
-        let all = self.belay.api::<belay::api::Operation>();
-        all.list(&kube::api::ListParams::default())
-            .await
-            .expect("listed")
-            .items
-            .len()
-    }
-
-    /// The names of the pools in the namespace.
-    pub async fn pools(&self) -> Vec<String> {
-        let pools = self.belay.api::<AgentPool>();
-        let pools = pools.list(&kube::api::ListParams::default()).await;
-        pools
-            .expect("listed")
-            .iter()
-            .map(ResourceExt::name_any)
-            .collect()
     }
 
     /// How long what is begun takes from now on, and to stop.

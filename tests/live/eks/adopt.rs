@@ -17,11 +17,11 @@ pub async fn what_adopt_aws_prints_begins_no_operation(world: Arc<World>) {
         "updateConfig": {"maxUnavailablePercentage": 33}});
     stage.aws.set_nodegroup("demo", "np1", &fields);
     let manifests = stage.adopt().await;
-    stage.apply(&manifests);
+    stage.belay.apply_manifests(&manifests);
     stage.start_operator(Identity::None, "");
     stage.is_ready().await;
     stage.belay.rests().await;
-    assert_eq!(stage.count_operations().await, 0);
+    assert_eq!(stage.belay.count_operations().await, 0);
     assert_eq!(stage.changed(), Vec::<String>::new());
     let pool = stage.belay.pool("np1").await.spec;
     assert_eq!(pool.count, 3);
@@ -45,10 +45,13 @@ async fn by_the_operators_identity(world: Arc<World>, identity: Identity) {
     let line = format!("      credentialsSecret: {CREDENTIALS}\n");
     assert!(manifests.contains(&line), "{manifests}");
     stage.belay.kubectl(&["delete", "secret", CREDENTIALS]);
-    stage.apply(&manifests.replace(&line, ""));
+    stage.belay.apply_manifests(&manifests.replace(&line, ""));
     // Its rights in AWS aren't everybody's.
     stage.start_operator(identity, "");
-    stage.says("Unknown", "may not be operated by").await;
+    stage
+        .belay
+        .says_of_ready("Unknown", "may not be operated by")
+        .await;
     stage.belay.kill_operator();
     let namespaces = format!("elsewhere,{}", stage.belay.namespace);
     stage.start_operator(identity, &namespaces);
@@ -77,11 +80,14 @@ pub async fn credentials_of_aws_that_are_missing_or_wrong_are_reported_and_mende
     let stage = Stage::unadopted(&world, false).await;
     let manifests = stage.adopt().await;
     stage.belay.kubectl(&["delete", "secret", CREDENTIALS]);
-    stage.apply(&manifests);
+    stage.belay.apply_manifests(&manifests);
     stage.start_operator(Identity::None, "");
-    stage.says("Unknown", "Secret aws does not exist").await;
+    stage
+        .belay
+        .says_of_ready("Unknown", "Secret aws does not exist")
+        .await;
     stage.make_secret("wrong");
-    stage.says("Unknown", "signature").await;
+    stage.belay.says_of_ready("Unknown", "signature").await;
     stage.make_secret(SECRET_KEY);
     stage.is_ready().await;
     assert!(!stage.belay.log().contains(SECRET_KEY));
@@ -91,10 +97,10 @@ pub async fn an_operator_without_an_identity_in_aws_says_so(world: Arc<World>) {
     let stage = Stage::unadopted(&world, false).await;
     let manifests = stage.adopt().await;
     let line = format!("      credentialsSecret: {CREDENTIALS}\n");
-    stage.apply(&manifests.replace(&line, ""));
+    stage.belay.apply_manifests(&manifests.replace(&line, ""));
     stage.start_operator(Identity::None, "*");
     let advice = "give the operator an identity by EKS Pod Identity";
-    stage.says("Unknown", advice).await;
+    stage.belay.says_of_ready("Unknown", advice).await;
     let conditions = stage.belay.cluster_status().await.conditions;
     let ready = conditions.iter().find(|one| one.type_ == "Ready");
     assert_eq!(
@@ -106,10 +112,12 @@ pub async fn an_operator_without_an_identity_in_aws_says_so(world: Arc<World>) {
 pub async fn a_cluster_that_is_not_in_aws_is_reported(world: Arc<World>) {
     let stage = Stage::unadopted(&world, false).await;
     let manifests = stage.adopt().await;
-    stage.apply(&manifests.replace("      name: demo", "      name: elsewhere"));
+    stage
+        .belay
+        .apply_manifests(&manifests.replace("      name: demo", "      name: elsewhere"));
     stage.start_operator(Identity::None, "");
     let why = "there is no EKS cluster elsewhere in region eu-west-1";
-    stage.says("Unknown", why).await;
+    stage.belay.says_of_ready("Unknown", why).await;
 }
 
 pub async fn deleting_what_was_adopted_leaves_aws_as_it_is(world: Arc<World>) {
@@ -125,10 +133,9 @@ pub async fn deleting_what_was_adopted_leaves_aws_as_it_is(world: Arc<World>) {
 
 pub async fn a_nodegroup_is_deleted_where_its_policy_says_so(world: Arc<World>) {
     let stage = Stage::set(&world).await;
-    let policy = json!({"spec": {"provider": {"aws": {"nodegroups": {"np1": {"deletionPolicy": "Delete"}}}}}});
-    let patch = policy.to_string();
-    let cluster = ["patch", "managedcluster", "demo", "--type=merge", "-p"];
-    stage.belay.kubectl(&[&cluster[..], &[&patch]].concat());
+    let policy =
+        json!({"provider": {"aws": {"nodegroups": {"np1": {"deletionPolicy": "Delete"}}}}});
+    stage.belay.set_cluster(policy).await;
     stage
         .belay
         .kubectl(&["delete", "agentpool", "np1", "--wait=false"]);

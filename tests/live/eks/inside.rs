@@ -9,23 +9,12 @@ use crate::{belay::World, inside};
 
 use super::stage::{NEW, Stage};
 
-impl Stage {
-    fn has_a_kubeconfig(&self, kubeconfig: &str) {
-        inside::make_secret(&self.belay, kubeconfig);
-        let secret =
-            json!({"spec": {"provider": {"aws": {"kubeconfigSecret": inside::KUBECONFIG}}}});
-        let cluster = ["patch", "managedcluster", "demo", "--type=merge", "-p"];
-        let patch = secret.to_string();
-        self.belay.kubectl(&[&cluster[..], &[&patch]].concat());
-    }
-}
-
 pub async fn with_a_kubeconfig_an_upgrade_of_eks_shows_which_budget_holds_which_pod(
     world: Arc<World>,
 ) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
-    stage.has_a_kubeconfig(&inside::kubeconfig(belay));
+    inside::is_given(belay, "aws", &inside::kubeconfig(belay)).await;
     let label = ("eks.amazonaws.com/nodegroup", "np1");
     inside::has_a_drain_that_a_budget_holds(belay, label).await;
     stage.hold("np1");
@@ -54,7 +43,7 @@ pub async fn a_kubeconfig_that_would_run_a_program_is_not_used_and_says_so(world
     let kubeconfig = json!({"clusters": [{"name": "c", "cluster": {"server": "https://localhost:1"}}],
         "users": [{"name": "u", "user": user}], "current-context": "c",
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]});
-    stage.has_a_kubeconfig(&kubeconfig.to_string());
+    inside::is_given(belay, "aws", &kubeconfig.to_string()).await;
     stage.hold("np1");
     belay.set_count("np1", 5).await;
     let scale = belay.operation(Scale, "np1").await;

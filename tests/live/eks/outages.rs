@@ -24,7 +24,7 @@ pub async fn an_eks_that_does_not_answer_is_reported_and_nothing_is_lost(world: 
         belay.set_count("np1", count).await;
         stage.is_in_state("np1", "UPDATING").await;
         stage.aws.fails(Some(outage));
-        stage.says("Unknown", words).await;
+        stage.belay.says_of_ready("Unknown", words).await;
         stage.aws.fails(None);
         stage.release("np1");
         belay.lock_is_free().await;
@@ -102,7 +102,7 @@ pub async fn an_operator_that_is_killed_at_each_change_of_an_upgrade_of_eks_asks
             ];
             assert_eq!(stage.changed(), once, "killed at change {change}");
             assert_eq!(stage.np1()["version"], "1.34");
-            assert_eq!(stage.count_operations().await, 1);
+            assert_eq!(stage.belay.count_operations().await, 1);
             stage.belay.check_history();
         }
     });

@@ -10,7 +10,7 @@ use testenv::clouds::{
 };
 
 use crate::{
-    belay::{Belay, World, is_true},
+    belay::{Belay, World},
     exchanges, plugin,
 };
 
@@ -88,7 +88,7 @@ impl Stage {
     /// Takes the cluster under Belay's operations, and waits until it is Ready.
     pub async fn is_operated(&self) {
         let manifests = self.adopt().await;
-        self.apply(&manifests);
+        self.belay.apply_manifests(&manifests);
         self.start_operator(Identity::None, "");
         self.is_ready().await;
     }
@@ -98,7 +98,7 @@ impl Stage {
         let data = json!({"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": secret});
         let made = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": CREDENTIALS},
             "stringData": data});
-        self.apply(&made.to_string());
+        self.belay.apply(&made);
     }
 
     fn environment(&self) -> Vec<(&'static str, String)> {
@@ -161,42 +161,10 @@ impl Stage {
         plugin::text(&output.stdout)
     }
 
-    /// Applies manifests in the namespace.
-    pub fn apply(&self, manifests: &str) {
-        let belay = &self.belay;
-        let applied = belay
-            .world
-            .kubectl_with(&["apply", "-n", &belay.namespace], manifests);
-        applied.unwrap_or_else(|error| panic!("{error}\n{manifests}"));
-    }
-
     /// Waits until the cluster and its pools are Ready.
     pub async fn is_ready(&self) {
-        let belay = &self.belay;
-        let all = belay.api::<belay::api::AgentPool>();
-        let pools = all.list(&kube::api::ListParams::default()).await;
-        for pool in pools.expect("listed") {
-            belay
-                .pool_is_ready(&kube::ResourceExt::name_any(&pool))
-                .await;
-        }
-        belay
-            .eventually("is Ready", || async {
-                let status = belay.cluster_status().await;
-                is_true(&status.conditions, "Ready") && status.operations.is_empty()
-            })
-            .await;
-    }
-
-    /// Waits until the condition Ready of the cluster says so much.
-    pub async fn says(&self, status: &str, part: &str) {
-        self.belay
-            .eventually(&format!("says {part}"), || async {
-                let conditions = self.belay.cluster_status().await.conditions;
-                let mut ready = conditions.iter().filter(|one| one.type_ == "Ready");
-                ready.any(|ready| ready.status == status && ready.message.contains(part))
-            })
-            .await;
+        let pools = self.belay.pool_names().await;
+        self.belay.all_is_ready(&pools).await;
     }
 
     /// The nodegroup np1 in AWS.
@@ -285,13 +253,6 @@ impl Stage {
                 steps.any(|step| step.message.contains("VersionRollback"))
             })
             .await;
-    }
-
-    /// How many Operations there are in the namespace.
-    pub async fn count_operations(&self) -> usize {
-        let all = self.belay.api::<belay::api::Operation>();
-        let all = all.list(&kube::api::ListParams::default()).await;
-        all.expect("listed").items.len()
     }
 
     /// How long what is begun takes from now on, and to be cancelled.
