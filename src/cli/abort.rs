@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::api::{
     ABORT_ANNOTATION, ABORT_POLICY_AFTER_STEP, ABORT_POLICY_ANNOTATION, ABORT_POLICY_NOW,
-    AbortPolicy, CancellationStatus, Operation, OperationPhase,
+    AbortPolicy, Operation, OperationPhase, OperationStatus,
 };
 
 use super::{
@@ -98,6 +98,13 @@ impl AbortFlags {
             AbortPolicy::Now
         }
     }
+
+    fn policy_word(&self) -> &'static str {
+        match self.policy() {
+            AbortPolicy::AfterStep => ABORT_POLICY_AFTER_STEP,
+            AbortPolicy::Now => ABORT_POLICY_NOW,
+        }
+    }
 }
 
 /// Runs it.
@@ -106,7 +113,7 @@ impl AbortFlags {
 /// Where there is nothing to abort, or the API server refuses.
 pub async fn run(session: &Session, flags: &AbortFlags) -> anyhow::Result<ExitCode> {
     let operation = find(session, flags).await?;
-    if let Some(end) = too_late(session, &operation)? {
+    if let Some(end) = too_late(session, flags, &operation)? {
         return Ok(end);
     }
     if phase(&operation) != OperationPhase::Canceling || is_hurried(&operation, flags) {
@@ -156,8 +163,21 @@ fn is_hurried(operation: &Operation, flags: &AbortFlags) -> bool {
     policy.is_some_and(|policy| policy == ABORT_POLICY_AFTER_STEP) && !flags.after_step
 }
 
+/// Whether the very same abort was refused before: another reason, or another policy, makes it a new request.
+fn was_asked_before(flags: &AbortFlags, operation: &Operation) -> bool {
+    let is = |key: &str, value: &str| {
+        let written = operation.annotations().get(key);
+        written.is_some_and(|written| written == value)
+    };
+    is(ABORT_ANNOTATION, &flags.reason) && is(ABORT_POLICY_ANNOTATION, flags.policy_word())
+}
+
 /// Where it has ended, there is nothing to abort.
-fn too_late(session: &Session, operation: &Operation) -> anyhow::Result<Option<ExitCode>> {
+fn too_late(
+    session: &Session,
+    flags: &AbortFlags,
+    operation: &Operation,
+) -> anyhow::Result<Option<ExitCode>> {
     let status = view::status(operation);
     let name = operation.name_any();
     match status.phase {
@@ -168,16 +188,25 @@ fn too_late(session: &Session, operation: &Operation) -> anyhow::Result<Option<E
         ended if ended.is_finished() => {
             bail!("Operation {name} has ended, {ended:?}: there is nothing to abort")
         }
-        OperationPhase::InProgress => match status.cancellation {
-            Some(refused) if refused.status == CancellationStatus::Failed => {
+        _ => match progress::refused_abort(&status) {
+            Some(refused) if was_asked_before(flags, operation) => {
                 bail!(
-                    "the abort of Operation {name} was refused: {}",
-                    refused.reason
+                    "the abort of Operation {name} was refused: {}{}",
+                    refused.reason,
+                    other_way(flags, &status)
                 )
             }
             _ => Ok(None),
         },
-        _ => Ok(None),
+    }
+}
+
+/// What may help where an abort was refused.
+fn other_way(flags: &AbortFlags, status: &OperationStatus) -> &'static str {
+    if flags.after_step || !progress::has_more_to_begin(status) {
+        "; another --reason asks once more"
+    } else {
+        "; --after-step stops it once the step in process has finished, another --reason asks once more"
     }
 }
 
@@ -253,12 +282,8 @@ async fn request(
     flags: &AbortFlags,
     operation: &Operation,
 ) -> anyhow::Result<()> {
-    // Written out, so that it hurries an abort before this one that waits for its step.
-    let policy = if flags.after_step {
-        ABORT_POLICY_AFTER_STEP
-    } else {
-        ABORT_POLICY_NOW
-    };
+    // The policy is written out, so that it hurries an abort before this one that waits for its step.
+    let policy = flags.policy_word();
     let annotations = json!({ABORT_ANNOTATION: flags.reason, ABORT_POLICY_ANNOTATION: policy});
     let patch = json!({"metadata": {"uid": operation.uid(), "annotations": annotations}});
     let params = PatchParams {
@@ -285,6 +310,7 @@ pub async fn wait(
     operation: &Operation,
 ) -> anyhow::Result<ExitCode> {
     let name = operation.name_any();
+    let was_refused = |now: &Operation| is_refused_since(operation, now);
     match follow(session, operation, timeout, was_refused).await? {
         Followed::Reached(operation) => match view::status(&operation) {
             status if status.phase == OperationPhase::Canceled => Ok(ExitCode::SUCCESS),
@@ -307,9 +333,8 @@ pub async fn wait(
     }
 }
 
-fn was_refused(operation: &Operation) -> bool {
-    let status = view::status(operation);
-    let cancellation = status.cancellation.as_ref();
-    status.phase == OperationPhase::InProgress
-        && cancellation.is_some_and(|it| it.status == CancellationStatus::Failed)
+/// Whether the abort was refused since `before`: a refusal of an earlier request says nothing about this one.
+fn is_refused_since(before: &Operation, now: &Operation) -> bool {
+    let (before, now) = (view::status(before), view::status(now));
+    progress::refused_abort(&now).is_some() && before.observed_abort != now.observed_abort
 }

@@ -12,7 +12,7 @@ use super::{
     progress,
     table::Table,
     text,
-    view::{View, condition, phase, target_words},
+    view::{View, condition, target_words},
 };
 
 /// How wide a bar is.
@@ -184,17 +184,25 @@ pub fn what_helps(view: &View, look: &Look) -> Option<String> {
     let mut commands = Vec::new();
     let name = view.cluster.name_any();
     for operation in &view.operations {
-        let is_blocked = progress::in_the_way(&super::view::status(operation)).is_some();
-        if is_blocked {
+        let status = super::view::status(operation);
+        let target = target_words(&operation.spec.target);
+        if progress::in_the_way(&status).is_some() {
             let of = &operation.spec.target.name;
             commands.push(("What is in the way", look.command(&format!("why {of}"))));
         }
-        if matches!(
-            phase(operation),
-            OperationPhase::InProgress | OperationPhase::Pending
-        ) {
-            let target = target_words(&operation.spec.target);
-            commands.push(("To stop it", look.command(&format!("abort {target}"))));
+        let is_refused = progress::refused_abort(&status).is_some();
+        match status.phase {
+            OperationPhase::InProgress if is_refused => {
+                let more = progress::has_more_to_begin(&status).then(|| {
+                    let command = look.command(&format!("abort {target} --after-step"));
+                    ("Stop after the step", command)
+                });
+                commands.extend(more);
+            }
+            OperationPhase::InProgress | OperationPhase::Pending => {
+                commands.push(("To stop it", look.command(&format!("abort {target}"))));
+            }
+            _ => {}
         }
     }
     if view.operations.is_empty() {

@@ -79,6 +79,14 @@ pub fn canceled_upgrade() -> Operation {
     from(operation)
 }
 
+/// The same, whose abort was refused.
+pub fn refused_abort() -> Operation {
+    let mut operation = json!(hanging_upgrade());
+    operation["status"]["cancellation"] = json!({"status": "Failed", "requestedBy": "alice",
+        "reason": "InvalidRequestException: updates of type VersionUpdate can't be cancelled"});
+    from(operation)
+}
+
 /// An Operation whose only step is as given.
 pub fn operation_at(type_: &str, step: &Value) -> Operation {
     let mut operation = json!(hanging_upgrade());
@@ -145,6 +153,12 @@ pub fn hanging() -> View {
         pools("Upgrading", &conditions),
         [hanging_upgrade()],
     )
+}
+
+/// The same cluster, after its abort was refused.
+pub fn refused() -> View {
+    let hanging = hanging();
+    View::new(hanging.cluster, hanging.pools, [refused_abort()])
 }
 
 /// The same cluster, after the abort.

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::api::{
-    Blocked, Operation, OperationPhase, OperationStatus, Step, StepAction, StepPhase,
+    Blocked, Cancellation, CancellationStatus, Operation, OperationPhase, OperationStatus, Step,
+    StepAction, StepPhase,
 };
 
 use super::{
@@ -101,6 +102,26 @@ pub fn in_the_way(status: &OperationStatus) -> Option<&Blocked> {
     blocked.filter(|_| !status.phase.is_finished())
 }
 
+/// The abort that was refused, where the Operation goes on.
+pub fn refused_abort(status: &OperationStatus) -> Option<&Cancellation> {
+    let cancellation = status.cancellation.as_ref();
+    cancellation.filter(|it| {
+        it.status == CancellationStatus::Failed && status.phase == OperationPhase::InProgress
+    })
+}
+
+/// Why its abort was refused, as a sentence.
+pub fn refusal(refused: &Cancellation) -> String {
+    let reason = refused.reason.trim_end_matches('.');
+    format!("Its abort was refused, and it goes on: {reason}.")
+}
+
+/// Whether an abort after the step in process would leave something undone.
+pub fn has_more_to_begin(status: &OperationStatus) -> bool {
+    let mut steps = status.steps.iter();
+    steps.any(|step| step.phase == StepPhase::Pending)
+}
+
 fn nodes_in(steps: &[Step], phase: StepPhase) -> i32 {
     let nodes = |step: &Step| step.nodes.unwrap_or(1);
     steps
@@ -171,6 +192,9 @@ pub fn details(operation: &Operation, look: &Look, now: Timestamp) -> String {
     }
     if status.phase.is_finished() {
         add("end", &end(&status));
+    }
+    if let Some(refused) = refused_abort(&status) {
+        lines.push(look.warn(&look.wrap("  ", "  ", &refusal(refused))));
     }
     if let Some(blocked) = in_the_way(&status) {
         let since = text::since(blocked.since.as_ref(), now);

@@ -42,6 +42,24 @@ fn status_of_a_hanging_upgrade() {
 }
 
 #[test]
+fn status_after_a_refused_abort() {
+    let view = fixtures::refused();
+    assert_snapshot!(at_each_width(|look| cluster_text::all(
+        &view,
+        look,
+        fixtures::now()
+    )));
+}
+
+#[test]
+fn why_goes_on_what_could_not_be_aborted() {
+    let view = fixtures::refused();
+    let operation = view.operations.first().cloned();
+    let facts = facts(view, operation, Some(fixtures::in_the_way()));
+    assert_snapshot!(explain(&facts, &fixtures::wide(80), fixtures::now()));
+}
+
+#[test]
 fn status_in_a_pipe_has_no_bar_and_breaks_no_line() {
     let view = fixtures::hanging();
     assert_snapshot!(cluster_text::all(&view, &Look::default(), fixtures::now()));

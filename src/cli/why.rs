@@ -11,7 +11,7 @@ use kube::ResourceExt as _;
 use crate::{
     api::{
         AgentPool, Hold, LastOperation, ManagedCluster, Operation, OperationInFlight,
-        OperationPhase, OperationTarget, TargetKind,
+        OperationPhase, OperationStatus, OperationTarget, TargetKind,
     },
     lifecycle::{
         excludes,
@@ -398,12 +398,29 @@ impl Chain<'_> {
                 )),
             }
         }
-        let what = match (status.phase, &status.blocked) {
-            (OperationPhase::Canceling, None) => return,
-            (OperationPhase::Canceling, Some(_)) => "Stop it without waiting for that",
-            _ => "Stop it where it stands",
-        };
-        self.remedy(what, &format!("abort operation {name}"));
+        self.abort(&name, &status);
+    }
+
+    /// How to stop it, as far as that helps.
+    fn abort(&mut self, name: &str, status: &OperationStatus) {
+        let abort = format!("abort operation {name}");
+        if let Some(refused) = progress::refused_abort(status) {
+            self.say(progress::refusal(refused));
+            if progress::has_more_to_begin(status) {
+                self.remedy(
+                    "Stop it once the step in process has finished",
+                    &format!("{abort} --after-step"),
+                );
+            }
+            return;
+        }
+        match (status.phase, &status.blocked) {
+            (OperationPhase::Canceling, None) => {}
+            (OperationPhase::Canceling, Some(_)) => {
+                self.remedy("Stop it without waiting for that", &abort);
+            }
+            _ => self.remedy("Stop it where it stands", &abort),
+        }
     }
 
     /// What an Operation that hasn't begun waits for.
