@@ -7,12 +7,18 @@ use belay::api::{
     OperationType::{Scale, Upgrade},
     TargetKind,
 };
-use kube::core::DynamicObject;
+use kube::{
+    ResourceExt as _,
+    api::{Patch, PatchParams},
+    core::DynamicObject,
+};
+use serde_json::json;
+use tokio::task::JoinHandle;
 
 use crate::{
     belay::Belay,
     machines::is_ready,
-    stage::{NEW, OLD, Stage, deployment, machines_of, names, versions},
+    stage::{NEW, OLD, Stage, api, deployment, machines_of, names, versions},
 };
 
 /// Waits until a pool has a Machine that is as it is to be, while others aren't.
@@ -115,4 +121,41 @@ pub async fn a_scale_after_an_aborted_upgrade_replaces_no_machine(stage: Arc<Sta
         "{before:?}, then {after:?}"
     );
     assert!(versions(&machines).contains(&OLD.to_owned()));
+}
+
+/// Writes an annotation of an object over and over, as controllers write its status.
+fn keep_writing(belay: &Belay, kind: &str, name: String) -> JoinHandle<()> {
+    let objects = api(belay, kind);
+    tokio::spawn(async move {
+        for number in 0.. {
+            let annotations = json!({"others": format!("{number}")});
+            let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
+            let written = objects.patch(&name, &PatchParams::default(), &patch).await;
+            written.expect("written");
+        }
+    })
+}
+
+pub async fn an_abort_lands_while_others_write_the_same_objects_all_the_time(stage: Arc<Stage>) {
+    let belay = stage.adopted(4).await;
+    belay.set_version(NEW).await;
+    let upgrade = belay.operation(Upgrade, "demo").await;
+    is_half_done(&belay, "md-0").await;
+    let deployment = deployment(&belay, "md-0").await.name_any();
+    let others = [
+        keep_writing(&belay, "MachineDeployment", deployment),
+        keep_writing(&belay, "Cluster", "demo".into()),
+    ];
+    belay.abort(&upgrade, "not today").await;
+    belay.is_canceled(&upgrade).await;
+    let machines = machines_of(&belay, Some("md-0")).await;
+    for others in others {
+        others.abort();
+    }
+    assert_eq!(machines.len(), 4, "as many as before");
+    assert!(
+        versions(&machines).contains(&OLD.to_owned()),
+        "the roll-out went to its end: {:?}",
+        versions(&machines)
+    );
 }

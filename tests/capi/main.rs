@@ -35,6 +35,7 @@ use stage::Stage;
 
 const TESTS: &[harness::Test<Stage>] = tests![
     abort::an_aborted_upgrade_of_a_pool_begins_no_machine_and_deletes_none,
+    abort::an_abort_lands_while_others_write_the_same_objects_all_the_time,
     abort::a_scale_after_an_aborted_upgrade_replaces_no_machine,
     abort::an_abort_of_a_scale_is_refused_once_all_machines_have_begun,
     adopt::what_adopt_prints_begins_no_operation_and_its_deletion_leaves_the_cluster,

@@ -38,10 +38,10 @@
   resources: [events]
   verbs: [create, patch]
 {{- if (.Values.clusterAPI).enabled }}
-# The provider clusterAPI changes Clusters and what belongs to them, as they were read. It makes only Clusters that spec.provider.clusterAPI.create describes, and deletes only those, or by deletionPolicy Delete.
+# The provider clusterAPI changes fields of Clusters and of what belongs to them. It makes only Clusters that spec.provider.clusterAPI.create describes, and deletes only those, or by deletionPolicy Delete.
 - apiGroups: [cluster.x-k8s.io]
   resources: [clusters, machinedeployments]
-  verbs: [get, list, watch, update, delete]
+  verbs: [get, list, watch, patch, delete]
 - apiGroups: [cluster.x-k8s.io]
   resources: [clusters]
   verbs: [create]
@@ -50,7 +50,7 @@
   verbs: [list, watch]
 - apiGroups: [controlplane.cluster.x-k8s.io]
   resources: [kubeadmcontrolplanes]
-  verbs: [get, list, watch, update]
+  verbs: [get, list, watch, patch]
 {{- end }}
 {{- with concat (default list (.Values.aws).credentialsSecrets) (default list (.Values.azure).credentialsSecrets) }}
 # Who the operator is at a cloud, where that isn't its own identity.

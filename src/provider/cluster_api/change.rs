@@ -32,6 +32,6 @@ pub async fn begin(reader: &Reader, site: &Site, change: &Change) -> Result<Hand
     }
     // What an abort has set is lifted first: the change couldn't begin.
     stop::lift(&reader.client, site, &found, &handle).await?;
-    write(&reader.client, site, kind, &changed).await?;
+    write(&reader.client, site, kind, object, &changed).await?;
     Ok(handle)
 }

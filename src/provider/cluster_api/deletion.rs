@@ -63,7 +63,7 @@ impl Deletion {
         if let Some(at) = found.entry_of(pool) {
             let mut cluster = found.cluster().clone();
             remove_entry(&mut cluster, at);
-            return write(client, site, Kind::Cluster, &cluster).await;
+            return write(client, site, Kind::Cluster, found.cluster(), &cluster).await;
         }
         match found.deployment(pool) {
             Ok(alone) if !kinds::is_of_topology(alone) => {

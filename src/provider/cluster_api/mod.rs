@@ -203,7 +203,7 @@ impl Engine for ClusterApi {
                 Ok(if is_settled {
                     state
                 } else {
-                    progress::settling()
+                    progress::settling(found, &Handle::parse(handle))?
                 })
             }
             _ => Ok(state),

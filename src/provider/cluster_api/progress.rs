@@ -54,16 +54,11 @@ pub fn state(found: &Found, handle: &Handle) -> Result<State, EngineError> {
     }
     let work = work(found, handle)?;
     if let Some(waited) = waited(&written) {
-        let moving = work.machines.iter().find(|machine| moves(machine));
-        return Ok(match moving.filter(|_| waited < REST) {
-            Some(machine) => State::Running(Running {
-                message: format!(
-                    "waits until Machine {} has come to rest",
-                    machine.name_any()
-                ),
-                ..Running::default()
-            }),
-            None => State::Stopped,
+        let moves = work.machines.iter().any(|machine| moves(machine));
+        return Ok(if moves && waited < REST {
+            work.stopping()
+        } else {
+            State::Stopped
         });
     }
     if work.is_done() {
@@ -89,11 +84,8 @@ pub fn may_settle(found: &Found, handle: &Handle) -> Result<bool, EngineError> {
 }
 
 /// The state of a change that was stopped, and isn't left as it is to be left.
-pub fn settling() -> State {
-    State::Running(Running {
-        message: "waits until the roll-out is left as it stands".into(),
-        ..Running::default()
-    })
+pub fn settling(found: &Found, handle: &Handle) -> Result<State, EngineError> {
+    Ok(work(found, handle)?.stopping())
 }
 
 fn work<'a>(found: &'a Found, handle: &Handle) -> Result<Work<'a>, EngineError> {
@@ -157,23 +149,41 @@ impl Work<'_> {
             && (!self.replaces || (is_new && kinds::is(machine, "UpToDate")))
     }
 
-    fn running(&self, found: &Found) -> Running {
-        let come = self
-            .machines
-            .iter()
-            .filter(|machine| self.has_come(machine));
-        let (come, wanted) = (come.count(), self.wanted.replicas);
+    /// How many Machines are as they are to be.
+    fn come(&self) -> usize {
+        let machines = self.machines.iter();
+        machines.filter(|machine| self.has_come(machine)).count()
+    }
+
+    fn message(&self) -> String {
+        let done = format!(
+            "{} of {} Machines are done",
+            self.come(),
+            self.wanted.replicas
+        );
         let moving = self.machines.iter().filter(|machine| moves(machine));
         let moving: Vec<_> = moving.map(|machine| described(machine)).collect();
+        if moving.is_empty() {
+            return done;
+        }
+        format!("{done}; {}", moving.join(", "))
+    }
+
+    /// A change that was stopped, and has not come to rest. What it shows last stays with its step.
+    fn stopping(&self) -> State {
+        State::Running(Running {
+            message: self.message(),
+            ..Running::default()
+        })
+    }
+
+    fn running(&self, found: &Found) -> Running {
+        let (come, wanted) = (self.come(), self.wanted.replicas);
         let surplus = self.machines.len().saturating_sub(wanted);
         let left = wanted.saturating_sub(come).max(surplus);
-        let mut message = format!("{come} of {wanted} Machines are done");
-        if !moving.is_empty() {
-            message = format!("{message}; {}", moving.join(", "));
-        }
         Running {
             nodes_left: i32::try_from(left).ok(),
-            message,
+            message: self.message(),
             blocked: blocked::of(found, self.object, &self.machines),
             ..Running::default()
         }

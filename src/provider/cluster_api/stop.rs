@@ -57,7 +57,14 @@ pub async fn stop(reader: &Reader, site: &Site, handle: &Handle) -> Result<Answe
     if !found.has_topology() {
         mark(&mut paused, handle);
     }
-    write(client, site, Kind::KubeadmControlPlane, &paused).await?;
+    write(
+        client,
+        site,
+        Kind::KubeadmControlPlane,
+        control_plane,
+        &paused,
+    )
+    .await?;
     if found.has_topology() {
         note(client, site, &found, handle, None).await?;
     }
@@ -86,7 +93,7 @@ async fn stop_pool(
         if is_between {
             strategy(Place::Own, &mut paused);
         }
-        write(client, site, Kind::MachineDeployment, &paused).await?;
+        write(client, site, Kind::MachineDeployment, deployment, &paused).await?;
         let place = is_between.then(|| found.place(deployment));
         note(client, site, found, handle, place).await?;
         return Ok(Answer::Accepted);
@@ -101,7 +108,7 @@ async fn stop_pool(
     let mut changed = object.clone();
     found.place(deployment).spec(&mut changed)["replicas"] = json!(ordered);
     mark(&mut changed, handle);
-    write(client, site, kind, &changed).await?;
+    write(client, site, kind, object, &changed).await?;
     Ok(Answer::Accepted)
 }
 
@@ -141,7 +148,7 @@ pub async fn settle(
         if replaces(found.spec_of(deployment)) {
             let mut cluster = found.cluster().clone();
             strategy(place, &mut cluster);
-            write(client, site, Kind::Cluster, &cluster).await?;
+            write(client, site, Kind::Cluster, found.cluster(), &cluster).await?;
             return Ok(false);
         }
         // The topology has to bring it there itself: it would write over it.
@@ -152,7 +159,7 @@ pub async fn settle(
     let mut settled = deployment.clone();
     strategy(Place::Own, &mut settled);
     settled.data["spec"]["paused"] = json!(false);
-    write(client, site, Kind::MachineDeployment, &settled).await?;
+    write(client, site, Kind::MachineDeployment, deployment, &settled).await?;
     Ok(false)
 }
 
@@ -165,18 +172,19 @@ async fn note(
     no_more_at: Option<Place>,
 ) -> Result<(), EngineError> {
     let (kind, object) = handle.object(found)?;
-    let mut noted = object.clone();
+    let mut read = object.clone();
     if kind == Kind::MachineDeployment {
         // It was written a moment ago.
         let api = kind.api(client, &site.namespace);
-        let read = api.get(&object.name_any()).await;
-        noted = read.map_err(|error| failed(&error))?;
+        let now = api.get(&object.name_any()).await;
+        read = now.map_err(|error| failed(&error))?;
     }
+    let mut noted = read.clone();
     if let Some(place) = no_more_at.filter(|place| *place != Place::Own) {
         strategy(place, &mut noted);
     }
     mark(&mut noted, handle);
-    write(client, site, kind, &noted).await
+    write(client, site, kind, &read, &noted).await
 }
 
 fn mark(object: &mut DynamicObject, handle: &Handle) {
@@ -204,7 +212,7 @@ pub async fn lift(
             let mut lifted = deployment.clone();
             lifted.data["spec"]["paused"] = json!(false);
             lifted.annotations_mut().remove(STOPPED_BY);
-            write(client, site, Kind::MachineDeployment, &lifted).await?;
+            write(client, site, Kind::MachineDeployment, deployment, &lifted).await?;
         }
         return Ok(());
     }
@@ -222,7 +230,14 @@ pub async fn lift_control_plane(
     {
         let mut lifted = control_plane.clone();
         lifted.annotations_mut().remove(PAUSED);
-        write(client, site, Kind::KubeadmControlPlane, &lifted).await?;
+        write(
+            client,
+            site,
+            Kind::KubeadmControlPlane,
+            control_plane,
+            &lifted,
+        )
+        .await?;
     }
     Ok(())
 }

@@ -1,25 +1,115 @@
-//! How an object is written: whole, as it was read and changed.
+//! How an object is written: only what was changed of it. Cluster API's controllers write the same objects several
+//! times a second; what they write meanwhile neither is lost nor keeps Belay's write from landing.
 
-use kube::{Client, ResourceExt as _, core::DynamicObject};
+use json_patch::{Patch as Changes, PatchOperation, TestOperation, jsonptr::PointerBuf};
+use kube::{Client, ResourceExt as _, api::Patch, core::DynamicObject};
+use serde_json::{Value, json};
 
 use crate::{
-    machinery::post_params,
-    provider::engine::{EngineError, Site},
+    machinery::patch_params,
+    provider::{
+        engine::{EngineError, Site},
+        requests::{Failure, Passing},
+    },
 };
 
 use super::{answers::failed, kinds::Kind};
 
-/// Writes an object as it was read and changed: with its resourceVersion, so that nothing of others is lost.
+/// Writes what was changed of an object since it was read. It is refused as a conflict where somebody has changed
+/// the spec since, or the very annotations that are written.
 pub async fn write(
     client: &Client,
     site: &Site,
     kind: Kind,
-    object: &DynamicObject,
+    read: &DynamicObject,
+    changed: &DynamicObject,
 ) -> Result<(), EngineError> {
+    let changes = changes(&json!(read), &json!(changed));
+    if changes.is_empty() {
+        return Ok(());
+    }
     let api = kind.api(client, &site.namespace);
-    let written = api
-        .replace(&object.name_any(), &post_params(), object)
-        .await;
-    written.map_err(|error| failed(&error))?;
+    let patch = Patch::<()>::Json(changes);
+    let written = api.patch(&read.name_any(), &patch_params(), &patch).await;
+    written.map_err(|error| match &error {
+        kube::Error::Api(status) if is_outdated(status) => {
+            let message = format!("{} was changed since it was read", read.name_any());
+            Failure::Passing(Passing::new("Conflict", message))
+        }
+        error => failed(error),
+    })?;
     Ok(())
+}
+
+/// The changes, after the tests that they are made to what was read. A generation counts the changes of a spec, not
+/// those of metadata.
+fn changes(read: &Value, changed: &Value) -> Changes {
+    let changes = json_patch::diff(read, changed);
+    if changes.is_empty() {
+        return changes;
+    }
+    let identity = ["uid", "generation"].map(|field| PointerBuf::from_tokens(["metadata", field]));
+    let in_metadata = changes
+        .iter()
+        .map(|change| change.path().to_owned())
+        .filter(|path| {
+            path.first()
+                .is_some_and(|first| first.encoded() == "metadata")
+        });
+    let tested = identity.into_iter().chain(in_metadata);
+    let tests = tested.map(|path| {
+        let value = read.pointer(path.as_str()).cloned();
+        PatchOperation::Test(TestOperation {
+            // A test for null passes where there is nothing.
+            value: value.unwrap_or_default(),
+            path,
+        })
+    });
+    Changes(tests.chain(changes.iter().cloned()).collect())
+}
+
+/// Whether a test of the changes failed.
+fn is_outdated(status: &kube::core::Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == 422
+        && causes
+            .into_iter()
+            .any(|cause| cause.reason == "UnexpectedServerResponse")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::changes;
+
+    #[test]
+    fn a_change_tests_the_generation_and_the_annotations_that_it_writes() {
+        let read = json!({
+            "metadata": {"uid": "u1", "generation": 3, "resourceVersion": "7", "annotations": {"a": "1", "others": "x"}},
+            "spec": {"paused": false},
+        });
+        let mut changed = read.clone();
+        changed["metadata"]["annotations"]["a"] = json!("2");
+        changed["metadata"]["annotations"]["b"] = json!("3");
+        changed["spec"]["paused"] = json!(true);
+        assert_eq!(
+            json!(changes(&read, &changed)),
+            json!([
+                {"op": "test", "path": "/metadata/uid", "value": "u1"},
+                {"op": "test", "path": "/metadata/generation", "value": 3},
+                {"op": "test", "path": "/metadata/annotations/a", "value": "1"},
+                {"op": "test", "path": "/metadata/annotations/b", "value": null},
+                {"op": "replace", "path": "/metadata/annotations/a", "value": "2"},
+                {"op": "add", "path": "/metadata/annotations/b", "value": "3"},
+                {"op": "replace", "path": "/spec/paused", "value": true},
+            ])
+        );
+    }
+
+    #[test]
+    fn what_was_not_changed_is_not_written() {
+        let read = json!({"metadata": {"uid": "u1"}, "spec": {"paused": true}});
+        assert!(changes(&read, &read).is_empty());
+    }
 }
