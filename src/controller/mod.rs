@@ -5,6 +5,7 @@ mod backoff;
 mod dependence;
 mod events;
 mod mending;
+mod pacing;
 mod pass;
 mod refusals;
 mod seen;
@@ -46,9 +47,10 @@ use crate::{
 
 use backoff::Backoff;
 use events::Events;
+use pacing::Pacing;
 use pass::Pass;
 use refusals::Refusals;
-use seen::Seen;
+use seen::{Created, Seen};
 use specs::Specs;
 use stores::{Stores, cluster_of_pool};
 use uids::Uids;
@@ -62,6 +64,15 @@ const RESYNC: Duration = Duration::from_mins(5);
 /// The same for one that is being deleted: whether its namespace goes as well shows nowhere else.
 const LOOK_AGAIN: Duration = Duration::from_secs(20);
 
+/// How soon a cluster is looked at again where a watch has to show what was done. The watch's event comes before.
+const SOON: Duration = Duration::from_millis(50);
+
+/// How long work that was told to stop is waited for. Where it needs no more, its end is written before anything else.
+const REST: Duration = Duration::from_millis(50);
+
+/// After so many passes another cluster has its turn.
+const MOST_PASSES: usize = 8;
+
 /// What every reconcile needs.
 pub struct Context {
     client: Client,
@@ -70,6 +81,8 @@ pub struct Context {
     workers: Workers,
     events: Events,
     seen: Seen,
+    created: Created,
+    pacing: Pacing,
     specs: Specs,
     /// Clusters for which no Operation can be created any more: their namespace goes, or they and the kind Operation.
     terminating: Uids,
@@ -183,6 +196,8 @@ pub async fn run(
         workers: Workers::new(changed.clone(), telemetry.work.clone()),
         events,
         seen: Seen::default(),
+        created: Created::default(),
+        pacing: Pacing::default(),
         specs: Specs::default(),
         terminating: Uids::default(),
         gone: Uids::default(),
@@ -265,37 +280,32 @@ async fn reconcile(
     let done = done.unwrap_or(Err(ReconcileError::Panicked));
     let outcome = done
         .as_ref()
-        .map_or_else(ReconcileError::outcome, |()| Outcome::Done);
+        .map_or_else(ReconcileError::outcome, |_| Outcome::Done);
     context.telemetry.reconciles.ended(outcome, began.elapsed());
-    done?;
+    let again = done?;
     context.backoff.reset(&key);
     let resync = if is_going(&cluster) {
         LOOK_AGAIN
     } else {
         RESYNC
     };
-    Ok(Action::requeue(resync))
+    Ok(Action::requeue(again.unwrap_or(resync)))
 }
 
 fn is_going(cluster: &ManagedCluster) -> bool {
     cluster.metadata.deletion_timestamp.is_some()
 }
 
-/// Decides what to do for a cluster, and does it. Where that stops work, it decides once more: the work then reports
-/// what it has begun, and its abort can be accepted. The second decision waits where the stores don't show this
-/// pass's writes yet.
+/// Decides what to do for a cluster, and does it, until nothing is left to be done: the answers to its own writes are
+/// decided on at once, before a watch shows them. Returns when to look again where a watch has to show what was done.
 async fn decide_and_do(
     cluster: &Arc<ManagedCluster>,
     context: &Arc<Context>,
-) -> Result<(), ReconcileError> {
-    let mut is_stopping = false;
-    loop {
-        let (snapshot, is_about_to_change) = match snapshot::build(cluster, context) {
-            Err(ReconcileError::Stale) if is_stopping => return Ok(()),
-            built => built?,
-        };
+) -> Result<Option<Duration>, ReconcileError> {
+    for _ in 0..MOST_PASSES {
+        let (snapshot, is_about_to_change) = snapshot::build(cluster, context)?;
         context.workers.note_kept(&snapshot.operations);
-        let actions = lifecycle::decide(&snapshot, clock::now());
+        let mut actions = lifecycle::decide(&snapshot, clock::now());
         tracing::debug!(
             namespace = cluster.namespace(),
             cluster = cluster.name_any(),
@@ -304,18 +314,26 @@ async fn decide_and_do(
         );
         // A deletion that is on hold asks for nothing of which the API server would say that the namespace goes.
         let rests = actions.is_empty() && is_going(cluster) && !snapshot.namespace_is_terminating;
+        let wait = context.pacing.hold_back(&mut actions, &snapshot);
         let writes = Writes::new(context.clone(), snapshot);
         if rests {
-            return writes.look_at_namespace().await;
+            writes.look_at_namespace().await?;
         }
-        is_stopping = actions
-            .iter()
-            .any(|action| matches!(action, lifecycle::Action::StopWork { .. }));
+        if actions.is_empty() {
+            return Ok(wait);
+        }
+        let stops = pass::cut_to_stops(&mut actions);
+        let is_shown_at_once = actions.iter().all(pass::is_shown_at_once);
         Pass::new(writes, is_about_to_change).run(actions).await?;
-        if !is_stopping {
-            return Ok(());
+        if stops {
+            let key = ObjectRef::from_obj(cluster.as_ref());
+            context.workers.come_to_rest(&key, REST).await;
+        }
+        if !is_shown_at_once {
+            return Ok(Some(SOON));
         }
     }
+    Ok(Some(SOON))
 }
 
 #[expect(

@@ -100,6 +100,40 @@ fn stops(action: &Action) -> bool {
     }
 }
 
+/// Leaves what has to be done before work is told to stop, and that: the rest is decided anew once the work has
+/// stopped. Whether there is such work.
+pub fn cut_to_stops(actions: &mut Vec<Action>) -> bool {
+    let is_stop = |action: &Action| matches!(action, Action::StopWork { .. });
+    let last = actions.iter().rposition(is_stop);
+    if let Some(last) = last {
+        actions.truncate(last + 1);
+    }
+    last.is_some()
+}
+
+/// Whether the stores show at once what an action has done. An Operation that was created is waited for.
+pub fn is_shown_at_once(action: &Action) -> bool {
+    match action {
+        Action::AddFinalizer(_)
+        | Action::AdoptPool(_)
+        | Action::LabelPool { .. }
+        | Action::CreateOperation(_)
+        | Action::StopWork { .. }
+        | Action::WriteOperationStatus { .. }
+        | Action::WritePoolStatus { .. }
+        | Action::WriteClusterStatus(_)
+        | Action::StartWork { .. }
+        | Action::ForgetWork { .. }
+        | Action::Publish(_) => true,
+        Action::RemoveFinalizer(_)
+        | Action::DeletePool(_)
+        | Action::DeleteOperation(_)
+        | Action::ChangeSpec { .. }
+        | Action::Mend { .. }
+        | Action::LookForOperation { .. } => false,
+    }
+}
+
 /// One action. Where it isn't answered soon, it goes on by itself.
 async fn soon(writes: Arc<Writes>, action: Action) -> Result<(), ReconcileError> {
     let mut task = tokio::spawn(async move { writes.act(action).await });

@@ -33,7 +33,8 @@ pub fn build(
         & pools.iter().all(|pool| seen.is_fresh(pool.as_ref()))
         & operations
             .iter()
-            .all(|operation| seen.is_fresh(operation.as_ref()));
+            .all(|operation| seen.is_fresh(operation.as_ref()))
+        & context.created.are_among(&key, &operations);
     if !is_fresh {
         return Err(ReconcileError::Stale);
     }

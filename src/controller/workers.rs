@@ -3,7 +3,7 @@
 
 use std::{
     any::Any,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -18,8 +18,8 @@ use tokio::{
 use tracing::Instrument as _;
 
 use crate::{
-    api::{ManagedCluster, Operation, OperationError},
-    lifecycle::{Job, Stop, Work},
+    api::{ManagedCluster, Operation, OperationError, StepPhase},
+    lifecycle::{Job, Progress, Stage, StepReport, Stop, Work},
     provider::{Control, End, Kept, Provider},
     telemetry::log,
 };
@@ -27,11 +27,40 @@ use crate::{
 /// All work in hand.
 #[derive(Clone)]
 pub struct Workers {
-    all: Arc<Mutex<HashMap<String, Worker>>>,
+    all: Arc<Mutex<All>>,
     /// How often the work of an Operation broke off, by its uid.
     broken: Arc<Mutex<HashMap<String, u32>>>,
     changed: mpsc::UnboundedSender<ObjectRef<ManagedCluster>>,
+    /// Sends whenever work has ended.
+    ended: watch::Sender<()>,
     active: Gauge,
+}
+
+/// Workers by their Operations' uids, and these by cluster.
+#[derive(Default)]
+struct All {
+    by_uid: HashMap<String, Worker>,
+    by_cluster: HashMap<ObjectRef<ManagedCluster>, BTreeSet<String>>,
+}
+
+impl All {
+    fn insert(&mut self, uid: String, worker: Worker) {
+        let of_cluster = self.by_cluster.entry(worker.cluster.clone()).or_default();
+        of_cluster.insert(uid.clone());
+        self.by_uid.insert(uid, worker);
+    }
+
+    fn remove(&mut self, uid: &str) {
+        let Some(worker) = self.by_uid.remove(uid) else {
+            return;
+        };
+        if let Some(of_cluster) = self.by_cluster.get_mut(&worker.cluster) {
+            of_cluster.remove(uid);
+            if of_cluster.is_empty() {
+                self.by_cluster.remove(&worker.cluster);
+            }
+        }
+    }
 }
 
 struct Worker {
@@ -64,19 +93,28 @@ impl Workers {
             all: Arc::default(),
             broken: Arc::default(),
             changed,
+            ended: watch::Sender::new(()),
             active,
         }
+    }
+
+    /// Waits until all work on a cluster that was told to stop has ended, for so long at most.
+    pub async fn come_to_rest(&self, cluster: &ObjectRef<ManagedCluster>, within: Duration) {
+        let mut ended = self.ended.subscribe();
+        let at_rest = async {
+            while self.of(cluster).values().any(is_stopping) && ended.changed().await.is_ok() {}
+        };
+        // What hasn't ended by then wakes the cluster once it has.
+        let _ = tokio::time::timeout(within, at_rest).await;
     }
 
     /// How the work on a cluster is doing, by the Operations' uids.
     pub fn of(&self, cluster: &ObjectRef<ManagedCluster>) -> BTreeMap<String, Work> {
         let workers = self.lock();
-        let of_cluster = workers
-            .iter()
-            .filter(|(_, worker)| worker.cluster == *cluster);
-        of_cluster
-            .map(|(uid, worker)| (uid.clone(), worker.work()))
-            .collect()
+        let uids = workers.by_cluster.get(cluster).into_iter().flatten();
+        let of_cluster =
+            uids.filter_map(|uid| Some((uid.clone(), workers.by_uid.get(uid)?.work())));
+        of_cluster.collect()
     }
 
     /// Starts the work of a job, in place of what was there for the same Operation.
@@ -88,6 +126,11 @@ impl Workers {
         let changed = Arc::new(move || drop(sender.send(of.clone())));
         let (keeps, kept) = watch::channel(Kept::of(&job.steps));
         let control = Control::new(stop, kept, job.blocked.clone(), changed.clone());
+        control.report(Progress {
+            steps: begun_by_others(&job),
+            blocked: control.progress().blocked,
+            ..Progress::default()
+        });
         let uid = job.uid.clone();
         let span = log::operation(&job.operation, &job.namespace, &job.cluster);
         let (this, line) = (self.clone(), control.clone());
@@ -132,7 +175,7 @@ impl Workers {
         let workers = self.lock();
         for operation in operations {
             let uid = operation.metadata.uid.as_ref();
-            let worker = uid.and_then(|uid| workers.get(uid));
+            let worker = uid.and_then(|uid| workers.by_uid.get(uid));
             if let (Some(worker), Some(status)) = (worker, &operation.status) {
                 let now = Kept::of(&status.steps);
                 worker.kept.send_if_modified(|kept| {
@@ -146,7 +189,7 @@ impl Workers {
 
     /// Tells the work of an Operation to stop. A stop never becomes milder.
     pub fn stop(&self, uid: &str, stop: Stop) {
-        if let Some(worker) = self.lock().get(uid) {
+        if let Some(worker) = self.lock().by_uid.get(uid) {
             let rises = worker.stop.send_if_modified(|asked| {
                 let rises = *asked < stop;
                 *asked = stop.max(*asked);
@@ -167,17 +210,15 @@ impl Workers {
 
     /// Ends all work on a cluster that is no more.
     pub fn end_of(&self, cluster: &ObjectRef<ManagedCluster>) {
-        self.lock().retain(|uid, worker| {
-            let goes = worker.cluster == *cluster;
-            if goes {
-                tracing::warn!(
-                    cluster = cluster.name,
-                    operation = uid,
-                    "the cluster is no more: the work on it ends"
-                );
-            }
-            !goes
-        });
+        let mut workers = self.lock();
+        for uid in workers.by_cluster.remove(cluster).unwrap_or_default() {
+            tracing::warn!(
+                cluster = cluster.name,
+                operation = uid,
+                "the cluster is no more: the work on it ends"
+            );
+            workers.by_uid.remove(&uid);
+        }
     }
 
     /// The work of an Operation broke off: it rests, and is then started again. Where it breaks off again and
@@ -216,16 +257,42 @@ impl Workers {
     /// Notes how a work ended; one that broke off is forgotten, so that it is started again.
     fn end(&self, uid: &str, end: Option<Ended>) {
         let mut workers = self.lock();
-        match (workers.get_mut(uid), end) {
+        match (workers.by_uid.get_mut(uid), end) {
             (Some(worker), Some(end)) => worker.end = Some(end),
-            (Some(_), None) => drop(workers.remove(uid)),
+            (Some(_), None) => workers.remove(uid),
             (None, _) => {}
         }
+        drop(workers);
+        self.ended.send_replace(());
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Worker>> {
+    fn lock(&self) -> MutexGuard<'_, All> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The steps that somebody else has begun before the work follows them. An abort that comes before the first answer
+/// of the engine finds them begun.
+fn begun_by_others(job: &Job) -> Vec<StepReport> {
+    let followed = job.stages.iter().filter_map(|stage| match stage {
+        Stage::Follow(followed) => Some(&followed.step),
+        Stage::ControlPlane(_) | Stage::Pool(_) => None,
+    });
+    let is_new = |name: &&String| {
+        let mut steps = job.steps.iter();
+        steps.any(|step| step.name == **name && step.phase == StepPhase::Pending)
+    };
+    let begun = followed.filter(is_new).map(|name| StepReport {
+        name: name.clone(),
+        phase: StepPhase::InProgress,
+        nodes_done: Some(0),
+        ..StepReport::default()
+    });
+    begun.collect()
+}
+
+fn is_stopping(work: &Work) -> bool {
+    matches!(work, Work::Running(_, Stop::Now))
 }
 
 /// What a panic says.

@@ -17,8 +17,8 @@ use kube::{
 };
 use tokio::sync::watch;
 
-use super::counts::Counts;
 pub use super::counts::Key;
+use super::{counts::Counts, versions::version};
 
 /// The key of an object.
 pub fn key(object: &impl Resource) -> Key {
@@ -181,6 +181,19 @@ where
         inner.listed.resize(sources, false);
     }
 
+    /// Shows at once what a write was answered with. Whoever wrote it decides on it: the watch's event of the same
+    /// version is then no change. What the index doesn't have stays out: it may be gone already.
+    pub fn put(&self, object: K) {
+        let mut inner = self.inner();
+        let key = key(&object);
+        let is_older = inner.objects.get(&key).is_some_and(|shown| {
+            shown.meta().uid == object.meta().uid && is_newer(&object, &**shown)
+        });
+        if is_older && let Some(source) = inner.source.get(&key).copied() {
+            self.show(&mut inner, source, key, object);
+        }
+    }
+
     /// Notes one event of a watch.
     fn note(&self, source: usize, event: Event<DeserializeGuard<K>>) -> Vec<Change<K>> {
         let mut inner = self.inner();
@@ -189,7 +202,20 @@ where
                 inner.listing[source] = Some(HashSet::new());
                 Vec::new()
             }
-            Event::Apply(guard) | Event::InitApply(guard) => {
+            Event::Apply(guard) => {
+                let key = key(&guard);
+                let shown = inner.objects.get(&key);
+                let is_known = shown.is_some_and(|shown| {
+                    shown.meta().uid == guard.meta().uid && !is_newer(&guard, &**shown)
+                });
+                if is_known && !inner.unreadable.contains_key(&key) {
+                    return Vec::new();
+                }
+                let applied = self.apply(&mut inner, source, guard);
+                applied.map(Change::Applied).into_iter().collect()
+            }
+            // A list is never older than what was written before it; but it may have come from a backup.
+            Event::InitApply(guard) => {
                 let applied = self.apply(&mut inner, source, guard);
                 applied.map(Change::Applied).into_iter().collect()
             }
@@ -212,7 +238,7 @@ where
         if let Some(listing) = &mut inner.listing[source] {
             listing.insert(key.clone());
         }
-        let mut object = match guard.0 {
+        let object = match guard.0 {
             Ok(object) => object,
             Err(error) => {
                 tracing::error!(
@@ -226,8 +252,11 @@ where
                 return None;
             }
         };
+        Some(self.show(inner, source, key, object))
+    }
+
+    fn show(&self, inner: &mut Inner<K>, source: usize, key: Key, mut object: K) -> Arc<K> {
         (self.shared.prune)(&mut object);
-        inner.unreadable.remove(&key);
         self.remove(inner, &key);
         let object = Arc::new(object);
         inner.source.insert(key.clone(), source);
@@ -236,7 +265,7 @@ where
             inner.by_group.entry(group).or_default().insert(key.clone());
         }
         inner.objects.insert(key, object.clone());
-        Some(object)
+        object
     }
 
     fn remove(&self, inner: &mut Inner<K>, key: &Key) -> Option<Arc<K>> {
@@ -275,6 +304,14 @@ where
             changes.push(Change::Complete);
         }
         changes
+    }
+}
+
+/// Whether an object is of a later version than another state of it. Where that can't be said, it is.
+fn is_newer(object: &impl Resource, than: &impl Resource) -> bool {
+    match (version(object), version(than)) {
+        (Some(version), Some(than)) => version > than,
+        _ => true,
     }
 }
 
@@ -364,6 +401,61 @@ mod tests {
         index.note(0, Event::Delete(unreadable("a", "ns0")));
         assert_eq!(names(&index, "ns0"), ["b"]);
         assert!(!index.has_unreadable("ns0"));
+    }
+
+    fn at(version: &str) -> Pod {
+        let mut pod = pod("a", "ns0").0.expect("a pod");
+        pod.metadata.uid = Some("u1".into());
+        pod.metadata.resource_version = Some(version.into());
+        pod
+    }
+
+    fn shown(index: &Index<Pod>) -> Option<String> {
+        index.get("ns0", "a")?.resource_version()
+    }
+
+    #[test]
+    fn the_answer_to_a_write_is_shown_at_once_and_no_older_event_takes_it_back() {
+        let index = index();
+        index.note(0, Event::InitApply(DeserializeGuard(Ok(at("5")))));
+        index.note(0, Event::InitDone);
+        index.put(at("9"));
+        assert_eq!(shown(&index).as_deref(), Some("9"));
+        for known in ["7", "9"] {
+            let changes = index.note(0, Event::Apply(DeserializeGuard(Ok(at(known)))));
+            assert!(changes.is_empty());
+        }
+        assert_eq!(shown(&index).as_deref(), Some("9"));
+        index.put(at("8"));
+        assert_eq!(shown(&index).as_deref(), Some("9"));
+        let changes = index.note(0, Event::Apply(DeserializeGuard(Ok(at("10")))));
+        assert!(matches!(changes[..], [Change::Applied(_)]));
+    }
+
+    #[test]
+    fn the_answer_to_a_write_brings_back_nothing_that_is_gone() {
+        let index = index();
+        index.note(0, Event::InitApply(DeserializeGuard(Ok(at("5")))));
+        index.note(0, Event::InitDone);
+        index.note(0, Event::Delete(DeserializeGuard(Ok(at("6")))));
+        index.put(at("7"));
+        assert_eq!(shown(&index), None);
+        // Another object of that name.
+        let mut other = at("8");
+        other.metadata.uid = Some("u2".into());
+        index.note(0, Event::Apply(DeserializeGuard(Ok(other))));
+        index.put(at("9"));
+        assert_eq!(shown(&index).as_deref(), Some("8"));
+    }
+
+    #[test]
+    fn a_list_is_shown_even_where_its_versions_are_lower() {
+        let index = index();
+        index.note(0, Event::InitApply(DeserializeGuard(Ok(at("50")))));
+        index.note(0, Event::InitDone);
+        index.note(0, Event::Init);
+        index.note(0, Event::InitApply(DeserializeGuard(Ok(at("5")))));
+        assert_eq!(shown(&index).as_deref(), Some("5"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use belay::api::OperationType;
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use super::{
@@ -14,6 +15,11 @@ pub async fn belay_alone_changes_the_labels_that_it_goes_by(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let scale = belay.scaling().await;
     belay.grant("eve", "belay-editor");
+    let is_labelled = || async {
+        let pool = belay.pool("np1").await;
+        pool.labels().contains_key("belay.dev/scale-refused")
+    };
+    belay.eventually("has its label", is_labelled).await;
     let what = format!("operation/{scale}");
     for (what, label) in [
         ("agentpool/np1", "belay.dev/scale-refused"),

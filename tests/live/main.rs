@@ -49,6 +49,7 @@ mod race;
 mod refusals;
 mod releases;
 mod replacing;
+mod requests;
 mod restart;
 mod rights;
 mod rollback;
@@ -172,6 +173,7 @@ const TESTS: &[harness::Test<World>] = tests![
     eks::with_a_kubeconfig_an_upgrade_of_eks_shows_which_budget_holds_which_pod,
     eks::a_kubeconfig_that_would_run_a_program_is_not_used_and_says_so,
     failure::an_api_server_that_is_away_fails_nothing,
+    requests::an_operation_writes_a_few_times_and_then_its_progress_once_a_second,
     restart::an_operator_that_is_killed_goes_on_where_things_stand,
     restart::an_abort_is_honoured_by_the_next_operator,
     abort::an_abort_that_races_with_the_end_has_one_of_two_legal_ends,

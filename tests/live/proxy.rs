@@ -55,6 +55,8 @@ pub struct Proxy {
     client: Client,
     rules: Mutex<Vec<Rule>>,
     met: Mutex<Vec<Met>>,
+    /// The methods and paths of all writes.
+    writes: Mutex<Vec<String>>,
     cuts: watch::Sender<(u64, String)>,
     pub kubeconfig: PathBuf,
     _folder: tempfile::TempDir,
@@ -77,6 +79,7 @@ impl Proxy {
             client: world.client().await,
             rules: Mutex::default(),
             met: Mutex::default(),
+            writes: Mutex::default(),
             cuts: watch::channel((0, String::new())).0,
             kubeconfig,
             _folder: folder,
@@ -105,6 +108,11 @@ impl Proxy {
     /// The requests that met a fault.
     pub fn met(&self) -> Vec<Met> {
         self.met.lock().expect("met").clone()
+    }
+
+    /// The writes that were asked for, as method and path.
+    pub fn writes(&self) -> Vec<String> {
+        self.writes.lock().expect("writes").clone()
     }
 
     /// Ends all watches of a resource, in the middle.
@@ -156,6 +164,10 @@ impl Proxy {
 async fn pass(State(proxy): State<Arc<Proxy>>, request: Request<Body>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    if parts.method != Method::GET {
+        let write = format!("{} {}", parts.method, parts.uri.path());
+        proxy.writes.lock().expect("writes").push(write);
+    }
     let fault = proxy.fault_of(&parts.method, &parts.uri, &body);
     let mut forwarded = Request::builder()
         .method(parts.method.clone())

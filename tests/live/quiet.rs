@@ -48,7 +48,7 @@ pub async fn nothing_is_written_in_a_quiet_minute(_: Arc<World>) {
     belay.rests().await;
     // What is still on its way (Events are sent beside the reconcile) comes to rest first.
     let mut before = writes(&own);
-    assert!(before.contains_key("APPLY operations"), "{before:?}");
+    assert!(before.contains_key("PATCH operations"), "{before:?}");
     let mut since = Instant::now();
     while since.elapsed() < Duration::from_secs(10) {
         tokio::time::sleep(Duration::from_millis(500)).await;
