@@ -8,8 +8,14 @@ use crate::{
     lifecycle::managed_fields::{applies_spec, writes_annotation},
 };
 
+/// What `kubectl apply` keeps of the object for itself.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// Takes away what no decision about an Operation rests on.
 pub fn operation(operation: &mut Operation) {
+    if let Some(annotations) = &mut operation.metadata.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
     let entries = operation.metadata.managed_fields.take();
     let kept: Vec<_> = entries.into_iter().flatten().filter_map(entry).collect();
     operation.metadata.managed_fields = (!kept.is_empty()).then_some(kept);
@@ -19,6 +25,7 @@ pub fn operation(operation: &mut Operation) {
     if status.phase.is_finished() {
         // By its handle Belay knows its own work where the engine still shows it.
         status.steps.retain(|step| step.handle.is_some());
+        status.steps.shrink_to_fit();
         for step in &mut status.steps {
             step.message.clear();
         }
@@ -27,7 +34,7 @@ pub fn operation(operation: &mut Operation) {
             status.plan = None;
         }
         status.asked_before = None;
-        status.conditions.clear();
+        status.conditions = Vec::new();
     }
 }
 
@@ -51,6 +58,7 @@ fn entry(mut entry: ManagedFieldsEntry) -> Option<ManagedFieldsEntry> {
 
 #[cfg(test)]
 mod tests {
+    use kube::ResourceExt as _;
     use serde_json::Value;
 
     use super::*;
@@ -99,6 +107,20 @@ mod tests {
         let status = ended.status.expect("a status");
         let names: Vec<_> = status.steps.iter().map(|step| step.name.as_str()).collect();
         assert_eq!((names, status.plan), (vec!["control-plane"], None));
+    }
+
+    #[test]
+    fn what_has_ended_keeps_no_room_for_what_was_taken_away() {
+        let mut ended = made("Succeeded");
+        let annotations = ended.annotations_mut();
+        annotations.insert(LAST_APPLIED.into(), "{}".into());
+        operation(&mut ended);
+        assert!(ended.annotations().is_empty());
+        let status = ended.status.expect("a status");
+        assert_eq!(
+            (status.steps.capacity(), status.conditions.capacity()),
+            (1, 0)
+        );
     }
 
     #[test]
