@@ -77,6 +77,15 @@ pub fn flux_crds() -> Result<Vec<PathBuf>, Error> {
         .collect()
 }
 
+/// The folder with Argo Rollouts' kinds, in that of its module.
+///
+/// # Errors
+/// Where Go doesn't find the module.
+pub fn argo_rollouts_crds() -> Result<PathBuf, Error> {
+    let argo = &families::ARGO_ROLLOUTS;
+    Ok(argo.module_folder(argo.module)?.join("manifests/crds"))
+}
+
 /// The folder of a module that Cluster API's controllers are built from; of its main one where none is named.
 pub(crate) fn cluster_api_folder(module: Option<&str>) -> Result<PathBuf, Error> {
     let cluster_api = &families::CLUSTER_API;
@@ -131,7 +140,7 @@ impl Family {
         let flags = self.linker_flags(&version);
         let mut build = Command::new("go");
         build
-            .args(["build", "-trimpath", "-ldflags", &flags])
+            .args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &flags])
             .args(["-tags", self.tags, "-o"])
             .arg(&half_built)
             .arg(package)
@@ -181,11 +190,13 @@ impl Family {
         "-s -w".into()
     }
 
-    /// Follows from go.mod, go.sum, the flags, Go's version and the platform.
+    /// Follows from go.mod, go.sum, the sources beside them, the flags, Go's version and the platform.
     fn cache(&self) -> Result<PathBuf, Error> {
         let mut key = Sha256::new();
-        for file in ["go.mod", "go.sum"] {
-            let path = self.folder()?.join(file);
+        let folder = self.folder()?;
+        let mut files = vec![folder.join("go.mod"), folder.join("go.sum")];
+        files.extend(sources(&folder)?);
+        for path in files {
             key.update(tried(
                 format!("failed to read {}", path.display()),
                 fs::read(&path),
@@ -226,6 +237,22 @@ impl Family {
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
+}
+
+/// The Go files of a folder and of those in it, in order.
+fn sources(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let unread = || format!("failed to read {}", folder.display());
+    let mut all = Vec::new();
+    for entry in tried(unread(), fs::read_dir(folder))? {
+        let path = tried(unread(), entry)?.path();
+        if path.is_dir() {
+            all.extend(sources(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "go") {
+            all.push(path);
+        }
+    }
+    all.sort();
+    Ok(all)
 }
 
 fn no_go(what: &str, error: &std::io::Error) -> Error {

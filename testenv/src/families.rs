@@ -25,6 +25,8 @@ pub const FAMILIES: &[Family] = &[
     KUBE_SCORE,
     FLUX,
     CLUSTER_API,
+    PEERS,
+    ARGO_ROLLOUTS,
 ];
 
 pub const KUBERNETES: Family = Family {
@@ -165,6 +167,29 @@ pub const CLUSTER_API: Family = Family {
             "sigs.k8s.io/cluster-api/test/infrastructure/docker",
         ),
     ],
+    tags: "",
+    cgo: false,
+};
+
+/// What the benchmarks measure Belay beside, written with controller-runtime. Their sources are in the same folder.
+pub const PEERS: Family = Family {
+    name: "peers",
+    module: "sigs.k8s.io/controller-runtime",
+    packages: &[
+        ("twin", "belay.dev/testenv/peers/twin"),
+        ("cache", "belay.dev/testenv/peers/cache"),
+    ],
+    tags: "",
+    cgo: false,
+};
+
+pub const ARGO_ROLLOUTS: Family = Family {
+    name: "argo-rollouts",
+    module: "github.com/argoproj/argo-rollouts",
+    packages: &[(
+        "rollouts-controller",
+        "github.com/argoproj/argo-rollouts/cmd/rollouts-controller",
+    )],
     tags: "",
     cgo: false,
 };

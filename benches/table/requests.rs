@@ -1,0 +1,166 @@
+//! How many requests operations cost, beside those to nodes and pods, which they need by themselves.
+
+use std::time::Duration;
+
+use belay::api::{AgentPool, ManagedCluster, Operation, OperationPhase};
+use serde_json::{Value, json};
+
+use crate::{
+    fleet::{self, Fleet},
+    need::{Counts, Requests},
+    report::{Goal, Report},
+    seen::Seen,
+    stage::{Stage, until},
+};
+
+const BELAY: &str = "belay";
+
+/// Counts them.
+pub async fn measure(report: &mut Report) -> anyhow::Result<()> {
+    let stage = Stage::set().await?;
+    stage.namespace(BELAY).await?;
+    let _operator = stage.operate_in(BELAY)?;
+    let fleet = Fleet::of(&stage.client, BELAY);
+    fleet
+        .cluster("demo", &json!({"controlPlaneUpgradeTime": "0s"}))
+        .await?;
+    rests(&fleet, 1).await?;
+    let mut count = Count {
+        requests: Requests::of(stage.audit_log.clone(), "belay-system:belay")?,
+        fleet: &fleet,
+        ended: 1,
+    };
+    fleet.pool("empty", "demo", 0).await?;
+    count.note(report, "create an empty pool", 0).await?;
+    fleet.pool("np1", "demo", 10).await?;
+    count.note(report, "create a pool of 10 nodes", 10).await?;
+    count
+        .change(
+            report,
+            "scale it by 10 nodes",
+            "np1",
+            &json!({"count": 20}),
+            10,
+        )
+        .await?;
+    let newer = json!({"spec": {"kubernetesVersion": "1.36.4"}});
+    fleet.patch::<ManagedCluster>("demo", &newer).await?;
+    count
+        .note(report, "upgrade the cluster with its 20 nodes", 20)
+        .await?;
+    let slow = json!({"spec": {"provider": {"kwok": {"nodeProvisioningTime": "1h"}}}});
+    fleet.patch::<ManagedCluster>("demo", &slow).await?;
+    fleet
+        .patch::<AgentPool>("empty", &json!({"spec": {"count": 1}}))
+        .await?;
+    let seen = Seen::watch(&stage.client, BELAY);
+    let operation = seen.in_flight("empty-scale").await?;
+    rests_in_flight().await;
+    count.requests.since()?;
+    seen.abort_to_the_end(&operation).await?;
+    count.note(report, "abort a scale", 1).await?;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    count.requests.since()?;
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let quiet = count.requests.since()?;
+    report.note(
+        "requests of a quiet minute",
+        words(&quiet),
+        "the lease's",
+        None,
+        None,
+    );
+    Ok(())
+}
+
+/// What follows the begin of an operation has been written by then.
+async fn rests_in_flight() {
+    tokio::time::sleep(Duration::from_secs(3)).await;
+}
+
+struct Count<'a> {
+    requests: Requests,
+    fleet: &'a Fleet,
+    /// How many Operations have ended.
+    ended: usize,
+}
+
+impl Count<'_> {
+    async fn change(
+        &mut self,
+        report: &mut Report,
+        what: &str,
+        pool: &str,
+        spec: &Value,
+        nodes: u64,
+    ) -> anyhow::Result<()> {
+        self.fleet
+            .patch::<AgentPool>(pool, &json!({"spec": spec}))
+            .await?;
+        self.note(report, what, nodes).await
+    }
+
+    /// Notes what was asked until one Operation more has ended.
+    async fn note(&mut self, report: &mut Report, what: &str, nodes: u64) -> anyhow::Result<()> {
+        self.ended += 1;
+        rests(self.fleet, self.ended).await?;
+        let counts = self.requests.since()?;
+        let (needed, beside): (Counts, Counts) =
+            counts.into_iter().partition(|(what, _)| is_needed(what));
+        let beside: Counts = beside
+            .into_iter()
+            .filter(|(what, _)| !what.starts_with("watch") && !what.contains("leases"))
+            .collect();
+        let of = |counts: &Counts| counts.values().sum::<u64>();
+        #[allow(clippy::cast_precision_loss, reason = "a few hundred")]
+        let (made, allowed) = (of(&beside) as f64, 4.0 + nodes as f64 / 10.0);
+        report.note(
+            &format!("requests to {what}"),
+            format!("{made}: {}", words(&beside)),
+            format!(
+                "allowed: {allowed}; beside {} of nodes and pods: {}",
+                of(&needed),
+                words(&needed)
+            ),
+            Some(made / allowed),
+            Some(Goal::AtMost(1.0)),
+        );
+        Ok(())
+    }
+}
+
+/// Whether a request is one of those that the work on nodes needs by itself.
+fn is_needed(what: &str) -> bool {
+    what.contains(" nodes") || what.contains(" pods") || what.contains("kwokcontrolplanes")
+}
+
+fn words(counts: &Counts) -> String {
+    let words: Vec<_> = counts
+        .iter()
+        .map(|(what, count)| format!("{count} {what}"))
+        .collect();
+    words.join(", ")
+}
+
+/// Waits until so many Operations have ended, and nothing is written any more.
+async fn rests(fleet: &Fleet, ended: usize) -> anyhow::Result<()> {
+    until("at rest", async || {
+        let has_ended = |operation: &Operation| {
+            [OperationPhase::Succeeded, OperationPhase::Canceled]
+                .iter()
+                .any(|phase| fleet::is(operation, *phase))
+        };
+        let all = fleet.list::<Operation>().await?;
+        let clusters = fleet.list::<ManagedCluster>().await?;
+        let is_free = clusters.iter().all(|cluster| {
+            cluster
+                .status
+                .as_ref()
+                .is_some_and(|status| status.operations.is_empty())
+        });
+        Ok(is_free && all.iter().filter(|operation| has_ended(operation)).count() == ended)
+    })
+    .await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    Ok(())
+}

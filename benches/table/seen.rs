@@ -1,0 +1,150 @@
+//! When a watch showed what became of each abort.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use belay::api::{ABORT_ANNOTATION, Operation, OperationPhase};
+use futures::StreamExt as _;
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{Patch, PatchParams},
+    runtime::{WatchStreamExt as _, watcher},
+};
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::spread::Spread;
+
+/// What was seen of the Operations of a namespace. Clones share it.
+#[derive(Clone)]
+pub struct Seen {
+    operations: Api<Operation>,
+    times: Arc<Mutex<BTreeMap<String, Times>>>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Times {
+    is_in_flight: bool,
+    asked: Option<Instant>,
+    canceling: Option<Instant>,
+    canceled: Option<Instant>,
+}
+
+impl Seen {
+    /// Begins to watch.
+    pub fn watch(client: &Client, namespace: &str) -> Self {
+        let this = Self {
+            operations: Api::namespaced(client.clone(), namespace),
+            times: Arc::default(),
+            changed: watch::Sender::new(()),
+        };
+        let noted = this.clone();
+        tokio::spawn(async move {
+            let events = watcher(noted.operations.clone(), watcher::Config::default());
+            let mut events = std::pin::pin!(events.default_backoff().applied_objects());
+            while let Some(event) = events.next().await {
+                if let Ok(operation) = event {
+                    noted.note(&operation);
+                }
+            }
+        });
+        this
+    }
+
+    /// Asks for an abort.
+    pub async fn abort(&self, operation: &str) -> anyhow::Result<()> {
+        let asked = json!({"metadata": {"annotations": {ABORT_ANNOTATION: "a benchmark"}}});
+        self.times(|times| {
+            times.entry(operation.to_owned()).or_default().asked = Some(Instant::now());
+        });
+        let params = PatchParams::default();
+        self.operations
+            .patch(operation, &params, &Patch::Merge(asked))
+            .await?;
+        Ok(())
+    }
+
+    /// Asks for an abort, and waits until its end is seen.
+    pub async fn abort_to_the_end(&self, operation: &str) -> anyhow::Result<()> {
+        let mut changed = self.changed.subscribe();
+        self.abort(operation).await?;
+        while self.times(|times| times.get(operation).is_none_or(|it| it.canceled.is_none())) {
+            tokio::time::timeout(Duration::from_mins(1), changed.changed())
+                .await
+                .with_context(|| format!("{operation} is never Canceled"))??;
+        }
+        Ok(())
+    }
+
+    /// The Operation that is in flight and has not been aborted, once there is one whose name begins so.
+    pub async fn in_flight(&self, prefix: &str) -> anyhow::Result<String> {
+        let mut changed = self.changed.subscribe();
+        loop {
+            let found = self.times(|times| {
+                let mut all = times.iter();
+                let found = all.find(|(name, it)| {
+                    name.starts_with(prefix) && it.is_in_flight && it.asked.is_none()
+                });
+                found.map(|(name, _)| name.clone())
+            });
+            if let Some(name) = found {
+                return Ok(name);
+            }
+            tokio::time::timeout(Duration::from_mins(1), changed.changed())
+                .await
+                .with_context(|| format!("{prefix} is never in flight"))??;
+        }
+    }
+
+    fn note(&self, operation: &Operation) {
+        let phase = operation.status.as_ref().map(|status| status.phase);
+        self.times(|times| {
+            let times = times.entry(operation.name_any()).or_default();
+            times.is_in_flight = phase == Some(OperationPhase::InProgress);
+            if phase == Some(OperationPhase::Canceling) {
+                times.canceling.get_or_insert_with(Instant::now);
+            }
+            if phase == Some(OperationPhase::Canceled) {
+                times.canceled.get_or_insert_with(Instant::now);
+            }
+        });
+        self.changed.send_replace(());
+    }
+
+    fn times<T>(&self, then: impl FnOnce(&mut BTreeMap<String, Times>) -> T) -> T {
+        then(&mut self.times.lock().expect("what was seen"))
+    }
+
+    /// How many of these were seen Canceled.
+    pub fn canceled(&self, names: &[String]) -> usize {
+        self.times(|times| {
+            let canceled = names
+                .iter()
+                .filter(|name| times.get(*name).is_some_and(|it| it.canceled.is_some()));
+            canceled.count()
+        })
+    }
+
+    /// From the annotations on: until `Canceling`, until `Canceled`.
+    pub fn spreads(&self, names: &[String]) -> anyhow::Result<(Spread, Spread)> {
+        let spread = |what: &str, of: fn(&Times) -> Option<Instant>| {
+            let times = names.iter().map(|name| {
+                let times = self
+                    .times(|times| times.get(name).copied())
+                    .context("seen")?;
+                let then = of(&times).with_context(|| format!("{name} was never seen {what}"))?;
+                Ok(then.duration_since(times.asked.context("asked")?))
+            });
+            times.collect::<anyhow::Result<Vec<_>>>().map(Spread::of)
+        };
+        Ok((
+            spread("Canceling", |times| times.canceling.or(times.canceled))?,
+            spread("Canceled", |times| times.canceled)?,
+        ))
+    }
+}

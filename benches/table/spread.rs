@@ -1,0 +1,36 @@
+//! How times are spread.
+
+use std::{fmt, time::Duration};
+
+/// Times, sorted.
+#[derive(Clone)]
+pub struct Spread(Vec<Duration>);
+
+impl Spread {
+    pub fn of(mut times: Vec<Duration>) -> Self {
+        times.sort();
+        Self(times)
+    }
+
+    /// The time within which so many percent of them are.
+    pub fn at(&self, percent: usize) -> Duration {
+        self.0[(self.0.len() - 1) * percent / 100]
+    }
+
+    /// How many times another one's this one's is, at so many percent.
+    pub fn ratio(&self, floor: &Self, percent: usize) -> f64 {
+        self.at(percent).as_secs_f64() / floor.at(percent).as_secs_f64()
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let milliseconds = |percent| self.at(percent).as_secs_f64() * 1_000.0;
+        write!(
+            formatter,
+            "{:.1} ms (99 %: {:.1} ms)",
+            milliseconds(50),
+            milliseconds(99)
+        )
+    }
+}

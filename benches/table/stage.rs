@@ -1,0 +1,220 @@
+//! What is measured on: a real control plane with the chart's kinds, policies and rights, and an operator under its
+//! own service account.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use belay::machinery::connection;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client, api::PostParams};
+use testenv::{Component, ControlPlane, Process};
+
+/// Where the chart is installed.
+const RELEASE: &str = "belay-system";
+/// Who asks what, of programs only.
+const AUDIT: &str = r#"{
+    "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]
+}"#;
+
+/// All of it. It ends when it is dropped.
+pub struct Stage {
+    /// As people ask: every right, by a service account. (An administrator's requests pass by the API server's
+    /// Priority and Fairness.)
+    pub client: Client,
+    pub audit_log: PathBuf,
+    pub control_plane: ControlPlane,
+    /// The kubeconfig of the operator's service account.
+    pub operators: PathBuf,
+    /// The kubeconfig of people's.
+    peoples: PathBuf,
+    _files: tempfile::TempDir,
+}
+
+impl Stage {
+    /// Starts it.
+    pub async fn set() -> anyhow::Result<Self> {
+        Self::with(true).await
+    }
+
+    /// The same without the policies of admission.
+    pub async fn without_policies() -> anyhow::Result<Self> {
+        Self::with(false).await
+    }
+
+    async fn with(policies: bool) -> anyhow::Result<Self> {
+        let files = tempfile::tempdir()?;
+        let (policy, audit_log) = (
+            files.path().join("audit.json"),
+            files.path().join("audit.log"),
+        );
+        fs::write(&policy, AUDIT)?;
+        let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
+        let control_plane = ControlPlane::builder()
+            .arg(Component::ApiServer, flag("audit-policy-file", &policy))
+            .arg(Component::ApiServer, flag("audit-log-path", &audit_log))
+            // In megabytes: what is counted must not be rotated away.
+            .arg(Component::ApiServer, "--audit-log-maxsize=100000")
+            .start()
+            .await?;
+        let admin = control_plane.client().await?;
+        namespace(&admin, RELEASE).await?;
+        kubectl(
+            &control_plane,
+            &["apply", "--server-side", "-f-"],
+            &chart(control_plane.dir(), policies)?,
+        )?;
+        let account =
+            |name: &'static str| control_plane.kubeconfig_for_service_account(RELEASE, name);
+        let (operator, people) = (account("belay").await?, account("people").await?);
+        kubectl(
+            &control_plane,
+            &[
+                "create",
+                "clusterrolebinding",
+                "people",
+                "--clusterrole=cluster-admin",
+                "--serviceaccount=belay-system:people",
+            ],
+            "",
+        )?;
+        let peoples = control_plane.write_kubeconfig(&people, "people")?;
+        let people = control_plane.config(&people).await?;
+        Ok(Self {
+            peoples,
+            client: connection::builder(people)?.build(),
+            audit_log,
+            operators: control_plane.write_kubeconfig(&operator, "operator")?,
+            control_plane,
+            _files: files,
+        })
+    }
+
+    /// Makes a namespace.
+    pub async fn namespace(&self, name: &str) -> anyhow::Result<()> {
+        namespace(&self.client, name).await
+    }
+
+    /// Starts the operator for one namespace, in a process of its own.
+    pub fn operate_in(&self, namespace: &str) -> anyhow::Result<Process> {
+        self.operate_with(&[&format!("--namespace={namespace}")])
+    }
+
+    /// Starts the operator with these arguments.
+    pub fn operate_with(&self, args: &[&str]) -> anyhow::Result<Process> {
+        // Another version, to compare.
+        let other = std::env::var_os("BELAY");
+        let program = other
+            .as_deref()
+            .unwrap_or(OsStr::new(env!("CARGO_BIN_EXE_belay")));
+        self.start(Path::new(program), args, "belay")
+    }
+
+    fn start(&self, program: &Path, args: &[&str], name: &str) -> anyhow::Result<Process> {
+        let environment: [(&str, &OsStr); 2] = [
+            ("KUBECONFIG", self.operators.as_os_str()),
+            ("BELAY_LEADER_ELECTION_NAMESPACE", OsStr::new(RELEASE)),
+        ];
+        let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let log = self.control_plane.logs_dir().join(format!("{name}.log"));
+        Ok(Process::start_with(program, &args, &environment, &log)?)
+    }
+
+    /// Starts a program that is somebody else's, with every right.
+    pub fn start_as_people(&self, program: &Path, args: &[&str]) -> anyhow::Result<Process> {
+        let mut all = vec![
+            "--kubeconfig".to_owned(),
+            self.peoples.display().to_string(),
+        ];
+        all.extend(args.iter().map(|arg| (*arg).to_owned()));
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        let log = self.control_plane.logs_dir().join(format!("{name}.log"));
+        Ok(Process::start_with(program, &all, &[], &log)?)
+    }
+
+    /// Runs kubectl as administrator.
+    pub fn kubectl(&self, args: &[&str]) -> anyhow::Result<()> {
+        kubectl(&self.control_plane, args, "")
+    }
+
+    /// A process of the control plane.
+    ///
+    /// # Errors
+    /// Where it doesn't run.
+    pub fn pid(&self, component: Component) -> anyhow::Result<u32> {
+        self.control_plane.pid(component).context("a process")
+    }
+}
+
+async fn namespace(client: &Client, name: &str) -> anyhow::Result<()> {
+    let mut namespace = Namespace::default();
+    namespace.metadata.name = Some(name.into());
+    Api::all(client.clone())
+        .create(&PostParams::default(), &namespace)
+        .await?;
+    Ok(())
+}
+
+/// What `helm install` makes, but for the Deployment: its pods would run nowhere.
+fn chart(home: &Path, policies: bool) -> anyhow::Result<String> {
+    let output = Command::new(testenv::binary("helm")?)
+        .env("HOME", home)
+        .args([
+            "template",
+            "belay",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/charts/belay"),
+        ])
+        .args([
+            "--namespace",
+            RELEASE,
+            "--set",
+            "replicas=0",
+            "--kube-version",
+            "1.36.0",
+        ])
+        .arg(format!("--set=admission.enabled={policies}"))
+        .output()?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "helm: {error}");
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn kubectl(control_plane: &ControlPlane, args: &[&str], input: &str) -> anyhow::Result<()> {
+    let mut child = control_plane
+        .kubectl()?
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut stdin = child.stdin.take().context("its input")?;
+    stdin.write_all(input.as_bytes())?;
+    drop(stdin);
+    let output = child.wait_with_output()?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "kubectl {args:?}: {error}");
+    Ok(())
+}
+
+/// Waits until something is so.
+///
+/// # Errors
+/// Where it isn't within half an hour.
+pub async fn until<F: Future<Output = anyhow::Result<bool>>>(
+    what: &str,
+    is_so: impl Fn() -> F,
+) -> anyhow::Result<()> {
+    let began = std::time::Instant::now();
+    while !is_so().await? {
+        ensure!(began.elapsed() < Duration::from_mins(30), "never {what}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
+}
