@@ -2,7 +2,11 @@
 //! times a second; what they write meanwhile neither is lost nor keeps Belay's write from landing.
 
 use json_patch::{Patch as Changes, PatchOperation, TestOperation, jsonptr::PointerBuf};
-use kube::{Client, ResourceExt as _, api::Patch, core::DynamicObject};
+use kube::{
+    Client, ResourceExt as _,
+    api::Patch,
+    core::{DynamicObject, Status},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -68,20 +72,19 @@ fn changes(read: &Value, changed: &Value) -> Changes {
     Changes(tests.chain(changes.iter().cloned()).collect())
 }
 
-/// Whether a test of the changes failed.
-fn is_outdated(status: &kube::core::Status) -> bool {
-    let causes = status.details.iter().flat_map(|details| &details.causes);
+/// Whether a test of the changes failed. The API server says no more of it than this.
+fn is_outdated(status: &Status) -> bool {
     status.code == 422
-        && causes
-            .into_iter()
-            .any(|cause| cause.reason == "UnexpectedServerResponse")
+        && status
+            .message
+            .starts_with("the server rejected our request")
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::changes;
+    use super::{changes, is_outdated};
 
     #[test]
     fn a_change_tests_the_generation_and_the_annotations_that_it_writes() {
@@ -111,5 +114,19 @@ mod tests {
     fn what_was_not_changed_is_not_written() {
         let read = json!({"metadata": {"uid": "u1"}, "spec": {"paused": true}});
         assert!(changes(&read, &read).is_empty());
+    }
+
+    #[test]
+    fn a_test_that_fails_is_no_refusal() {
+        let answer = |message: &str| {
+            let status =
+                json!({"status": "Failure", "reason": "Invalid", "code": 422, "message": message});
+            serde_json::from_value(status).expect("a status")
+        };
+        let failed = "the server rejected our request due to an error in our request";
+        assert!(is_outdated(&answer(failed)));
+        let refused =
+            "MachineDeployment.cluster.x-k8s.io \"md\" is invalid: spec.replicas: Invalid value";
+        assert!(!is_outdated(&answer(refused)));
     }
 }
