@@ -5,8 +5,10 @@ mod backoff;
 mod dependence;
 mod events;
 mod mending;
+mod ours;
 mod pacing;
 mod pass;
+mod patches;
 mod refusals;
 mod seen;
 mod snapshot;
@@ -67,7 +69,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(20);
 /// How soon a cluster is looked at again where a watch has to show what was done. The watch's event comes before.
 const SOON: Duration = Duration::from_millis(50);
 
-/// How long work that was told to stop is waited for. Where it needs no more, its end is written before anything else.
+/// How long a pass waits for work that it told to stop. Work that ends within that is written as ended at once.
 const REST: Duration = Duration::from_millis(50);
 
 /// After so many passes another cluster has its turn.

@@ -21,23 +21,41 @@ const PACE: Duration = Duration::from_secs(1);
 /// by the core, in the same words.
 const LABEL_PACE: Duration = Duration::from_millis(200);
 
-/// When each object was written last, by its uid.
+/// When each object was written last.
 #[derive(Default)]
-pub struct Pacing(Mutex<HashMap<String, Instant>>);
+pub struct Pacing(Mutex<Written>);
+
+#[derive(Default)]
+struct Written {
+    /// By uid. An entry older than [`PACE`] has no effect.
+    last: HashMap<String, Instant>,
+    /// When such entries were removed last.
+    swept: Option<Instant>,
+}
+
+impl Written {
+    /// Removes old entries, once in a while: each decision comes by here.
+    fn sweep(&mut self) {
+        if self.swept.is_none_or(|swept| swept.elapsed() >= PACE) {
+            self.last.retain(|_, last| last.elapsed() < PACE);
+            self.swept = Some(Instant::now());
+        }
+    }
+}
 
 impl Pacing {
     /// Takes out what can wait, and returns how long.
     pub fn hold_back(&self, actions: &mut Vec<Action>, snapshot: &Snapshot) -> Option<Duration> {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        written.retain(|_, last| last.elapsed() < PACE);
+        written.sweep();
         let mut wait: Option<Duration> = None;
         actions.retain(|action| {
             let Some((uid, pace)) = written_by(action, snapshot) else {
                 return true;
             };
-            let since = written.get(&uid).map(Instant::elapsed);
+            let since = written.last.get(&uid).map(Instant::elapsed);
             let Some(since) = since.filter(|since| *since < pace) else {
-                written.insert(uid, Instant::now());
+                written.last.insert(uid, Instant::now());
                 return true;
             };
             let rest = pace.saturating_sub(since);

@@ -100,8 +100,8 @@ fn stops(action: &Action) -> bool {
     }
 }
 
-/// Leaves what has to be done before work is told to stop, and that: the rest is decided anew once the work has
-/// stopped. Whether there is such work.
+/// Where work is to stop, keeps only the actions up to the last stop. All other actions are decided anew afterwards.
+/// Returns whether work is to stop.
 pub fn cut_to_stops(actions: &mut Vec<Action>) -> bool {
     let is_stop = |action: &Action| matches!(action, Action::StopWork { .. });
     let last = actions.iter().rposition(is_stop);

@@ -7,17 +7,19 @@ use std::{
     time::Duration,
 };
 
-use kube::{Api, Client, ResourceExt as _, api::Patch, runtime::reflector::ObjectRef};
-use serde_json::{Value, json};
+use kube::{Api, Client, ResourceExt as _, runtime::reflector::ObjectRef};
 use tokio::sync::mpsc;
 
 use crate::{
-    api::{AgentPool, FINALIZER, ManagedCluster, Operation, OperationTarget, TargetKind, is_kept},
+    api::{AgentPool, ManagedCluster, Operation, OperationTarget, TargetKind, is_kept},
     lifecycle,
     machinery::{clock, patch_params},
 };
 
-use super::stores::{Stores, cluster_of_pool};
+use super::{
+    patches,
+    stores::{Stores, cluster_of_pool},
+};
 
 /// How long what is missing may take to come: people apply a pool and its cluster at once, in any order.
 const GRACE: Duration = Duration::from_secs(2);
@@ -172,15 +174,9 @@ async fn look_at_pool(
     let namespace = pool.namespace().unwrap_or_default();
     let pools = Api::<AgentPool>::namespaced(client, &namespace);
     if lifecycle::owned_by_nothing(&pool.metadata) {
-        let kept: Vec<_> = pool
-            .finalizers()
-            .iter()
-            .filter(|name| *name != FINALIZER)
-            .collect();
-        let patch =
-            json!({"metadata": {"resourceVersion": pool.resource_version(), "finalizers": kept}});
+        let patch = patches::release(pool.as_ref());
         pools
-            .patch(&pool.name_any(), &patch_params(), &Patch::Merge(patch))
+            .patch(&pool.name_any(), &patch_params(), &patch)
             .await?;
         return Ok(());
     }
@@ -202,11 +198,9 @@ async fn look_at_pool(
     if pool.status.as_ref() == Some(&status) {
         return Ok(());
     }
-    let mut patch =
-        json!({"metadata": {"resourceVersion": pool.resource_version()}, "status": status});
-    patch["status"]["cluster"] = Value::Null;
+    let patch = patches::status(pool.resource_version().as_deref(), &status);
     pools
-        .patch_status(&pool.name_any(), &patch_params(), &Patch::Merge(patch))
+        .patch_status(&pool.name_any(), &patch_params(), &patch)
         .await?;
     Ok(())
 }
@@ -229,14 +223,9 @@ async fn look_at_operation(
     let operations = Api::<Operation>::namespaced(client.clone(), &namespace);
     if is_finished(&operation) {
         if is_kept(&operation.metadata) {
-            let kept: Vec<_> = operation
-                .finalizers()
-                .iter()
-                .filter(|name| *name != FINALIZER)
-                .collect();
-            let patch = json!({"metadata": {"resourceVersion": operation.resource_version(), "finalizers": kept}});
+            let patch = patches::release(operation.as_ref());
             operations
-                .patch(&operation.name_any(), &patch_params(), &Patch::Merge(patch))
+                .patch(&operation.name_any(), &patch_params(), &patch)
                 .await?;
         }
         return Ok(());
@@ -245,10 +234,9 @@ async fn look_at_operation(
         return Ok(());
     };
     let status = lifecycle::failed_without_target(&operation, &missing, clock::now());
-    let patch =
-        json!({"metadata": {"resourceVersion": operation.resource_version()}, "status": status});
+    let patch = patches::status(operation.resource_version().as_deref(), &status);
     operations
-        .patch_status(&operation.name_any(), &patch_params(), &Patch::Merge(patch))
+        .patch_status(&operation.name_any(), &patch_params(), &patch)
         .await?;
     Ok(())
 }

@@ -98,7 +98,7 @@ impl Workers {
         }
     }
 
-    /// Waits until all work on a cluster that was told to stop has ended, for so long at most.
+    /// Waits until all work on a cluster that was told to stop has ended, or until the time `within` is over.
     pub async fn come_to_rest(&self, cluster: &ObjectRef<ManagedCluster>, within: Duration) {
         let mut ended = self.ended.subscribe();
         let at_rest = async {
@@ -285,6 +285,7 @@ fn begun_by_others(job: &Job) -> Vec<StepReport> {
     let begun = followed.filter(is_new).map(|name| StepReport {
         name: name.clone(),
         phase: StepPhase::InProgress,
+        // Without it, the step would count as half done.
         nodes_done: Some(0),
         ..StepReport::default()
     });

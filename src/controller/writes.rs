@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashMap,
-    fmt::Debug,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -14,7 +13,7 @@ use kube::{
     core::Status,
     runtime::reflector::ObjectRef,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::Span;
 
@@ -24,12 +23,17 @@ use crate::{
         OperationSpec, OperationTarget, OperationType, SCALE_REFUSED_LABEL, TargetKind,
     },
     lifecycle::{Action, ObjectId, Snapshot},
-    machinery::{delete_params, index::Index, patch_params, post_params},
+    machinery::{delete_params, patch_params, post_params},
     telemetry::log,
 };
 
 use super::{
-    Context, ReconcileError, dependence::object_of, mending, refusals::Part, stores::Stores,
+    Context, ReconcileError,
+    dependence::object_of,
+    mending,
+    ours::Ours,
+    patches::{self, finalizers_of_others},
+    refusals::Part,
     terminating,
 };
 
@@ -40,7 +44,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a pass waits for one write. An abort may come meanwhile, and is to be taken up.
 pub const PATIENCE: Duration = Duration::from_millis(800);
 
-/// By so much the pass's clock may be ahead of a write's.
+/// The pass begins to wait this much before the write does, at most.
 const MARGIN: Duration = Duration::from_millis(100);
 
 /// The writes of one pass.
@@ -247,17 +251,10 @@ impl Writes {
         K: Ours,
     {
         let (name, version) = self.target(&id);
-        // All of a status is Belay's. An apply would cost the API server a fifth more.
-        let replaced = [
-            ("/metadata/resourceVersion", json!(version)),
-            ("/status", json!(status)),
-        ];
-        let replaced =
-            replaced.map(|(path, value)| json!({"op": "add", "path": path, "value": value}));
-        let patch = serde_json::from_value(json!(replaced)).map_err(kube::Error::SerdeError)?;
+        let patch = patches::status(version.as_deref(), status);
         let written = self
             .api::<K>()
-            .patch_status(&name, &patch_params(), &Patch::<()>::Json(patch))
+            .patch_status(&name, &patch_params(), &patch)
             .await?;
         self.wrote(id, written);
         Ok(())
@@ -284,21 +281,17 @@ impl Writes {
         keep: bool,
     ) -> Result<(), ReconcileError> {
         let snapshot = &self.snapshot;
-        let before = match &id {
-            ObjectId::Cluster => snapshot.cluster.finalizers().to_vec(),
+        let mut finalizers = match &id {
+            ObjectId::Cluster => finalizers_of_others(snapshot.cluster.as_ref()),
             ObjectId::Pool(name) => snapshot
                 .pool(name)
-                .map(|pool| pool.finalizers().to_vec())
+                .map(finalizers_of_others)
                 .unwrap_or_default(),
             ObjectId::Operation(name) => snapshot
                 .operation(name)
-                .map(|op| op.finalizers().to_vec())
+                .map(finalizers_of_others)
                 .unwrap_or_default(),
         };
-        let mut finalizers: Vec<_> = before
-            .into_iter()
-            .filter(|name| name != FINALIZER)
-            .collect();
         if keep {
             finalizers.push(FINALIZER.to_owned());
         }
@@ -457,38 +450,6 @@ impl Writes {
             Err(error) => return Err(error.into()),
         }
         Ok(())
-    }
-}
-
-/// Belay's own kinds.
-trait Ours:
-    Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Send
-    + Sync
-    + 'static
-{
-    /// Where its objects are found.
-    fn index(stores: &Stores) -> &Index<Self>;
-}
-
-impl Ours for ManagedCluster {
-    fn index(stores: &Stores) -> &Index<Self> {
-        &stores.clusters
-    }
-}
-
-impl Ours for AgentPool {
-    fn index(stores: &Stores) -> &Index<Self> {
-        &stores.pools
-    }
-}
-
-impl Ours for Operation {
-    fn index(stores: &Stores) -> &Index<Self> {
-        &stores.operations
     }
 }
 

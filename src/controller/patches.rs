@@ -1,0 +1,36 @@
+//! The patches that more than one writer makes. Each carries the resourceVersion that it was decided on.
+
+use json_patch::{AddOperation, Patch as Changes, PatchOperation, jsonptr::PointerBuf};
+use kube::{Resource, ResourceExt as _, api::Patch};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::api::FINALIZER;
+
+/// Replaces a status: all of it is Belay's. A server-side apply would cost the API server more.
+pub fn status(version: Option<&str>, status: &impl Serialize) -> Patch<()> {
+    let replace =
+        |path: PointerBuf, value: Value| PatchOperation::Add(AddOperation { path, value });
+    let version_path = PointerBuf::from_tokens(["metadata", "resourceVersion"]);
+    Patch::Json(Changes(vec![
+        replace(version_path, json!(version)),
+        replace(PointerBuf::from_tokens(["status"]), json!(status)),
+    ]))
+}
+
+/// The finalizers of others on an object.
+pub fn finalizers_of_others(object: &impl Resource) -> Vec<String> {
+    let finalizers = object.finalizers().iter();
+    finalizers
+        .filter(|name| *name != FINALIZER)
+        .cloned()
+        .collect()
+}
+
+/// Takes Belay's finalizer away.
+pub fn release(object: &impl Resource) -> Patch<Value> {
+    let kept = finalizers_of_others(object);
+    Patch::Merge(
+        json!({"metadata": {"resourceVersion": object.resource_version(), "finalizers": kept}}),
+    )
+}
