@@ -4,6 +4,8 @@
 //! quiet minute and while all of it is upgraded; and how long each abort took. The machines are in memory; all else is
 //! real. `CLUSTERS=100 ABORTS=20` is its size: each Cluster has a control plane and two pools of two Machines.
 
+#[path = "shared/audited.rs"]
+mod audited;
 #[path = "cluster_api/fleet.rs"]
 mod fleet;
 #[path = "shared/kinds.rs"]
@@ -18,9 +20,12 @@ mod numbers;
 mod objects;
 #[path = "../tests/capi/rights.rs"]
 mod rights;
-#[path = "load/seen.rs"]
-#[allow(dead_code, reason = "the other benchmark needs the rest")]
+#[path = "shared/seen.rs"]
+#[allow(dead_code, reason = "the other benchmarks need the rest")]
 mod seen;
+#[path = "shared/spread.rs"]
+#[allow(dead_code, reason = "the other benchmarks need the rest")]
+mod spread;
 #[path = "cluster_api/stage.rs"]
 mod stage;
 
@@ -32,7 +37,7 @@ use belay::api::{OperationPhase, OperationType};
 use fleet::Fleet;
 use need::Need;
 use numbers::of_environment;
-use seen::Seen;
+use seen::{Seen, Spreads};
 use stage::Stage;
 
 /// How long nothing happens while the load of a quiet fleet is measured.
@@ -66,7 +71,7 @@ async fn main() -> anyhow::Result<()> {
     let after = Need::read(&stage, &operator)?;
     println!("\na quiet minute\n{}", after.since(&before));
 
-    let seen = Seen::watch(&stage.client);
+    let seen = Seen::watch(&stage.client, fleet::NAMESPACE);
     let began = Instant::now();
     fleet.upgrade().await?;
     let upgrades = fleet.operations(OperationType::Upgrade).await?;
@@ -74,8 +79,7 @@ async fn main() -> anyhow::Result<()> {
         .get(..aborts)
         .context("more aborts than Clusters")?;
     for name in aborted {
-        seen.asked(name);
-        fleet.objects.abort(name).await?;
+        seen.abort(name).await?;
     }
     fleet.all_are(aborted, OperationPhase::Canceled).await?;
     let stopped = began.elapsed();
@@ -89,7 +93,11 @@ async fn main() -> anyhow::Result<()> {
         began.elapsed(),
         all.since(&after)
     );
-    let (shown, canceling, canceled) = seen.spreads(aborted)?;
+    let Spreads {
+        shown,
+        canceling,
+        canceled,
+    } = seen.spreads(aborted)?;
     println!("from the annotation on, {aborts} aborts:");
     println!("  until a watch shows it  {shown}");
     println!("  until Canceling         {canceling}");

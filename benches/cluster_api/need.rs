@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},
-    fs::{self, File},
+    fs::File,
     io::{BufRead as _, BufReader},
 };
 
@@ -11,10 +11,7 @@ use anyhow::Context as _;
 use serde::Deserialize;
 use testenv::{Controller, Process};
 
-use super::{numbers::memory, stage::Stage};
-
-/// How many ticks of CPU time `/proc` counts in a second.
-const TICKS: f64 = 100.0;
+use super::{numbers, stage::Stage};
 
 /// What programs have needed up to now.
 pub struct Need {
@@ -28,7 +25,7 @@ struct Program {
     requests: BTreeMap<String, u64>,
     /// In seconds.
     cpu: f64,
-    /// In MiB: now, and the most up to now.
+    /// In KiB: now, and the most up to now.
     memory: (u64, u64),
 }
 
@@ -48,7 +45,7 @@ impl Need {
     /// Reads it now.
     pub fn read(stage: &Stage, operator: &Process) -> anyhow::Result<Self> {
         let mut requests = BTreeMap::<String, BTreeMap<String, u64>>::new();
-        for line in BufReader::new(File::open(&stage.audit_log)?).lines() {
+        for line in BufReader::new(File::open(&stage.audited.log)?).lines() {
             let Ok(request) = serde_json::from_str::<Request>(&line?) else {
                 // The last line is being written.
                 continue;
@@ -97,16 +94,11 @@ impl Need {
 
 impl Program {
     fn read(name: &'static str, pid: u32, requests: BTreeMap<String, u64>) -> anyhow::Result<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // What comes after the program's name, which is in brackets: user and system time are its 12th and 13th.
-        let (_, stat) = stat.rsplit_once(')').context("a name in brackets")?;
-        let times = stat.split_whitespace().skip(11).take(2);
-        let ticks = times.map(str::parse::<f64>).sum::<Result<f64, _>>()?;
         Ok(Self {
             name,
             requests,
-            cpu: ticks / TICKS,
-            memory: memory(pid)?,
+            cpu: numbers::cpu(pid)?.as_secs_f64(),
+            memory: numbers::memory(pid)?,
         })
     }
 }
@@ -130,7 +122,11 @@ impl fmt::Display for Need {
                 program.name,
                 requests.map(|(_, count)| count).sum::<u64>(),
                 program.cpu,
-                format!("{}, {} MiB", program.memory.0, program.memory.1)
+                format!(
+                    "{}, {} MiB",
+                    program.memory.0 / 1024,
+                    program.memory.1 / 1024
+                )
             )?;
         }
         Ok(())

@@ -3,74 +3,41 @@
 
 use std::{
     ffi::OsStr,
-    fs,
-    io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use kube::Client;
-use testenv::{ClusterApi, Component, ControlPlane, Process, cluster_api::Pace};
+use testenv::{ClusterApi, Process, cluster_api::Pace};
 
-use super::{fleet, kinds, rights};
-
-/// Who asks what, and no more.
-const AUDIT: &str = r#"{
-    "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
-    "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]
-}"#;
+use super::{audited::Audited, fleet, kinds, rights};
 
 /// All of it. It ends when it is dropped.
 pub struct Stage {
     pub client: Client,
     // Before the control plane, so that it ends first.
     pub cluster_api: ClusterApi,
-    pub audit_log: PathBuf,
-    kubeconfig: PathBuf,
+    pub audited: Audited,
     operators: PathBuf,
-    logs: PathBuf,
-    _control_plane: ControlPlane,
-    _files: tempfile::TempDir,
 }
 
 impl Stage {
     /// Starts it.
     pub async fn set() -> anyhow::Result<Self> {
-        let files = tempfile::tempdir()?;
-        let (policy, audit_log) = (
-            files.path().join("audit.json"),
-            files.path().join("audit.log"),
-        );
-        fs::write(&policy, AUDIT)?;
-        let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
-        let control_plane = ControlPlane::builder()
-            .arg(Component::ApiServer, flag("audit-policy-file", &policy))
-            .arg(Component::ApiServer, flag("audit-log-path", &audit_log))
-            // In megabytes: what is counted must not be rotated away.
-            .arg(Component::ApiServer, "--audit-log-maxsize=100000")
-            .start()
-            .await?;
+        let audited = Audited::start().await?;
+        let control_plane = &audited.control_plane;
         let client = control_plane.client().await?;
         kinds::install(&client, &[fleet::NAMESPACE, rights::NAMESPACE]).await?;
-        let kubeconfig = control_plane.dir().join("admin.kubeconfig");
-        kubectl(
-            &kubeconfig,
-            &["apply", "-f-"],
-            &rights::of_chart(control_plane.dir()),
-        )?;
+        audited.kubectl(&["apply", "-f-"], &rights::of_chart(control_plane.dir()))?;
         let account =
             control_plane.kubeconfig_for_service_account(rights::NAMESPACE, rights::ACCOUNT);
         let operators = control_plane.write_kubeconfig(&account.await?, "operator")?;
         Ok(Self {
             client,
-            cluster_api: ClusterApi::start_at(&control_plane, Pace::AsReleased).await?,
-            audit_log,
-            kubeconfig,
+            cluster_api: ClusterApi::start_at(control_plane, Pace::AsReleased).await?,
             operators,
-            logs: control_plane.logs_dir(),
-            _control_plane: control_plane,
-            _files: files,
+            audited,
         })
     }
 
@@ -81,41 +48,28 @@ impl Stage {
             ("BELAY_NAMESPACE", OsStr::new(fleet::NAMESPACE)),
         ];
         let program = Path::new(env!("CARGO_BIN_EXE_belay"));
-        let log = self.logs.join("belay.log");
+        let log = self.audited.control_plane.logs_dir().join("belay.log");
         Ok(Process::start_with(program, &[], &environment, &log)?)
     }
 
     /// Applies manifests.
     pub fn apply(&self, manifests: &str) -> anyhow::Result<()> {
         let namespace = format!("--namespace={}", fleet::NAMESPACE);
-        kubectl(&self.kubeconfig, &["apply", &namespace, "-f-"], manifests)
+        self.audited
+            .kubectl(&["apply", &namespace, "-f-"], manifests)
     }
 
     /// What the plugin prints for adopting a Cluster.
     pub fn adoption(&self, cluster: &str) -> anyhow::Result<String> {
         let output = Command::new(env!("CARGO_BIN_EXE_kubectl-belay"))
-            .env("KUBECONFIG", &self.kubeconfig)
+            .env(
+                "KUBECONFIG",
+                self.audited.control_plane.dir().join("admin.kubeconfig"),
+            )
             .args(["-n", fleet::NAMESPACE, "adopt", "cluster-api", cluster])
             .output()?;
         let error = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "adopt {cluster}: {error}");
         Ok(String::from_utf8(output.stdout)?)
     }
-}
-
-fn kubectl(kubeconfig: &Path, args: &[&str], input: &str) -> anyhow::Result<()> {
-    let mut child = Command::new(testenv::binary("kubectl")?)
-        .env("KUBECONFIG", kubeconfig)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let mut stdin = child.stdin.take().context("its input")?;
-    stdin.write_all(input.as_bytes())?;
-    drop(stdin);
-    let output = child.wait_with_output()?;
-    let error = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "kubectl {args:?}: {error}");
-    Ok(())
 }

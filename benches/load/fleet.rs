@@ -8,13 +8,10 @@ use belay::api::{
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Node;
-use kube::{
-    Api, Client, ResourceExt as _,
-    api::{ListParams, PostParams},
-};
+use kube::{Api, Client, ResourceExt as _, api::ListParams};
 use serde_json::json;
 
-use super::objects::Objects;
+use super::{clusters, objects::Objects};
 
 /// Where all of it is.
 pub const NAMESPACE: &str = "load";
@@ -37,7 +34,7 @@ impl Fleet {
 
     /// Makes clusters with so many pools each, and waits until all of them are Ready.
     pub async fn create(&self, clusters: usize, pools: usize) -> anyhow::Result<()> {
-        let made = (0..clusters).map(|cluster| self.create_cluster(cluster, pools));
+        let made = (0..clusters).map(|number| clusters::create(&self.objects, number, pools));
         stream::iter(made)
             .buffer_unordered(AT_ONCE)
             .try_collect::<()>()
@@ -68,33 +65,19 @@ impl Fleet {
         }
     }
 
-    async fn create_cluster(&self, number: usize, pools: usize) -> anyhow::Result<()> {
-        let spec = json!({"kubernetesVersion": "1.36.3", "provider": {"kwok": {"nodeProvisioningTime": "0s"}}});
-        let name = cluster(number);
-        let made = ManagedCluster::new(&name, serde_json::from_value(spec)?);
-        let params = PostParams::default();
-        self.objects.api().create(&params, &made).await?;
-        for pool in 0..pools {
-            let spec = json!({"clusterName": name, "count": 0});
-            let made = AgentPool::new(&pool_of(number, pool), serde_json::from_value(spec)?);
-            self.objects.api().create(&params, &made).await?;
-        }
-        Ok(())
-    }
-
     /// Has so many clusters make a node that comes up in an hour; the Operations.
     pub async fn begin(&self, operations: usize) -> anyhow::Result<Vec<String>> {
-        let slow = json!({"spec": {"provider": {"kwok": {"nodeProvisioningTime": "1h"}}}});
+        let slow = clusters::slow();
         let more = json!({"spec": {"count": 1}});
         for number in 0..operations {
-            let cluster = cluster(number);
+            let cluster = clusters::name(number);
             self.objects
                 .patch::<ManagedCluster>(&cluster, &slow)
                 .await?;
         }
         for number in 0..operations {
             self.objects
-                .patch::<AgentPool>(&pool_of(number, 0), &more)
+                .patch::<AgentPool>(&clusters::pool_of(number, 0), &more)
                 .await?;
         }
         let began = Instant::now();
@@ -181,12 +164,4 @@ impl Fleet {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
-}
-
-fn cluster(number: usize) -> String {
-    format!("c{number}")
-}
-
-fn pool_of(cluster: usize, pool: usize) -> String {
-    format!("c{cluster}-p{pool}")
 }

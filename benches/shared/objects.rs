@@ -10,9 +10,10 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use belay::api::Operation;
+use belay::api::{ABORT_ANNOTATION, Operation};
 
 /// The objects of a namespace.
+#[derive(Clone)]
 pub struct Objects {
     client: Client,
     namespace: &'static str,
@@ -55,7 +56,7 @@ impl Objects {
 
     /// Asks for an abort.
     pub async fn abort(&self, operation: &str) -> anyhow::Result<()> {
-        let asked = json!({"metadata": {"annotations": {"belay.dev/abort": "a benchmark"}}});
+        let asked = json!({"metadata": {"annotations": {ABORT_ANNOTATION: "a benchmark"}}});
         self.patch::<Operation>(operation, &asked).await
     }
 }

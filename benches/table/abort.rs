@@ -5,12 +5,12 @@ use belay::api::{AgentPool, ManagedCluster};
 use serde_json::json;
 
 use crate::{
-    Size,
+    Size, clusters,
     fleet::Fleet,
     floor,
     peers::Peers,
     report::{Goal, Report},
-    seen::Seen,
+    seen::{Seen, Spreads},
     spread::Spread,
     stage::{Stage, until},
 };
@@ -60,11 +60,11 @@ impl<'a> Turns<'a> {
     /// A cluster whose control plane would take an hour to change.
     async fn prepare(stage: &'a Stage) -> anyhow::Result<Self> {
         let fleet = Fleet::of(&stage.client, BELAY);
-        fleet.cluster("demo", &json!({})).await?;
-        fleet.pool("np1", "demo", 0).await?;
+        clusters::create_cluster(&fleet.objects, "demo", json!({})).await?;
+        clusters::create_pool(&fleet.objects, "np1", "demo", 0).await?;
         fleet.is_ready(1, 1).await?;
-        let slow = json!({"spec": {"provider": {"kwok": {"nodeProvisioningTime": "1h"}}}});
-        fleet.patch::<ManagedCluster>("demo", &slow).await?;
+        let slow = clusters::slow();
+        fleet.objects.patch::<ManagedCluster>("demo", &slow).await?;
         Ok(Self {
             stage,
             fleet,
@@ -97,8 +97,13 @@ impl<'a> Turns<'a> {
                 of_job.push(peers.job(round).await?);
             }
         }
-        let (canceling, canceled) = self.belay.spreads(&of_belay)?;
-        let (one_write, two_writes) = self.floor.spreads(&of_floor)?;
+        let Spreads {
+            canceling,
+            canceled,
+            ..
+        } = self.belay.spreads(&of_belay)?;
+        let floor = self.floor.spreads(&of_floor)?;
+        let (one_write, two_writes) = (floor.canceling, floor.canceled);
         let mut note = |end: &str, belay: &Spread, floor: &Spread, percent: usize, goal: f64| {
             let ratio = Spread::ratio(belay, floor, percent);
             report.note(
@@ -115,7 +120,7 @@ impl<'a> Turns<'a> {
         let Some(peers) = peers else {
             return Ok(());
         };
-        let (_, twin) = peers.seen().spreads(&of_twin)?;
+        let twin = peers.seen().spreads(&of_twin)?.canceled;
         let (argo, job) = (Spread::of(of_argo), Spread::of(of_job));
         for (peer, of_peer, goal) in [
             ("the floor's twin by controller-runtime", twin, None),
@@ -144,10 +149,10 @@ impl<'a> Turns<'a> {
         for count in [0, 1] {
             // Another label each round: the hold of the abort before ends with a change.
             let spec = json!({"spec": {"count": count, "nodeLabels": {"round": round}}});
-            self.fleet.patch::<AgentPool>("np1", &spec).await?;
+            self.fleet.objects.patch::<AgentPool>("np1", &spec).await?;
             if count == 0 {
                 until("at rest", async || {
-                    let pool = self.fleet.api::<AgentPool>().get("np1").await?;
+                    let pool = self.fleet.objects.api::<AgentPool>().get("np1").await?;
                     let last = pool.status.and_then(|status| status.last_operation);
                     Ok(last.is_some_and(|last| {
                         Some(last.target_generation) == pool.metadata.generation

@@ -8,7 +8,7 @@ use testenv::Component;
 use crate::{
     Size,
     fleet::Fleet,
-    need,
+    numbers,
     report::{Goal, Report},
     stage::Stage,
 };
@@ -24,13 +24,13 @@ pub async fn measure(report: &mut Report, size: Size) -> anyhow::Result<()> {
     stage.namespace(NAMESPACE).await?;
     let operator = stage.operate_in(NAMESPACE)?;
     let server = stage.pid(Component::ApiServer)?;
-    let (used, began) = (need::cpu(server)?, Instant::now());
+    let (used, began) = (numbers::cpu(server)?, Instant::now());
     let fleet = Fleet::of(&stage.client, NAMESPACE);
     fleet.create(size.clusters, POOLS).await?;
     let created = began.elapsed();
     fleet.is_ready(size.clusters, POOLS).await?;
     let took = began.elapsed();
-    let used = need::cpu(server)?.saturating_sub(used);
+    let used = numbers::cpu(server)?.saturating_sub(used);
     let objects = size.clusters * (1 + POOLS);
     report.note(
         &format!("{objects} clusters and pools applied at once, until all are Ready"),
@@ -51,7 +51,7 @@ pub async fn measure(report: &mut Report, size: Size) -> anyhow::Result<()> {
         format!(
             "API server {:.1} s, Belay {:.1} s",
             used.as_secs_f64(),
-            need::cpu(operator.pid())?.as_secs_f64()
+            numbers::cpu(operator.pid())?.as_secs_f64()
         ),
         format!("API server {:.1} s", bare.used.as_secs_f64()),
         None,
@@ -68,17 +68,17 @@ struct Bare {
 async fn creates(stage: &Stage, size: Size) -> anyhow::Result<Bare> {
     stage.namespace(NAMESPACE).await?;
     let server = stage.pid(Component::ApiServer)?;
-    let (used, began) = (need::cpu(server)?, Instant::now());
+    let (used, began) = (numbers::cpu(server)?, Instant::now());
     let fleet = Fleet::of(&stage.client, NAMESPACE);
     fleet.create(size.clusters, POOLS).await?;
     let took = began.elapsed();
     let made = (
-        fleet.list::<ManagedCluster>().await?.len(),
-        fleet.list::<AgentPool>().await?.len(),
+        fleet.objects.list::<ManagedCluster>().await?.len(),
+        fleet.objects.list::<AgentPool>().await?.len(),
     );
     anyhow::ensure!(made == (size.clusters, size.clusters * POOLS), "{made:?}");
     Ok(Bare {
         took,
-        used: need::cpu(server)?.saturating_sub(used),
+        used: numbers::cpu(server)?.saturating_sub(used),
     })
 }

@@ -41,16 +41,19 @@ async fn cancel(operations: &Api<Operation>) -> anyhow::Result<()> {
         let is_pending = status.is_none_or(|status| status.phase == OperationPhase::Pending);
         if is_pending && operation.annotations().contains_key(ABORT_ANNOTATION) {
             let (operations, name) = (operations.clone(), operation.name_any());
-            tokio::spawn(async move {
-                for phase in ["Canceling", "Canceled"] {
-                    let status = Patch::Merge(json!({"status": {"phase": phase}}));
-                    operations
-                        .patch_status(&name, &PatchParams::default(), &status)
-                        .await?;
-                }
-                Ok::<(), kube::Error>(())
-            });
+            tokio::spawn(async move { write_twice(&operations, &name).await });
         }
+    }
+    Ok(())
+}
+
+/// Writes `Canceling`, then `Canceled`.
+pub async fn write_twice(operations: &Api<Operation>, name: &str) -> kube::Result<()> {
+    for phase in [OperationPhase::Canceling, OperationPhase::Canceled] {
+        let status = Patch::Merge(json!({"status": {"phase": phase}}));
+        operations
+            .patch_status(name, &PatchParams::default(), &status)
+            .await?;
     }
     Ok(())
 }

@@ -1,18 +1,28 @@
 //! How fast Belay is, and what it needs: each figure beside its floor or its peer, measured in turns in the same run.
 //!
 //! `make bench` prints the table, and writes it as JSON to `target/bench.json`. `ROWS=abort,storm` measures only those
-//! rows, `SMALL=1` all of them with fewer objects and rounds,
-//! `CLUSTERS=200` with so many clusters.
+//! rows, `SMALL=1` all of them with fewer objects and rounds, `CLUSTERS=200` with so many clusters.
 
 mod abort;
 mod apply;
+mod audit;
+#[path = "../shared/audited.rs"]
+mod audited;
+#[path = "../shared/clusters.rs"]
+mod clusters;
 mod fleet;
 mod floor;
-mod need;
+#[path = "../shared/numbers.rs"]
+mod numbers;
+#[path = "../shared/objects.rs"]
+mod objects;
 mod peers;
 mod report;
 mod requests;
+#[path = "../shared/seen.rs"]
+#[allow(dead_code, reason = "the other benchmarks need the rest")]
 mod seen;
+#[path = "../shared/spread.rs"]
 mod spread;
 mod stage;
 mod start;
@@ -38,23 +48,10 @@ async fn main() -> anyhow::Result<()> {
         return start::reflect().await;
     }
     let is_small = env::var("SMALL").is_ok_and(|small| !small.is_empty());
-    let size = if is_small {
-        Size {
-            rounds: 20,
-            clusters: 50,
-        }
-    } else {
-        Size {
-            rounds: 100,
-            clusters: 1_000,
-        }
-    };
-    let size = match env::var("CLUSTERS") {
-        Ok(clusters) if !clusters.is_empty() => Size {
-            clusters: clusters.parse()?,
-            ..size
-        },
-        _ => size,
+    let (rounds, clusters) = if is_small { (20, 50) } else { (100, 1_000) };
+    let size = Size {
+        rounds,
+        clusters: numbers::of_environment("CLUSTERS", clusters)?,
     };
     let wanted = env::var("ROWS").unwrap_or_default();
     let is_wanted = |row: &str| wanted.is_empty() || wanted.split(',').any(|it| it == row);

@@ -38,7 +38,10 @@ impl Peers {
         }
         for kind in ["rollout", "analysis-run", "analysis-template", "experiment"] {
             let file = testenv::argo_rollouts_crds()?.join(format!("{kind}-crd.yaml"));
-            stage.kubectl(&["apply", "--server-side", "-f", &file.display().to_string()])?;
+            stage.audited.kubectl(
+                &["apply", "--server-side", "-f", &file.display().to_string()],
+                "",
+            )?;
         }
         let twin = ["--namespace", TWIN];
         let argo = [

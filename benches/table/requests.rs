@@ -6,8 +6,9 @@ use belay::api::{AgentPool, ManagedCluster, Operation, OperationPhase};
 use serde_json::{Value, json};
 
 use crate::{
+    audit::{Counts, Requests},
+    clusters,
     fleet::{self, Fleet},
-    need::{Counts, Requests},
     report::{Goal, Report},
     seen::Seen,
     stage::{Stage, until},
@@ -21,18 +22,21 @@ pub async fn measure(report: &mut Report) -> anyhow::Result<()> {
     stage.namespace(BELAY).await?;
     let _operator = stage.operate_in(BELAY)?;
     let fleet = Fleet::of(&stage.client, BELAY);
-    fleet
-        .cluster("demo", &json!({"controlPlaneUpgradeTime": "0s"}))
-        .await?;
+    clusters::create_cluster(
+        &fleet.objects,
+        "demo",
+        json!({"controlPlaneUpgradeTime": "0s"}),
+    )
+    .await?;
     rests(&fleet, 1).await?;
     let mut count = Count {
-        requests: Requests::of(stage.audit_log.clone(), "belay-system:belay")?,
+        requests: Requests::of(stage.audited.log.clone(), "belay-system:belay")?,
         fleet: &fleet,
         ended: 1,
     };
-    fleet.pool("empty", "demo", 0).await?;
+    clusters::create_pool(&fleet.objects, "empty", "demo", 0).await?;
     count.note(report, "create an empty pool", 0).await?;
-    fleet.pool("np1", "demo", 10).await?;
+    clusters::create_pool(&fleet.objects, "np1", "demo", 10).await?;
     count.note(report, "create a pool of 10 nodes", 10).await?;
     count
         .change(
@@ -44,13 +48,17 @@ pub async fn measure(report: &mut Report) -> anyhow::Result<()> {
         )
         .await?;
     let newer = json!({"spec": {"kubernetesVersion": "1.36.4"}});
-    fleet.patch::<ManagedCluster>("demo", &newer).await?;
+    fleet
+        .objects
+        .patch::<ManagedCluster>("demo", &newer)
+        .await?;
     count
         .note(report, "upgrade the cluster with its 20 nodes", 20)
         .await?;
-    let slow = json!({"spec": {"provider": {"kwok": {"nodeProvisioningTime": "1h"}}}});
-    fleet.patch::<ManagedCluster>("demo", &slow).await?;
+    let slow = clusters::slow();
+    fleet.objects.patch::<ManagedCluster>("demo", &slow).await?;
     fleet
+        .objects
         .patch::<AgentPool>("empty", &json!({"spec": {"count": 1}}))
         .await?;
     let seen = Seen::watch(&stage.client, BELAY);
@@ -95,6 +103,7 @@ impl Count<'_> {
         nodes: u64,
     ) -> anyhow::Result<()> {
         self.fleet
+            .objects
             .patch::<AgentPool>(pool, &json!({"spec": spec}))
             .await?;
         self.note(report, what, nodes).await
@@ -150,8 +159,8 @@ async fn rests(fleet: &Fleet, ended: usize) -> anyhow::Result<()> {
                 .iter()
                 .any(|phase| fleet::is(operation, *phase))
         };
-        let all = fleet.list::<Operation>().await?;
-        let clusters = fleet.list::<ManagedCluster>().await?;
+        let all = fleet.objects.list::<Operation>().await?;
+        let clusters = fleet.objects.list::<ManagedCluster>().await?;
         let is_free = clusters.iter().all(|cluster| {
             cluster
                 .status

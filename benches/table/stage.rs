@@ -3,10 +3,8 @@
 
 use std::{
     ffi::OsStr,
-    fs,
-    io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     time::Duration,
 };
 
@@ -14,28 +12,22 @@ use anyhow::{Context as _, ensure};
 use belay::machinery::connection;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, api::PostParams};
-use testenv::{Component, ControlPlane, Process};
+use testenv::{Component, Process};
+
+use crate::audited::Audited;
 
 /// Where the chart is installed.
 const RELEASE: &str = "belay-system";
-/// Who asks what, of programs only.
-const AUDIT: &str = r#"{
-    "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
-    "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]
-}"#;
-
 /// All of it. It ends when it is dropped.
 pub struct Stage {
     /// As people ask: every right, by a service account. (An administrator's requests pass by the API server's
     /// Priority and Fairness.)
     pub client: Client,
-    pub audit_log: PathBuf,
-    pub control_plane: ControlPlane,
+    pub audited: Audited,
     /// The kubeconfig of the operator's service account.
     pub operators: PathBuf,
     /// The kubeconfig of people's.
     peoples: PathBuf,
-    _files: tempfile::TempDir,
 }
 
 impl Stage {
@@ -50,32 +42,18 @@ impl Stage {
     }
 
     async fn with(policies: bool) -> anyhow::Result<Self> {
-        let files = tempfile::tempdir()?;
-        let (policy, audit_log) = (
-            files.path().join("audit.json"),
-            files.path().join("audit.log"),
-        );
-        fs::write(&policy, AUDIT)?;
-        let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
-        let control_plane = ControlPlane::builder()
-            .arg(Component::ApiServer, flag("audit-policy-file", &policy))
-            .arg(Component::ApiServer, flag("audit-log-path", &audit_log))
-            // In megabytes: what is counted must not be rotated away.
-            .arg(Component::ApiServer, "--audit-log-maxsize=100000")
-            .start()
-            .await?;
+        let audited = Audited::start().await?;
+        let control_plane = &audited.control_plane;
         let admin = control_plane.client().await?;
         namespace(&admin, RELEASE).await?;
-        kubectl(
-            &control_plane,
+        audited.kubectl(
             &["apply", "--server-side", "-f-"],
             &chart(control_plane.dir(), policies)?,
         )?;
         let account =
             |name: &'static str| control_plane.kubeconfig_for_service_account(RELEASE, name);
         let (operator, people) = (account("belay").await?, account("people").await?);
-        kubectl(
-            &control_plane,
+        audited.kubectl(
             &[
                 "create",
                 "clusterrolebinding",
@@ -90,10 +68,8 @@ impl Stage {
         Ok(Self {
             peoples,
             client: connection::builder(people)?.build(),
-            audit_log,
             operators: control_plane.write_kubeconfig(&operator, "operator")?,
-            control_plane,
-            _files: files,
+            audited,
         })
     }
 
@@ -123,7 +99,11 @@ impl Stage {
             ("BELAY_LEADER_ELECTION_NAMESPACE", OsStr::new(RELEASE)),
         ];
         let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let log = self.control_plane.logs_dir().join(format!("{name}.log"));
+        let log = self
+            .audited
+            .control_plane
+            .logs_dir()
+            .join(format!("{name}.log"));
         Ok(Process::start_with(program, &args, &environment, &log)?)
     }
 
@@ -135,13 +115,12 @@ impl Stage {
         ];
         all.extend(args.iter().map(|arg| (*arg).to_owned()));
         let name = program.file_name().unwrap_or_default().to_string_lossy();
-        let log = self.control_plane.logs_dir().join(format!("{name}.log"));
+        let log = self
+            .audited
+            .control_plane
+            .logs_dir()
+            .join(format!("{name}.log"));
         Ok(Process::start_with(program, &all, &[], &log)?)
-    }
-
-    /// Runs kubectl as administrator.
-    pub fn kubectl(&self, args: &[&str]) -> anyhow::Result<()> {
-        kubectl(&self.control_plane, args, "")
     }
 
     /// A process of the control plane.
@@ -149,7 +128,10 @@ impl Stage {
     /// # Errors
     /// Where it doesn't run.
     pub fn pid(&self, component: Component) -> anyhow::Result<u32> {
-        self.control_plane.pid(component).context("a process")
+        self.audited
+            .control_plane
+            .pid(component)
+            .context("a process")
     }
 }
 
@@ -186,24 +168,7 @@ fn chart(home: &Path, policies: bool) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-fn kubectl(control_plane: &ControlPlane, args: &[&str], input: &str) -> anyhow::Result<()> {
-    let mut child = control_plane
-        .kubectl()?
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let mut stdin = child.stdin.take().context("its input")?;
-    stdin.write_all(input.as_bytes())?;
-    drop(stdin);
-    let output = child.wait_with_output()?;
-    let error = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "kubectl {args:?}: {error}");
-    Ok(())
-}
-
-/// Waits until something is so.
+/// Asks again and again whether something is so.
 ///
 /// # Errors
 /// Where it isn't within half an hour.

@@ -22,9 +22,9 @@ use serde_json::json;
 use testenv::Process;
 
 use crate::{
-    Size,
-    fleet::{self, Fleet},
-    need,
+    Size, clusters,
+    fleet::Fleet,
+    numbers,
     report::{Goal, Report},
     stage::Stage,
 };
@@ -151,7 +151,7 @@ async fn history(client: &Client, clusters: usize) -> anyhow::Result<()> {
         .flat_map(|cluster| (POOLS + 1..OPERATIONS).map(move |number| (cluster, number)));
     let made = all.map(|(cluster, number)| async move {
         let name = format!("old-{cluster}-{number}");
-        let spec = json!({"type": "Reconcile", "target": {"kind": "ManagedCluster", "name": fleet::cluster(cluster)}});
+        let spec = json!({"type": "Reconcile", "target": {"kind": "ManagedCluster", "name": clusters::name(cluster)}});
         let operation = Operation::new(&name, serde_json::from_value(spec)?);
         operations.create(&PostParams::default(), &operation).await?;
         let steps = json!([{"name": "control-plane", "action": "Upgrade", "phase": "Succeeded", "startTime": "2026-01-01T00:00:00Z", "endTime": "2026-01-01T00:00:01Z"}]);
@@ -240,7 +240,7 @@ impl Started {
         args: &[String],
         environment: &[(&str, &OsStr)],
     ) -> anyhow::Result<Self> {
-        let log = stage.control_plane.logs_dir().join("synced.log");
+        let log = stage.audited.control_plane.logs_dir().join("synced.log");
         let _ = std::fs::remove_file(&log);
         let kubeconfig = stage.operators.clone();
         let mut all = vec![("KUBECONFIG", kubeconfig.as_os_str())];
@@ -260,7 +260,7 @@ impl Started {
         tokio::time::sleep(Duration::from_secs(5)).await;
         Ok(Self {
             took,
-            memory: need::memory(process.pid())?,
+            memory: numbers::memory(process.pid())?.0,
         })
     }
 }

@@ -2,22 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use belay::api::{Operation, OperationPhase};
+use belay::api::Operation;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use kube::{
-    Api,
-    api::{Patch, PatchParams},
-};
-use serde_json::json;
+use kube::Api;
 use testenv::Component;
 
 use crate::{
     Size,
+    audit::Requests,
     fleet::Fleet,
-    floor,
-    need::{self, Requests},
+    floor, numbers,
     report::{Goal, Report},
-    seen::Seen,
+    seen::{Seen, Spreads},
     stage::{Stage, until},
 };
 
@@ -39,9 +35,12 @@ pub async fn measure(report: &mut Report, size: Size) -> anyhow::Result<()> {
     fleet.is_ready(size.clusters, 1).await?;
     let names = fleet.hang(size.clusters).await?;
     let seen = Seen::watch(&stage.client, BELAY);
-    let mut requests = Requests::of(stage.audit_log.clone(), "belay-system:belay")?;
-    let (server, used) = (stage.pid(Component::ApiServer)?, need::cpu(operator.pid())?);
-    let used_by_server = need::cpu(server)?;
+    let mut requests = Requests::of(stage.audited.log.clone(), "belay-system:belay")?;
+    let (server, used) = (
+        stage.pid(Component::ApiServer)?,
+        numbers::cpu(operator.pid())?,
+    );
+    let used_by_server = numbers::cpu(server)?;
     let began = Instant::now();
     let aborts = names.iter().map(|name| seen.abort(name));
     stream::iter(aborts)
@@ -55,7 +54,11 @@ pub async fn measure(report: &mut Report, size: Size) -> anyhow::Result<()> {
     )
     .await?;
     let took = began.elapsed();
-    let (canceling, canceled) = seen.spreads(&names)?;
+    let Spreads {
+        canceling,
+        canceled,
+        ..
+    } = seen.spreads(&names)?;
     let floor = asked + writes;
     report.note(
         &format!(
@@ -75,8 +78,8 @@ pub async fn measure(report: &mut Report, size: Size) -> anyhow::Result<()> {
         "its CPU and requests",
         format!(
             "Belay {:.1} s, API server {:.1} s",
-            (need::cpu(operator.pid())?.saturating_sub(used)).as_secs_f64(),
-            (need::cpu(server)?.saturating_sub(used_by_server)).as_secs_f64()
+            (numbers::cpu(operator.pid())?.saturating_sub(used)).as_secs_f64(),
+            (numbers::cpu(server)?.saturating_sub(used_by_server)).as_secs_f64()
         ),
         format!("{:?}", requests.since()?),
         None,
@@ -107,15 +110,8 @@ async fn plain_writes(stage: &Stage, count: usize) -> anyhow::Result<Duration> {
     }
     let began = Instant::now();
     let operations = &operations;
-    let writes = (0..count).map(|number| async move {
-        for phase in [OperationPhase::Canceling, OperationPhase::Canceled] {
-            let status = Patch::Merge(json!({"status": {"phase": phase}}));
-            operations
-                .patch_status(&format!("op-{number}"), &PatchParams::default(), &status)
-                .await?;
-        }
-        Ok::<(), kube::Error>(())
-    });
+    let writes = (0..count)
+        .map(|number| async move { floor::write_twice(operations, &format!("op-{number}")).await });
     stream::iter(writes)
         .buffer_unordered(AT_ONCE)
         .try_collect::<()>()

@@ -10,7 +10,7 @@ use kube::{
 use serde_json::{Value, json};
 use testenv::Component;
 
-use crate::{Size, floor, need, report::Report, stage::Stage};
+use crate::{Size, floor, numbers, report::Report, stage::Stage};
 
 const NAMESPACE: &str = "belay";
 
@@ -27,7 +27,7 @@ pub async fn measure(report: &mut Report, size: Size) -> anyhow::Result<()> {
             let operations = Api::<Operation>::namespaced(stage.client.clone(), NAMESPACE);
             let server = stage.pid(Component::ApiServer)?;
             let rounds = size.rounds * 10;
-            let (used, began) = (need::cpu(server)?, Instant::now());
+            let (used, began) = (numbers::cpu(server)?, Instant::now());
             for round in 0..rounds {
                 way.write(&operations, &name, &status(round)).await?;
             }
@@ -39,7 +39,7 @@ pub async fn measure(report: &mut Report, size: Size) -> anyhow::Result<()> {
                 format!("{:.2} ms", each(began.elapsed())),
                 format!(
                     "CPU of the API server: {:.2} ms",
-                    each(need::cpu(server)?.saturating_sub(used))
+                    each(numbers::cpu(server)?.saturating_sub(used))
                 ),
                 None,
                 None,

@@ -4,47 +4,26 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
 	"sync/atomic"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"belay.dev/testenv/peers/api"
 	"belay.dev/testenv/peers/cache/began"
+	"belay.dev/testenv/peers/setup"
 )
 
 func main() {
-	namespace := flag.String("namespace", "default", "The namespace whose objects are kept.")
-	flag.Parse()
-	ctrl.SetLogger(zap.New())
-	if err := run(ctrl.SetupSignalHandler(), *namespace); err != nil {
-		ctrl.Log.Error(err, "failed")
-		os.Exit(1)
-	}
+	setup.Run(run)
 }
 
-func run(ctx context.Context, namespace string) error {
-	config, err := ctrl.GetConfig()
-	if err != nil {
-		return err
-	}
-	// The server limits who asks too much; a limit here would be measured instead of it.
-	config.QPS = -1
-	scheme := runtime.NewScheme()
-	utilruntime.Must(api.AddToScheme(scheme))
-	objects, err := cache.New(config, cache.Options{
-		Scheme:            scheme,
-		DefaultNamespaces: map[string]cache.Config{namespace: {}},
-	})
+func run(ctx context.Context, config *rest.Config, options cache.Options) error {
+	objects, err := cache.New(config, options)
 	if err != nil {
 		return err
 	}

@@ -3,43 +3,26 @@ package main
 
 import (
 	"context"
-	"flag"
-	"os"
 
-	"k8s.io/apimachinery/pkg/runtime"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"belay.dev/testenv/peers/api"
+	"belay.dev/testenv/peers/setup"
 )
 
 func main() {
-	namespace := flag.String("namespace", "default", "The namespace whose Operations are watched.")
-	flag.Parse()
-	ctrl.SetLogger(zap.New())
-	if err := run(ctrl.SetupSignalHandler(), *namespace); err != nil {
-		ctrl.Log.Error(err, "failed")
-		os.Exit(1)
-	}
+	setup.Run(run)
 }
 
-func run(ctx context.Context, namespace string) error {
-	config, err := ctrl.GetConfig()
-	if err != nil {
-		return err
-	}
-	// The server limits who asks too much; a limit here would be measured instead of it.
-	config.QPS = -1
-	scheme := runtime.NewScheme()
-	utilruntime.Must(api.AddToScheme(scheme))
+func run(ctx context.Context, config *rest.Config, options cache.Options) error {
 	manager, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme:  scheme,
-		Cache:   cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}},
+		Scheme:  options.Scheme,
+		Cache:   options,
 		Metrics: metricsserver.Options{BindAddress: "0"},
 	})
 	if err != nil {

@@ -10,19 +10,17 @@ use anyhow::Context as _;
 use belay::api::{ABORT_ANNOTATION, Operation, OperationPhase};
 use futures::StreamExt as _;
 use kube::{
-    Api, Client, ResourceExt as _,
-    api::{Patch, PatchParams},
+    Client, ResourceExt as _,
     runtime::{WatchStreamExt as _, watcher},
 };
-use serde_json::json;
 use tokio::sync::watch;
 
-use crate::spread::Spread;
+use super::{objects::Objects, spread::Spread};
 
 /// What was seen of the Operations of a namespace. Clones share it.
 #[derive(Clone)]
 pub struct Seen {
-    operations: Api<Operation>,
+    objects: Objects,
     times: Arc<Mutex<BTreeMap<String, Times>>>,
     changed: watch::Sender<()>,
 }
@@ -31,21 +29,22 @@ pub struct Seen {
 struct Times {
     is_in_flight: bool,
     asked: Option<Instant>,
+    shown: Option<Instant>,
     canceling: Option<Instant>,
     canceled: Option<Instant>,
 }
 
 impl Seen {
     /// Begins to watch.
-    pub fn watch(client: &Client, namespace: &str) -> Self {
+    pub fn watch(client: &Client, namespace: &'static str) -> Self {
         let this = Self {
-            operations: Api::namespaced(client.clone(), namespace),
+            objects: Objects::new(client.clone(), namespace),
             times: Arc::default(),
             changed: watch::Sender::new(()),
         };
         let noted = this.clone();
         tokio::spawn(async move {
-            let events = watcher(noted.operations.clone(), watcher::Config::default());
+            let events = watcher(noted.objects.api::<Operation>(), watcher::Config::default());
             let mut events = std::pin::pin!(events.default_backoff().applied_objects());
             while let Some(event) = events.next().await {
                 if let Ok(operation) = event {
@@ -58,15 +57,10 @@ impl Seen {
 
     /// Asks for an abort.
     pub async fn abort(&self, operation: &str) -> anyhow::Result<()> {
-        let asked = json!({"metadata": {"annotations": {ABORT_ANNOTATION: "a benchmark"}}});
         self.times(|times| {
             times.entry(operation.to_owned()).or_default().asked = Some(Instant::now());
         });
-        let params = PatchParams::default();
-        self.operations
-            .patch(operation, &params, &Patch::Merge(asked))
-            .await?;
-        Ok(())
+        self.objects.abort(operation).await
     }
 
     /// Asks for an abort, and waits until its end is seen.
@@ -106,6 +100,9 @@ impl Seen {
         self.times(|times| {
             let times = times.entry(operation.name_any()).or_default();
             times.is_in_flight = phase == Some(OperationPhase::InProgress);
+            if operation.annotations().contains_key(ABORT_ANNOTATION) {
+                times.shown.get_or_insert_with(Instant::now);
+            }
             if phase == Some(OperationPhase::Canceling) {
                 times.canceling.get_or_insert_with(Instant::now);
             }
@@ -130,21 +127,28 @@ impl Seen {
         })
     }
 
-    /// From the annotations on: until `Canceling`, until `Canceled`.
-    pub fn spreads(&self, names: &[String]) -> anyhow::Result<(Spread, Spread)> {
+    /// How long it took, from the annotations on.
+    pub fn spreads(&self, names: &[String]) -> anyhow::Result<Spreads> {
         let spread = |what: &str, of: fn(&Times) -> Option<Instant>| {
             let times = names.iter().map(|name| {
-                let times = self
-                    .times(|times| times.get(name).copied())
-                    .context("seen")?;
+                let times = self.times(|times| times.get(name).copied());
+                let times = times.context("seen")?;
                 let then = of(&times).with_context(|| format!("{name} was never seen {what}"))?;
                 Ok(then.duration_since(times.asked.context("asked")?))
             });
             times.collect::<anyhow::Result<Vec<_>>>().map(Spread::of)
         };
-        Ok((
-            spread("Canceling", |times| times.canceling.or(times.canceled))?,
-            spread("Canceled", |times| times.canceled)?,
-        ))
+        Ok(Spreads {
+            shown: spread("with its annotation", |times| times.shown)?,
+            canceling: spread("Canceling", |times| times.canceling)?,
+            canceled: spread("Canceled", |times| times.canceled)?,
+        })
     }
+}
+
+/// How long it took until a watch showed the annotations, `Canceling` and `Canceled`.
+pub struct Spreads {
+    pub shown: Spread,
+    pub canceling: Spread,
+    pub canceled: Spread,
 }

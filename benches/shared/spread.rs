@@ -25,12 +25,10 @@ impl Spread {
 
 impl fmt::Display for Spread {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let milliseconds = |percent| self.at(percent).as_secs_f64() * 1_000.0;
+        let (median, most_of_them, most) = (self.at(50), self.at(99), self.at(100));
         write!(
             formatter,
-            "{:.1} ms (99 %: {:.1} ms)",
-            milliseconds(50),
-            milliseconds(99)
+            "median {median:.1?}, 99 % within {most_of_them:.1?}, at most {most:.1?}"
         )
     }
 }

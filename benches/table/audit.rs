@@ -1,18 +1,13 @@
-//! What a program needed: requests to the API server, CPU time, memory.
+//! Which requests a program made to the API server.
 
 use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{BufRead as _, BufReader, Seek as _, SeekFrom},
     path::PathBuf,
-    time::Duration,
 };
 
-use anyhow::Context as _;
 use serde::Deserialize;
-
-/// How many ticks of CPU time `/proc` counts in a second.
-const TICKS: f64 = 100.0;
 
 /// Reads the requests of one account in the API server's audit log, from where the last reading ended.
 pub struct Requests {
@@ -88,28 +83,4 @@ impl Requests {
         }
         Ok(counts)
     }
-}
-
-/// The CPU time that a process has used.
-///
-/// # Errors
-/// Where there is no such process.
-pub fn cpu(pid: u32) -> anyhow::Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // What comes after the program's name, which is in brackets: user and system time are its 12th and 13th.
-    let (_, stat) = stat.rsplit_once(')').context("a name in brackets")?;
-    let times = stat.split_whitespace().skip(11).take(2);
-    let ticks = times.map(str::parse::<f64>).sum::<Result<f64, _>>()?;
-    Ok(Duration::from_secs_f64(ticks / TICKS))
-}
-
-/// The resident memory of a process now, in kB.
-///
-/// # Errors
-/// Where there is no such process.
-pub fn memory(pid: u32) -> anyhow::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let size = line.and_then(|line| line.split_whitespace().nth(1));
-    Ok(size.context("a size")?.parse()?)
 }
