@@ -22,7 +22,7 @@ pub fn policy() -> Policy {
         group: OURS,
         resources: &["managedclusters", "agentpools", "operations"],
         params: None,
-        skips: None,
+        skips: &[],
         condition: (
             "annotates-or-deletes",
             format!(

@@ -30,7 +30,7 @@ pub fn policy() -> Policy {
         group: OURS,
         resources: &["managedclusters"],
         params: None,
-        skips: None,
+        skips: &[],
         condition: (
             "starts-an-operation",
             format!("({differs}) && !({})", is_operator()),

@@ -15,7 +15,7 @@ pub fn policy() -> Policy {
         group: OURS,
         resources: &["managedclusters"],
         params: None,
-        skips: None,
+        skips: &[],
         condition: (
             "is-of-cluster-api",
             format!(

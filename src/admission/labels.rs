@@ -2,7 +2,10 @@
 //! that brings it back: the core takes nothing on their word. On what is there, Belay alone changes them.
 
 use crate::{
-    api::{CLUSTER_LABEL, FOR_GENERATION_LABEL, OPERATION_UID_LABEL, SCALE_REFUSED_LABEL},
+    api::{
+        BEING_DELETED_LABEL, CLUSTER_LABEL, FOR_GENERATION_LABEL, OPERATION_UID_LABEL,
+        SCALE_REFUSED_LABEL, TARGET_KIND_LABEL,
+    },
     lifecycle::messages::{FORBIDDEN, refusal},
 };
 
@@ -13,16 +16,21 @@ use super::{
 
 /// The policy.
 pub fn policy() -> Policy {
-    let of_operations = [FOR_GENERATION_LABEL, OPERATION_UID_LABEL, CLUSTER_LABEL]
-        .map(|label| format!("\"{label}\""));
+    let of_operations = [
+        FOR_GENERATION_LABEL,
+        OPERATION_UID_LABEL,
+        CLUSTER_LABEL,
+        TARGET_KIND_LABEL,
+    ]
+    .map(|label| format!("\"{label}\""));
     Policy {
         name: "belay-labels",
         description: "Keeps the labels that Belay goes by from being changed by anybody else",
         operations: &[on::UPDATE],
         group: OURS,
-        resources: &["agentpools", "operations"],
+        resources: &["managedclusters", "agentpools", "operations"],
         params: None,
-        skips: None,
+        skips: &[],
         condition: (
             "changes-labels",
             format!(
@@ -34,7 +42,7 @@ pub fn policy() -> Policy {
             (
                 "ours",
                 format!(
-                    "request.resource.resource == \"agentpools\" ? [\"{SCALE_REFUSED_LABEL}\"] : [{}]",
+                    "{{\"managedclusters\": [\"{BEING_DELETED_LABEL}\"], \"agentpools\": [\"{SCALE_REFUSED_LABEL}\"], \"operations\": [{}]}}[request.resource.resource]",
                     of_operations.join(", ")
                 ),
             ),

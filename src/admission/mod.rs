@@ -9,6 +9,8 @@ mod cel;
 mod cluster_changes;
 mod cluster_creation;
 mod labels;
+mod marks;
+mod mutation;
 mod new_pools;
 mod nodes;
 mod operations;
@@ -34,7 +36,8 @@ fn validating() -> Vec<Policy> {
         cluster_creation::policy(),
         pool_changes::policy(),
         pool_scale::policy(),
-        new_pools::policy(),
+        new_pools::of_deleted_clusters(),
+        new_pools::of_a_version(),
         system_pools::policy(),
         operations::on_clusters(),
         operations::on_pools(),
@@ -60,11 +63,13 @@ pub fn policy_files() -> Result<Vec<(String, String)>, Error> {
         ];
         files.push((format!("{}.yaml", policy.name), both.join("---\n")));
     }
-    let both = [
-        documents(&[requested_by::policy()])?,
-        documents(&[requested_by::binding()])?,
-    ];
-    files.push((format!("{}.yaml", requested_by::NAME), both.join("---\n")));
+    for policy in [requested_by::policy(), marks::policy()] {
+        let both = [
+            documents(&[policy.policy()])?,
+            documents(&[policy.binding()])?,
+        ];
+        files.push((format!("{}.yaml", policy.name), both.join("---\n")));
+    }
     files.push(("roles.yaml".to_owned(), documents(&roles::roles())?));
     Ok(files)
 }

@@ -1,32 +1,54 @@
 //! Pools that come to a cluster. A new pool has no status that could show its cluster, so the cluster is
-//! looked for among the parameters.
+//! looked for among the parameters: among the few that are being deleted, and, for a pool that pins a version,
+//! among all. A pool that pins none follows its cluster's, and has a label that says so (`super::marks`).
 
-use crate::lifecycle::messages::{OPERATION_NOT_ALLOWED, refusal};
+use crate::{
+    api::{BEING_DELETED_LABEL, FOLLOWS_CLUSTER_LABEL},
+    lifecycle::messages::{OPERATION_NOT_ALLOWED, refusal},
+};
 
 use super::{
     cel::told_elapsed,
     operator::is_operator,
-    policy::{OURS, Params, Policy, Refusal, on},
+    policy::{OURS, Params, Policy, Refusal, Skip, on},
     pool_changes::skew,
 };
 
-/// The policy.
-pub fn policy() -> Policy {
-    let mut refusals = vec![deletion()];
-    refusals.extend(skew("true", "object.metadata.name"));
+/// The policy for clusters that are being deleted.
+pub fn of_deleted_clusters() -> Policy {
     Policy {
         name: "belay-new-pools",
-        description: "Refuses a new AgentPool that its ManagedCluster can't have",
+        description: "Refuses a new AgentPool of a ManagedCluster that is being deleted",
+        operations: &[on::CREATE],
+        group: OURS,
+        resources: &["agentpools"],
+        params: Some(Params {
+            kind: "ManagedCluster",
+            label: Some(BEING_DELETED_LABEL),
+        }),
+        skips: &[],
+        condition: ("comes-to-the-cluster", comes_to_the_cluster()),
+        variables: Vec::new(),
+        refusals: vec![deletion()],
+        rights: Vec::new(),
+    }
+}
+
+/// The policy for pools that pin a version.
+pub fn of_a_version() -> Policy {
+    Policy {
+        name: "belay-new-pools-version",
+        description: "Refuses a new AgentPool of a version that its ManagedCluster can't have",
         operations: &[on::CREATE],
         group: OURS,
         resources: &["agentpools"],
         params: Some(Params::all("ManagedCluster")),
-        skips: None,
+        skips: &[Skip::Labelled(FOLLOWS_CLUSTER_LABEL)],
         condition: (
             "comes-to-the-cluster",
             format!(
-                "params.metadata.name == object.spec.clusterName && !({})",
-                is_operator()
+                "has(object.spec.kubernetesVersion) && {}",
+                comes_to_the_cluster()
             ),
         ),
         variables: vec![
@@ -41,9 +63,16 @@ pub fn policy() -> Policy {
                     .to_owned(),
             ),
         ],
-        refusals,
+        refusals: skew("true", "object.metadata.name"),
         rights: Vec::new(),
     }
+}
+
+fn comes_to_the_cluster() -> String {
+    format!(
+        "params.metadata.name == object.spec.clusterName && !({})",
+        is_operator()
+    )
 }
 
 fn deletion() -> Refusal {

@@ -28,7 +28,7 @@ pub fn policy() -> Policy {
         group: CORE,
         resources: &["nodes", "nodes/status"],
         params: None,
-        skips: None,
+        skips: &[],
         // Kubelets report often: nothing is looked up for them as long as they leave the metadata alone.
         condition: (
             "changes-metadata-or-is-by-belay",

@@ -1,17 +1,18 @@
 //! Operations that people create. What can't be known here (what a target needs that is about to change,
-//! what its nodes run) the core decides. Those that Belay makes have a label, and aren't looked at: the search
-//! for a target costs more where there are many. Whoever else gives an Operation that label gains nothing: the
-//! core runs it only where it would make it itself.
+//! what its nodes run) the core decides. The search for a target costs more where there are many. So those that
+//! Belay makes have a label, and aren't looked at. Whoever else gives an Operation that label gains nothing: the
+//! core runs it only where it would make it itself. People's have a label that says of which kind their target is
+//! (`super::marks`), and aren't looked for among the others.
 
 use crate::{
-    api::{FOR_GENERATION_LABEL, TargetKind},
+    api::{FOR_GENERATION_LABEL, TARGET_KIND_LABEL, TargetKind},
     lifecycle::messages::{INVALID_PARAMETER, OPERATION_NOT_ALLOWED, refusal},
 };
 
 use super::{
     cel::{is_settled, rank},
     cluster_changes,
-    policy::{OURS, Params, Policy, Refusal, on},
+    policy::{OURS, Params, Policy, Refusal, Skip, on},
     pool_changes,
     power::Target,
     replacing,
@@ -69,7 +70,10 @@ pub fn on_clusters() -> Policy {
         group: OURS,
         resources: &["operations"],
         params: Some(Params::all("ManagedCluster")),
-        skips: Some(FOR_GENERATION_LABEL),
+        skips: &[
+            Skip::Labelled(FOR_GENERATION_LABEL),
+            Skip::Value(TARGET_KIND_LABEL, "AgentPool"),
+        ],
         condition: ("on-the-cluster", condition("ManagedCluster")),
         variables,
         refusals,
@@ -157,7 +161,10 @@ pub fn on_pools() -> Policy {
         group: OURS,
         resources: &["operations"],
         params: Some(Params::all("AgentPool")),
-        skips: Some(FOR_GENERATION_LABEL),
+        skips: &[
+            Skip::Labelled(FOR_GENERATION_LABEL),
+            Skip::Value(TARGET_KIND_LABEL, "ManagedCluster"),
+        ],
         condition: ("on-the-pool", condition("AgentPool")),
         variables,
         refusals,

@@ -65,6 +65,29 @@ impl Params {
     }
 }
 
+/// Objects that a policy doesn't look at, by their labels.
+#[derive(Clone, Copy)]
+pub enum Skip {
+    /// Those with this label, whatever its value.
+    Labelled(&'static str),
+    /// Those whose label has this value.
+    Value(&'static str, &'static str),
+}
+
+impl Skip {
+    fn requirement(self) -> LabelSelectorRequirement {
+        let (key, operator, values) = match self {
+            Self::Labelled(key) => (key, "DoesNotExist", None),
+            Self::Value(key, value) => (key, "NotIn", Some(vec![value.to_owned()])),
+        };
+        LabelSelectorRequirement {
+            key: key.to_owned(),
+            operator: operator.to_owned(),
+            values,
+        }
+    }
+}
+
 /// A policy that refuses.
 pub struct Policy {
     /// Its name, and its binding's.
@@ -79,10 +102,10 @@ pub struct Policy {
     pub resources: &'static [&'static str],
     /// The objects in the request's namespace that are its `params`: it is evaluated for each of them.
     pub params: Option<Params>,
-    /// The label of objects that it doesn't look at, so that they cost nothing.
-    pub skips: Option<&'static str>,
-    /// Which requests it is about (with `params`, for each of them): a name and a CEL expression. All of
-    /// them are evaluated, whatever the others say: what is dear comes last in one of them.
+    /// Objects that it doesn't look at, so that they cost nothing.
+    pub skips: &'static [Skip],
+    /// Which requests it is about (with `params`, for each of them): a name and a CEL expression. What costs
+    /// the API server most comes last in it.
     pub condition: (&'static str, String),
     /// What the refusals are made with, in the order of use.
     pub variables: Vec<(&'static str, String)>,
@@ -105,7 +128,7 @@ impl Policy {
         let spec = ValidatingAdmissionPolicySpec {
             failure_policy: Some("Fail".into()),
             match_constraints: Some(MatchResources {
-                object_selector: self.skips.map(without),
+                object_selector: without(self.skips),
                 ..constraints(self.operations, self.group, self.resources)
             }),
             match_conditions: Some(vec![MatchCondition {
@@ -181,17 +204,13 @@ pub fn metadata(name: &str, description: Option<&str>) -> ObjectMeta {
     }
 }
 
-/// Objects that don't have that label.
-fn without(label: &str) -> LabelSelector {
-    let requirement = LabelSelectorRequirement {
-        key: label.to_owned(),
-        operator: "DoesNotExist".to_owned(),
-        values: None,
-    };
-    LabelSelector {
-        match_expressions: Some(vec![requirement]),
+/// All objects but these; none where there is nothing to skip.
+pub fn without(skips: &[Skip]) -> Option<LabelSelector> {
+    let requirements = skips.iter().map(|skip| skip.requirement());
+    (!skips.is_empty()).then(|| LabelSelector {
+        match_expressions: Some(requirements.collect()),
         ..LabelSelector::default()
-    }
+    })
 }
 
 /// Which requests on resources of a group a policy looks at.

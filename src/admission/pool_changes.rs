@@ -30,7 +30,7 @@ pub fn policy() -> Policy {
         group: OURS,
         resources: &["agentpools"],
         params: None,
-        skips: None,
+        skips: &[],
         condition: (
             "starts-an-operation",
             format!("object.spec != oldObject.spec && !({})", is_operator()),

@@ -24,7 +24,7 @@ pub fn policy() -> Policy {
             kind: "AgentPool",
             label: Some(SCALE_REFUSED_LABEL),
         }),
-        skips: None,
+        skips: &[],
         condition: (
             "scales-the-pool",
             format!(

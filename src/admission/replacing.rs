@@ -6,7 +6,7 @@
 //! a pool's deletion that takes the place of its cluster's operation is a change like any other.
 
 use crate::{
-    api::GROUP,
+    api::{GROUP, SCALE_REFUSED_LABEL},
     lifecycle::messages::{FORBIDDEN, refusal},
 };
 
@@ -29,7 +29,7 @@ pub fn on_targets() -> Policy {
         group: OURS,
         resources: &["managedclusters", "agentpools"],
         params: None,
-        skips: None,
+        skips: &[],
         condition: (
             "is-a-change",
             format!(
@@ -51,7 +51,8 @@ pub fn on_targets() -> Policy {
     }
 }
 
-/// The policy for the scale subresource. Its requests carry nothing of the pool, so the pool is looked for.
+/// The policy for the scale subresource. Its requests carry nothing of the pool, so the pool is looked for, by its
+/// label, among the few that have it.
 pub fn on_scale() -> Policy {
     Policy {
         name: "belay-replacing-scale",
@@ -59,8 +60,11 @@ pub fn on_scale() -> Policy {
         operations: &[on::UPDATE],
         group: OURS,
         resources: &["agentpools/scale"],
-        params: Some(Params::all("AgentPool")),
-        skips: None,
+        params: Some(Params {
+            kind: "AgentPool",
+            label: Some(SCALE_REFUSED_LABEL),
+        }),
+        skips: &[],
         condition: (
             "scales-the-pool",
             format!(

@@ -2,7 +2,7 @@
 //! by its target's spec.
 
 use crate::{
-    api::GROUP,
+    api::{GROUP, TARGET_KIND_LABEL},
     lifecycle::messages::{FORBIDDEN, refusal},
 };
 
@@ -20,7 +20,7 @@ pub fn policy() -> Policy {
         group: OURS,
         resources: &["operations"],
         params: None,
-        skips: None,
+        skips: &[],
         condition: ("is-not-by-belay", format!("!({})", is_operator())),
         variables: vec![
             (
@@ -38,9 +38,22 @@ pub fn policy() -> Policy {
                     .to_owned(),
             ),
         ],
-        refusals: Vec::new(),
+        refusals: vec![wrong_label()],
         rights: vec![may_not_change()],
     }
+}
+
+/// By that label other policies know which Operations they need not look at.
+fn wrong_label() -> Refusal {
+    let label = format!("object.metadata.?labels[?\"{TARGET_KIND_LABEL}\"]");
+    Refusal::new(
+        FORBIDDEN,
+        format!("{label}.orValue(object.spec.target.kind) != object.spec.target.kind"),
+        &refusal::NOT_YOURS.cel(&[
+            ("what", &format!("\"label {TARGET_KIND_LABEL}\"")),
+            ("whom", "\"Belay\""),
+        ]),
+    )
 }
 
 fn may_not_change() -> Refusal {

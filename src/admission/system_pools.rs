@@ -15,7 +15,7 @@ pub fn policy() -> Policy {
         group: OURS,
         resources: &["agentpools"],
         params: None,
-        skips: None,
+        skips: &[],
         condition: (
             "loses-a-system-pool",
             format!("oldObject.spec.mode == \"System\" && ({goes})"),

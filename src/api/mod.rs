@@ -65,8 +65,15 @@ pub const ENGINE_HANDLE_ANNOTATION: &str = "belay.dev/engine-handle";
 pub const BEGUN_BY_ANNOTATION: &str = "belay.dev/begun-by";
 /// On nodes and on a pool's Operations: the pool's name.
 pub const AGENT_POOL_LABEL: &str = "belay.dev/agentpool";
-/// On pools whose `status.scaleRefusal` says why they can't be scaled: by it the API server finds them.
+/// On pools whose `status.scaleRefusal` says why they can't be scaled, and on pools where only those who may abort may
+/// scale, for a scale has an operation aborted: by it the API server finds them.
 pub const SCALE_REFUSED_LABEL: &str = "belay.dev/scale-refused";
+/// On clusters that are being deleted: by it the API server finds them.
+pub const BEING_DELETED_LABEL: &str = "belay.dev/being-deleted";
+/// On a new pool that pins no version, until Belay takes it up: the API server needs no look at its cluster.
+pub const FOLLOWS_CLUSTER_LABEL: &str = "belay.dev/follows-cluster";
+/// On Operations that people create: the kind of their target. The API server looks among objects of that kind alone.
+pub const TARGET_KIND_LABEL: &str = "belay.dev/target-kind";
 /// On nodes: the namespace of their cluster (nodes have none of their own).
 pub const NAMESPACE_LABEL: &str = "belay.dev/namespace";
 /// On nodes: the Kubernetes version that they run.

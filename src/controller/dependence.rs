@@ -56,10 +56,8 @@ impl Failures {
     /// Whether all is there that has to be there before an action.
     pub fn allow(&self, action: &Action, snapshot: &Snapshot) -> bool {
         match action {
-            Action::AddFinalizer(id) => !self.has(id),
-            Action::AdoptPool(name) | Action::LabelPool { name, .. } => {
-                !self.has(&ObjectId::Pool(name.clone()))
-            }
+            Action::AddFinalizer(id) | Action::Label { id, .. } => !self.has(id),
+            Action::AdoptPool(name) => !self.has(&ObjectId::Pool(name.clone())),
             // What ended is kept on its targets first.
             Action::RemoveFinalizer(id) => !self.has(id) && !self.has_target(),
             Action::WriteOperationStatus { name, status } => {
@@ -128,9 +126,10 @@ fn ended_unbegun(status: &OperationStatus) -> bool {
 /// The object that an action writes.
 pub fn object_of(action: &Action) -> Option<ObjectId> {
     match action {
-        Action::AddFinalizer(id) | Action::RemoveFinalizer(id) => Some(id.clone()),
+        Action::AddFinalizer(id) | Action::RemoveFinalizer(id) | Action::Label { id, .. } => {
+            Some(id.clone())
+        }
         Action::AdoptPool(name)
-        | Action::LabelPool { name, .. }
         | Action::DeletePool(name)
         | Action::WritePoolStatus { name, .. } => Some(ObjectId::Pool(name.clone())),
         Action::DeleteOperation(name) | Action::WriteOperationStatus { name, .. } => {

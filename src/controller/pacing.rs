@@ -11,7 +11,7 @@ use kube::ResourceExt as _;
 
 use crate::{
     api::{AgentPoolStatus, ManagedClusterStatus, OperationPhase, OperationStatus},
-    lifecycle::{Action, Snapshot, step_names::NODE_STEP_PREFIX},
+    lifecycle::{Action, ObjectId, Snapshot, step_names::NODE_STEP_PREFIX},
 };
 
 /// How long after a write of an object its progress is written again.
@@ -96,9 +96,10 @@ fn written_by(action: &Action, snapshot: &Snapshot) -> Option<(String, Duration)
                 });
             Some((snapshot.cluster.uid()?, pace(can_wait)))
         }
-        Action::LabelPool { name, .. } if !snapshot.lock().is_empty() => {
-            Some((snapshot.pool(name)?.uid()?, LABEL_PACE))
-        }
+        Action::Label {
+            id: ObjectId::Pool(name),
+            ..
+        } if !snapshot.lock().is_empty() => Some((snapshot.pool(name)?.uid()?, LABEL_PACE)),
         _ => None,
     }
 }

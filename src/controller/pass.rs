@@ -116,7 +116,7 @@ pub fn is_shown_at_once(action: &Action) -> bool {
     match action {
         Action::AddFinalizer(_)
         | Action::AdoptPool(_)
-        | Action::LabelPool { .. }
+        | Action::Label { .. }
         | Action::CreateOperation(_)
         | Action::StopWork { .. }
         | Action::WriteOperationStatus { .. }

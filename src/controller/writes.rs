@@ -19,8 +19,8 @@ use tracing::Span;
 
 use crate::{
     api::{
-        AgentPool, CLUSTER_LABEL, FINALIZER, ManagedCluster, OPERATION_UID_LABEL, Operation,
-        OperationSpec, OperationTarget, OperationType, SCALE_REFUSED_LABEL, TargetKind,
+        AgentPool, CLUSTER_LABEL, FINALIZER, FOLLOWS_CLUSTER_LABEL, ManagedCluster,
+        OPERATION_UID_LABEL, Operation, OperationSpec, OperationTarget, OperationType, TargetKind,
     },
     lifecycle::{Action, ObjectId, Snapshot},
     machinery::{delete_params, patch_params, post_params},
@@ -133,14 +133,7 @@ impl Writes {
             Action::AddFinalizer(id) => self.set_finalizer(id, true).await,
             Action::RemoveFinalizer(id) => self.set_finalizer(id, false).await,
             Action::AdoptPool(name) => self.adopt(name).await,
-            Action::LabelPool {
-                name,
-                refuses_scale,
-            } => {
-                let labels = json!({SCALE_REFUSED_LABEL: refuses_scale.then_some("true")});
-                self.patch_metadata::<AgentPool>(ObjectId::Pool(name), json!({"labels": labels}))
-                    .await
-            }
+            Action::Label { id, label, has } => self.label(id, label, has).await,
             Action::DeletePool(name) => self.delete_pool(&name).await,
             Action::DeleteOperation(name) => self.delete_operation(&name).await,
             Action::ChangeSpec { uid, change } => {
@@ -267,6 +260,15 @@ impl Writes {
         K::index(&self.context.stores).put(object);
     }
 
+    async fn label(&self, id: ObjectId, label: &str, has: bool) -> Result<(), ReconcileError> {
+        let metadata = json!({"labels": {label: has.then_some("true")}});
+        match id {
+            ObjectId::Cluster => self.patch_metadata::<ManagedCluster>(id, metadata).await,
+            ObjectId::Pool(_) => self.patch_metadata::<AgentPool>(id, metadata).await,
+            ObjectId::Operation(_) => self.patch_metadata::<Operation>(id, metadata).await,
+        }
+    }
+
     async fn set_finalizer(&self, id: ObjectId, keep: bool) -> Result<(), ReconcileError> {
         match id {
             ObjectId::Cluster => self.patch_finalizers::<ManagedCluster>(id, keep).await,
@@ -330,7 +332,7 @@ impl Writes {
             });
             owners.push(owner);
         }
-        let labels = json!({CLUSTER_LABEL: cluster.name_any()});
+        let labels = json!({CLUSTER_LABEL: cluster.name_any(), FOLLOWS_CLUSTER_LABEL: null});
         json!({"ownerReferences": owners, "labels": labels})
     }
 

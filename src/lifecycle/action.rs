@@ -22,12 +22,14 @@ pub enum Action {
     RemoveFinalizer(ObjectId),
     /// Make the cluster the owner of a pool that is kept.
     AdoptPool(String),
-    /// Put the label on a pool by which the API server finds it, or take it away.
-    LabelPool {
-        /// The pool's name.
-        name: String,
-        /// Whether it can't be scaled now.
-        refuses_scale: bool,
+    /// Put a label on an object by which the API server finds it, or take it away.
+    Label {
+        /// The object.
+        id: ObjectId,
+        /// The label's key.
+        label: &'static str,
+        /// Whether the object is to have it.
+        has: bool,
     },
     /// Delete a pool of a cluster that is going.
     DeletePool(String),

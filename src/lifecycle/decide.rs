@@ -60,7 +60,7 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Vec<Action> {
             .filter_map(|transition| report::note(&facts, transition))
             .map(Action::Publish),
     );
-    actions.extend(finalizers::label_pools(&facts));
+    actions.extend(finalizers::label(&facts));
     actions.extend(leftovers::mend(&facts));
     actions.extend(
         ledger::unseen(&facts)

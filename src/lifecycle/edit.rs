@@ -8,8 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::api::{
-    AgentPool, FINALIZER, OPERATION_UID_LABEL, Operation, OperationTarget, SCALE_REFUSED_LABEL,
-    TargetKind,
+    AgentPool, FINALIZER, OPERATION_UID_LABEL, Operation, OperationTarget, TargetKind,
 };
 
 use super::{
@@ -73,16 +72,16 @@ impl Snapshot {
         }
     }
 
-    /// Labels a pool that can't be scaled, or takes the label away.
-    pub(super) fn label(&mut self, pool: &str, refuses_scale: bool) {
-        let Some(pool) = self.pool_mut(pool) else {
+    /// Puts a label on an object, or takes it away.
+    pub(super) fn label(&mut self, id: &ObjectId, label: &str, has: bool) {
+        let Some(metadata) = self.metadata_mut(id) else {
             return;
         };
-        if refuses_scale {
-            pool.labels_mut()
-                .insert(SCALE_REFUSED_LABEL.into(), "true".into());
+        let labels = metadata.labels.get_or_insert_default();
+        if has {
+            labels.insert(label.into(), "true".into());
         } else {
-            pool.labels_mut().remove(SCALE_REFUSED_LABEL);
+            labels.remove(label);
         }
     }
 

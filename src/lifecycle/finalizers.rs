@@ -3,7 +3,10 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
 
-use crate::api::{OperationInFlight, SCALE_REFUSED_LABEL, TargetKind, is_kept};
+use crate::api::{
+    AgentPoolStatus, BEING_DELETED_LABEL, ConcurrencyPolicy, OperationInFlight, OperationType,
+    SCALE_REFUSED_LABEL, TargetKind, is_kept,
+};
 
 use super::{
     action::Action,
@@ -93,20 +96,43 @@ fn pool_is_deleted(pool: &Target<'_>, lock: &[OperationInFlight]) -> bool {
     pool.is_gone() && !is_held
 }
 
-/// Labels the pools whose status refuses a scale, and no others. The label only finds them: what holds is
-/// the status, which is written first.
-pub fn label_pools(facts: &Facts<'_>) -> Vec<Action> {
+/// Labels a cluster that is being deleted, and the pools whose status refuses a scale or has a scale abort something.
+/// The labels only find them: what holds is the object, which is written first.
+pub fn label(facts: &Facts<'_>) -> Vec<Action> {
+    let cluster = facts.cluster.metadata;
+    let of_cluster = label_of(
+        ObjectId::Cluster,
+        cluster,
+        BEING_DELETED_LABEL,
+        is_going(cluster),
+    );
     let pools = facts.snapshot.pools.iter();
-    let labels = pools.filter_map(|pool| {
-        let status = pool.status.as_ref();
-        let refuses = status.is_some_and(|status| status.scale_refusal.is_some());
-        let is_labelled = pool.labels().contains_key(SCALE_REFUSED_LABEL);
-        (refuses != is_labelled).then(|| Action::LabelPool {
-            name: pool.name_any(),
-            refuses_scale: refuses,
-        })
+    let of_pools = pools.filter_map(|pool| {
+        let is_refused = pool.status.as_ref().is_some_and(refuses_scale);
+        let id = ObjectId::Pool(pool.name_any());
+        label_of(id, &pool.metadata, SCALE_REFUSED_LABEL, is_refused)
     });
-    labels.collect()
+    of_cluster.into_iter().chain(of_pools).collect()
+}
+
+fn label_of(id: ObjectId, metadata: &ObjectMeta, label: &'static str, has: bool) -> Option<Action> {
+    let labels = metadata.labels.as_ref();
+    let had = labels.is_some_and(|labels| labels.contains_key(label));
+    (has != had).then_some(Action::Label { id, label, has })
+}
+
+/// Whether a scale of a pool is refused, or has an operation aborted, which is refused to those who may not abort.
+fn refuses_scale(status: &AgentPoolStatus) -> bool {
+    let cluster = status.cluster.as_ref();
+    let replaces =
+        cluster.is_some_and(|cluster| cluster.concurrency_policy == ConcurrencyPolicy::Replace);
+    let is_busy =
+        cluster.is_some_and(|cluster| cluster.operation.is_some()) || status.operation.is_some();
+    let goes = status
+        .operation
+        .as_ref()
+        .is_some_and(|operation| operation.type_ == OperationType::Delete);
+    status.scale_refusal.is_some() || (replaces && is_busy && !goes)
 }
 
 /// Whether a pool may be let go whose cluster there isn't: nobody could do its work any more.

@@ -133,10 +133,7 @@ impl Future {
                 self.remove_if_let_go(&id);
             }
             Action::AdoptPool(name) => self.snapshot.adopt(&name),
-            Action::LabelPool {
-                name,
-                refuses_scale,
-            } => self.snapshot.label(&name, refuses_scale),
+            Action::Label { id, label, has } => self.snapshot.label(&id, label, has),
             Action::DeletePool(name) => self.delete(&ObjectId::Pool(name)),
             Action::DeleteOperation(name) => self.delete(&ObjectId::Operation(name)),
             Action::CreateOperation(operation) => self.create(*operation),

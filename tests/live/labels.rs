@@ -23,13 +23,21 @@ pub async fn belay_alone_changes_the_labels_that_it_goes_by(world: Arc<World>) {
     let what = format!("operation/{scale}");
     for (what, label) in [
         ("agentpool/np1", "belay.dev/scale-refused"),
+        ("managedcluster/demo", "belay.dev/being-deleted"),
+        (&what, "belay.dev/target-kind"),
         (&what, "belay.dev/operation-uid"),
         (&what, "belay.dev/for-generation"),
         (&what, "belay.dev/cluster"),
     ] {
         let refusal = format!("(Forbidden) the label {label} is set by Belay alone");
-        // An Operation of a spec's has all of them but its uid, which it gets when it is a person's.
-        let removed = (label != "belay.dev/operation-uid").then(|| format!("{label}-"));
+        // Nothing is being deleted, and an Operation of a spec's hasn't those that a person's gets.
+        let is_missing = [
+            "belay.dev/being-deleted",
+            "belay.dev/target-kind",
+            "belay.dev/operation-uid",
+        ]
+        .contains(&label);
+        let removed = (!is_missing).then(|| format!("{label}-"));
         for change in [Some(format!("{label}=7")), removed].iter().flatten() {
             let change = ["label", what, "--overwrite", change];
             assert_eq!(told(belay.try_as("eve", &change)), refusal);
@@ -40,6 +48,40 @@ pub async fn belay_alone_changes_the_labels_that_it_goes_by(world: Arc<World>) {
     assert!(told(scaled).contains(&format!("Another agentpool operation ({scale})")));
     let note = ["label", "agentpool/np1", &what, "team=a"];
     belay.try_as("eve", &note).expect("others pass");
+}
+
+pub async fn an_operation_that_names_another_kind_of_target_in_its_label_is_refused_all_the_same(
+    world: Arc<World>,
+) {
+    let belay = Belay::start(&world).await;
+    let scale = belay.scaling().await;
+    let asked = json!({"type": "Scale", "on": "np1", "count": 5});
+    for kind in ["ManagedCluster", "AgentPool"] {
+        let mut labelled: Value =
+            serde_json::from_str(&operation("refused", asked.clone())).expect("an operation");
+        labelled["metadata"]["labels"] = json!({"belay.dev/target-kind": kind});
+        let answer = told(belay.create(&labelled.to_string()));
+        // Before Kubernetes 1.36 nothing sets the label anew.
+        let is_refused = answer.contains(&format!("Another agentpool operation ({scale})"))
+            || answer.contains("the label belay.dev/target-kind is set by Belay alone");
+        assert!(is_refused, "{kind}: {answer}");
+    }
+}
+
+pub async fn a_new_pool_has_the_label_that_spares_a_search_only_until_belay_takes_it_up(
+    world: Arc<World>,
+) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 0).await;
+    let pool = json!({"apiVersion": "belay.dev/v1alpha1", "kind": "AgentPool", "metadata": {"name": "np2"}, "spec": {"clusterName": "demo", "count": 0}});
+    let created = belay.create(&pool.to_string());
+    created.expect("a pool that pins no version");
+    belay.pool_is_ready("np2").await;
+    let labels = belay.pool("np2").await.labels().clone();
+    assert!(
+        !labels.contains_key("belay.dev/follows-cluster"),
+        "{labels:?}"
+    );
 }
 
 pub async fn an_operation_may_come_with_belays_labels_and_gains_nothing_by_them(world: Arc<World>) {
