@@ -16,6 +16,8 @@ pub fn operation(operation: &mut Operation) {
     if let Some(annotations) = &mut operation.metadata.annotations {
         annotations.remove(LAST_APPLIED);
     }
+    // Nothing is decided by its owner, which is its cluster.
+    operation.metadata.owner_references = None;
     let entries = operation.metadata.managed_fields.take();
     let kept: Vec<_> = entries.into_iter().flatten().filter_map(entry).collect();
     operation.metadata.managed_fields = (!kept.is_empty()).then_some(kept);

@@ -51,18 +51,23 @@ struct Shared<K> {
 }
 
 struct Inner<K> {
-    objects: HashMap<Key, Arc<K>>,
-    by_group: HashMap<Key, BTreeSet<Key>>,
+    /// The key is shared with the groups: there are many objects.
+    objects: HashMap<Arc<Key>, Shown<K>>,
+    by_group: HashMap<Key, BTreeSet<Arc<Key>>>,
     /// Those that can't be read, and which watch they come from.
     unreadable: HashMap<Key, usize>,
     /// Counts the changes of a group, for who waits for the next.
     changes: Counts,
     /// What each watch has listed since it began anew.
     listing: Vec<Option<HashSet<Key>>>,
-    /// Which watch an object comes from.
-    source: HashMap<Key, usize>,
     /// Which watches have listed all.
     listed: Vec<bool>,
+}
+
+struct Shown<K> {
+    object: Arc<K>,
+    /// Which watch it comes from.
+    source: usize,
 }
 
 impl<K> Clone for Index<K> {
@@ -95,7 +100,6 @@ where
             unreadable: HashMap::new(),
             changes: Counts::default(),
             listing: Vec::new(),
-            source: HashMap::new(),
             listed: Vec::new(),
         };
         Self {
@@ -117,20 +121,24 @@ where
     /// The object of that namespace and name.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
         let key = (namespace.to_owned(), name.to_owned());
-        self.inner().objects.get(&key).cloned()
+        let inner = self.inner();
+        inner.objects.get(&key).map(|shown| shown.object.clone())
     }
 
     /// The objects of a group, by name.
     pub fn of(&self, group: &Key) -> Vec<Arc<K>> {
         let inner = self.inner();
         let keys = inner.by_group.get(group).into_iter().flatten();
-        keys.filter_map(|key| inner.objects.get(key).cloned())
+        keys.filter_map(|key| inner.objects.get(key))
+            .map(|shown| shown.object.clone())
             .collect()
     }
 
     /// All objects, in no order.
     pub fn all(&self) -> Vec<Arc<K>> {
-        self.inner().objects.values().cloned().collect()
+        let inner = self.inner();
+        let shown = inner.objects.values();
+        shown.map(|shown| shown.object.clone()).collect()
     }
 
     /// Whether there is an object in the namespace that can't be read.
@@ -186,10 +194,10 @@ where
     pub fn put(&self, object: K) {
         let mut inner = self.inner();
         let key = key(&object);
-        let is_older = inner.objects.get(&key).is_some_and(|shown| {
-            shown.meta().uid == object.meta().uid && is_newer(&object, &**shown)
+        let older = inner.objects.get(&key).filter(|shown| {
+            shown.object.meta().uid == object.meta().uid && is_newer(&object, &*shown.object)
         });
-        if is_older && let Some(source) = inner.source.get(&key).copied() {
+        if let Some(source) = older.map(|shown| shown.source) {
             self.show(&mut inner, source, key, object);
         }
     }
@@ -206,7 +214,7 @@ where
                 let key = key(&guard);
                 let shown = inner.objects.get(&key);
                 let is_known = shown.is_some_and(|shown| {
-                    shown.meta().uid == guard.meta().uid && !is_newer(&guard, &**shown)
+                    shown.object.meta().uid == guard.meta().uid && !is_newer(&guard, &*shown.object)
                 });
                 if is_known && !inner.unreadable.contains_key(&key) {
                     return Vec::new();
@@ -258,20 +266,22 @@ where
     fn show(&self, inner: &mut Inner<K>, source: usize, key: Key, mut object: K) -> Arc<K> {
         (self.shared.prune)(&mut object);
         self.remove(inner, &key);
-        let object = Arc::new(object);
-        inner.source.insert(key.clone(), source);
+        let (key, object) = (Arc::new(key), Arc::new(object));
         for group in (self.shared.groups)(&object) {
             inner.changes.wake(&group);
             inner.by_group.entry(group).or_default().insert(key.clone());
         }
-        inner.objects.insert(key, object.clone());
+        let shown = Shown {
+            object: object.clone(),
+            source,
+        };
+        inner.objects.insert(key, shown);
         object
     }
 
     fn remove(&self, inner: &mut Inner<K>, key: &Key) -> Option<Arc<K>> {
         inner.unreadable.remove(key);
-        inner.source.remove(key);
-        let object = inner.objects.remove(key)?;
+        let object = inner.objects.remove(key)?.object;
         for group in (self.shared.groups)(&object) {
             inner.changes.wake(&group);
             if let Some(keys) = inner.by_group.get_mut(&group) {
@@ -287,9 +297,9 @@ where
     /// A watch has listed all: what its list doesn't have is gone.
     fn listed(&self, inner: &mut Inner<K>, source: usize) -> Vec<Change<K>> {
         let listed = inner.listing[source].take().unwrap_or_default();
-        let is_gone = |(key, of): &(&Key, &usize)| **of == source && !listed.contains(*key);
-        let gone = inner.source.iter().filter(is_gone);
-        let gone: Vec<Key> = gone.map(|(key, _)| key.clone()).collect();
+        let shown = inner.objects.iter();
+        let gone = shown.filter(|(key, shown)| shown.source == source && !listed.contains(&***key));
+        let gone: Vec<_> = gone.map(|(key, _)| key.clone()).collect();
         let mut changes: Vec<_> = gone
             .iter()
             .filter_map(|key| self.remove(inner, key))
