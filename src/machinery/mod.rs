@@ -5,6 +5,7 @@ pub mod clock;
 pub mod connection;
 pub mod counts;
 pub mod index;
+pub mod shard;
 pub mod versions;
 pub mod watches;
 
