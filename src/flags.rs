@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use belay::{
+    machinery::shard::MOST_SHARDS,
     operator::LeaderElection,
     provider::{aws, azure},
     telemetry::log::LogFormat,
@@ -42,6 +43,11 @@ pub struct Flags {
     /// where there is one, and `belay` otherwise, where it isn't set.
     #[arg(long, env = "BELAY_LEASE")]
     pub lease: Option<String>,
+
+    /// Into how many shards the operators that share the Lease divide the clusters, each with the same number: one operator
+    /// works on each shard, and each takes its part of them.
+    #[arg(long, env = "BELAY_SHARDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_SHARDS)))]
+    pub shards: u32,
 
     /// The OpenTelemetry collector that a trace of each Operation is sent to, by OTLP over HTTP, such as
     /// `http://collector:4318`; none is sent where it isn't set.

@@ -88,6 +88,7 @@ async fn operate(flags: Flags) -> anyhow::Result<()> {
         metrics_address: flags.metrics_address,
         leader_election: flags.leader_election,
         leader_election_namespace: flags.leader_election_namespace,
+        shards: flags.shards,
         otlp_endpoint: flags.otlp_endpoint,
         aws: flags.aws.into(),
         azure: flags.azure.into(),

@@ -20,6 +20,7 @@ type Abandoned = HashMap<ObjectRef<ManagedCluster>, Vec<String>>;
 pub async fn watch(context: Arc<Context>) {
     context.ready().await;
     let (mut before, mut reported) = (Abandoned::new(), Abandoned::new());
+    let told = context.telemetry.abandoned.part();
     loop {
         let now = look(&context);
         let mut lasting = now.clone();
@@ -36,7 +37,7 @@ pub async fn watch(context: Arc<Context>) {
         }
         let count = lasting.values().map(Vec::len).sum::<usize>();
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        context.telemetry.abandoned.set(count);
+        told.set(count);
         (before, reported) = (now, lasting);
         tokio::time::sleep(EVERY).await;
     }

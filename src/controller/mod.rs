@@ -180,12 +180,15 @@ pub async fn run(
 ) {
     let (stores, touched, clusters, filling) = Stores::new(&client, scope);
     let queue = telemetry.queue.clone();
-    queue.follow(clusters.clone());
-    telemetry.inventory.follow(stores.operations.clone());
+    let counted = stores.clone();
     let (synced, looking) = (stores.clone(), providers.clone());
-    health.follow(move || {
-        synced.are_ready() && looking.all().iter().all(|provider| provider.is_ready())
-    });
+    let _told = (
+        queue.follow(clusters.clone()),
+        telemetry.inventory.follow(move || counted.own_operations()),
+        health.follow(move || {
+            synced.are_ready() && looking.all().iter().all(|provider| provider.is_ready())
+        }),
+    );
     let (changed, changes) = mpsc::unbounded_channel();
     let (events, sending) = Events::new(client.clone());
     let (strays, mending) = strays::Strays::new(client.clone(), stores.clone());
@@ -254,10 +257,11 @@ fn wakes(
     strays: strays::Strays,
 ) -> impl Stream<Item = ObjectRef<ManagedCluster>> + Send {
     let of_strays = strays.clone();
-    let of_pools = UnboundedReceiverStream::new(pools).map(move |pool| {
+    let shown = stores.clone();
+    let of_pools = UnboundedReceiverStream::new(pools).filter_map(move |pool| {
         let cluster = cluster_of_pool(&pool);
         of_strays.pool(&pool, &cluster);
-        cluster
+        std::future::ready(shown.is_own(&cluster).then_some(cluster))
     });
     let of_operations = UnboundedReceiverStream::new(operations).filter_map(move |operation| {
         let cluster = stores.existing_cluster_of(&operation);

@@ -16,7 +16,7 @@ use kube::{
 use tokio::sync::mpsc;
 
 use crate::{
-    api::{AgentPool, CLUSTER_LABEL, ManagedCluster, Operation, TargetKind},
+    api::{AgentPool, CLUSTER_LABEL, ManagedCluster, Operation, TargetKind, is_kept},
     machinery::{
         index::{Change, Index, Key, key},
         watches::{self, Scope},
@@ -26,14 +26,18 @@ use crate::{
 use super::trimmed;
 
 /// The stores of Belay's own kinds. Clones share them.
+///
+/// Of clusters that others look after they show as little as possible: where an Operation's target is a pool, the pool
+/// says whose it is. A label says that as well, but whoever creates an Operation may have written it.
 #[derive(Clone)]
 pub struct Stores {
     /// All clusters.
     pub clusters: Index<ManagedCluster>,
-    /// All pools, by cluster.
+    /// All pools, by cluster. Those of others' clusters say which cluster that is, and no more.
     pub pools: Index<AgentPool>,
-    /// All Operations, by target and by cluster.
+    /// All Operations, by target and by cluster. Those on others' clusters are missing, and most of those on others' pools.
     pub operations: Index<Operation>,
+    scope: Scope,
 }
 
 /// Where each object is sent that was touched.
@@ -55,10 +59,25 @@ impl Stores {
         client: &Client,
         scope: &Scope,
     ) -> (Self, Touched, Store<ManagedCluster>, BoxFuture<'static, ()>) {
+        let (of_clusters, of_pools, of_operations) = (scope.clone(), scope.clone(), scope.clone());
         let stores = Self {
-            clusters: Index::new(|cluster| vec![key(cluster)], |_| ()),
-            pools: Index::new(|pool| vec![cluster_key(pool)], |_| ()),
-            operations: Index::new(groups_of, trimmed::operation),
+            clusters: Index::keeping(
+                |cluster| vec![key(cluster)],
+                |_| (),
+                move |cluster| has(&of_clusters, &key(cluster)),
+            ),
+            pools: Index::new(
+                |pool| vec![cluster_key(pool)],
+                move |pool: &mut AgentPool| {
+                    if !has(&of_pools, &cluster_key(pool)) {
+                        trimmed::pool_of_others(pool);
+                    }
+                },
+            ),
+            operations: Index::keeping(groups_of, trimmed::operation, move |operation| {
+                concerns(&of_operations, operation)
+            }),
+            scope: scope.clone(),
         };
         let (store, writer) = reflector::store();
         let (cluster_sender, clusters) = mpsc::unbounded_channel();
@@ -128,6 +147,35 @@ impl Stores {
         by_name.into_values().collect()
     }
 
+    /// All pools of clusters that are looked after here, also of those that don't exist.
+    pub fn own_pools(&self) -> Vec<Arc<AgentPool>> {
+        let mut pools = self.pools.all();
+        pools.retain(|pool| self.is_own(&cluster_of_pool(pool)));
+        pools
+    }
+
+    /// All Operations that are looked after here, also those whose cluster doesn't exist.
+    pub fn own_operations(&self) -> Vec<Arc<Operation>> {
+        let mut operations = self.operations.all();
+        operations.retain(|operation| self.is_own_operation(operation));
+        operations
+    }
+
+    /// Whether a cluster, if it exists, is looked after here. If it isn't, that the stores don't show it says nothing.
+    pub fn is_own(&self, cluster: &ObjectRef<ManagedCluster>) -> bool {
+        has(&self.scope, &group(cluster))
+    }
+
+    /// Whether an Operation is looked after here. One on a pool of which nothing is known falls to one of all operators.
+    pub fn is_own_operation(&self, operation: &Operation) -> bool {
+        let cluster = self.cluster_of(operation);
+        let cluster = cluster.unwrap_or_else(|| {
+            let namespace = operation.namespace().unwrap_or_default();
+            ObjectRef::new(&operation.spec.target.name).within(&namespace)
+        });
+        self.is_own(&cluster)
+    }
+
     /// The cluster that an Operation is about, where there is one.
     pub fn existing_cluster_of(&self, operation: &Operation) -> Option<ObjectRef<ManagedCluster>> {
         let cluster = self.cluster_of(operation);
@@ -153,6 +201,25 @@ impl Stores {
 /// The cluster that a pool names.
 pub fn cluster_of_pool(pool: &AgentPool) -> ObjectRef<ManagedCluster> {
     ObjectRef::new(&pool.spec.cluster_name).within(&pool.namespace().unwrap_or_default())
+}
+
+fn has(scope: &Scope, (namespace, cluster): &Key) -> bool {
+    scope.has_cluster(namespace, cluster)
+}
+
+/// Whether an Operation may have to be looked after. On a pool, it stays until it has ended and its label names
+/// others' cluster: before, the pool says whose it is, and that may be known later than the Operation.
+fn concerns(scope: &Scope, operation: &Operation) -> bool {
+    let namespace = operation.namespace().unwrap_or_default();
+    let target = &operation.spec.target;
+    if target.kind == TargetKind::ManagedCluster {
+        return scope.has_cluster(&namespace, &target.name);
+    }
+    let status = operation.status.as_ref();
+    let is_over = status.is_some_and(|status| status.phase.is_finished());
+    let labelled = operation.labels().get(CLUSTER_LABEL);
+    let is_of_others = labelled.is_some_and(|cluster| !scope.has_cluster(&namespace, cluster));
+    !(is_over && is_of_others && !is_kept(&operation.metadata))
 }
 
 fn group(cluster: &ObjectRef<ManagedCluster>) -> Key {
@@ -297,3 +364,7 @@ fn name_of(cluster: &ManagedCluster) -> ManagedCluster {
         status: None,
     }
 }
+
+#[cfg(test)]
+#[path = "stores_tests.rs"]
+mod tests;

@@ -77,17 +77,18 @@ impl Strays {
 
     /// Looks after a pool, where its cluster isn't there.
     pub fn pool(&self, pool: &AgentPool, cluster: &ObjectRef<ManagedCluster>) {
-        if self.stores.cluster(cluster).is_none() {
+        if self.stores.is_own(cluster) && self.stores.cluster(cluster).is_none() {
             // The receiver is gone only while the process ends.
             let _ = self.sender.send(Stray::Pool(ObjectRef::from_obj(pool)));
         }
     }
 
-    /// Looks after an Operation whose cluster isn't there.
+    /// Looks after an Operation whose cluster isn't there, unless others do.
     pub fn operation(&self, operation: &Operation) {
-        let _ = self
-            .sender
-            .send(Stray::Operation(ObjectRef::from_obj(operation)));
+        if self.stores.is_own_operation(operation) {
+            let stray = Stray::Operation(ObjectRef::from_obj(operation));
+            let _ = self.sender.send(stray);
+        }
     }
 }
 
@@ -115,10 +116,10 @@ impl InHand {
 
 /// All strays that the stores show.
 fn all(stores: &Stores) -> Vec<Stray> {
-    let pools = stores.pools.all().into_iter();
+    let pools = stores.own_pools().into_iter();
     let pools = pools.filter(|pool| stores.cluster(&cluster_of_pool(pool)).is_none());
     let pools = pools.map(|pool| Stray::Pool(ObjectRef::from_obj(pool.as_ref())));
-    let operations = stores.operations.all().into_iter();
+    let operations = stores.own_operations().into_iter();
     let operations = operations.filter(|operation| {
         let needs_care = !is_finished(operation) || is_kept(&operation.metadata);
         needs_care && stores.existing_cluster_of(operation).is_none()
@@ -168,7 +169,7 @@ async fn look_at_pool(
         return Ok(());
     };
     let cluster = cluster_of_pool(&pool);
-    if stores.cluster(&cluster).is_some() {
+    if !stores.is_own(&cluster) || stores.cluster(&cluster).is_some() {
         return Ok(());
     }
     let namespace = pool.namespace().unwrap_or_default();
@@ -216,7 +217,7 @@ async fn look_at_operation(
     else {
         return Ok(());
     };
-    if stores.existing_cluster_of(&operation).is_some() {
+    if !stores.is_own_operation(&operation) || stores.existing_cluster_of(&operation).is_some() {
         return Ok(());
     }
     let namespace = operation.namespace().unwrap_or_default();

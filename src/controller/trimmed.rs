@@ -1,10 +1,10 @@
 //! Keeps in memory only what decisions need. There are many finished Operations.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
 use serde_json::json;
 
 use crate::{
-    api::{ABORT_ANNOTATION, Operation, is_kept},
+    api::{ABORT_ANNOTATION, AgentPool, Operation, is_kept},
     lifecycle::managed_fields::{applies_spec, writes_annotation},
 };
 
@@ -38,6 +38,21 @@ pub fn operation(operation: &mut Operation) {
         status.asked_before = None;
         status.conditions = Vec::new();
     }
+}
+
+/// Takes away all of a pool but its name and its cluster's.
+pub fn pool_of_others(pool: &mut AgentPool) {
+    let metadata = std::mem::take(&mut pool.metadata);
+    pool.metadata = ObjectMeta {
+        name: metadata.name,
+        namespace: metadata.namespace,
+        uid: metadata.uid,
+        resource_version: metadata.resource_version,
+        ..ObjectMeta::default()
+    };
+    pool.spec.node_labels = std::collections::BTreeMap::new();
+    pool.spec.node_taints = Vec::new();
+    pool.status = None;
 }
 
 /// The entry, cut down to the abort annotation and to the fact that somebody applies the spec; none where it has

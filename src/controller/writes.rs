@@ -300,7 +300,9 @@ impl Writes {
         let mut metadata = match &id {
             ObjectId::Operation(name) if keep => {
                 let uid = self.snapshot.operation(name).and_then(ResourceExt::uid);
-                json!({"labels": {OPERATION_UID_LABEL: uid}})
+                let cluster = self.snapshot.cluster.name_any();
+                // Whoever created it may have written any label.
+                json!({"labels": {OPERATION_UID_LABEL: uid, CLUSTER_LABEL: cluster}})
             }
             ObjectId::Pool(name) if keep => self.adopted(name),
             _ => json!({}),

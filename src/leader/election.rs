@@ -8,22 +8,31 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
 use kube::{Api, Client, Resource as _, api::ObjectMeta};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, sleep_until, timeout},
+};
 
 use super::{
     Fence, LEASE, Moment,
     candidate::{Candidate, Claim},
+    members::Members,
 };
 use crate::machinery::{clock, post_params};
 
 /// How often the leader renews.
 const RENEW: Duration = Duration::from_secs(2);
 /// How often the others look whether the lease is free.
-const LOOK: Duration = Duration::from_secs(1);
+pub const LOOK: Duration = Duration::from_secs(1);
 /// How soon what failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(2);
+
+/// How often a write is tried again at once that met another's.
+const MOST_CONFLICTS: usize = 5;
+/// The holder of a Lease that several hold together: this, and into how many shards they divide the clusters.
+const TOGETHER: &str = "shards-of-";
 
 /// Why a leader isn't one any more.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +53,10 @@ pub struct Election {
     /// The Lease as this process wrote it last.
     held: Option<Lease>,
     fence: Fence,
+    /// Those that hold the lease together, where they do.
+    members: Option<Members>,
+    /// The holder that was reported last.
+    reported: Option<String>,
 }
 
 impl Election {
@@ -62,29 +75,88 @@ impl Election {
             candidate: Candidate::new(identity),
             held: None,
             fence,
+            members: None,
+            reported: None,
         }
+    }
+
+    /// A part in holding the Lease together with all who divide the clusters into so many shards. To everyone else
+    /// it is held by another, also to those of another number, and to those that know nothing of shards.
+    pub fn together(
+        client: Client,
+        namespace: &str,
+        name: String,
+        identity: &str,
+        shards: u32,
+        fence: Fence,
+    ) -> Self {
+        Self {
+            members: Some(Members::new(identity)),
+            ..Self::new(
+                client,
+                namespace,
+                name,
+                format!("{TOGETHER}{shards}"),
+                fence,
+            )
+        }
+    }
+
+    /// How many hold the lease together, this process included.
+    pub fn members(&self) -> watch::Receiver<usize> {
+        let members = self.members.as_ref();
+        members.map_or_else(|| watch::channel(1).1, Members::living)
+    }
+
+    /// Its lease's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Open while this process leads.
+    pub fn fence(&self) -> Fence {
+        self.fence.clone()
     }
 
     /// Waits until this process leads.
     pub async fn lead(&mut self) {
-        let mut reported = None;
-        loop {
-            match self.try_to_take().await {
-                Ok(None) => return,
-                Ok(Some(holder)) => {
-                    if reported.as_ref() != Some(&holder) {
-                        tracing::info!(lease = self.name, holder, "standing by");
-                        reported = Some(holder);
-                    }
-                }
-                // Another was faster.
-                Err(Failure::Api(kube::Error::Api(status))) if status.code == 409 => {}
-                Err(error) => {
-                    tracing::warn!(lease = self.name, %error, "failed to take the lease, trying again");
-                }
-            }
+        while !self.try_to_lead(true).await {
             sleep(LOOK).await;
         }
+    }
+
+    /// Looks at the lease, and takes it where it may be taken and is wanted. Returns whether this process leads. Whoever
+    /// looks again and again knows for how long a lease wasn't renewed.
+    pub async fn try_to_lead(&mut self, wants: bool) -> bool {
+        match self.try_to_take(wants).await {
+            Ok(Looked::Taken) => return true,
+            Ok(Looked::Held(holder)) => self.report(holder.as_deref()),
+            Ok(Looked::Free) => {}
+            // Another was faster.
+            Err(error) if error.is_conflict() => {}
+            Err(error) => {
+                tracing::warn!(lease = self.name, %error, "failed to take the lease, trying again");
+            }
+        }
+        false
+    }
+
+    fn report(&mut self, holder: Option<&str>) {
+        let words = holder.unwrap_or("nobody, but a lease was deleted");
+        if self.reported.as_deref() == Some(words) {
+            return;
+        }
+        let are_together = self.members.is_some() || words.starts_with(TOGETHER);
+        if are_together && holder.is_some() {
+            tracing::warn!(
+                lease = self.name,
+                holder = words,
+                "standing by: operators with another number of shards look after these clusters, and have to end first"
+            );
+        } else {
+            tracing::info!(lease = self.name, holder = words, "standing by");
+        }
+        self.reported = Some(words.to_owned());
     }
 
     /// Renews the lease until it is lost.
@@ -117,6 +189,11 @@ impl Election {
 
     /// Gives the lease back, so that another needn't wait. Nothing of this process writes any more then.
     pub async fn release(self) {
+        self.release_after(std::future::ready(())).await;
+    }
+
+    /// The same, once what goes on beside the writes has ended too.
+    pub async fn release_after(mut self, ended: impl Future<Output = ()>) {
         if timeout(REQUEST, self.fence.close()).await.is_err() {
             tracing::warn!(
                 lease = self.name,
@@ -124,6 +201,7 @@ impl Election {
             );
             return;
         }
+        ended.await;
         match self.give_back().await {
             Ok(()) => tracing::info!(lease = self.name, "released the lease"),
             Err(error) => {
@@ -132,47 +210,92 @@ impl Election {
         }
     }
 
-    async fn give_back(&self) -> Result<(), Failure> {
-        // Read anew: a renewal may have been on its way.
-        let found = answered(self.leases.get_opt(&self.name)).await?;
-        let is_mine = |lease: &Lease| holder(lease) == Some(self.candidate.identity());
-        if let Some(mut lease) = found.filter(is_mine) {
+    async fn give_back(&mut self) -> Result<(), Failure> {
+        let mut conflicts = 0;
+        loop {
+            // Read anew: a renewal may have been on its way.
+            let found = answered(self.leases.get_opt(&self.name)).await?;
+            let is_mine = |lease: &Lease| holder(lease) == Some(self.candidate.identity());
+            let Some(mut lease) = found.filter(is_mine) else {
+                return Ok(());
+            };
+            self.leave(&mut lease);
+            let params = post_params();
+            match answered(self.leases.replace(&self.name, &params, &lease)).await {
+                Err(error) if error.is_conflict() && conflicts < MOST_CONFLICTS => conflicts += 1,
+                written => return written.map(|_| ()),
+            }
+        }
+    }
+
+    /// Takes this process out of the lease, and sets it free where nobody else holds it.
+    fn leave(&mut self, lease: &mut Lease) {
+        let now = Instant::now();
+        let is_last = self.members.as_mut().is_none_or(|members| {
+            members.see(lease, now);
+            members.leave(lease, now)
+        });
+        if is_last {
             let spec = lease.spec.get_or_insert_default();
             spec.holder_identity = Some(String::new());
             spec.renew_time = Some(MicroTime(clock::now()));
-            answered(self.leases.replace(&self.name, &post_params(), &lease)).await?;
         }
-        Ok(())
     }
 
-    /// Takes the lease where it may be taken; else returns its holder.
-    async fn try_to_take(&mut self) -> Result<Option<String>, Failure> {
+    /// Takes the lease where it may be taken and is wanted.
+    async fn try_to_take(&mut self, wants: bool) -> Result<Looked, Failure> {
         let found = answered(self.leases.get_opt(&self.name)).await?;
         if let Some(lease) = &found {
-            self.candidate.sees(claim(lease), Instant::now());
+            self.sees(lease);
         }
         if !self.candidate.may_take(Instant::now()) {
             let holder = found.as_ref().and_then(holder);
-            return Ok(Some(
-                holder.unwrap_or("nobody, but a lease was deleted").into(),
-            ));
+            return Ok(Looked::Held(holder.map(ToOwned::to_owned)));
+        }
+        self.reported = None;
+        if !wants {
+            return Ok(Looked::Free);
         }
         self.write(found).await?;
-        Ok(None)
+        Ok(Looked::Taken)
+    }
+
+    fn sees(&mut self, lease: &Lease) {
+        let now = Instant::now();
+        self.candidate.sees(claim(lease), now);
+        if let Some(members) = &mut self.members {
+            members.see(lease, now);
+        }
     }
 
     /// Renews the lease; where another has it, returns who.
     async fn renew(&mut self) -> Result<Option<String>, Failure> {
-        match self.write(self.held.clone()).await {
-            Err(Failure::Api(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {}
-            result => return result.map(|()| None),
+        // Where others renew it too, what was written last is old.
+        if self.members.is_none() {
+            match self.write(self.held.clone()).await {
+                Err(Failure::Api(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
+                }
+                result => return result.map(|()| None),
+            }
         }
-        // Somebody changed or deleted it. That it is taken shows in its holder alone.
-        let found = answered(self.leases.get_opt(&self.name)).await?;
-        match found.as_ref().and_then(holder) {
-            Some(holder) if holder != self.candidate.identity() => Ok(Some(holder.to_owned())),
-            None if found.is_some() => Ok(Some("nobody".into())),
-            _ => self.write(found).await.map(|()| None),
+        let mut conflicts = 0;
+        loop {
+            // Somebody changed or deleted it. That it is taken shows in its holder alone.
+            let found = answered(self.leases.get_opt(&self.name)).await?;
+            match found.as_ref().and_then(holder) {
+                Some(holder) if holder != self.candidate.identity() => {
+                    return Ok(Some(holder.to_owned()));
+                }
+                None if found.is_some() => return Ok(Some("nobody".into())),
+                _ => {}
+            }
+            if let Some(lease) = &found {
+                self.sees(lease);
+            }
+            match self.write(found).await {
+                Err(error) if error.is_conflict() && conflicts < MOST_CONFLICTS => conflicts += 1,
+                written => return written.map(|()| None),
+            }
         }
     }
 
@@ -185,7 +308,7 @@ impl Election {
         } else {
             answered(self.leases.create(&post_params(), &lease)).await?
         };
-        self.candidate.sees(claim(&written), Instant::now());
+        self.sees(&written);
         self.candidate.renewed(sent);
         self.held = Some(written);
         if let Some(until) = self.candidate.leads_until() {
@@ -215,11 +338,25 @@ impl Election {
             lease_transitions: Some(transitions + i32::from(!is_mine)),
             ..before
         };
-        Lease {
+        let mut lease = Lease {
             metadata,
             spec: Some(spec),
+        };
+        if let Some(members) = &self.members {
+            members.note(&mut lease, now, Instant::now());
         }
+        lease
     }
+}
+
+/// What a look at a lease brought.
+enum Looked {
+    /// It is this process's now.
+    Taken,
+    /// It may be taken.
+    Free,
+    /// Another holds it; none where it was deleted.
+    Held(Option<String>),
 }
 
 /// Why a request brought nothing.
@@ -229,6 +366,13 @@ enum Failure {
     Api(#[from] kube::Error),
     #[error("no answer in {REQUEST:?}")]
     NoAnswer,
+}
+
+impl Failure {
+    /// Whether another wrote it first.
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Api(kube::Error::Api(status)) if status.code == 409)
+    }
 }
 
 async fn answered<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {

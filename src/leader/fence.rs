@@ -33,23 +33,31 @@ pub struct Fence(Arc<State>);
 
 struct State {
     until: Mutex<Until>,
+    /// What has to be open as well.
+    around: Option<Fence>,
     in_flight: watch::Sender<usize>,
 }
 
 impl Fence {
     /// One that lets all writes pass, for who runs alone.
     pub fn open() -> Self {
-        Self::new(Until::Always)
+        Self::new(Until::Always, None)
     }
 
     /// One that lets none pass before [`Fence::extend`].
     pub fn closed() -> Self {
-        Self::new(Until::Never)
+        Self::new(Until::Never, None)
     }
 
-    fn new(until: Until) -> Self {
+    /// The same, which lets writes pass only while `around` is open too.
+    pub fn closed_within(around: &Self) -> Self {
+        Self::new(Until::Never, Some(around.clone()))
+    }
+
+    fn new(until: Until, around: Option<Self>) -> Self {
         Self(Arc::new(State {
             until: Mutex::new(until),
+            around,
             in_flight: watch::channel(0).0,
         }))
     }
@@ -68,14 +76,20 @@ impl Fence {
 
     /// Whether this process leads now.
     pub fn is_open(&self, now: Moment) -> bool {
-        is_open(*self.until(), now)
+        is_open(*self.until(), now) && self.is_open_around(now)
+    }
+
+    fn is_open_around(&self, now: Moment) -> bool {
+        let around = self.0.around.as_ref();
+        around.is_none_or(|around| around.is_open(now))
     }
 
     /// A write's way through, held until it is answered.
     fn pass(&self, now: Moment) -> Option<Passing> {
         // Held until the write is counted, so that whoever closes waits for it.
         let until = self.until();
-        is_open(*until, now).then(|| {
+        let is_open = is_open(*until, now) && self.is_open_around(now);
+        is_open.then(|| {
             self.0.in_flight.send_modify(|n| *n += 1);
             Passing(self.0.clone())
         })
@@ -173,12 +187,19 @@ mod tests {
         leads.extend(now.after(Duration::from_mins(1)));
         let stopped = Fence::open();
         stopped.close().await;
+        let within = |around: &Fence| {
+            let fence = Fence::closed_within(around);
+            fence.extend(now.after(Duration::from_mins(1)));
+            fence
+        };
         let cases = [
             ("alone", Fence::open(), true),
             ("not yet leading", Fence::closed(), false),
             ("leading", leads, true),
             ("its time is over", slept, false),
             ("stopped", stopped, false),
+            ("within an open one", within(&Fence::open()), true),
+            ("within a closed one", within(&Fence::closed()), false),
         ];
         for (case, fence, writes) in cases {
             assert_eq!(fence.is_open(now), writes, "{case}");

@@ -30,7 +30,7 @@ pub fn key(object: &impl Resource) -> Key {
 pub enum Change<K> {
     /// It was made or changed, or seen for the first time.
     Applied(Arc<K>),
-    /// It is gone.
+    /// It is gone, or not kept any more.
     Deleted(Arc<K>),
     /// From now on the index shows all that there is.
     Complete,
@@ -47,8 +47,12 @@ struct Shared<K> {
     inner: Mutex<Inner<K>>,
     complete: watch::Sender<bool>,
     groups: fn(&K) -> Vec<Key>,
-    prune: fn(&mut K),
+    prune: Prune<K>,
+    is_kept: IsKept<K>,
 }
+
+type Prune<K> = Box<dyn Fn(&mut K) + Send + Sync>;
+type IsKept<K> = Box<dyn Fn(&K) -> bool + Send + Sync>;
 
 struct Inner<K> {
     /// The key is shared with the groups: there are many objects.
@@ -83,8 +87,17 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
 {
     /// An empty index. An object is found by each of its `groups`; `prune` takes away what nobody reads.
-    pub fn new(groups: fn(&K) -> Vec<Key>, prune: fn(&mut K)) -> Self {
-        Self::of_kind(&K::kind(&()), groups, prune)
+    pub fn new(groups: fn(&K) -> Vec<Key>, prune: impl Fn(&mut K) + Send + Sync + 'static) -> Self {
+        Self::of_kind(&K::kind(&()), groups, prune, |_| true)
+    }
+
+    /// The same, of those objects alone that are kept.
+    pub fn keeping(
+        groups: fn(&K) -> Vec<Key>,
+        prune: impl Fn(&mut K) + Send + Sync + 'static,
+        is_kept: impl Fn(&K) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self::of_kind(&K::kind(&()), groups, prune, is_kept)
     }
 }
 
@@ -93,7 +106,12 @@ where
     K: Resource + Clone + Debug + Send + Sync + 'static,
 {
     /// The same, of a kind whose name its type doesn't say.
-    pub fn of_kind(kind: &str, groups: fn(&K) -> Vec<Key>, prune: fn(&mut K)) -> Self {
+    pub fn of_kind(
+        kind: &str,
+        groups: fn(&K) -> Vec<Key>,
+        prune: impl Fn(&mut K) + Send + Sync + 'static,
+        is_kept: impl Fn(&K) -> bool + Send + Sync + 'static,
+    ) -> Self {
         let inner = Inner {
             objects: HashMap::new(),
             by_group: HashMap::new(),
@@ -108,7 +126,8 @@ where
                 inner: Mutex::new(inner),
                 complete: watch::channel(false).0,
                 groups,
-                prune,
+                prune: Box::new(prune),
+                is_kept: Box::new(is_kept),
             }),
         }
     }
@@ -194,6 +213,10 @@ where
     pub fn put(&self, object: K) {
         let mut inner = self.inner();
         let key = key(&object);
+        if !(self.shared.is_kept)(&object) {
+            // The watch's event takes it out, and reports that.
+            return;
+        }
         let older = inner.objects.get(&key).filter(|shown| {
             shown.object.meta().uid == object.meta().uid && is_newer(&object, &*shown.object)
         });
@@ -220,12 +243,12 @@ where
                     return Vec::new();
                 }
                 let applied = self.apply(&mut inner, source, guard);
-                applied.map(Change::Applied).into_iter().collect()
+                applied.into_iter().collect()
             }
             // A list is never older than what was written before it; but it may have come from a backup.
             Event::InitApply(guard) => {
                 let applied = self.apply(&mut inner, source, guard);
-                applied.map(Change::Applied).into_iter().collect()
+                applied.into_iter().collect()
             }
             Event::Delete(guard) => {
                 let key = key(&guard);
@@ -241,7 +264,7 @@ where
         inner: &mut Inner<K>,
         source: usize,
         guard: DeserializeGuard<K>,
-    ) -> Option<Arc<K>> {
+    ) -> Option<Change<K>> {
         let key = key(&guard);
         if let Some(listing) = &mut inner.listing[source] {
             listing.insert(key.clone());
@@ -260,7 +283,10 @@ where
                 return None;
             }
         };
-        Some(self.show(inner, source, key, object))
+        if !(self.shared.is_kept)(&object) {
+            return self.remove(inner, &key).map(Change::Deleted);
+        }
+        Some(Change::Applied(self.show(inner, source, key, object)))
     }
 
     fn show(&self, inner: &mut Inner<K>, source: usize, key: Key, mut object: K) -> Arc<K> {
@@ -326,164 +352,5 @@ fn is_newer(object: &impl Resource, than: &impl Resource) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use k8s_openapi::api::core::v1::Pod;
-    use kube::core::error_boundary::InvalidObject;
-
-    use super::*;
-
-    fn pod(name: &str, group: &str) -> DeserializeGuard<Pod> {
-        let mut pod = Pod::default();
-        pod.metadata.name = Some(name.into());
-        pod.metadata.namespace = Some(group.into());
-        DeserializeGuard(Ok(pod))
-    }
-
-    fn unreadable(name: &str, group: &str) -> DeserializeGuard<Pod> {
-        let metadata = pod(name, group).0.expect("a pod").metadata;
-        DeserializeGuard(Err(InvalidObject {
-            error: "no such variant".into(),
-            metadata,
-        }))
-    }
-
-    /// An index of two namespaces, each with a watch of its own.
-    fn index() -> Index<Pod> {
-        let of_namespace = |pod: &Pod| vec![(pod.namespace().unwrap_or_default(), "all".into())];
-        let index = Index::new(of_namespace, |_| ());
-        index.expect(2);
-        for source in [0, 1] {
-            index.note(source, Event::Init);
-            index.note(source, Event::InitApply(pod("a", &format!("ns{source}"))));
-            index.note(source, Event::InitApply(pod("b", &format!("ns{source}"))));
-        }
-        index
-    }
-
-    fn names(index: &Index<Pod>, namespace: &str) -> Vec<String> {
-        let all = index.of(&(namespace.into(), "all".into()));
-        all.iter().map(|pod| pod.name_any()).collect()
-    }
-
-    #[test]
-    fn it_is_complete_once_each_watch_has_listed_all() {
-        let index = index();
-        index.note(0, Event::InitDone);
-        assert!(!index.is_complete());
-        let changes = index.note(1, Event::InitDone);
-        assert!(index.is_complete() && matches!(changes[..], [Change::Complete]));
-    }
-
-    #[test]
-    fn a_watch_that_begins_anew_takes_nothing_out_before_its_list_is_complete() {
-        let index = index();
-        index.note(0, Event::InitDone);
-        index.note(1, Event::InitDone);
-        index.note(0, Event::Init);
-        assert_eq!(names(&index, "ns0"), ["a", "b"]);
-        index.note(0, Event::InitApply(pod("b", "ns0")));
-        assert_eq!(names(&index, "ns0"), ["a", "b"]);
-        // It breaks off in the middle of the list, and begins anew once more.
-        index.note(0, Event::Init);
-        index.note(0, Event::InitApply(pod("a", "ns0")));
-        let changes = index.note(0, Event::InitDone);
-        assert!(matches!(&changes[0], Change::Deleted(pod) if pod.name_any() == "b"));
-        assert_eq!(names(&index, "ns0"), ["a"]);
-        assert_eq!(names(&index, "ns1"), ["a", "b"], "another watch shows them");
-    }
-
-    #[test]
-    fn what_can_not_be_read_any_more_stays_as_it_was_last_read() {
-        let index = index();
-        index.note(0, Event::InitDone);
-        index.note(1, Event::InitDone);
-        assert!(
-            index
-                .note(0, Event::Apply(unreadable("a", "ns0")))
-                .is_empty()
-        );
-        index.note(0, Event::Init);
-        index.note(0, Event::InitApply(unreadable("a", "ns0")));
-        index.note(0, Event::InitApply(pod("b", "ns0")));
-        index.note(0, Event::InitDone);
-        assert_eq!(names(&index, "ns0"), ["a", "b"]);
-        assert!(index.has_unreadable("ns0") && !index.has_unreadable("ns1"));
-        index.note(0, Event::Delete(unreadable("a", "ns0")));
-        assert_eq!(names(&index, "ns0"), ["b"]);
-        assert!(!index.has_unreadable("ns0"));
-    }
-
-    fn at(version: &str) -> Pod {
-        let mut pod = pod("a", "ns0").0.expect("a pod");
-        pod.metadata.uid = Some("u1".into());
-        pod.metadata.resource_version = Some(version.into());
-        pod
-    }
-
-    fn shown(index: &Index<Pod>) -> Option<String> {
-        index.get("ns0", "a")?.resource_version()
-    }
-
-    #[test]
-    fn the_answer_to_a_write_is_shown_at_once_and_no_older_event_takes_it_back() {
-        let index = index();
-        index.note(0, Event::InitApply(DeserializeGuard(Ok(at("5")))));
-        index.note(0, Event::InitDone);
-        index.put(at("9"));
-        assert_eq!(shown(&index).as_deref(), Some("9"));
-        for known in ["7", "9"] {
-            let changes = index.note(0, Event::Apply(DeserializeGuard(Ok(at(known)))));
-            assert!(changes.is_empty());
-        }
-        assert_eq!(shown(&index).as_deref(), Some("9"));
-        index.put(at("8"));
-        assert_eq!(shown(&index).as_deref(), Some("9"));
-        let changes = index.note(0, Event::Apply(DeserializeGuard(Ok(at("10")))));
-        assert!(matches!(changes[..], [Change::Applied(_)]));
-    }
-
-    #[test]
-    fn the_answer_to_a_write_brings_back_nothing_that_is_gone() {
-        let index = index();
-        index.note(0, Event::InitApply(DeserializeGuard(Ok(at("5")))));
-        index.note(0, Event::InitDone);
-        index.note(0, Event::Delete(DeserializeGuard(Ok(at("6")))));
-        index.put(at("7"));
-        assert_eq!(shown(&index), None);
-        // Another object of that name.
-        let mut other = at("8");
-        other.metadata.uid = Some("u2".into());
-        index.note(0, Event::Apply(DeserializeGuard(Ok(other))));
-        index.put(at("9"));
-        assert_eq!(shown(&index).as_deref(), Some("8"));
-    }
-
-    #[test]
-    fn a_list_is_shown_even_where_its_versions_are_lower() {
-        let index = index();
-        index.note(0, Event::InitApply(DeserializeGuard(Ok(at("50")))));
-        index.note(0, Event::InitDone);
-        index.note(0, Event::Init);
-        index.note(0, Event::InitApply(DeserializeGuard(Ok(at("5")))));
-        assert_eq!(shown(&index).as_deref(), Some("5"));
-    }
-
-    #[test]
-    fn an_object_that_changes_its_group_is_found_by_the_new_one_alone() {
-        let group = |pod: &Pod| vec![(pod.labels()["group"].clone(), String::new())];
-        let index = Index::<Pod>::new(group, |_| ());
-        index.expect(1);
-        let of = |group: &str| {
-            let mut guard = pod("a", "ns");
-            let labels = guard.0.as_mut().expect("a pod").labels_mut();
-            labels.insert("group".into(), group.into());
-            guard
-        };
-        let found = |group: &str| index.of(&(group.into(), String::new())).len();
-        index.note(0, Event::Apply(of("old")));
-        let woken = index.changes_of(&("old".into(), String::new()));
-        index.note(0, Event::Apply(of("new")));
-        assert_eq!((found("old"), found("new")), (0, 1));
-        assert!(woken.has_changed().expect("the index is there"));
-    }
-}
+#[path = "index_tests.rs"]
+mod tests;

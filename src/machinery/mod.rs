@@ -6,6 +6,7 @@ pub mod connection;
 pub mod counts;
 pub mod index;
 mod lasting;
+pub mod shard;
 pub mod versions;
 pub mod watches;
 

@@ -17,6 +17,8 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
+use super::shard::Shard;
+
 /// How long a watch lasts before it is begun anew, in seconds. One that went silent is noticed this much
 /// and five seconds later; kube's default is 290.
 pub const WATCH_TIMEOUT_SECONDS: u32 = 10;
@@ -26,27 +28,46 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// After so long without an error the pauses are short again.
 const CALM: Duration = Duration::from_secs(30);
 
-/// The namespaces in which Belay works.
+/// The clusters that an operator looks after: those of some namespaces, or a part of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scope(Vec<String>);
+pub struct Scope {
+    namespaces: Vec<String>,
+    shard: Option<Shard>,
+}
 
 impl Scope {
-    /// These namespaces; all where there are none.
+    /// The clusters of these namespaces; of all where there are none.
     pub fn of(namespaces: impl IntoIterator<Item = String>) -> Self {
         let mut all: Vec<_> = namespaces.into_iter().collect();
         all.sort();
         all.dedup();
-        Self(all)
+        Self {
+            namespaces: all,
+            shard: None,
+        }
+    }
+
+    /// Those of these clusters that are in a shard.
+    #[must_use]
+    pub fn within(&self, shard: Shard) -> Self {
+        Self {
+            shard: Some(shard),
+            ..self.clone()
+        }
     }
 
     /// The namespaces; none for all.
     pub fn namespaces(&self) -> &[String] {
-        &self.0
+        &self.namespaces
     }
 
-    /// Whether the namespace is among them.
-    pub fn has(&self, namespace: &str) -> bool {
-        self.0.is_empty() || self.0.iter().any(|one| one == namespace)
+    /// Whether a cluster of that name is looked after. Of one that isn't, not seeing it says nothing.
+    pub fn has_cluster(&self, namespace: &str, cluster: &str) -> bool {
+        let namespaces = &self.namespaces;
+        let is_in_namespace =
+            namespaces.is_empty() || namespaces.iter().any(|one| one == namespace);
+        let shard = self.shard.as_ref();
+        is_in_namespace && shard.is_none_or(|shard| shard.has(namespace, cluster))
     }
 
     /// The objects of a kind, one API for each namespace that is watched by itself.
@@ -62,10 +83,11 @@ impl Scope {
 
     /// One for all namespaces, or one for each that is watched by itself.
     pub fn each<T>(&self, all: impl FnOnce() -> T, in_one: impl Fn(&str) -> T) -> Vec<T> {
-        if self.0.is_empty() {
+        if self.namespaces.is_empty() {
             return vec![all()];
         }
-        self.0.iter().map(|namespace| in_one(namespace)).collect()
+        let each = self.namespaces.iter();
+        each.map(|namespace| in_one(namespace)).collect()
     }
 }
 

@@ -1,10 +1,6 @@
 //! The Operations there are, counted from the store when they are asked for.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{Arc, OnceLock},
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -15,15 +11,21 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::operations::word;
+use super::{
+    operations::word,
+    sources::{Source, Sources},
+};
 use crate::{
     api::{Operation, OperationPhase, OperationType},
-    machinery::{clock, index::Index},
+    machinery::clock,
 };
 
-/// Counts what is in the store.
+/// Gives the Operations that one operator looks after.
+type Read = Box<dyn Fn() -> Vec<Arc<Operation>> + Send + Sync>;
+
+/// Counts what is in the stores.
 #[derive(Clone, Default)]
-pub struct Inventory(Arc<OnceLock<Index<Operation>>>);
+pub struct Inventory(Sources<Read>);
 
 /// How many there are of a sort, and for how long the oldest has been so, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -107,10 +109,12 @@ impl Inventory {
         this
     }
 
-    /// Counts what is in this store.
-    pub fn follow(&self, operations: Index<Operation>) {
-        // A process leads once.
-        let _ = self.0.set(operations);
+    /// Counts these as well, until what is returned is dropped.
+    pub fn follow(
+        &self,
+        operations: impl Fn() -> Vec<Arc<Operation>> + Send + Sync + 'static,
+    ) -> Source<Read> {
+        self.0.add(Box::new(operations))
     }
 }
 
@@ -122,10 +126,11 @@ impl fmt::Debug for Inventory {
 
 impl Collector for Inventory {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let Some(store) = self.0.get() else {
+        let stores = self.0.all();
+        if stores.is_empty() {
             return Ok(());
-        };
-        let operations = store.all();
+        }
+        let operations: Vec<_> = stores.iter().flat_map(|store| store()).collect();
         let groups = Groups::of(operations.iter().map(AsRef::as_ref), clock::now());
         let phases = groups.by_phase.iter();
         let phases = phases.map(|((type_, phase), group)| {

@@ -1,46 +1,62 @@
 //! Whether this process leads.
 
-use std::fmt;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
     metrics::{MetricType, gauge::ConstGauge},
+    registry::Registry,
 };
 
 use crate::leader::{Fence, Moment};
 
-/// Tells it at each scrape.
-pub(super) struct Leading {
-    lease: String,
-    fence: Fence,
-}
+/// Tells it at each scrape, for each lease.
+#[derive(Clone, Default)]
+pub struct Leading(Arc<Mutex<BTreeMap<String, Fence>>>);
 
 impl Leading {
-    pub(super) fn new(lease: &str, fence: Fence) -> Self {
-        Self {
-            lease: lease.to_owned(),
-            fence,
-        }
+    pub(super) fn registered(registry: &mut Registry) -> Self {
+        let this = Self::default();
+        registry.register_collector(Box::new(this.clone()));
+        this
+    }
+
+    /// From now on, this fence knows whether this process leads by that lease.
+    pub fn follow(&self, lease: &str, fence: Fence) {
+        let mut leases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        leases.insert(lease.to_owned(), fence);
     }
 }
 
 impl fmt::Debug for Leading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Leading").field(&self.lease).finish()
+        f.write_str("Leading")
     }
 }
 
 impl Collector for Leading {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let leases = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let mut metric = encoder.encode_descriptor(
             "leader_election_master_status",
-            "Whether this process works: 1, or stands by: 0",
+            "Whether this process works by that lease: 1, or stands by: 0",
             None,
             MetricType::Gauge,
         )?;
-        let labels = [("name", self.lease.as_str())];
-        let leads = i64::from(self.fence.is_open(Moment::now()));
-        ConstGauge::new(leads).encode(metric.encode_family(&labels)?)
+        for (lease, fence) in &leases {
+            let labels = [("name", lease.as_str())];
+            let leads = i64::from(fence.is_open(Moment::now()));
+            ConstGauge::new(leads).encode(metric.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }

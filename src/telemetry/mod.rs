@@ -3,6 +3,7 @@
 //! Names and units are those of Prometheus' conventions, and where controller-runtime or client-go have the
 //! same metric, theirs, so that their dashboards work. No label names an object: each has few values.
 
+mod abandoned;
 mod build;
 mod inventory;
 mod leading;
@@ -13,6 +14,7 @@ mod queue;
 mod reconciles;
 mod requests;
 mod server;
+mod sources;
 mod traces;
 
 use std::{fmt, sync::Arc};
@@ -24,7 +26,9 @@ use crate::{
     leader::Fence,
 };
 
+pub use abandoned::Abandoned;
 use inventory::Inventory;
+pub use leading::Leading;
 use operations::Operations;
 pub use queue::Queue;
 pub use reconciles::{Outcome, Reconciles};
@@ -47,7 +51,9 @@ pub struct Telemetry {
     /// Work in hand.
     pub work: Gauge,
     /// Nodes whose cluster there isn't any more.
-    pub abandoned: Gauge,
+    pub abandoned: Abandoned,
+    /// Who leads, by lease.
+    pub leading: Leading,
     traces: Traces,
     registry: Arc<Registry>,
 }
@@ -62,13 +68,9 @@ impl Telemetry {
             "Operations whose work runs in this process",
             work.clone(),
         );
-        let abandoned = Gauge::default();
-        registry.register(
-            "belay_abandoned_nodes",
-            "Nodes whose ManagedCluster there isn't any more: its finalizer was removed by hand",
-            abandoned.clone(),
-        );
-        registry.register_collector(Box::new(leading::Leading::new(lease, fence)));
+        let abandoned = Abandoned::registered(&mut registry);
+        let leading = Leading::registered(&mut registry);
+        leading.follow(lease, fence);
         build::register(&mut registry);
         Self {
             operations: Operations::registered(&mut registry),
@@ -78,6 +80,7 @@ impl Telemetry {
             requests: Requests::registered(&mut registry),
             work,
             abandoned,
+            leading,
             traces,
             registry: Arc::new(registry),
         }

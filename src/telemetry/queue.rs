@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,7 +18,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{CONTROLLER, Labels};
+use super::{
+    CONTROLLER, Labels,
+    sources::{Source, Sources},
+};
 use crate::api::ManagedCluster;
 
 /// A reconcile waits for nothing slow. A cluster that waits this long, or is reconciled this long, shows
@@ -37,7 +40,7 @@ pub struct Queue {
 
 #[derive(Default)]
 struct State {
-    clusters: OnceLock<Store<ManagedCluster>>,
+    clusters: Sources<Store<ManagedCluster>>,
     times: Mutex<Times>,
 }
 
@@ -89,10 +92,9 @@ impl Queue {
         this
     }
 
-    /// Follows the clusters of this store.
-    pub fn follow(&self, clusters: Store<ManagedCluster>) {
-        // A process leads once.
-        let _ = self.state.clusters.set(clusters);
+    /// Follows the clusters of this store as well, until what is returned is dropped.
+    pub fn follow(&self, clusters: Store<ManagedCluster>) -> Source<Store<ManagedCluster>> {
+        self.state.clusters.add(clusters)
     }
 
     /// Notes that a cluster was woken.
@@ -125,8 +127,8 @@ impl Queue {
     }
 
     fn exists(&self, cluster: &Key) -> bool {
-        let clusters = self.state.clusters.get();
-        clusters.is_some_and(|clusters| clusters.get(cluster).is_some())
+        let stores = self.state.clusters.all();
+        stores.iter().any(|store| store.get(cluster).is_some())
     }
 
     /// The times without those of clusters that went: nothing is reconciled for them.

@@ -1,9 +1,6 @@
 //! `/metrics`, `/healthz` and `/readyz`.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, OnceLock},
-};
+use std::net::SocketAddr;
 
 use axum::{
     Router,
@@ -14,7 +11,10 @@ use axum::{
 };
 use tokio::net::TcpListener;
 
-use super::Telemetry;
+use super::{
+    Telemetry,
+    sources::{Source, Sources},
+};
 
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -22,30 +22,28 @@ const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 #[derive(Clone)]
 pub struct Health {
     telemetry: Telemetry,
-    caches: Caches,
+    caches: Sources<IsSynced>,
 }
 
 type IsSynced = Box<dyn Fn() -> bool + Send + Sync>;
-type Caches = Arc<OnceLock<IsSynced>>;
 
 impl Health {
     /// That of a process that stands by.
     pub fn new(telemetry: Telemetry) -> Self {
         Self {
             telemetry,
-            caches: Caches::default(),
+            caches: Sources::default(),
         }
     }
 
-    /// From now on it is ready where the caches are synced.
-    pub fn follow(&self, is_synced: impl Fn() -> bool + Send + Sync + 'static) {
-        // A process leads once.
-        let _ = self.caches.set(Box::new(is_synced));
+    /// It is ready only where these caches are synced too, until what is returned is dropped.
+    pub fn follow(&self, is_synced: impl Fn() -> bool + Send + Sync + 'static) -> Source<IsSynced> {
+        self.caches.add(Box::new(is_synced))
     }
 
     /// Why it isn't ready, where it isn't. One that stands by is ready to lead.
     fn not_ready(&self) -> Option<String> {
-        let is_synced = self.caches.get().is_none_or(|is_synced| is_synced());
+        let is_synced = self.caches.all().iter().all(|is_synced| is_synced());
         (!is_synced).then(|| "the first look at the cluster isn't complete".into())
     }
 

@@ -38,6 +38,7 @@ mod metrics;
 mod no_data;
 mod nodes;
 mod operators;
+mod other_shards;
 mod plain;
 mod plan;
 mod plugin;
@@ -55,6 +56,8 @@ mod rights;
 mod rollback;
 mod scale;
 mod seen;
+mod shard_numbers;
+mod shards;
 mod shown;
 mod start_stop;
 mod target_abort;
@@ -252,6 +255,18 @@ const TESTS: &[harness::Test<World>] = tests![
     leader::a_leader_that_is_told_to_end_gives_its_lease_back,
     leader::a_leader_whose_lease_is_taken_ends,
     leader::a_leader_whose_lease_is_deleted_makes_it_again,
+    shards::of_two_operators_each_takes_a_shard_and_each_cluster_is_brought_up_by_one,
+    shards::a_new_operator_gets_its_share_and_gives_it_back_when_it_ends,
+    shards::what_an_operator_that_is_killed_had_in_hand_goes_on,
+    shards::an_abort_while_nobody_holds_the_shard_is_honoured,
+    shards::an_operator_that_slept_longer_than_its_leases_writes_nothing_when_it_wakes,
+    shards::an_operator_whose_shard_is_taken_ends,
+    other_shards::what_belongs_to_clusters_of_another_shard_is_left_to_it,
+    other_shards::an_operation_on_a_pool_is_its_clusters_whatever_its_label_says,
+    other_shards::what_belongs_to_no_cluster_is_reported_by_one_operator,
+    shard_numbers::operators_with_other_numbers_of_shards_wait_until_the_first_have_ended,
+    shard_numbers::shards_need_leader_election,
+    other_shards::an_operator_of_several_shards_tells_of_all_and_one_without_a_shard_is_ready,
     logs::each_line_about_an_operation_names_it_and_its_cluster,
     metrics::a_scrape_tells_how_operations_went,
     metrics::an_operator_that_reaches_no_cluster_is_live_and_not_ready,

@@ -46,7 +46,7 @@ pub fn get(address: &str, path: &str) -> (u16, String) {
     (status.parse().expect("a number"), body.to_owned())
 }
 
-fn scrape(address: &str) -> Exposition {
+pub fn scrape(address: &str) -> Exposition {
     let (status, text) = get(address, "/metrics");
     assert_eq!(status, 200);
     Exposition::parse(&text)

@@ -1,6 +1,10 @@
 //! Several operators of one namespace, of which one leads.
 
-use std::{fs, path::PathBuf, sync::Mutex};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use rustix::process::{Pid, Signal, kill_process};
@@ -53,8 +57,49 @@ impl Operator {
     }
 
     pub async fn holds_the_lease(&self, belay: &Belay) -> bool {
-        let holder = lease(belay).await.holder_identity.unwrap_or_default();
+        self.is_holder(&lease(belay).await)
+    }
+
+    fn is_holder(&self, lease: &LeaseSpec) -> bool {
+        let holder = lease.holder_identity.as_deref().unwrap_or_default();
         holder.starts_with(&format!("{}_", self.name))
+    }
+
+    /// Where its log is.
+    pub fn log_file(&self) -> &Path {
+        &self.log
+    }
+
+    /// Starts it as one of those that divide the clusters into so many shards.
+    pub fn sharing(belay: &Belay, name: &'static str, shards: &str) -> Self {
+        Self::start_with(
+            belay,
+            name,
+            &[
+                ("BELAY_SHARDS", shards),
+                ("BELAY_METRICS_ADDRESS", "127.0.0.1:0"),
+            ],
+        )
+    }
+
+    /// Waits until it holds just these of the two shards.
+    pub async fn has_shards(&self, belay: &Belay, shards: &[u32]) {
+        let what = format!("has {} hold the shards {shards:?}", self.name);
+        belay
+            .eventually(&what, || async { self.shards(belay).await == shards })
+            .await;
+    }
+
+    /// Which of the two shards it holds.
+    pub async fn shards(&self, belay: &Belay) -> Vec<u32> {
+        let mut held = Vec::new();
+        for shard in [0, 1] {
+            let lease = lease_of(belay, &format!("-shard-{shard}-of-2")).await;
+            if self.is_holder(&lease) {
+                held.push(shard);
+            }
+        }
+        held
     }
 
     pub async fn says(&self, belay: &Belay, line: &str) {
@@ -98,7 +143,12 @@ impl Operator {
 
 /// What the Lease says, or nothing where there is none yet.
 pub async fn lease(belay: &Belay) -> LeaseSpec {
-    let name = format!("belay-{}", belay.namespace);
+    lease_of(belay, "").await
+}
+
+/// The same of one whose name ends so.
+pub async fn lease_of(belay: &Belay, ending: &str) -> LeaseSpec {
+    let name = format!("belay-{}{ending}", belay.namespace);
     let lease = belay.api::<Lease>().get_opt(&name).await.expect("answered");
     lease.and_then(|lease| lease.spec).unwrap_or_default()
 }

@@ -155,7 +155,7 @@ impl Mirror {
     }
 
     fn watched(&self, kind: Kind) -> Watched {
-        let objects = Index::of_kind(kind.name(), groups, kind.trim());
+        let objects = Index::of_kind(kind.name(), groups, kind.trim(), |_| true);
         let failed_at = Arc::new(Mutex::new(None));
         let (apis, failed) = (self.apis(kind), failed_at.clone());
         let sources = apis.len();

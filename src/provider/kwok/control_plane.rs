@@ -43,7 +43,15 @@ pub struct Records {
 impl Records {
     /// The records of these namespaces, and the future that watches them and sends the clusters that changed.
     pub fn new(client: &Client, scope: &Scope, changed: Changed) -> (Self, BoxFuture<'static, ()>) {
-        let seen = Index::new(|record| vec![key(record)], |_: &mut KwokControlPlane| ());
+        let of = scope.clone();
+        let seen = Index::keeping(
+            |record| vec![key(record)],
+            |_: &mut KwokControlPlane| (),
+            move |record| {
+                let (namespace, cluster) = key(record);
+                of.has_cluster(&namespace, &cluster)
+            },
+        );
         let records = Self {
             client: client.clone(),
             seen: seen.clone(),

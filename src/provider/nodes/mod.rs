@@ -122,7 +122,7 @@ impl NodeProvider {
         machines: impl FnOnce(Changed) -> (M, BoxFuture<'static, ()>),
     ) -> (Self, BoxFuture<'static, ()>) {
         let (changed, changes) = Changes::new();
-        let (stores, nodes) = Stores::new(&client, scope.clone(), changed.clone());
+        let (stores, nodes) = Stores::new(&client, scope, changed.clone());
         let (machines, control_planes) = machines(changed);
         let provider = Self {
             client,

@@ -24,19 +24,23 @@ use super::node;
 /// The stores, filled by watches. Clones share them.
 #[derive(Clone)]
 pub struct Stores {
-    /// The nodes of all clusters, by cluster.
+    /// The nodes of all clusters that are looked after, by cluster.
     pub nodes: Index<Node>,
     /// The budgets of all namespaces, by namespace.
     pub budgets: Index<PodDisruptionBudget>,
-    scope: Scope,
 }
 
 impl Stores {
     /// The stores for the clusters of these namespaces, and the future that fills them and sends the
     /// clusters that changed.
-    pub fn new(client: &Client, scope: Scope, changed: Changed) -> (Self, BoxFuture<'static, ()>) {
+    pub fn new(client: &Client, scope: &Scope, changed: Changed) -> (Self, BoxFuture<'static, ()>) {
+        let of = scope.clone();
         let stores = Self {
-            nodes: Index::new(|node| cluster_of(node).into_iter().collect(), prune),
+            nodes: Index::keeping(
+                |node| cluster_of(node).into_iter().collect(),
+                prune,
+                move |node| has(&of, node),
+            ),
             budgets: Index::new(
                 |budget| {
                     vec![
@@ -46,14 +50,12 @@ impl Stores {
                 },
                 prune,
             ),
-            scope: scope.clone(),
         };
         let ours = watches::config().labels(CLUSTER_LABEL);
         let nodes = watches::events(vec![Api::all(client.clone())], &ours);
         let wakes = Wakes {
             known: Mutex::default(),
             nodes: stores.nodes.clone(),
-            scope,
             changed,
         };
         let wake = move |change| wakes.note(change);
@@ -70,11 +72,11 @@ impl Stores {
         self.nodes.of(&(namespace.to_owned(), cluster.to_owned()))
     }
 
-    /// The names of the nodes of each cluster of the namespaces that are watched.
+    /// The names of the nodes of each cluster that is looked after, also of those that don't exist any more.
     pub fn by_cluster(&self) -> Vec<(ObjectRef<ManagedCluster>, Vec<String>)> {
         let mut all: HashMap<Key, Vec<String>> = HashMap::new();
         for node in self.nodes.all() {
-            if let Some(cluster) = cluster_of(node.as_ref()).filter(|(it, _)| self.scope.has(it)) {
+            if let Some(cluster) = cluster_of(node.as_ref()) {
                 all.entry(cluster).or_default().push(node.name_any());
             }
         }
@@ -102,7 +104,6 @@ struct Wakes {
     /// What the core was shown of each node, by its uid.
     known: Mutex<HashMap<Option<String>, Option<NodeView>>>,
     nodes: Index<Node>,
-    scope: Scope,
     changed: Changed,
 }
 
@@ -128,8 +129,7 @@ impl Wakes {
     }
 
     fn wake(&self, node: &Node) {
-        let cluster = cluster_of(node).filter(|(namespace, _)| self.scope.has(namespace));
-        if let Some((namespace, name)) = cluster {
+        if let Some((namespace, name)) = cluster_of(node) {
             // The receiver is gone only while the process ends.
             let _ = self.changed.send(ObjectRef::new(&name).within(&namespace));
         }
@@ -146,6 +146,12 @@ fn cluster_of(node: &impl Resource) -> Option<Key> {
     let labels = node.labels();
     let (namespace, name) = (labels.get(NAMESPACE_LABEL)?, labels.get(CLUSTER_LABEL)?);
     Some((namespace.clone(), name.clone()))
+}
+
+/// Whether a node is of a cluster that is looked after.
+fn has(scope: &Scope, node: &Node) -> bool {
+    let cluster = cluster_of(node);
+    cluster.is_some_and(|(namespace, name)| scope.has_cluster(&namespace, &name))
 }
 
 /// Nobody here reads who wrote which field.

@@ -1,0 +1,106 @@
+//! One operator as a whole: its client, its providers, its controller.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use futures::{FutureExt as _, future::BoxFuture};
+use kube::{Client, Config};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    controller,
+    leader::Fence,
+    machinery::{connection, watches::Scope},
+    provider::{Clouds, Providers, aws, azure, cluster_api, kwok},
+    telemetry::{Health, Telemetry},
+};
+
+use super::Options;
+
+/// How long the reconciles in hand may take when the operator is asked to end.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What operators are made of.
+#[derive(Clone)]
+pub struct Parts {
+    /// Reaches the API server.
+    pub config: Config,
+    /// How they run.
+    pub options: Options,
+    /// Where they count.
+    pub telemetry: Telemetry,
+    /// Where they say whether they are ready.
+    pub health: Health,
+}
+
+impl Parts {
+    /// The namespace of the Leases.
+    pub fn lease_namespace(&self) -> String {
+        let given = self.options.leader_election_namespace.clone();
+        given.unwrap_or_else(|| self.config.default_namespace.clone())
+    }
+
+    /// An operator of these clusters, whose writes pass the fence.
+    ///
+    /// # Errors
+    /// Where the settings don't fit.
+    pub fn instance(&self, scope: &Scope, fence: &Fence) -> anyhow::Result<Instance> {
+        let counted = connection::builder(self.config.clone())?;
+        let counted = counted.with_layer(&self.telemetry.requests);
+        let client = counted.with_layer(fence).build();
+        let (aws, azure) = (&self.options.aws, &self.options.azure);
+        let clouds = Clouds {
+            aws: aws::provider(&client, aws).context("failed to set up AWS")?,
+            azure: azure::provider(&client, azure).context("failed to set up Azure")?,
+        };
+        Ok(Instance {
+            client,
+            scope: scope.clone(),
+            clouds,
+            telemetry: self.telemetry.clone(),
+            health: self.health.clone(),
+        })
+    }
+}
+
+/// An operator. It connects to nothing before it runs.
+pub struct Instance {
+    client: Client,
+    scope: Scope,
+    clouds: Clouds,
+    telemetry: Telemetry,
+    health: Health,
+}
+
+impl Instance {
+    /// Looks after the clusters until `shutdown`, and a little longer for what is in hand.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let (controller, watches) = self.start(shutdown.clone());
+        tokio::select! {
+            () = controller => {}
+            () = watches => {}
+            () = async { shutdown.cancelled().await; tokio::time::sleep(GRACE).await } => {
+                tracing::warn!("a reconcile didn't end in {GRACE:?}");
+            }
+        }
+    }
+
+    fn start(
+        self,
+        shutdown: CancellationToken,
+    ) -> (BoxFuture<'static, ()>, BoxFuture<'static, ()>) {
+        let (kwok, watches) = kwok::provider(&self.client, &self.scope);
+        let providers = Providers {
+            kwok: Arc::new(kwok),
+            cluster_api: Arc::new(cluster_api::provider(&self.client, &self.scope)),
+            clouds: self.clouds,
+        };
+        let (client, telemetry) = (self.client, self.telemetry);
+        let (scope, health) = (self.scope, self.health);
+        let controller = async move {
+            let asked = shutdown.cancelled_owned();
+            controller::run(client, &scope, providers, telemetry, &health, asked).await;
+        };
+        (controller.boxed(), watches)
+    }
+}

@@ -1,0 +1,66 @@
+//! Nodes whose cluster there isn't any more.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
+
+/// How many there are in all shards that this process looks after.
+#[derive(Clone)]
+pub struct Abandoned(Gauge);
+
+impl Abandoned {
+    pub(super) fn registered(registry: &mut Registry) -> Self {
+        let gauge = Gauge::default();
+        registry.register(
+            "belay_abandoned_nodes",
+            "Nodes whose ManagedCluster there isn't any more: its finalizer was removed by hand",
+            gauge.clone(),
+        );
+        Self(gauge)
+    }
+
+    /// Those of one operator, none yet. They are counted until it is dropped.
+    pub fn part(&self) -> Part {
+        Part {
+            whole: self.0.clone(),
+            count: AtomicI64::new(0),
+        }
+    }
+}
+
+/// How many one operator sees.
+pub struct Part {
+    whole: Gauge,
+    count: AtomicI64,
+}
+
+impl Part {
+    /// There are so many now.
+    pub fn set(&self, count: i64) {
+        let before = self.count.swap(count, Ordering::Relaxed);
+        self.whole.inc_by(count - before);
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nodes_of_all_parts_are_counted_while_these_are_there() {
+        let all = Abandoned(Gauge::default());
+        let (one, other) = (all.part(), all.part());
+        one.set(3);
+        other.set(2);
+        one.set(1);
+        assert_eq!(all.0.get(), 3);
+        drop(one);
+        assert_eq!(all.0.get(), 2);
+    }
+}
