@@ -1,5 +1,5 @@
 # The operator's image: one static program, and nothing else.
-#   docker build --tag belay:0.1.0 .
+#   make image
 FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /src
 # The dependencies first, with nothing of Belay in them: they are compiled again only where they change.
@@ -17,7 +17,7 @@ RUN touch src/lib.rs src/main.rs \
  && mkdir /image && cp target/*/release/belay /image/
 
 FROM scratch
-ARG VERSION=0.1.0
+ARG VERSION=""
 ARG REVISION=""
 LABEL org.opencontainers.image.title="Belay" \
       org.opencontainers.image.description="Abortable operations for fleets of Kubernetes clusters" \

@@ -8,7 +8,8 @@ CARGO_CYCLONEDX := 0.5.9
 OLDEST := 1.33
 
 # Where cargo builds to, and where tools are kept from one checkout to the next.
-BIN := $(or $(CARGO_TARGET_DIR),target)/debug
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BIN := $(TARGET)/debug
 CARGO_CYCLONEDX_ROOT := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/belay/cargo-cyclonedx-$(CARGO_CYCLONEDX)
 CARGO_DENY_ROOT := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/belay/cargo-deny-$(CARGO_DENY)
 
@@ -16,17 +17,21 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 ARCH = $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
 PACKAGE = kubectl-belay-v$(VERSION)-linux-$(ARCH).tar.gz
 
-# The image, as an archive, and what its program is built for.
+# The image, as an archive, what its program is built for, and what both ways to build it are told.
 IMAGE = belay:$(VERSION)
 IMAGE_ARCHIVE := target/image/belay.tar
 STATIC_TARGET = $(shell rustc --print host-tuple)
+IMAGE_ARGS = --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD)
+
+# The time of files in archives and of the image: that of the commit, so that a second build makes the same.
+EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct))
 
 # What make generate makes.
 GENERATED := crds policies charts/belay/files/crds charts/belay/files/policies charts/belay/files/kwok \
   charts/belay/README.md deploy/belay.yaml docs/kubectl-belay.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test test-oldest check bench load load-capi fmt generate generated model mutants package sbom licences build tools needs image image-here chart e2e gitops outages sweep soak histories test-capi sweep-capi clouds smoke-aks smoke-eks
+.PHONY: help demo picture test test-oldest check bench load load-capi fmt generate generated model mutants package release workflows sbom licences build tools needs image image-here chart e2e gitops outages sweep soak histories test-capi sweep-capi clouds smoke-aks smoke-eks
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -45,12 +50,13 @@ test: tools ## Run all tests, on a real control plane
 test-oldest: build ## Run live tests on the oldest Kubernetes, those of a part of their names (FILTER=)
 	TESTENV_KUBERNETES=$(OLDEST) cargo test --workspace --test live -- $(or $(FILTER),refusals)
 
-check: needs ## Check format, lints, generated files and licences
+check: needs ## Check format, lints, generated files, workflows and licences
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --workspace --test e2e --test flux --test sweep --test soak --test outages --test capi --test capi-faults --test cluster_api -- -D warnings
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory chart
+	@$(MAKE) --no-print-directory workflows
 	@$(MAKE) --no-print-directory licences
 
 # PART=k/n runs every n-th run from the k-th on; ONLY= scenarios, KINDS= disturbances (comma-separated).
@@ -135,11 +141,19 @@ chart: build ## Check the chart: that what is generated is current, lint, schema
 
 package: needs ## Package the kubectl plugin and its krew manifest into dist/ (URL= and HOMEPAGE= of the release)
 	cargo build --release --bin kubectl-belay
-	@mkdir -p dist && tar -czf dist/$(PACKAGE) -C $(BIN)/../release kubectl-belay -C $(CURDIR) LICENSE
+	@mkdir -p dist && tar --create --owner=0 --group=0 --numeric-owner --mode=a+rX,u+w,go-w --mtime=@$(EPOCH) \
+	  -C $(TARGET)/release kubectl-belay -C $(CURDIR) LICENSE | gzip --no-name >dist/$(PACKAGE)
 	@sha=$$(sha256sum dist/$(PACKAGE) | cut -d' ' -f1) && sed -e 's|{{VERSION}}|$(VERSION)|; s|{{ARCH}}|$(ARCH)|' \
 	  -e "s|{{SHA256}}|$$sha|; s|{{URL}}|$(or $(URL),file://$(CURDIR)/dist/$(PACKAGE))|" \
-	  -e 's|{{HOMEPAGE}}|$(or $(HOMEPAGE),https://belay.dev)|' packaging/krew.yaml > dist/belay.yaml
-	@echo "To try it: kubectl krew install --manifest=dist/belay.yaml --archive=dist/$(PACKAGE)"
+	  -e 's|{{HOMEPAGE}}|$(or $(HOMEPAGE),https://belay.dev)|' packaging/krew.yaml >dist/krew.yaml
+	@echo "To try it: kubectl krew install --manifest=dist/krew.yaml --archive=dist/$(PACKAGE)"
+
+# REPOSITORY= says where the image will be pulled from, DOWNLOADS= where dist/ will be downloaded from, HOMEPAGE= whose it is.
+release: needs ## Build all that a release consists of into dist/ (VERSION=x.y.z; REPOSITORY= DOWNLOADS= HOMEPAGE=)
+	@VERSION=$(if $(findstring command,$(origin VERSION)),$(VERSION)) packaging/release
+
+workflows: build ## Check the workflows of .github/ by actionlint
+	@$$($(BIN)/testenv path actionlint) -no-color -shellcheck= -pyflakes= && echo ".github/workflows: no complaint"
 
 # It writes beside each Cargo.toml, and only so.
 sbom: needs ## Write what the image's program is made of, as dist/belay.cdx.json (CycloneDX)
@@ -158,28 +172,32 @@ licences: ## Check the dependencies' licences, versions and sources (deny.toml)
 image: ## Build the operator's image, by docker; or by buildah, with a program that is built here
 	@mkdir -p $(dir $(IMAGE_ARCHIVE))
 	@if docker info >/dev/null 2>&1; then \
-	  docker build --build-arg REVISION=$$(git rev-parse HEAD) --tag $(IMAGE) . && docker save --output $(IMAGE_ARCHIVE) $(IMAGE); \
+	  docker build $(IMAGE_ARGS) --tag $(IMAGE) . && docker save --output $(IMAGE_ARCHIVE) $(IMAGE); \
 	elif command -v buildah >/dev/null; then $(MAKE) --no-print-directory image-here; \
 	else echo "docker (with its daemon running) or buildah is needed (Debian: apt-get install buildah)"; exit 1; fi
 
 AUTHORITIES := /etc/ssl/certs/ca-certificates.crt
+
+# Where buildah puts the image: a release wants it as an OCI layout.
+IMAGE_TO = docker-archive:$(IMAGE_ARCHIVE):$(IMAGE)
 
 # The folder stands for the Dockerfile's stage "build", whose base image is then not pulled.
 image-here:
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --bin belay --target $(STATIC_TARGET)
 	@test -f $(AUTHORITIES) || { echo "$(AUTHORITIES) is needed (Debian: apt-get install ca-certificates)"; exit 1; }
 	@mkdir -p target/image/build/image target/image/build$(dir $(AUTHORITIES))
-	@cp target/$(STATIC_TARGET)/release/belay target/image/build/image/ && cp -L $(AUTHORITIES) target/image/build$(AUTHORITIES)
+	@cp $(TARGET)/$(STATIC_TARGET)/release/belay target/image/build/image/ && cp -L $(AUTHORITIES) target/image/build$(AUTHORITIES)
 	@buildah bud --isolation chroot --storage-driver vfs --build-context build=target/image/build \
-	  --build-arg REVISION=$$(git rev-parse HEAD) --tag $(IMAGE) . >target/image/log 2>&1 || { cat target/image/log; exit 1; }
+	  $(IMAGE_ARGS) --timestamp $(EPOCH) --tag $(IMAGE) . >target/image/log 2>&1 || { cat target/image/log; exit 1; }
 	@rm -f $(IMAGE_ARCHIVE)
-	@buildah push --storage-driver vfs --quiet $(IMAGE) docker-archive:$(IMAGE_ARCHIVE):$(IMAGE)
-	@echo "$(IMAGE): $$(du -h target/image/build/image/belay | cut -f 1), in $(IMAGE_ARCHIVE)"
+	@buildah push --storage-driver vfs --quiet --digestfile target/image/digest $(IMAGE) $(IMAGE_TO)
+	@echo "$(IMAGE): $$(du -h target/image/build/image/belay | cut -f 1), in $(word 2,$(subst :, ,$(IMAGE_TO)))"
 
 e2e: build image ## Install the image by Helm on a real node, and play the demo's story there (needs root)
 	BELAY_IMAGE=$(abspath $(IMAGE_ARCHIVE)) cargo test --workspace --test e2e
 
 gitops: needs ## Test Belay with Flux's controllers, kstatus and Argo CD's engine (the first run builds them: 10 minutes)
+	@command -v git >/dev/null || { echo "git is needed (Debian: apt-get install git)"; exit 1; }
 	cd tests/gitops && go vet ./... && go test ./...
 	cargo test --workspace --test flux
 

@@ -27,6 +27,7 @@ pub const FAMILIES: &[Family] = &[
     CLUSTER_API,
     PEERS,
     ARGO_ROLLOUTS,
+    ACTIONLINT,
 ];
 
 pub const KUBERNETES: Family = Family {
@@ -190,6 +191,15 @@ pub const ARGO_ROLLOUTS: Family = Family {
         "rollouts-controller",
         "github.com/argoproj/argo-rollouts/cmd/rollouts-controller",
     )],
+    tags: "",
+    cgo: false,
+};
+
+/// What checks the workflows of `.github/`.
+pub const ACTIONLINT: Family = Family {
+    name: "actionlint",
+    module: "github.com/rhysd/actionlint",
+    packages: &[("actionlint", "github.com/rhysd/actionlint/cmd/actionlint")],
     tags: "",
     cgo: false,
 };

@@ -15,6 +15,11 @@ use crate::{
 const INSTALL: &str = "helm install belay charts/belay --namespace belay-system --set kwok.enabled=true --wait --timeout 5m";
 /// The chart before this one: a release puts its own here.
 const PREVIOUS: &str = "tests/e2e/belay-0.0.9.tgz";
+/// The image that the node has, whichever the chart before this one names.
+const OUR_IMAGE: &str = concat!(
+    "image.repository=belay,image.digest=,image.tag=",
+    env!("CARGO_PKG_VERSION")
+);
 const NEW: &str = "1.36.3";
 const NEWEST: &str = "1.37.2";
 
@@ -45,10 +50,8 @@ async fn install(stage: &Stage) -> anyhow::Result<()> {
         .run("kubectl label namespace belay-system pod-security.kubernetes.io/enforce=restricted")
         .await?;
     each_combination(stage).await?;
-    let previous = previous(stage).await?;
-    stage
-        .run(&INSTALL.replace("charts/belay", &previous))
-        .await?;
+    let install = INSTALL.replace("charts/belay", &previous(stage).await?);
+    stage.run(&format!("{install} --set {OUR_IMAGE}")).await?;
     stage.run("kubectl -n belay-system get pods").await?;
     Ok(())
 }
