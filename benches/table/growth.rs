@@ -1,6 +1,9 @@
 //! How figures grow with the number of clusters. All of them are at rest in one namespace, with a pool each.
 
-use std::{env, time::Duration};
+use std::{
+    env,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, ensure};
 use belay::api::{AgentPool, Operation};
@@ -23,8 +26,9 @@ use crate::{
 const BELAY: &str = "belay";
 /// Aborts at each size.
 const ABORTS: usize = 20;
-/// Requests of each kind whose admission is measured, at each size.
+/// Requests of each kind whose admission is measured, at each size; fewer where that takes so long.
 const REQUESTS: usize = 100;
+const LONG: Duration = Duration::from_secs(10);
 /// How long Belay rests before its memory is read.
 const REST: Duration = Duration::from_secs(5);
 /// How long it has nothing to do then.
@@ -161,12 +165,14 @@ async fn cost(
     };
     request(&params).await?;
     let server = stage.pid(Component::ApiServer)?;
-    let used = numbers::precise_cpu(server)?;
-    for _ in 0..REQUESTS {
+    let (used, began) = (numbers::precise_cpu(server)?, Instant::now());
+    let mut made = 0;
+    while made < REQUESTS && began.elapsed() < LONG {
         request(&params).await?;
+        made += 1;
     }
     let used = numbers::precise_cpu(server)?.saturating_sub(used);
-    Ok(used.as_secs_f64() * 1_000.0 / float(REQUESTS))
+    Ok(used.as_secs_f64() * 1_000.0 / float(made))
 }
 
 /// Notes with which exponent each figure grows.
