@@ -103,8 +103,9 @@ mutants: needs ## Try mutations of the core, those of one part (SHARD=k/n); not 
 model: needs ## Search the model of the core with more events and crashes; not in CI
 	BELAY_MODEL=deep cargo test --lib lifecycle::model -- --include-ignored --nocapture
 
-bench: tools ## Measure Belay beside floors and peers, a table (ROWS=abort,storm,requests,apply,start,writes; SMALL=1, CLUSTERS=1000)
-	ROWS=$(ROWS) SMALL=$(SMALL) CLUSTERS=$(CLUSTERS) cargo bench --bench table
+# ROWS= of abort, storm, requests, apply, start, upgrade, steady, growth, writes. SIZES= are the numbers of clusters of growth.
+bench: tools ## Measure Belay beside floors and peers, a table (ROWS=abort,storm; SMALL=1, CLUSTERS=1000, SIZES=10,100; FSYNC=1)
+	ROWS=$(ROWS) SMALL=$(SMALL) CLUSTERS=$(CLUSTERS) SIZES=$(SIZES) FSYNC=$(FSYNC) cargo bench --bench table
 
 load: tools ## Load: a fleet (CLUSTERS=1000 POOLS=5), OPERATIONS=200 in flight, an abort each second, a tenth of requests failing
 	CLUSTERS=$(CLUSTERS) POOLS=$(POOLS) OPERATIONS=$(OPERATIONS) cargo bench --profile optimized --bench load

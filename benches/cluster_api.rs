@@ -15,6 +15,7 @@ mod machines;
 #[path = "cluster_api/need.rs"]
 mod need;
 #[path = "shared/numbers.rs"]
+#[allow(dead_code, reason = "the other benchmarks need the rest")]
 mod numbers;
 #[path = "shared/objects.rs"]
 mod objects;

@@ -1,7 +1,7 @@
 //! A control plane whose API server notes each request of a program.
 
 use std::{
-    fs,
+    env, fs,
     io::Write as _,
     path::{Path, PathBuf},
     process::Stdio,
@@ -15,6 +15,11 @@ const AUDIT: &str = r#"{
     "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
     "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]
 }"#;
+
+/// Whether etcd is to wait until the disk has what it wrote (`FSYNC=1`).
+pub fn has_fsync() -> bool {
+    env::var("FSYNC").is_ok_and(|fsync| !fsync.is_empty())
+}
 
 /// The control plane, and its audit log.
 pub struct Audited {
@@ -36,7 +41,10 @@ impl Audited {
         );
         fs::write(&policy, AUDIT)?;
         let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
+        // The last of two flags counts.
+        let fsync = format!("--unsafe-no-fsync={}", !has_fsync());
         let control_plane = ControlPlane::builder()
+            .arg(Component::Etcd, fsync)
             .arg(Component::ApiServer, flag("audit-policy-file", &policy))
             .arg(Component::ApiServer, flag("audit-log-path", &log))
             // In megabytes: what is counted must not be rotated away.

@@ -33,7 +33,19 @@ pub async fn create_pool(
     cluster: &str,
     count: i32,
 ) -> anyhow::Result<()> {
-    let spec = json!({"clusterName": cluster, "count": count});
+    create_pool_with(objects, name, cluster, count, json!({})).await
+}
+
+/// Makes a pool with more in its spec.
+pub async fn create_pool_with(
+    objects: &Objects,
+    name: &str,
+    cluster: &str,
+    count: i32,
+    mut spec: Value,
+) -> anyhow::Result<()> {
+    spec["clusterName"] = json!(cluster);
+    spec["count"] = json!(count);
     let made = AgentPool::new(name, serde_json::from_value(spec)?);
     let params = PostParams::default();
     objects.api().create(&params, &made).await?;

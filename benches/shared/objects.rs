@@ -16,19 +16,22 @@ use belay::api::{ABORT_ANNOTATION, Operation};
 #[derive(Clone)]
 pub struct Objects {
     client: Client,
-    namespace: &'static str,
+    namespace: String,
 }
 
 impl Objects {
-    pub fn new(client: Client, namespace: &'static str) -> Self {
-        Self { client, namespace }
+    pub fn new(client: Client, namespace: &str) -> Self {
+        Self {
+            client,
+            namespace: namespace.to_owned(),
+        }
     }
 
     pub fn api<K>(&self) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
-        Api::namespaced(self.client.clone(), self.namespace)
+        Api::namespaced(self.client.clone(), &self.namespace)
     }
 
     pub async fn list<K>(&self) -> anyhow::Result<Vec<K>>

@@ -36,7 +36,7 @@ struct Times {
 
 impl Seen {
     /// Begins to watch.
-    pub fn watch(client: &Client, namespace: &'static str) -> Self {
+    pub fn watch(client: &Client, namespace: &str) -> Self {
         let this = Self {
             objects: Objects::new(client.clone(), namespace),
             times: Arc::default(),

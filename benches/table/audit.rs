@@ -84,3 +84,12 @@ impl Requests {
         Ok(counts)
     }
 }
+
+/// How many of them change something, but for leases.
+pub fn writes(counts: &Counts) -> u64 {
+    let reads = ["get ", "list ", "watch "];
+    let writes = counts.iter().filter(|(what, _)| {
+        !what.contains(" leases") && !reads.iter().any(|read| what.starts_with(read))
+    });
+    writes.map(|(_, count)| count).sum()
+}

@@ -18,7 +18,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    pub fn of(client: &Client, namespace: &'static str) -> Self {
+    pub fn of(client: &Client, namespace: &str) -> Self {
         Self {
             objects: Objects::new(client.clone(), namespace),
         }

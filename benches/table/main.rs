@@ -1,7 +1,8 @@
 //! How fast Belay is, and what it needs: each figure beside its floor or its peer, measured in turns in the same run.
 //!
 //! `make bench` prints the table, and writes it as JSON to `target/bench.json`. `ROWS=abort,storm` measures only those
-//! rows, `SMALL=1` all of them with fewer objects and rounds, `CLUSTERS=200` with so many clusters.
+//! rows, `SMALL=1` all of them with fewer objects and rounds, `CLUSTERS=200` with so many clusters, `SIZES=10,100` the
+//! row `growth` with so many, and `FSYNC=1` with an etcd that waits for the disk.
 
 mod abort;
 mod apply;
@@ -12,13 +13,18 @@ mod audited;
 mod clusters;
 mod fleet;
 mod floor;
+mod growth;
+mod machine;
 #[path = "../shared/numbers.rs"]
 mod numbers;
 #[path = "../shared/objects.rs"]
 mod objects;
+mod operator;
 mod peers;
+mod reflector;
 mod report;
 mod requests;
+mod seed;
 #[path = "../shared/seen.rs"]
 #[allow(dead_code, reason = "the other benchmarks need the rest")]
 mod seen;
@@ -26,11 +32,15 @@ mod seen;
 mod spread;
 mod stage;
 mod start;
+mod steady;
 mod storm;
+mod turns;
+mod upgrade;
 mod writes;
 
 use std::env;
 
+use machine::Machine;
 use report::Report;
 
 /// How much is measured.
@@ -40,22 +50,25 @@ pub struct Size {
     pub rounds: usize,
     /// How many clusters a fleet has.
     pub clusters: usize,
+    /// Whether all of it is to take minutes only.
+    pub is_small: bool,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    if env::var_os(start::REFLECTOR).is_some() {
-        return start::reflect().await;
+    if env::var_os(reflector::REFLECTOR).is_some() {
+        return reflector::reflect().await;
     }
     let is_small = env::var("SMALL").is_ok_and(|small| !small.is_empty());
     let (rounds, clusters) = if is_small { (20, 50) } else { (100, 1_000) };
     let size = Size {
         rounds,
         clusters: numbers::of_environment("CLUSTERS", clusters)?,
+        is_small,
     };
     let wanted = env::var("ROWS").unwrap_or_default();
     let is_wanted = |row: &str| wanted.is_empty() || wanted.split(',').any(|it| it == row);
-    let mut report = Report::default();
+    let mut report = Report::new(Machine::of_this_run(size)?);
     if is_wanted("abort") {
         abort::measure(&mut report, size).await?;
     }
@@ -70,6 +83,15 @@ async fn main() -> anyhow::Result<()> {
     }
     if is_wanted("start") {
         start::measure(&mut report, size).await?;
+    }
+    if is_wanted("upgrade") {
+        upgrade::measure(&mut report, size).await?;
+    }
+    if is_wanted("steady") {
+        steady::measure(&mut report, size).await?;
+    }
+    if is_wanted("growth") {
+        growth::measure(&mut report, size).await?;
     }
     if is_wanted("writes") {
         writes::measure(&mut report, size).await?;

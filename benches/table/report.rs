@@ -4,12 +4,18 @@ use std::{fmt::Write as _, fs, path::Path};
 
 use serde::Serialize;
 
+use crate::machine::Machine;
+
 /// Where the JSON goes.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench.json");
 
-/// All figures.
-#[derive(Default, Serialize)]
+/// The columns of the table.
+const HEADER: &str = "| what | Belay | beside | ratio | goal | met |\n|---|---|---|---|---|---|";
+
+/// All figures, and what they were measured on.
+#[derive(Serialize)]
 pub struct Report {
+    machine: Machine,
     rows: Vec<Row>,
 }
 
@@ -51,6 +57,15 @@ impl Goal {
 }
 
 impl Report {
+    /// No figures yet.
+    pub fn new(machine: Machine) -> Self {
+        println!("{}\n\n{HEADER}", machine.line());
+        Self {
+            machine,
+            rows: Vec::new(),
+        }
+    }
+
     /// Notes a figure beside its floor or its peer, and shows it at once.
     pub fn note(
         &mut self,
@@ -75,9 +90,7 @@ impl Report {
 
     /// All of it, as a table in Markdown.
     pub fn table(&self) -> String {
-        let mut table =
-            "| what | Belay | beside | ratio | goal | met |\n|---|---|---|---|---|---|\n"
-                .to_owned();
+        let mut table = format!("{}\n\n{HEADER}\n", self.machine.line());
         for row in &self.rows {
             let _ = writeln!(table, "{}", row.line());
         }

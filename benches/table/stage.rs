@@ -5,19 +5,21 @@ use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
 use belay::machinery::connection;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Client, api::PostParams};
+use kube::{Api, Client, api::PostParams, config::Kubeconfig};
+use serde_json::Value;
 use testenv::{Component, Process};
 
 use crate::audited::Audited;
 
 /// Where the chart is installed.
 const RELEASE: &str = "belay-system";
+
 /// All of it. It ends when it is dropped.
 pub struct Stage {
     /// As people ask: every right, by a service account. (An administrator's requests pass by the API server's
@@ -46,24 +48,11 @@ impl Stage {
         let control_plane = &audited.control_plane;
         let admin = control_plane.client().await?;
         namespace(&admin, RELEASE).await?;
-        audited.kubectl(
-            &["apply", "--server-side", "-f-"],
-            &chart(control_plane.dir(), policies)?,
-        )?;
-        let account =
-            |name: &'static str| control_plane.kubeconfig_for_service_account(RELEASE, name);
-        let (operator, people) = (account("belay").await?, account("people").await?);
-        audited.kubectl(
-            &[
-                "create",
-                "clusterrolebinding",
-                "people",
-                "--clusterrole=cluster-admin",
-                "--serviceaccount=belay-system:people",
-            ],
-            "",
-        )?;
-        let peoples = control_plane.write_kubeconfig(&people, "people")?;
+        apply_chart(&audited, policies)?;
+        let operator = control_plane
+            .kubeconfig_for_service_account(RELEASE, "belay")
+            .await?;
+        let (people, peoples) = account(&audited, "people").await?;
         let people = control_plane.config(&people).await?;
         Ok(Self {
             peoples,
@@ -71,6 +60,34 @@ impl Stage {
             operators: control_plane.write_kubeconfig(&operator, "operator")?,
             audited,
         })
+    }
+
+    /// The kubeconfig of another service account with every right, and its file.
+    pub async fn account(&self, name: &str) -> anyhow::Result<(Kubeconfig, PathBuf)> {
+        account(&self.audited, name).await
+    }
+
+    /// A client of a kubeconfig.
+    pub async fn client_of(&self, kubeconfig: &Kubeconfig) -> anyhow::Result<Client> {
+        let config = self.audited.control_plane.config(kubeconfig).await?;
+        Ok(connection::builder(config)?.build())
+    }
+
+    /// Applies an object, as administrator.
+    pub fn apply(&self, object: &Value) -> anyhow::Result<()> {
+        let args = ["apply", "--server-side", "-f-"];
+        self.audited.kubectl(&args, &object.to_string())
+    }
+
+    /// Takes away what has the policies applied, so that nothing is refused and admission costs nothing.
+    pub fn without_bindings(&self) -> anyhow::Result<()> {
+        let all = "validatingadmissionpolicybindings,mutatingadmissionpolicybindings";
+        self.audited.kubectl(&["delete", all, "--all"], "")
+    }
+
+    /// Installs the chart again, with its policies.
+    pub fn install(&self) -> anyhow::Result<()> {
+        apply_chart(&self.audited, true)
     }
 
     /// Makes a namespace.
@@ -135,6 +152,19 @@ impl Stage {
     }
 }
 
+/// Makes a service account with every right: its kubeconfig, and the file of it.
+async fn account(audited: &Audited, name: &str) -> anyhow::Result<(Kubeconfig, PathBuf)> {
+    let control_plane = &audited.control_plane;
+    let kubeconfig = control_plane
+        .kubeconfig_for_service_account(RELEASE, name)
+        .await?;
+    let subject = format!("--serviceaccount={RELEASE}:{name}");
+    let all = "--clusterrole=cluster-admin";
+    audited.kubectl(&["create", "clusterrolebinding", name, all, &subject], "")?;
+    let file = control_plane.write_kubeconfig(&kubeconfig, name)?;
+    Ok((kubeconfig, file))
+}
+
 async fn namespace(client: &Client, name: &str) -> anyhow::Result<()> {
     let mut namespace = Namespace::default();
     namespace.metadata.name = Some(name.into());
@@ -142,6 +172,13 @@ async fn namespace(client: &Client, name: &str) -> anyhow::Result<()> {
         .create(&PostParams::default(), &namespace)
         .await?;
     Ok(())
+}
+
+fn apply_chart(audited: &Audited, policies: bool) -> anyhow::Result<()> {
+    let manifests = chart(audited.control_plane.dir(), policies)?;
+    // What a benchmark changed of it is taken back.
+    let args = ["apply", "--server-side", "--force-conflicts", "-f-"];
+    audited.kubectl(&args, &manifests)
 }
 
 /// What `helm install` makes, but for the Deployment: its pods would run nowhere.
@@ -168,6 +205,10 @@ fn chart(home: &Path, policies: bool) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
+/// How soon it is asked again whether something is so.
+const SOONEST: Duration = Duration::from_millis(200);
+const LATEST: Duration = Duration::from_secs(3);
+
 /// Asks again and again whether something is so.
 ///
 /// # Errors
@@ -176,10 +217,15 @@ pub async fn until<F: Future<Output = anyhow::Result<bool>>>(
     what: &str,
     is_so: impl Fn() -> F,
 ) -> anyhow::Result<()> {
-    let began = std::time::Instant::now();
-    while !is_so().await? {
+    let began = Instant::now();
+    loop {
+        let asked = Instant::now();
+        if is_so().await? {
+            return Ok(());
+        }
         ensure!(began.elapsed() < Duration::from_mins(30), "never {what}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        // To look may cost the API server much: it does so for at most a tenth of the time.
+        let pause = asked.elapsed() * 9;
+        tokio::time::sleep(pause.clamp(SOONEST, LATEST)).await;
     }
-    Ok(())
 }

@@ -1,5 +1,5 @@
 //! From the start of the program until it has seen all there is, and the memory that it needs then: Belay beside a bare
-//! reflector of the same kinds, and a cache of controller-runtime.
+//! reflector of the same kinds, and a cache of controller-runtime. And how much memory each object of a kind takes.
 
 use std::{
     ffi::OsStr,
@@ -7,173 +7,116 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
-use belay::api::{AgentPool, ManagedCluster, Operation};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-use kube::{
-    Api, Client, Config, Resource,
-    api::{Patch, PatchParams, PostParams},
-    config::{KubeConfigOptions, Kubeconfig},
-    core::NamespaceResourceScope,
-    runtime::{WatchStreamExt as _, reflector, watcher},
-};
-use serde::de::DeserializeOwned;
-use serde_json::json;
+use anyhow::{Context as _, ensure};
 use testenv::Process;
 
 use crate::{
-    Size, clusters,
+    Size, audit,
+    audit::Requests,
     fleet::Fleet,
-    numbers,
+    numbers::{self, float},
+    operator::Operator,
+    reflector::{REFLECTOR, SYNCED},
     report::{Goal, Report},
+    seed::Template,
     stage::Stage,
 };
 
-const NAMESPACE: &str = "belay";
+/// Namespaces: of nothing, of clusters alone, of clusters with pools, and of those with their finished Operations.
+const IDLE: &str = "idle";
+const CLUSTERS: &str = "clusters";
+const POOLS: &str = "pools";
+const ALL: &str = "all";
 /// Pools of each cluster.
-const POOLS: usize = 5;
+const POOLS_EACH: usize = 5;
 /// Operations of each cluster: as many as are kept.
-const OPERATIONS: usize = 50;
-/// How many requests are made at once.
-const AT_ONCE: usize = 32;
-/// The environment variable that has this program be the bare reflector, with its kubeconfig.
-pub const REFLECTOR: &str = "BENCH_REFLECTOR";
-/// What a program writes once it has seen all.
-const SYNCED: &str = "synced";
-/// How often each of them is started.
+const OPERATIONS_EACH: usize = 50;
+/// How often each program is started where it is timed.
 const STARTS: usize = 3;
+/// How long a program rests before its memory is read.
+const REST: Duration = Duration::from_secs(5);
 
 /// Measures it.
 pub async fn measure(report: &mut Report, size: Size) -> anyhow::Result<()> {
     let stage = Stage::set().await?;
-    stage.namespace(NAMESPACE).await?;
-    let fleet = Fleet::of(&stage.client, NAMESPACE);
-    let idle = Started::belay(&stage).await?;
+    for name in [IDLE, CLUSTERS, POOLS, ALL] {
+        stage.namespace(name).await?;
+    }
+    let began = Instant::now();
+    let numbers = 0..size.clusters;
+    let bare = Template::make(&stage, 0).await?;
+    bare.copy(&stage, CLUSTERS, numbers.clone(), 0).await?;
+    let full = Template::make(&stage, POOLS_EACH).await?;
+    full.copy(&stage, POOLS, numbers.clone(), 0).await?;
+    full.copy(&stage, ALL, numbers, OPERATIONS_EACH).await?;
+    eprintln!("objects made after {:.0?}", began.elapsed());
+    let idle = Both::start(&stage, IDLE).await?;
     report.note(
         "memory with nothing to do",
-        format!("{:.1} MB", kilobytes(idle.memory) / 1_000.0),
+        format!("{:.1} MB", idle.belay / 1_000.0),
         "15 MB",
-        Some(kilobytes(idle.memory) / 15_000.0),
+        Some(idle.belay / 15_000.0),
         Some(Goal::AtMost(1.0)),
     );
-    let operator = stage.operate_in(NAMESPACE)?;
-    fleet.create(size.clusters, POOLS).await?;
-    fleet.is_ready(size.clusters, POOLS).await?;
-    drop(operator);
-    let few = All::start(&stage).await?;
-    let more = size.clusters * (OPERATIONS - POOLS - 1);
-    history(&stage.client, size.clusters).await?;
+    let mut requests = Requests::of(stage.audited.log.clone(), "belay-system:belay")?;
     let all = All::start(&stage).await?;
-    let objects = size.clusters * (1 + POOLS + OPERATIONS);
-    let mut note =
-        |what: &str, belay: f64, beside: f64, unit: &str, peer: &str, goal: Option<Goal>| {
-            report.note(
-                &format!("{what}, {objects} objects"),
-                format!("{belay:.1} {unit}"),
-                format!("{peer}: {beside:.1} {unit}"),
-                Some(belay / beside),
-                goal,
-            );
-        };
-    let seconds = |started: &Started| started.took.as_secs_f64();
-    let megabytes = |started: &Started| kilobytes(started.memory) / 1_000.0;
-    note(
-        "start to ready",
-        seconds(&all.belay),
-        seconds(&all.reflector),
-        "s",
-        "a bare reflector",
-        Some(Goal::AtMost(1.5)),
-    );
-    note(
-        "memory",
-        megabytes(&all.belay),
-        megabytes(&all.reflector),
-        "MB",
-        "a bare reflector",
-        Some(Goal::AtMost(1.3)),
-    );
-    if let Some(cache) = &all.cache {
-        note(
-            "start to ready",
-            seconds(&all.belay),
-            seconds(cache),
-            "s",
-            "a cache of controller-runtime",
-            None,
+    let writes = audit::writes(&requests.since()?);
+    all.note(report, size, writes);
+    let clusters = Both::start(&stage, CLUSTERS).await?;
+    let pools = Both::start(&stage, POOLS).await?;
+    let count = float(size.clusters);
+    let mut note = |what: &str, more: &Both, less: &Both, count: f64, goal: Option<f64>| {
+        let belay = (more.belay - less.belay) / count;
+        let reflector = (more.reflector - less.reflector) / count;
+        let bound = goal.map_or(String::new(), |goal| format!("{goal} kB; "));
+        report.note(
+            &format!("memory for each {what}"),
+            format!("{belay:.2} kB"),
+            format!("{bound}a bare reflector: {reflector:.2} kB"),
+            goal.map(|goal| belay / goal),
+            goal.map(|_| Goal::AtMost(1.0)),
         );
-        note(
-            "memory",
-            megabytes(&all.belay),
-            megabytes(cache),
-            "MB",
-            "a cache of controller-runtime",
-            Some(Goal::AtMost(0.33)),
-        );
-    }
-    let each = |few: &Started, all: &Started| {
-        (kilobytes(all.memory) - kilobytes(few.memory)) / as_float(more)
     };
-    let (belay, reflector) = (
-        each(&few.belay, &all.belay),
-        each(&few.reflector, &all.reflector),
+    note("cluster without pools", &clusters, &idle, count, None);
+    note("pool", &pools, &clusters, count * float(POOLS_EACH), None);
+    note(
+        "finished Operation",
+        &all.both(),
+        &pools,
+        count * float(OPERATIONS_EACH),
+        Some(2.0),
     );
-    report.note(
-        "memory for each finished Operation",
-        format!("{belay:.2} kB"),
-        format!("2 kB (a bare reflector: {reflector:.2} kB)"),
-        Some(belay / 2.0),
-        Some(Goal::AtMost(1.0)),
-    );
+    let operator = stage.operate_in(POOLS)?;
+    Fleet::of(&stage.client, POOLS).hang(size.clusters).await?;
+    drop(operator);
+    let hanging = Both::start(&stage, POOLS).await?;
+    note("Operation in flight", &hanging, &pools, count, None);
     Ok(())
-}
-
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "far below what a float counts exactly"
-)]
-fn kilobytes(of: u64) -> f64 {
-    of as f64 * 1.024
-}
-
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "far below what a float counts exactly"
-)]
-fn as_float(of: usize) -> f64 {
-    of as f64
-}
-
-/// Makes finished Operations, as many as each cluster keeps.
-async fn history(client: &Client, clusters: usize) -> anyhow::Result<()> {
-    let operations = &Api::<Operation>::namespaced(client.clone(), NAMESPACE);
-    let all = (0..clusters)
-        .flat_map(|cluster| (POOLS + 1..OPERATIONS).map(move |number| (cluster, number)));
-    let made = all.map(|(cluster, number)| async move {
-        let name = format!("old-{cluster}-{number}");
-        let spec = json!({"type": "Reconcile", "target": {"kind": "ManagedCluster", "name": clusters::name(cluster)}});
-        let operation = Operation::new(&name, serde_json::from_value(spec)?);
-        operations.create(&PostParams::default(), &operation).await?;
-        let steps = json!([{"name": "control-plane", "action": "Upgrade", "phase": "Succeeded", "startTime": "2026-01-01T00:00:00Z", "endTime": "2026-01-01T00:00:01Z"}]);
-        let status = json!({"status": {"phase": "Succeeded", "percentComplete": 100, "steps": steps, "observedGeneration": 1,
-            "startTime": "2026-01-01T00:00:00Z", "endTime": "2026-01-01T00:00:02Z"}});
-        operations.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await?;
-        anyhow::Ok(())
-    });
-    stream::iter(made)
-        .buffer_unordered(AT_ONCE)
-        .try_collect()
-        .await
 }
 
 /// A program that has seen all there is.
 struct Started {
     took: Duration,
-    /// In KiB.
-    memory: u64,
+    /// In kB, after a rest.
+    memory: f64,
 }
 
-/// All three programs.
+/// The memory of Belay and of the bare reflector, in kB.
+struct Both {
+    belay: f64,
+    reflector: f64,
+}
+
+impl Both {
+    async fn start(stage: &Stage, namespace: &str) -> anyhow::Result<Self> {
+        Ok(Self {
+            belay: Started::belay(stage, namespace).await?.memory,
+            reflector: Started::reflector(stage, namespace).await?.memory,
+        })
+    }
+}
+
+/// All three programs, with all objects.
 struct All {
     belay: Started,
     reflector: Started,
@@ -186,12 +129,10 @@ impl All {
         let (mut belay, mut reflector, mut cache) = (Vec::new(), Vec::new(), Vec::new());
         let peer = testenv::binary("cache").ok();
         for _ in 0..STARTS {
-            belay.push(Started::belay(stage).await?);
-            let environment: [(&str, &OsStr); 1] = [(REFLECTOR, OsStr::new("1"))];
-            reflector
-                .push(Started::other(stage, &std::env::current_exe()?, &[], &environment).await?);
+            belay.push(Started::belay(stage, ALL).await?);
+            reflector.push(Started::reflector(stage, ALL).await?);
             if let Some(peer) = &peer {
-                let args = [format!("--namespace={NAMESPACE}")];
+                let args = [format!("--namespace={ALL}")];
                 cache.push(Started::other(stage, peer, &args, &[]).await?);
             }
         }
@@ -200,6 +141,49 @@ impl All {
             reflector: Started::median(reflector).context("a start")?,
             cache: Started::median(cache),
         })
+    }
+
+    fn both(&self) -> Both {
+        Both {
+            belay: self.belay.memory,
+            reflector: self.reflector.memory,
+        }
+    }
+
+    /// Notes Belay's figures beside the others'.
+    fn note(&self, report: &mut Report, size: Size, writes: u64) {
+        let objects = size.clusters * (1 + POOLS_EACH + OPERATIONS_EACH);
+        let reflector = (
+            "a bare reflector",
+            Some(&self.reflector),
+            [Some(1.5), Some(1.3)],
+        );
+        let cache = (
+            "a cache of controller-runtime",
+            self.cache.as_ref(),
+            [None, Some(0.33)],
+        );
+        for (peer, of_peer, [of_time, of_memory]) in [reflector, cache] {
+            let Some(of_peer) = of_peer else { continue };
+            let mut note = |what: &str, of: fn(&Started) -> f64, unit: &str, goal: Option<f64>| {
+                report.note(
+                    &format!("{what}, {objects} objects"),
+                    format!("{:.1} {unit}", of(&self.belay)),
+                    format!("{peer}: {:.1} {unit}", of(of_peer)),
+                    Some(of(&self.belay) / of(of_peer)),
+                    goal.map(Goal::AtMost),
+                );
+            };
+            note("start to ready", |it| it.took.as_secs_f64(), "s", of_time);
+            note("memory", |it| it.memory / 1_000.0, "MB", of_memory);
+        }
+        report.note(
+            &format!("writes in {STARTS} starts, all at rest"),
+            writes.to_string(),
+            "",
+            None,
+            None,
+        );
     }
 }
 
@@ -210,27 +194,14 @@ impl Started {
         all.into_iter().nth(middle)
     }
 
-    async fn belay(stage: &Stage) -> anyhow::Result<Self> {
-        let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let began = Instant::now();
-        let operator = stage.operate_with(&[
-            &format!("--namespace={NAMESPACE}"),
-            &format!("--metrics-address={address}"),
-            "--leader-election=never",
-        ])?;
-        let url: http::Uri = format!("http://{address}/readyz").parse()?;
-        let client =
-            hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
-                .build_http::<http_body_util::Empty<axum::body::Bytes>>();
-        while !client
-            .get(url.clone())
-            .await
-            .is_ok_and(|answer| answer.status().is_success())
-        {
-            anyhow::ensure!(began.elapsed() < Duration::from_mins(5), "never ready");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        Self::rested(began, &operator).await
+    async fn belay(stage: &Stage, namespace: &str) -> anyhow::Result<Self> {
+        let operator = Operator::start(stage, namespace).await?;
+        Self::rested(operator.took, &operator.process).await
+    }
+
+    async fn reflector(stage: &Stage, namespace: &str) -> anyhow::Result<Self> {
+        let environment = [(REFLECTOR, OsStr::new(namespace))];
+        Self::other(stage, &std::env::current_exe()?, &[], &environment).await
     }
 
     /// A program that writes a line once it has seen all.
@@ -242,65 +213,24 @@ impl Started {
     ) -> anyhow::Result<Self> {
         let log = stage.audited.control_plane.logs_dir().join("synced.log");
         let _ = std::fs::remove_file(&log);
-        let kubeconfig = stage.operators.clone();
-        let mut all = vec![("KUBECONFIG", kubeconfig.as_os_str())];
+        let mut all = vec![("KUBECONFIG", stage.operators.as_os_str())];
         all.extend(environment);
         let began = Instant::now();
         let process = Process::start_with(program, args, &all, &log)?;
         while !std::fs::read_to_string(&log).is_ok_and(|text| text.contains(SYNCED)) {
-            anyhow::ensure!(began.elapsed() < Duration::from_mins(5), "never synced");
+            ensure!(began.elapsed() < Duration::from_mins(5), "never synced");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Self::rested(began, &process).await
+        Self::rested(began.elapsed(), &process).await
     }
 
     /// The memory once nothing is decoded any more.
-    async fn rested(began: Instant, process: &Process) -> anyhow::Result<Self> {
-        let took = began.elapsed();
-        tokio::time::sleep(Duration::from_secs(5)).await;
+    async fn rested(took: Duration, process: &Process) -> anyhow::Result<Self> {
+        tokio::time::sleep(REST).await;
+        let (kibibytes, _) = numbers::memory(process.pid())?;
         Ok(Self {
             took,
-            memory: numbers::memory(process.pid())?.0,
+            memory: numbers::kilobytes(kibibytes),
         })
     }
-}
-
-/// Is the bare reflector: it lists and watches the three kinds, and keeps them as they are decoded.
-///
-/// # Errors
-/// Where there is no control plane.
-pub async fn reflect() -> anyhow::Result<()> {
-    let options = KubeConfigOptions::default();
-    let config = Config::from_custom_kubeconfig(Kubeconfig::read()?, &options).await?;
-    let client = belay::machinery::connection::builder(config)?.build();
-    tokio::try_join!(
-        mirror::<ManagedCluster>(&client),
-        mirror::<AgentPool>(&client),
-        mirror::<Operation>(&client)
-    )?;
-    println!("{SYNCED}");
-    std::future::pending().await
-}
-
-async fn mirror<K>(client: &Client) -> anyhow::Result<()>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
-    let (store, writer) = reflector::store::<K>();
-    let objects = Api::<K>::namespaced(client.clone(), NAMESPACE);
-    let events = reflector::reflector(writer, watcher(objects, watcher::Config::default()));
-    tokio::spawn(async move {
-        let mut events = std::pin::pin!(events.default_backoff().touched_objects());
-        while events.next().await.is_some() {}
-    });
-    store.wait_until_ready().await?;
-    // It is kept for as long as the program runs.
-    std::mem::forget(store);
-    Ok(())
 }

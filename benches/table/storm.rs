@@ -13,6 +13,7 @@ use crate::{
     fleet::Fleet,
     floor, numbers,
     report::{Goal, Report},
+    seed::Template,
     seen::{Seen, Spreads},
     stage::{Stage, until},
 };
@@ -29,10 +30,10 @@ pub async fn measure(report: &mut Report, size: Size) -> anyhow::Result<()> {
         stage.namespace(name).await?;
     }
     let writes = plain_writes(&stage, size.clusters).await?;
+    let template = Template::make(&stage, 1).await?;
+    template.copy(&stage, BELAY, 0..size.clusters, 2).await?;
     let operator = stage.operate_in(BELAY)?;
     let fleet = Fleet::of(&stage.client, BELAY);
-    fleet.create(size.clusters, 1).await?;
-    fleet.is_ready(size.clusters, 1).await?;
     let names = fleet.hang(size.clusters).await?;
     let seen = Seen::watch(&stage.client, BELAY);
     let mut requests = Requests::of(stage.audited.log.clone(), "belay-system:belay")?;

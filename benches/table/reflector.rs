@@ -1,0 +1,57 @@
+//! A bare reflector of Belay's kinds: the least that a controller in Rust has to do and keep.
+
+use belay::api::{AgentPool, ManagedCluster, Operation};
+use futures::StreamExt as _;
+use kube::{
+    Api, Client, Config, Resource,
+    config::{KubeConfigOptions, Kubeconfig},
+    core::NamespaceResourceScope,
+    runtime::{WatchStreamExt as _, reflector, watcher},
+};
+use serde::de::DeserializeOwned;
+
+/// The environment variable that has this program be the bare reflector, of that namespace.
+pub const REFLECTOR: &str = "BENCH_REFLECTOR";
+/// What a program writes once it has seen all.
+pub const SYNCED: &str = "synced";
+
+/// Is the bare reflector: it lists and watches the three kinds, and keeps them as they are decoded.
+///
+/// # Errors
+/// Where there is no control plane.
+pub async fn reflect() -> anyhow::Result<()> {
+    let namespace = std::env::var(REFLECTOR)?;
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(Kubeconfig::read()?, &options).await?;
+    let client = belay::machinery::connection::builder(config)?.build();
+    tokio::try_join!(
+        mirror::<ManagedCluster>(&client, &namespace),
+        mirror::<AgentPool>(&client, &namespace),
+        mirror::<Operation>(&client, &namespace)
+    )?;
+    println!("{SYNCED}");
+    std::future::pending().await
+}
+
+async fn mirror<K>(client: &Client, namespace: &str) -> anyhow::Result<()>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    let (store, writer) = reflector::store::<K>();
+    let objects = Api::<K>::namespaced(client.clone(), namespace);
+    let events = reflector::reflector(writer, watcher(objects, watcher::Config::default()));
+    tokio::spawn(async move {
+        let mut events = std::pin::pin!(events.default_backoff().touched_objects());
+        while events.next().await.is_some() {}
+    });
+    store.wait_until_ready().await?;
+    // It is kept for as long as the program runs.
+    std::mem::forget(store);
+    Ok(())
+}

@@ -1,0 +1,269 @@
+//! Many clusters at rest, without the work of making them: copies of one that Belay made, with their final statuses.
+
+use std::{fmt::Debug, time::Duration};
+
+use anyhow::Context as _;
+use belay::api::{
+    AgentPool, KwokControlPlane, ManagedCluster, OPERATION_UID_LABEL, Operation, OperationPhase,
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use kube::{
+    Resource, ResourceExt as _,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+    core::NamespaceResourceScope,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{
+    clusters,
+    fleet::{Fleet, is},
+    objects::Objects,
+    stage::{Stage, until},
+};
+
+/// How many clusters are written at once.
+const AT_ONCE: usize = 32;
+/// The template's name. It occurs nowhere else in its objects, so that it can be replaced in their text.
+const TEMPLATE: &str = "template0x";
+
+/// One cluster at rest, as Belay left it.
+pub struct Template {
+    namespace: String,
+    cluster: Value,
+    record: Value,
+    pools: Vec<Value>,
+    operations: Vec<Value>,
+}
+
+impl Template {
+    /// Has Belay make a cluster with so many empty pools.
+    ///
+    /// # Errors
+    /// Where it isn't made.
+    pub async fn make(stage: &Stage, pools: usize) -> anyhow::Result<Self> {
+        let namespace = format!("of-{pools}-pools");
+        stage.namespace(&namespace).await?;
+        let fleet = Fleet::of(&stage.client, &namespace);
+        let _operator = stage.operate_in(&namespace)?;
+        clusters::create_cluster(&fleet.objects, TEMPLATE, json!({})).await?;
+        for pool in 0..pools {
+            let name = format!("{TEMPLATE}-p{pool}");
+            clusters::create_pool(&fleet.objects, &name, TEMPLATE, 0).await?;
+        }
+        fleet.is_ready(1, pools).await?;
+        // The last write of a change comes after its end.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let objects = &fleet.objects;
+        let [cluster] = &values::<ManagedCluster>(objects).await?[..] else {
+            anyhow::bail!("not one cluster");
+        };
+        let [record] = &values::<KwokControlPlane>(objects).await?[..] else {
+            anyhow::bail!("not one control plane");
+        };
+        Ok(Self {
+            cluster: cluster.clone(),
+            record: record.clone(),
+            pools: values::<AgentPool>(objects).await?,
+            operations: values::<Operation>(objects).await?,
+            namespace,
+        })
+    }
+
+    /// Writes the clusters of these numbers into a namespace, each with so many finished Operations.
+    ///
+    /// # Errors
+    /// Where the API server refuses one of them.
+    pub async fn copy(
+        &self,
+        stage: &Stage,
+        namespace: &str,
+        numbers: std::ops::Range<usize>,
+        operations: usize,
+    ) -> anyhow::Result<()> {
+        let control_plane = &stage.audited.control_plane;
+        let admin = stage.client_of(&control_plane.kubeconfig_admin()).await?;
+        let objects = &Objects::new(admin, namespace);
+        open(stage, objects).await?;
+        let all = numbers.map(|number| self.copy_one(objects, namespace, number, operations));
+        stream::iter(all)
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        close(stage, objects).await
+    }
+
+    async fn copy_one(
+        &self,
+        objects: &Objects,
+        namespace: &str,
+        number: usize,
+        operations: usize,
+    ) -> anyhow::Result<()> {
+        let mut copy = Copy {
+            objects,
+            replaced: vec![
+                (TEMPLATE.to_owned(), clusters::name(number)),
+                (self.namespace.clone(), namespace.to_owned()),
+            ],
+        };
+        copy.create::<ManagedCluster>(&self.cluster).await?;
+        copy.create::<KwokControlPlane>(&self.record).await?;
+        for pool in &self.pools {
+            copy.create::<AgentPool>(pool).await?;
+        }
+        for operation in self.operations.iter().take(operations) {
+            copy.operation(operation).await?;
+        }
+        for old in self.operations.len()..operations {
+            let mut old_one = self.operations.last().context("an Operation")?.clone();
+            old_one["metadata"]["name"] = json!(format!("{TEMPLATE}-old-{old}"));
+            copy.operation(&old_one).await?;
+        }
+        for pool in &self.pools {
+            copy.status::<AgentPool>(pool).await?;
+        }
+        copy.status::<ManagedCluster>(&self.cluster).await
+    }
+}
+
+/// A copy on its way, and what stands in it for the template's names and uids.
+struct Copy<'a> {
+    objects: &'a Objects,
+    replaced: Vec<(String, String)>,
+}
+
+impl Copy<'_> {
+    /// Writes the copy of an object.
+    async fn create<K>(&mut self, of: &Value) -> anyhow::Result<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned,
+    {
+        let made: K = serde_json::from_value(as_written(&self.fill(of)?))?;
+        let made = self
+            .objects
+            .api()
+            .create(&PostParams::default(), &made)
+            .await?;
+        let (old, new) = (of["metadata"]["uid"].as_str(), made.uid());
+        let (old, new) = old.zip(new).context("uids")?;
+        self.replaced.push((old.to_owned(), new));
+        Ok(made)
+    }
+
+    /// Writes the copy of an Operation, and the label of its own uid.
+    async fn operation(&mut self, of: &Value) -> anyhow::Result<()> {
+        let made: Operation = self.create(of).await?;
+        let own = json!({"metadata": {"labels": {OPERATION_UID_LABEL: made.uid()}}});
+        self.objects
+            .patch::<Operation>(&made.name_any(), &own)
+            .await
+    }
+
+    /// Writes the status of a copy.
+    async fn status<K>(&self, of: &Value) -> anyhow::Result<()>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+    {
+        let filled = self.fill(of)?;
+        let name = filled["metadata"]["name"].as_str().context("a name")?;
+        let status = Patch::Merge(json!({"status": filled["status"]}));
+        let objects = self.objects.api::<K>();
+        objects
+            .patch_status(name, &PatchParams::default(), &status)
+            .await?;
+        Ok(())
+    }
+
+    fn fill(&self, template: &Value) -> anyhow::Result<Value> {
+        let mut text = template.to_string();
+        for (old, new) in &self.replaced {
+            text = text.replace(old, new);
+        }
+        Ok(serde_json::from_str(&text)?)
+    }
+}
+
+/// An object without what the API server gives it.
+fn as_written(object: &Value) -> Value {
+    let mut written = object.clone();
+    if let Some(metadata) = written["metadata"].as_object_mut() {
+        metadata.retain(|field, _| {
+            [
+                "name",
+                "labels",
+                "annotations",
+                "finalizers",
+                "ownerReferences",
+            ]
+            .contains(&&**field)
+        });
+    }
+    written
+}
+
+async fn values<K>(objects: &Objects) -> anyhow::Result<Vec<Value>>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned,
+{
+    let all = objects.list::<K>().await?;
+    Ok(all
+        .iter()
+        .map(serde_json::to_value)
+        .collect::<Result<_, _>>()?)
+}
+
+/// Has the API server take Operations with their statuses at once, and refuse nothing. (There are ten times as many of
+/// them as of all else, so that is worth while.)
+async fn open(stage: &Stage, objects: &Objects) -> anyhow::Result<()> {
+    stage.without_bindings()?;
+    let without = r#"[{"op": "remove", "path": "/spec/versions/0/subresources"}]"#;
+    stage.audited.kubectl(
+        &[
+            "patch",
+            "crd",
+            "operations.belay.dev",
+            "--type=json",
+            "-p",
+            without,
+        ],
+        "",
+    )?;
+    let spec = json!({"type": "Reconcile", "target": {"kind": "ManagedCluster", "name": "none"}});
+    let mut probe = Operation::new("probe", serde_json::from_value(spec)?);
+    probe.status = Some(serde_json::from_value(json!({"phase": "Succeeded"}))?);
+    let (operations, probe) = (objects.api::<Operation>(), &probe);
+    until("with statuses at once", async || {
+        let made = operations.create(&PostParams::default(), probe).await?;
+        operations.delete("probe", &DeleteParams::default()).await?;
+        Ok(is(&made, OperationPhase::Succeeded))
+    })
+    .await
+}
+
+/// Has the API server do all again that the chart says.
+async fn close(stage: &Stage, objects: &Objects) -> anyhow::Result<()> {
+    stage.install()?;
+    let operations = objects.api::<Operation>();
+    until("with statuses apart", async || {
+        let (params, none) = (PatchParams::default(), Patch::Merge(json!({})));
+        let answer = operations.patch_status("none", &params, &none).await;
+        // Where there is no such subresource the answer names no object.
+        Ok(matches!(answer, Err(kube::Error::Api(refused)) if refused.message.contains("\"none\"")))
+    })
+    .await?;
+    // The policies count a moment after they are written, and nothing shows when.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    Ok(())
+}
