@@ -5,7 +5,6 @@ pub mod clock;
 pub mod connection;
 pub mod counts;
 pub mod index;
-mod lasting;
 pub mod shard;
 pub mod versions;
 pub mod watches;
