@@ -17,6 +17,7 @@ mod stores;
 mod strays;
 mod terminating;
 mod trimmed;
+mod turns;
 mod uids;
 mod workers;
 mod writes;
@@ -55,6 +56,7 @@ use refusals::Refusals;
 use seen::{Created, Seen};
 use specs::Specs;
 use stores::{Stores, cluster_of_pool};
+use turns::Turns;
 use uids::Uids;
 use workers::Workers;
 use writes::Writes;
@@ -92,6 +94,7 @@ pub struct Context {
     gone: Uids,
     /// Objects to which a write is on its way.
     writing: Writing,
+    turns: Turns,
     /// Clusters that are being mended.
     mending: Writing,
     refusals: Refusals,
@@ -207,6 +210,7 @@ pub async fn run(
         terminating: Uids::default(),
         gone: Uids::default(),
         writing: Writing::default(),
+        turns: Turns::default(),
         mending: Writing::default(),
         refusals: Refusals::default(),
         changed,

@@ -88,8 +88,9 @@ impl Writes {
             return Err(ReconcileError::NoAnswer);
         };
         let began = Instant::now();
+        let turn = self.context.turns.wait_for(&action).await;
         let done = self.bounded(action).await;
-        drop(writing);
+        drop((writing, turn));
         if began.elapsed() + MARGIN >= PATIENCE {
             // The pass may not have waited for it.
             self.context
