@@ -197,6 +197,9 @@ fn chart(home: &Path, policies: bool) -> anyhow::Result<String> {
             "replicas=0",
             "--kube-version",
             "1.36.0",
+            // Without a cluster, Helm knows of no API that it wasn't built with.
+            "--api-versions",
+            "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy",
         ])
         .arg(format!("--set=admission.enabled={policies}"))
         .output()?;
