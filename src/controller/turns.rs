@@ -55,16 +55,15 @@ mod tests {
     use futures::{FutureExt as _, future::join_all};
 
     use super::*;
-    use crate::api::{ManagedClusterStatus, OperationStatus};
 
     fn of_a_target() -> Action {
-        Action::WriteClusterStatus(Box::new(ManagedClusterStatus::default()))
+        Action::WriteClusterStatus(Box::default())
     }
 
     fn of_an_operation() -> Action {
         Action::WriteOperationStatus {
             name: "it".into(),
-            status: Box::new(OperationStatus::default()),
+            status: Box::default(),
         }
     }
 
@@ -85,6 +84,9 @@ mod tests {
         assert!(turns.wait_for(&other).now_or_never().is_none(), "it waits");
         assert!(turns.wait_for(&other).await.is_none(), "and goes on");
         drop(taken);
-        assert!(turns.wait_for(&other).await.is_some(), "there is room again");
+        assert!(
+            turns.wait_for(&other).await.is_some(),
+            "there is room again"
+        );
     }
 }
