@@ -27,7 +27,8 @@ IMAGE_ARGS = --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-pars
 EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct))
 
 # What make generate makes.
-GENERATED := crds policies charts/belay/files/crds charts/belay/files/policies charts/belay/files/kwok \
+GENERATED := crds policies charts/belay/files/crds charts/belay/files/policies \
+  charts/belay/files/large-namespaces charts/belay/files/kwok \
   charts/belay/README.md deploy/belay.yaml docs/kubectl-belay.md
 
 .DEFAULT_GOAL := help
@@ -124,9 +125,10 @@ generate: build ## Generate crds/, policies/, docs/ and moments of tests/gitops 
 	BELAY_GENERATE=1 cargo test --quiet --lib lifecycle::model
 
 generated:
-	@mkdir -p $(addprefix $(INTO)/,crds policies docs deploy charts/belay/files/crds charts/belay/files/policies charts/belay/files/kwok)
+	@mkdir -p $(addprefix $(INTO)/,crds policies docs deploy charts/belay/files/crds charts/belay/files/policies charts/belay/files/large-namespaces charts/belay/files/kwok)
 	@$(BIN)/belay crds --output $(INTO)/crds
 	@$(BIN)/belay policies --output $(INTO)/policies
+	@$(BIN)/belay policies --large-namespaces --output $(INTO)/charts/belay/files/large-namespaces
 	@$(BIN)/kubectl-belay reference >$(INTO)/docs/kubectl-belay.md
 	@cp $(INTO)/crds/* $(INTO)/charts/belay/files/crds/
 	@cp $(INTO)/policies/* $(INTO)/charts/belay/files/policies/

@@ -151,6 +151,9 @@ pub enum Command {
         /// Write a file for each into this folder instead.
         #[arg(long)]
         output: Option<PathBuf>,
+        /// Only the additional policy for namespaces with hundreds of clusters (docs/refusals.md).
+        #[arg(long)]
+        large_namespaces: bool,
     },
     /// Tell whether Belay works on the cluster of KUBECONFIG: it is asked for something that can't be done,
     /// and has to answer.

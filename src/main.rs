@@ -20,8 +20,16 @@ async fn main() -> ExitCode {
     let flags = Flags::parse();
     let ended = match &flags.command {
         Some(Command::Crds { output }) => report(print(output.as_deref(), belay::api::crd_files)),
-        Some(Command::Policies { output }) => {
-            report(print(output.as_deref(), belay::admission::policy_files))
+        Some(Command::Policies {
+            output,
+            large_namespaces,
+        }) => {
+            let files = if *large_namespaces {
+                belay::admission::policy_files_for_large_namespaces
+            } else {
+                belay::admission::policy_files
+            };
+            report(print(output.as_deref(), files))
         }
         Some(Command::Check {
             namespace,

@@ -202,6 +202,7 @@ fn chart(home: &Path, policies: bool) -> anyhow::Result<String> {
             "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy",
         ])
         .arg(format!("--set=admission.enabled={policies}"))
+        .arg("--set=admission.largeNamespaces=true")
         .output()?;
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "helm: {error}");

@@ -2,9 +2,13 @@
 //! their kind in the namespace, which costs the API server some 0.1 ms for each of them; an object that a policy
 //! skips by a label costs nothing.
 //!
-//! Where this policy isn't there (before Kubernetes 1.36), objects have no such labels, and all is searched. Whoever
-//! sets them himself gains nothing: this policy sets the kind of the target anew, `super::rights` refuses a wrong
-//! one, and the core decides about versions again.
+//! It is an option, for namespaces of hundreds of clusters. For some five seconds after an API server has started,
+//! or after the definitions were created, the API server answers 503 to what a mutating policy would change: it has no
+//! schema for it yet. And before Kubernetes 1.36 there are no such policies.
+//!
+//! Without this policy objects have no such labels, and all is searched. Whoever sets them himself gains nothing: this
+//! policy sets the kind of the target anew, `super::rights` refuses a wrong one, and the core decides about versions
+//! again.
 
 use crate::api::{FOLLOWS_CLUSTER_LABEL, FOR_GENERATION_LABEL, TARGET_KIND_LABEL};
 

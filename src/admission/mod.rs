@@ -28,6 +28,7 @@ mod system_pools;
 use serde::Serialize;
 use serde_saphyr::ser::Error;
 
+use mutation::Mutation;
 use policy::Policy;
 
 fn validating() -> Vec<Policy> {
@@ -63,15 +64,25 @@ pub fn policy_files() -> Result<Vec<(String, String)>, Error> {
         ];
         files.push((format!("{}.yaml", policy.name), both.join("---\n")));
     }
-    for policy in [requested_by::policy(), marks::policy()] {
-        let both = [
-            documents(&[policy.policy()])?,
-            documents(&[policy.binding()])?,
-        ];
-        files.push((format!("{}.yaml", policy.name), both.join("---\n")));
-    }
+    files.push(mutating(&requested_by::policy())?);
     files.push(("roles.yaml".to_owned(), documents(&roles::roles())?));
     Ok(files)
+}
+
+/// The policy for namespaces of very many clusters, in the same form. It isn't installed by default.
+///
+/// # Errors
+/// Where it can't be written as YAML.
+pub fn policy_files_for_large_namespaces() -> Result<Vec<(String, String)>, Error> {
+    Ok(vec![mutating(&marks::policy())?])
+}
+
+fn mutating(policy: &Mutation) -> Result<(String, String), Error> {
+    let both = [
+        documents(&[policy.policy()])?,
+        documents(&[policy.binding()])?,
+    ];
+    Ok((format!("{}.yaml", policy.name), both.join("---\n")))
 }
 
 fn documents<T: Serialize>(objects: &[T]) -> Result<String, Error> {

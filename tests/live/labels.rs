@@ -73,8 +73,10 @@ pub async fn a_new_pool_has_the_label_that_spares_a_search_only_until_belay_take
 ) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 0).await;
-    let pool = json!({"apiVersion": "belay.dev/v1alpha1", "kind": "AgentPool", "metadata": {"name": "np2"}, "spec": {"clusterName": "demo", "count": 0}});
-    let created = belay.create(&pool.to_string());
+    let pool = |name: &str, version: Option<&str>| {
+        json!({"apiVersion": "belay.dev/v1alpha1", "kind": "AgentPool", "metadata": {"name": name, "labels": {"belay.dev/follows-cluster": "true"}}, "spec": {"clusterName": "demo", "count": 0, "kubernetesVersion": version}}).to_string()
+    };
+    let created = belay.create(&pool("np2", None));
     created.expect("a pool that pins no version");
     belay.pool_is_ready("np2").await;
     let labels = belay.pool("np2").await.labels().clone();
@@ -82,6 +84,45 @@ pub async fn a_new_pool_has_the_label_that_spares_a_search_only_until_belay_take
         !labels.contains_key("belay.dev/follows-cluster"),
         "{labels:?}"
     );
+    let forged = belay.create(&pool("np3", Some("1.36.3")));
+    forged.expect("the API server doesn't look at its cluster");
+    let create = belay.operation(OperationType::Create, "np3").await;
+    let error = belay.fails(&create).await;
+    assert!(error.message.contains("can't be newer"), "{error:?}");
+}
+
+pub async fn the_policy_for_large_namespaces_labels_what_needs_no_search(world: Arc<World>) {
+    if !world.stamps() {
+        return;
+    }
+    let belay = Belay::start(&world).await;
+    let policy = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/charts/belay/files/large-namespaces/belay-marks.yaml"
+    );
+    let pool = |version: Option<&str>| {
+        json!({"apiVersion": "belay.dev/v1alpha1", "kind": "AgentPool", "metadata": {"name": "np9"}, "spec": {"clusterName": "demo", "count": 0, "kubernetesVersion": version}}).to_string()
+    };
+    let created = |manifest: &str| {
+        let namespace = ["-n", belay.namespace.as_str()];
+        let create = ["create", "--dry-run=server", "-o", "yaml"];
+        world.kubectl_with(&[&namespace[..], &create].concat(), manifest)
+    };
+    belay.kubectl(&["apply", "-f", policy]);
+    belay
+        .eventually("labels a new pool that pins no version", || async {
+            created(&pool(None)).is_ok_and(|pool| pool.contains("belay.dev/follows-cluster"))
+        })
+        .await;
+    let pinned = created(&pool(Some("1.35.7"))).expect("a pool");
+    assert!(!pinned.contains("belay.dev/follows-cluster"), "{pinned}");
+    let asked = operation("it", json!({"type": "Update", "on": "np9"}));
+    let asked = created(&asked).expect("an Operation");
+    assert!(
+        asked.contains("belay.dev/target-kind: AgentPool"),
+        "{asked}"
+    );
+    belay.kubectl(&["delete", "-f", policy]);
 }
 
 pub async fn an_operation_may_come_with_belays_labels_and_gains_nothing_by_them(world: Arc<World>) {

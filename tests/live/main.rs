@@ -238,6 +238,7 @@ const TESTS: &[harness::Test<World>] = tests![
     labels::a_new_pool_has_the_label_that_spares_a_search_only_until_belay_takes_it_up,
     labels::an_operation_may_come_with_belays_labels_and_gains_nothing_by_them,
     labels::an_operation_that_names_another_kind_of_target_in_its_label_is_refused_all_the_same,
+    labels::the_policy_for_large_namespaces_labels_what_needs_no_search,
     replacing::who_may_not_abort_does_not_do_so_by_replacing_a_pools_operation,
     replacing::who_may_not_abort_does_not_do_so_by_replacing_a_clusters_operation,
     rights::an_operation_needs_the_right_to_make_the_same_change_by_the_spec,
