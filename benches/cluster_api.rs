@@ -1,8 +1,9 @@
-//! A fleet of Cluster API: all its Clusters upgraded at once, and some of the upgrades aborted.
+//! A fleet of Cluster API: all its Clusters are upgraded at once, and some of the upgrades are aborted.
 //!
 //! `make load-capi` prints what Belay needed beside Cluster API's controllers: requests, CPU time and memory, in a
-//! quiet minute and while all of it is upgraded; and how long each abort took. The machines are in memory; all else is
-//! real. `CLUSTERS=100 ABORTS=20` is its size: each Cluster has a control plane and two pools of two Machines.
+//! quiet minute and during the upgrades. It also prints how long each abort took. The machines are in memory;
+//! everything else is real. `CLUSTERS=100 ABORTS=20` sets the size: each Cluster has a control plane and two pools of
+//! two Machines.
 
 #[path = "shared/audited.rs"]
 mod audited;
@@ -41,7 +42,7 @@ use numbers::of_environment;
 use seen::{Seen, Spreads};
 use stage::Stage;
 
-/// How long nothing happens while the load of a quiet fleet is measured.
+/// How long the load of a quiet fleet is measured.
 const QUIET: Duration = Duration::from_mins(1);
 
 #[tokio::main]

@@ -1,9 +1,9 @@
 //! Many clusters, many operations, an abort each second, and a tenth of all requests failing.
 //!
-//! `make load` prints how long each abort took to be accepted (`Canceling`) and to be done (`Canceled`), beside how
-//! long a watch takes to show the annotation itself, and how much memory the operator needed. It ends with an error
-//! where an abort took more than two seconds to be accepted, or where anything was lost.
-//! `CLUSTERS=100 POOLS=5 OPERATIONS=20` makes it smaller.
+//! `make load` prints how long it took to accept each abort (`Canceling`) and to complete it (`Canceled`), how long a
+//! watch takes to show the annotation itself, and how much memory the operator needed. It fails if an abort took more
+//! than two seconds to be accepted, or if anything was lost.
+//! `CLUSTERS=100 POOLS=5 OPERATIONS=20` makes the benchmark smaller.
 
 #[path = "shared/clusters.rs"]
 #[allow(dead_code, reason = "the other benchmarks need the rest")]
@@ -46,13 +46,13 @@ use fleet::Fleet;
 use numbers::of_environment;
 use seen::{Seen, Spreads};
 
-/// The environment variable that has this program run as the operator.
+/// The environment variable that makes this program run as the operator.
 const OPERATOR: &str = "LOAD_OPERATOR";
-/// Where the operator writes how many requests it made, and how many of them failed.
+/// The file where the operator writes how many requests it made, and how many of them failed.
 const COUNTS: &str = "LOAD_COUNTS";
-/// One of so many requests fails.
+/// One request of this many fails.
 const FAILING: usize = 10;
-/// How soon an abort has to be accepted.
+/// The maximum time until an abort is accepted.
 const BOUND: Duration = Duration::from_secs(2);
 
 #[tokio::main]
@@ -113,7 +113,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The operator, in a process of its own: its memory is its own.
+/// The operator in its own process, so that its memory can be measured.
 struct Operator {
     _process: Process,
     pid: u32,
@@ -138,7 +138,7 @@ impl Operator {
         })
     }
 
-    /// What it needed so far.
+    /// Returns what the operator has used so far, in words.
     fn told(&self) -> anyhow::Result<String> {
         let (now, most) = numbers::memory(self.pid)?;
         let counts = fs::read_to_string(&self.counts).unwrap_or_default();
@@ -150,7 +150,7 @@ impl Operator {
     }
 }
 
-/// The operator under test, whose requests fail.
+/// Runs the operator under test, some of whose requests fail.
 async fn operate(kubeconfig: &Path) -> anyhow::Result<()> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
     let options = KubeConfigOptions::default();

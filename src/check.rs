@@ -1,4 +1,4 @@
-//! Whether Belay works on a cluster: it is asked for something harmless, as a person would ask.
+//! Checks whether Belay works on a cluster: it sends harmless requests, as a person would.
 
 use std::time::Duration;
 
@@ -16,27 +16,27 @@ use crate::{
     cli,
 };
 
-/// How long the operator may take to answer: another may have to take over first.
+/// How long the operator may take to answer. Another operator may have to take over the lease first.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Tells, a line each, what works in `namespace`; with `policies`, whether the API server refuses too.
+/// Prints what works in `namespace`, one line for each check. With `policies`, also checks that the API server refuses.
 ///
 /// # Errors
-/// Where something doesn't work, with what to do.
+/// Returns an error if something doesn't work. The error says what to do.
 pub async fn check(client: Client, namespace: &str, policies: bool) -> anyhow::Result<()> {
     let operations = Api::<Operation>::namespaced(client, namespace);
     let name = probe(&operations, policies)
         .await
         .map_err(|error| anyhow::anyhow!("{}", cli::words(&error)))?;
     let answered = answer(&operations, &name).await;
-    // What was asked for goes, answered or not.
+    // The Operation is deleted, whether it was answered or not.
     let removed = operations.delete(&name, &DeleteParams::default()).await;
     answered?;
     removed.with_context(|| format!("failed to delete Operation {name}"))?;
     Ok(())
 }
 
-/// Asks for what can't be done: on a cluster that there isn't. Gives the Operation's name.
+/// Creates an Operation that can't be done, because its cluster doesn't exist. Returns the Operation's name.
 async fn probe(operations: &Api<Operation>, policies: bool) -> anyhow::Result<String> {
     let mut operation: Operation = serde_json::from_value(json!({
         "metadata": {"generateName": "belay-check-"},

@@ -1,4 +1,4 @@
-//! The operator's flags. Each is an environment variable as well.
+//! The operator's flags. Each can be set by an environment variable as well.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -12,45 +12,46 @@ use clap::{Args, Parser, Subcommand};
 
 /// Kubernetes clusters whose changes are operations that can be seen and aborted.
 ///
-/// Without a command, the operator runs: on the cluster of KUBECONFIG, or as a pod on its own.
+/// Without a command, the operator runs: on the cluster of KUBECONFIG, or, in a pod, on the pod's own cluster.
 #[derive(Parser)]
 #[command(version, about, long_about)]
 pub struct Flags {
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// How log lines are written. Which ones are is set by `RUST_LOG`, "`info,kube_runtime=warn`" where it isn't set.
+    /// The format of log lines. `RUST_LOG` selects which lines are written; its default is `info,kube_runtime=warn`.
     #[arg(long, env = "BELAY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 
-    /// The namespaces whose clusters are looked after, such as `team-a,team-b`; all where it isn't set.
+    /// The namespaces whose clusters Belay manages, such as `team-a,team-b`. By default, all namespaces.
     #[arg(long, env = "BELAY_NAMESPACE", value_delimiter = ',')]
     pub namespace: Vec<String>,
 
-    /// Where /metrics, /healthz and /readyz are served, such as `0.0.0.0:8080`; nowhere where it isn't set.
+    /// The address where /metrics, /healthz and /readyz are served, such as `0.0.0.0:8080`. By default, they aren't
+    /// served.
     #[arg(long, env = "BELAY_METRICS_ADDRESS")]
     pub metrics_address: Option<SocketAddr>,
 
-    /// Whether only one of several operators works, and the others stand by.
+    /// Whether several operators elect a leader: one of them works, and the others stand by.
     #[arg(long, env = "BELAY_LEADER_ELECTION", value_enum, default_value_t = LeaderElection::Auto)]
     pub leader_election: LeaderElection,
 
-    /// The namespace of the Lease that they share; the pod's where it isn't set.
+    /// The namespace of the Lease that they share. By default, the pod's namespace.
     #[arg(long, env = "BELAY_LEADER_ELECTION_NAMESPACE")]
     pub leader_election_namespace: Option<String>,
 
-    /// The name of that Lease. Operators that look after the same clusters share it; made of the namespace
-    /// where there is one, and `belay` otherwise, where it isn't set.
+    /// The name of that Lease. Operators that manage the same clusters share it. By default, it is made of the
+    /// namespace if there is exactly one, and is `belay` otherwise.
     #[arg(long, env = "BELAY_LEASE")]
     pub lease: Option<String>,
 
-    /// Into how many shards the operators that share the Lease divide the clusters, each with the same number: one operator
-    /// works on each shard, and each takes its part of them.
+    /// The number of shards into which the operators that share the Lease divide the clusters. All of them need the
+    /// same number. One operator works on each shard, and each operator takes its part of the shards.
     #[arg(long, env = "BELAY_SHARDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_SHARDS)))]
     pub shards: u32,
 
-    /// The OpenTelemetry collector that a trace of each Operation is sent to, by OTLP over HTTP, such as
-    /// `http://collector:4318`; none is sent where it isn't set.
+    /// The OpenTelemetry collector that receives a trace of each Operation, by OTLP over HTTP, such as
+    /// `http://collector:4318`. By default, no traces are sent.
     #[arg(long, env = "BELAY_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
 
@@ -61,10 +62,12 @@ pub struct Flags {
     pub azure: AzureFlags,
 }
 
-/// How AWS is asked. EKS and STS are reached where the region says, or `AWS_ENDPOINT_URL_EKS` and `AWS_ENDPOINT_URL_STS`.
+/// How Belay reaches AWS. The region sets the addresses of EKS and STS; `AWS_ENDPOINT_URL_EKS` and
+/// `AWS_ENDPOINT_URL_STS` override them.
 #[derive(Args)]
 pub struct AwsFlags {
-    /// A file with the authorities that AWS's certificates are checked by, PEM; those of the system where it isn't set.
+    /// A PEM file with the certificate authorities that AWS's certificates are checked against. By default, the
+    /// system's authorities.
     #[arg(
         id = "aws-certificates",
         long = "aws-certificates",
@@ -72,8 +75,8 @@ pub struct AwsFlags {
     )]
     pub certificates: Option<PathBuf>,
 
-    /// The namespaces whose clusters may be operated by the operator's own identity in AWS, such as `team-a,team-b`, or
-    /// `*`; none where it isn't set. Clusters of others name a Secret.
+    /// The namespaces whose clusters may use the operator's own identity in AWS, such as `team-a,team-b`, or `*` for
+    /// all. By default, none. Clusters in other namespaces name a Secret.
     #[arg(
         id = "aws-identity-namespaces",
         long = "aws-identity-namespaces",
@@ -82,7 +85,7 @@ pub struct AwsFlags {
     )]
     pub identity_namespaces: Vec<String>,
 
-    /// How many seconds pass between two looks at an EKS cluster on which nothing goes on.
+    /// How often Belay looks at an EKS cluster on which nothing is in progress, in seconds.
     #[arg(id = "aws-look-seconds", long = "aws-look-seconds", env = "BELAY_AWS_LOOK_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub look_seconds: u64,
 }
@@ -97,14 +100,15 @@ impl From<AwsFlags> for aws::Settings {
     }
 }
 
-/// Where Azure is reached, and how often. Entra ID is reached where `AZURE_AUTHORITY_HOST` says.
+/// How Belay reaches Azure, and how often it looks. `AZURE_AUTHORITY_HOST` sets the address of Entra ID.
 #[derive(Args)]
 pub struct AzureFlags {
-    /// Where the Resource Manager of Azure is reached; that of the public cloud where it isn't set.
+    /// The address of Azure Resource Manager. By default, that of the public cloud.
     #[arg(long = "azure-resource-manager", env = "BELAY_AZURE_RESOURCE_MANAGER", default_value = azure::PUBLIC_CLOUD)]
     pub resource_manager: String,
 
-    /// A file with the authorities that Azure's certificates are checked by, PEM; those of the system where it isn't set.
+    /// A PEM file with the certificate authorities that Azure's certificates are checked against. By default, the
+    /// system's authorities.
     #[arg(
         id = "azure-certificates",
         long = "azure-certificates",
@@ -112,8 +116,8 @@ pub struct AzureFlags {
     )]
     pub certificates: Option<PathBuf>,
 
-    /// The namespaces whose clusters may be operated by the operator's own identity in Azure, such as `team-a,team-b`, or
-    /// `*`; none where it isn't set. Clusters of others name a Secret.
+    /// The namespaces whose clusters may use the operator's own identity in Azure, such as `team-a,team-b`, or `*` for
+    /// all. By default, none. Clusters in other namespaces name a Secret.
     #[arg(
         id = "azure-identity-namespaces",
         long = "azure-identity-namespaces",
@@ -122,7 +126,7 @@ pub struct AzureFlags {
     )]
     pub identity_namespaces: Vec<String>,
 
-    /// How many seconds pass between two looks at an AKS cluster on which nothing goes on.
+    /// How often Belay looks at an AKS cluster on which nothing is in progress, in seconds.
     #[arg(id = "azure-look-seconds", long = "azure-look-seconds", env = "BELAY_AZURE_LOOK_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub look_seconds: u64,
 }
@@ -155,13 +159,13 @@ pub enum Command {
         #[arg(long)]
         large_namespaces: bool,
     },
-    /// Tell whether Belay works on the cluster of KUBECONFIG: it is asked for something that can't be done,
-    /// and has to answer.
+    /// Check whether Belay works on the cluster of KUBECONFIG: create an Operation that can't be done, and wait for the
+    /// operator's answer.
     Check {
-        /// Where it is asked; the kubeconfig's namespace where this isn't set.
+        /// The namespace of that Operation. By default, the kubeconfig's namespace.
         #[arg(long, short)]
         namespace: Option<String>,
-        /// Don't expect the API server to refuse: the policies aren't installed.
+        /// Don't expect the API server to refuse anything, because the policies aren't installed.
         #[arg(long)]
         without_policies: bool,
     },

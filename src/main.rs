@@ -52,10 +52,10 @@ fn report(result: anyhow::Result<()>) -> anyhow::Result<()> {
     result.inspect_err(|error| eprintln!("belay: {error:#}"))
 }
 
-/// Names and contents.
+/// File names and contents.
 type Files = Vec<(String, String)>;
 
-/// Prints files of YAML, or writes them into a folder.
+/// Prints YAML files, or writes them into a folder.
 fn print(
     output: Option<&Path>,
     files: fn() -> Result<Files, serde_saphyr::ser::Error>,

@@ -1,4 +1,4 @@
-//! What the docs tell of operations is what the code does and what tests test.
+//! Checks that the docs describe operations as the code does them and as tests test them.
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf};
 
@@ -8,7 +8,7 @@ fn path(of: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(of)
 }
 
-/// The names of the live tests, as `tests/live/main.rs` lists them, and of those of outages.
+/// Returns the names of the live tests as `tests/live/main.rs` lists them, and the names of the outage tests.
 fn live_tests() -> BTreeSet<String> {
     let lists = ["tests/live/main.rs", "tests/outages/main.rs"];
     lists.into_iter().flat_map(listed).collect()
@@ -23,7 +23,7 @@ fn listed(main: &str) -> Vec<String> {
     names.map(String::from).collect()
 }
 
-/// The rows of the tables under a heading, by their cells.
+/// Returns the rows of the tables under a heading, as lists of cells.
 fn rows<'a>(page: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
     let mut sections = page.split("\n## ");
     let section = sections.find(|section| section.lines().next() == Some(heading));
@@ -128,7 +128,7 @@ fn the_drawn_states_are_the_codes_own() {
     );
 }
 
-/// The page of the states.
+/// Returns the page of the states.
 fn states() -> String {
     format!(
         "<!-- Generated from src/api/common.rs by `make generate`. -->\n\
@@ -159,7 +159,7 @@ fn phases() -> String {
     drawn + "```\n"
 }
 
-/// Those of an operation that begins or runs are drawn as one, with what is within.
+/// The states of an operation that starts or runs are drawn as one state, with the others inside it.
 fn provisioning_states() -> String {
     let group = |type_: OperationType, phase: OperationPhase| {
         let state = type_.provisioning_state_in(phase);

@@ -1,4 +1,4 @@
-//! What is generated is what is committed.
+//! Checks that the committed generated files are up to date.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -1,5 +1,5 @@
-//! The direction of imports. Each module of a list may use those above it, and none below; and no modules
-//! import each other in a circle. The lists are here, once, with a line each.
+//! Checks the direction of imports. Each module of a list may import the modules above it, but none below it, and there
+//! are no import cycles. These lists are the only place that defines the order, with one line for each layer.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The crate's modules, the lowest first. Those of one line don't use each other.
+/// The crate's modules, the lowest first. Modules in the same line don't import each other.
 const CRATE: &[(&[&str], &str)] = &[
     (
         &["machinery"],
@@ -77,7 +77,7 @@ const LIFECYCLE: &[(&[&str], &str)] = &[
     (&["forecast"], "what will become of a cluster"),
 ];
 
-/// What is compiled for tests alone.
+/// Modules that are compiled only for tests.
 const TESTS: &[&str] = &[
     "decide_tests",
     "fixtures",
@@ -89,7 +89,7 @@ const TESTS: &[&str] = &[
     "screens",
 ];
 
-/// A module and the crate's items that its `use` lines name, as paths from the crate's root.
+/// Each module, with the crate's items that its `use` lines name, as paths from the crate's root.
 type Imports = BTreeMap<Vec<String>, BTreeSet<Vec<String>>>;
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -119,7 +119,7 @@ fn module_of(path: &Path, src: &Path) -> Vec<String> {
     parts
 }
 
-/// The paths that a `use` tree names: `a::{b, c::d}` names `a::b` and `a::c::d`.
+/// Returns the paths that a `use` tree names: `a::{b, c::d}` names `a::b` and `a::c::d`.
 fn leaves(tree: &str) -> Vec<Vec<String>> {
     let tree = tree.trim();
     let Some(open) = tree.find('{') else {
@@ -159,7 +159,7 @@ fn leaves(tree: &str) -> Vec<Vec<String>> {
     all
 }
 
-/// A path of a module's as one from the crate's root; none where it is another crate's.
+/// Returns a path in a module as a path from the crate's root; `None` if it belongs to another crate.
 fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
     let ups = path.iter().take_while(|part| *part == "super").count();
     match path.first().map(String::as_str) {
@@ -173,7 +173,7 @@ fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
     }
 }
 
-/// The text of a file without comments and without what is compiled for tests.
+/// Returns the text of a file without comments and without the parts that are compiled only for tests.
 fn code(text: &str) -> String {
     let lines = text
         .lines()
@@ -195,7 +195,7 @@ fn imports_in(module: &[String], text: &str) -> BTreeSet<Vec<String>> {
         let (before, after) = rest.split_at(at);
         let line = before.rsplit('\n').next().unwrap_or_default().trim();
         let (tree, left) = after[4..].split_once(';').unwrap_or((&after[4..], ""));
-        // `mod.rs` shows what is below it; that is no import.
+        // `mod.rs` re-exports the modules below it; that isn't an import.
         if is_statement && line.is_empty() {
             found.extend(
                 leaves(tree)
@@ -244,7 +244,7 @@ fn place(layers: &[(&[&str], &str)], name: &str) -> Option<usize> {
     layers.iter().position(|(names, _)| names.contains(&name))
 }
 
-/// What is imported from a layer that is not below. `depth` is how many modules are above the layers'.
+/// Returns the imports from a layer that isn't below. `depth` is the number of modules above the layers.
 fn upwards(imports: &Imports, layers: &[(&[&str], &str)], under: &[&str]) -> Vec<String> {
     let depth = under.len();
     let is_under =
@@ -286,7 +286,7 @@ fn the_core_is_built_in_one_direction() {
 #[test]
 fn the_crate_is_built_in_one_direction() {
     let mut imports = imports();
-    // The program is what reads flags and starts the rest.
+    // The program itself may import everything: it reads flags and starts the rest.
     imports.retain(|module, _| {
         module
             .first()
@@ -295,7 +295,7 @@ fn the_crate_is_built_in_one_direction() {
     assert_eq!(upwards(&imports, CRATE, &[]), Vec::<String>::new());
 }
 
-/// The file that a path is defined in: the longest part of it that is a module, or the folder's face.
+/// Returns the module that defines a path: the longest prefix of the path that is a module.
 fn file_of(imports: &Imports, path: &[String]) -> Option<Vec<String>> {
     (1..=path.len())
         .rev()
@@ -313,7 +313,7 @@ fn no_modules_of_the_core_import_each_other_in_a_circle() {
             .iter()
             .filter_map(|path| file_of(&imports, path));
         let to = to.filter(|to| to != module && to.len() > 1);
-        // A folder's face and what is behind it are one.
+        // A module and its submodules count as one.
         let to = to.filter(|to| !module.starts_with(to) && !to.starts_with(module));
         edges.insert(module, to.collect());
     }

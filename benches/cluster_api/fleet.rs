@@ -1,4 +1,4 @@
-//! The Clusters of the benchmark, and what people do with them.
+//! The Clusters of the benchmark, and the changes that people make to them.
 
 use std::{
     collections::BTreeMap,
@@ -24,20 +24,20 @@ use super::{
     stage::Stage,
 };
 
-/// Where all of it is.
+/// The namespace of all objects.
 pub const NAMESPACE: &str = "fleet";
-/// How many Machines each Cluster has: one of its control plane, two of each pool.
+/// The number of Machines of each Cluster: one in its control plane, two in each pool.
 pub const MACHINES: usize = 5;
-/// What the Clusters run, and what they are upgraded to.
+/// The version that the Clusters run first, and the version that they are upgraded to.
 const VERSIONS: [&str; 2] = ["1.35.0", "1.36.0"];
-/// How many requests people make at once.
+/// The number of requests that people make at once.
 const AT_ONCE: usize = 16;
-/// How long it may take until all has come to what is waited for.
+/// How long to wait for the whole fleet.
 const PATIENCE: Duration = Duration::from_hours(1);
-/// How often it is looked.
+/// How often to check.
 const LOOK: Duration = Duration::from_secs(3);
 
-/// Clusters that are all alike.
+/// A number of identical Clusters.
 pub struct Fleet {
     client: Client,
     pub objects: Objects,
@@ -45,7 +45,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// One of so many Clusters.
+    /// Returns a fleet with this many Clusters.
     pub fn new(client: Client, clusters: usize) -> Self {
         let objects = Objects::new(client.clone(), NAMESPACE);
         Self {
@@ -55,7 +55,7 @@ impl Fleet {
         }
     }
 
-    /// Has Cluster API make them, and waits until all their Machines are Ready.
+    /// Lets Cluster API create the Clusters, and waits until all their Machines are Ready.
     pub async fn create(&self, stage: &Stage) -> anyhow::Result<()> {
         stage.apply(&example("class.yaml")?)?;
         let cluster = example("cluster.yaml")?.replace("replicas: 3}", "replicas: 2}");
@@ -75,7 +75,7 @@ impl Fleet {
         .await
     }
 
-    /// Takes all under Belay's operations.
+    /// Adopts all Clusters.
     pub fn adopt(&self, stage: &Stage) -> anyhow::Result<()> {
         for number in 0..self.clusters {
             stage.apply(&stage.adoption(&name(number))?)?;
@@ -99,7 +99,7 @@ impl Fleet {
         .await
     }
 
-    /// Asks for the upgrade of all, and waits until all upgrades are in progress.
+    /// Requests the upgrade of all Clusters, and waits until all upgrades are in progress.
     pub async fn upgrade(&self) -> anyhow::Result<()> {
         let [_, new] = VERSIONS;
         let version = json!({"spec": {"kubernetesVersion": new}});
@@ -119,7 +119,7 @@ impl Fleet {
         self.objects.patch::<ManagedCluster>(&name, version).await
     }
 
-    /// The names of the Operations of a type that have begun.
+    /// Returns the names of the Operations of a type that have started.
     pub async fn operations(&self, type_: OperationType) -> anyhow::Result<Vec<String>> {
         let all = self.objects.list::<Operation>().await?;
         let of_type = all.iter().filter(|operation| {
@@ -150,7 +150,7 @@ impl Fleet {
         .await
     }
 
-    /// Whether every Machine is there, and those of an aborted upgrade aren't all of one version.
+    /// Checks that every Machine still exists, and that the Machines of an aborted upgrade aren't all of one version.
     pub async fn has_kept_what_was_aborted(&self, aborted: &[String]) -> anyhow::Result<()> {
         let machines = self.machines().list(&ListParams::default()).await?.items;
         let mut versions = BTreeMap::<String, usize>::new();

@@ -1,4 +1,4 @@
-//! What each program needed: requests to the API server, CPU time, memory.
+//! The resources that each program used: requests to the API server, CPU time, memory.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use testenv::{Controller, Process};
 
 use super::{numbers, stage::Stage};
 
-/// What programs have needed up to now.
+/// What the programs have used up to now.
 pub struct Need {
     programs: Vec<Program>,
 }
@@ -21,11 +21,11 @@ pub struct Need {
 #[derive(Clone)]
 struct Program {
     name: &'static str,
-    /// By verb.
+    /// The number of requests by verb.
     requests: BTreeMap<String, u64>,
     /// In seconds.
     cpu: f64,
-    /// In KiB: now, and the most up to now.
+    /// In KiB: the current value, and the maximum up to now.
     memory: (u64, u64),
 }
 
@@ -42,12 +42,12 @@ struct User {
 }
 
 impl Need {
-    /// Reads it now.
+    /// Reads the current values.
     pub fn read(stage: &Stage, operator: &Process) -> anyhow::Result<Self> {
         let mut requests = BTreeMap::<String, BTreeMap<String, u64>>::new();
         for line in BufReader::new(File::open(&stage.audited.log)?).lines() {
             let Ok(request) = serde_json::from_str::<Request>(&line?) else {
-                // The last line is being written.
+                // The API server is still writing the last line.
                 continue;
             };
             let of_user = requests.entry(request.user.username).or_default();
@@ -71,7 +71,7 @@ impl Need {
         Ok(Self { programs })
     }
 
-    /// What was needed since then.
+    /// Returns what was used since an earlier reading.
     pub fn since(&self, before: &Self) -> Self {
         let programs = self.programs.iter().zip(&before.programs);
         let since = programs.map(|(now, before)| Program {

@@ -1,5 +1,5 @@
-//! What the fleet stands on: a control plane that notes each request, Cluster API, and an operator with the chart's
-//! rights.
+//! The environment of the fleet: a control plane that records each request, Cluster API, and an operator with the
+//! chart's rights.
 
 use std::{
     ffi::OsStr,
@@ -13,7 +13,7 @@ use testenv::{ClusterApi, Process, cluster_api::Pace};
 
 use super::{audited::Audited, fleet, kinds, rights};
 
-/// All of it. It ends when it is dropped.
+/// The whole environment. It ends when it is dropped.
 pub struct Stage {
     pub client: Client,
     // Before the control plane, so that it ends first.
@@ -23,7 +23,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts it.
+    /// Starts the environment.
     pub async fn set() -> anyhow::Result<Self> {
         let audited = Audited::start().await?;
         let control_plane = &audited.control_plane;
@@ -41,7 +41,7 @@ impl Stage {
         })
     }
 
-    /// Starts the operator, in a process of its own.
+    /// Starts the operator in its own process.
     pub fn operate(&self) -> anyhow::Result<Process> {
         let environment = [
             ("KUBECONFIG", self.operators.as_os_str()),
@@ -59,7 +59,7 @@ impl Stage {
             .kubectl(&["apply", &namespace, "-f-"], manifests)
     }
 
-    /// What the plugin prints for adopting a Cluster.
+    /// Returns what the plugin prints to adopt a Cluster.
     pub fn adoption(&self, cluster: &str) -> anyhow::Result<String> {
         let output = Command::new(env!("CARGO_BIN_EXE_kubectl-belay"))
             .env(

@@ -1,4 +1,4 @@
-//! The clusters and pools of the benchmark, and what people do with them.
+//! The clusters and pools of the benchmark, and the changes that people make to them.
 
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,11 @@ use serde_json::json;
 
 use super::{clusters, objects::Objects};
 
-/// Where all of it is.
+/// The namespace of all objects.
 pub const NAMESPACE: &str = "load";
-/// How many requests people make at once.
+/// The number of requests that people make at once.
 const AT_ONCE: usize = 32;
-/// How long it may take until all has come to what is waited for.
+/// How long to wait for the whole fleet.
 const PATIENCE: Duration = Duration::from_mins(30);
 
 /// The clusters and their pools.
@@ -32,7 +32,7 @@ impl Fleet {
         Self { client, objects }
     }
 
-    /// Makes clusters with so many pools each, and waits until all of them are Ready.
+    /// Creates clusters with this many pools each, and waits until all of them are Ready.
     pub async fn create(&self, clusters: usize, pools: usize) -> anyhow::Result<()> {
         let made = (0..clusters).map(|number| clusters::create(&self.objects, number, pools));
         stream::iter(made)
@@ -65,7 +65,7 @@ impl Fleet {
         }
     }
 
-    /// Has so many clusters make a node that comes up in an hour; the Operations.
+    /// Makes this many clusters start a node that takes an hour to come up. Returns the Operations.
     pub async fn begin(&self, operations: usize) -> anyhow::Result<Vec<String>> {
         let slow = clusters::slow();
         let more = json!({"spec": {"count": 1}});
@@ -98,7 +98,7 @@ impl Fleet {
         }
     }
 
-    /// Waits until all of these are in that phase.
+    /// Waits until all of these Operations are in that phase.
     pub async fn all_are(&self, names: &[String], phase: OperationPhase) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {
@@ -117,7 +117,8 @@ impl Fleet {
         }
     }
 
-    /// Whether all that was made is there, nothing else was, and nothing is in flight.
+    /// Checks that everything that was created still exists, that nothing else was created, and that nothing is in
+    /// flight.
     pub async fn lost_nothing(
         &self,
         clusters: usize,
@@ -156,7 +157,7 @@ impl Fleet {
             if (nodes, locked) == (0, 0) {
                 return Ok(());
             }
-            // The lock is given back a moment after the end.
+            // The lock is released a moment after the end.
             ensure!(
                 began.elapsed() < Duration::from_secs(30),
                 "{nodes} half-made nodes are left, {locked} clusters are locked"

@@ -1,4 +1,4 @@
-//! A control plane whose API server notes each request of a program.
+//! A control plane whose API server records each request of a program.
 
 use std::{
     env, fs,
@@ -10,13 +10,13 @@ use std::{
 use anyhow::{Context as _, ensure};
 use testenv::{Component, ControlPlane};
 
-/// Who asks what, and no more.
+/// Records who requests what, and nothing more.
 const AUDIT: &str = r#"{
     "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
     "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]
 }"#;
 
-/// Whether etcd is to wait until the disk has what it wrote (`FSYNC=1`).
+/// Whether etcd waits until its writes are on the disk (`FSYNC=1`).
 pub fn has_fsync() -> bool {
     env::var("FSYNC").is_ok_and(|fsync| !fsync.is_empty())
 }
@@ -29,10 +29,10 @@ pub struct Audited {
 }
 
 impl Audited {
-    /// Starts it.
+    /// Starts the control plane.
     ///
     /// # Errors
-    /// Where it doesn't start.
+    /// If it doesn't start.
     pub async fn start() -> anyhow::Result<Self> {
         let files = tempfile::tempdir()?;
         let (policy, log) = (
@@ -41,13 +41,13 @@ impl Audited {
         );
         fs::write(&policy, AUDIT)?;
         let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
-        // The last of two flags counts.
+        // The last of two flags takes effect.
         let fsync = format!("--unsafe-no-fsync={}", !has_fsync());
         let control_plane = ControlPlane::builder()
             .arg(Component::Etcd, fsync)
             .arg(Component::ApiServer, flag("audit-policy-file", &policy))
             .arg(Component::ApiServer, flag("audit-log-path", &log))
-            // In megabytes: what is counted must not be rotated away.
+            // In megabytes: the requests to count mustn't be rotated away.
             .arg(Component::ApiServer, "--audit-log-maxsize=100000")
             .start()
             .await?;
@@ -58,10 +58,10 @@ impl Audited {
         })
     }
 
-    /// Runs kubectl as administrator, with that input.
+    /// Runs kubectl as administrator, with this input.
     ///
     /// # Errors
-    /// What kubectl says.
+    /// The error that kubectl reports.
     pub fn kubectl(&self, args: &[&str], input: &str) -> anyhow::Result<()> {
         let mut child = self
             .control_plane

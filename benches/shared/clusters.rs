@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::objects::Objects;
 
-/// Makes a cluster and so many pools of it.
+/// Creates a cluster with this many pools.
 pub async fn create(objects: &Objects, number: usize, pools: usize) -> anyhow::Result<()> {
     let cluster = name(number);
     create_cluster(objects, &cluster, json!({})).await?;
@@ -16,7 +16,7 @@ pub async fn create(objects: &Objects, number: usize, pools: usize) -> anyhow::R
     Ok(())
 }
 
-/// Makes a cluster whose nodes come up at once, with these options of the provider kwok.
+/// Creates a cluster whose nodes come up at once, with these options of the provider kwok.
 pub async fn create_cluster(objects: &Objects, name: &str, mut kwok: Value) -> anyhow::Result<()> {
     kwok["nodeProvisioningTime"] = json!("0s");
     let spec = json!({"kubernetesVersion": "1.36.3", "provider": {"kwok": kwok}});
@@ -26,7 +26,7 @@ pub async fn create_cluster(objects: &Objects, name: &str, mut kwok: Value) -> a
     Ok(())
 }
 
-/// Makes a pool.
+/// Creates a pool.
 pub async fn create_pool(
     objects: &Objects,
     name: &str,
@@ -36,7 +36,7 @@ pub async fn create_pool(
     create_pool_with(objects, name, cluster, count, json!({})).await
 }
 
-/// Makes a pool with more in its spec.
+/// Creates a pool with additional fields in its spec.
 pub async fn create_pool_with(
     objects: &Objects,
     name: &str,
@@ -52,17 +52,17 @@ pub async fn create_pool_with(
     Ok(())
 }
 
-/// A change by which a cluster's nodes come up in an hour.
+/// Returns a change that makes a cluster's nodes take an hour to come up.
 pub fn slow() -> Value {
     json!({"spec": {"provider": {"kwok": {"nodeProvisioningTime": "1h"}}}})
 }
 
-/// The name of a cluster.
+/// Returns the name of a cluster.
 pub fn name(number: usize) -> String {
     format!("c{number}")
 }
 
-/// The name of a pool.
+/// Returns the name of a pool.
 pub fn pool_of(cluster: usize, pool: usize) -> String {
     format!("c{cluster}-p{pool}")
 }

@@ -1,4 +1,4 @@
-//! Belay's kinds on a control plane, and namespaces there.
+//! Installs Belay's kinds on a control plane, and creates namespaces.
 
 use k8s_openapi::{
     api::core::v1::Namespace,
@@ -10,7 +10,7 @@ use kube::{
     runtime::{conditions, wait::await_condition},
 };
 
-/// Makes the kinds known, and the namespaces.
+/// Installs the kinds, and creates the namespaces.
 pub async fn install(client: &Client, namespaces: &[&str]) -> anyhow::Result<()> {
     let crds = Api::<CustomResourceDefinition>::all(client.clone());
     for crd in belay::api::crds() {

@@ -1,13 +1,13 @@
-//! Numbers that a benchmark reads: of its environment, and of processes.
+//! Numbers that a benchmark reads from its environment and from processes.
 
 use std::{env, fs, time::Duration};
 
 use anyhow::{Context as _, ensure};
 
-/// How many ticks of CPU time `/proc` counts in a second.
+/// The number of CPU time ticks in a second, as `/proc` counts them.
 const TICKS: f64 = 100.0;
 
-/// A number of the environment; `or` where it isn't set.
+/// Returns a number from the environment; `or` if the variable isn't set.
 pub fn of_environment(name: &str, or: usize) -> anyhow::Result<usize> {
     let text = env::var(name).unwrap_or_default();
     if text.is_empty() {
@@ -16,7 +16,7 @@ pub fn of_environment(name: &str, or: usize) -> anyhow::Result<usize> {
     text.parse().with_context(|| format!("{name} is a number"))
 }
 
-/// The resident memory of a process in KiB: now, and the most up to now.
+/// Returns the resident memory of a process in KiB: the current value, and the maximum up to now.
 pub fn memory(pid: u32) -> anyhow::Result<(u64, u64)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let of = |name: &str| -> anyhow::Result<u64> {
@@ -27,17 +27,17 @@ pub fn memory(pid: u32) -> anyhow::Result<(u64, u64)> {
     Ok((of("VmRSS:")?, of("VmHWM:")?))
 }
 
-/// The CPU time that a process has used.
+/// Returns the CPU time that a process has used.
 pub fn cpu(pid: u32) -> anyhow::Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // What comes after the program's name, which is in brackets: user and system time are its 12th and 13th.
+    // The fields after the program's name, which is in brackets: user time and system time are the 12th and the 13th.
     let (_, stat) = stat.rsplit_once(')').context("a name in brackets")?;
     let times = stat.split_whitespace().skip(11).take(2);
     let ticks = times.map(str::parse::<f64>).sum::<Result<f64, _>>()?;
     Ok(Duration::from_secs_f64(ticks / TICKS))
 }
 
-/// The CPU time of a process to the nanosecond, for what takes less than a tick. Threads that ended aren't in it.
+/// Returns the CPU time of a process in nanoseconds, for times below a tick. Threads that have ended don't count.
 pub fn precise_cpu(pid: u32) -> anyhow::Result<Duration> {
     let mut all = Duration::ZERO;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -51,8 +51,8 @@ pub fn precise_cpu(pid: u32) -> anyhow::Result<Duration> {
     Ok(all)
 }
 
-/// The exponent with which something grows, from its values at some sizes: least squares on logarithms. 0 is flat, 1 is
-/// linear. None where it can't be told.
+/// Returns the exponent of a figure's growth, from its values at some sizes, by least squares on logarithms. 0 is flat,
+/// 1 is linear. Returns `None` if it can't be computed.
 pub fn exponent(values: &[(f64, f64)]) -> Option<f64> {
     let logarithms = values
         .iter()
@@ -68,10 +68,10 @@ pub fn exponent(values: &[(f64, f64)]) -> Option<f64> {
     exponent.is_finite().then_some(exponent)
 }
 
-/// Whether [`exponent`] finds exponents that are known. (A benchmark has no unit tests.)
+/// Checks that [`exponent`] finds known exponents. (A benchmark has no unit tests.)
 ///
 /// # Errors
-/// Where it doesn't.
+/// If it finds another one.
 pub fn check_exponent() -> anyhow::Result<()> {
     for known in [0.0, 1.0, 1.5, 2.0_f64] {
         let values = [10.0, 100.0, 5_000.0_f64].map(|size| (size, 3.0 * size.powf(known)));
@@ -81,17 +81,17 @@ pub fn check_exponent() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A count as a number with a fraction.
+/// Converts a count into a floating-point number.
 pub fn float(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// The same, of another type.
+/// Does the same for another type.
 pub fn float_of(count: u64) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// Kibibytes as kilobytes.
+/// Converts kibibytes into kilobytes.
 pub fn kilobytes(kibibytes: u64) -> f64 {
     float_of(kibibytes) * 1.024
 }

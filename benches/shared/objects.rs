@@ -1,4 +1,4 @@
-//! Belay's objects of a namespace, as the benchmarks read and change them.
+//! Belay's objects in a namespace, as the benchmarks read and change them.
 
 use std::fmt::Debug;
 
@@ -44,7 +44,7 @@ impl Objects {
         Ok(self.api::<K>().list(&ListParams::default()).await?.items)
     }
 
-    /// Merges a change into an object.
+    /// Applies a merge patch to an object.
     pub async fn patch<K>(&self, name: &str, patch: &Value) -> anyhow::Result<()>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
@@ -57,7 +57,7 @@ impl Objects {
         Ok(())
     }
 
-    /// Asks for an abort.
+    /// Requests an abort.
     pub async fn abort(&self, operation: &str) -> anyhow::Result<()> {
         let asked = json!({"metadata": {"annotations": {ABORT_ANNOTATION: "a benchmark"}}});
         self.patch::<Operation>(operation, &asked).await

@@ -1,4 +1,4 @@
-//! When a watch showed what became of each abort.
+//! When a watch showed the result of each abort.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::{objects::Objects, spread::Spread};
 
-/// What was seen of the Operations of a namespace. Clones share it.
+/// What a watch showed of the Operations of a namespace. Clones share it.
 #[derive(Clone)]
 pub struct Seen {
     objects: Objects,
@@ -35,7 +35,7 @@ struct Times {
 }
 
 impl Seen {
-    /// Begins to watch.
+    /// Starts to watch.
     pub fn watch(client: &Client, namespace: &str) -> Self {
         let this = Self {
             objects: Objects::new(client.clone(), namespace),
@@ -55,7 +55,7 @@ impl Seen {
         this
     }
 
-    /// Asks for an abort.
+    /// Requests an abort.
     pub async fn abort(&self, operation: &str) -> anyhow::Result<()> {
         self.times(|times| {
             times.entry(operation.to_owned()).or_default().asked = Some(Instant::now());
@@ -63,7 +63,7 @@ impl Seen {
         self.objects.abort(operation).await
     }
 
-    /// Asks for an abort, and waits until its end is seen.
+    /// Requests an abort, and waits until the watch shows its end.
     pub async fn abort_to_the_end(&self, operation: &str) -> anyhow::Result<()> {
         let mut changed = self.changed.subscribe();
         self.abort(operation).await?;
@@ -75,7 +75,7 @@ impl Seen {
         Ok(())
     }
 
-    /// The Operation that is in flight and has not been aborted, once there is one whose name begins so.
+    /// Waits for an Operation that is in flight and not aborted, and whose name starts with `prefix`. Returns its name.
     pub async fn in_flight(&self, prefix: &str) -> anyhow::Result<String> {
         let mut changed = self.changed.subscribe();
         loop {
@@ -117,7 +117,7 @@ impl Seen {
         then(&mut self.times.lock().expect("what was seen"))
     }
 
-    /// How many of these were seen Canceled.
+    /// Returns how many of these Operations the watch has shown as Canceled.
     pub fn canceled(&self, names: &[String]) -> usize {
         self.times(|times| {
             let canceled = names
@@ -127,7 +127,7 @@ impl Seen {
         })
     }
 
-    /// How long it took, from the annotations on.
+    /// Returns how long the aborts took, measured from their annotations.
     pub fn spreads(&self, names: &[String]) -> anyhow::Result<Spreads> {
         let spread = |what: &str, of: fn(&Times) -> Option<Instant>| {
             let times = names.iter().map(|name| {

@@ -1,4 +1,4 @@
-//! How times are spread.
+//! The distribution of times.
 
 use std::{fmt, time::Duration};
 
@@ -12,12 +12,12 @@ impl Spread {
         Self(times)
     }
 
-    /// The time within which so many percent of them are.
+    /// Returns a percentile of the times.
     pub fn at(&self, percent: usize) -> Duration {
         self.0[(self.0.len() - 1) * percent / 100]
     }
 
-    /// How many times another one's this one's is, at so many percent.
+    /// Returns the ratio of this spread's percentile to the other one's.
     pub fn ratio(&self, floor: &Self, percent: usize) -> f64 {
         self.at(percent).as_secs_f64() / floor.at(percent).as_secs_f64()
     }

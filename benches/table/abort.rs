@@ -1,5 +1,5 @@
-//! From an abort's annotation to `Canceling` and to `Canceled`, one operation at a time: with nothing beside it, and
-//! with many operations in flight.
+//! The time from an abort's annotation to `Canceling` and to `Canceled`, one operation at a time: with no other
+//! operation, and with many operations in flight.
 
 use crate::{
     Size,

@@ -1,4 +1,4 @@
-//! All clusters and pools of a fleet applied at once, as a GitOps tool would after a disaster.
+//! All clusters and pools of a fleet are applied at once, as a GitOps tool would do after a disaster.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,10 @@ use crate::{
 };
 
 const NAMESPACE: &str = "belay";
-/// Pools of each cluster.
+/// The number of pools of each cluster.
 const POOLS: usize = 5;
 
-/// Measures it, beside the same creates without Belay and without its policies.
+/// Measures this, compared with the same creates without Belay and without its policies.
 pub async fn measure(report: &mut Report, size: Size) -> anyhow::Result<()> {
     let bare = creates(&Stage::without_policies().await?, size).await?;
     let stage = Stage::set().await?;

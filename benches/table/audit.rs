@@ -1,4 +1,4 @@
-//! Which requests a program made to the API server.
+//! The requests that a program made to the API server.
 
 use std::{
     collections::BTreeMap,
@@ -9,14 +9,14 @@ use std::{
 
 use serde::Deserialize;
 
-/// Reads the requests of one account in the API server's audit log, from where the last reading ended.
+/// Reads the requests of one account from the API server's audit log, starting where the last reading ended.
 pub struct Requests {
     log: PathBuf,
     user: String,
     read: u64,
 }
 
-/// Requests by verb and resource, such as `patch operations/status`.
+/// The number of requests by verb and resource, such as `patch operations/status`.
 pub type Counts = BTreeMap<String, u64>;
 
 #[derive(Deserialize)]
@@ -40,10 +40,10 @@ struct Object {
 }
 
 impl Requests {
-    /// The requests of a service account, such as `belay-system:belay`, from now on.
+    /// Reads the requests of a service account, such as `belay-system:belay`, from now on.
     ///
     /// # Errors
-    /// Where the log can't be read.
+    /// If the log can't be read.
     pub fn of(log: PathBuf, account: &str) -> anyhow::Result<Self> {
         let read = fs::metadata(&log)?.len();
         Ok(Self {
@@ -53,10 +53,10 @@ impl Requests {
         })
     }
 
-    /// What was asked since the last time. A watch counts when it begins.
+    /// Returns the requests since the last call. A watch counts when it begins.
     ///
     /// # Errors
-    /// Where the log can't be read.
+    /// If the log can't be read.
     pub fn since(&mut self) -> anyhow::Result<Counts> {
         let mut log = BufReader::new(File::open(&self.log)?);
         log.seek(SeekFrom::Start(self.read))?;
@@ -85,7 +85,7 @@ impl Requests {
     }
 }
 
-/// How many of them change something, but for leases.
+/// Returns how many of the requests change something other than leases.
 pub fn writes(counts: &Counts) -> u64 {
     let reads = ["get ", "list ", "watch "];
     let writes = counts.iter().filter(|(what, _)| {

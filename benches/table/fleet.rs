@@ -1,4 +1,4 @@
-//! Clusters and pools, and what people do with them.
+//! Clusters and pools, and the changes that people make to them.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{clusters, objects::Objects, stage::until};
 
-/// How many requests people make at once.
+/// The number of requests that people make at once.
 const AT_ONCE: usize = 16;
 
 /// The clusters of a namespace.
@@ -24,7 +24,7 @@ impl Fleet {
         }
     }
 
-    /// Makes so many clusters with so many pools each.
+    /// Creates this many clusters with this many pools each.
     pub async fn create(&self, clusters: usize, pools: usize) -> anyhow::Result<()> {
         let made = (0..clusters).map(|number| clusters::create(&self.objects, number, pools));
         stream::iter(made)
@@ -33,7 +33,7 @@ impl Fleet {
             .await
     }
 
-    /// Waits until so many clusters, with so many pools each, are Ready, and nothing is in flight.
+    /// Waits until this many clusters, with this many pools each, are Ready, and nothing is in flight.
     pub async fn is_ready(&self, clusters: usize, pools: usize) -> anyhow::Result<()> {
         until("Ready", async || {
             let all: Vec<ManagedCluster> = self.objects.list().await?;
@@ -43,7 +43,7 @@ impl Fleet {
                     status.operations.is_empty() && status.last_operation.is_some()
                 })
             };
-            // There are many more Operations than clusters.
+            // Checked first, because there are many more Operations than clusters.
             if !all.iter().all(is_free) {
                 return Ok(false);
             }
@@ -55,7 +55,7 @@ impl Fleet {
         .await
     }
 
-    /// The names of Operations, by their targets.
+    /// Returns the names of the chosen Operations, by their targets.
     pub async fn operations(
         &self,
         is_meant: impl Fn(&Operation) -> bool,
@@ -67,7 +67,7 @@ impl Fleet {
             .collect())
     }
 
-    /// Has pools make a node that comes up in an hour. The Operations that do it, once all are in flight.
+    /// Makes pools start a node that takes an hour to come up. Returns the Operations, once all are in flight.
     pub async fn hang(&self, clusters: usize) -> anyhow::Result<Vec<String>> {
         let slow = clusters::slow();
         let more = json!({"spec": {"count": 1}});

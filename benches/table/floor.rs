@@ -1,4 +1,4 @@
-//! The floor of an abort: a loop that does nothing but watch Operations, and write `Canceling`, then `Canceled`.
+//! The floor of an abort: a loop that only watches Operations and writes `Canceling`, then `Canceled`.
 
 use belay::api::{ABORT_ANNOTATION, Operation, OperationPhase};
 use futures::StreamExt as _;
@@ -8,7 +8,7 @@ use kube::{
 };
 use serde_json::json;
 
-/// The loop; it ends when it is dropped.
+/// The loop. It ends when it is dropped.
 pub struct Floor(tokio::task::JoinHandle<()>);
 
 impl Drop for Floor {
@@ -17,7 +17,7 @@ impl Drop for Floor {
     }
 }
 
-/// Begins it in a namespace.
+/// Starts the loop in a namespace.
 pub fn start(client: &Client, namespace: &str) -> Floor {
     let operations = Api::<Operation>::namespaced(client.clone(), namespace);
     Floor(tokio::spawn(async move {
@@ -58,7 +58,7 @@ pub async fn write_twice(operations: &Api<Operation>, name: &str) -> kube::Resul
     Ok(())
 }
 
-/// An Operation that it takes for one in flight.
+/// Creates an Operation that the loop treats as one in flight.
 pub async fn operation(client: &Client, namespace: &str, name: &str) -> anyhow::Result<()> {
     let spec = json!({"type": "Reconcile", "target": {"kind": "ManagedCluster", "name": "demo"}});
     let operation = Operation::new(name, serde_json::from_value(spec)?);

@@ -1,4 +1,4 @@
-//! How figures grow with the number of clusters. All of them are at rest in one namespace, with a pool each.
+//! How figures grow with the number of clusters. All clusters are at rest in one namespace, with one pool each.
 
 use std::{
     env,
@@ -24,29 +24,30 @@ use crate::{
 };
 
 const BELAY: &str = "belay";
-/// Aborts at each size.
+/// The number of aborts at each size.
 const ABORTS: usize = 20;
-/// Requests of each kind whose admission is measured, at each size; fewer where that takes so long.
+/// The number of requests of each kind whose admission is measured, at each size; fewer if they take longer than
+/// `LONG`.
 const REQUESTS: usize = 100;
 const LONG: Duration = Duration::from_secs(10);
 /// How long Belay rests before its memory is read.
 const REST: Duration = Duration::from_secs(5);
-/// How long it has nothing to do then.
+/// How long Belay's CPU is measured after that, while it has nothing to do.
 const QUIET: Duration = Duration::from_secs(20);
 
-/// What is measured at one size.
+/// The figures at one size.
 struct Figures {
     clusters: usize,
-    /// From an abort's annotation to `Canceled`, the median, in ms: of Belay, and of the floor.
+    /// The median time from an abort's annotation to `Canceled`, in ms: Belay's, and the floor's.
     abort: f64,
     floor: f64,
-    /// From Belay's start until it was ready, in s.
+    /// The time from Belay's start until it was ready, in s.
     ready: f64,
     /// Belay's resident memory, in MB.
     memory: f64,
-    /// Belay's CPU in a minute without anything to do, in ms.
+    /// Belay's CPU time in a minute without anything to do, in ms.
     quiet: f64,
-    /// CPU of the API server for one request, in ms.
+    /// The API server's CPU time for one request, in ms.
     pool: f64,
     operation: f64,
 }
@@ -61,7 +62,7 @@ pub async fn measure(report: &mut Report, size: Size) -> anyhow::Result<()> {
     let turns = {
         let _operator = Operator::start(&stage, BELAY).await?;
         let turns = Turns::prepare(&stage, BELAY).await?;
-        // What follows the last change is written by then.
+        // By then Belay has written everything that follows the last change.
         tokio::time::sleep(REST).await;
         turns
     };
@@ -80,7 +81,7 @@ pub async fn measure(report: &mut Report, size: Size) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The numbers of clusters, of `SIZES=10,100` or as many as suit.
+/// Returns the numbers of clusters, from `SIZES=10,100` or a suitable default.
 fn sizes(size: Size) -> anyhow::Result<Vec<usize>> {
     let default = if size.is_small {
         "10,50,200"
@@ -98,7 +99,7 @@ impl Figures {
         let mut requests = Requests::of(stage.audited.log.clone(), "belay-system:belay")?;
         let operator = Operator::start(stage, BELAY).await?;
         let pid = operator.process.pid();
-        // What followed the last abort may have been left to be written now.
+        // Belay may still have writes left that follow the last abort.
         tokio::time::sleep(REST).await;
         requests.since()?;
         let (memory, _) = numbers::memory(pid)?;
@@ -133,7 +134,7 @@ impl Figures {
     }
 }
 
-/// What a new pool costs the API server, in ms of CPU. It isn't kept.
+/// Returns the CPU time that a new pool costs the API server, in ms. The pool isn't stored.
 async fn pools(stage: &Stage) -> anyhow::Result<f64> {
     let spec = json!({"clusterName": clusters::name(0), "count": 0});
     let pool = AgentPool::new("new", serde_json::from_value(spec)?);
@@ -144,7 +145,7 @@ async fn pools(stage: &Stage) -> anyhow::Result<f64> {
     .await
 }
 
-/// What a person's Operation costs it.
+/// Returns the CPU time that a person's Operation costs the API server, in ms.
 async fn operations(stage: &Stage) -> anyhow::Result<f64> {
     let target = json!({"kind": "AgentPool", "name": clusters::pool_of(0, 0)});
     let spec = json!({"type": "Scale", "target": target, "count": 1});
@@ -160,7 +161,7 @@ async fn cost(
     stage: &Stage,
     request: impl AsyncFn(&PostParams) -> kube::Result<()>,
 ) -> anyhow::Result<f64> {
-    // Admission is the same, and nothing follows from it.
+    // With a dry run, admission is the same, and there are no consequences.
     let params = PostParams {
         dry_run: true,
         ..PostParams::default()
@@ -177,7 +178,7 @@ async fn cost(
     Ok(used.as_secs_f64() * 1_000.0 / float(made))
 }
 
-/// Notes with which exponent each figure grows.
+/// Reports the exponent with which each figure grows.
 fn note(report: &mut Report, all: &[Figures]) {
     type Figure = (&'static str, fn(&Figures) -> f64, &'static str, Option<f64>);
     let figures: [Figure; 7] = [
@@ -205,7 +206,7 @@ fn note(report: &mut Report, all: &[Figures]) {
             .iter()
             .map(|it| format!("{}: {:.2} {unit}", it.clusters, of(it)))
             .collect();
-        // What is there without any cluster hides the growth at small sizes.
+        // The part of a figure that exists without any cluster hides the growth at small sizes.
         let last = exponent(&values[values.len().saturating_sub(2)..]);
         report.note(
             &format!("growth with the clusters: {what}"),

@@ -1,4 +1,4 @@
-//! What the figures were measured on: a figure means nothing without its machine.
+//! The machine that the figures were measured on: a figure means nothing without it.
 
 use std::{env, fs, process::Command, thread};
 
@@ -18,17 +18,17 @@ pub struct Machine {
     memory: String,
     kubernetes: String,
     etcd: String,
-    /// Whether etcd waits until the disk has what it wrote.
+    /// Whether etcd waits until its writes are on the disk.
     fsync: bool,
     clusters: usize,
     rounds: usize,
 }
 
 impl Machine {
-    /// This one.
+    /// Describes this run.
     ///
     /// # Errors
-    /// Where a binary of the control plane can't be built.
+    /// If a binary of the control plane can't be built.
     pub fn of_this_run(size: Size) -> anyhow::Result<Self> {
         let first_line = |text: String| text.lines().next().unwrap_or_default().trim().to_owned();
         let version = |name: &str| -> anyhow::Result<String> {
@@ -51,7 +51,7 @@ impl Machine {
         })
     }
 
-    /// It in one line.
+    /// Returns the description in one line.
     pub fn line(&self) -> String {
         let fsync = if self.fsync { "with" } else { "without" };
         format!(
@@ -70,7 +70,8 @@ impl Machine {
     }
 }
 
-/// The commit of the benchmarks, and whether there are changes beside it. Another program under test is named as well.
+/// Returns the commit of the benchmarks, and whether there are uncommitted changes. If `BELAY` names another program
+/// under test, it is named as well.
 fn commit() -> String {
     let git = |args: &[&str]| output("git", &[&["-C", env!("CARGO_MANIFEST_DIR")], args].concat());
     let mut commit = git(&["rev-parse", "--short=12", "HEAD"]).trim().to_owned();
@@ -83,7 +84,7 @@ fn commit() -> String {
     }
 }
 
-/// What a program prints; nothing where it fails.
+/// Returns what a program prints; an empty text if it fails.
 fn output(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output();
     output.map_or(String::new(), |output| {
@@ -91,7 +92,7 @@ fn output(program: &str, args: &[&str]) -> String {
     })
 }
 
-/// The value of the first line of a file that begins so, as `name : value`.
+/// Returns the value in the first line of a file that starts with `name`, where lines look like `name : value`.
 fn of_file(path: &str, name: &str) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with(name));

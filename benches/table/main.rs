@@ -1,8 +1,9 @@
-//! How fast Belay is, and what it needs: each figure beside its floor or its peer, measured in turns in the same run.
+//! How fast Belay is, and what it needs. Each figure is compared with its floor or its peer, measured in turns in the
+//! same run.
 //!
 //! `make bench` prints the table, and writes it as JSON to `target/bench.json`. `ROWS=abort,storm` measures only those
-//! rows, `SMALL=1` all of them with fewer objects and rounds, `CLUSTERS=200` with so many clusters, `SIZES=10,100` the
-//! row `growth` with so many, and `FSYNC=1` with an etcd that waits for the disk.
+//! rows, `SMALL=1` all of them with fewer objects and rounds, `CLUSTERS=200` with this many clusters, `SIZES=10,100`
+//! the row `growth` with these numbers of clusters, and `FSYNC=1` with an etcd that waits for the disk.
 
 mod abort;
 mod apply;
@@ -43,14 +44,14 @@ use std::env;
 use machine::Machine;
 use report::Report;
 
-/// How much is measured.
+/// The size of the measurement.
 #[derive(Clone, Copy)]
 pub struct Size {
-    /// How often what takes milliseconds is repeated.
+    /// How often measurements in the range of milliseconds are repeated.
     pub rounds: usize,
-    /// How many clusters a fleet has.
+    /// The number of clusters of a fleet.
     pub clusters: usize,
-    /// Whether all of it is to take minutes only.
+    /// Whether the whole run should take only minutes.
     pub is_small: bool,
 }
 

@@ -13,23 +13,23 @@ use testenv::Process;
 
 use crate::stage::Stage;
 
-/// How long it may take to be ready.
+/// How long it may take to become ready.
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// An operator that is ready. It ends when it is dropped.
 pub struct Operator {
     pub process: Process,
-    /// From its start until it was ready.
+    /// The time from its start until it was ready.
     pub took: Duration,
     client: Client<HttpConnector, Empty<Bytes>>,
     address: std::net::SocketAddr,
 }
 
 impl Operator {
-    /// Starts one for a namespace, and waits until it has seen all.
+    /// Starts an operator for a namespace, and waits until it has seen all objects.
     ///
     /// # Errors
-    /// Where it isn't ready in time.
+    /// If it isn't ready in time.
     pub async fn start(stage: &Stage, namespace: &str) -> anyhow::Result<Self> {
         let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let began = Instant::now();
@@ -52,10 +52,10 @@ impl Operator {
         Ok(this)
     }
 
-    /// A counter, summed over its labels.
+    /// Returns the value of a counter, summed over its labels.
     ///
     /// # Errors
-    /// Where it isn't served.
+    /// If the operator doesn't serve it.
     pub async fn counter(&self, name: &str) -> anyhow::Result<f64> {
         let text = self.get("metrics").await?;
         let values = text.lines().filter_map(|line| {

@@ -1,5 +1,5 @@
-//! What others take to stop something: a twin of the floor written with controller-runtime, Argo Rollouts, and the Job
-//! controller.
+//! How long other controllers take to stop something: a twin of the floor written with controller-runtime, Argo
+//! Rollouts, and the Job controller.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ const JOBS: &str = "jobs";
 /// How long a peer may take for one step.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The peers, at work.
+/// The running peers.
 pub struct Peers {
     client: Client,
     seen: Seen,
@@ -63,7 +63,7 @@ impl Peers {
         let rollout = json!({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "peer"},
             "spec": {
-                // Without pods: it is the least that Argo Rollouts takes.
+                // Without pods: this is the fastest case for Argo Rollouts.
                 "replicas": 0,
                 "selector": {"matchLabels": {"app": "peer"}},
                 "strategy": {"canary": {"steps": [{"setWeight": 50}, {"pause": {}}]}},
@@ -88,7 +88,7 @@ impl Peers {
         Api::namespaced_with(self.client.clone(), ARGO, &kind)
     }
 
-    /// An Operation that the twin takes for one in flight, and its abort. The Operation's name.
+    /// Creates an Operation that the twin treats as one in flight, and aborts it. Returns the Operation's name.
     pub async fn twin(&self, round: usize) -> anyhow::Result<String> {
         let name = format!("op-{round}");
         floor::operation(&self.client, TWIN, &name).await?;
@@ -96,12 +96,13 @@ impl Peers {
         Ok(name)
     }
 
-    /// What was seen of the twin's Operations.
+    /// Returns what was seen of the twin's Operations.
     pub fn seen(&self) -> &Seen {
         &self.seen
     }
 
-    /// An update of a Rollout that pauses at its first step, and its abort, until that was reconciled.
+    /// Starts an update of a Rollout that pauses at its first step, and aborts it. Returns how long it took until the
+    /// abort was reconciled.
     pub async fn rollout(&self, round: usize) -> anyhow::Result<Duration> {
         let version = (round + 1).to_string();
         let newer =
@@ -137,7 +138,7 @@ impl Peers {
         Ok(began.elapsed())
     }
 
-    /// A Job that runs, and its suspension, until its condition shows it.
+    /// Starts a Job and suspends it. Returns how long it took until the Job's condition showed it.
     pub async fn job(&self, round: usize) -> anyhow::Result<Duration> {
         let name = format!("job-{round}");
         let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("batch", "v1", "Job"));
@@ -168,7 +169,7 @@ impl Peers {
     }
 }
 
-/// An object, and a watch of it.
+/// An object with a watch of it.
 struct Watched {
     objects: Api<DynamicObject>,
     name: String,
@@ -176,7 +177,7 @@ struct Watched {
 }
 
 impl Watched {
-    /// Begins to watch it. Its state of now comes first.
+    /// Starts to watch the object. The watch shows its current state first.
     fn of(objects: Api<DynamicObject>, name: &str) -> Self {
         let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
         let events = watcher(objects.clone(), only)

@@ -1,4 +1,4 @@
-//! A bare reflector of Belay's kinds: the least that a controller in Rust has to do and keep.
+//! A bare reflector of Belay's kinds: the minimum that a controller in Rust must do and keep.
 
 use belay::api::{AgentPool, ManagedCluster, Operation};
 use futures::StreamExt as _;
@@ -10,15 +10,15 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-/// The environment variable that has this program be the bare reflector, of that namespace.
+/// The environment variable that makes this program run as the bare reflector of a namespace.
 pub const REFLECTOR: &str = "BENCH_REFLECTOR";
-/// What a program writes once it has seen all.
+/// What a program prints once it has seen all objects.
 pub const SYNCED: &str = "synced";
 
-/// Is the bare reflector: it lists and watches the three kinds, and keeps them as they are decoded.
+/// Runs the bare reflector: it lists and watches the three kinds, and keeps them as they are decoded.
 ///
 /// # Errors
-/// Where there is no control plane.
+/// If there is no control plane.
 pub async fn reflect() -> anyhow::Result<()> {
     let namespace = std::env::var(REFLECTOR)?;
     let options = KubeConfigOptions::default();
@@ -51,7 +51,7 @@ where
         while events.next().await.is_some() {}
     });
     store.wait_until_ready().await?;
-    // It is kept for as long as the program runs.
+    // The store must live as long as the program.
     std::mem::forget(store);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What was measured, as a table and as JSON.
+//! The results, as a table and as JSON.
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use crate::machine::Machine;
 
-/// Where the JSON goes.
+/// The path of the JSON file.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench.json");
 
 /// The columns of the table.
 const HEADER: &str = "| what | Belay | beside | ratio | goal | met |\n|---|---|---|---|---|---|";
 
-/// All figures, and what they were measured on.
+/// All figures, and the machine that they were measured on.
 #[derive(Serialize)]
 pub struct Report {
     machine: Machine,
@@ -24,16 +24,16 @@ pub struct Report {
 struct Row {
     what: String,
     belay: String,
-    /// The floor or the peer, and what it took.
+    /// The floor or the peer, and its figure.
     beside: String,
-    /// Belay's by the other's.
+    /// Belay's figure divided by the other one.
     ratio: Option<f64>,
-    /// What the ratio may be at most, or be at least; none where the figure is only shown.
+    /// The maximum or the minimum of the ratio; `None` if the figure has no goal.
     goal: Option<Goal>,
     is_met: Option<bool>,
 }
 
-/// A bound of a ratio.
+/// A limit for a ratio.
 #[derive(Clone, Copy, Serialize)]
 pub enum Goal {
     AtMost(f64),
@@ -57,7 +57,7 @@ impl Goal {
 }
 
 impl Report {
-    /// No figures yet.
+    /// Creates a report without figures.
     pub fn new(machine: Machine) -> Self {
         println!("{}\n\n{HEADER}", machine.line());
         Self {
@@ -66,7 +66,7 @@ impl Report {
         }
     }
 
-    /// Notes a figure beside its floor or its peer, and shows it at once.
+    /// Adds a figure beside its floor or its peer, and prints it at once.
     pub fn note(
         &mut self,
         what: &str,
@@ -88,7 +88,7 @@ impl Report {
         self.rows.push(row);
     }
 
-    /// All of it, as a table in Markdown.
+    /// Returns the report as a table in Markdown.
     pub fn table(&self) -> String {
         let mut table = format!("{}\n\n{HEADER}\n", self.machine.line());
         for row in &self.rows {
@@ -100,7 +100,7 @@ impl Report {
     /// Writes the JSON.
     ///
     /// # Errors
-    /// Where it can't be written.
+    /// If it can't be written.
     pub fn save(&self) -> anyhow::Result<()> {
         fs::write(Path::new(FILE), serde_json::to_string_pretty(self)?)?;
         Ok(())

@@ -1,4 +1,4 @@
-//! How many requests operations cost, beside those to nodes and pods, which they need by themselves.
+//! How many requests operations need besides the requests for nodes and pods, which the work itself needs.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
 
 const BELAY: &str = "belay";
 
-/// Counts them.
+/// Counts the requests.
 pub async fn measure(report: &mut Report) -> anyhow::Result<()> {
     let stage = Stage::set().await?;
     stage.namespace(BELAY).await?;
@@ -81,7 +81,7 @@ pub async fn measure(report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What follows the begin of an operation has been written by then.
+/// Waits until Belay has written everything that follows the start of an operation.
 async fn rests_in_flight() {
     tokio::time::sleep(Duration::from_secs(3)).await;
 }
@@ -89,7 +89,7 @@ async fn rests_in_flight() {
 struct Count<'a> {
     requests: Requests,
     fleet: &'a Fleet,
-    /// How many Operations have ended.
+    /// The number of Operations that have ended.
     ended: usize,
 }
 
@@ -109,7 +109,7 @@ impl Count<'_> {
         self.note(report, what, nodes).await
     }
 
-    /// Notes what was asked until one Operation more has ended.
+    /// Adds the requests until one more Operation has ended.
     async fn note(&mut self, report: &mut Report, what: &str, nodes: u64) -> anyhow::Result<()> {
         self.ended += 1;
         rests(self.fleet, self.ended).await?;
@@ -138,7 +138,7 @@ impl Count<'_> {
     }
 }
 
-/// Whether a request is one of those that the work on nodes needs by itself.
+/// Whether a request is one that the work on nodes itself needs.
 fn is_needed(what: &str) -> bool {
     what.contains(" nodes") || what.contains(" pods") || what.contains("kwokcontrolplanes")
 }
@@ -151,7 +151,7 @@ fn words(counts: &Counts) -> String {
     words.join(", ")
 }
 
-/// Waits until so many Operations have ended, and nothing is written any more.
+/// Waits until this many Operations have ended, and nothing is written any more.
 async fn rests(fleet: &Fleet, ended: usize) -> anyhow::Result<()> {
     until("at rest", async || {
         let has_ended = |operation: &Operation| {

@@ -1,4 +1,4 @@
-//! Many clusters at rest, without the work of making them: copies of one that Belay made, with their final statuses.
+//! Many clusters at rest, without the work of creating them: copies of one that Belay created, with its final statuses.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -22,9 +22,9 @@ use crate::{
     stage::{Stage, until},
 };
 
-/// How many clusters are written at once.
+/// The number of clusters that are written at once.
 const AT_ONCE: usize = 32;
-/// The template's name. It occurs nowhere else in its objects, so that it can be replaced in their text.
+/// The template's name. It occurs nowhere else in its objects, so it can be replaced in their text.
 const TEMPLATE: &str = "template0x";
 
 /// One cluster at rest, as Belay left it.
@@ -37,10 +37,10 @@ pub struct Template {
 }
 
 impl Template {
-    /// Has Belay make a cluster with so many empty pools.
+    /// Lets Belay create a cluster with this many empty pools.
     ///
     /// # Errors
-    /// Where it isn't made.
+    /// If it isn't created.
     pub async fn make(stage: &Stage, pools: usize) -> anyhow::Result<Self> {
         let namespace = format!("of-{pools}-pools");
         stage.namespace(&namespace).await?;
@@ -70,10 +70,10 @@ impl Template {
         })
     }
 
-    /// Writes the clusters of these numbers into a namespace, each with so many finished Operations.
+    /// Writes the clusters with these numbers into a namespace, each with this many finished Operations.
     ///
     /// # Errors
-    /// Where the API server refuses one of them.
+    /// If the API server refuses one of them.
     pub async fn copy(
         &self,
         stage: &Stage,
@@ -127,7 +127,7 @@ impl Template {
     }
 }
 
-/// A copy on its way, and what stands in it for the template's names and uids.
+/// A copy in progress, with the texts that replace the template's names and uids.
 struct Copy<'a> {
     objects: &'a Objects,
     replaced: Vec<(String, String)>,
@@ -155,7 +155,7 @@ impl Copy<'_> {
         Ok(made)
     }
 
-    /// Writes the copy of an Operation, and the label of its own uid.
+    /// Writes the copy of an Operation, and the label with its own uid.
     async fn operation(&mut self, of: &Value) -> anyhow::Result<()> {
         let made: Operation = self.create(of).await?;
         let own = json!({"metadata": {"labels": {OPERATION_UID_LABEL: made.uid()}}});
@@ -191,7 +191,7 @@ impl Copy<'_> {
     }
 }
 
-/// An object without what the API server gives it.
+/// Returns an object without the fields that the API server sets.
 fn as_written(object: &Value) -> Value {
     let mut written = object.clone();
     if let Some(metadata) = written["metadata"].as_object_mut() {
@@ -224,8 +224,8 @@ where
         .collect::<Result<_, _>>()?)
 }
 
-/// Has the API server take Operations with their statuses at once, and refuse nothing. (There are ten times as many of
-/// them as of all else, so that is worth while.)
+/// Makes the API server accept Operations together with their statuses, and refuse nothing. (There are ten times as
+/// many Operations as other objects, so this saves much time.)
 async fn open(stage: &Stage, objects: &Objects) -> anyhow::Result<()> {
     stage.without_bindings()?;
     let without = r#"[{"op": "remove", "path": "/spec/versions/0/subresources"}]"#;
@@ -252,18 +252,18 @@ async fn open(stage: &Stage, objects: &Objects) -> anyhow::Result<()> {
     .await
 }
 
-/// Has the API server do all again that the chart says.
+/// Restores on the API server what the chart defines.
 async fn close(stage: &Stage, objects: &Objects) -> anyhow::Result<()> {
     stage.install()?;
     let operations = objects.api::<Operation>();
     until("with statuses apart", async || {
         let (params, none) = (PatchParams::default(), Patch::Merge(json!({})));
         let answer = operations.patch_status("none", &params, &none).await;
-        // Where there is no such subresource the answer names no object.
+        // If this subresource doesn't exist, the answer names no object.
         Ok(matches!(answer, Err(kube::Error::Api(refused)) if refused.message.contains("\"none\"")))
     })
     .await?;
-    // The policies count a moment after they are written, and nothing shows when.
+    // The policies take effect a moment after they are written, and nothing shows when.
     tokio::time::sleep(Duration::from_secs(3)).await;
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! What is measured on: a real control plane with the chart's kinds, policies and rights, and an operator under its
-//! own service account.
+//! The environment of the measurements: a real control plane with the chart's kinds, policies and rights, and an
+//! operator with its own service account.
 
 use std::{
     ffi::OsStr,
@@ -17,28 +17,28 @@ use testenv::{Component, Process};
 
 use crate::audited::Audited;
 
-/// Where the chart is installed.
+/// The namespace where the chart is installed.
 const RELEASE: &str = "belay-system";
 
-/// All of it. It ends when it is dropped.
+/// The whole environment. It ends when it is dropped.
 pub struct Stage {
-    /// As people ask: every right, by a service account. (An administrator's requests pass by the API server's
-    /// Priority and Fairness.)
+    /// The client for people's requests: it has every right, through a service account. (The API server's Priority and
+    /// Fairness doesn't apply to an administrator's requests.)
     pub client: Client,
     pub audited: Audited,
     /// The kubeconfig of the operator's service account.
     pub operators: PathBuf,
-    /// The kubeconfig of people's.
+    /// The kubeconfig for people's requests.
     peoples: PathBuf,
 }
 
 impl Stage {
-    /// Starts it.
+    /// Starts the environment.
     pub async fn set() -> anyhow::Result<Self> {
         Self::with(true).await
     }
 
-    /// The same without the policies of admission.
+    /// Starts the environment without the admission policies.
     pub async fn without_policies() -> anyhow::Result<Self> {
         Self::with(false).await
     }
@@ -62,24 +62,24 @@ impl Stage {
         })
     }
 
-    /// The kubeconfig of another service account with every right, and its file.
+    /// Returns the kubeconfig of another service account with every right, and its file.
     pub async fn account(&self, name: &str) -> anyhow::Result<(Kubeconfig, PathBuf)> {
         account(&self.audited, name).await
     }
 
-    /// A client of a kubeconfig.
+    /// Returns a client for a kubeconfig.
     pub async fn client_of(&self, kubeconfig: &Kubeconfig) -> anyhow::Result<Client> {
         let config = self.audited.control_plane.config(kubeconfig).await?;
         Ok(connection::builder(config)?.build())
     }
 
-    /// Applies an object, as administrator.
+    /// Applies an object as administrator.
     pub fn apply(&self, object: &Value) -> anyhow::Result<()> {
         let args = ["apply", "--server-side", "-f-"];
         self.audited.kubectl(&args, &object.to_string())
     }
 
-    /// Takes away what has the policies applied, so that nothing is refused and admission costs nothing.
+    /// Deletes the bindings of the policies, so that nothing is refused and admission costs nothing.
     pub fn without_bindings(&self) -> anyhow::Result<()> {
         let all = "validatingadmissionpolicybindings,mutatingadmissionpolicybindings";
         self.audited.kubectl(&["delete", all, "--all"], "")
@@ -90,19 +90,19 @@ impl Stage {
         apply_chart(&self.audited, true)
     }
 
-    /// Makes a namespace.
+    /// Creates a namespace.
     pub async fn namespace(&self, name: &str) -> anyhow::Result<()> {
         namespace(&self.client, name).await
     }
 
-    /// Starts the operator for one namespace, in a process of its own.
+    /// Starts the operator for one namespace in its own process.
     pub fn operate_in(&self, namespace: &str) -> anyhow::Result<Process> {
         self.operate_with(&[&format!("--namespace={namespace}")])
     }
 
     /// Starts the operator with these arguments.
     pub fn operate_with(&self, args: &[&str]) -> anyhow::Result<Process> {
-        // Another version, to compare.
+        // Another version, for comparison.
         let other = std::env::var_os("BELAY");
         let program = other
             .as_deref()
@@ -124,7 +124,7 @@ impl Stage {
         Ok(Process::start_with(program, &args, &environment, &log)?)
     }
 
-    /// Starts a program that is somebody else's, with every right.
+    /// Starts a program of another project with every right.
     pub fn start_as_people(&self, program: &Path, args: &[&str]) -> anyhow::Result<Process> {
         let mut all = vec![
             "--kubeconfig".to_owned(),
@@ -140,10 +140,10 @@ impl Stage {
         Ok(Process::start_with(program, &all, &[], &log)?)
     }
 
-    /// A process of the control plane.
+    /// Returns the process id of a part of the control plane.
     ///
     /// # Errors
-    /// Where it doesn't run.
+    /// If it doesn't run.
     pub fn pid(&self, component: Component) -> anyhow::Result<u32> {
         self.audited
             .control_plane
@@ -152,7 +152,7 @@ impl Stage {
     }
 }
 
-/// Makes a service account with every right: its kubeconfig, and the file of it.
+/// Creates a service account with every right. Returns its kubeconfig, and the file of the kubeconfig.
 async fn account(audited: &Audited, name: &str) -> anyhow::Result<(Kubeconfig, PathBuf)> {
     let control_plane = &audited.control_plane;
     let kubeconfig = control_plane
@@ -176,12 +176,12 @@ async fn namespace(client: &Client, name: &str) -> anyhow::Result<()> {
 
 fn apply_chart(audited: &Audited, policies: bool) -> anyhow::Result<()> {
     let manifests = chart(audited.control_plane.dir(), policies)?;
-    // What a benchmark changed of it is taken back.
+    // This undoes what a benchmark changed.
     let args = ["apply", "--server-side", "--force-conflicts", "-f-"];
     audited.kubectl(&args, &manifests)
 }
 
-/// What `helm install` makes, but for the Deployment: its pods would run nowhere.
+/// Returns what `helm install` creates, except the Deployment: its pods couldn't run anywhere.
 fn chart(home: &Path, policies: bool) -> anyhow::Result<String> {
     let output = Command::new(testenv::binary("helm")?)
         .env("HOME", home)
@@ -197,7 +197,7 @@ fn chart(home: &Path, policies: bool) -> anyhow::Result<String> {
             "replicas=0",
             "--kube-version",
             "1.36.0",
-            // Without a cluster, Helm knows of no API that it wasn't built with.
+            // Without a cluster, Helm knows only the APIs that it was built with.
             "--api-versions",
             "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy",
         ])
@@ -209,14 +209,14 @@ fn chart(home: &Path, policies: bool) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// How soon it is asked again whether something is so.
+/// The shortest pause between two checks of [`until`].
 const SOONEST: Duration = Duration::from_millis(200);
 const LATEST: Duration = Duration::from_secs(3);
 
-/// Asks again and again whether something is so.
+/// Checks again and again until something is true.
 ///
 /// # Errors
-/// Where it isn't within half an hour.
+/// If it isn't true within half an hour.
 pub async fn until<F: Future<Output = anyhow::Result<bool>>>(
     what: &str,
     is_so: impl Fn() -> F,
@@ -228,7 +228,7 @@ pub async fn until<F: Future<Output = anyhow::Result<bool>>>(
             return Ok(());
         }
         ensure!(began.elapsed() < Duration::from_mins(30), "never {what}");
-        // To look may cost the API server much: it does so for at most a tenth of the time.
+        // A check may cost the API server much, so checks take at most a tenth of the time.
         let pause = asked.elapsed() * 9;
         tokio::time::sleep(pause.clamp(SOONEST, LATEST)).await;
     }

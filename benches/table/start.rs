@@ -1,5 +1,6 @@
-//! From the start of the program until it has seen all there is, and the memory that it needs then: Belay beside a bare
-//! reflector of the same kinds, and a cache of controller-runtime. And how much memory each object of a kind takes.
+//! The time from the start of a program until it has seen all objects, and the memory that it needs then: Belay
+//! compared with a bare reflector of the same kinds, and with a cache of controller-runtime. Also how much memory each
+//! object of a kind takes.
 
 use std::{
     ffi::OsStr,
@@ -22,16 +23,16 @@ use crate::{
     stage::Stage,
 };
 
-/// Namespaces: of nothing, of clusters alone, of clusters with pools, and of those with their finished Operations.
+/// Namespaces: empty, with clusters only, with clusters and pools, and with their finished Operations as well.
 const IDLE: &str = "idle";
 const CLUSTERS: &str = "clusters";
 const POOLS: &str = "pools";
 const ALL: &str = "all";
-/// Pools of each cluster.
+/// The number of pools of each cluster.
 const POOLS_EACH: usize = 5;
-/// Operations of each cluster: as many as are kept.
+/// The number of Operations of each cluster: as many as Belay keeps.
 const OPERATIONS_EACH: usize = 50;
-/// How often each program is started where it is timed.
+/// How often each program is started when its start is timed.
 const STARTS: usize = 3;
 /// How long a program rests before its memory is read.
 const REST: Duration = Duration::from_secs(5);
@@ -94,7 +95,7 @@ pub async fn measure(report: &mut Report, size: Size) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A program that has seen all there is.
+/// A program that has seen all objects.
 struct Started {
     took: Duration,
     /// In kB, after a rest.
@@ -124,7 +125,7 @@ struct All {
 }
 
 impl All {
-    /// The medians of some starts, in turns.
+    /// Returns the medians of some starts, taken in turns.
     async fn start(stage: &Stage) -> anyhow::Result<Self> {
         let (mut belay, mut reflector, mut cache) = (Vec::new(), Vec::new(), Vec::new());
         let peer = testenv::binary("cache").ok();
@@ -150,7 +151,7 @@ impl All {
         }
     }
 
-    /// Notes Belay's figures beside the others'.
+    /// Reports Belay's figures beside the other programs' figures.
     fn note(&self, report: &mut Report, size: Size, writes: u64) {
         let objects = size.clusters * (1 + POOLS_EACH + OPERATIONS_EACH);
         let reflector = (
@@ -204,7 +205,7 @@ impl Started {
         Self::other(stage, &std::env::current_exe()?, &[], &environment).await
     }
 
-    /// A program that writes a line once it has seen all.
+    /// Starts a program that prints a line once it has seen all objects.
     async fn other(
         stage: &Stage,
         program: &Path,
@@ -224,7 +225,7 @@ impl Started {
         Self::rested(began.elapsed(), &process).await
     }
 
-    /// The memory once nothing is decoded any more.
+    /// Reads the memory after a rest, when nothing is being decoded any more.
     async fn rested(took: Duration, process: &Process) -> anyhow::Result<Self> {
         tokio::time::sleep(REST).await;
         let (kibibytes, _) = numbers::memory(process.pid())?;

@@ -1,5 +1,5 @@
-//! People who edit without a pause: how many edits the API server takes from them, with Belay at work and without, and
-//! what Belay needs for it.
+//! People edit without a pause: how many edits the API server accepts from them, with Belay and without, and what Belay
+//! needs for this.
 
 use std::time::{Duration, Instant};
 
@@ -19,29 +19,29 @@ use crate::{
 };
 
 const BELAY: &str = "belay";
-/// Where no operator is at work.
+/// The namespace without an operator.
 const NOBODY: &str = "nobody";
-/// How many people edit, each as soon as his last edit is answered.
+/// The number of people who edit. Each of them sends the next edit when the last one is answered.
 const WRITERS: usize = 16;
-/// How many cores Belay may take.
+/// The maximum number of cores that Belay may use.
 const CORES: f64 = 0.5;
 
-/// What is edited.
+/// The kind of an edit.
 #[derive(Clone, Copy)]
 enum Edit {
-    /// An annotation of a cluster: nothing follows from it.
+    /// An annotation of a cluster: it has no consequences.
     Annotation,
-    /// The label of a pool's nodes: an Operation of its own follows from each.
+    /// The label of a pool's nodes: each edit leads to its own Operation.
     Settings,
 }
 
-/// How it went.
+/// The result.
 struct Done {
-    /// Until the last edit was answered.
+    /// The time until the last edit was answered.
     edited: Duration,
-    /// Until nothing was left to do.
+    /// The time until nothing was left to do.
     took: Duration,
-    /// CPU time of the API server.
+    /// The API server's CPU time.
     server: Duration,
 }
 
@@ -86,14 +86,14 @@ pub async fn measure(report: &mut Report, size: Size) -> anyhow::Result<()> {
         let what = format!("{edits} {what} by {WRITERS} writers");
         note(report, &what, &done, &bare, edits);
         note_load(report, &what, &done, &bare, (used, reconciled));
-        // What follows an end is written by then.
+        // By then Belay has written everything that follows the end.
         tokio::time::sleep(Duration::from_secs(3)).await;
     }
     Ok(())
 }
 
 impl Edit {
-    /// How many Operations follow.
+    /// Returns how many Operations follow.
     fn operations(self, edits: usize) -> f64 {
         match self {
             Self::Annotation => 0.0,
@@ -101,7 +101,7 @@ impl Edit {
         }
     }
 
-    /// Makes so many edits, one cluster after the other, and waits until what follows is done.
+    /// Makes this many edits, one cluster after the other, and waits until their consequences are done.
     async fn make(
         self,
         stage: &Stage,

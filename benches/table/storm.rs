@@ -20,10 +20,10 @@ use crate::{
 
 const BELAY: &str = "belay";
 const FLOOR: &str = "floor";
-/// How many requests people make at once.
+/// The number of requests that people make at once.
 const AT_ONCE: usize = 32;
 
-/// Measures it, beside as many pairs of status writes as the API server does with as many requests at once.
+/// Measures this, compared with the same number of status writes in pairs, with the same number of concurrent requests.
 pub async fn measure(report: &mut Report, size: Size) -> anyhow::Result<()> {
     let stage = Stage::set().await?;
     for name in [BELAY, FLOOR] {
@@ -103,7 +103,7 @@ pub async fn measure(report: &mut Report, size: Size) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How long the API server takes for two plain writes of so many statuses.
+/// Returns how long the API server takes for two plain status writes of this many Operations.
 async fn plain_writes(stage: &Stage, count: usize) -> anyhow::Result<Duration> {
     let operations = Api::<Operation>::namespaced(stage.client.clone(), FLOOR);
     for number in 0..count {

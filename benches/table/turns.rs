@@ -1,4 +1,4 @@
-//! Aborts of Belay, of the floor and of the peers, in turns.
+//! Aborts by Belay, by the floor and by the peers, in turns.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub const FLOOR: &str = "floor";
 const CLUSTER: &str = "demo";
 const POOL: &str = "np1";
 
-/// What aborts are taken of. An operator is at work beside it.
+/// The objects whose operations are aborted. An operator must run at the same time.
 pub struct Turns<'a> {
     stage: &'a Stage,
     fleet: Fleet,
@@ -37,7 +37,7 @@ pub struct Times {
     pub peers: Option<OfPeers>,
 }
 
-/// How long those of the peers took.
+/// How long the aborts of the peers took.
 pub struct OfPeers {
     pub twin: Spread,
     pub argo: Spread,
@@ -45,7 +45,7 @@ pub struct OfPeers {
 }
 
 impl<'a> Turns<'a> {
-    /// Makes a cluster whose nodes would take an hour to come up.
+    /// Creates a cluster whose nodes would take an hour to come up.
     pub async fn prepare(stage: &'a Stage, namespace: &str) -> anyhow::Result<Self> {
         let fleet = Fleet::of(&stage.client, namespace);
         clusters::create_cluster(&fleet.objects, CLUSTER, json!({})).await?;
@@ -58,7 +58,7 @@ impl<'a> Turns<'a> {
             _loop: floor::start(&stage.client, FLOOR),
         };
         this.rests().await?;
-        // What follows the end is written by then.
+        // By then Belay has written everything that follows the end.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let slow = clusters::slow();
         let objects = &this.fleet.objects;
@@ -66,7 +66,7 @@ impl<'a> Turns<'a> {
         Ok(this)
     }
 
-    /// Takes so many of each. `what` is told in the names of its objects.
+    /// Makes this many aborts of each kind. `what` becomes a part of the objects' names.
     pub async fn take(
         &self,
         what: &str,
@@ -103,10 +103,10 @@ impl<'a> Turns<'a> {
         })
     }
 
-    /// Has a node made, and waits until that is in flight.
+    /// Starts a scale-up by one node, and waits until it is in flight.
     async fn begin(&self, round: &str) -> anyhow::Result<String> {
         for count in [0, 1] {
-            // Another label each round: the hold of the abort before ends with a change.
+            // Another label each round: the change ends the hold of the previous abort.
             let spec = json!({"spec": {"count": count, "nodeLabels": {"round": round}}});
             self.fleet.objects.patch::<AgentPool>(POOL, &spec).await?;
             if count == 0 {

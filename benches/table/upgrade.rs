@@ -1,9 +1,9 @@
-//! The upgrade of a cluster's nodes under pods, beside a script that does the same with kubectl alone, and beside a bare
-//! loop.
+//! The upgrade of a cluster's nodes with pods, compared with a script that does the same with kubectl only, and with a
+//! bare loop.
 //!
-//! All go through the pools one after the other, with as many nodes in process at once. For each node all make its
-//! replacement, wait until it is Ready, drain the node through the Eviction API and delete it. Belay reports besides,
-//! and looks after budgets and volumes. The script's calls of kubectl take CPU of the same machine.
+//! All of them upgrade one pool after the other, with the same number of nodes in progress at once. For each node they
+//! create its replacement, wait until the replacement is Ready, drain the node through the Eviction API and delete it.
+//! Belay also reports, and takes care of budgets and volumes. The script's kubectl calls use CPU of the same machine.
 
 mod bare;
 mod objects;
@@ -32,15 +32,15 @@ use script::Script;
 
 const BELAY: &str = "belay";
 const CLUSTER: &str = "demo";
-/// Whose nodes the others are, and their service accounts in the chart's namespace.
+/// The owners of the other nodes, and their service accounts in the chart's namespace.
 const SCRIPT: &str = "script";
 const BARE: &str = "bare";
 const POOLS: usize = 3;
-/// The versions, of which each round leads to the next one.
+/// The versions. Each round upgrades to the next one.
 const VERSIONS: [&str; 3] = ["1.36.3", "1.36.4", "1.36.5"];
 const ROUNDS: usize = VERSIONS.len() - 1;
 
-/// Measures it, in turns.
+/// Measures all of them, in turns.
 pub async fn measure(report: &mut Report, size: Size) -> anyhow::Result<()> {
     let (nodes, at_once) = if size.is_small { (20, 5) } else { (100, 10) };
     let stage = Stage::set().await?;
@@ -101,13 +101,13 @@ pub async fn measure(report: &mut Report, size: Size) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One of those who upgrade, and how long it took each time.
+/// One of the programs that upgrade, and how long it took each time.
 struct Side {
     times: Vec<Duration>,
     requests: Requests,
 }
 
-/// What it took all in all.
+/// The result of all rounds.
 struct Took {
     times: Spread,
     counts: Counts,
@@ -131,18 +131,18 @@ impl Side {
 }
 
 impl Took {
-    /// Requests of one upgrade.
+    /// Returns the number of requests of one upgrade.
     fn requests(&self) -> f64 {
         numbers::float_of(self.counts.values().sum()) / float(ROUNDS)
     }
 
-    /// The same, and what there is most of.
+    /// Returns the same in words, with the most frequent requests.
     fn words(&self) -> String {
         let mut all: Vec<_> = self.counts.iter().collect();
         all.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         let words = all.iter().take(9).map(|(what, count)| {
             let each = numbers::float_of(**count) / float(ROUNDS);
-            // Discovery names no resource.
+            // Discovery requests name no resource.
             format!("{each:.0} {}", what.trim_end())
         });
         let words: Vec<_> = words.collect();

@@ -1,4 +1,4 @@
-//! What a status write costs the API server, by how it is written. Belay writes as the cheapest does that suits it.
+//! What a status write costs the API server, by how it is written. Belay uses the cheapest way that meets its needs.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::{Size, floor, numbers, report::Report, stage::Stage};
 
 const NAMESPACE: &str = "belay";
 
-/// Measures it, with and without the policies of admission.
+/// Measures this, with and without the admission policies.
 pub async fn measure(report: &mut Report, size: Size) -> anyhow::Result<()> {
     for (with, stage) in [
         ("with policies", Stage::set().await?),
@@ -49,14 +49,14 @@ pub async fn measure(report: &mut Report, size: Size) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How it is written.
+/// How the status is written.
 #[derive(Clone, Copy, Debug)]
 enum Way {
-    /// Server-side apply.
+    /// With server-side apply.
     Apply,
-    /// A merge patch.
+    /// With a merge patch.
     Merge,
-    /// A JSON patch that replaces it.
+    /// With a JSON patch that replaces it.
     Replace,
 }
 
@@ -96,7 +96,7 @@ impl Way {
     }
 }
 
-/// A status as that of an upgrade of ten nodes.
+/// Returns a status like the one of an upgrade of ten nodes.
 fn status(round: usize) -> Value {
     let steps: Vec<_> = (0..10)
         .map(|node| json!({"name": format!("node/demo-np1-{node}"), "action": "Replace", "phase": "InProgress", "message": format!("draining: {round} pods left")}))

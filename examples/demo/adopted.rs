@@ -1,4 +1,4 @@
-//! What the stories of clusters that exist already have in common: the cluster is adopted, and upgraded.
+//! The common part of the stories about existing clusters: the cluster is adopted and upgraded.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,10 @@ use crate::{screen, stage::Stage};
 
 /// The `ManagedCluster`.
 pub const CLUSTER: &str = "demo";
-/// How many pools it has.
+/// The number of its pools.
 const POOLS: usize = 2;
 
-/// What adopt prints is applied, and begins no operation.
+/// Applies what adopt prints, and checks that this starts no operation.
 pub async fn adopt(stage: &mut Stage, adopt: &str) -> anyhow::Result<()> {
     screen::heading("Take it under Belay's operations, as it is")?;
     stage.run(adopt).await?;
@@ -27,7 +27,7 @@ pub async fn adopt(stage: &mut Stage, adopt: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Upgrades until that step is far enough; gives the Operation's name.
+/// Upgrades until a step is far enough. Returns the Operation's name.
 pub async fn upgrade(
     stage: &mut Stage,
     to: &str,
@@ -58,7 +58,7 @@ pub async fn upgrade(
     Ok(name)
 }
 
-/// Asks for the abort of an Operation.
+/// Requests the abort of an Operation.
 pub async fn ask_to_abort(stage: &Stage, operation: &str) -> anyhow::Result<()> {
     screen::heading("Abort it")?;
     stage

@@ -1,5 +1,5 @@
-//! The same on an EKS cluster that exists already, on a fake of AWS: it is adopted and upgraded. EKS can't stop an upgrade,
-//! and says so. It can stop the rollback of a cluster of EKS Auto Mode while its nodes go back, by the same annotation.
+//! The same on an existing EKS cluster, on a fake of AWS: it is adopted and upgraded. EKS can't stop an upgrade, and
+//! says so. The same annotation stops the rollback of an EKS Auto Mode cluster while its nodes roll back.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ use crate::{
 
 const OLD: &str = "1.33.0";
 const NEW: &str = "1.34.0";
-/// How long EKS takes for an update, and to cancel one.
+/// How long EKS takes for an update, and for its cancellation.
 const TAKES: Duration = Duration::from_secs(4);
 const TAKES_TO_CANCEL: Duration = Duration::from_secs(2);
 
-/// Tells it all.
+/// Plays the whole story.
 pub async fn play(stage: &mut Stage) -> anyhow::Result<()> {
     install(stage).await?;
     make(stage).await?;
@@ -49,7 +49,7 @@ async fn make(stage: &mut Stage) -> anyhow::Result<()> {
         .await
 }
 
-/// An upgrade can't be stopped, and says why.
+/// An upgrade can't be stopped, and Belay says why.
 async fn go_up(stage: &mut Stage) -> anyhow::Result<()> {
     let second = (1, "the upgrade of the first nodegroup");
     let has_begun = |step: &Step| step.handle.is_some();
@@ -72,7 +72,7 @@ async fn go_up(stage: &mut Stage) -> anyhow::Result<()> {
     is_ready(stage).await
 }
 
-/// A rollback is stopped while the nodes go back.
+/// A rollback is stopped while the nodes roll back.
 async fn go_back(stage: &mut Stage) -> anyhow::Result<()> {
     screen::heading(&format!(
         "Roll back to {OLD}: nodegroups first, then EKS's own nodes, the control plane last"
@@ -110,7 +110,7 @@ async fn go_back(stage: &mut Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The nodegroups follow the control plane, which stayed where it was.
+/// The nodegroups follow the control plane, which kept its version.
 async fn follow(stage: &mut Stage) -> anyhow::Result<()> {
     screen::heading(
         "The nodegroups go to what the control plane runs, by an Operation of their own",

@@ -1,5 +1,5 @@
-//! The same on an AKS cluster that exists already, on a fake of Azure: it is adopted, its upgrade is aborted by the same
-//! annotation, and goes on later. Then somebody scales a node pool by az.
+//! The same on an existing AKS cluster, on a fake of Azure: it is adopted, the same annotation aborts its upgrade, and
+//! the upgrade goes on later. Then somebody scales a node pool with az.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const NEW: &str = "1.34.1";
 const TAKES: Duration = Duration::from_secs(5);
 const TAKES_TO_STOP: Duration = Duration::from_secs(2);
 
-/// Tells it all.
+/// Plays the whole story.
 pub async fn play(stage: &mut Stage) -> anyhow::Result<()> {
     install(stage).await?;
     make(stage).await?;
@@ -74,7 +74,7 @@ async fn abort(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What somebody else begins is in the lock, and is left as it is.
+/// An operation that somebody else started is in the lock, and Belay leaves it alone.
 async fn others(stage: &mut Stage) -> anyhow::Result<()> {
     screen::heading("Somebody scales the System pool by az, to 3 nodes")?;
     let azure = stage.clouds.azure()?;

@@ -1,4 +1,4 @@
-//! The fakes of clouds, which the operator and the plugin take for the clouds.
+//! The fakes of clouds, which the operator and the plugin use instead of real clouds.
 
 use std::fs;
 
@@ -15,17 +15,17 @@ pub struct Clouds {
 }
 
 impl Clouds {
-    /// Whether there is one.
+    /// Whether a fake was started.
     pub fn is_any(&self) -> bool {
         self.aws.is_some() || self.azure.is_some()
     }
 
-    /// The fake of AWS.
+    /// Returns the fake of AWS.
     pub fn aws(&self) -> anyhow::Result<&FakeAws> {
         self.aws.as_ref().context("there is no AWS")
     }
 
-    /// The fake of Azure.
+    /// Returns the fake of Azure.
     pub fn azure(&self) -> anyhow::Result<&FakeAzure> {
         self.azure.as_ref().context("there is no Azure")
     }
@@ -66,7 +66,7 @@ impl Stage {
         Ok(())
     }
 
-    /// A file with the certificate of a cloud's authority.
+    /// Writes the certificate of a cloud's authority to a file, and returns its path.
     fn trusted(&self, authority: &str) -> anyhow::Result<String> {
         let file = self.folder().join("cloud.pem");
         fs::write(&file, authority)?;

@@ -1,5 +1,5 @@
-//! The same on a Cluster of Cluster API that exists already: it is adopted, its upgrade is aborted by the same
-//! annotation, and goes on later.
+//! The same on an existing Cluster of Cluster API: it is adopted, the same annotation aborts its upgrade, and the
+//! upgrade goes on later.
 
 use crate::{
     adopted::{CLUSTER, adopt, ask_to_abort, is_ready, upgrade},
@@ -8,11 +8,11 @@ use crate::{
     story::{hold, install, is_canceled, reconcile},
 };
 
-/// What examples/cluster-api makes.
+/// The version in examples/cluster-api, and the version of the upgrade.
 const OLD: &str = "1.35.0";
 const NEW: &str = "1.36.0";
 
-/// Tells it all.
+/// Plays the whole story.
 pub async fn play(stage: &mut Stage) -> anyhow::Result<()> {
     install(stage).await?;
     make(stage).await?;

@@ -1,4 +1,4 @@
-//! What the demo sees: watches of the API server, and all that they showed.
+//! What the demo sees: watches of the API server, and everything that they showed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-/// The namespace that the examples' manifests go to.
+/// The namespace of the examples' manifests.
 const NAMESPACE: &str = "default";
 
 /// Watches, and what they showed.
@@ -34,7 +34,7 @@ pub struct Eyes {
 }
 
 impl Eyes {
-    /// Begins to watch.
+    /// Starts to watch.
     pub fn open(client: &Client) -> Self {
         let operations = watcher(
             Api::<Operation>::namespaced(client.clone(), NAMESPACE),
@@ -60,7 +60,7 @@ impl Eyes {
         }
     }
 
-    /// Waits for the next change, and notes it.
+    /// Waits for the next change, and records it.
     pub async fn next(&mut self) {
         if let Some(Some(operation)) = self.changes.next().await {
             let history = self.operations.entry(operation.name_any()).or_default();
@@ -68,12 +68,12 @@ impl Eyes {
         }
     }
 
-    /// The names of all Operations that were ever seen.
+    /// Returns the names of all Operations that were ever seen.
     pub fn names(&self) -> BTreeSet<String> {
         self.operations.keys().cloned().collect()
     }
 
-    /// The Operation of that type on that target, as it was seen last.
+    /// Returns the Operation of that type on that target, as it was last seen.
     pub fn operation(&self, type_: OperationType, target: &str) -> Option<&Operation> {
         let latest = self
             .operations
@@ -84,7 +84,7 @@ impl Eyes {
             .find(|seen| seen.spec.type_ == type_ && seen.spec.target.name == target)
     }
 
-    /// The phases that an Operation was seen in, in order.
+    /// Returns the phases in which an Operation was seen, in order.
     pub fn phases(&self, operation: &str) -> Vec<OperationPhase> {
         let history = self.operations.get(operation).into_iter().flatten();
         let mut phases: Vec<_> = history
@@ -94,7 +94,7 @@ impl Eyes {
         phases
     }
 
-    /// What an Operation was seen to be blocked by, if it ever was.
+    /// Returns what blocked an Operation, if it was ever seen blocked.
     pub fn blocked(&self, operation: &str) -> Option<belay::api::Blocked> {
         let history = self.operations.get(operation)?;
         history
@@ -102,7 +102,7 @@ impl Eyes {
             .find_map(|seen| seen.status.as_ref()?.blocked.clone())
     }
 
-    /// Whether the cluster and all its pools are as their specs say.
+    /// Whether the cluster and all its pools match their specs.
     pub fn all_is_ready(&self, pools: usize) -> bool {
         let is_current =
             |metadata: &ObjectMeta, observed: Option<i64>, conditions: &[Condition]| {
@@ -129,14 +129,14 @@ impl Eyes {
         cluster_is_ready && ready.count() == pools
     }
 
-    /// Why the cluster is on hold, where it is: the condition Stalled.
+    /// Returns the condition Stalled, which says why the cluster is on hold, if it is.
     pub fn hold(&self) -> Option<Condition> {
         let clusters = self.clusters.state();
         let status = clusters.first()?.status.as_ref()?;
         condition(&status.conditions, "Stalled").cloned()
     }
 
-    /// How many nodes run which version.
+    /// Returns the number of nodes of each version.
     pub fn versions(&self) -> BTreeMap<String, usize> {
         let mut versions = BTreeMap::new();
         for node in self.nodes.state() {
@@ -150,7 +150,7 @@ impl Eyes {
         versions
     }
 
-    /// Whether a node takes no pods.
+    /// Whether a node is cordoned.
     pub fn has_cordoned_nodes(&self) -> bool {
         let nodes = self.nodes.state();
         let specs = nodes.iter().filter_map(|node| node.spec.as_ref());
@@ -160,14 +160,14 @@ impl Eyes {
     }
 }
 
-/// The condition of that type, where it is True.
+/// Returns the condition of that type if it is True.
 fn condition<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
     conditions
         .iter()
         .find(|condition| condition.type_ == type_ && condition.status == "True")
 }
 
-/// A store that a watch fills, and its changes.
+/// Returns a store that a watch fills, and the watch's changes.
 fn look<K>(api: Api<K>) -> (Store<K>, BoxStream<'static, Option<Operation>>)
 where
     K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync,

@@ -1,8 +1,9 @@
-//! What Belay is for, on a real control plane: an upgrade that a `PodDisruptionBudget` holds up, and its
-//! abort. It succeeds only where every state that it shows was seen on the API server.
+//! What Belay does, on a real control plane: an upgrade that a `PodDisruptionBudget` blocks, and its abort. It succeeds
+//! only if every state that it shows was seen on the API server.
 //!
-//! `make demo` runs it; with `PROVIDER=cluster-api` on a Cluster of Cluster API, with `PROVIDER=azure` or `PROVIDER=aws`
-//! on an AKS or EKS cluster of a fake of the cloud. With `KEEP=1` it stays up, to try things on, until Ctrl-C.
+//! `make demo` runs it; with `PROVIDER=cluster-api` on a Cluster of Cluster API, with `PROVIDER=azure` or
+//! `PROVIDER=aws` on an AKS or EKS cluster of a fake of the cloud. With `KEEP=1` it keeps running for experiments until
+//! Ctrl-C.
 
 mod adopted;
 mod aws;
@@ -21,12 +22,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use stage::Stage;
 
-/// What a shell gives for a program that Ctrl-C ended.
+/// The exit code that a shell reports for a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // Were the caller killed, nobody would be left to end a demo that stays up.
+    // If the caller were killed, nobody could end a demo that keeps running.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
     demo().await.unwrap_or_else(|error| {
@@ -35,7 +36,7 @@ async fn main() -> ExitCode {
     })
 }
 
-/// Whatever way this ends, all that it started ends with it.
+/// Runs the demo. However this ends, everything that it started ends with it.
 async fn demo() -> anyhow::Result<ExitCode> {
     let mut end = std::pin::pin!(told_to_end());
     let mut stage = tokio::select! {
@@ -99,7 +100,7 @@ fn is_to_stay_up() -> bool {
     std::env::var("KEEP").is_ok_and(|keep| !matches!(keep.as_str(), "" | "0"))
 }
 
-/// Waits for Ctrl-C, for SIGTERM, or for the terminal to close.
+/// Waits for Ctrl-C, for SIGTERM, or until the terminal closes.
 async fn told_to_end() -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -1,20 +1,20 @@
-//! What the demo says between the commands that it runs: what comes now, and what is typed.
+//! What the demo prints between the commands that it runs: the next act, and the command line.
 
 use std::io::{self, Write as _};
 
 use console::style;
 
-/// Shows a text.
+/// Prints a text.
 pub fn say(text: &str) -> io::Result<()> {
     writeln!(io::stdout(), "{text}")
 }
 
-/// Shows what comes now.
+/// Prints the heading of the next act.
 pub fn heading(text: &str) -> io::Result<()> {
     say(&format!("\n{}", style(format!("== {text}")).bold()))
 }
 
-/// Shows a command, as it would be typed.
+/// Prints a command as a person would type it.
 pub fn command(line: &str) -> io::Result<()> {
     say(&format!("{}", style(format!("$ {line}")).cyan()))
 }

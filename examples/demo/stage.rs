@@ -1,4 +1,4 @@
-//! What the demo stands on: a control plane, the operator beside it, eyes on the API server, and kubectl.
+//! The environment of the demo: a control plane, the operator beside it, eyes on the API server, and kubectl.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -18,15 +18,15 @@ use tokio::{
 
 use crate::{clouds::Clouds, eyes::Eyes, screen};
 
-/// How long anything may take that is waited for.
+/// How long to wait for anything.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// How long the operator may take to end by itself.
+/// How long the operator may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often it is looked whether the operator still runs.
+/// How often to check whether the operator still runs.
 const LOOK: Duration = Duration::from_millis(200);
 /// How long the plugin may take to show what the eyes have seen.
 const BLINK: Duration = Duration::from_millis(300);
-/// How much of the operator's log a failure shows, in lines.
+/// How many lines of the operator's log a failure shows.
 const TAIL: usize = 20;
 
 /// Everything that the demo needs. It ends when it is dropped.
@@ -35,7 +35,7 @@ pub struct Stage {
     operator: Option<Process>,
     cluster_api: Option<ClusterApi>,
     pub clouds: Clouds,
-    /// What the operator and the plugin have in their environment besides.
+    /// Additional environment variables of the operator and the plugin.
     pub environment: Vec<(&'static str, String)>,
     pub eyes: Eyes,
     /// The folders of kubectl and of the plugin.
@@ -78,12 +78,12 @@ impl Stage {
         Ok(())
     }
 
-    /// The folder of the control plane.
+    /// Returns the folder of the control plane.
     pub fn folder(&self) -> &Path {
         self.control_plane.dir()
     }
 
-    /// Starts the operator as a process of its own.
+    /// Starts the operator in its own process.
     pub fn start_operator(&mut self) -> anyhow::Result<()> {
         let program = programs()?.join("belay");
         let kubeconfig = self.kubeconfig();
@@ -100,7 +100,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Runs a command as a person would type it, and shows it with what it prints.
+    /// Runs a command as a person would type it, and shows it with its output.
     pub async fn run(&self, line: &str) -> anyhow::Result<()> {
         screen::command(line)?;
         let status = self.shell(line).status().await?;
@@ -110,7 +110,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Runs a command that is refused, shows it, and gives what it was answered.
+    /// Runs a command that is refused, shows it, and returns the answer.
     pub async fn refused(&self, line: &str) -> anyhow::Result<String> {
         screen::command(line)?;
         let output = self.capture(line).await?;
@@ -122,7 +122,7 @@ impl Stage {
         Ok(said.into_owned())
     }
 
-    /// Runs a command and shows nothing of it, until it is answered with that.
+    /// Runs a command silently, again and again, until the answer contains a text.
     pub async fn until_answered(&self, line: &str, answer: &str) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {
@@ -140,7 +140,7 @@ impl Stage {
         self.shell(line).output().await
     }
 
-    /// Shows what a command shows that doesn't end by itself, until something was seen; then presses Ctrl-C.
+    /// Runs a command that doesn't end by itself and shows its output until something was seen; then presses Ctrl-C.
     pub async fn follow<T>(
         &mut self,
         line: &str,
@@ -156,7 +156,7 @@ impl Stage {
         Ok(seen)
     }
 
-    /// Waits until something was seen, for as long as the operator runs.
+    /// Waits until something was seen. Fails if the operator ends.
     pub async fn until<T>(
         &mut self,
         what: &str,
@@ -176,14 +176,14 @@ impl Stage {
         }
     }
 
-    /// Waits for as long as the operator runs.
+    /// Waits as long as the operator runs.
     pub async fn look_on(&mut self) -> anyhow::Result<()> {
         loop {
             self.look().await?;
         }
     }
 
-    /// Looks for a moment.
+    /// Waits for a change, or for a moment. Fails if the operator has ended.
     async fn look(&mut self) -> anyhow::Result<()> {
         tokio::select! {
             () = self.eyes.next() => {}
@@ -196,7 +196,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Shows how to try things by hand.
+    /// Prints how to experiment by hand.
     pub fn invite(&self) -> anyhow::Result<()> {
         let pool = match &self.cluster_api {
             Some(_) => "md-0",
@@ -223,11 +223,11 @@ impl Stage {
         Ok(())
     }
 
-    /// Shows how things stand, how the operator's log ends, and where the logs are kept.
+    /// Prints the current state, the end of the operator's log, and where the logs are kept.
     pub async fn tell_of_failure(&self) {
         let line = "kubectl get mc,ap,op";
         eprintln!("\n$ {line}");
-        // What it prints is all that there is to show.
+        // If it fails, there is nothing else to show.
         let _ = self.shell(line).stdout(io::stderr()).status().await;
         if let Ok(log) = fs::read_to_string(self.operator_log()) {
             let lines: Vec<_> = log.lines().collect();
@@ -240,7 +240,7 @@ impl Stage {
         }
     }
 
-    /// Copies the logs to where they outlive the control plane.
+    /// Copies the logs to a folder that outlives the control plane.
     fn keep_logs(&self) -> io::Result<PathBuf> {
         let kept = std::env::temp_dir().join(format!("belay-demo-{}", std::process::id()));
         fs::create_dir_all(&kept)?;
@@ -287,7 +287,7 @@ impl Drop for Stage {
     }
 }
 
-/// The folder of the operator and the plugin, which are built beside the demo.
+/// Returns the folder of the operator and the plugin, which are built beside the demo.
 fn programs() -> anyhow::Result<PathBuf> {
     let demo = std::env::current_exe()?;
     let folder = demo.parent().and_then(Path::parent);

@@ -1,4 +1,4 @@
-//! What happens, act by act. Each act ends where what it shows was seen.
+//! The story, act by act. Each act ends when the state that it shows was seen.
 
 use anyhow::ensure;
 use belay::api::{Operation, OperationPhase, OperationType};
@@ -6,17 +6,17 @@ use kube::ResourceExt as _;
 
 use crate::{screen, stage::Stage};
 
-/// What examples/quickstart makes.
+/// The cluster, the pools and the nodes of examples/quickstart.
 const CLUSTER: &str = "demo";
 const POOLS: usize = 2;
 const NODES: usize = 5;
 const BUDGET: &str = "default/web";
 const OLD: &str = "1.35.7";
 const NEW: &str = "1.36.3";
-/// What examples/reconcile.yaml makes.
+/// The Operation of examples/reconcile.yaml.
 const RECONCILE: &str = "demo-go-on";
 
-/// Tells it all.
+/// Plays the whole story.
 pub async fn play(stage: &mut Stage) -> anyhow::Result<()> {
     install(stage).await?;
     come_up(stage).await?;
@@ -57,7 +57,7 @@ async fn come_up(stage: &mut Stage) -> anyhow::Result<()> {
         .await
 }
 
-/// Upgrades until a PDB is in the way; gives the Operation's name.
+/// Upgrades until a PDB blocks the upgrade. Returns the Operation's name.
 async fn upgrade(stage: &mut Stage) -> anyhow::Result<String> {
     screen::heading(&format!(
         "Upgrade to {NEW}: first what it would start, then the change itself"
@@ -92,11 +92,11 @@ async fn ask_why(stage: &mut Stage) -> anyhow::Result<()> {
     stage.run(&format!("kubectl belay why {CLUSTER}")).await
 }
 
-/// Meanwhile the API server refuses any other change.
+/// Until then the API server refuses any other change.
 async fn refuse(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
     screen::heading("One at a time: until then the API server refuses other changes")?;
     let scale = "kubectl scale agentpool demo-np1 --replicas=5";
-    // Policies take hold some time after they were applied.
+    // Policies take effect some time after they were applied.
     stage
         .until_answered(&format!("{scale} --dry-run=server"), "denied request")
         .await?;
@@ -186,7 +186,7 @@ async fn go_on(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until an Operation that was aborted is Canceled, which it was at work before.
+/// Waits until an aborted Operation is Canceled, and checks that it was in progress before.
 pub async fn is_canceled(stage: &mut Stage, operation: &str) -> anyhow::Result<()> {
     use OperationPhase::{Canceled, Canceling, InProgress, Pending};
     stage
@@ -201,7 +201,7 @@ pub async fn is_canceled(stage: &mut Stage, operation: &str) -> anyhow::Result<(
     )
 }
 
-/// Asks for the rest, and waits until that has Succeeded.
+/// Requests the rest of the upgrade, and waits until it has Succeeded.
 pub async fn reconcile(stage: &mut Stage) -> anyhow::Result<()> {
     use OperationPhase::{InProgress, Pending, Succeeded};
     stage

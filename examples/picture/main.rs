@@ -8,11 +8,11 @@ use anyhow::{Context as _, bail};
 use pty_process::Size;
 use tokio::io::AsyncReadExt as _;
 
-/// As wide as the picture.
+/// The width of the picture.
 const COLUMNS: u16 = 100;
-/// Higher than all that the demo shows, so that nothing of it scrolls away.
+/// Higher than everything that the demo prints, so that nothing scrolls away.
 const ROWS: u16 = 400;
-/// What the headings begin with of the acts that are in the picture.
+/// The beginnings of the headings of the acts in the picture.
 const ACTS: [&str; 3] = ["== Upgrade to", "== It hangs", "== Abort it"];
 
 #[tokio::main]
@@ -25,7 +25,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is on the terminal once the demo has come to its end.
+/// Runs the demo, and returns the terminal's contents at its end.
 async fn record() -> anyhow::Result<vt100::Parser> {
     let program = std::env::current_exe()?;
     let folder = program.parent().map(Path::to_owned);
@@ -40,7 +40,7 @@ async fn record() -> anyhow::Result<vt100::Parser> {
         .spawn(pts)?;
     let mut screen = vt100::Parser::new(ROWS, COLUMNS, 0);
     let mut buffer = [0; 4096];
-    // Its end is an error on Linux: the other side is closed.
+    // On Linux, the end is an error, because the other side is closed.
     while let Ok(read @ 1..) = pty.read(&mut buffer).await {
         screen.process(&buffer[..read]);
     }
@@ -50,7 +50,7 @@ async fn record() -> anyhow::Result<vt100::Parser> {
     Ok(screen)
 }
 
-/// The rows of an act: from its heading to the empty line before the next.
+/// Returns the rows of an act: from its heading to the empty line before the next heading.
 fn act(screen: &vt100::Screen, heading: &str) -> anyhow::Result<std::ops::Range<u16>> {
     let rows: Vec<String> = screen.rows(0, COLUMNS).collect();
     let first = rows.iter().position(|row| row.starts_with(heading));

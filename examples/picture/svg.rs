@@ -1,10 +1,10 @@
-//! A terminal as SVG: text that stays text, on a dark ground of its own, so that it can be read on any page.
+//! A terminal as SVG: text that stays text, on its own dark background, so that it is readable on any page.
 
 use std::{fmt::Write as _, ops::Range};
 
 use vt100::{Cell, Color, Screen};
 
-/// The width and the height of a character, and the space around all of them.
+/// The width and the height of a character, and the margin around the text.
 const WIDTH: f32 = 8.0;
 const HEIGHT: u16 = 18;
 const MARGIN: u16 = 16;
@@ -14,7 +14,7 @@ const STYLE: &str = "text { font: 13.3px ui-monospace, 'SFMono-Regular', Menlo, 
 .b { font-weight: bold; fill: #ffffff } .d { fill: #8b949e }
 .c1 { fill: #ff8f88 } .c2 { fill: #7ee787 } .c3 { fill: #e8bd5a } .c4, .c6 { fill: #7cc4ff } .c5 { fill: #e2a7ff }";
 
-/// The rows of some acts, one below the other.
+/// Returns a picture with the rows of some acts, one below the other.
 pub fn picture(screen: &Screen, acts: &[Range<u16>]) -> String {
     let columns = screen.size().1;
     let rows: Vec<Option<u16>> = acts
@@ -46,7 +46,7 @@ pub fn picture(screen: &Screen, acts: &[Range<u16>]) -> String {
     picture
 }
 
-/// Characters of one style, without a gap.
+/// Adjacent characters of the same style.
 struct Run {
     column: u16,
     class: String,
@@ -54,7 +54,7 @@ struct Run {
 }
 
 impl Run {
-    /// Each run has its own place, so that columns line up whatever the font's width is.
+    /// Returns the run as SVG. Each run has its own position, so that columns line up with any font width.
     fn to_svg(&self) -> String {
         let x = f32::from(self.column) * WIDTH + f32::from(MARGIN);
         let class = match self.class.as_str() {
@@ -78,7 +78,7 @@ fn runs(screen: &Screen, row: u16) -> Vec<Run> {
         };
         let class = class(cell);
         match runs.last_mut() {
-            // A single space divides words of the same text.
+            // A single space separates words of the same text.
             Some(run) if run.class == class && gap < 2 => {
                 run.text.extend((0..gap).map(|_| ' '));
                 run.text.push_str(cell.contents());

@@ -1,4 +1,4 @@
-//! Who may abort, what, and in which words. And what people may not say of themselves.
+//! Who may abort what, and how an abort must be written. Also prevents people from forging who requested an abort.
 
 use crate::{
     api::{
@@ -49,7 +49,7 @@ fn changes(kind: &str) -> String {
     )
 }
 
-/// An annotation before and after, as text that distinguishes absent from empty.
+/// Returns an annotation before and after the request, as text that distinguishes absent from empty.
 fn both(name: &str) -> (String, String) {
     let note = |of: &str| format!("{of}.metadata.?annotations[?\"{name}\"]");
     let sign = "optMap(value, \"=\" + value).orValue(\"\")";
@@ -68,7 +68,7 @@ fn variables() -> Vec<(&'static str, String)> {
     let status = |path: &str, or: &str| format!("oldObject.?status{path}.orValue({or})");
     vec![
         ("resource", "request.resource.resource".to_owned()),
-        // A deletion of a collection names none in its request, nor does a creation by generateName.
+        // The request has no name for a deletion of a collection, or for a creation with generateName.
         (
             "name",
             "object == null ? oldObject.metadata.name : object.metadata.?name.orValue(\"\")".to_owned(),
@@ -103,13 +103,13 @@ fn variables() -> Vec<(&'static str, String)> {
             "hasEnded",
             "variables.phase in [\"Succeeded\", \"Failed\", \"Canceled\"]".to_owned(),
         ),
-        // An operation that is deleted while it goes on is aborted. What goes with its cluster or its
-        // namespace goes by their deletion.
+        // The deletion of an unfinished Operation aborts it. An Operation that is deleted together with its cluster or
+        // namespace is covered by their deletion.
         (
             "deletesOperation",
             "request.operation == \"DELETE\" && !variables.hasEnded && !has(oldObject.metadata.deletionTimestamp) && !has(namespaceObject.metadata.deletionTimestamp)".to_owned(),
         ),
-        // Who gives it an owner that there isn't has it deleted.
+        // If someone sets an owner that doesn't exist, the garbage collector deletes the Operation.
         (
             "changesOwner",
             "variables.resource == \"operations\" && oldObject != null && object != null && !variables.hasEnded && object.metadata.?ownerReferences != oldObject.metadata.?ownerReferences".to_owned(),
@@ -118,7 +118,7 @@ fn variables() -> Vec<(&'static str, String)> {
             "lock",
             status(".?operations", "[]"),
         ),
-        // Where changes wait, one may wait for this target while another's operation is in flight.
+        // If changes wait, one may wait for this target while an operation on another target is in flight.
         (
             "isInFlight",
             format!(
@@ -149,7 +149,7 @@ fn may_not_abort() -> Refusal {
     )
 }
 
-/// Where the API server stamps who asks (`requested_by`), this never applies.
+/// This never applies if the API server stamps who requests the abort (`requested_by`).
 fn forged() -> Refusal {
     Refusal::new(
         FORBIDDEN,
@@ -164,9 +164,9 @@ fn forged() -> Refusal {
     )
 }
 
-/// A reason is copied into statuses and conditions, which have no room for a long one.
+/// The reason is copied into statuses and conditions, which have no room for a long text.
 fn too_long() -> Refusal {
-    // With the sign that distinguishes absent from empty.
+    // The size includes the sign that distinguishes absent from empty.
     let size = "size(variables.abort)";
     Refusal::new(
         INVALID_PARAMETER,
@@ -203,7 +203,7 @@ fn has_ended() -> Refusal {
     )
 }
 
-/// A target that is created with the annotation isn't aborted by it.
+/// If a target is created with the annotation, this doesn't abort anything, so it isn't refused.
 fn nothing_in_flight() -> Refusal {
     Refusal::new(
         OPERATION_NOT_ALLOWED,

@@ -1,10 +1,10 @@
-//! CEL expressions that more than one policy is made with. Arguments and results are expressions.
+//! CEL expressions that several policies use. Arguments and results are expressions.
 
 use crate::lifecycle::messages::{DAYS_AND, refusal};
 
 use super::policy::Refusal;
 
-/// The message of the first refusal that applies; empty where none does.
+/// The message of the first refusal that applies. Empty if none applies.
 pub fn first_of(refusals: &[Refusal]) -> String {
     let each = refusals
         .iter()
@@ -12,7 +12,7 @@ pub fn first_of(refusals: &[Refusal]) -> String {
     format!("{}\"\"", each.collect::<String>())
 }
 
-/// A version as a number, so that versions are compared by it.
+/// A version as a number, by which versions are compared.
 pub fn rank(version: &str) -> String {
     format!(
         "[{version}.split(\".\")].map(n, int(n[0]) * 10000000000 + int(n[1]) * 100000 + int(n[2]))[0]"
@@ -29,12 +29,12 @@ pub fn older(a: &str, b: &str) -> String {
     format!("({} <= {} ? {a} : {b})", rank(a), rank(b))
 }
 
-/// Whether a pool of that version is too old for a control plane of that one.
+/// Whether a pool with version `pool` is too old for a control plane with version `control_plane`.
 pub fn is_too_old(control_plane: &str, pool: &str) -> String {
     format!("{} - {} > 3", minor(control_plane), minor(pool))
 }
 
-/// How a refusal goes on with how much time has passed `since`, where it is known what time it is `now`.
+/// The end of a refusal: how much time has passed since `since`. Empty if the current time `now` isn't known.
 pub fn told_elapsed(now: Option<&str>, since: &str, in_days: bool) -> String {
     let Some(now) = now else { return String::new() };
     let passed =
@@ -52,12 +52,12 @@ pub fn told_elapsed(now: Option<&str>, since: &str, in_days: bool) -> String {
     format!(" + {}", refusal::ELAPSED.cel(&[("elapsed", &text)]))
 }
 
-/// The expression, or nothing where `since` is empty.
+/// The expression, or an empty text if `since` is empty.
 pub fn if_known(since: &str, text: &str) -> String {
     format!("({since} != \"\" ? {text} : \"\")")
 }
 
-/// Whether a target is as its spec says, by its own account.
+/// Whether the target's status shows that the target is as its spec says.
 pub fn is_settled(target: &str) -> String {
     format!(
         "{target}.?status.?observedGeneration.orValue(0) == {target}.metadata.generation && {target}.?status.?conditions.orValue([]).exists(c, c.type == \"Ready\" && c.status == \"True\")"

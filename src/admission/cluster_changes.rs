@@ -1,4 +1,4 @@
-//! Changes of a cluster's spec. Those that start no operation aren't looked at.
+//! Changes of a cluster's spec. Changes that start no operation aren't checked.
 
 use crate::{
     api::TargetKind,
@@ -51,7 +51,7 @@ pub fn policy() -> Policy {
                     ),
                 ),
                 ("wanted", "object.spec.kubernetesVersion".to_owned()),
-                // Before there is a control plane, what it was to run.
+                // Before there is a control plane, the version that it was to run.
                 (
                     "runs",
                     "oldObject.?status.?kubernetesVersion.orValue(oldObject.spec.kubernetesVersion)"
@@ -74,7 +74,7 @@ pub fn policy() -> Policy {
     }
 }
 
-/// What the refusals of a change of `variables.cluster` are made with.
+/// The variables that refusals of a change of `variables.cluster` use.
 pub fn variables() -> Vec<(&'static str, String)> {
     let of = |path: &str| format!("variables.cluster.?status{path}");
     vec![
@@ -85,7 +85,8 @@ pub fn variables() -> Vec<(&'static str, String)> {
         ),
         ("state", of(".?provisioningState.orValue(\"Creating\")")),
         ("power", of(".?powerState.?code.orValue(\"Running\")")),
-        // A pool by its name, and the older of what it is to run and what its nodes run still.
+        // The name of each pool, and the older of the version that it should run and the oldest version that its nodes
+        // run.
         (
             "oldest",
             format!(
@@ -107,7 +108,7 @@ pub fn variables() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// A change of what is being deleted.
+/// Refuses a change of a cluster that is being deleted.
 pub fn deletion(now: Option<&str>) -> Refusal {
     let since = "variables.cluster.metadata.deletionTimestamp";
     let name = "variables.cluster.metadata.name";
@@ -125,7 +126,7 @@ pub fn deletion(now: Option<&str>) -> Refusal {
     )
 }
 
-/// A change, of the power state or another, while an operation is in flight.
+/// Refuses a change, of the power state or another, while an operation is in flight.
 pub fn lock(forbids: &str, is_power_change: &str, now: Option<&str>) -> Vec<Refusal> {
     let target = Target {
         kind: TargetKind::ManagedCluster,
@@ -157,7 +158,7 @@ pub fn lock(forbids: &str, is_power_change: &str, now: Option<&str>) -> Vec<Refu
     ]
 }
 
-/// A version that would leave a pool too far behind.
+/// Refuses a version that would leave a pool too far behind.
 pub fn pool_left_behind(is_version_change: &str) -> Refusal {
     Refusal::new(
         INVALID_PARAMETER,
@@ -171,10 +172,10 @@ pub fn pool_left_behind(is_version_change: &str) -> Refusal {
     )
 }
 
-/// A version more than a minor version away from what the control plane runs.
+/// Refuses a version that is more than one minor version away from the control plane's version.
 ///
-/// A rule of the definition could say it too. But it would answer Invalid, for which Flux and `kubectl apply`,
-/// where they may use force, delete the cluster and make it anew.
+/// A rule of the custom resource definition could do this too, but it would answer Invalid. On that answer, Flux and
+/// `kubectl apply` delete the cluster and create it again if they may use force.
 pub fn one_minor_at_a_time(is_version_change: &str) -> Vec<Refusal> {
     let (wanted, runs) = (minor("variables.wanted"), minor("variables.runs"));
     let major = "variables.runs.split(\".\")[0]";

@@ -1,5 +1,5 @@
-//! How Belay makes a Cluster of Cluster API can't be changed: it is used once. The schema can't say so, since it
-//! doesn't know the values of a Cluster's variables.
+//! Refuses changes of how Belay creates a Cluster of Cluster API, because these settings are used only once. The schema
+//! can't do this, because it doesn't know the values of a Cluster's variables.
 
 use crate::lifecycle::messages::{INVALID_PARAMETER, refusal};
 

@@ -1,5 +1,5 @@
-//! Labels by which Belay knows its own. Whoever creates an object may give it any of them, as a backup does
-//! that brings it back: the core takes nothing on their word. On what is there, Belay alone changes them.
+//! Labels by which Belay recognizes its own objects. Whoever creates an object may set any of these labels, as a backup
+//! does when it restores the object, so the core doesn't trust them. On existing objects, only Belay changes them.
 
 use crate::{
     api::{

@@ -1,14 +1,14 @@
-//! Labels new objects by what they need no search for. A policy with parameters is evaluated for each object of
-//! their kind in the namespace, which costs the API server some 0.1 ms for each of them; an object that a policy
-//! skips by a label costs nothing.
+//! Labels new objects, so that policies needn't search for other objects. A policy with parameters is evaluated for
+//! each object of their kind in the namespace, which costs the API server about 0.1 ms each. A policy that skips an
+//! object by a label costs nothing for it.
 //!
-//! It is an option, for namespaces of hundreds of clusters. For some five seconds after an API server has started,
-//! or after the definitions were created, the API server answers 503 to what a mutating policy would change: it has no
-//! schema for it yet. And before Kubernetes 1.36 there are no such policies.
+//! This policy is an option, for namespaces of hundreds of clusters. For some five seconds after an API server starts, or
+//! after the definitions are created, the API server answers 503 to requests that a mutating policy would change,
+//! because it has no schema for them yet. Before Kubernetes 1.36 there are no such policies.
 //!
-//! Without this policy objects have no such labels, and all is searched. Whoever sets them himself gains nothing: this
-//! policy sets the kind of the target anew, `super::rights` refuses a wrong one, and the core decides about versions
-//! again.
+//! Without this policy, objects have no such labels, and the other policies search everything. Nobody gains anything by
+//! setting the labels: this policy sets the kind of the target again, `super::rights` refuses a wrong one, and the core
+//! decides about versions again.
 
 use crate::api::{FOLLOWS_CLUSTER_LABEL, FOR_GENERATION_LABEL, TARGET_KIND_LABEL};
 

@@ -1,8 +1,8 @@
-//! What the API server refuses by itself: policies in CEL, without a webhook.
+//! What the API server refuses by itself: CEL policies, without a webhook.
 //!
-//! `belay policies` prints them, and `policies/` holds them. They say what the core says of the same
-//! refusal (`crate::lifecycle::messages`). A request is judged by what its object and a cached copy of a
-//! cluster or pool say; where that is late, the core decides the same again.
+//! `belay policies` prints them, and `policies/` contains them. They refuse with the same messages as the core
+//! (`crate::lifecycle::messages`). A policy judges a request by its object and by a cached copy of a cluster or pool.
+//! If the copy is outdated, the core makes the same decision again.
 
 mod abort;
 mod cel;
@@ -51,10 +51,10 @@ fn validating() -> Vec<Policy> {
     ]
 }
 
-/// The policies and roles as files of YAML, as `policies/` holds them: names and contents.
+/// Returns the policies and roles as YAML files, as in `policies/`: names and contents.
 ///
 /// # Errors
-/// Where one can't be written as YAML.
+/// Returns an error if one can't be written as YAML.
 pub fn policy_files() -> Result<Vec<(String, String)>, Error> {
     let mut files = Vec::new();
     for policy in validating() {

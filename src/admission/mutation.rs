@@ -1,5 +1,5 @@
-//! A `MutatingAdmissionPolicy` with its binding. Its API is stable since Kubernetes 1.36; nothing may depend on
-//! its being there.
+//! A `MutatingAdmissionPolicy` with its binding. Its API is stable since Kubernetes 1.36. Nothing may depend on its
+//! presence.
 
 use k8s_openapi::api::admissionregistration::v1::{
     JSONPatch, MatchCondition, MatchResources, MutatingAdmissionPolicy,
@@ -9,28 +9,28 @@ use k8s_openapi::api::admissionregistration::v1::{
 
 use super::policy::{OURS, Skip, constraints, metadata, without};
 
-/// A policy that changes what is written.
+/// A policy that changes what a request writes.
 pub struct Mutation {
-    /// Its name, and its binding's.
+    /// The name of the policy and of its binding.
     pub name: &'static str,
     /// What it is for.
     pub description: &'static str,
-    /// The operations that it looks at.
+    /// The operations that it covers.
     pub operations: &'static [&'static str],
-    /// The resources of Belay's group that it looks at.
+    /// The resources of Belay's group that it covers.
     pub resources: &'static [&'static str],
-    /// Objects that it doesn't look at.
+    /// Objects that it skips.
     pub skips: &'static [Skip],
-    /// Which requests it is about: a name and a CEL expression.
+    /// The condition on a request: a name and a CEL expression.
     pub condition: (&'static str, String),
-    /// What the patch is made with, in the order of use.
+    /// The variables of the patch, in the order of their use.
     pub variables: Vec<(&'static str, String)>,
     /// The JSON patch: a CEL expression.
     pub patch: String,
 }
 
 impl Mutation {
-    /// The policy.
+    /// Returns the policy.
     pub fn policy(&self) -> MutatingAdmissionPolicy {
         let (condition, expression) = &self.condition;
         let variables = self.variables.iter().map(|(name, expression)| Variable {
@@ -64,7 +64,7 @@ impl Mutation {
         }
     }
 
-    /// Its binding: everywhere.
+    /// Returns the binding, which applies everywhere.
     pub fn binding(&self) -> MutatingAdmissionPolicyBinding {
         MutatingAdmissionPolicyBinding {
             metadata: metadata(self.name, None),

@@ -1,6 +1,6 @@
-//! Pools that come to a cluster. A new pool has no status that could show its cluster, so the cluster is
-//! looked for among the parameters: among the few that are being deleted, and, for a pool that pins a version,
-//! among all. A pool that pins none follows its cluster's, and has a label that says so (`super::marks`).
+//! New pools of a cluster. A new pool has no status that could show its cluster, so the policies search for the cluster
+//! among their parameters. They search only clusters that are being deleted and, for a pool that pins a version, all
+//! clusters. A pool that pins none follows its cluster's version, and has a label that says so (`super::marks`).
 
 use crate::{
     api::{BEING_DELETED_LABEL, FOLLOWS_CLUSTER_LABEL},
@@ -56,7 +56,7 @@ pub fn of_a_version() -> Policy {
                 "wanted",
                 "object.spec.?kubernetesVersion.orValue(\"\")".to_owned(),
             ),
-            // Before there is a control plane, what it will run.
+            // Before there is a control plane, the version that it will run.
             (
                 "controlPlane",
                 "params.?status.?kubernetesVersion.orValue(params.spec.kubernetesVersion)"

@@ -29,7 +29,7 @@ pub fn policy() -> Policy {
         resources: &["nodes", "nodes/status"],
         params: None,
         skips: &[],
-        // Kubelets report often: nothing is looked up for them as long as they leave the metadata alone.
+        // Kubelets report often. As long as they don't change the metadata, the policy looks up nothing for them.
         condition: (
             "changes-metadata-or-is-by-belay",
             format!(
@@ -89,7 +89,7 @@ pub fn policy() -> Policy {
     }
 }
 
-/// The API server bounds how many rights one expression may check: there are two refusals of this kind.
+/// There are two refusals of this kind, because the API server limits how many rights one expression may check.
 fn not_of_belay(when: String) -> Refusal {
     Refusal::new(
         FORBIDDEN,

@@ -1,8 +1,8 @@
-//! Operations that people create. What can't be known here (what a target needs that is about to change,
-//! what its nodes run) the core decides. The search for a target costs more where there are many. So those that
-//! Belay makes have a label, and aren't looked at. Whoever else gives an Operation that label gains nothing: the
-//! core runs it only where it would make it itself. People's have a label that says of which kind their target is
-//! (`super::marks`), and aren't looked for among the others.
+//! Operations that people create. The core decides what the policies can't know: what a target that is about to change
+//! needs, and what its nodes run. The search for a target costs more if there are many targets. So Operations that
+//! Belay creates have a label, and policies skip them. Nobody else gains anything with that label: the core runs such
+//! an Operation only if it would create the same one itself. People's Operations have a label with the kind of their
+//! target (`super::marks`), so policies search only that kind.
 
 use crate::{
     api::{FOR_GENERATION_LABEL, TARGET_KIND_LABEL, TargetKind},
@@ -21,7 +21,7 @@ use super::{
 const NOW: &str = "variables.now";
 const IS_POWER_CHANGE: &str = "variables.type in [\"Start\", \"Stop\"]";
 const IS_VERSION_CHANGE: &str = "variables.wanted != \"\" && variables.runs != \"\"";
-/// A deletion waits for its turn whatever the policy, and asked for twice it is one.
+/// A deletion waits for its turn with every policy, and two requests for it are one deletion.
 const FORBIDS: &str = "variables.policy == \"Forbid\" && variables.type != \"Delete\"";
 
 /// The policy for Operations on clusters.
@@ -40,7 +40,7 @@ pub fn on_clusters() -> Policy {
         ("isSettled", is_settled(cluster)),
     ]);
     variables.extend(cluster_changes::variables());
-    // A cluster's deletion takes along what is in flight.
+    // A cluster's deletion also ends what is in flight.
     variables.push((
         "replaced",
         format!(
@@ -210,7 +210,7 @@ fn variables(target: &'static str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// When a target's last operation began, and, where that was a stop, when it was stopped.
+/// When a target's last operation began. If it was a stop, this is also when the target was stopped.
 fn last_operation(target: &str) -> Vec<(&'static str, String)> {
     let last = format!("{target}.?status.?lastOperation");
     vec![
@@ -223,7 +223,7 @@ fn last_operation(target: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// On what is being deleted, its deletion may be asked for, and its deletion again after one that failed.
+/// For a target that is being deleted, people may ask for its deletion, and ask again after a failed deletion.
 fn unless_deleting(refusal: Refusal) -> Refusal {
     Refusal {
         when: format!(
@@ -245,7 +245,7 @@ fn exists_already(exists: &str, kind: &str) -> Refusal {
     )
 }
 
-/// A version that it has, or in the other direction.
+/// Refuses the version that the target already runs, and a version in the wrong direction.
 fn versions(kind: &str) -> Vec<Refusal> {
     let kind = format!("\"{kind}\"");
     let places = [
@@ -276,7 +276,7 @@ fn versions(kind: &str) -> Vec<Refusal> {
     ]
 }
 
-/// A start of what runs, or a stop of what is stopped.
+/// Refuses a start of a running target, and a stop of a stopped target.
 fn power(target: &Target<'_>) -> Vec<Refusal> {
     let is_so = |type_: &str, state: &str| {
         format!(

@@ -19,9 +19,9 @@ pub const VERSION: &str = "v1alpha1";
 /// An API group and a version of it.
 pub type GroupVersion = (&'static str, &'static str);
 
-/// Where Belay's own kinds are.
+/// The group and version of Belay's own kinds.
 pub const OURS: GroupVersion = (GROUP, VERSION);
-/// Where Kubernetes' core kinds are.
+/// The group and version of Kubernetes' core kinds.
 pub const CORE: GroupVersion = ("", "v1");
 
 /// The operations of requests, as rules name them.
@@ -31,16 +31,16 @@ pub mod on {
     pub const DELETE: &str = "DELETE";
 }
 
-/// What is refused, and in which words.
+/// A refusal: when it applies, and its message.
 pub struct Refusal {
-    /// Where it is so: a CEL expression of type bool.
+    /// When it applies: a CEL expression of type bool.
     pub when: String,
     /// The message: a CEL expression of type string.
     pub message: String,
 }
 
 impl Refusal {
-    /// A refusal with a code, which is written in brackets before the message.
+    /// Creates a refusal with a code, which is written in brackets before the message.
     pub fn new(code: &str, when: impl Into<String>, message: &str) -> Self {
         Self {
             when: when.into(),
@@ -49,23 +49,23 @@ impl Refusal {
     }
 }
 
-/// Objects that a policy is evaluated for.
+/// The objects that a policy is evaluated for.
 #[derive(Clone, Copy)]
 pub struct Params {
-    /// Their kind.
+    /// The kind of the objects.
     pub kind: &'static str,
-    /// The label that they have; all of the kind where there is none.
+    /// The label of the objects. If none, all objects of the kind.
     pub label: Option<&'static str>,
 }
 
 impl Params {
-    /// All of a kind.
+    /// All objects of a kind.
     pub fn all(kind: &'static str) -> Self {
         Self { kind, label: None }
     }
 }
 
-/// Objects that a policy doesn't look at, by their labels.
+/// Objects that a policy skips, by their labels.
 #[derive(Clone, Copy)]
 pub enum Skip {
     /// Those with this label, whatever its value.
@@ -90,33 +90,33 @@ impl Skip {
 
 /// A policy that refuses.
 pub struct Policy {
-    /// Its name, and its binding's.
+    /// The name of the policy and of its binding.
     pub name: &'static str,
     /// What it is for.
     pub description: &'static str,
-    /// The operations that it looks at.
+    /// The operations that it covers.
     pub operations: &'static [&'static str],
     /// The API group and version of these resources.
     pub group: GroupVersion,
-    /// The resources that it looks at.
+    /// The resources that it covers.
     pub resources: &'static [&'static str],
-    /// The objects in the request's namespace that are its `params`: it is evaluated for each of them.
+    /// The objects in the request's namespace that are its `params`. The policy is evaluated for each of them.
     pub params: Option<Params>,
-    /// Objects that it doesn't look at, so that they cost nothing.
+    /// Objects that it skips, so that they cost nothing.
     pub skips: &'static [Skip],
-    /// Which requests it is about (with `params`, for each of them): a name and a CEL expression. What costs
-    /// the API server most comes last in it.
+    /// The condition on a request (with `params`, it is evaluated for each of them): a name and a CEL expression. The
+    /// part that costs the API server most comes last.
     pub condition: (&'static str, String),
-    /// What the refusals are made with, in the order of use.
+    /// The variables of the refusals, in the order of their use.
     pub variables: Vec<(&'static str, String)>,
-    /// The refusals; the first that applies counts.
+    /// The refusals. The first one that applies is used.
     pub refusals: Vec<Refusal>,
-    /// What is refused by who asks: `authorizer` isn't there for messages, so each is a validation of its own.
+    /// Refusals that depend on the user. Messages can't use `authorizer`, so each refusal is a separate validation.
     pub rights: Vec<Refusal>,
 }
 
 impl Policy {
-    /// The policy.
+    /// Returns the policy.
     pub fn policy(&self) -> ValidatingAdmissionPolicy {
         let (condition, expression) = &self.condition;
         let variable = |(name, expression): (&str, String)| Variable {
@@ -166,10 +166,10 @@ impl Policy {
         self.rights.iter().map(right).chain([refusal]).collect()
     }
 
-    /// Its binding: everywhere.
+    /// Returns the binding, which applies everywhere.
     pub fn binding(&self) -> ValidatingAdmissionPolicyBinding {
         let params = self.params.map(|params| ParamRef {
-            // Those of the request's namespace.
+            // The objects of the request's namespace.
             selector: Some(LabelSelector {
                 match_labels: params
                     .label
@@ -191,7 +191,7 @@ impl Policy {
     }
 }
 
-/// What a policy and its binding are called and are for.
+/// Returns the metadata of a policy or a binding: its name and its description.
 pub fn metadata(name: &str, description: Option<&str>) -> ObjectMeta {
     let description = description.map(|text| {
         let key = "kubernetes.io/description".to_owned();
@@ -204,7 +204,7 @@ pub fn metadata(name: &str, description: Option<&str>) -> ObjectMeta {
     }
 }
 
-/// All objects but these; none where there is nothing to skip.
+/// Selects all objects except those to skip. None if there is nothing to skip.
 pub fn without(skips: &[Skip]) -> Option<LabelSelector> {
     let requirements = skips.iter().map(|skip| skip.requirement());
     (!skips.is_empty()).then(|| LabelSelector {
@@ -213,7 +213,7 @@ pub fn without(skips: &[Skip]) -> Option<LabelSelector> {
     })
 }
 
-/// Which requests on resources of a group a policy looks at.
+/// Selects the requests on resources of a group that a policy covers.
 pub fn constraints(
     operations: &[&str],
     (group, version): GroupVersion,

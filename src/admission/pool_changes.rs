@@ -1,5 +1,5 @@
-//! Changes of a pool's spec. What they depend on of the cluster is in the pool's status, so that no
-//! cluster needs to be looked for.
+//! Changes of a pool's spec. The pool's status contains what these changes depend on in the cluster, so the policy
+//! needn't search for a cluster.
 
 use crate::{
     api::TargetKind,
@@ -69,7 +69,7 @@ pub fn policy() -> Policy {
 
 const FORBIDS: &str = "variables.policy == \"Forbid\"";
 
-/// What the refusals of a change of `variables.pool` are made with.
+/// The variables that refusals of a change of `variables.pool` use.
 pub fn variables() -> Vec<(&'static str, String)> {
     let of = |path: &str| format!("variables.pool.?status{path}");
     vec![
@@ -96,7 +96,7 @@ pub fn variables() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// A change of what is being deleted, or whose cluster is.
+/// Refuses a change of a pool that is being deleted, or whose cluster is.
 pub fn deletions(now: Option<&str>) -> Vec<Refusal> {
     let refused = |since: &str, is_so: String, deleted: &str| {
         let places = [
@@ -121,7 +121,7 @@ pub fn deletions(now: Option<&str>) -> Vec<Refusal> {
     ]
 }
 
-/// A change, of the power state or another, while an operation is in flight.
+/// Refuses a change, of the power state or another, while an operation is in flight.
 pub fn lock(forbids: &str, is_power_change: &str, now: Option<&str>) -> Vec<Refusal> {
     let target = Target {
         kind: TargetKind::AgentPool,
@@ -150,7 +150,7 @@ pub fn lock(forbids: &str, is_power_change: &str, now: Option<&str>) -> Vec<Refu
     ]
 }
 
-/// A version beyond, or too far behind, the control plane's.
+/// Refuses a version that is newer than the control plane's version, or too far behind it.
 pub fn skew(is_version_change: &str, name: &str) -> Vec<Refusal> {
     let is_asked = format!(
         "{is_version_change} && variables.wanted != \"\" && variables.controlPlane != \"\""

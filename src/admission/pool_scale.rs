@@ -1,9 +1,9 @@
-//! A change of a pool by its scale subresource, as `kubectl scale` and autoscalers make it.
+//! Changes of a pool by its scale subresource, as `kubectl scale` and autoscalers make them.
 //!
-//! Such a request carries nothing of the pool but its count, so the pool is looked for: by a label, among the
-//! few that can't be scaled now. Its status says why. (A rule of the definition would need no search. But it
-//! would answer Invalid, for which Flux and `kubectl apply`, where they may use force, delete the pool
-//! and make it anew.)
+//! Such a request contains only the pool's count, so the policy searches for the pool by a label, among the few pools
+//! that can't be scaled now. The pool's status says why. (A rule of the custom resource definition would need no
+//! search, but it would answer Invalid. On that answer, Flux and `kubectl apply` delete the pool and create it again if
+//! they may use force.)
 
 use crate::{api::SCALE_REFUSED_LABEL, lifecycle::messages::OPERATION_NOT_ALLOWED};
 

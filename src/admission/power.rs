@@ -10,7 +10,7 @@ use super::{
     policy::Refusal,
 };
 
-/// A cluster or a pool, as expressions see it.
+/// A cluster or a pool, in the form of expressions.
 pub struct Target<'a> {
     /// Its kind.
     pub kind: TargetKind,
@@ -18,14 +18,14 @@ pub struct Target<'a> {
     pub state: &'a str,
     /// Its power state.
     pub power: &'a str,
-    /// When its operation before began; empty where that isn't known.
+    /// When its previous operation began. Empty if that isn't known.
     pub since: &'a str,
-    /// When it was stopped; empty where that isn't known.
+    /// When it was stopped. Empty if that isn't known.
     pub stopped: &'a str,
 }
 
 impl Target<'_> {
-    /// The refusal of a start or, where `is_start` isn't so, of a stop, while something goes on.
+    /// Refuses a start, or a stop if `is_start` is false, at the wrong time.
     pub fn wrong_time(&self, when: &str, is_start: &str, now: Option<&str>) -> Refusal {
         let change = format!("({is_start} ? \"{STARTING}\" : \"{STOPPING}\")");
         let kind = format!("\"{}\"", words(self.kind));
@@ -41,7 +41,7 @@ impl Target<'_> {
         Refusal::new(OPERATION_NOT_ALLOWED, when, &message)
     }
 
-    /// The refusal of a stop of what doesn't run.
+    /// Refuses a stop of a target that doesn't run.
     pub fn not_running(&self, when: &str, now: Option<&str>) -> Refusal {
         let kind = format!("\"{}\"", words(self.kind));
         let not_running = refusal::NOT_RUNNING.cel(&[("kind", &kind)]);

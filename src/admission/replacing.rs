@@ -1,9 +1,9 @@
-//! With `concurrencyPolicy: Replace` a change has what is in flight aborted: that needs the right to abort. The
-//! right is `update` on `operations/abort` in the namespace, not on a name: a change of a cluster may abort the
-//! operations of many pools, and the API server bounds how many rights one request may be checked for.
+//! With `concurrencyPolicy: Replace`, a change has the operation in flight aborted, so it needs the right to abort.
+//! That right is `update` on `operations/abort` in the namespace, not on a name: a change of a cluster may abort the
+//! operations of many pools, and the API server limits how many rights may be checked for one request.
 //!
-//! Who may delete a cluster or a pool needs no other right: a deletion takes along what is in flight on it. But
-//! a pool's deletion that takes the place of its cluster's operation is a change like any other.
+//! A user who may delete a cluster or a pool needs no other right, because a deletion also ends the operation in flight
+//! on it. But a pool's deletion that replaces its cluster's operation is a change like any other.
 
 use crate::{
     api::{GROUP, SCALE_REFUSED_LABEL},
@@ -15,11 +15,12 @@ use super::{
     policy::{OURS, Params, Policy, Refusal, on},
 };
 
-/// The policy for what is written into clusters and pools, and for the deletion of pools.
+/// The policy for writes to clusters and pools, and for the deletion of pools.
 pub fn on_targets() -> Policy {
-    // Belay's deletions name no field manager.
+    // Belay's deletions have no field manager.
     let operates = may_operate();
-    // What goes with its namespace goes by that one's deletion. Conditions don't know of the namespace.
+    // A pool that is deleted with its namespace is covered by the deletion of the namespace. Match conditions can't see
+    // the namespace.
     let goes_with_namespace = "has(namespaceObject.metadata.deletionTimestamp)";
     let starts_something = "request.resource.resource == \"agentpools\" || [object.spec.kubernetesVersion, object.spec.powerState, object.spec.concurrencyPolicy] != [oldObject.spec.kubernetesVersion, oldObject.spec.powerState, oldObject.spec.concurrencyPolicy] || object.spec.provider != oldObject.spec.provider";
     Policy {
@@ -51,8 +52,8 @@ pub fn on_targets() -> Policy {
     }
 }
 
-/// The policy for the scale subresource. Its requests carry nothing of the pool, so the pool is looked for, by its
-/// label, among the few that have it.
+/// The policy for the scale subresource. Its requests contain only the count, so the policy searches for the pool by
+/// its label, among the few pools that have it.
 pub fn on_scale() -> Policy {
     Policy {
         name: "belay-replacing-scale",
@@ -78,14 +79,15 @@ pub fn on_scale() -> Policy {
     }
 }
 
-/// What a change of a cluster has aborted, by name: an expression. `wanted` is the policy as it will be.
+/// The names of the operations that a change of a cluster has aborted: an expression. `wanted` is the object with the
+/// new policy.
 pub fn by_cluster(wanted: &str, cluster: &str) -> String {
     format!(
         "{wanted}.spec.concurrencyPolicy == \"Replace\" ? {cluster}.?status.?operations.orValue([]).filter(held, held.type != \"Delete\").map(held, held.name) : []"
     )
 }
 
-/// What a change of a pool has aborted.
+/// The names of the operations that a change of a pool has aborted.
 pub fn by_pool(pool: &str) -> String {
     in_flight(
         pool,
@@ -95,7 +97,7 @@ pub fn by_pool(pool: &str) -> String {
     )
 }
 
-/// What a pool's deletion has aborted: that of its cluster.
+/// The name of the operation that a pool's deletion has aborted: that of its cluster.
 pub fn by_deletion(pool: &str) -> String {
     let own = format!("[{pool}.?status.?cluster.?operation.orValue(\"\")]");
     format!(
@@ -110,7 +112,7 @@ fn in_flight(pool: &str, names: &str) -> String {
     )
 }
 
-/// The refusal, of which `variables.replaced` says what would be aborted.
+/// The refusal. `variables.replaced` has the names of the operations that would be aborted.
 pub fn may_not() -> Refusal {
     let may = format!(
         "authorizer.group(\"{GROUP}\").resource(\"operations\").subresource(\"abort\").namespace(request.namespace).check(\"update\").allowed()"

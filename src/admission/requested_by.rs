@@ -1,4 +1,4 @@
-//! Stamps who asks for an abort, as the API server knows it: nobody can say it of somebody else.
+//! Stamps who requests an abort, as the API server knows it. So nobody can name another person.
 
 use crate::api::{ABORT_ANNOTATION, ABORT_REQUESTED_BY_ANNOTATION};
 
@@ -19,7 +19,7 @@ pub fn policy() -> Mutation {
         ("abortBefore", before(ABORT_ANNOTATION)),
         ("by", annotation("object", ABORT_REQUESTED_BY_ANNOTATION)),
         ("byBefore", before(ABORT_REQUESTED_BY_ANNOTATION)),
-        // A request that is as it was keeps its note; without a request there is none.
+        // An unchanged request keeps its note. Without a request, there is no note.
         (
             "note",
             "!variables.abort.hasValue() ? optional.none() : variables.abort == variables.abortBefore ? variables.byBefore : optional.of(request.userInfo.username)".to_owned(),

@@ -1,5 +1,5 @@
-//! By whose right. Belay acts by its own rights, so an Operation does nothing that who creates it may not do
-//! by its target's spec.
+//! Checks the rights of the user who creates an Operation. Belay acts with its own rights, so an Operation may only do
+//! what its creator may do through the target's spec.
 
 use crate::{
     api::{GROUP, TARGET_KIND_LABEL},
@@ -43,7 +43,7 @@ pub fn policy() -> Policy {
     }
 }
 
-/// By that label other policies know which Operations they need not look at.
+/// Other policies use this label to decide which Operations they skip.
 fn wrong_label() -> Refusal {
     let label = format!("object.metadata.?labels[?\"{TARGET_KIND_LABEL}\"]");
     Refusal::new(

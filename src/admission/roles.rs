@@ -1,5 +1,5 @@
-//! Roles for people, which fold into Kubernetes' own `view`, `edit` and `admin`. They divide what is asked
-//! of a cluster: to change it and to abort are rights of their own.
+//! Roles for people, which aggregate to Kubernetes' own `view`, `edit` and `admin`. They separate two rights: to change
+//! a cluster, and to abort.
 
 use k8s_openapi::{
     api::rbac::v1::{AggregationRule, ClusterRole, PolicyRule},
@@ -9,7 +9,7 @@ use k8s_openapi::{
 use crate::api::GROUP;
 
 const KINDS: [&str; 3] = ["managedclusters", "agentpools", "operations"];
-/// What providers keep: Belay alone writes it.
+/// The records of providers. Only Belay writes them.
 const RECORDS: [&str; 1] = ["kwokcontrolplanes"];
 const READ: [&str; 3] = ["get", "list", "watch"];
 const CHANGE: [&str; 2] = ["patch", "update"];
@@ -35,8 +35,8 @@ pub fn roles() -> [ClusterRole; 4] {
                 rule(&["agentpools/scale"], &["get", "patch", "update"]),
             ],
         ),
-        // To abort is to annotate an Operation, whose spec is immutable; who may change clusters and pools
-        // too may do it there.
+        // To abort is to annotate an Operation, whose spec is immutable. A user who may also change clusters and pools
+        // may annotate those instead.
         role(
             "belay-aborter",
             "edit",
@@ -76,7 +76,7 @@ fn role(name: &str, folds_into: &str, rules: Vec<PolicyRule>) -> ClusterRole {
     }
 }
 
-/// All of the others.
+/// The role that aggregates all others.
 fn admin() -> ClusterRole {
     let selector = LabelSelector {
         match_labels: Some([(AGGREGATE_TO_BELAY_ADMIN.to_owned(), "true".to_owned())].into()),

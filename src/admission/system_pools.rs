@@ -1,5 +1,5 @@
-//! A cluster that has System pools keeps one as long as it lives. How many it has is in the status of
-//! each of its pools; where two of them go in the same instant, each still sees the other, and the core keeps one.
+//! A cluster that has System pools keeps at least one as long as it exists. The status of each pool contains their
+//! number. If two of them are lost at the same instant, each still counts the other, and the core keeps one.
 
 use crate::lifecycle::messages::{OPERATION_NOT_ALLOWED, refusal};
 
@@ -26,7 +26,7 @@ pub fn policy() -> Policy {
     }
 }
 
-/// With a cluster, or with its namespace, its last System pool may go.
+/// The last System pool may be deleted together with its cluster or its namespace.
 fn last_system_pool() -> Refusal {
     let lives = "oldObject.?status.?cluster.hasValue() && !has(oldObject.status.cluster.deletionTimestamp) && !has(namespaceObject.metadata.deletionTimestamp)";
     Refusal::new(

@@ -57,32 +57,32 @@ pub struct AgentPoolSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("clusterName is immutable: make a new pool in the other cluster"))]
     pub cluster_name: String,
 
-    /// System pools are upgraded first, and always have a node.
+    /// What the pool is for. System pools are upgraded first, and always have at least one node.
     #[serde(default)]
     pub mode: AgentPoolMode,
 
-    /// How many nodes the pool is to have.
+    /// The number of nodes that the pool should have.
     #[schemars(range(min = 0, max = 1000))]
     pub count: i32,
 
-    /// The size of the machines, in the provider's words. Immutable.
+    /// The size of the machines, as the provider names it. Immutable.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')").message("becomes a label of the nodes: write letters, digits, '-', '_' and '.', and begin and end with a letter or digit, for example Standard_D4s_v5"))]
     pub vm_size: Option<String>,
 
-    /// The version of the nodes, MAJOR.MINOR.PATCH. Absent, the pool follows its cluster.
+    /// The Kubernetes version of the nodes, MAJOR.MINOR.PATCH. If absent, the pool follows its cluster's version.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 5, max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]{1,5}[.][0-9]{1,5}[.][0-9]{1,5}$')").message("must be MAJOR.MINOR.PATCH, for example 1.36.3"))]
     pub kubernetes_version: Option<String>,
 
-    /// Whether the machines are bought at a discount and may be taken away. Immutable.
+    /// Whether the machines are bought at a discount, and the provider may take them away. Immutable.
     #[serde(default)]
     #[x_kube(validation = Rule::new("self == oldSelf").message("scaleSetPriority is immutable: make a new pool with the other priority"))]
     pub scale_set_priority: ScaleSetPriority,
 
-    /// Whether the pool is to run.
+    /// Whether the pool should run.
     #[serde(default)]
     pub power_state: PowerState,
 
@@ -116,9 +116,9 @@ pub struct NodeLabelValue(#[schemars(length(max = 63))] pub String);
 /// What a pool is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AgentPoolMode {
-    /// For what keeps the cluster itself going.
+    /// For the pods that keep the cluster itself running.
     System,
-    /// For everything else.
+    /// For all other pods.
     #[default]
     User,
 }
@@ -126,10 +126,10 @@ pub enum AgentPoolMode {
 /// How the machines are bought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ScaleSetPriority {
-    /// They stay.
+    /// The machines stay.
     #[default]
     Regular,
-    /// They may be taken away.
+    /// The provider may take the machines away.
     Spot,
 }
 
@@ -148,18 +148,18 @@ pub struct NodeTaint {
     #[schemars(length(max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')").message("a value has at most 63 letters, digits, '-', '_' and '.', and begins and ends with a letter or digit, or is empty"))]
     pub value: String,
-    /// What happens to pods that don't tolerate it.
+    /// What happens to pods that don't tolerate the taint.
     pub effect: TaintEffect,
 }
 
 /// What happens to pods that don't tolerate a taint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TaintEffect {
-    /// No new ones come.
+    /// No new pods are scheduled to the node.
     NoSchedule,
-    /// New ones come only where there is no other node.
+    /// New pods are scheduled to the node only if there is no other node for them.
     PreferNoSchedule,
-    /// None stay.
+    /// All pods are evicted from the node.
     NoExecute,
 }
 
@@ -214,52 +214,56 @@ fn default_drain_timeout() -> Duration {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("default" = super::common::unseen()))]
 pub struct AgentPoolStatus {
-    /// What is being done to the pool, or how the last operation on it ended.
+    /// The operation in progress on the pool, or how the last operation on it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provisioning_state: Option<ProvisioningState>,
-    /// The power state that was reached.
+    /// The power state. While `provisioningState` is Starting or Stopping, this is the state that the pool changes to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub power_state: Option<PowerStateStatus>,
-    /// How many nodes there are.
+    /// The number of nodes that exist.
     #[serde(default)]
     pub count: i32,
-    /// How many of them are Ready.
+    /// The number of these nodes that are Ready.
     #[serde(default)]
     pub ready_count: i32,
-    /// What the nodes run, oldest version first. Where there is no node, what its next ones will run, with a count of 0.
+    /// The versions that the nodes run, oldest first. If there are no nodes, the version that the next nodes will run,
+    /// with a count of 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub versions: Vec<VersionCount>,
-    /// `versions` in one line, for `kubectl get`, whose columns show one value each.
+    /// `versions` in one line, because each column of `kubectl get` shows one value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version_summary: Option<String>,
-    /// In flight on this pool, or on its cluster with this pool in it.
+    /// The operation in flight on this pool, or on its cluster if that operation includes this pool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<PoolOperation>,
-    /// Its cluster, with what a change of this pool depends on. The API server reads it when it admits such a change.
+    /// The state of the pool's cluster that a change of this pool depends on. The API server reads it when it admits
+    /// such a change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<PoolCluster>,
-    /// Why the pool can't be scaled now, in the words in which the API server refuses it. Absent, it can be scaled.
+    /// Why the pool can't be scaled now, in the words in which the API server refuses to scale it. If absent, the pool
+    /// can be scaled.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub scale_refusal: Option<String>,
-    /// The operation on this pool that ended last.
+    /// The last operation on this pool that ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_operation: Option<LastOperation>,
-    /// What a canceled or failed operation on this pool left undone, and Belay leaves alone.
+    /// What a canceled or failed operation on this pool left undone. Belay doesn't resume it by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
-    /// What a canceled or failed operation on the whole cluster left undone on this pool, and Belay leaves
-    /// alone.
+    /// What a canceled or failed operation on the whole cluster left undone on this pool. Belay doesn't resume it by
+    /// itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_hold: Option<Hold>,
     /// The generation of the spec that this status was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// A fingerprint of the abort annotation's value that was honoured last: each value is honoured once.
+    /// A fingerprint of the last value of the abort annotation that Belay honoured. Belay honours each value once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_abort: Option<String>,
-    /// Ready; Reconciling and Stalled as kstatus reads them; Autoscaled where something else than Belay scales the pool.
+    /// Conditions: Ready; Reconciling and Stalled as kstatus reads them; Autoscaled if something other than Belay
+    /// scales the pool.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -268,47 +272,47 @@ pub struct AgentPoolStatus {
     pub selector: Option<String>,
 }
 
-/// What a pool's status shows of its cluster.
+/// The cluster of a pool, as the pool's status shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolCluster {
-    /// What its control plane runs.
+    /// The version that the control plane runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubernetes_version: Option<String>,
-    /// What a new change meets while an operation is in flight.
+    /// What happens to a new change while an operation is in flight.
     pub concurrency_policy: ConcurrencyPolicy,
-    /// What is being done to it, or how the last operation on it ended.
+    /// The operation in progress on the cluster, or how the last operation on it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provisioning_state: Option<ProvisioningState>,
     /// Its power state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub power_state: Option<PowerStateStatus>,
-    /// The name of the operation in flight on the whole of it.
+    /// The name of the operation in flight on the whole cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
-    /// How many System pools it has.
+    /// The number of its System pools.
     #[serde(default)]
     pub system_pools: i32,
-    /// Since when it is being deleted.
+    /// Since when the cluster is being deleted. Absent if it isn't.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_timestamp: Option<Time>,
 }
 
-/// What a pool's status shows of an operation in flight.
+/// An operation in flight, as a pool's status shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolOperation {
     /// The Operation's name.
     pub name: String,
-    /// What it does.
+    /// What the operation does.
     #[serde(rename = "type")]
     pub type_: OperationType,
-    /// How far it is.
+    /// The phase of the operation.
     pub phase: OperationPhase,
-    /// About how far it is, in percent, as the cluster's lock shows it.
+    /// The approximate progress of the operation, in percent, as the cluster's lock shows it.
     #[schemars(range(min = 0, max = 100))]
     pub percent_complete: i32,
-    /// When it took the lock.
+    /// When the operation took the lock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
 }

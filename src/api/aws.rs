@@ -1,4 +1,5 @@
-//! `spec.provider.aws`: which EKS cluster a `ManagedCluster` operates. It exists already: Belay makes none.
+//! `spec.provider.aws`: the EKS cluster that a `ManagedCluster` operates. It exists already: Belay creates no EKS
+//! cluster.
 
 use std::collections::BTreeMap;
 
@@ -25,27 +26,27 @@ pub struct AwsProviderSpec {
     #[x_kube(validation = Rule::new("self.matches('^[0-9A-Za-z][-A-Za-z0-9_]*$')").message("must be the name of an EKS cluster: letters, digits, '-' and '_', a letter or digit first"))]
     pub name: String,
 
-    /// By the name of an `AgentPool`, its nodegroup. A pool that isn't listed has its own name, and stays in AWS when the
-    /// `AgentPool` is deleted.
+    /// The nodegroup of each `AgentPool`, by the name of the `AgentPool`. A pool that isn't listed has a nodegroup of
+    /// the same name, which stays in AWS when the `AgentPool` is deleted.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 100))]
     pub nodegroups: BTreeMap<String, AwsNodegroup>,
 
-    /// A Secret in the same namespace with `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, of credentials that end,
-    /// `AWS_SESSION_TOKEN`. Absent, the operator's own identity is used: that of its service account, by EKS Pod Identity
-    /// or by IRSA.
+    /// A Secret in the same namespace with `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, for temporary credentials,
+    /// `AWS_SESSION_TOKEN`. If absent, Belay uses the operator's own identity: that of its service account, by EKS Pod
+    /// Identity or by IRSA.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub credentials_secret: Option<String>,
 
-    /// A Secret in the same namespace whose key `kubeconfig` lets Belay list the nodes, pods and `PodDisruptionBudgets` of
-    /// the cluster, with a token or with certificates as data. With it, an Operation shows which pod and which budget are
-    /// in the way of a drain. Absent, it shows what EKS says.
+    /// A Secret in the same namespace whose key `kubeconfig` lets Belay list the nodes, pods and `PodDisruptionBudgets`
+    /// of the cluster. The kubeconfig has a token, or certificates as data. With this Secret, an Operation shows which
+    /// pod and which budget block a drain. Without it, an Operation shows what EKS reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub kubeconfig_secret: Option<String>,
 
-    /// What becomes of the EKS cluster when the `ManagedCluster` is deleted: it stays.
+    /// What happens to the EKS cluster when the `ManagedCluster` is deleted. It always stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 }
@@ -54,13 +55,13 @@ pub struct AwsProviderSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AwsNodegroup {
-    /// Its name in AWS; absent, the `AgentPool`'s.
+    /// Its name in AWS. If absent, the name of the `AgentPool`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9A-Za-z][-A-Za-z0-9_]*$')").message("must be the name of a nodegroup: letters, digits, '-' and '_', a letter or digit first"))]
     pub name: Option<String>,
 
-    /// What becomes of it when the `AgentPool` is deleted; absent, it stays.
+    /// What happens to the nodegroup when the `AgentPool` is deleted. If absent, it stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 }
@@ -81,7 +82,7 @@ impl AwsProviderSpec {
         pool.map_or(nodegroup, |(pool, _)| pool)
     }
 
-    /// Whether a nodegroup stays when its `AgentPool` is deleted.
+    /// Whether a pool's nodegroup stays when the `AgentPool` is deleted.
     pub fn retains(&self, pool: &str) -> bool {
         let listed = self.nodegroups.get(pool);
         listed.and_then(|listed| listed.deletion_policy) != Some(DeletionPolicy::Delete)

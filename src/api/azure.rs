@@ -1,4 +1,5 @@
-//! `spec.provider.azure`: which AKS cluster a `ManagedCluster` operates. It exists already: Belay makes none.
+//! `spec.provider.azure`: the AKS cluster that a `ManagedCluster` operates. It exists already: Belay creates no AKS
+//! cluster.
 
 use std::collections::BTreeMap;
 
@@ -30,26 +31,26 @@ pub struct AzureProviderSpec {
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_]*[A-Za-z0-9])?$')").message("must be the name of an AKS cluster: letters, digits, '-' and '_', a letter or digit at both ends"))]
     pub name: String,
 
-    /// By the name of an `AgentPool`, its node pool. A pool that isn't listed has its own name, and stays in Azure when
-    /// the `AgentPool` is deleted.
+    /// The node pool of each `AgentPool`, by the name of the `AgentPool`. A pool that isn't listed has a node pool of
+    /// the same name, which stays in Azure when the `AgentPool` is deleted.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 100))]
     pub node_pools: BTreeMap<String, AzureNodePool>,
 
-    /// A Secret in the same namespace with `AZURE_TENANT_ID`, `AZURE_CLIENT_ID` and `AZURE_CLIENT_SECRET`. Absent, the
-    /// operator's own workload identity is used.
+    /// A Secret in the same namespace with `AZURE_TENANT_ID`, `AZURE_CLIENT_ID` and `AZURE_CLIENT_SECRET`. If absent,
+    /// Belay uses the operator's own workload identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub credentials_secret: Option<String>,
 
-    /// A Secret in the same namespace whose key `kubeconfig` lets Belay list the nodes, pods and `PodDisruptionBudgets` of
-    /// the cluster, with a token or with certificates as data. With it, an Operation shows which pod and which budget are
-    /// in the way of a drain. Absent, it shows what AKS says.
+    /// A Secret in the same namespace whose key `kubeconfig` lets Belay list the nodes, pods and `PodDisruptionBudgets`
+    /// of the cluster. The kubeconfig has a token, or certificates as data. With this Secret, an Operation shows which
+    /// pod and which budget block a drain. Without it, an Operation shows what AKS reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub kubeconfig_secret: Option<String>,
 
-    /// What becomes of the AKS cluster when the `ManagedCluster` is deleted: it stays.
+    /// What happens to the AKS cluster when the `ManagedCluster` is deleted. It always stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 }
@@ -58,19 +59,19 @@ pub struct AzureProviderSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AzureNodePool {
-    /// Its name in Azure; absent, the `AgentPool`'s.
+    /// Its name in Azure. If absent, the name of the `AgentPool`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 12))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z][a-z0-9]*$')").message("must be the name of a node pool: at most 12 small letters and digits, a letter first"))]
     pub name: Option<String>,
 
-    /// What becomes of it when the `AgentPool` is deleted; absent, it stays.
+    /// What happens to the node pool when the `AgentPool` is deleted. If absent, it stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 }
 
 impl AzureProviderSpec {
-    /// The name of a pool in Azure.
+    /// The name of a pool's node pool in Azure.
     pub fn node_pool_of<'a>(&'a self, pool: &'a str) -> &'a str {
         let listed = self.node_pools.get(pool);
         listed
@@ -85,7 +86,7 @@ impl AzureProviderSpec {
         pool.map_or(node_pool, |(pool, _)| pool)
     }
 
-    /// Whether a node pool stays when its `AgentPool` is deleted.
+    /// Whether a pool's node pool stays when the `AgentPool` is deleted.
     pub fn retains(&self, pool: &str) -> bool {
         let listed = self.node_pools.get(pool);
         listed.and_then(|listed| listed.deletion_policy) != Some(DeletionPolicy::Delete)

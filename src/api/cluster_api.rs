@@ -1,4 +1,4 @@
-//! `spec.provider.clusterAPI`: which Cluster of Cluster API a `ManagedCluster` operates, and how Belay makes it where
+//! `spec.provider.clusterAPI`: the Cluster of Cluster API that a `ManagedCluster` operates, and how Belay creates it if
 //! it doesn't exist already.
 
 use std::collections::BTreeMap;
@@ -17,31 +17,32 @@ pub struct ClusterApiProviderSpec {
     #[schemars(length(min = 1, max = 63))]
     pub cluster_name: String,
 
-    /// How Belay makes the Cluster; absent, it exists already and is adopted. Immutable: later changes are made of
-    /// the Cluster itself.
+    /// How Belay creates the Cluster. If absent, the Cluster exists already, and Belay adopts it. Immutable: make later
+    /// changes in the Cluster itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub create: Option<ClusterCreation>,
 
-    /// By the name of an `AgentPool`, the name of its `MachineDeployment`: in a topology the one under
-    /// `spec.topology.workers`, else the object's. A pool that isn't listed has its own name.
+    /// The name of the `MachineDeployment` of each `AgentPool`, by the name of the `AgentPool`. In a topology, it is
+    /// the name under `spec.topology.workers`; otherwise, the object's name. A pool that isn't listed has a
+    /// `MachineDeployment` of the same name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 1000))]
     pub machine_deployments: BTreeMap<String, ObjectName>,
 
-    /// By the name of an `AgentPool`, the class (of the Cluster's `ClusterClass`) of the `MachineDeployment` that
-    /// Belay adds to the Cluster's topology for it. A pool that isn't listed has `create.workerClass`; without
-    /// that, its `MachineDeployment` has to exist already.
+    /// The class of the `MachineDeployment` that Belay adds to the Cluster's topology for an `AgentPool`, by the name
+    /// of the `AgentPool`. The Cluster's `ClusterClass` defines the class. A pool that isn't listed has
+    /// `create.workerClass`. If that is absent, its `MachineDeployment` has to exist already.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 1000))]
     pub worker_classes: BTreeMap<String, ObjectName>,
 
-    /// What becomes of the Cluster and its `MachineDeployments` when the `ManagedCluster` or an `AgentPool` is
-    /// deleted. Absent, what Belay makes is deleted, and what it adopted stays.
+    /// What happens to the Cluster and its `MachineDeployments` when the `ManagedCluster` or an `AgentPool` is deleted.
+    /// If absent, they are deleted if `create` is set, and stay otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 }
 
-/// A Cluster of a `ClusterClass`, as Belay makes it. Its version is `spec.kubernetesVersion`, and its workers are the
+/// A Cluster of a `ClusterClass` that Belay creates. Its version is `spec.kubernetesVersion`, and its workers are the
 /// `AgentPools`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -53,7 +54,7 @@ pub struct ClusterCreation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker_class: Option<ObjectName>,
 
-    /// How many machines the control plane has; absent, Cluster API decides.
+    /// The number of machines of the control plane. If absent, Cluster API decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 99))]
     pub control_plane_replicas: Option<i32>,
@@ -64,20 +65,20 @@ pub struct ClusterCreation {
     pub variables: Vec<ClusterVariable>,
 
     /// The Cluster's `spec.clusterNetwork`, passed through as it is.
-    // `schema_with` hides from schemars that it is optional.
+    // `schema_with` hides from schemars that the field is optional.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub cluster_network: Option<Value>,
 }
 
-/// Which `ClusterClass` a Cluster is of.
+/// The `ClusterClass` of a Cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClusterClassReference {
     /// Its name.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 
-    /// Its namespace; absent, the Cluster's.
+    /// Its namespace. If absent, the Cluster's namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub namespace: Option<String>,
@@ -90,22 +91,22 @@ pub struct ClusterVariable {
     #[schemars(length(min = 1, max = 256))]
     pub name: String,
 
-    /// Its value: of any type.
+    /// Its value, of any type.
     #[schemars(schema_with = "any_value")]
     pub value: Value,
 }
 
-/// The name of one of Cluster API's objects or classes.
+/// The name of an object or a class of Cluster API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct ObjectName(#[schemars(length(min = 1, max = 253))] pub String);
 
-/// What becomes of the objects of an engine when those of Belay are deleted.
+/// What happens to the objects of an engine, such as Cluster API, when Belay's objects are deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeletionPolicy {
     /// They stay as they are.
     Retain,
-    /// They are deleted with their machines, by their own engine.
+    /// Their own engine deletes them and their machines.
     Delete,
 }
 
@@ -124,14 +125,15 @@ impl ClusterApiProviderSpec {
         pool.map_or(deployment, |(pool, _)| pool)
     }
 
-    /// The class of the `MachineDeployment` that is added for a pool; none where it has to exist already.
+    /// The class of the `MachineDeployment` that Belay adds for a pool. None if the `MachineDeployment` has to exist
+    /// already.
     pub fn class_of(&self, pool: &str) -> Option<&str> {
         let of_all = || self.create.as_ref()?.worker_class.as_ref();
         let class = self.worker_classes.get(pool).or_else(of_all)?;
         Some(&class.0)
     }
 
-    /// What becomes of Cluster API's objects when those of Belay are deleted.
+    /// What happens to Cluster API's objects when Belay's objects are deleted.
     pub fn deletion_policy(&self) -> DeletionPolicy {
         self.deletion_policy.unwrap_or(if self.create.is_some() {
             DeletionPolicy::Delete

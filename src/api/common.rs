@@ -1,17 +1,18 @@
-//! What more than one of the resources has.
+//! Types that more than one of the resources uses.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The status of what Belay has yet to look at: the API server gives it to a new object, so that who reads
-/// conditions only (kstatus, and Flux and Helm by it) doesn't take one without any for done.
+/// The status of an object that Belay hasn't looked at yet. The API server gives it to each new object. Without it, a
+/// tool that reads only conditions (kstatus, and through it Flux and Helm) would take an object without conditions for
+/// done.
 pub(super) fn unseen() -> serde_json::Value {
     serde_json::json!({"observedGeneration": -1})
 }
 
-/// Whether a cluster or a pool is to run.
+/// Whether a cluster or a pool should run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PowerState {
     /// Its nodes exist.
@@ -21,17 +22,17 @@ pub enum PowerState {
     Stopped,
 }
 
-/// The power state that was reached.
+/// The power state of a cluster or a pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PowerStateStatus {
     /// Running or Stopped.
     pub code: PowerState,
 }
 
-/// What is being done to a cluster or a pool, or how the last operation on it ended.
+/// The operation in progress on a cluster or a pool, or how the last operation on it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ProvisioningState {
-    /// It is being made.
+    /// It is being created.
     Creating,
     /// Its settings are being changed in place.
     Updating,
@@ -41,13 +42,13 @@ pub enum ProvisioningState {
     RollingBack,
     /// Its number of nodes is changing.
     Scaling,
-    /// Its nodes are coming back.
+    /// Its nodes are being brought back.
     Starting,
-    /// Its nodes are going.
+    /// Its nodes are being removed.
     Stopping,
     /// It is being deleted.
     Deleting,
-    /// Its operation was aborted and is coming to a stop.
+    /// Its operation was aborted and is stopping.
     Canceling,
     /// The last operation succeeded.
     Succeeded,
@@ -60,28 +61,28 @@ pub enum ProvisioningState {
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum OperationType {
-    /// Makes a cluster or a pool.
+    /// Creates a cluster or a pool.
     Create,
     /// Changes settings in place.
     Update,
-    /// Takes the Kubernetes version up.
+    /// Raises the Kubernetes version.
     Upgrade,
-    /// Takes the Kubernetes version down.
+    /// Lowers the Kubernetes version.
     Rollback,
     /// Changes the number of nodes.
     Scale,
     /// Brings the nodes back.
     Start,
-    /// Takes the nodes away and keeps the settings.
+    /// Removes the nodes and keeps the settings.
     Stop,
     /// Deletes a cluster or a pool.
     Delete,
-    /// Brings the target to its spec again, after an operation that was canceled or failed.
+    /// Brings the target to its spec after an operation that was canceled or failed.
     Reconcile,
 }
 
 impl OperationType {
-    /// All of them.
+    /// All types.
     pub const ALL: [Self; 9] = [
         Self::Create,
         Self::Update,
@@ -108,7 +109,7 @@ impl OperationType {
         }
     }
 
-    /// The provisioning state that an operation of this type, in that phase, gives its target.
+    /// The provisioning state of a target while an operation of this type on it is in `phase`.
     pub fn provisioning_state_in(self, phase: OperationPhase) -> ProvisioningState {
         match phase {
             OperationPhase::Pending | OperationPhase::InProgress => self.provisioning_state(),
@@ -120,7 +121,7 @@ impl OperationType {
     }
 }
 
-/// How far an operation, or a step of it, is.
+/// The phase of an operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum OperationPhase {
     /// It waits for its turn.
@@ -128,18 +129,18 @@ pub enum OperationPhase {
     Pending,
     /// It runs.
     InProgress,
-    /// It was aborted and is coming to a stop: no new step starts.
+    /// It was aborted and is stopping: no new step starts.
     Canceling,
     /// It ended as planned.
     Succeeded,
-    /// It ended by an error.
+    /// It ended with an error.
     Failed,
     /// It was aborted and has stopped.
     Canceled,
 }
 
 impl OperationPhase {
-    /// All of them, in the order of an operation's life.
+    /// All phases, in the order of an operation's life.
     pub const ALL: [Self; 6] = [
         Self::Pending,
         Self::InProgress,
@@ -149,17 +150,17 @@ impl OperationPhase {
         Self::Canceled,
     ];
 
-    /// Whether it is an end: such a phase never changes.
+    /// Whether an operation in this phase has ended. Such a phase never changes.
     pub fn is_finished(self) -> bool {
         self.successors().is_empty()
     }
 
-    /// The phases that may come next. `docs/states.md` shows them.
+    /// The phases that may come next, as `docs/states.md` shows them.
     pub fn successors(self) -> &'static [Self] {
         match self {
             Self::Pending => &[Self::InProgress, Self::Failed, Self::Canceled],
             Self::InProgress => &[Self::Canceling, Self::Succeeded, Self::Failed],
-            // Back to InProgress where the abort is refused: a control plane that has begun to go back.
+            // Back to InProgress if the abort is refused, because a control plane has already begun to go back.
             Self::Canceling => &[
                 Self::Canceled,
                 Self::InProgress,
@@ -170,22 +171,22 @@ impl OperationPhase {
         }
     }
 
-    /// Whether an operation in this phase may be in that one next, or still.
+    /// Whether an operation in this phase may go to phase `next`, or stay in its phase if `next` is the same.
     pub fn may_become(self, next: Self) -> bool {
         self == next || self.successors().contains(&next)
     }
 }
 
-/// The kinds that an operation can be on.
+/// The kinds of target that an operation can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum TargetKind {
-    /// A whole cluster, its pools included.
+    /// A whole cluster, including its pools.
     ManagedCluster,
     /// One pool.
     AgentPool,
 }
 
-/// The cluster or pool that an operation is on, in the operation's namespace.
+/// The target of an operation: a cluster or a pool in the operation's namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct OperationTarget {
     /// ManagedCluster or AgentPool.
@@ -201,61 +202,61 @@ pub struct OperationTarget {
 pub struct OperationInFlight {
     /// The Operation's name.
     pub name: String,
-    /// The Operation's uid, by which the lock knows it: a name can be used again.
+    /// The Operation's uid. The lock identifies the Operation by it, because a name can be used again.
     #[serde(default)]
     pub uid: String,
-    /// What it does.
+    /// What the operation does.
     #[serde(rename = "type")]
     pub type_: OperationType,
-    /// What it is on.
+    /// The target of the operation.
     pub target: OperationTarget,
-    /// How far it is.
+    /// The phase of the operation.
     pub phase: OperationPhase,
-    /// About how far it is, in percent: it is written again with each tenth. The Operation itself shows each
-    /// percent.
+    /// The approximate progress of the operation, in percent. It is updated at each 10 percent. The Operation itself
+    /// shows each percent.
     #[serde(default)]
     #[schemars(range(min = 0, max = 100))]
     pub percent_complete: i32,
-    /// When it took the lock.
+    /// When the operation took the lock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
-    /// The generation of the target's spec that it brings about.
+    /// The generation of the target's spec that the operation applies.
     #[serde(default)]
     pub target_generation: i64,
 }
 
-/// The operation that ended last.
+/// The last operation that ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LastOperation {
     /// The Operation's name.
     pub name: String,
-    /// The Operation's uid: a name can be used again.
+    /// The Operation's uid, because a name can be used again.
     #[serde(default)]
     pub uid: String,
-    /// What it did.
+    /// What the operation did.
     #[serde(rename = "type")]
     pub type_: OperationType,
-    /// What it was on.
+    /// The target of the operation.
     pub target: OperationTarget,
-    /// How it ended.
+    /// The phase in which the operation ended.
     pub phase: OperationPhase,
-    /// When it took the lock.
+    /// When the operation took the lock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
-    /// When it ended.
+    /// When the operation ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_time: Option<Time>,
-    /// The generation of the target's spec that it was to bring about.
+    /// The generation of the target's spec that the operation was to apply.
     #[serde(default)]
     pub target_generation: i64,
-    /// Why it was canceled or failed, in one line; it outlives the Operation.
+    /// Why the operation was canceled or failed, in one line. This message outlives the Operation.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
 }
 
 impl LastOperation {
-    /// Whether its target has nothing any more.
+    /// Whether the operation deleted its target.
     pub fn has_deleted(&self) -> bool {
         self.type_ == OperationType::Delete && self.phase == OperationPhase::Succeeded
     }
@@ -272,7 +273,7 @@ pub struct OperationReference {
     pub uid: String,
 }
 
-/// What a spec asks for, divided by what an operation can leave undone.
+/// An aspect of a spec: a part that an operation can leave undone.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -281,37 +282,38 @@ pub enum Aspect {
     Version,
     /// The number of nodes.
     Count,
-    /// Whether it runs.
+    /// The power state.
     Power,
     /// The nodes' labels and taints, and the mode.
     Settings,
-    /// That it is deleted. Only an Operation ends the hold on this.
+    /// The deletion. Only an Operation ends the hold on it.
     Deletion,
 }
 
-/// What a spec asked for, aspect by aspect. A fingerprint differs where what it is made of differs.
+/// What a spec asked for, for each aspect. A fingerprint changes when a value that it is made of changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AskedFor {
-    /// The Kubernetes version; of a pool that names none, its cluster's.
+    /// The Kubernetes version. For a pool that doesn't set one, its cluster's version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes_version: Option<String>,
     /// The number of nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<i32>,
-    /// Whether it is to run.
+    /// Whether the target should run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub power_state: Option<PowerState>,
     /// A fingerprint of the nodes' labels and taints, and of the mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<String>,
-    /// A fingerprint of how the work is done: the provider's options and `upgradeSettings`.
+    /// A fingerprint of the settings that say how the work is done: the provider's options and `upgradeSettings`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub options: Option<String>,
 }
 
 impl AskedFor {
-    /// Whether something else is asked for of an aspect. A deletion isn't asked for by a value.
+    /// Whether `other` asks for something else in an aspect. Always false for the deletion, because no value asks for
+    /// it.
     pub fn differs(&self, other: &Self, aspect: Aspect) -> bool {
         match aspect {
             Aspect::Version => self.kubernetes_version != other.kubernetes_version,
@@ -323,55 +325,55 @@ impl AskedFor {
     }
 }
 
-/// What a canceled or failed operation left undone. Belay leaves it alone until the spec asks for something
-/// else, or someone asks with an Operation.
+/// What a canceled or failed operation left undone. Belay doesn't resume it until the spec asks for something else, or
+/// someone asks for it with an Operation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Hold {
     /// The Operation that was canceled or failed.
     pub operation: OperationReference,
-    /// What that Operation was on.
+    /// The target of that Operation.
     pub target: OperationTarget,
     /// How it ended: Canceled or Failed.
     pub phase: OperationPhase,
-    /// Why it ended so, in one line.
+    /// Why it ended in that phase, in one line.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// Since when.
+    /// Since when the hold exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
-    /// What is left alone.
+    /// The aspects that are on hold.
     pub aspects: Vec<Aspect>,
-    /// Of these, what an earlier operation left undone, which was Canceled where `phase` is Failed, or Failed where
-    /// it is Canceled.
+    /// Those of `aspects` that an earlier operation left undone, and that operation ended in the other phase: Canceled
+    /// if `phase` is Failed, and Failed if `phase` is Canceled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ended_otherwise: Vec<Aspect>,
-    /// What was asked for then: the hold of an aspect ends when the spec asks for something else.
+    /// What the spec asked for when the hold began. The hold on an aspect ends when the spec asks for something else.
     #[serde(default)]
     pub asked_for: AskedFor,
 }
 
 impl Hold {
-    /// Whether an aspect is left alone after a failure, and not after an abort.
+    /// Whether an aspect is on hold because of a failure, and not because of an abort.
     pub fn is_after_failure(&self, aspect: Aspect) -> bool {
         let failed = self.phase == OperationPhase::Failed;
         failed != self.ended_otherwise.contains(&aspect)
     }
 }
 
-/// How an abort treats the step in process.
+/// How an abort treats the step in progress.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 pub enum AbortPolicy {
-    /// It is finished.
+    /// The step finishes.
     AfterStep,
-    /// It stops where it stands.
+    /// The step stops where it is.
     #[default]
     Now,
 }
 
-/// Conditions, one of a type.
+/// Conditions, one of each type.
 pub type Conditions = Vec<Condition>;
 
 /// How many nodes run a version.

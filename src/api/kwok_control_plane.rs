@@ -1,4 +1,4 @@
-//! [`KwokControlPlane`]: what the provider kwok keeps of a cluster's control plane.
+//! [`KwokControlPlane`]: what the kwok provider stores about a cluster's control plane.
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -42,20 +42,20 @@ use super::{KubernetesVersion, PowerState};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct KwokControlPlaneSpec {
-    /// What it runs; absent while it is being made.
+    /// The version that it runs. Absent while it is being created.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(min = 5, max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]{1,5}[.][0-9]{1,5}[.][0-9]{1,5}$')").message("must be MAJOR.MINOR.PATCH, for example 1.36.3"))]
     pub kubernetes_version: Option<KubernetesVersion>,
-    /// Whether it is on.
+    /// Whether it is turned on.
     #[serde(default)]
     pub power_state: PowerState,
-    /// The version that it goes back to: from then on the change can't be stopped.
+    /// The version that it is going back to. Once this is set, the change can't be stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(min = 5, max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]{1,5}[.][0-9]{1,5}[.][0-9]{1,5}$')").message("must be MAJOR.MINOR.PATCH, for example 1.36.3"))]
     pub changing_to: Option<KubernetesVersion>,
-    /// The uid of the Operation that changes it now.
+    /// The uid of the Operation that is changing it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub operation: Option<String>,

@@ -34,26 +34,26 @@ use super::{
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ManagedClusterSpec {
-    /// The version of the control plane, MAJOR.MINOR.PATCH. Pools that name none follow it.
+    /// The version of the control plane, MAJOR.MINOR.PATCH. Pools that don't set a version follow it.
     #[schemars(length(min = 5, max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]{1,5}[.][0-9]{1,5}[.][0-9]{1,5}$')").message("must be MAJOR.MINOR.PATCH, for example 1.36.3"))]
     pub kubernetes_version: String,
 
-    /// Whether the cluster is to run.
+    /// Whether the cluster should run.
     #[serde(default)]
     pub power_state: PowerState,
 
-    /// What a new change meets while an operation is in flight.
+    /// What happens to a new change while an operation is in flight.
     #[serde(default)]
     pub concurrency_policy: ConcurrencyPolicy,
 
-    /// How many finished Operations are kept: of this cluster, and of each of its pools. Those that never
-    /// ran count for themselves.
+    /// How many finished Operations are kept for this cluster, and for each of its pools. Operations that never ran are
+    /// counted separately.
     #[serde(default = "default_operation_history_limit")]
     #[schemars(range(min = 0, max = 50))]
     pub operation_history_limit: i32,
 
-    /// What the nodes come from: exactly one member, and which one never changes.
+    /// Where the nodes come from. Exactly one member is set, and which one it is can't change.
     pub provider: ProviderSpec,
 }
 
@@ -61,19 +61,19 @@ fn default_operation_history_limit() -> i32 {
     50
 }
 
-/// What a new change meets while an operation is in flight, in the words of `CronJob`.
+/// What happens to a new change while an operation is in flight. The names of the values are those of `CronJob`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ConcurrencyPolicy {
-    /// It is refused.
+    /// The new change is refused.
     #[default]
     Forbid,
-    /// It waits until the one in flight ends.
+    /// The new change waits until the operation in flight ends.
     Queue,
-    /// The one in flight is aborted, then it runs.
+    /// The operation in flight is aborted, then the new change runs.
     Replace,
 }
 
-/// What the nodes of a cluster come from: exactly one member.
+/// Where the nodes of a cluster come from. Exactly one member is set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -81,7 +81,7 @@ pub enum ConcurrencyPolicy {
     validation = Rule::new("has(self.kwok) == has(oldSelf.kwok) && has(self.clusterAPI) == has(oldSelf.clusterAPI) && has(self.azure) == has(oldSelf.azure)").message("which provider a cluster has is immutable"),
 )]
 pub struct ProviderSpec {
-    /// Node objects on the cluster that Belay runs in, kept alive by kwok.
+    /// Node objects on the cluster that Belay runs in. kwok keeps them alive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kwok: Option<KwokProviderSpec>,
 
@@ -102,28 +102,28 @@ pub struct ProviderSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KwokProviderSpec {
-    /// How long a node takes to come up, and the control plane to change its version: 0s to 24h.
+    /// How long a node takes to come up, and how long the control plane takes to change its version: 0s to 24h.
     #[serde(default = "default_node_provisioning_time")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) <= duration('24h')").message("must be a duration from 0s to 24h, for example 2s or 1m30s"))]
     pub node_provisioning_time: Duration,
 
-    /// How long a node may take to be Ready before the operation that makes it fails with
-    /// `NodeProvisioningTimeout`: 1s to 24h.
+    /// How long a node may take to become Ready: 1s to 24h. After that, the operation that creates the node fails with
+    /// `NodeProvisioningTimeout`.
     #[serde(default = "default_node_provisioning_timeout")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')").message("must be a duration from 1s to 24h, for example 15m"))]
     pub node_provisioning_timeout: Duration,
 
-    /// How many nodes the cluster may have, as a cloud's quota does; an operation that needs more fails
-    /// with `QuotaExceeded`. Absent, there is no quota.
+    /// The largest number of nodes that the cluster may have, like a cloud's quota. An operation that needs more nodes
+    /// fails with `QuotaExceeded`. If absent, there is no quota.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub max_nodes: Option<i32>,
 
-    /// Whether new nodes carry the taint `kwok.x-k8s.io/node=fake:NoSchedule`, which keeps pods away that don't
-    /// tolerate it: no container runs on these nodes. A change applies to new nodes only; nodes that exist keep
-    /// their taints.
+    /// Whether new nodes carry the taint `kwok.x-k8s.io/node=fake:NoSchedule`. It keeps away pods that don't tolerate
+    /// it, because no container runs on these nodes. A change applies to new nodes only; existing nodes keep their
+    /// taints.
     #[serde(default = "default_taint")]
     pub taint: bool,
 }
@@ -145,45 +145,48 @@ fn default_node_provisioning_timeout() -> Duration {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("default" = super::common::unseen()))]
 pub struct ManagedClusterStatus {
-    /// What is being done to the cluster, or how the last operation on it ended.
+    /// The operation in progress on the cluster, or how the last operation on it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provisioning_state: Option<ProvisioningState>,
-    /// The power state that was reached.
+    /// The power state. While `provisioningState` is Starting or Stopping, this is the state that the cluster changes
+    /// to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub power_state: Option<PowerStateStatus>,
-    /// What the control plane runs now.
+    /// The version that the control plane runs now.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub kubernetes_version: Option<String>,
-    /// In flight on this cluster and its pools. This list is the lock: what is in it excludes others.
+    /// The operations in flight on this cluster and its pools. This list is the lock: an operation in it excludes
+    /// others.
     #[serde(default)]
-    // Always written, and as a whole: what somebody else wrote there holds nothing.
+    // Belay always writes this list, and writes it whole, so an entry that somebody else wrote locks nothing.
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub operations: Vec<OperationInFlight>,
-    /// Its pools, with what a change of the cluster or of another pool depends on. The API server reads it when it
-    /// admits such a change.
+    /// The pools of the cluster, with the state that a change of the cluster or of another pool depends on. The API
+    /// server reads it when it admits such a change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub agent_pools: Vec<ClusterPool>,
-    /// The operation on this cluster that ended last.
+    /// The last operation on this cluster that ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_operation: Option<LastOperation>,
-    /// What a canceled or failed operation left undone, and Belay leaves alone. Absent, there is nothing.
+    /// What a canceled or failed operation left undone. Belay doesn't resume it by itself. Absent if nothing was left
+    /// undone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
     /// The generation of the spec that this status was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// A fingerprint of the abort annotation's value that was honoured last: each value is honoured once.
+    /// A fingerprint of the last value of the abort annotation that Belay honoured. Belay honours each value once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_abort: Option<String>,
-    /// Ready; Reconciling and Stalled as kstatus reads them.
+    /// Conditions: Ready; Reconciling and Stalled as kstatus reads them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 }
 
-/// What a cluster's status shows of a pool.
+/// A pool, as its cluster's status shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterPool {
@@ -191,10 +194,10 @@ pub struct ClusterPool {
     pub name: String,
     /// System or User.
     pub mode: AgentPoolMode,
-    /// The version of its own that it is to run. Absent, it follows the cluster.
+    /// The version that the pool's own spec sets. If absent, the pool follows the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubernetes_version: Option<String>,
-    /// The oldest version that its nodes run. Absent where it has none.
+    /// The oldest version that the pool's nodes run. Absent if the pool has no nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_version: Option<String>,
 }

@@ -1,6 +1,6 @@
-//! What users write: the custom resources of group `belay.dev`, version `v1alpha1`.
+//! The custom resources that users write: group `belay.dev`, version `v1alpha1`.
 //!
-//! `belay crds` prints their definitions, generated from these types, and `crds/` holds them.
+//! `belay crds` prints their definitions, which are generated from these types. `crds/` contains them.
 
 mod agent_pool;
 mod aws;
@@ -28,20 +28,20 @@ use kube::{CustomResourceExt as _, core::ObjectMeta};
 /// The API group of all of Belay's resources.
 pub const GROUP: &str = "belay.dev";
 
-/// The abort request. Its value is the reason.
+/// Requests an abort. Its value is the reason.
 pub const ABORT_ANNOTATION: &str = "belay.dev/abort";
-/// How an abort treats the step in process: [`ABORT_POLICY_AFTER_STEP`], or `Now` (the default).
+/// How an abort treats the step in progress: [`ABORT_POLICY_AFTER_STEP`], or `Now` (the default).
 pub const ABORT_POLICY_ANNOTATION: &str = "belay.dev/abort-policy";
-/// Who asked for the abort, as the API server saw it: stamped at admission.
+/// Who requested the abort, as the API server saw it. It is stamped at admission.
 pub const ABORT_REQUESTED_BY_ANNOTATION: &str = "belay.dev/abort-requested-by";
-/// The abort policy that lets the step in process finish.
+/// The abort policy that lets the step in progress finish.
 pub const ABORT_POLICY_AFTER_STEP: &str = "AfterStep";
-/// The abort policy that stops the step in process where it stands.
+/// The abort policy that stops the step in progress where it is.
 pub const ABORT_POLICY_NOW: &str = "Now";
-/// How long a text of a person or of another program may be, in characters: an abort's reason, an error.
+/// The maximum length of a text that a person or another program wrote, in characters: an abort's reason, an error.
 pub const LONGEST_TEXT: usize = 1024;
 
-/// Keeps a cluster, a pool or an operation in flight until its work has ended.
+/// The finalizer that keeps a cluster, a pool or an operation in flight until its work has ended.
 pub const FINALIZER: &str = "belay.dev/operation";
 
 /// Whether an object carries Belay's finalizer.
@@ -50,50 +50,53 @@ pub fn is_kept(metadata: &ObjectMeta) -> bool {
     finalizers.is_some_and(|kept| kept.iter().any(|name| name == FINALIZER))
 }
 
-/// On pools, Operations, nodes and what a provider makes: the cluster's name.
+/// On pools, Operations, nodes and what a provider creates: the cluster's name.
 pub const CLUSTER_LABEL: &str = "belay.dev/cluster";
-/// On Operations that Belay has taken up: their own uid. A copy of one, or one that a backup brought back,
-/// carries the uid of another, and isn't run.
+/// On Operations that Belay has taken up: their own uid. A copy of an Operation, or an Operation that a backup
+/// restored, carries the uid of another Operation, and Belay doesn't run it.
 pub const OPERATION_UID_LABEL: &str = "belay.dev/operation-uid";
-/// On Operations that Belay made: the generation of their target's spec that they were made for.
+/// On Operations that Belay created: the generation of their target's spec that they were created for.
 pub const FOR_GENERATION_LABEL: &str = "belay.dev/for-generation";
-/// The value of that label on an Operation that follows what somebody began at the engine: no spec asked for it.
+/// The value of that label on an Operation that follows work that somebody began at the engine. No spec asked for that
+/// work.
 pub const NO_GENERATION: &str = "none";
-/// What the engine calls the operation that this Operation follows: somebody began it there, outside Belay.
+/// The engine's name for the work that this Operation follows. Somebody began it at the engine, outside Belay.
 pub const ENGINE_HANDLE_ANNOTATION: &str = "belay.dev/engine-handle";
-/// Who began such an operation, as far as that is known.
+/// Who began such work, if that is known.
 pub const BEGUN_BY_ANNOTATION: &str = "belay.dev/begun-by";
 /// On nodes and on a pool's Operations: the pool's name.
 pub const AGENT_POOL_LABEL: &str = "belay.dev/agentpool";
-/// On pools whose `status.scaleRefusal` says why they can't be scaled, and on pools where only those who may abort may
-/// scale, for a scale has an operation aborted: by it the API server finds them.
+/// On pools whose `status.scaleRefusal` says why they can't be scaled. Also on pools that only people with the right to
+/// abort may scale, because a scale has an operation aborted. The API server finds these pools by this label.
 pub const SCALE_REFUSED_LABEL: &str = "belay.dev/scale-refused";
-/// On clusters that are being deleted: by it the API server finds them.
+/// On clusters that are being deleted. The API server finds them by this label.
 pub const BEING_DELETED_LABEL: &str = "belay.dev/being-deleted";
-/// On a new pool that pins no version, until Belay takes it up: the API server needs no look at its cluster.
+/// On a new pool that pins no version, until Belay takes it up. The API server then doesn't need to look at its
+/// cluster.
 pub const FOLLOWS_CLUSTER_LABEL: &str = "belay.dev/follows-cluster";
-/// On Operations that people create: the kind of their target. The API server looks among objects of that kind alone.
+/// On Operations that people create: the kind of their target. The API server then searches only among objects of that
+/// kind.
 pub const TARGET_KIND_LABEL: &str = "belay.dev/target-kind";
 /// On nodes: the namespace of their cluster (nodes have none of their own).
 pub const NAMESPACE_LABEL: &str = "belay.dev/namespace";
 /// On nodes: the Kubernetes version that they run.
 pub const VERSION_LABEL: &str = "belay.dev/kubernetes-version";
 
-/// On a node: the uid of the Operation that made it.
+/// On a node: the uid of the Operation that created it.
 pub const MADE_BY: &str = "belay.dev/made-by";
-/// On a node that was made and isn't part of its pool yet: it is cordoned, and no pod of anybody runs there.
-/// An abort deletes it.
+/// On a node that was created and isn't part of its pool yet. The node is cordoned, and nobody's pods run on it. An
+/// abort deletes it.
 pub const JOINING: &str = "belay.dev/joining";
 /// On a node: the uid of the Operation that drains it.
 pub const DRAINED_BY: &str = "belay.dev/drained-by";
-/// On a node that is drained: how many seconds the drain has taken, as far as an operator was at work.
+/// On a node that is being drained: how many seconds the drain has taken, counted only while an operator was working.
 pub const DRAINED_FOR: &str = "belay.dev/drained-for";
-/// On a node that is drained: it was cordoned before, by someone else, and is to stay so.
+/// On a node that is being drained: someone else cordoned it before, so it stays cordoned.
 pub const WAS_CORDONED: &str = "belay.dev/was-cordoned";
-/// On a node: the settings of its pool that were last applied to it, as JSON. What isn't named there is
-/// someone else's.
+/// On a node: the settings of its pool that were last applied to it, as JSON. Settings that aren't listed there belong
+/// to someone else.
 pub const APPLIED_SETTINGS: &str = "belay.dev/settings";
-/// All annotations by which Belay marks a node. Belay alone changes them.
+/// All annotations with which Belay marks a node. Only Belay changes them.
 pub const NODE_MARKS: [&str; 6] = [
     MADE_BY,
     DRAINED_BY,
@@ -103,7 +106,7 @@ pub const NODE_MARKS: [&str; 6] = [
     APPLIED_SETTINGS,
 ];
 
-/// The definitions of all custom resources, in the order to install them.
+/// The definitions of all custom resources, in the order in which to install them.
 pub fn crds() -> [CustomResourceDefinition; 4] {
     [
         ManagedCluster::crd(),
@@ -113,10 +116,10 @@ pub fn crds() -> [CustomResourceDefinition; 4] {
     ]
 }
 
-/// The definitions as files of YAML, as `crds/` holds them: names and contents.
+/// The definitions as YAML files, as `crds/` contains them: names and contents.
 ///
 /// # Errors
-/// Where a definition can't be written as YAML.
+/// Returns an error if a definition can't be written as YAML.
 pub fn crd_files() -> Result<Vec<(String, String)>, serde_saphyr::ser::Error> {
     let file = |crd: &CustomResourceDefinition| {
         let yaml = serde_saphyr::to_string(crd)?;

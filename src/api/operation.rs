@@ -80,71 +80,72 @@ use super::{
     validation = Rule::new("self.type != 'Scale' || self.target.kind == 'AgentPool'").message("only an AgentPool can be scaled").field_path(".target.kind"),
 )]
 pub struct OperationSpec {
-    /// What is to be done.
+    /// What the operation does.
     #[serde(rename = "type")]
     pub type_: OperationType,
-    /// What it is to be done to.
+    /// The target of the operation.
     pub target: OperationTarget,
-    /// The version to go to, MAJOR.MINOR.PATCH, for Upgrade and Rollback.
+    /// The version to change to, MAJOR.MINOR.PATCH. Only for Upgrade and Rollback.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 5, max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]{1,5}[.][0-9]{1,5}[.][0-9]{1,5}$')").message("must be MAJOR.MINOR.PATCH, for example 1.36.3"))]
     pub kubernetes_version: Option<String>,
-    /// The number of nodes to go to, for Scale.
+    /// The number of nodes to change to. Only for Scale.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub count: Option<i32>,
 }
 
-/// How far an operation is, what is in its way, and how it ended.
+/// How far an operation is, what blocks it, and how it ended.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("default" = super::common::unseen()))]
 pub struct OperationStatus {
-    /// How far it is.
+    /// The phase of the operation.
     #[serde(default)]
     pub phase: OperationPhase,
-    /// How far it is, in percent: never goes down, and is 100 only when it succeeded.
+    /// The progress in percent. It never goes down, and is 100 only if the operation succeeded.
     #[serde(default)]
     #[schemars(range(min = 0, max = 100))]
     pub percent_complete: i32,
-    /// When its work began.
+    /// When the operation's work began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
-    /// When it ended.
+    /// When the operation ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_time: Option<Time>,
-    /// What was planned, in order, and how far each is.
+    /// The planned steps, in order, and how far each step is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub steps: Vec<Step>,
-    /// What it is to bring about, as JSON, as it was planned when it began: a change of the spec meanwhile
-    /// is for the next operation. `version` in it says how to read it.
+    /// What the operation is to achieve, as JSON, as it was planned when the operation began. If the spec changes
+    /// later, the change is for the next operation. `version` in the JSON says how to read it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
-    /// What stands in its way now.
+    /// What blocks the operation now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked: Option<Blocked>,
-    /// Why it failed.
+    /// Why the operation failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<OperationError>,
-    /// What became of the request to abort it.
+    /// What happened to the request to abort the operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancellation: Option<Cancellation>,
-    /// A fingerprint of the abort request that was decided on last, accepted or refused.
+    /// A fingerprint of the last abort request that Belay decided on, accepted or refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_abort: Option<String>,
-    /// Its place in the order in which Operations arrived: the resourceVersion that it had when Belay first
-    /// saw it.
+    /// The place of the Operation in the order of arrival: the resourceVersion that it had when Belay first saw it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arrival: Option<i64>,
-    /// The generation of its target's spec when Belay first saw it: a change of the spec after that is newer.
+    /// The generation of the target's spec when Belay first saw the Operation. A change of the spec after that is newer
+    /// than the Operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_generation: Option<i64>,
-    /// What its target's spec asked for when Belay first saw it.
+    /// What the target's spec asked for when Belay first saw the Operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked_before: Option<AskedFor>,
-    /// Succeeded; Finished at any end; and Ready, Reconciling and Stalled as kstatus reads them.
+    /// Conditions: Succeeded; Finished, however the operation ended; and Ready, Reconciling and Stalled as kstatus
+    /// reads them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -157,44 +158,44 @@ pub struct OperationStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
-    /// What it is about: `control-plane`, `node/` with the node's name, or, where there are too many
-    /// nodes to show each, `agentpool/` with the pool's name for the rest of them.
+    /// What the step works on: `control-plane`, `node/` with the node's name, or `agentpool/` with the pool's name. If
+    /// there are too many nodes to show each, `agentpool/` stands for the remaining nodes of the pool.
     pub name: String,
-    /// What is done to it.
+    /// What the step does.
     pub action: StepAction,
-    /// How far it is.
+    /// The phase of the step.
     pub phase: StepPhase,
-    /// What is going on.
+    /// What is happening now.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// How many nodes it is about, where it is about more than one.
+    /// The number of nodes that the step works on, if it is more than one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<i32>,
-    /// How many of them are done.
+    /// The number of these nodes that are done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes_done: Option<i32>,
-    /// How far it is in percent, where the provider's engine says so.
+    /// The progress in percent, if the provider's engine reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub percent_complete: Option<i32>,
-    /// What the provider's engine calls its work on this step, such as the id of an update. Belay keeps it
-    /// here before it asks the engine how far that is, so that a restart doesn't lose it.
+    /// The engine's name for its work on this step, such as the id of an update. Belay stores it here before it asks
+    /// the engine for progress, so that a restart doesn't lose it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handle: Option<String>,
-    /// When it began.
+    /// When the step began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
-    /// When it ended.
+    /// When the step ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_time: Option<Time>,
 }
 
-/// What a step does to what it is about.
+/// What a step does to the control plane or to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum StepAction {
-    /// It is made.
+    /// It is created.
     Create,
-    /// Another takes its place: made, drained, deleted, in the order that `upgradeSettings` asks for.
+    /// A replacement is created, and the old one is drained and deleted, in the order that `upgradeSettings` asks for.
     Replace,
     /// Its version changes in place.
     Upgrade,
@@ -209,7 +210,7 @@ pub enum StepAction {
 }
 
 impl StepAction {
-    /// All of them.
+    /// All actions.
     pub const ALL: [Self; 7] = [
         Self::Create,
         Self::Replace,
@@ -221,7 +222,7 @@ impl StepAction {
     ];
 }
 
-/// How far a step is.
+/// The phase of a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum StepPhase {
     /// It waits for its turn.
@@ -231,23 +232,23 @@ pub enum StepPhase {
     InProgress,
     /// It ended as planned.
     Succeeded,
-    /// It ended by an error.
+    /// It ended with an error.
     Failed,
-    /// It was stopped where it stood.
+    /// It was stopped where it was.
     Canceled,
     /// It never ran.
     Skipped,
 }
 
-/// What stands in an operation's way.
+/// What blocks an operation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Blocked {
-    /// A word for it, such as `PodDisruptionBudget`.
+    /// The reason as one word, such as `PodDisruptionBudget`.
     pub reason: String,
-    /// What exactly it is, by name.
+    /// What exactly blocks the operation, by name.
     pub message: String,
-    /// Since when it is so.
+    /// Since when the operation is blocked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
 }
@@ -256,20 +257,20 @@ pub struct Blocked {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationError {
-    /// A word to script against, such as `PodDrainFailure`.
+    /// A code that scripts can check, such as `PodDrainFailure`.
     pub code: String,
     /// What went wrong, and what to do.
     pub message: String,
-    /// A narrower word.
+    /// A more specific code.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subcode: String,
-    /// More errors that led to it.
+    /// Other errors that led to this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<ErrorDetail>,
 }
 
 impl OperationError {
-    /// An error of that code, which says what went wrong and what to do.
+    /// Creates an error with a code and a message. The message says what went wrong and what to do.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             code: code.into(),
@@ -282,53 +283,53 @@ impl OperationError {
 /// One of the errors that led to an operation's failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorDetail {
-    /// A word to script against.
+    /// A code that scripts can check.
     pub code: String,
     /// What went wrong.
     pub message: String,
-    /// What it is about, such as `node/NAME`.
+    /// What the error is about, such as `node/NAME`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub target: String,
 }
 
-/// What became of a request to abort, as EKS shows it in an update's `cancellation`.
+/// What happened to a request to abort, in the form of `cancellation` in an update of EKS.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Cancellation {
     /// InProgress until the operation has stopped.
     pub status: CancellationStatus,
-    /// The reason that was given; where it failed, why.
+    /// The reason that was given. If the abort failed, the reason of the failure.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// How the step in process is treated, as it was when the request was accepted. A later request may
-    /// hurry it.
+    /// How the step in progress is treated, as it was requested when Belay accepted the request. A later request may
+    /// make the abort more urgent.
     #[serde(default)]
     pub policy: AbortPolicy,
-    /// Who asked, as the API server saw it.
+    /// Who requested the abort, as the API server saw it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub requested_by: String,
-    /// When it was asked for.
+    /// When the abort was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_at: Option<Time>,
-    /// When `Canceling` was written.
+    /// When Belay wrote the phase `Canceling`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accepted_at: Option<Time>,
-    /// The newer Operation on the same target that took its place while it waited.
+    /// The newer Operation on the same target that replaced this one while it waited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaced_by: Option<OperationReference>,
-    /// What couldn't be left as it was when the work stopped, and why: such as a node that stays cordoned,
-    /// since a policy refuses Belay's write. Belay goes on trying; the operation has ended all the same.
+    /// What couldn't be restored when the work stopped, and why: for example, a node that stays cordoned because a
+    /// policy refuses Belay's write. Belay keeps trying, although the operation has ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_behind: Vec<ErrorDetail>,
 }
 
-/// How far a cancellation is.
+/// The progress of a cancellation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum CancellationStatus {
-    /// The operation is coming to a stop.
+    /// The operation is stopping.
     InProgress,
     /// The operation has stopped.
     Successful,
-    /// The operation ended otherwise, or its provider refused.
+    /// The operation ended in another way, or its provider refused to stop it.
     Failed,
 }

@@ -1,19 +1,19 @@
-//! A Kubernetes version, as specs name it.
+//! A Kubernetes version, as specs contain it.
 
 use std::{fmt, str::FromStr};
 
-/// `MAJOR.MINOR.PATCH` of a Kubernetes release, in the order of release.
+/// `MAJOR.MINOR.PATCH` of a Kubernetes release. Versions are ordered by their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KubernetesVersion {
     /// The first number.
     pub major: u32,
-    /// The second number: one at a time upwards.
+    /// The second number. It goes up by one at a time.
     pub minor: u32,
     /// The third number.
     pub patch: u32,
 }
 
-/// A text that names no Kubernetes version.
+/// A text that isn't a Kubernetes version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no Kubernetes version: write MAJOR.MINOR.PATCH, for example 1.36.3")]
 pub struct InvalidVersion(String);

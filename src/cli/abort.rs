@@ -1,4 +1,4 @@
-//! `kubectl belay abort`: stops an Operation where it stands, after it has shown what is left behind.
+//! `kubectl belay abort`: stops an Operation where it is, after it has shown what the abort leaves behind.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -26,27 +26,27 @@ use super::{
     view::{self, View, phase, target_words},
 };
 
-/// Stop an operation where it stands.
+/// Stop an operation where it is.
 ///
-/// It says what is left behind, and asks. No new step begins from then on, the step in process stops
-/// where it stands, and nothing is rolled back. Of a cluster or a pool it is the operation in flight on
-/// that very object which is aborted.
+/// Shows what the abort leaves behind, and asks for confirmation. After the abort, no new step begins, the step in
+/// progress stops where it is, and nothing is rolled back. For a cluster or a pool, this aborts the operation in flight
+/// on that very object.
 ///
-/// Exit codes: 0 where it was asked to stop, with --wait only where it is Canceled; 1 otherwise.
+/// Exit codes: 0 if the operation was asked to stop, with --wait only if it is Canceled; 1 otherwise.
 #[derive(Args, Debug)]
 pub struct AbortFlags {
-    /// What kind of thing NAME is.
+    /// The kind of the object NAME.
     #[arg(value_enum)]
     pub kind: AbortKind,
 
     /// Its name.
     pub name: String,
 
-    /// Why; it is kept with the Operation.
+    /// The reason. It is stored with the Operation.
     #[arg(long, default_value = "aborted with kubectl belay")]
     pub reason: String,
 
-    /// Wait until it is Canceled.
+    /// Wait until the operation is Canceled.
     #[arg(long)]
     pub wait: bool,
 
@@ -54,26 +54,26 @@ pub struct AbortFlags {
     #[arg(long, requires = "wait", value_parser = super::duration)]
     pub timeout: Option<Duration>,
 
-    /// Let the step in process finish, such as a drain that has begun.
+    /// Let the step in progress finish, such as a drain that has begun.
     #[arg(long)]
     pub after_step: bool,
 
-    /// Don't ask.
+    /// Don't ask for confirmation.
     #[arg(long, short)]
     pub yes: bool,
 
-    /// Only say what would be left behind; `server` has the API server check the request as well.
+    /// Only show what would be left behind. With `server`, the API server checks the request as well.
     #[arg(long, value_enum)]
     pub dry_run: Option<DryRun>,
 }
 
-/// What can be aborted, as it is typed.
+/// The kinds that can be aborted, as they are typed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum AbortKind {
-    /// What is in flight on a `ManagedCluster`.
+    /// The operation in flight on a `ManagedCluster`.
     #[value(alias = "managedcluster", alias = "mc")]
     Cluster,
-    /// What is in flight on an `AgentPool`.
+    /// The operation in flight on an `AgentPool`.
     #[value(alias = "agentpool", alias = "ap")]
     Pool,
     /// An Operation.
@@ -84,9 +84,9 @@ pub enum AbortKind {
 /// Where a dry run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DryRun {
-    /// Nothing is sent.
+    /// No request is sent.
     Client,
-    /// The API server checks it, and keeps nothing.
+    /// The API server checks the request, and stores nothing.
     Server,
 }
 
@@ -107,10 +107,10 @@ impl AbortFlags {
     }
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// Where there is nothing to abort, or the API server refuses.
+/// Returns an error if there is nothing to abort, or if the API server refuses.
 pub async fn run(session: &Session, flags: &AbortFlags) -> anyhow::Result<ExitCode> {
     let operation = find(session, flags).await?;
     if let Some(end) = too_late(session, flags, &operation)? {
@@ -157,13 +157,13 @@ async fn find(session: &Session, flags: &AbortFlags) -> anyhow::Result<Operation
     }
 }
 
-/// Whether an abort that lets the step in process finish becomes one that doesn't.
+/// Whether this abort turns an earlier one, which lets the step in progress finish, into one that doesn't.
 fn is_hurried(operation: &Operation, flags: &AbortFlags) -> bool {
     let policy = operation.annotations().get(ABORT_POLICY_ANNOTATION);
     policy.is_some_and(|policy| policy == ABORT_POLICY_AFTER_STEP) && !flags.after_step
 }
 
-/// Whether the very same abort was refused before: another reason, or another policy, makes it a new request.
+/// Whether the same abort was requested before. Another reason or another policy makes it a new request.
 fn was_asked_before(flags: &AbortFlags, operation: &Operation) -> bool {
     let is = |key: &str, value: &str| {
         let written = operation.annotations().get(key);
@@ -172,7 +172,8 @@ fn was_asked_before(flags: &AbortFlags, operation: &Operation) -> bool {
     is(ABORT_ANNOTATION, &flags.reason) && is(ABORT_POLICY_ANNOTATION, flags.policy_word())
 }
 
-/// Where it has ended, there is nothing to abort.
+/// Returns the exit code if the Operation is already Canceled. Fails if it ended otherwise, or if the same abort was
+/// refused before.
 fn too_late(
     session: &Session,
     flags: &AbortFlags,
@@ -201,7 +202,7 @@ fn too_late(
     }
 }
 
-/// What may help where an abort was refused.
+/// Returns what may help after a refused abort.
 fn other_way(flags: &AbortFlags, status: &OperationStatus) -> &'static str {
     if flags.after_step || !progress::has_more_to_begin(status) {
         "; another --reason asks once more"
@@ -210,7 +211,7 @@ fn other_way(flags: &AbortFlags, status: &OperationStatus) -> &'static str {
     }
 }
 
-/// What the Operation is and how far, and what its abort leaves behind.
+/// Describes the Operation, its progress, and what its abort leaves behind.
 async fn preview(
     session: &Session,
     flags: &AbortFlags,
@@ -218,7 +219,7 @@ async fn preview(
 ) -> anyhow::Result<String> {
     let cluster = match target::cluster_of(session, &operation.spec.target).await {
         Ok(cluster) => View::read(session, &cluster.name_any()).await.ok(),
-        // What it is on may be gone: the Operation can be aborted all the same.
+        // The target may no longer exist. The Operation can be aborted nevertheless.
         Err(_) => None,
     };
     let look = session.look.now();
@@ -230,7 +231,7 @@ async fn preview(
     ))
 }
 
-/// What the Operation is and how far, and what its abort leaves behind, in words.
+/// Describes the Operation, its progress, and what its abort leaves behind, in words.
 pub fn preview_text(
     operation: &Operation,
     view: Option<&View>,
@@ -276,13 +277,13 @@ pub fn preview_text(
     lines.join("\n")
 }
 
-/// Asks for the abort of that very Operation, whatever its name is given to meanwhile.
+/// Requests the abort of this very Operation, by its uid. Another Operation may get its name in the meantime.
 async fn request(
     session: &Session,
     flags: &AbortFlags,
     operation: &Operation,
 ) -> anyhow::Result<()> {
-    // The policy is written out, so that it hurries an abort before this one that waits for its step.
+    // The policy is always written, so that it overrides an earlier abort that waits for its step.
     let policy = flags.policy_word();
     let annotations = json!({ABORT_ANNOTATION: flags.reason, ABORT_POLICY_ANNOTATION: policy});
     let patch = json!({"metadata": {"uid": operation.uid(), "annotations": annotations}});
@@ -300,10 +301,10 @@ async fn request(
     Ok(())
 }
 
-/// Waits until an Operation whose abort was asked for has stopped: success only where it is Canceled.
+/// Waits until an Operation whose abort was requested has stopped. Success only if it is Canceled.
 ///
 /// # Errors
-/// Where it can't be watched.
+/// Returns an error if the Operation can't be watched.
 pub async fn wait(
     session: &Session,
     timeout: Option<Duration>,
@@ -333,7 +334,7 @@ pub async fn wait(
     }
 }
 
-/// Whether the abort was refused since `before`: a refusal of an earlier request says nothing about this one.
+/// Whether the abort was refused after `before`. A refusal of an earlier request says nothing about this one.
 fn is_refused_since(before: &Operation, now: &Operation) -> bool {
     let (before, now) = (view::status(before), view::status(now));
     progress::refused_abort(&now).is_some() && before.observed_abort != now.observed_abort

@@ -4,10 +4,10 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::bail;
 
-/// Asks whether to go on. Where nobody can be asked, that is an error which says what to add.
+/// Asks whether to continue. If nobody can be asked, returns an error that says which flag to add.
 ///
 /// # Errors
-/// Where there is no terminal to ask on.
+/// Returns an error if there is no terminal to ask on.
 pub async fn is_sure(question: &str) -> anyhow::Result<bool> {
     if !io::stdin().is_terminal() {
         bail!("{question} Nobody can be asked, since standard input is no terminal: add --yes");
@@ -16,10 +16,10 @@ pub async fn is_sure(question: &str) -> anyhow::Result<bool> {
     Ok(matches!(answer.to_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Asks for a line.
+/// Asks for a line of text.
 ///
 /// # Errors
-/// Where it can't be read.
+/// Returns an error if the line can't be read.
 pub async fn answer(question: &str) -> anyhow::Result<String> {
     eprint!("{question}");
     io::stderr().flush()?;

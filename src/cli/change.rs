@@ -1,4 +1,5 @@
-//! `kubectl belay start`, `stop`, `upgrade`, `rollback`, `scale` and `reconcile`: makes the Operation, and follows it.
+//! `kubectl belay start`, `stop`, `upgrade`, `rollback`, `scale` and `reconcile`: creates the Operation, and follows
+//! it.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -20,30 +21,31 @@ use super::{
     view,
 };
 
-/// What every change takes.
+/// The flags of every change.
 #[derive(Args, Debug)]
 pub struct ChangeFlags {
-    /// The Operation's name, made up where it isn't set. Asked for twice by the same name, it is made once.
+    /// The Operation's name. By default, the name is generated. If the same change is requested twice with this name,
+    /// the Operation is created once.
     #[arg(long, value_name = "NAME")]
     pub operation: Option<String>,
 
-    /// Ask for it, and don't follow it.
+    /// Create the Operation, and don't follow it.
     #[arg(long)]
     pub no_wait: bool,
 
-    /// How long to follow it, such as 30m; it goes on after that.
+    /// How long to follow the Operation, such as 30m. The Operation goes on after that.
     #[arg(long, conflicts_with = "no_wait", value_parser = super::duration)]
     pub timeout: Option<Duration>,
 
-    /// `client` prints the Operation, `server` has the API server check it as well; neither makes it.
+    /// `client` prints the Operation. With `server`, the API server checks it as well. Neither creates it.
     #[arg(long, value_enum)]
     pub dry_run: Option<DryRun>,
 }
 
-/// A change that takes no more than its target.
+/// A change that needs only its target.
 #[derive(Args, Debug)]
 pub struct TargetFlags {
-    /// What kind of thing NAME is.
+    /// The kind of the object NAME.
     #[arg(value_enum)]
     pub kind: Kind,
     /// The cluster's or pool's name.
@@ -55,12 +57,12 @@ pub struct TargetFlags {
 /// A change of the Kubernetes version.
 #[derive(Args, Debug)]
 pub struct VersionFlags {
-    /// What kind of thing NAME is.
+    /// The kind of the object NAME.
     #[arg(value_enum)]
     pub kind: Kind,
     /// The cluster's or pool's name.
     pub name: String,
-    /// The version to go to, such as 1.36.3.
+    /// The version to change to, such as 1.36.3.
     #[arg(long, alias = "version", value_name = "VERSION")]
     pub kubernetes_version: String,
     #[command(flatten)]
@@ -70,28 +72,28 @@ pub struct VersionFlags {
 /// A change of the number of nodes.
 #[derive(Args, Debug)]
 pub struct ScaleFlags {
-    /// What kind of thing NAME is: only a pool can be scaled.
+    /// The kind of the object NAME. Only a pool can be scaled.
     #[arg(value_enum)]
     pub kind: Kind,
     /// The pool's name.
     pub name: String,
-    /// How many nodes it is to have.
+    /// The number of nodes that the pool should have.
     #[arg(long, alias = "replicas", visible_alias = "node-count")]
     pub count: i32,
     #[command(flatten)]
     pub change: ChangeFlags,
 }
 
-/// What is asked for.
+/// The requested change.
 pub struct Change<'a> {
-    /// What is to be done, and to what.
+    /// What to do, and the target.
     pub spec: OperationSpec,
-    /// How.
+    /// How to do it.
     pub flags: &'a ChangeFlags,
 }
 
 impl<'a> Change<'a> {
-    /// A change that takes no more than its target.
+    /// Creates a change that needs only its target.
     pub fn of(type_: OperationType, flags: &'a TargetFlags) -> Self {
         let target = flags.kind.named(&flags.name);
         Self {
@@ -100,7 +102,7 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// A change of the Kubernetes version.
+    /// Creates a change of the Kubernetes version.
     pub fn of_version(type_: OperationType, flags: &'a VersionFlags) -> Self {
         let target = flags.kind.named(&flags.name);
         let kubernetes_version = Some(flags.kubernetes_version.clone());
@@ -113,7 +115,7 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// A change of the number of nodes.
+    /// Creates a change of the number of nodes.
     pub fn of_count(flags: &'a ScaleFlags) -> Self {
         let target = flags.kind.named(&flags.name);
         Self {
@@ -143,10 +145,10 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Makes the Operation and follows it: success only where it succeeded.
+    /// Creates the Operation and follows it. Success only if the Operation succeeded.
     ///
     /// # Errors
-    /// Where it is refused, or can't be followed.
+    /// Returns an error if the Operation is refused, or can't be followed to its end.
     pub async fn run(&self, session: &Session) -> anyhow::Result<ExitCode> {
         let operation = self.operation();
         if self.flags.dry_run == Some(DryRun::Client) {
@@ -183,7 +185,7 @@ impl<'a> Change<'a> {
             return same(there, operation);
         }
         match operations.create(&params, operation).await {
-            // Somebody was quicker.
+            // Somebody else created it first.
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 let name = operation.name_any();
                 same(errors::get(&operations, &name).await?, operation)
@@ -221,7 +223,7 @@ impl<'a> Change<'a> {
     }
 }
 
-/// The Operation that is there under the name, where it is what is asked for.
+/// Returns the existing Operation of that name, if it asks for the same.
 fn same(there: Operation, asked: &Operation) -> anyhow::Result<Operation> {
     if there.spec == asked.spec {
         return Ok(there);

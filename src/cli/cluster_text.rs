@@ -1,4 +1,4 @@
-//! One cluster in words: how it is, its pools, what is in flight on it, and what helps.
+//! The text about one cluster: its state, its pools, the operations in flight on it, and the commands that help.
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -15,10 +15,10 @@ use super::{
     view::{View, condition, target_words},
 };
 
-/// How wide a bar is.
+/// The width of a bar, in columns.
 pub const BAR_WIDTH: usize = 30;
 
-/// All of it.
+/// Returns the whole text.
 pub fn all(view: &View, look: &Look, now: Timestamp) -> String {
     let mut parts = vec![head(view, look, now)];
     for operation in &view.operations {
@@ -35,7 +35,7 @@ pub fn all(view: &View, look: &Look, now: Timestamp) -> String {
     parts.join("\n\n")
 }
 
-/// The bar of an Operation that doesn't move: nothing where it isn't a terminal.
+/// Returns an Operation's bar that doesn't move. Empty if the output isn't a terminal.
 fn bar(operation: &Operation, look: &Look) -> String {
     if look.width.is_none() {
         return String::new();
@@ -46,13 +46,13 @@ fn bar(operation: &Operation, look: &Look) -> String {
     format!("{}{left} ", look.good(&done))
 }
 
-/// How far an Operation is, in percent.
+/// Returns the progress of an Operation, in percent.
 pub fn progress_of(operation: &Operation) -> u64 {
     let percent = super::view::status(operation).percent_complete;
     u64::try_from(percent).unwrap_or_default()
 }
 
-/// How the cluster and its pools are.
+/// Returns the text about the state of the cluster and its pools.
 pub fn head(view: &View, look: &Look, now: Timestamp) -> String {
     let cluster = &view.cluster;
     let status = cluster.status.clone().unwrap_or_default();
@@ -103,7 +103,7 @@ fn version_text(cluster: &ManagedCluster) -> String {
     }
 }
 
-/// `3 on 1.35.7, 2 on 1.36.3`: the nodes of all pools by version.
+/// Returns the number of nodes of all pools by version: `3 on 1.35.7, 2 on 1.36.3`.
 fn nodes_text(pools: &[AgentPool]) -> String {
     let mut versions: Vec<VersionCount> = Vec::new();
     let of_pools = pools
@@ -165,7 +165,7 @@ fn pools(pools: &[AgentPool], look: &Look) -> String {
     table.page(look)
 }
 
-/// A provisioning state, in its colour.
+/// Returns a provisioning state in its colour.
 pub fn state_word(state: Option<ProvisioningState>, look: &Look) -> String {
     let Some(state) = state else {
         return look.warn("Unknown");
@@ -179,7 +179,7 @@ pub fn state_word(state: Option<ProvisioningState>, look: &Look) -> String {
     }
 }
 
-/// The commands that help, if something is to be helped.
+/// Returns the commands that help. None if there is nothing to help with.
 pub fn what_helps(view: &View, look: &Look) -> Option<String> {
     let mut commands = Vec::new();
     let name = view.cluster.name_any();

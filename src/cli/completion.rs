@@ -1,4 +1,4 @@
-//! Completion: a script for each shell, and the words that kubectl asks a plugin for when someone presses TAB.
+//! Completion: a script for each shell, and the words that kubectl requests from a plugin when someone presses TAB.
 
 use std::{ffi::OsString, io, process::ExitCode, time::Duration};
 
@@ -13,14 +13,14 @@ use super::{
     session::{GlobalFlags, Session},
 };
 
-/// How long someone waits for a TAB.
+/// How long a person waits at most after TAB.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How many names are offered at most.
+/// The largest number of names that are offered.
 const MOST: u32 = 500;
-/// "Offer nothing but these", as kubectl's own completion says it.
+/// "Offer nothing but these", in the form of kubectl's own completion.
 const NO_FILES: &str = ":4";
 
-/// What kubectl runs: an executable of this name, on PATH.
+/// The script that kubectl runs. It is an executable on PATH, with the name in its comment.
 const KUBECTL_SCRIPT: &str = "#!/usr/bin/env sh
 # Save this as kubectl_complete-belay in a folder of PATH, and make it executable.
 exec kubectl-belay __complete -- \"$@\"
@@ -28,17 +28,17 @@ exec kubectl-belay __complete -- \"$@\"
 
 /// Print the completion for a shell, or for kubectl itself.
 ///
-/// `kubectl belay completion kubectl > ~/.local/bin/kubectl_complete-belay`, made executable, completes
-/// `kubectl belay` in every shell that kubectl completes, with the names that the cluster has. The others
-/// complete `kubectl-belay`.
+/// `kubectl belay completion kubectl > ~/.local/bin/kubectl_complete-belay`, made executable, completes `kubectl belay`
+/// in every shell that kubectl completes. It completes names of objects in the cluster, too. The other scripts complete
+/// `kubectl-belay`.
 #[derive(Args, Debug)]
 pub struct CompletionFlags {
-    /// What it is for.
+    /// What the completion is for.
     #[arg(value_enum)]
     pub shell: For,
 }
 
-/// What completes.
+/// The programs that complete commands.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum For {
     /// kubectl: `kubectl belay`, in any shell.
@@ -54,7 +54,7 @@ pub enum For {
 /// Prints the script.
 ///
 /// # Errors
-/// Where it can't be written.
+/// Returns an error if the script can't be written.
 pub fn run(flags: &CompletionFlags) -> anyhow::Result<ExitCode> {
     let shell = match flags.shell {
         For::Kubectl => {
@@ -70,13 +70,13 @@ pub fn run(flags: &CompletionFlags) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints what may come for the last of these words, one a line, then what kubectl is to make of it.
+/// Prints the candidates for the last of these words, one per line, then the directive for kubectl.
 ///
 /// # Errors
-/// Where it can't be written.
+/// Returns an error if they can't be written.
 pub async fn complete(words: &[String]) -> anyhow::Result<ExitCode> {
     let names = tokio::time::timeout(PATIENCE, names(words)).await;
-    // Without an answer there is no name to offer, and nobody to explain it to.
+    // Without an answer, there is no name to offer, and the error can't be shown to anybody.
     for name in names.ok().flatten().unwrap_or_default() {
         output::say(&name)?;
     }
@@ -87,7 +87,7 @@ pub async fn complete(words: &[String]) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The commands, flags and their values that may come.
+/// Returns the commands, flags and flag values that fit.
 fn candidates(words: &[String]) -> Vec<String> {
     let mut arguments = vec![OsString::from("kubectl-belay")];
     arguments.extend(words.iter().map(OsString::from));
@@ -111,7 +111,7 @@ fn candidates(words: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// The names that may come, where a name comes next.
+/// Returns the names that fit, if the next word is a name.
 async fn names(words: &[String]) -> Option<Vec<String>> {
     let (prefix, before) = words.split_last()?;
     let (flags, place) = place(before);
@@ -136,7 +136,7 @@ async fn names(words: &[String]) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// The flags that say where to look, and the other words that aren't flags.
+/// Separates the flags that select the cluster and namespace from the other words that aren't flags.
 fn place(words: &[String]) -> (GlobalFlags, Vec<&str>) {
     let mut flags = GlobalFlags::default();
     let mut place = Vec::new();
@@ -153,7 +153,7 @@ fn place(words: &[String]) -> (GlobalFlags, Vec<&str>) {
     (flags, place)
 }
 
-/// Only the names are read.
+/// Lists names. Reads only the metadata.
 async fn list<K>(session: &Session) -> Option<Vec<String>>
 where
     K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>

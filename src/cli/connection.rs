@@ -1,4 +1,4 @@
-//! The plugin's connection to the API server. What it shows on a terminal has no control characters.
+//! The plugin's connection to the API server. It removes control characters, so that the terminal shows none.
 
 use axum::body::{Bytes, HttpBody as Body};
 use http::Response;
@@ -10,7 +10,7 @@ use crate::machinery::connection;
 
 use super::plain::Plain;
 
-/// An answer whose texts have no control characters.
+/// Returns the answer with control characters removed from its texts.
 fn without_controls<B>(
     answer: Response<B>,
 ) -> Response<impl Body<Data = Bytes, Error = B::Error> + Send>
@@ -23,10 +23,10 @@ where
     })
 }
 
-/// A client of the API server. It connects to nothing yet.
+/// Returns a client of the API server. It doesn't connect yet.
 ///
 /// # Errors
-/// Where the configuration is of no use.
+/// Returns an error if the configuration can't be used.
 pub fn client(config: Config) -> kube::Result<Client> {
     let layer = MapResponseLayer::new(without_controls);
     Ok(connection::builder(config)?.with_layer(&layer).build())

@@ -1,11 +1,11 @@
-//! Errors in words that say what to do. Refusals of the API server come out without the wrapping that it
-//! puts around them.
+//! Error messages that say what to do. A refusal of the API server is shown without the text that the API server adds
+//! around it.
 
 use anyhow::anyhow;
 use kube::{Api, core::Status};
 use serde::de::DeserializeOwned;
 
-/// An error as it is shown: what was refused or failed, and what to do.
+/// Returns an error as it is shown: what was refused or failed, and what to do.
 pub fn words(error: &anyhow::Error) -> String {
     let Some(kube) = error.downcast_ref::<kube::Error>() else {
         return format!("{error:#}");
@@ -40,7 +40,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
     error.to_string()
 }
 
-/// A refusal of the API server: the sentence that its author wrote.
+/// Returns a refusal of the API server as the sentence that its author wrote.
 pub fn refusal(status: &Status) -> String {
     let message = &status.message;
     if let Some((_, sentence)) = message.split_once("denied request: ") {
@@ -69,7 +69,7 @@ pub fn refusal(status: &Status) -> String {
     }
 }
 
-/// `Invalid value: "object": sentence` without what says nothing.
+/// Returns the sentence of `Invalid value: "object": sentence`, without the part that says nothing.
 fn cause_sentence(message: &str) -> &str {
     let Some(rest) = message.strip_prefix("Invalid value: ") else {
         return message;
@@ -78,10 +78,10 @@ fn cause_sentence(message: &str) -> &str {
         .map_or(message, |(_, sentence)| sentence)
 }
 
-/// Reads an object, and says where to look where there is none.
+/// Reads an object. If it doesn't exist, the error says where to look.
 ///
 /// # Errors
-/// Where there is none, or it can't be read.
+/// Returns an error if the object doesn't exist or can't be read.
 pub async fn get<K>(api: &Api<K>, name: &str) -> anyhow::Result<K>
 where
     K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
@@ -91,10 +91,10 @@ where
         .ok_or_else(|| missing::<K>(api, name))
 }
 
-/// Reads an object, where there is one of that name.
+/// Reads an object. None if no object has that name.
 ///
 /// # Errors
-/// Where it can't be read.
+/// Returns an error if the object can't be read.
 pub async fn find<K>(api: &Api<K>, name: &str) -> anyhow::Result<Option<K>>
 where
     K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
@@ -108,7 +108,7 @@ where
     }
 }
 
-/// What is said of an object that there isn't.
+/// Returns the error for an object that doesn't exist.
 pub fn missing<K: kube::Resource<DynamicType = ()>>(api: &Api<K>, name: &str) -> anyhow::Error {
     let (kind, plural) = (K::kind(&()), K::plural(&()));
     let place = api.namespace().map_or(String::new(), |namespace| {

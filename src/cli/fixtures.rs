@@ -1,4 +1,4 @@
-//! A cluster at some moments of an upgrade, for tests of what is shown.
+//! A cluster at several moments of an upgrade, for tests of the output.
 
 use jiff::Timestamp;
 use k8s_openapi::api::{core::v1::Pod, policy::v1::PodDisruptionBudget};
@@ -8,12 +8,12 @@ use crate::api::{AgentPool, ManagedCluster, Operation};
 
 use super::{in_the_way::InTheWay, look::Look, view::View};
 
-/// The moment of all tests.
+/// Returns the current time of all tests.
 pub fn now() -> Timestamp {
     "2026-11-24T21:15:42Z".parse().expect("a time")
 }
 
-/// A terminal of that many columns, without colours.
+/// Returns the look of a terminal with this many columns, without colours.
 pub fn wide(width: usize) -> Look {
     Look {
         width: Some(width),
@@ -36,7 +36,7 @@ fn conditions(ready: &str, stalled: &str, reason: &str, message: &str) -> Value 
 const BLOCKED: &str =
     "eviction of default/web-c5bb4bf86-hc5r4 would violate PodDisruptionBudget default/web";
 
-/// An upgrade that a PodDisruptionBudget holds up.
+/// An upgrade that a PodDisruptionBudget blocks.
 pub fn hanging_upgrade() -> Operation {
     let step = |name: &str, action: &str, phase: &str, message: &str| {
         let started = (phase != "Pending").then_some("2026-11-24T21:11:32Z");
@@ -63,7 +63,7 @@ pub fn hanging_upgrade() -> Operation {
     }))
 }
 
-/// The same, after its abort.
+/// The same upgrade, after its abort.
 pub fn canceled_upgrade() -> Operation {
     let mut operation = json!(hanging_upgrade());
     let status = &mut operation["status"];
@@ -79,7 +79,7 @@ pub fn canceled_upgrade() -> Operation {
     from(operation)
 }
 
-/// The same, whose abort was refused.
+/// The same upgrade, whose abort was refused.
 pub fn refused_abort() -> Operation {
     let mut operation = json!(hanging_upgrade());
     operation["status"]["cancellation"] = json!({"status": "Failed", "requestedBy": "alice",
@@ -87,7 +87,7 @@ pub fn refused_abort() -> Operation {
     from(operation)
 }
 
-/// An Operation whose only step is as given.
+/// An Operation that has only this step.
 pub fn operation_at(type_: &str, step: &Value) -> Operation {
     let mut operation = json!(hanging_upgrade());
     operation["spec"]["type"] = json!(type_);
@@ -128,7 +128,7 @@ fn pools(state: &str, conditions: &Value) -> Vec<AgentPool> {
     ]
 }
 
-/// A cluster whose status has these fields besides those that it always has.
+/// A cluster whose status has these fields in addition to those that it always has.
 pub fn cluster(state: &str, conditions: &Value, more: &Value) -> ManagedCluster {
     let mut status = json!({"provisioningState": state, "powerState": {"code": "Running"},
         "kubernetesVersion": "1.36.3", "observedGeneration": 2, "conditions": conditions});
@@ -189,7 +189,7 @@ pub fn unobserved() -> ManagedCluster {
     }))
 }
 
-/// The pod and the budget that the upgrade hangs on.
+/// The pod and the budget that block the upgrade.
 pub fn in_the_way() -> InTheWay {
     let budget: PodDisruptionBudget = from(json!({
         "metadata": {"name": "web", "namespace": "default"},

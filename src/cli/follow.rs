@@ -15,28 +15,28 @@ use crate::{
 
 use super::{screen::Screen, session::Session, view::phase};
 
-/// How often what shows a time is written anew.
+/// How often output that shows a time is updated.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How long an Operation may wait for its turn before it is said how to find out why.
+/// After this time of waiting for its turn, a command is shown that says why the Operation waits.
 const LONG: Duration = Duration::from_secs(10);
 
-/// How following ended.
+/// Why following ended.
 pub enum Followed {
-    /// It is as was waited for, or it ended.
+    /// The Operation is as it was waited for, or it ended.
     Reached(Box<Operation>),
-    /// It was deleted.
+    /// The Operation was deleted.
     Gone,
     /// Ctrl-C was pressed.
     Interrupted,
-    /// It took too long.
+    /// The time was up.
     TimedOut,
 }
 
-/// Follows an Operation until it ends, or until `is_enough` says so.
+/// Follows an Operation until it ends, or until `is_enough` returns true.
 ///
 /// # Errors
-/// Where it can't be watched or shown.
+/// Returns an error if the Operation can't be watched or shown.
 pub async fn follow(
     session: &Session,
     operation: &Operation,

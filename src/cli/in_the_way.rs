@@ -1,4 +1,4 @@
-//! What a PodDisruptionBudget and its pods say for themselves, where an eviction hangs on one.
+//! Details about a PodDisruptionBudget and its pods, if they block an eviction.
 
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod, policy::v1::PodDisruptionBudget};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -6,22 +6,22 @@ use kube::{Api, Client, ResourceExt as _};
 
 use super::look::Look;
 
-/// A pod that can't be evicted, and the budget that keeps it.
+/// A pod that can't be evicted, and the budget that prevents it.
 #[derive(Clone, Debug, Default)]
 pub struct InTheWay {
     /// The pod's namespace and name.
     pub pod_name: (String, String),
     /// The budget's namespace and name.
     pub budget_name: (String, String),
-    /// The pod, where it can be read.
+    /// The pod, if it can be read.
     pub pod: Option<Pod>,
-    /// The budget, where it can be read.
+    /// The budget, if it can be read.
     pub budget: Option<PodDisruptionBudget>,
-    /// What makes its pods, such as `deployment` and `web`.
+    /// The kind and the name of the pod's owner, such as `deployment` and `web`.
     pub owner: Option<(String, String)>,
 }
 
-/// The pod and the budget that the message of a block names.
+/// Returns the pod and the budget that the message of a block names.
 pub fn names(message: &str) -> Option<((String, String), (String, String))> {
     let rest = message.strip_prefix("eviction of ")?;
     let (pod, budget) = rest.split_once(" would violate PodDisruptionBudget ")?;
@@ -33,7 +33,8 @@ pub fn names(message: &str) -> Option<((String, String), (String, String))> {
 }
 
 impl InTheWay {
-    /// Reads what the message of a block names. What can't be read is left out: the message is true without it.
+    /// Reads the objects that the message of a block names. Leaves out what can't be read, because the message is true
+    /// without it.
     pub async fn read(client: &Client, message: &str) -> Option<Self> {
         let (pod_name, budget_name) = names(message)?;
         let pods = Api::<Pod>::namespaced(client.clone(), &pod_name.0);
@@ -54,7 +55,7 @@ impl InTheWay {
         })
     }
 
-    /// The pod, and why it stays, in sentences.
+    /// Describes the pod, and why it stays, in sentences.
     pub fn sentences(&self) -> Vec<String> {
         let (namespace, name) = &self.pod_name;
         let mut sentences = vec![match &self.pod {
@@ -78,7 +79,7 @@ impl InTheWay {
         sentences
     }
 
-    /// What lets the pod go, each with its command.
+    /// Returns what makes the eviction possible, each with its command.
     pub fn remedies(&self, look: &Look) -> Vec<(String, String)> {
         let (namespace, name) = &self.budget_name;
         let mut remedies = Vec::new();
@@ -117,13 +118,13 @@ impl InTheWay {
     }
 }
 
-/// Whether fewer of its pods are healthy than it keeps.
+/// Whether fewer of the budget's pods are healthy than it requires.
 fn lacks_pods(budget: &PodDisruptionBudget) -> bool {
     let status = budget.status.as_ref();
     status.is_some_and(|status| status.current_healthy < status.desired_healthy)
 }
 
-/// Whether one pod more would let one go: of a share of all pods, none would.
+/// Whether one more pod would allow one eviction. With a percentage of all pods, it wouldn't.
 fn keeps_a_number(budget: &PodDisruptionBudget) -> bool {
     let spec = budget.spec.as_ref();
     let least = spec.and_then(|spec| spec.min_available.as_ref());
@@ -180,7 +181,7 @@ fn selector(budget: Option<&PodDisruptionBudget>) -> String {
     }
 }
 
-/// What makes the pod: of a `ReplicaSet`, its Deployment.
+/// Returns the owner that creates the pod. For a `ReplicaSet`, its Deployment.
 async fn owner(client: &Client, pod: &Pod) -> Option<(String, String)> {
     let by = pod
         .owner_references()

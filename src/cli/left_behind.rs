@@ -1,4 +1,4 @@
-//! What an abort leaves behind: computed from the steps as they are now.
+//! What an abort leaves behind, computed from the current steps.
 
 use kube::ResourceExt as _;
 
@@ -12,19 +12,20 @@ use crate::{
 
 use super::{text, view::status};
 
-/// What it is computed from.
+/// The input of the computation.
 pub struct Facts<'a> {
     /// The Operation that is to be aborted.
     pub operation: &'a Operation,
-    /// What the control plane runs now.
+    /// The version that the control plane runs now.
     pub control_plane: Option<&'a str>,
     /// The pools of the cluster.
     pub pools: &'a [AgentPool],
-    /// How the step in process is treated.
+    /// How the step in progress is treated.
     pub policy: AbortPolicy,
 }
 
-/// What is left, one sentence each: what stays done, what becomes of what is in process, what isn't done.
+/// Returns one sentence for each thing that is left: what stays done, what happens to the step in progress, what isn't
+/// done.
 pub fn sentences(facts: &Facts<'_>) -> Vec<String> {
     let status = status(facts.operation);
     if status.phase == OperationPhase::Pending {
@@ -55,7 +56,7 @@ pub fn sentences(facts: &Facts<'_>) -> Vec<String> {
     sentences
 }
 
-/// What holds after the abort of an Operation that has begun.
+/// Describes the state after the abort of an Operation that has begun.
 pub fn afterwards(operation: &Operation) -> String {
     let spec = &operation.spec;
     let kind = spec.target.kind;
@@ -107,7 +108,7 @@ impl Facts<'_> {
         self.operation.spec.type_ == OperationType::Rollback
     }
 
-    /// The step of a node that is in process.
+    /// Describes the step in progress on a node.
     fn of_node(&self, step: &Step) -> String {
         let node = node_of(step);
         if self.policy == AbortPolicy::AfterStep {
@@ -141,7 +142,7 @@ impl Facts<'_> {
         }
     }
 
-    /// A node that was made to take another's place stays beside it.
+    /// A node that was created to replace another one stays beside it.
     fn more_nodes_than_asked_for(&self) -> Vec<String> {
         let replaces = status(self.operation)
             .steps
@@ -164,7 +165,7 @@ impl Facts<'_> {
     }
 }
 
-/// What has ended or never began on single nodes, together.
+/// Describes the steps on single nodes that have ended or never began, together.
 fn of_nodes(steps: &[Step], phase: StepPhase) -> Vec<String> {
     use StepAction::{Create, Delete, Replace, Start, Stop, Update, Upgrade};
     let sentence = |action: StepAction| {
@@ -210,7 +211,7 @@ fn of_nodes(steps: &[Step], phase: StepPhase) -> Vec<String> {
         .collect()
 }
 
-/// The step that stands for many nodes of a pool.
+/// Describes the step that stands for many nodes of a pool.
 fn of_rest(step: &Step) -> String {
     let pool = step.name.trim_start_matches("agentpool/");
     let nodes = step.nodes.unwrap_or_default();

@@ -1,23 +1,23 @@
-//! How things are shown: how wide, in colour or not, and which flags a command that is suggested carries.
+//! How output looks: its width, its colours, and the flags that suggested commands carry.
 
 use console::{Style, Term};
 
-/// The narrowest that is written for.
+/// The smallest width that the output is laid out for, in columns.
 const NARROWEST: usize = 60;
 
-/// How things are shown.
+/// How output looks.
 #[derive(Clone, Debug, Default)]
 pub struct Look {
-    /// How many columns there are; none where it isn't a terminal: then no line is broken or cut.
+    /// The number of columns. None if the output isn't a terminal; then no line is wrapped or cut.
     pub width: Option<usize>,
-    /// Whether there are colours.
+    /// Whether to use colours.
     pub colour: bool,
-    /// The flags that lead to the same cluster and namespace, such as ` -n team-a`.
+    /// The flags that select the same cluster and namespace, such as ` -n team-a`.
     pub flags: String,
 }
 
 impl Look {
-    /// The width that the terminal has now.
+    /// Returns the look with the current width of the terminal.
     #[must_use]
     pub fn now(&self) -> Self {
         let is_wide_as = |_| usize::from(Term::stdout().size().1).max(NARROWEST);
@@ -32,27 +32,27 @@ impl Look {
         style.apply_to(text).to_string()
     }
 
-    /// What matters most.
+    /// Styles the text that matters most.
     pub fn bold(&self, text: &str) -> String {
         self.styled(Style::new().bold(), text)
     }
 
-    /// What is as it should be.
+    /// Styles a good state.
     pub fn good(&self, text: &str) -> String {
         self.styled(Style::new().green(), text)
     }
 
-    /// What someone should look at.
+    /// Styles a text that someone should look at.
     pub fn warn(&self, text: &str) -> String {
         self.styled(Style::new().yellow(), text)
     }
 
-    /// What went wrong.
+    /// Styles a failure.
     pub fn bad(&self, text: &str) -> String {
         self.styled(Style::new().red(), text)
     }
 
-    /// What can be typed.
+    /// Styles a command of this plugin that can be typed.
     pub fn command(&self, words: &str) -> String {
         self.styled(
             Style::new().cyan(),
@@ -60,12 +60,12 @@ impl Look {
         )
     }
 
-    /// A command of another tool that can be typed.
+    /// Styles a command of another tool that can be typed.
     pub fn other_command(&self, words: &str) -> String {
         self.styled(Style::new().cyan(), words)
     }
 
-    /// A sentence, broken into lines where it is too long; all but the first begin with `indent`.
+    /// Wraps a sentence into lines if it is too long. All lines but the first begin with `indent`.
     pub fn wrap(&self, first: &str, indent: &str, text: &str) -> String {
         let Some(width) = self.width else {
             return format!("{first}{text}");
@@ -79,7 +79,7 @@ impl Look {
         textwrap::fill(text, options)
     }
 
-    /// A line, cut where it is too long.
+    /// Cuts a line if it is too long.
     pub fn cut(&self, line: &str) -> String {
         match self.width {
             Some(width) => console::truncate_str(line, width, "…").into_owned(),

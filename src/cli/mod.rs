@@ -1,7 +1,7 @@
-//! The kubectl plugin, for the person at the terminal: see, wait, abort.
+//! The kubectl plugin, with which people see, wait for and abort operations.
 //!
-//! What is shown is made by functions of the objects, which read nothing and write nothing: see
-//! [`cluster_text`], [`progress`], [`left_behind`] and [`why::explain`].
+//! Pure functions of the objects compute the output: see [`cluster_text`], [`progress`], [`left_behind`] and
+//! [`why::explain`].
 
 mod abort;
 mod adopt;
@@ -49,15 +49,15 @@ use crate::api::OperationType;
 use change::{Change, ScaleFlags, TargetFlags, VersionFlags};
 use session::{GlobalFlags, Session};
 
-/// What the plugin writes is written under this name.
+/// The field manager of everything that the plugin writes.
 const FIELD_MANAGER: &str = "kubectl-belay";
-/// The exit code after Ctrl-C, as a shell has it.
+/// The exit code after Ctrl-C, as shells use it.
 const INTERRUPTED: u8 = 130;
 
 /// See the operations on Kubernetes clusters, wait for them, abort them.
 ///
-/// Exit codes: 0 where what was asked for is so; 1 where it isn't, or was refused; 2 where the command is
-/// wrong; 130 after Ctrl-C.
+/// Exit codes: 0 if the command did what was asked; 1 if it didn't, or was refused; 2 if the command line is wrong; 130
+/// after Ctrl-C.
 #[derive(Parser)]
 #[command(
     name = "kubectl-belay",
@@ -82,23 +82,23 @@ enum Command {
     Abort(abort::AbortFlags),
     Adopt(adopt::AdoptFlags),
     Operation(operation::OperationFlags),
-    /// Take the Kubernetes version of a cluster or a pool up, and follow it.
+    /// Raise the Kubernetes version of a cluster or a pool, and follow the operation.
     Upgrade(VersionFlags),
-    /// Take the Kubernetes version of a cluster or a pool down, and follow it.
+    /// Lower the Kubernetes version of a cluster or a pool, and follow the operation.
     Rollback(VersionFlags),
-    /// Change the number of a pool's nodes, and follow it.
+    /// Change the number of a pool's nodes, and follow the operation.
     Scale(ScaleFlags),
-    /// Bring the nodes of a cluster or a pool back, and follow it.
+    /// Bring the nodes of a cluster or a pool back, and follow the operation.
     Start(TargetFlags),
-    /// Take the nodes of a cluster or a pool away and keep its settings, and follow it.
+    /// Remove the nodes of a cluster or a pool, keep its settings, and follow the operation.
     Stop(TargetFlags),
-    /// Bring a cluster or a pool to its spec, after an operation that was canceled or failed, and follow it.
+    /// Bring a cluster or a pool to its spec after an operation that was canceled or failed, and follow the operation.
     Reconcile(TargetFlags),
     Completion(completion::CompletionFlags),
     /// Print the help of all commands as Markdown.
     #[command(hide = true)]
     Reference,
-    /// Print what kubectl asks for when someone presses TAB.
+    /// Print what kubectl requests when someone presses TAB.
     #[command(hide = true, name = "__complete")]
     Complete {
         #[arg(last = true)]
@@ -106,7 +106,7 @@ enum Command {
     },
 }
 
-/// Runs the command of the process's arguments.
+/// Runs the command that the process's arguments name.
 pub async fn run() -> ExitCode {
     match Box::pin(execute(Cli::parse())).await {
         Ok(code) => code,
@@ -142,7 +142,7 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     change.run(&session().await?).await
 }
 
-/// A duration as Kubernetes writes it: `90s`, `1h30m`.
+/// Parses a duration as Kubernetes writes it: `90s`, `1h30m`.
 fn duration(text: &str) -> Result<Duration, String> {
     let duration: kube::core::Duration = text
         .parse()

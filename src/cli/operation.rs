@@ -1,4 +1,4 @@
-//! `kubectl belay operation`: the operations there are and were.
+//! `kubectl belay operation`: current and past operations.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -27,10 +27,10 @@ use super::{
     view::{self, target_words},
 };
 
-/// How many are listed at most, as the clouds do.
+/// The largest number of operations that are listed, as in the clouds' tools.
 const MOST: usize = 50;
 
-/// See the operations there are and were, and wait for one.
+/// See current and past operations, and wait for one.
 #[derive(Args, Debug)]
 pub struct OperationFlags {
     #[command(subcommand)]
@@ -41,7 +41,7 @@ pub struct OperationFlags {
 enum Command {
     /// List the 50 newest operations, newest first.
     List {
-        /// What kind of thing NAME is; without it, the operations of the whole namespace are listed.
+        /// The kind of the object NAME. Without it, the operations of the whole namespace are listed.
         #[arg(value_enum, requires = "name")]
         kind: Option<Kind>,
         /// The cluster's or pool's name.
@@ -49,7 +49,7 @@ enum Command {
         /// List the operations of all namespaces.
         #[arg(long, short = 'A', conflicts_with = "kind")]
         all_namespaces: bool,
-        /// How they are written.
+        /// The output format.
         #[arg(long, short, value_enum)]
         output: Option<Format>,
     },
@@ -57,28 +57,28 @@ enum Command {
     Show {
         /// The Operation's name.
         name: String,
-        /// How it is written.
+        /// The output format.
         #[arg(long, short, value_enum)]
         output: Option<Format>,
     },
     /// Show the newest operation of a cluster or a pool.
     ShowLatest {
-        /// What kind of thing NAME is.
+        /// The kind of the object NAME.
         #[arg(value_enum)]
         kind: Kind,
         /// The cluster's or pool's name.
         name: String,
-        /// How it is written.
+        /// The output format.
         #[arg(long, short, value_enum)]
         output: Option<Format>,
     },
     /// Follow an operation until it has ended.
     ///
-    /// Exit codes: 0 where it ended as --for says, 1 where it ended otherwise or the time is up.
+    /// Exit codes: 0 if it ended as --for says, 1 if it ended in another way or the time is up.
     Wait {
         /// The Operation's name.
         name: String,
-        /// How it has to end.
+        /// How the operation has to end.
         #[arg(long = "for", value_enum, default_value_t = End::Succeeded)]
         end: End,
         /// How long to wait, such as 10m.
@@ -98,10 +98,10 @@ enum End {
     Finished,
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// Where something can't be read, or an operation didn't end as it was waited for.
+/// Returns an error if something can't be read, or if an operation was deleted or didn't end in the given time.
 pub async fn run(session: &Session, flags: &OperationFlags) -> anyhow::Result<ExitCode> {
     match &flags.command {
         Command::List {
@@ -181,7 +181,7 @@ fn name(operation: &Operation) -> String {
     format!("operation.belay.dev/{}", operation.name_any())
 }
 
-/// A line for each Operation.
+/// Returns a table with a line for each Operation.
 pub fn table(
     operations: &[Operation],
     all_namespaces: bool,
@@ -246,7 +246,7 @@ fn show(session: &Session, operation: &Operation, format: Option<Format>) -> any
     Ok(())
 }
 
-/// An Operation with its steps.
+/// Returns the text about an Operation and its steps.
 pub fn text_of(operation: &Operation, look: &Look, now: Timestamp) -> String {
     let status = view::status(operation);
     let phase = progress::phase_word(operation, look);
@@ -290,7 +290,7 @@ pub fn text_of(operation: &Operation, look: &Look, now: Timestamp) -> String {
     parts.join("\n")
 }
 
-/// What couldn't be left as it was when it stopped.
+/// Returns the lines about what couldn't be restored when the Operation stopped.
 fn left_behind(status: &OperationStatus, look: &Look) -> Vec<String> {
     let canceled = status.cancellation.iter();
     let failed = status.error.iter();

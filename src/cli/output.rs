@@ -1,4 +1,4 @@
-//! The formats of `-o`, as kubectl has them.
+//! The formats of `-o`, as in kubectl.
 
 use std::io::{self, Write as _};
 
@@ -12,16 +12,17 @@ pub enum Format {
     Json,
     /// YAML.
     Yaml,
-    /// One `kind/name` a line.
+    /// One `kind/name` per line.
     Name,
     /// A table with more columns.
     Wide,
 }
 
-/// Writes a text to standard output, with an end of line. A reader that went away (`| head`) is no error.
+/// Writes a text and a line end to standard output. If the reader has gone (`| head`), the process ends without an
+/// error.
 ///
 /// # Errors
-/// Where it can't be written.
+/// Returns an error if the text can't be written.
 pub fn say(text: &str) -> io::Result<()> {
     match writeln!(io::stdout(), "{text}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
@@ -32,7 +33,7 @@ pub fn say(text: &str) -> io::Result<()> {
 /// Writes a value as JSON or YAML.
 ///
 /// # Errors
-/// Where it can't be written.
+/// Returns an error if the value can't be written.
 pub fn value(format: Format, value: &impl Serialize) -> anyhow::Result<()> {
     let text = match format {
         Format::Yaml => serde_saphyr::to_string(value)?,

@@ -1,17 +1,17 @@
-//! What other people and programs wrote loses its control characters before anything reads it: a reason, a
-//! message or a name with an escape sequence in it could change what the terminal shows. Each becomes a space.
-//! It is done to the answers of the API server, so no command can forget it; Belay's own colours come later.
+//! Removes control characters from texts of other people and programs before anything reads them. A reason, a message
+//! or a name with an escape sequence could change what the terminal shows. Each control character becomes a space. This
+//! is done in the answers of the API server, so no command can forget it. Belay adds its own colours later.
 
-/// Goes over an answer as it comes in, piece by piece.
+/// Filters an answer as it arrives, piece by piece.
 #[derive(Default)]
 pub struct Plain {
-    /// The beginning of what may turn out to be a control character, from one piece to the next.
+    /// The beginning of a possible control character, kept from one piece to the next.
     begun: Vec<u8>,
 }
 
 impl Plain {
-    /// The piece without control characters. In JSON, those in texts are escapes; ends of lines between its
-    /// tokens stay.
+    /// Returns the piece without control characters. In JSON, texts contain them as escape sequences. Line ends between
+    /// JSON tokens stay.
     pub fn piece(&mut self, piece: &[u8]) -> Vec<u8> {
         let mut plain = Vec::with_capacity(piece.len() + self.begun.len());
         for byte in piece {
@@ -23,7 +23,7 @@ impl Plain {
                     self.begun.clear();
                     plain.push(b' ');
                 }
-                // What began as two bytes of one character isn't: each is on its own.
+                // The two bytes aren't one character: each is judged separately.
                 Judgement::Apart => {
                     let last = self.begun.pop();
                     plain.append(&mut self.begun);
@@ -54,7 +54,7 @@ fn judge(begun: &[u8]) -> Judgement {
             }
         }
         [0xc2] => Judgement::Unknown,
-        // As escapes; and from U+0080 to U+009F.
+        // As escape sequences, and from U+0080 to U+009F.
         [b'\\', b'n' | b'r' | b't' | b'b' | b'f'] | [0xc2, 0x80..=0x9f] => Judgement::Control,
         [0xc2, last] if !(0xa0..=0xbf).contains(last) => Judgement::Apart,
         [byte] if byte.is_ascii_control() && !matches!(byte, b'\n' | b'\t') => Judgement::Control,

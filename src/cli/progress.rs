@@ -1,4 +1,4 @@
-//! How far an Operation is, in words.
+//! The progress of an Operation, in words.
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -14,7 +14,7 @@ use super::{
     view::{phase, status},
 };
 
-/// A line for a log, or for a pipe: everything of an Operation that may change.
+/// Returns a line for a log or a pipe. It has everything of an Operation that may change.
 pub fn line(operation: &Operation) -> String {
     let status = status(operation);
     let line = format!(
@@ -27,7 +27,7 @@ pub fn line(operation: &Operation) -> String {
     line.trim_end().to_owned()
 }
 
-/// What is going on, in one line.
+/// Describes what the Operation is doing, in one line.
 pub fn doing(status: &OperationStatus) -> String {
     match status.phase {
         OperationPhase::Pending => "waits for its turn".into(),
@@ -42,7 +42,7 @@ pub fn doing(status: &OperationStatus) -> String {
     }
 }
 
-/// How it ended, in one line.
+/// Describes how the Operation ended, in one line.
 pub fn end(status: &OperationStatus) -> String {
     let counts = [
         StepPhase::Succeeded,
@@ -75,7 +75,7 @@ pub fn end(status: &OperationStatus) -> String {
     }
 }
 
-/// The step that runs, in one line.
+/// Describes a running step, in one line.
 pub fn step(step: &Step) -> String {
     match step.message.as_str() {
         "" => format!("{}: {:?}", step.name, step.action),
@@ -83,26 +83,26 @@ pub fn step(step: &Step) -> String {
     }
 }
 
-/// The step that comes, where none runs.
+/// Names the next step, for the time when none runs.
 fn next(steps: &[Step]) -> String {
     let next = steps.iter().find(|step| step.phase == StepPhase::Pending);
     next.map_or_else(String::new, |next| format!("next: {}", next.name))
 }
 
-/// The step that runs, the one that does something before those that wait for it.
+/// Returns the first step that runs. A step that works comes before steps that wait for it.
 pub fn running(steps: &[Step]) -> Option<&Step> {
     steps
         .iter()
         .find(|step| step.phase == StepPhase::InProgress)
 }
 
-/// What stands in the way of an Operation, or of the step that it finishes before it stops.
+/// Returns what blocks an Operation, or blocks the step that it finishes before it stops.
 pub fn in_the_way(status: &OperationStatus) -> Option<&Blocked> {
     let blocked = status.blocked.as_ref();
     blocked.filter(|_| !status.phase.is_finished())
 }
 
-/// The abort that was refused, where the Operation goes on.
+/// Returns the refused abort of an Operation that goes on.
 pub fn refused_abort(status: &OperationStatus) -> Option<&Cancellation> {
     let cancellation = status.cancellation.as_ref();
     cancellation.filter(|it| {
@@ -110,13 +110,13 @@ pub fn refused_abort(status: &OperationStatus) -> Option<&Cancellation> {
     })
 }
 
-/// Why its abort was refused, as a sentence.
+/// Says why the abort was refused, as a sentence.
 pub fn refusal(refused: &Cancellation) -> String {
     let reason = refused.reason.trim_end_matches('.');
     format!("Its abort was refused, and it goes on: {reason}.")
 }
 
-/// Whether an abort after the step in process would leave something undone.
+/// Whether an abort after the step in progress would leave something undone.
 pub fn has_more_to_begin(status: &OperationStatus) -> bool {
     let mut steps = status.steps.iter();
     steps.any(|step| step.phase == StepPhase::Pending)
@@ -131,14 +131,14 @@ fn nodes_in(steps: &[Step], phase: StepPhase) -> i32 {
         .sum()
 }
 
-/// What is above an Operation's bar: `Operation x: Upgrade of ManagedCluster demo to 1.36.3`.
+/// Returns the text above an Operation's bar: `Operation x: Upgrade of ManagedCluster demo to 1.36.3`.
 pub fn title(operation: &Operation, look: &Look) -> String {
     let name = look.bold(&operation.name_any());
     let what = super::view::what_it_does(operation);
     look.wrap("", "  ", &format!("Operation {name}: {what}"))
 }
 
-/// What is beside the bar: `58%  for 4m10s`.
+/// Returns the text beside the bar: `58%  for 4m10s`.
 pub fn beside_bar(operation: &Operation, now: Timestamp) -> String {
     let status = status(operation);
     let percent = format!("{:>3}%", status.percent_complete);
@@ -152,7 +152,7 @@ pub fn beside_bar(operation: &Operation, now: Timestamp) -> String {
     }
 }
 
-/// The phase, in its colour.
+/// Returns the phase in its colour.
 pub fn phase_word(operation: &Operation, look: &Look) -> String {
     let phase = phase(operation);
     let word = format!("{phase:?}");
@@ -165,7 +165,7 @@ pub fn phase_word(operation: &Operation, look: &Look) -> String {
     }
 }
 
-/// What is below the bar: what is done, what is going on, what comes, and what is in the way since when.
+/// Returns the text below the bar: the steps that are done, running and next, and what blocks the Operation since when.
 pub fn details(operation: &Operation, look: &Look, now: Timestamp) -> String {
     let status = status(operation);
     let mut lines = Vec::new();
@@ -211,7 +211,7 @@ pub fn details(operation: &Operation, look: &Look, now: Timestamp) -> String {
     lines.join("\n")
 }
 
-/// `upgrade the control plane, replace 2 nodes`; nothing where there is no step.
+/// Summarizes steps: `upgrade the control plane, replace 2 nodes`. None if there is no step.
 fn summary<'a>(steps: impl Iterator<Item = &'a Step>) -> Option<String> {
     let mut parts: Vec<(StepAction, usize)> = Vec::new();
     let mut words = Vec::new();
@@ -233,7 +233,7 @@ fn summary<'a>(steps: impl Iterator<Item = &'a Step>) -> Option<String> {
     (!words.is_empty()).then(|| words.join(", "))
 }
 
-/// What an action does, as a verb.
+/// Returns an action as a verb.
 pub fn verb(action: StepAction) -> &'static str {
     match action {
         StepAction::Create => "make",

@@ -1,4 +1,4 @@
-//! An Operation as `az aks operation show` shows one: the same fields by the same names.
+//! An Operation in the form of `az aks operation show`: the same fields with the same names.
 
 use kube::ResourceExt as _;
 use serde::Serialize;
@@ -12,18 +12,18 @@ use super::view::status;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// Where the API server has it.
+    /// The path of the Operation at the API server.
     pub id: String,
     /// Its name.
     pub name: String,
-    /// Where the API server has what it is on.
+    /// The path of the target at the API server.
     pub resource_id: String,
-    /// What it does.
+    /// What the operation does.
     #[serde(rename = "type")]
     pub type_: Value,
     /// Its phase.
     pub status: Value,
-    /// How far it is.
+    /// The progress in percent.
     pub percent_complete: i32,
     /// When it began, or null.
     pub start_time: Value,

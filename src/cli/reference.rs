@@ -4,7 +4,7 @@ use clap::{Command, CommandFactory as _};
 
 use super::Cli;
 
-/// How wide the page is.
+/// The width of the page, in columns.
 const WIDTH: usize = 100;
 
 const HEAD: &str = "# kubectl belay
@@ -15,7 +15,7 @@ Put `kubectl-belay` into a folder of your `PATH`, and kubectl has it as `kubectl
 command.
 ";
 
-/// The help of all commands, as Markdown.
+/// Returns the help of all commands, as Markdown.
 pub fn reference() -> String {
     let mut root = Cli::command();
     root.build();
@@ -27,7 +27,7 @@ pub fn reference() -> String {
 fn add(page: &mut String, command: &Command, name: &str, is_root: bool) {
     let mut shown = command.clone().term_width(WIDTH);
     if !is_root {
-        // They are listed once, with the root.
+        // Global flags are listed once, with the root command.
         shown = shown.mut_args(|arg| {
             let is_global = arg.is_global_set() || arg.get_id() == "help";
             arg.hide(is_global)

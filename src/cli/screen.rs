@@ -1,5 +1,5 @@
-//! What moves: on a terminal the text is drawn anew in place, with a live bar for each Operation; elsewhere
-//! there is a line for each change.
+//! Output that changes. On a terminal, the text is redrawn in place, with a live bar for each Operation. In a pipe,
+//! each change is a line.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_millis(120);
 pub enum Screen {
     /// On a terminal.
     Live(Live),
-    /// In a pipe: the lines that were written last, by what they are about.
+    /// In a pipe: the last line that was written for each object.
     Lines(BTreeMap<String, String>),
 }
 
@@ -45,7 +45,7 @@ struct LiveOperation {
 }
 
 impl Screen {
-    /// Standard output as it is.
+    /// Creates the screen for the current standard output.
     pub fn new(session: &Session) -> Self {
         if session.is_live {
             Self::Live(Live::new(session.look.clone()))
@@ -57,7 +57,7 @@ impl Screen {
     /// Shows a cluster as it is now.
     ///
     /// # Errors
-    /// Where it can't be written.
+    /// Returns an error if it can't be written.
     pub fn cluster(&mut self, view: &View, now: Timestamp) -> anyhow::Result<()> {
         match self {
             Self::Live(live) => {
@@ -83,7 +83,7 @@ impl Screen {
     /// Shows an Operation as it is now.
     ///
     /// # Errors
-    /// Where it can't be written.
+    /// Returns an error if it can't be written.
     pub fn operation(&mut self, operation: &Operation, now: Timestamp) -> anyhow::Result<()> {
         match self {
             Self::Live(live) => live.draw("", std::slice::from_ref(operation), "", now),
@@ -94,10 +94,10 @@ impl Screen {
         Ok(())
     }
 
-    /// Shows for good how an Operation ended.
+    /// Writes permanently how an Operation ended.
     ///
     /// # Errors
-    /// Where it can't be written.
+    /// Returns an error if it can't be written.
     pub fn ended(&mut self, operation: &Operation, now: Timestamp) -> anyhow::Result<()> {
         match self {
             Self::Live(live) => {
@@ -113,10 +113,10 @@ impl Screen {
         Ok(())
     }
 
-    /// Says something that stays.
+    /// Writes a text that stays.
     ///
     /// # Errors
-    /// Where it can't be written.
+    /// Returns an error if it can't be written.
     pub fn say(&self, text: &str) -> anyhow::Result<()> {
         match self {
             Self::Live(live) => live.bars.suspend(|| output::say(text))?,
@@ -125,23 +125,23 @@ impl Screen {
         Ok(())
     }
 
-    /// Leaves what is shown as it is: from now on nothing moves.
+    /// Leaves the output as it is. Nothing moves from now on.
     pub fn leave(self) {
         if let Self::Live(live) = self {
             live.still();
         }
     }
 
-    /// Takes away what moves.
+    /// Removes the output that moves.
     pub fn clear(self) {
         if let Self::Live(live) = self {
-            // A screen that can't be cleared shows a bar too many.
+            // If the screen can't be cleared, it only shows one bar too many.
             let _ = live.bars.clear();
         }
     }
 }
 
-/// Writes each line that changed, with the time.
+/// Writes each line that changed, together with the time.
 fn write_lines(
     shown: &mut BTreeMap<String, String>,
     lines: impl Iterator<Item = (String, String)>,
@@ -164,7 +164,7 @@ fn operation_line(operation: &Operation) -> (String, String) {
     )
 }
 
-/// A cluster in one line, without its Operations.
+/// Describes a cluster in one line, without its Operations.
 fn cluster_line(view: &View) -> String {
     let status = view.cluster.status.clone().unwrap_or_default();
     let state = status
@@ -236,7 +236,7 @@ impl Live {
         set(&self.below, below, "");
     }
 
-    /// Makes the bars anew, in the order in which the Operations are shown.
+    /// Creates the bars again, in the order in which the Operations are shown.
     fn lay_out(&mut self, operations: &[Operation]) {
         for shown in self.operations.drain(..) {
             for bar in [&shown.title, &shown.bar, &shown.details] {
@@ -270,7 +270,7 @@ impl Live {
     }
 }
 
-/// A "bar" that is a text.
+/// Returns a "bar" that only shows a text.
 fn text_bar() -> ProgressBar {
     let bar = ProgressBar::new(1);
     styled(bar, "{msg}")

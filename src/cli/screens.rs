@@ -1,4 +1,4 @@
-//! What is shown at each width is what was shown before.
+//! Tests that the output stays the same at each width.
 
 use insta::assert_snapshot;
 use serde_json::json;
@@ -15,10 +15,10 @@ use super::{
     why::{Facts, Subject, explain},
 };
 
-/// The widths that are written for.
+/// The widths that the output is made for, in columns.
 const WIDTHS: [usize; 3] = [60, 80, 120];
 
-/// The same thing at each width, and no line of it too long but those that can be typed.
+/// Returns the output at each width. Checks that no line is too long, except lines with commands that can be typed.
 pub fn at_each_width(show: impl Fn(&Look) -> String) -> String {
     let at = |width: usize| {
         let text = show(&fixtures::wide(width));

@@ -1,4 +1,4 @@
-//! The cluster and namespace that a command is about, found as kubectl finds them.
+//! The cluster and namespace of a command, found in the same way as by kubectl.
 
 use std::{io::IsTerminal as _, path::PathBuf, time::Duration};
 
@@ -12,20 +12,20 @@ use kube::{
 
 use super::{connection, look::Look};
 
-/// How long the API server may take to take a connection.
+/// How long the API server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long it may be silent: longer than a watch lasts.
+/// How long the API server may be silent. This is longer than a watch lasts.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What every command takes, as kubectl has it.
+/// The flags of every command, as in kubectl.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Options of every command")]
 pub struct GlobalFlags {
-    /// The namespace; that of the kubeconfig's context where it isn't set.
+    /// The namespace. By default, that of the kubeconfig's context.
     #[arg(long, short, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
 
-    /// The kubeconfig's context; its current one where it isn't set.
+    /// The kubeconfig's context. By default, the current context.
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
 
@@ -33,35 +33,35 @@ pub struct GlobalFlags {
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// Write no colours. `NO_COLOR` in the environment does the same.
+    /// Write no colours. The environment variable `NO_COLOR` does the same.
     #[arg(long, global = true)]
     pub no_color: bool,
 
-    /// Write a line for each change instead of bars that move, as it is in a pipe: for screen readers and logs.
+    /// Write a line for each change instead of moving bars, as in a pipe. For screen readers and logs.
     #[arg(long, global = true)]
     pub plain: bool,
 }
 
-/// An API server, a namespace there, and how things are shown.
+/// An API server, a namespace on it, and how output looks.
 #[derive(Clone)]
 pub struct Session {
     /// The API server.
     pub client: Client,
     /// The namespace.
     pub namespace: String,
-    /// Whether the command line names it.
+    /// Whether the command line names the namespace.
     pub is_namespace_given: bool,
-    /// How things are shown.
+    /// How output looks.
     pub look: Look,
-    /// Whether what is shown may move.
+    /// Whether output may move.
     pub is_live: bool,
 }
 
 impl Session {
-    /// Reads the kubeconfig. It connects to nothing yet.
+    /// Reads the kubeconfig. Doesn't connect yet.
     ///
     /// # Errors
-    /// Where there is no kubeconfig, or not that context in it.
+    /// Returns an error if there is no kubeconfig, or if it doesn't have the given context.
     pub async fn open(flags: &GlobalFlags) -> anyhow::Result<Self> {
         let mut config = config(flags).await?;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
@@ -78,7 +78,7 @@ impl Session {
         })
     }
 
-    /// The objects of a kind in the namespace.
+    /// Returns the API for the objects of a kind in the namespace.
     pub fn api<K>(&self) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
@@ -107,7 +107,7 @@ async fn config(flags: &GlobalFlags) -> anyhow::Result<Config> {
     })
 }
 
-/// How things are shown here and now.
+/// Returns how output looks with these flags on this terminal.
 fn look(flags: &GlobalFlags) -> Look {
     let hints = [("-n", &flags.namespace), ("--context", &flags.context)]
         .iter()

@@ -1,4 +1,4 @@
-//! `kubectl belay status`: how clusters are, and what is in flight.
+//! `kubectl belay status`: the state of clusters, and the operations in flight.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -20,21 +20,21 @@ use super::{
     watch::{ClusterWatch, News},
 };
 
-/// How many clusters are read at once; the first page is shown as soon as it is there.
+/// The number of clusters per page. The first page is shown as soon as it has arrived.
 const PAGE: u32 = 250;
-/// How often what shows a time is written anew.
+/// How often output that shows a time is updated.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Show how clusters are, what is in flight on them, and what blocks it.
+/// Show the state of clusters, the operations in flight on them, and what blocks these operations.
 ///
-/// With a name: the cluster, its pools, its nodes by version, each operation in flight with its steps,
-/// what blocks it and since when, and the command that helps. Without: a line for each cluster.
+/// With a name: the cluster, its pools, its nodes by version, each operation in flight with its steps, what blocks it
+/// and since when, and the command that helps. Without a name: a line for each cluster.
 #[derive(Args, Debug)]
 pub struct StatusFlags {
-    /// The cluster; all of the namespace where there is none.
+    /// The cluster. By default, all clusters of the namespace.
     pub cluster: Option<String>,
 
-    /// Go on showing what changes, until Ctrl-C. In a pipe: a line for each change.
+    /// Keep showing changes until Ctrl-C. In a pipe, each change is a line.
     #[arg(long, short, requires = "cluster")]
     pub watch: bool,
 
@@ -42,15 +42,15 @@ pub struct StatusFlags {
     #[arg(long, short = 'A', conflicts_with = "cluster")]
     pub all_namespaces: bool,
 
-    /// How it is written. JSON and YAML hold the objects that are shown.
+    /// The output format. JSON and YAML contain the objects that are shown.
     #[arg(long, short, value_enum, conflicts_with = "watch")]
     pub output: Option<Format>,
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// Where something can't be read.
+/// Returns an error if something can't be read.
 pub async fn run(session: &Session, flags: &StatusFlags) -> anyhow::Result<ExitCode> {
     match &flags.cluster {
         Some(cluster) if flags.watch => watch(session, cluster).await,
@@ -96,7 +96,7 @@ fn name(cluster: &ManagedCluster) -> String {
 }
 
 async fn watch(session: &Session, cluster: &str) -> anyhow::Result<ExitCode> {
-    // What is wrong from the start is reported, and not tried again.
+    // An error at the start is reported, and not tried again.
     View::read(session, cluster).await?;
     let mut changes = ClusterWatch::new(session, cluster);
     let mut screen = Screen::new(session);
@@ -139,7 +139,7 @@ async fn watch(session: &Session, cluster: &str) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The Operations that were shown and have ended since.
+/// Returns the Operations that were shown and have ended since then.
 fn ended(before: Option<&View>, now: &View, watch: &ClusterWatch) -> Vec<crate::api::Operation> {
     let shown = before.map_or(&[][..], |view| &view.operations);
     shown

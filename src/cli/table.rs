@@ -1,25 +1,26 @@
-//! Tables as kubectl prints them: columns with spaces between, and no lines.
+//! Tables as kubectl prints them: columns with spaces between them, and no lines.
 
 use console::{Alignment, measure_text_width, pad_str};
 
 use super::look::Look;
 
-/// As kubectl has it.
+/// The gap between columns, as in kubectl.
 const GAP: &str = "   ";
-/// What the last column has at least.
+/// The least width that the last column needs, if it can be cut.
 const LEAST_OF_LAST: usize = 12;
 
 /// A column.
 #[derive(Clone, Copy, Debug)]
 struct Column {
     title: &'static str,
-    /// What goes first where there is too little room: the highest. Those of 0 stay.
+    /// Which column is left out first if there is too little room: the one with the highest rank. Columns of rank 0
+    /// stay.
     rank: u8,
     width: usize,
     is_shown: bool,
 }
 
-/// A table, which may be written a page at a time.
+/// A table that can be written page by page.
 #[derive(Debug)]
 pub struct Table {
     columns: Vec<Column>,
@@ -28,8 +29,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table without rows. Each column has a title, and a rank: where there is too little room, those of
-    /// the highest rank are left out first, and those of rank 0 stay.
+    /// Creates a table without rows. Each column has a title and a rank. If there is too little room, the columns of
+    /// the highest rank are left out first. Columns of rank 0 stay.
     pub fn new(columns: &[(&'static str, u8)]) -> Self {
         let column = |&(title, rank): &(&'static str, u8)| Column {
             title,
@@ -44,7 +45,7 @@ impl Table {
         }
     }
 
-    /// Adds a row, which has a cell for each column.
+    /// Adds a row with a cell for each column.
     pub fn push(&mut self, cells: impl IntoIterator<Item = String>) {
         let cells: Vec<String> = cells.into_iter().collect();
         for (column, cell) in self.columns.iter_mut().zip(&cells) {
@@ -53,7 +54,7 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The rows that were added since the last page; the first page begins with the titles.
+    /// Returns the rows that were added since the last page. The first page begins with the titles.
     pub fn page(&mut self, look: &Look) -> String {
         let mut lines = Vec::new();
         if !std::mem::replace(&mut self.is_begun, true) {
@@ -66,7 +67,7 @@ impl Table {
         lines.join("\n")
     }
 
-    /// Leaves out what there is no room for. A last column that stays is cut.
+    /// Leaves out the columns that don't fit. A last column that stays is cut.
     fn leave_out_columns(&mut self, look: &Look) {
         let Some(width) = look.width else { return };
         while self.needed() > width {
@@ -79,7 +80,7 @@ impl Table {
         }
     }
 
-    /// How wide the table is, with a last column that was cut where it stays.
+    /// Returns the width that the table needs. A last column of rank 0 counts as cut.
     fn needed(&self) -> usize {
         let shown: Vec<_> = self.columns.iter().filter(|it| it.is_shown).collect();
         let Some((last, others)) = shown.split_last() else {

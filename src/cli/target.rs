@@ -1,4 +1,4 @@
-//! Which thing a command is about: a cluster, a pool or an Operation, by its kind and name.
+//! The object that a command is about: a cluster, a pool or an Operation, by kind and name.
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
@@ -26,7 +26,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The target of that name.
+    /// Returns the target of this kind and name.
     pub fn named(self, name: &str) -> OperationTarget {
         let kind = match self {
             Self::Cluster => TargetKind::ManagedCluster,
@@ -39,10 +39,10 @@ impl Kind {
     }
 }
 
-/// The cluster that a target is or belongs to.
+/// Returns the cluster that a target is or belongs to.
 ///
 /// # Errors
-/// Where there is no such cluster or pool.
+/// Returns an error if the cluster or pool doesn't exist.
 pub async fn cluster_of(
     session: &Session,
     target: &OperationTarget,
@@ -57,10 +57,10 @@ pub async fn cluster_of(
     errors::get(&session.api(), &cluster).await
 }
 
-/// The Operations on a target, newest first.
+/// Returns the Operations on a target, newest first.
 ///
 /// # Errors
-/// Where they can't be read.
+/// Returns an error if they can't be read.
 pub async fn operations_on(
     session: &Session,
     target: &OperationTarget,
@@ -74,10 +74,10 @@ pub async fn operations_on(
     Ok(newest_first(list.items.into_iter().filter(of_target)))
 }
 
-/// All Operations of the namespace, or of all, newest first.
+/// Returns all Operations of the namespace, or of all namespaces, newest first.
 ///
 /// # Errors
-/// Where they can't be read.
+/// Returns an error if they can't be read.
 pub async fn all_operations(
     session: &Session,
     all_namespaces: bool,
@@ -109,10 +109,10 @@ fn newest_first(operations: impl Iterator<Item = Operation>) -> Vec<Operation> {
     operations
 }
 
-/// The Operation that is in flight on a target, or else the oldest one that waits.
+/// Returns the Operation in flight on a target. If there is none, returns the oldest one that waits.
 ///
 /// # Errors
-/// Where there is none; then what excludes the target is named.
+/// Returns an error if there is none. The error names the operation in flight on the cluster, if there is one.
 pub async fn in_flight_on(
     session: &Session,
     target: &OperationTarget,

@@ -1,9 +1,9 @@
-//! Words for times and numbers.
+//! Texts for times and numbers.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-/// How long something takes or has taken, in the two units that matter: `42s`, `4m10s`, `3h5m`, `2d4h`.
+/// Returns a duration in its two most significant units: `42s`, `4m10s`, `3h5m`, `2d4h`.
 pub fn duration(duration: SignedDuration) -> String {
     let seconds = duration.as_secs().max(0);
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
@@ -22,7 +22,7 @@ pub fn duration(duration: SignedDuration) -> String {
     }
 }
 
-/// Why an operation ended, to be put behind how it ended: that it was canceled is said there already.
+/// Returns why an operation ended, to append to how it ended. Drops "canceled", which is said there already.
 pub fn why_it_ended(message: &str) -> String {
     let why = message.strip_prefix("canceled").unwrap_or(message);
     match why.trim_start_matches(": ") {
@@ -31,7 +31,7 @@ pub fn why_it_ended(message: &str) -> String {
     }
 }
 
-/// How long ago that was.
+/// Returns how long ago a time was.
 pub fn since(time: Option<&Time>, now: Timestamp) -> String {
     time.map_or_else(
         || "-".to_owned(),
@@ -39,7 +39,7 @@ pub fn since(time: Option<&Time>, now: Timestamp) -> String {
     )
 }
 
-/// A time of day where it is today, a date with it where it isn't.
+/// Returns only the time of day if the time is less than 20 hours ago, otherwise the date as well.
 pub fn at(time: &Time, now: Timestamp) -> String {
     if now.duration_since(time.0).as_hours() < 20 {
         time.0.strftime("%H:%M:%S UTC").to_string()
@@ -54,7 +54,7 @@ pub fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{plural}")
 }
 
-/// `a`, `a and b`, `a, b and c`; of many only the first few.
+/// Joins names: `a`, `a and b`, `a, b and c`. Of many names, only the first few.
 pub fn list(names: &[&str]) -> String {
     const MOST: usize = 4;
     match names {

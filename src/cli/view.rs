@@ -1,4 +1,4 @@
-//! One cluster as it is shown: itself, its pools, and the Operations on them that haven't ended.
+//! One cluster for the output: the cluster, its pools, and the Operations on them that haven't ended.
 
 use anyhow::Context as _;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -12,10 +12,10 @@ use crate::api::{
 
 use super::{errors, session::Session, text};
 
-/// How many lists are read at once.
+/// How many lists are read concurrently.
 const AT_ONCE: usize = 8;
 
-/// One cluster as it is shown.
+/// One cluster for the output.
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
     /// The cluster.
@@ -27,7 +27,7 @@ pub struct View {
 }
 
 impl View {
-    /// Puts the parts together, in the order in which they are shown.
+    /// Combines the parts in the order in which they are shown.
     pub fn new(
         cluster: ManagedCluster,
         mut pools: Vec<AgentPool>,
@@ -54,10 +54,10 @@ impl View {
         }
     }
 
-    /// Reads a cluster and what belongs to it: three requests, and one more for each pool.
+    /// Reads a cluster and what belongs to it, with three requests and one more for each pool.
     ///
     /// # Errors
-    /// Where there is no such cluster, or something can't be read.
+    /// Returns an error if the cluster doesn't exist, or if something can't be read.
     pub async fn read(session: &Session, cluster: &str) -> anyhow::Result<Self> {
         let (clusters, pools) = (session.api::<ManagedCluster>(), session.api::<AgentPool>());
         let of_cluster = of_cluster(cluster);
@@ -71,10 +71,10 @@ impl View {
     }
 }
 
-/// The Operations on what has one of these names: a request for each.
+/// Returns the Operations on targets with these names. Makes one request for each name.
 ///
 /// # Errors
-/// Where they can't be read.
+/// Returns an error if they can't be read.
 pub async fn operations_on_any(
     session: &Session,
     mut targets: Vec<String>,
@@ -99,33 +99,33 @@ pub fn of_cluster(cluster: &str) -> ListParams {
     ListParams::default().labels(&format!("{CLUSTER_LABEL}={cluster}"))
 }
 
-/// Selects the Operations on what has that name.
+/// Selects the Operations on targets with this name.
 pub fn on_target(name: &str) -> ListParams {
     ListParams::default().fields(&format!("spec.target.name={name}"))
 }
 
-/// The phase of an Operation.
+/// Returns the phase of an Operation.
 pub fn phase(operation: &Operation) -> OperationPhase {
     let status = operation.status.as_ref();
     status.map(|status| status.phase).unwrap_or_default()
 }
 
-/// The status of an Operation.
+/// Returns the status of an Operation.
 pub fn status(operation: &Operation) -> OperationStatus {
     operation.status.clone().unwrap_or_default()
 }
 
-/// The condition of that type.
+/// Returns the condition of this type.
 pub fn condition<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.type_ == type_)
 }
 
-/// `ManagedCluster demo`.
+/// Returns the target's kind and name: `ManagedCluster demo`.
 pub fn target_name(target: &OperationTarget) -> String {
     format!("{:?} {}", target.kind, target.name)
 }
 
-/// `cluster demo`, as it is typed.
+/// Returns the target as it is typed: `cluster demo`.
 pub fn target_words(target: &OperationTarget) -> String {
     let kind = match target.kind {
         TargetKind::ManagedCluster => "cluster",
@@ -134,7 +134,7 @@ pub fn target_words(target: &OperationTarget) -> String {
     format!("{kind} {}", target.name)
 }
 
-/// What an Operation does, in words: `Upgrade of ManagedCluster demo to 1.36.3`.
+/// Describes what an Operation does: `Upgrade of ManagedCluster demo to 1.36.3`.
 pub fn what_it_does(operation: &Operation) -> String {
     let spec = &operation.spec;
     let nodes = |count: i32| text::count(usize::try_from(count).unwrap_or_default(), "node");

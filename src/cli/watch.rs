@@ -1,4 +1,4 @@
-//! Watches one cluster and what belongs to it, and gives a [`View`] for each change.
+//! Watches one cluster and what belongs to it, and returns a [`View`] for each change.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -29,18 +29,18 @@ type Changes = BoxStream<'static, Result<Seen, watcher::Error>>;
 /// What a watch saw.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Seen {
-    /// All that there is, for the first time.
+    /// The complete first list.
     All,
     Change,
 }
 
-/// What became of the cluster.
+/// What happened to the cluster.
 pub enum News {
-    /// It is so now.
+    /// Its new state.
     View(Box<View>),
-    /// It is no more.
+    /// It no longer exists.
     Gone,
-    /// It can't be seen now, and is tried again.
+    /// It can't be read now. The watch tries again.
     Unseen(String),
 }
 
@@ -51,13 +51,13 @@ pub struct ClusterWatch {
     pools: Store<AgentPool>,
     operations: BTreeMap<String, Store<Operation>>,
     changes: SelectAll<Changes>,
-    /// How many watches have yet to see all that there is.
+    /// How many watches don't have their first list yet.
     first_looks: usize,
     last: Option<View>,
 }
 
 impl ClusterWatch {
-    /// Begins to watch the cluster of that name.
+    /// Begins to watch the cluster with this name.
     pub fn new(session: &Session, cluster: &str) -> Self {
         let config = watcher::Config::default();
         let by_name = config.clone().fields(&format!("metadata.name={cluster}"));
@@ -88,7 +88,7 @@ impl ClusterWatch {
         self.first_looks += 1;
     }
 
-    /// Waits for the next change of what is shown. It can be dropped and called again.
+    /// Waits for the next change of the output. The future can be dropped, and the method called again.
     pub async fn next(&mut self) -> News {
         loop {
             match self.changes.next().await {
@@ -96,7 +96,7 @@ impl ClusterWatch {
                 Some(Err(error)) => return News::Unseen(error.to_string()),
                 None => return News::Gone,
             }
-            // What came at once is shown at once.
+            // Changes that arrive together are shown together.
             while let Some(Some(Ok(seen))) = self.changes.next().now_or_never() {
                 self.note(seen);
             }
@@ -127,7 +127,7 @@ impl ClusterWatch {
         self.operations.values().flat_map(all).collect()
     }
 
-    /// The Operation of that name, also where it has ended.
+    /// Returns the Operation with this name, even if it has ended.
     pub fn operation(&self, name: &str) -> Option<Operation> {
         let mut all = self.operations.values().flat_map(Store::state);
         all.find(|operation| operation.name_any() == name)
@@ -135,7 +135,7 @@ impl ClusterWatch {
     }
 }
 
-/// What is in a store.
+/// Returns all objects in a store.
 fn all<K: Resource<DynamicType = ()> + Clone + 'static>(store: &Store<K>) -> Vec<K> {
     store.state().iter().map(owned).collect()
 }
@@ -144,7 +144,7 @@ fn owned<K: Clone>(object: &Arc<K>) -> K {
     object.as_ref().clone()
 }
 
-/// A store of what is selected, and the stream that fills it.
+/// Returns a store of the selected objects, and the stream that fills it.
 fn watched<K>(api: Api<K>, config: watcher::Config) -> (Store<K>, Changes)
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>

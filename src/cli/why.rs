@@ -1,4 +1,4 @@
-//! `kubectl belay why`: why something isn't Ready, in sentences, from its condition to what is in the way.
+//! `kubectl belay why`: explains in sentences why something isn't Ready, from its condition to what blocks it.
 
 use std::process::ExitCode;
 
@@ -30,30 +30,30 @@ use super::{
     view::{self, condition, target_name, target_words, what_it_does},
 };
 
-/// Tell why a cluster, a pool or an operation is not Ready, in sentences.
+/// Explain in sentences why a cluster, a pool or an operation is not Ready.
 ///
-/// From its condition to the operation, to the step, to the pod and the PodDisruptionBudget, and what helps.
+/// Goes from the condition to the operation, the step, the pod and the PodDisruptionBudget, and shows what helps.
 #[derive(Args, Debug)]
 pub struct WhyFlags {
-    /// The name of a cluster, a pool or an Operation, or KIND/NAME where more than one has it.
+    /// The name of a cluster, a pool or an Operation, or KIND/NAME if several objects have this name.
     pub name: String,
 }
 
-/// What was found of the thing that was asked about.
+/// What was found about the object in question.
 pub struct Facts {
-    /// What it is.
+    /// The object in question.
     pub subject: Subject,
     /// The Operation in flight on it.
     pub operation: Option<Operation>,
-    /// What the Operation hangs on.
+    /// What blocks the Operation.
     pub in_the_way: Option<InTheWay>,
     /// The pools of the cluster.
     pub pools: Vec<AgentPool>,
-    /// What is in flight on the cluster, where the Operation waits for its turn.
+    /// The operations in flight on the cluster, if the Operation waits for its turn.
     pub lock: Vec<OperationInFlight>,
 }
 
-/// What was asked about.
+/// The object in question.
 pub enum Subject {
     /// A cluster.
     Cluster(Box<ManagedCluster>),
@@ -63,10 +63,10 @@ pub enum Subject {
     Operation(Box<Operation>),
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// Where there is no such thing, or it can't be read.
+/// Returns an error if the object doesn't exist, or can't be read.
 pub async fn run(session: &Session, flags: &WhyFlags) -> anyhow::Result<ExitCode> {
     let facts = Facts::read(session, &flags.name).await?;
     output::say(&explain(&facts, &session.look.now(), clock::now()))?;
@@ -122,7 +122,7 @@ impl Facts {
     }
 }
 
-/// What is in flight on the cluster of a target. Where there is no such cluster, nothing is.
+/// Returns the operations in flight on the cluster of a target. Empty if the cluster doesn't exist.
 async fn lock_of(session: &Session, target: &OperationTarget) -> Vec<OperationInFlight> {
     let cluster = target::cluster_of(session, target).await.ok();
     let status = cluster.and_then(|cluster| cluster.status);
@@ -175,7 +175,7 @@ async fn subject(session: &Session, name: &str) -> anyhow::Result<Subject> {
     )
 }
 
-/// The chain from the condition to what is in the way, then what helps.
+/// Explains the chain from the condition to what blocks the operation, and then what helps.
 pub fn explain(facts: &Facts, look: &Look, now: Timestamp) -> String {
     let mut chain = Chain {
         look,
@@ -229,7 +229,7 @@ fn named(kind: TargetKind, metadata: &ObjectMeta) -> OperationTarget {
     OperationTarget { kind, name }
 }
 
-/// Sentences that follow from one another, and what helps.
+/// Sentences that follow from one another, and remedies.
 struct Chain<'a> {
     look: &'a Look,
     now: Timestamp,
@@ -247,7 +247,7 @@ impl Chain<'_> {
         self.remedies.push((what.to_owned(), command));
     }
 
-    /// What the thing itself says of whether it is Ready.
+    /// Says whether the object is Ready, according to its conditions.
     fn standing(
         &mut self,
         target: &OperationTarget,
@@ -280,7 +280,7 @@ impl Chain<'_> {
         }
     }
 
-    /// How the last operation ended, where the target is on hold since.
+    /// Says how the last operation ended, if the target has been on hold since then.
     fn last(&mut self, conditions: &[Condition], last: Option<&LastOperation>) {
         let (true, Some(last)) = (is_stalled(conditions), last) else {
             return;
@@ -303,7 +303,7 @@ impl Chain<'_> {
         );
     }
 
-    /// What is on hold, and what ends that.
+    /// Says what is on hold, and what ends the hold.
     fn hold(&mut self, hold: Option<&Hold>) {
         let Some(hold) = hold else { return };
         let on = target_name(&hold.target);
@@ -313,7 +313,7 @@ impl Chain<'_> {
         ));
     }
 
-    /// A cluster that is Ready itself may have pools that aren't.
+    /// Names the pools that aren't Ready. A cluster that is Ready itself may have such pools.
     fn pools(&mut self, pools: &[AgentPool]) {
         for pool in pools {
             let status = pool.status.clone().unwrap_or_default();
@@ -331,7 +331,7 @@ impl Chain<'_> {
         }
     }
 
-    /// How far an Operation is, and what is in its way.
+    /// Says how far an Operation is, and what blocks it.
     fn operation(
         &mut self,
         operation: &Operation,
@@ -401,7 +401,7 @@ impl Chain<'_> {
         self.abort(&name, &status);
     }
 
-    /// How to stop it, as far as that helps.
+    /// Adds the command that stops the Operation, if that helps.
     fn abort(&mut self, name: &str, status: &OperationStatus) {
         let abort = format!("abort operation {name}");
         if let Some(refused) = progress::refused_abort(status) {
@@ -423,7 +423,7 @@ impl Chain<'_> {
         }
     }
 
-    /// What an Operation that hasn't begun waits for.
+    /// Says what an Operation that hasn't begun waits for.
     fn turn(&mut self, operation: &Operation, lock: &[OperationInFlight]) {
         let name = operation.name_any();
         let target = &operation.spec.target;
@@ -468,7 +468,7 @@ impl Chain<'_> {
     }
 }
 
-/// Whether it is on hold until someone acts.
+/// Whether the object is on hold until someone acts.
 fn is_stalled(conditions: &[Condition]) -> bool {
     condition(conditions, "Stalled").is_some_and(|it| it.status == "True")
 }
@@ -478,7 +478,7 @@ fn conditions_wait(ready: &Condition) -> bool {
     ready.reason == reason::PENDING
 }
 
-/// A condition's reason in words: `Upgrading`, `OperationCanceled`.
+/// Returns a condition's reason, such as `Upgrading` or `OperationCanceled`, in words.
 fn state(reason: &str) -> String {
     match reason {
         reason::CANCELED => "its last operation was canceled".into(),
@@ -488,7 +488,7 @@ fn state(reason: &str) -> String {
     }
 }
 
-/// A message as a sentence.
+/// Returns a message as a sentence.
 fn sentence(message: &str) -> String {
     let mut letters = message.chars();
     let first = letters

@@ -1,6 +1,7 @@
 //! Nodes of clusters that no longer exist: somebody removed a cluster's finalizer by hand, perhaps while no operator
-//! ran, or an operator that stood still made a node after the cluster's deletion. Nodes that had not joined are
-//! deleted, for no pod ever ran there. Belay deletes no other node on a guess: it logs their names and counts them.
+//! ran, or an operator that stood still created a node after the cluster's deletion. Belay deletes nodes that hadn't
+//! joined yet, because no pod ever ran on them. It deletes no other node on a guess: it logs their names and counts
+//! them.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -10,13 +11,13 @@ use crate::api::ManagedCluster;
 
 use super::Context;
 
-/// How often Belay looks for them. Nodes of a normal deletion are gone by the second look.
+/// How often Belay looks for these nodes. At the second look, the nodes of a normal deletion no longer exist.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Nodes by their clusters.
+/// Names of nodes, by cluster.
 type Abandoned = HashMap<ObjectRef<ManagedCluster>, Vec<String>>;
 
-/// Looks for them again and again.
+/// Looks for such nodes again and again.
 pub async fn watch(context: Arc<Context>) {
     context.ready().await;
     let (mut before, mut reported) = (Abandoned::new(), Abandoned::new());
@@ -51,7 +52,7 @@ fn look(context: &Context) -> Abandoned {
         .collect()
 }
 
-/// Leaves no node in the middle of anybody's work, where the API server, too, has no such cluster.
+/// Mends what work left half-done on the nodes of a cluster, if the cluster doesn't exist on the API server either.
 async fn mend(context: &Context, cluster: &ObjectRef<ManagedCluster>) {
     let namespace = cluster.namespace.as_deref().unwrap_or_default();
     let clusters = Api::<ManagedCluster>::namespaced(context.client.clone(), namespace);

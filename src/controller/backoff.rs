@@ -18,7 +18,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 pub struct Backoff(Mutex<HashMap<ObjectRef<ManagedCluster>, Duration>>);
 
 impl Backoff {
-    /// The next pause: twice the last, from 200 ms to 30 s.
+    /// Returns the next pause of a cluster: twice the last pause, from 200 ms to 30 s.
     pub fn next(&self, cluster: &ObjectRef<ManagedCluster>) -> Duration {
         let mut pauses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let pause = pauses

@@ -1,4 +1,5 @@
-//! What of a pass depends on what: a write that failed keeps back what has to come after it, and nothing else.
+//! Which actions of a pass depend on which others. A write that failed holds back the actions that must come after it,
+//! and no others.
 
 use std::collections::BTreeSet;
 
@@ -9,23 +10,24 @@ use crate::{
     lifecycle::{Action, ObjectId, Snapshot},
 };
 
-/// What failed in a pass so far.
+/// What has failed in a pass so far.
 #[derive(Default)]
 pub struct Failures {
-    /// Objects whose write failed, and may succeed when it is decided anew.
+    /// Objects whose write failed, and may succeed when Belay decides on it again.
     failed: BTreeSet<ObjectId>,
-    /// Objects whose writes somebody refuses time and again. What else depends on them doesn't wait.
+    /// Objects whose writes somebody refuses repeatedly. Other actions that depend on them don't wait.
     refused: BTreeSet<ObjectId>,
-    /// Targets that couldn't be kept from going: nothing is begun on them.
+    /// Targets that couldn't get the finalizer. No work begins on them.
     unkept: BTreeSet<ObjectId>,
-    /// The status of an Operation that has begun isn't written: its targets and the lock are as it says there.
+    /// The status of an Operation that has begun couldn't be written. Its targets and the lock stay as that status
+    /// describes them.
     has_unwritten: bool,
-    /// An Operation couldn't be created that takes the place of one that ends.
+    /// An Operation that replaces an ending one couldn't be created.
     holds_ends_back: bool,
 }
 
 impl Failures {
-    /// Notes that an action failed, and whether somebody refuses it time and again.
+    /// Notes that an action failed, and whether somebody refuses it repeatedly.
     pub fn note(&mut self, action: &Action, is_lasting: bool) {
         if !is_lasting || matches!(action, Action::WriteOperationStatus { .. }) {
             self.note_undone(action);
@@ -40,7 +42,7 @@ impl Failures {
         }
     }
 
-    /// Notes that an action wasn't done, since something else failed or itself did.
+    /// Notes that an action wasn't done, because another action failed or because it failed itself.
     pub fn note_undone(&mut self, action: &Action) {
         match action {
             Action::WriteOperationStatus { status, .. } => {
@@ -53,26 +55,26 @@ impl Failures {
         }
     }
 
-    /// Whether all is there that has to be there before an action.
+    /// Whether everything that must be written before an action has been written.
     pub fn allow(&self, action: &Action, snapshot: &Snapshot) -> bool {
         match action {
             Action::AddFinalizer(id) | Action::Label { id, .. } => !self.has(id),
             Action::AdoptPool(name) => !self.has(&ObjectId::Pool(name.clone())),
-            // What ended is kept on its targets first.
+            // What ended is written to its targets first.
             Action::RemoveFinalizer(id) => !self.has(id) && !self.has_target(),
             Action::WriteOperationStatus { name, status } => {
                 let is_held_back = (status.phase.is_finished() && self.holds_ends_back)
                     || (ended_unbegun(status) && self.has_target());
                 !is_held_back && !self.has(&ObjectId::Operation(name.clone()))
             }
-            // Where somebody refuses a write to it, its status says so.
+            // If somebody refuses another write to the pool, its status says so.
             Action::WritePoolStatus { name, .. } => {
                 // A pool shows an operation only after the lock is written.
                 let has_lock = !self.failed.contains(&ObjectId::Cluster);
                 let pool = ObjectId::Pool(name.clone());
                 has_lock && !self.has_unwritten && !self.failed.contains(&pool)
             }
-            // The lock is released once an Operation's end is written, and the pools have kept what ended.
+            // The lock is released only after the Operation's end is written and the pools show the end.
             Action::WriteClusterStatus(_) => !self.has_unwritten && !self.has_target(),
             Action::DeletePool(_) | Action::DeleteOperation(_) => !self.has_target(),
             Action::CreateOperation(operation) => {
@@ -102,13 +104,13 @@ impl Failures {
         operation.is_some_and(|it| self.has(&ObjectId::Operation(it.name_any())))
     }
 
-    /// Whether the write of a cluster or a pool failed that may succeed yet.
+    /// Whether a write of the cluster or of a pool failed that may still succeed.
     fn has_target(&self) -> bool {
         let is_target = |id: &ObjectId| !matches!(id, ObjectId::Operation(_));
         self.failed.iter().any(is_target)
     }
 
-    /// Whether a target and its cluster are kept until the work on them has ended.
+    /// Whether a target and its cluster have the finalizer that keeps them until the work on them has ended.
     fn is_kept(&self, target: &OperationTarget) -> bool {
         let id = match target.kind {
             TargetKind::ManagedCluster => ObjectId::Cluster,
@@ -118,12 +120,12 @@ impl Failures {
     }
 }
 
-/// Whether an Operation ends that hasn't begun.
+/// Whether an Operation ends that never began.
 fn ended_unbegun(status: &OperationStatus) -> bool {
     status.phase.is_finished() && status.start_time.is_none()
 }
 
-/// The object that an action writes.
+/// Returns the object that an action writes. None for actions whose failure isn't tracked by object.
 pub fn object_of(action: &Action) -> Option<ObjectId> {
     match action {
         Action::AddFinalizer(id) | Action::RemoveFinalizer(id) | Action::Label { id, .. } => {

@@ -1,5 +1,5 @@
-//! Kubernetes Events, on the Operation and on its target. They are sent beside the reconcile: an abort
-//! doesn't wait for them, and one that is lost changes nothing.
+//! Kubernetes Events on the Operation and on its target. They are sent independently of the reconcile: an abort doesn't
+//! wait for them, and a lost Event changes nothing.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -15,7 +15,7 @@ use crate::{
     telemetry::log,
 };
 
-/// A note of an Event fits into this much, in bytes.
+/// The maximum length of an Event's note, in bytes.
 const LONGEST_NOTE: usize = 1024;
 
 /// Sends Events.
@@ -23,7 +23,7 @@ const LONGEST_NOTE: usize = 1024;
 pub struct Events(mpsc::UnboundedSender<(Event, ObjectReference, Span)>);
 
 impl Events {
-    /// A sender, and the future that sends.
+    /// Returns a sender, and the future that sends the Events.
     pub fn new(client: Client) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, mut events) = mpsc::unbounded_channel::<(Event, ObjectReference, Span)>();
         let recorder = Recorder::new(
@@ -75,7 +75,7 @@ impl Events {
         };
         for (on, related) in [(&operation, &target), (&target, &operation)] {
             if let Some(on) = on {
-                // The receiver is gone only while the process ends.
+                // The receiver is dropped only when the process ends.
                 let _ = self.0.send((event(related), on.clone(), span.clone()));
             }
         }

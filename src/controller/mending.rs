@@ -1,5 +1,5 @@
-//! Mends what Operations that have ended left in the middle of their work, beside the reconcile, one cluster
-//! at a time.
+//! Mends what ended Operations left half-done. This runs independently of the reconcile, once at a time for each
+//! cluster.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -9,10 +9,10 @@ use crate::api::ManagedCluster;
 
 use super::Context;
 
-/// How soon it is tried again where something is left.
+/// How soon mending is tried again if something is left.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Begins to mend, where that isn't under way for the cluster.
+/// Begins to mend, unless mending is already running for the cluster.
 pub fn mend(context: &Arc<Context>, cluster: &Arc<ManagedCluster>, uids: BTreeSet<String>) {
     let key = ObjectRef::from_obj(cluster.as_ref());
     let uid = cluster.uid().unwrap_or_default();

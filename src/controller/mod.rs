@@ -1,4 +1,4 @@
-//! The shell: watches, takes a snapshot, has the core decide, does what it says.
+//! The shell: watches, takes a snapshot, lets the core decide, and carries out its actions.
 
 mod abandoned;
 mod backoff;
@@ -62,19 +62,19 @@ use workers::Workers;
 use writes::Writes;
 use writing::Writing;
 
-/// How often a cluster is looked at where nothing changes. Nothing depends on it.
+/// How often Belay looks at a cluster if nothing changes. Nothing depends on this interval.
 const RESYNC: Duration = Duration::from_mins(5);
 
-/// The same for one that is being deleted: whether its namespace goes as well shows nowhere else.
+/// The same for a cluster that is being deleted: nothing else shows whether its namespace is being deleted too.
 const LOOK_AGAIN: Duration = Duration::from_secs(20);
 
-/// How soon a cluster is looked at again where a watch has to show what was done. The watch's event comes before.
+/// How soon Belay looks at a cluster again if a watch has to show what was done. The watch event comes earlier.
 const SOON: Duration = Duration::from_millis(50);
 
-/// How long a pass waits for work that it told to stop. Work that ends within that is written as ended at once.
+/// How long a pass waits for work that it asked to stop. If the work ends in this time, its end is written at once.
 const REST: Duration = Duration::from_millis(50);
 
-/// After so many passes another cluster has its turn.
+/// The maximum number of passes before another cluster has its turn.
 const MOST_PASSES: usize = 8;
 
 /// What every reconcile needs.
@@ -88,11 +88,12 @@ pub struct Context {
     created: Created,
     pacing: Pacing,
     specs: Specs,
-    /// Clusters for which no Operation can be created any more: their namespace goes, or they and the kind Operation.
+    /// Clusters for which no Operation can be created any more: their namespace is being deleted, or both the cluster
+    /// and the kind Operation are.
     terminating: Uids,
-    /// Operations in flight that are no more: somebody removed their finalizer by hand.
+    /// Operations in flight that no longer exist: somebody removed their finalizer by hand.
     gone: Uids,
-    /// Objects to which a write is on its way.
+    /// Objects with a write in flight.
     writing: Writing,
     turns: Turns,
     /// Clusters that are being mended.
@@ -104,7 +105,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Waits until the first look at all that is watched is complete.
+    /// Waits until the first list of everything that is watched is complete.
     async fn ready(&self) {
         self.stores.ready().await;
         for provider in self.providers.all() {
@@ -112,46 +113,46 @@ impl Context {
         }
     }
 
-    /// Has a cluster looked at.
+    /// Triggers a reconcile of a cluster.
     fn wake(&self, cluster: &ObjectRef<ManagedCluster>) {
-        // The receiver is gone only while the process ends.
+        // The receiver is dropped only when the process ends.
         let _ = self.changed.send(cluster.clone());
     }
 }
 
-/// Why a reconcile was not completed. It is tried again.
+/// Why a reconcile didn't complete. It is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
-    /// A store lags behind what was written.
+    /// A store lags behind what Belay wrote.
     #[error("waiting to see what was written")]
     Stale,
-    /// The provider has yet to look.
+    /// The provider hasn't looked yet.
     #[error("waiting for the provider's first look")]
     NotReady,
     /// The cluster's provider isn't part of this version.
     #[error("the cluster's provider is not part of this version")]
     NoProvider,
-    /// What a person's Operation asks for was refused, and the Operation is to say so.
+    /// A person's Operation asks for a change that was refused. The Operation has to report this.
     #[error("what an Operation asks for was refused")]
     Refused,
     /// The API server didn't answer.
     #[error("no answer from the API server")]
     NoAnswer,
-    /// A fault of Belay's own.
+    /// Belay panicked: this is a bug.
     #[error("Belay broke off: that is a fault of its own, please report it")]
     Panicked,
-    /// The API server refused, or couldn't be reached.
+    /// The API server refused a request, or couldn't be reached.
     #[error(transparent)]
     Api(#[from] kube::Error),
 }
 
 impl ReconcileError {
-    /// Whether somebody refuses the write: the same write will be refused again.
+    /// Whether somebody refuses the write. The same write will be refused again.
     fn is_refusal(&self) -> bool {
         matches!(self, Self::Api(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422))
     }
 
-    /// What it is, for a metric.
+    /// The outcome to count in the metric.
     fn outcome(&self) -> Outcome {
         let category = match self {
             Self::Stale | Self::NotReady => return Outcome::Waits,
@@ -172,7 +173,7 @@ impl ReconcileError {
     }
 }
 
-/// Runs on the clusters of these namespaces until `shutdown`. `client` must not retry by itself.
+/// Runs on the clusters in `scope` until `shutdown`. `client` must not retry by itself.
 pub async fn run(
     client: Client,
     scope: &Scope,
@@ -253,7 +254,7 @@ pub async fn run(
     }
 }
 
-/// The clusters that pools and Operations wake; those of no cluster are looked after apart.
+/// The clusters that changes of pools and Operations wake. Pools and Operations without a cluster go to `strays`.
 fn wakes(
     pools: mpsc::UnboundedReceiver<Arc<AgentPool>>,
     operations: mpsc::UnboundedReceiver<Arc<Operation>>,
@@ -306,8 +307,8 @@ fn is_going(cluster: &ManagedCluster) -> bool {
     cluster.metadata.deletion_timestamp.is_some()
 }
 
-/// Decides what to do for a cluster, and does it, until nothing is left to be done: the answers to its own writes are
-/// decided on at once, before a watch shows them. Returns when to look again where a watch has to show what was done.
+/// Decides what to do for a cluster, and does it, until nothing is left to do. It decides on the answers to its own
+/// writes at once, before a watch shows them. Returns when to look again, if a watch has to show what was done.
 async fn decide_and_do(
     cluster: &Arc<ManagedCluster>,
     context: &Arc<Context>,
@@ -322,7 +323,8 @@ async fn decide_and_do(
             actions = actions.len(),
             "decided"
         );
-        // A deletion that is on hold asks for nothing of which the API server would say that the namespace goes.
+        // A deletion on hold makes no request whose answer could show that the namespace is being deleted, so this is
+        // checked below.
         let rests = actions.is_empty() && is_going(cluster) && !snapshot.namespace_is_terminating;
         let wait = context.pacing.hold_back(&mut actions, &snapshot);
         let writes = Writes::new(context.clone(), snapshot);
@@ -354,12 +356,12 @@ fn retry(cluster: Arc<ManagedCluster>, error: &ReconcileError, context: Arc<Cont
     let key = ObjectRef::from_obj(cluster.as_ref());
     let (namespace, name) = (key.namespace.as_deref(), &key.name);
     match error {
-        // A watch event is on its way and wakes the cluster before.
+        // A watch event is on its way, and wakes the cluster earlier.
         ReconcileError::Stale => {
             tracing::debug!(namespace, cluster = name, %error, "waiting");
             Action::requeue(Duration::from_secs(1))
         }
-        // The provider wakes it.
+        // The provider wakes the cluster.
         ReconcileError::NotReady => Action::requeue(RESYNC),
         ReconcileError::Refused => Action::requeue(Duration::ZERO),
         ReconcileError::Api(kube::Error::Api(status)) if status.code == 409 => {

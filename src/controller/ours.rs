@@ -1,4 +1,4 @@
-//! Belay's own kinds, as the writes need them.
+//! Belay's own kinds, with what the writes need to know of them.
 
 use std::fmt::Debug;
 
@@ -22,7 +22,7 @@ pub trait Ours:
     + Sync
     + 'static
 {
-    /// Where its objects are found.
+    /// Returns the index that holds the objects of this kind.
     fn index(stores: &Stores) -> &Index<Self>;
 }
 

@@ -1,5 +1,6 @@
-//! Writes that can wait. What only shows how far something is, is written once a second for each object: the API server
-//! has others to serve, and nobody reads faster. What begins, ends or blocks is written at once.
+//! Writes that can wait. A change that only shows progress is written at most once a second for each object, because
+//! the API server has other clients to serve and nobody reads faster. A beginning, an end or a block is written at
+//! once.
 
 use std::{
     collections::HashMap,
@@ -17,11 +18,11 @@ use crate::{
 /// How long after a write of an object its progress is written again.
 const PACE: Duration = Duration::from_secs(1);
 
-/// How long a pool's label waits: an operation that ends within that needs none. A scale that comes meanwhile is refused
-/// by the core, in the same words.
+/// How long the write of a pool's label waits. An operation that ends within this time needs no label. If a scale comes
+/// in the meantime, the core refuses it in the same words.
 const LABEL_PACE: Duration = Duration::from_millis(200);
 
-/// When each object was written last.
+/// When each object was last written.
 #[derive(Default)]
 pub struct Pacing(Mutex<Written>);
 
@@ -29,12 +30,12 @@ pub struct Pacing(Mutex<Written>);
 struct Written {
     /// By uid. An entry older than [`PACE`] has no effect.
     last: HashMap<String, Instant>,
-    /// When such entries were removed last.
+    /// When old entries were last removed.
     swept: Option<Instant>,
 }
 
 impl Written {
-    /// Removes old entries, once in a while: each decision comes by here.
+    /// Removes old entries, at most once per [`PACE`], because each decision calls this.
     fn sweep(&mut self) {
         if self.swept.is_none_or(|swept| swept.elapsed() >= PACE) {
             self.last.retain(|_, last| last.elapsed() < PACE);
@@ -44,7 +45,7 @@ impl Written {
 }
 
 impl Pacing {
-    /// Takes out what can wait, and returns how long.
+    /// Removes the actions that can wait from `actions`, and returns how long they wait.
     pub fn hold_back(&self, actions: &mut Vec<Action>, snapshot: &Snapshot) -> Option<Duration> {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         written.sweep();
@@ -66,8 +67,8 @@ impl Pacing {
     }
 }
 
-/// The object that an action writes, by its uid, and how long after the last write it is due. None where it writes
-/// neither a status nor a label.
+/// Returns the uid of the object that an action writes, and how long after the last write the action is due. None if
+/// the action writes neither a status nor a label.
 fn written_by(action: &Action, snapshot: &Snapshot) -> Option<(String, Duration)> {
     let pace = |can_wait: bool| if can_wait { PACE } else { Duration::ZERO };
     match action {
@@ -104,7 +105,8 @@ fn written_by(action: &Action, snapshot: &Snapshot) -> Option<(String, Duration)
     }
 }
 
-/// What of an Operation is written at once. A step that work waits for has a handle, or is of more than one node.
+/// The part of an Operation's status that is written at once. A step that work waits for has a handle, or is about more
+/// than one node.
 fn operation_without_progress(status: &OperationStatus) -> OperationStatus {
     let mut status = status.clone();
     status.percent_complete = 0;
@@ -148,7 +150,7 @@ fn cluster_without_progress(status: &ManagedClusterStatus) -> ManagedClusterStat
     status
 }
 
-/// An operation that holds the lock begins at once: its own status shows when.
+/// Treats Pending as InProgress, because an operation that holds the lock begins at once. Its own status shows when.
 fn begun(phase: OperationPhase) -> OperationPhase {
     match phase {
         OperationPhase::Pending => OperationPhase::InProgress,

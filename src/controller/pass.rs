@@ -1,6 +1,6 @@
-//! Does what was decided: in order, side by side where the order doesn't matter. One thing's trouble is its
-//! own: a write that fails keeps back what depends on it, and nothing else; one that isn't answered soon goes
-//! on beside the next pass, which leaves its object alone until then.
+//! Carries out what was decided, in order, and concurrently where the order doesn't matter. A failure of one object
+//! doesn't affect others: a write that fails holds back only what depends on it. A write that isn't answered soon
+//! continues beside the next pass, which doesn't touch its object until then.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::{
     writes::{PATIENCE, Writes},
 };
 
-/// How many writes go on side by side.
+/// How many writes run concurrently.
 const AT_ONCE: usize = 8;
 
 /// One pass over what was decided.
@@ -26,8 +26,8 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// A pass that makes these writes. Where what they were decided on is about to change, for a write of an
-    /// earlier pass isn't answered yet, it only brings operations to a stop.
+    /// A pass that makes these writes. `is_about_to_change` says that a write of an earlier pass isn't answered yet, so
+    /// what this pass was decided on is about to change. In that case, the pass only brings operations to a stop.
     pub fn new(writes: Writes, is_about_to_change: bool) -> Self {
         Self {
             only_stops: is_about_to_change,
@@ -37,10 +37,10 @@ impl Pass {
         }
     }
 
-    /// Does all of it that can be done.
+    /// Carries out all actions that can be done.
     ///
     /// # Errors
-    /// The first of what failed; all else was done.
+    /// Returns the first error. All other actions were done.
     pub async fn run(mut self, mut actions: Vec<Action>) -> Result<(), ReconcileError> {
         if self.only_stops {
             actions.retain(stops);
@@ -73,7 +73,7 @@ impl Pass {
         self.writes.span_of(action).in_scope(|| {
             tracing::debug!(object = ?object_of(action), %error, "a write failed");
         });
-        // What is refused for the first time may be taken the next time: a pool then keeps what ended on it.
+        // A write that is refused for the first time may be accepted the next time. A pool then shows what ended on it.
         let is_lasting = error.is_refusal() && self.writes.was_refused(action);
         self.failures.note(action, is_lasting);
         let is_worse = self
@@ -86,8 +86,8 @@ impl Pass {
     }
 }
 
-/// Whether an action brings an operation to a stop. That waits for nothing; all else is decided on the answer
-/// to what was written.
+/// Whether an action brings an operation to a stop. Such an action waits for nothing. All other actions are decided on
+/// after the answer to the earlier write.
 fn stops(action: &Action) -> bool {
     match action {
         Action::StopWork { .. } => true,
@@ -100,7 +100,7 @@ fn stops(action: &Action) -> bool {
     }
 }
 
-/// Where work is to stop, keeps only the actions up to the last stop. All other actions are decided anew afterwards.
+/// If work is to stop, keeps only the actions up to the last stop. All other actions are decided again afterwards.
 /// Returns whether work is to stop.
 pub fn cut_to_stops(actions: &mut Vec<Action>) -> bool {
     let is_stop = |action: &Action| matches!(action, Action::StopWork { .. });
@@ -111,7 +111,7 @@ pub fn cut_to_stops(actions: &mut Vec<Action>) -> bool {
     last.is_some()
 }
 
-/// Whether the stores show at once what an action has done. An Operation that was created is waited for.
+/// Whether the stores show the result of an action at once. For a created Operation, the next pass waits.
 pub fn is_shown_at_once(action: &Action) -> bool {
     match action {
         Action::AddFinalizer(_)
@@ -134,7 +134,7 @@ pub fn is_shown_at_once(action: &Action) -> bool {
     }
 }
 
-/// One action. Where it isn't answered soon, it goes on by itself.
+/// Carries out one action. If it isn't answered soon, it continues in the background.
 async fn soon(writes: Arc<Writes>, action: Action) -> Result<(), ReconcileError> {
     let mut task = tokio::spawn(async move { writes.act(action).await });
     match tokio::time::timeout(PATIENCE, &mut task).await {
@@ -144,7 +144,7 @@ async fn soon(writes: Arc<Writes>, action: Action) -> Result<(), ReconcileError>
     }
 }
 
-/// The actions in waves: those of one wave are of one kind, about different objects, and don't depend on
+/// Groups the actions into waves. The actions of a wave are of one kind, write different objects, and don't depend on
 /// each other.
 fn waves(actions: Vec<Action>) -> Vec<Vec<Action>> {
     let mut waves: Vec<Vec<Action>> = Vec::new();

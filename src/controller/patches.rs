@@ -1,4 +1,4 @@
-//! The patches that more than one writer makes. Each carries the resourceVersion that it was decided on.
+//! Patches that more than one writer makes. Each carries the resourceVersion that it was decided on.
 
 use json_patch::{AddOperation, Patch as Changes, PatchOperation, jsonptr::PointerBuf};
 use kube::{Resource, ResourceExt as _, api::Patch};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::api::FINALIZER;
 
-/// Replaces a status: all of it is Belay's. A server-side apply would cost the API server more.
+/// Replaces a status, all of which is Belay's. A server-side apply would cost the API server more.
 pub fn status(version: Option<&str>, status: &impl Serialize) -> Patch<()> {
     let replace =
         |path: PointerBuf, value: Value| PatchOperation::Add(AddOperation { path, value });
@@ -18,7 +18,7 @@ pub fn status(version: Option<&str>, status: &impl Serialize) -> Patch<()> {
     ]))
 }
 
-/// The finalizers of others on an object.
+/// Returns the finalizers of an object that aren't Belay's.
 pub fn finalizers_of_others(object: &impl Resource) -> Vec<String> {
     let finalizers = object.finalizers().iter();
     finalizers
@@ -27,7 +27,7 @@ pub fn finalizers_of_others(object: &impl Resource) -> Vec<String> {
         .collect()
 }
 
-/// Takes Belay's finalizer away.
+/// Removes Belay's finalizer.
 pub fn release(object: &impl Resource) -> Patch<Value> {
     let kept = finalizers_of_others(object);
     Patch::Merge(

@@ -1,4 +1,4 @@
-//! Which of Belay's writes somebody refuses, in whose words: a policy or a webhook that isn't Belay's.
+//! Which of Belay's writes are refused, and with which message, by a policy or a webhook that isn't Belay's.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,17 +7,17 @@ use std::{
 
 use crate::lifecycle::Action;
 
-/// What of an object is written. One may be refused where the other isn't.
+/// The part of an object that is written. One part may be refused while the other isn't.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
     /// Its status.
     Status,
-    /// Its metadata, or itself.
+    /// Its metadata, or the object itself.
     Object,
 }
 
 impl Part {
-    /// What an action writes.
+    /// Returns the part that an action writes.
     pub fn of(action: &Action) -> Self {
         match action {
             Action::WriteOperationStatus { .. }
@@ -28,7 +28,7 @@ impl Part {
     }
 }
 
-/// The words, by the object's uid.
+/// The messages, by the object's uid and the part.
 #[derive(Default)]
 pub struct Refusals(Mutex<HashMap<(String, Part), String>>);
 
@@ -37,17 +37,17 @@ impl Refusals {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A write to the object was refused.
+    /// Notes that a write to the object was refused.
     pub fn note(&self, uid: &str, part: Part, words: String) {
         self.all().insert((uid.to_owned(), part), words);
     }
 
-    /// A write to the object was taken.
+    /// Forgets the refusal, because a write to the object was accepted.
     pub fn forget(&self, uid: &str, part: Part) {
         self.all().remove(&(uid.to_owned(), part));
     }
 
-    /// The words about these objects.
+    /// Returns the messages about these objects, by uid.
     pub fn of(&self, uids: impl Iterator<Item = String>) -> BTreeMap<String, String> {
         let all = self.all();
         let words = |uid: &String| {

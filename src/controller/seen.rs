@@ -1,5 +1,5 @@
-//! What was written and isn't seen yet. A watch lags behind; what is decided on an object from before the
-//! last write to it would be refused by its resourceVersion, or worse, be about something that is over.
+//! What Belay wrote and a watch hasn't shown yet. A watch lags behind. A decision on an object from before the last
+//! write to it would be refused because of its resourceVersion or, worse, be about a state that has passed.
 
 use std::{
     collections::HashMap,
@@ -14,14 +14,15 @@ use crate::{
     machinery::versions::version,
 };
 
-/// How long an Operation that was created is waited for: it may be deleted before a watch shows it.
+/// How long Belay waits until a watch shows an Operation that it created. Somebody may delete it before a watch shows
+/// it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The resourceVersion that was last written, by the object's uid.
+/// The resourceVersion of the last write, by the object's uid.
 #[derive(Default)]
 pub struct Seen(Mutex<HashMap<String, u64>>);
 
-/// Operations that were created, and that no watch has shown yet, by cluster.
+/// Operations that Belay created and no watch has shown yet, by cluster.
 #[derive(Default)]
 pub struct Created(Mutex<HashMap<ObjectRef<ManagedCluster>, Vec<Creation>>>);
 
@@ -38,7 +39,7 @@ impl Created {
             .push((operation, Instant::now()));
     }
 
-    /// Whether all of a cluster's are among these Operations.
+    /// Whether all Operations that were created for a cluster are among these.
     pub fn are_among(
         &self,
         cluster: &ObjectRef<ManagedCluster>,
@@ -71,7 +72,7 @@ impl Seen {
         }
     }
 
-    /// Whether an object, as a store has it, is at least as new as the last write to it.
+    /// Whether an object in a store is at least as new as the last write to it.
     pub fn is_fresh(&self, object: &impl Resource) -> bool {
         let (Some(uid), Some(version)) = (object.uid(), version(object)) else {
             return true;

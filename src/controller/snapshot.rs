@@ -8,25 +8,25 @@ use crate::{api::ManagedCluster, lifecycle::Snapshot};
 
 use super::{Context, ReconcileError};
 
-/// All that belongs to a cluster now, and whether a write to any of it isn't answered yet.
+/// Returns everything that belongs to a cluster now, and whether a write to any of it isn't answered yet.
 ///
 /// # Errors
-/// [`ReconcileError::Stale`] where a store lags behind what was written; [`ReconcileError::NotReady`]
-/// where the provider has yet to look.
+/// [`ReconcileError::Stale`] if a store lags behind what was written; [`ReconcileError::NotReady`] if the provider
+/// hasn't looked yet.
 pub fn build(
     cluster: &Arc<ManagedCluster>,
     context: &Context,
 ) -> Result<(Snapshot, bool), ReconcileError> {
     let key = ObjectRef::from_obj(cluster.as_ref());
     let stores = &context.stores;
-    // The store may have a newer one than the controller was woken with.
+    // The store may have a newer version than the one that woke the controller.
     let cluster = stores.cluster(&key).unwrap_or_else(|| cluster.clone());
     let pools = stores.pools_of(&key);
     let operations = stores.operations_of(&key);
     let uids = pools.iter().filter_map(|pool| pool.uid());
     let uids = uids.chain(operations.iter().filter_map(|operation| operation.uid()));
     let uids: Vec<_> = uids.chain(cluster.uid()).collect();
-    // Asked before what was written is compared: a write that is answered in between shows there.
+    // This is checked before the comparison with what was written: a write that is answered in between shows there.
     let is_about_to_change = uids.iter().any(|uid| context.writing.is_on_its_way(uid));
     let seen = &context.seen;
     let is_fresh = seen.is_fresh(cluster.as_ref())

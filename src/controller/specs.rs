@@ -1,6 +1,6 @@
-//! Writes what a person's Operation asks for into its target's spec: by server-side apply, under a field
-//! manager of its own, so that a field which another manager will apply again (GitOps) is reported and not
-//! fought over.
+//! Writes what a person's Operation asks for into its target's spec. It uses server-side apply under its own field
+//! manager. If another manager (GitOps) will apply a field again, this reports the conflict and doesn't fight over the
+//! field.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -29,15 +29,15 @@ use crate::{
 
 use super::ReconcileError;
 
-/// What the API server calls a client that gives no name.
+/// The API server's name for a client that gives no name.
 const NAMELESS: &str = "unknown";
 
-/// What was refused, by the Operation's uid.
+/// The refusals, by the Operation's uid.
 #[derive(Default)]
 pub struct Specs(Mutex<HashMap<String, OperationError>>);
 
 impl Specs {
-    /// What was refused of these Operations. What is no longer asked for is forgotten.
+    /// Returns the refusals of these Operations. Forgets the refusals of finished Operations.
     pub fn refused<'a>(
         &self,
         operations: impl Iterator<Item = &'a Operation>,
@@ -59,7 +59,7 @@ impl Specs {
     /// Makes the change, or notes why it was refused.
     ///
     /// # Errors
-    /// [`ReconcileError::Refused`] where it was refused: then it is to be decided again.
+    /// [`ReconcileError::Refused`] if it was refused. Then Belay has to decide again.
     pub async fn change(
         &self,
         client: &Client,
@@ -157,8 +157,8 @@ where
     }
 }
 
-/// The fields that are to change, with those that earlier Operations applied: what a manager applies no
-/// longer is taken away.
+/// Returns the fields to change, with the fields that earlier Operations applied. Otherwise the API server would remove
+/// a field that this manager applies no longer.
 fn with_what_was_applied(metadata: &ObjectMeta, current: &Value, change: &Value) -> Value {
     let entries = metadata.managed_fields.as_deref().unwrap_or_default();
     let applied = entries
@@ -177,7 +177,7 @@ fn applies(entry: &ManagedFieldsEntry, manager: &str) -> bool {
     entry.manager.as_deref() == Some(manager) && entry.operation.as_deref() == Some("Apply")
 }
 
-/// Whether trying again wouldn't help.
+/// Whether another attempt wouldn't help.
 fn is_final(status: &Status) -> bool {
     match status.code {
         400 | 403 | 422 => true,
@@ -186,7 +186,7 @@ fn is_final(status: &Status) -> bool {
     }
 }
 
-/// Who owns the fields that were to be applied.
+/// Returns the managers that own the fields that were to be applied.
 fn managers_in_the_way(status: &Status) -> Vec<&str> {
     let causes = status
         .details
@@ -199,21 +199,21 @@ fn managers_in_the_way(status: &Status) -> Vec<&str> {
         .collect()
 }
 
-/// Whether only people wrote the fields before, by hand.
+/// Whether only people own these fields, and wrote them by hand.
 fn is_conflict_with_people(metadata: &ObjectMeta, status: &Status) -> bool {
     let managers = managers_in_the_way(status);
     !managers.is_empty() && managers.iter().all(|manager| is_by_hand(metadata, manager))
 }
 
-/// Whether a manager is a person with kubectl, or with a client so plain that it has no name. One that
-/// applies, and any other, will write again.
+/// Whether a manager is a person with kubectl, or with a simple client that has no name. A manager that applies, or any
+/// other manager, will write again.
 fn is_by_hand(metadata: &ObjectMeta, manager: &str) -> bool {
     let entries = metadata.managed_fields.as_deref().unwrap_or_default();
     let is_plain = manager.starts_with("kubectl") || manager == NAMELESS;
     is_plain && !entries.iter().any(|entry| applies(entry, manager))
 }
 
-/// The code and the message of a policy's refusal, without what the API server puts around it.
+/// Returns the code and the message of a policy's refusal, without the text that the API server adds around it.
 fn told_by_policy(status: &Status) -> Option<(&str, &str)> {
     let (_, words) = status.message.split_once(" denied request: (")?;
     words.split_once(") ")

@@ -1,4 +1,4 @@
-//! Belay's own objects, as watches show them, found by cluster.
+//! Stores of Belay's own objects, filled by watches and indexed by cluster.
 
 use std::{
     collections::HashMap,
@@ -25,26 +25,28 @@ use crate::{
 
 use super::trimmed;
 
-/// The stores of Belay's own kinds. Clones share them.
+/// The stores of Belay's own kinds. Clones share the stores.
 ///
-/// Of clusters that others look after they show as little as possible: where an Operation's target is a pool, the pool
-/// says whose it is. A label says that as well, but whoever creates an Operation may have written it.
+/// The stores hold as little as possible about clusters that other operators manage. If an Operation's target is a
+/// pool, the pool shows which cluster it belongs to. A label shows it too, but whoever created the Operation may have
+/// written that label.
 #[derive(Clone)]
 pub struct Stores {
     /// All clusters.
     pub clusters: Index<ManagedCluster>,
-    /// All pools, by cluster. Those of others' clusters say which cluster that is, and no more.
+    /// All pools, by cluster. A pool of others' clusters shows only which cluster it belongs to.
     pub pools: Index<AgentPool>,
-    /// All Operations, by target and by cluster. Those on others' clusters are missing, and most of those on others' pools.
+    /// Operations, by target and by cluster. Operations on others' clusters are missing, and so are most of those on
+    /// others' pools.
     pub operations: Index<Operation>,
     scope: Scope,
 }
 
-/// Where each object is sent that was touched.
+/// Receives each object that a watch reported as changed.
 pub struct Touched {
     /// Clusters, for the controller's own queue.
     pub clusters: mpsc::UnboundedReceiver<ManagedCluster>,
-    /// Clusters that are no more.
+    /// Clusters that no longer exist.
     pub gone: mpsc::UnboundedReceiver<ObjectRef<ManagedCluster>>,
     /// Pools.
     pub pools: mpsc::UnboundedReceiver<Arc<AgentPool>>,
@@ -53,8 +55,8 @@ pub struct Touched {
 }
 
 impl Stores {
-    /// Stores of these namespaces; what touches them; the same clusters as kube's controller reads them; and
-    /// the future that fills all of it.
+    /// Returns stores of these namespaces, the objects that change in them, the same clusters for kube's controller,
+    /// and the future that fills all of this.
     pub fn new(
         client: &Client,
         scope: &Scope,
@@ -103,19 +105,19 @@ impl Stores {
 }
 
 impl Stores {
-    /// Whether the first look at each kind is complete now.
+    /// Whether the first list of each kind is complete now.
     pub fn are_ready(&self) -> bool {
         self.clusters.is_complete() && self.pools.is_complete() && self.operations.is_complete()
     }
 
-    /// Waits until the first look at each kind is complete.
+    /// Waits until the first list of each kind is complete.
     pub async fn ready(&self) {
         self.clusters.complete().await;
         self.pools.complete().await;
         self.operations.complete().await;
     }
 
-    /// The cluster of that key.
+    /// Returns the cluster with this key.
     pub fn cluster(&self, key: &ObjectRef<ManagedCluster>) -> Option<Arc<ManagedCluster>> {
         let namespace = key.namespace.as_deref().unwrap_or_default();
         self.clusters.get(namespace, &key.name)
@@ -147,26 +149,26 @@ impl Stores {
         by_name.into_values().collect()
     }
 
-    /// All pools of clusters that are looked after here, also of those that don't exist.
+    /// Returns all pools of clusters that are managed here, even if the cluster doesn't exist.
     pub fn own_pools(&self) -> Vec<Arc<AgentPool>> {
         let mut pools = self.pools.all();
         pools.retain(|pool| self.is_own(&cluster_of_pool(pool)));
         pools
     }
 
-    /// All Operations that are looked after here, also those whose cluster doesn't exist.
+    /// Returns all Operations that are managed here, even if their cluster doesn't exist.
     pub fn own_operations(&self) -> Vec<Arc<Operation>> {
         let mut operations = self.operations.all();
         operations.retain(|operation| self.is_own_operation(operation));
         operations
     }
 
-    /// Whether a cluster, if it exists, is looked after here. If it isn't, that the stores don't show it says nothing.
+    /// Whether a cluster, if it exists, is managed here. If it isn't, its absence from the stores means nothing.
     pub fn is_own(&self, cluster: &ObjectRef<ManagedCluster>) -> bool {
         has(&self.scope, &group(cluster))
     }
 
-    /// Whether an Operation is looked after here. One on a pool of which nothing is known falls to one of all operators.
+    /// Whether an Operation is managed here. An Operation on an unknown pool belongs to exactly one of all operators.
     pub fn is_own_operation(&self, operation: &Operation) -> bool {
         let cluster = self.cluster_of(operation);
         let cluster = cluster.unwrap_or_else(|| {
@@ -176,13 +178,13 @@ impl Stores {
         self.is_own(&cluster)
     }
 
-    /// The cluster that an Operation is about, where there is one.
+    /// Returns the cluster that an Operation is about, if the cluster exists.
     pub fn existing_cluster_of(&self, operation: &Operation) -> Option<ObjectRef<ManagedCluster>> {
         let cluster = self.cluster_of(operation);
         cluster.filter(|key| self.cluster(key).is_some())
     }
 
-    /// The cluster that an Operation is about, as far as it is known.
+    /// Returns the cluster that an Operation is about, as far as it is known.
     fn cluster_of(&self, operation: &Operation) -> Option<ObjectRef<ManagedCluster>> {
         let namespace = operation.namespace()?;
         let target = &operation.spec.target;
@@ -198,7 +200,7 @@ impl Stores {
     }
 }
 
-/// The cluster that a pool names.
+/// Returns the cluster that a pool names.
 pub fn cluster_of_pool(pool: &AgentPool) -> ObjectRef<ManagedCluster> {
     ObjectRef::new(&pool.spec.cluster_name).within(&pool.namespace().unwrap_or_default())
 }
@@ -207,8 +209,9 @@ fn has(scope: &Scope, (namespace, cluster): &Key) -> bool {
     scope.has_cluster(namespace, cluster)
 }
 
-/// Whether an Operation may have to be looked after. On a pool, it stays until it has ended and its label names
-/// others' cluster: before, the pool says whose it is, and that may be known later than the Operation.
+/// Whether this operator may have to manage an Operation. An Operation on a pool stays in the store until it has ended
+/// and its label names a cluster of others. Before that, the pool decides whose it is, and the pool may become known
+/// later than the Operation.
 fn concerns(scope: &Scope, operation: &Operation) -> bool {
     let namespace = operation.namespace().unwrap_or_default();
     let target = &operation.spec.target;
@@ -275,13 +278,13 @@ where
 fn send_to<K>(sender: mpsc::UnboundedSender<Arc<K>>) -> impl Fn(Change<K>) {
     move |change| {
         if let Change::Applied(object) | Change::Deleted(object) = change {
-            // The receiver is gone only while the process ends.
+            // The receiver is dropped only when the process ends.
             let _ = sender.send(object);
         }
     }
 }
 
-/// Shows kube's controller the clusters that there are, and no more of each than it needs.
+/// Shows kube's controller the clusters that exist, and only as much of each as it needs.
 struct Mirror(Mutex<Mirrored>);
 
 struct Mirrored {
@@ -312,7 +315,7 @@ impl Mirror {
         let mut mirrored = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_complete = mirrored.is_complete;
         if let Change::Deleted(cluster) = &change {
-            // The receiver is gone only while the process ends.
+            // The receiver is dropped only when the process ends.
             let _ = mirrored.gone.send(ObjectRef::from_obj(cluster.as_ref()));
         }
         let (event, touched) = match change {
@@ -348,7 +351,7 @@ impl Mirror {
     }
 }
 
-/// A cluster, as much of it as names it.
+/// Returns the part of a cluster that identifies it.
 fn name_of(cluster: &ManagedCluster) -> ManagedCluster {
     let metadata = &cluster.metadata;
     ManagedCluster {

@@ -1,4 +1,4 @@
-//! What stores show of clusters that others look after.
+//! What stores show of clusters that other operators manage.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::{api::FINALIZER, machinery::shard::Shard};
 
 const NAMESPACE: &str = "team-a";
 
-/// The clusters of one of two shards, and the name of a cluster in it and of one in the other.
+/// Returns the clusters of one of two shards, the name of a cluster in that shard, and the name of one in the other.
 fn scope() -> (Scope, String, String) {
     let shards: Vec<_> = Shard::all(2).collect();
     let name = |shard: Shard| {

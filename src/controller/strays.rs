@@ -1,5 +1,5 @@
-//! Pools and Operations that belong to no cluster there is. Nobody reconciles them with a cluster, so they
-//! get a condition here that says what is missing, and let go when they are deleted.
+//! Pools and Operations whose cluster doesn't exist. No reconcile of a cluster covers them. So they get a condition
+//! here that says what is missing, and their finalizer is removed when they are deleted.
 
 use std::{
     collections::HashSet,
@@ -21,14 +21,14 @@ use super::{
     stores::{Stores, cluster_of_pool},
 };
 
-/// How long what is missing may take to come: people apply a pool and its cluster at once, in any order.
+/// How long Belay waits for the missing object: people apply a pool and its cluster together, in any order.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The longest pause before what failed is tried again.
+/// The longest pause before a retry after a failure.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// How often all pools and Operations are looked through. What changes is reported at once, but a cluster may go while an
-/// Operation that was just seen waits for its turn.
+/// How often Belay looks through all pools and Operations. Changes are reported at once, but a cluster may be deleted
+/// while an Operation that was just seen waits for its turn.
 const EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -37,7 +37,7 @@ enum Stray {
     Operation(ObjectRef<Operation>),
 }
 
-/// Where strays are reported.
+/// Receives strays.
 #[derive(Clone)]
 pub struct Strays {
     sender: mpsc::UnboundedSender<Stray>,
@@ -45,7 +45,7 @@ pub struct Strays {
 }
 
 impl Strays {
-    /// Where strays are reported, and the future that looks after them.
+    /// Returns where to report strays, and the future that looks after them.
     pub fn new(
         client: Client,
         stores: Stores,
@@ -75,15 +75,15 @@ impl Strays {
         (this, looking)
     }
 
-    /// Looks after a pool, where its cluster isn't there.
+    /// Looks after a pool if its cluster doesn't exist.
     pub fn pool(&self, pool: &AgentPool, cluster: &ObjectRef<ManagedCluster>) {
         if self.stores.is_own(cluster) && self.stores.cluster(cluster).is_none() {
-            // The receiver is gone only while the process ends.
+            // The receiver is dropped only when the process ends.
             let _ = self.sender.send(Stray::Pool(ObjectRef::from_obj(pool)));
         }
     }
 
-    /// Looks after an Operation whose cluster isn't there, unless others do.
+    /// Looks after an Operation whose cluster doesn't exist, unless another operator does.
     pub fn operation(&self, operation: &Operation) {
         if self.stores.is_own_operation(operation) {
             let stray = Stray::Operation(ObjectRef::from_obj(operation));
@@ -92,12 +92,12 @@ impl Strays {
     }
 }
 
-/// Those that are looked after now.
+/// Strays that are being looked after now.
 #[derive(Clone, Default)]
 struct InHand(Arc<Mutex<HashSet<Stray>>>);
 
 impl InHand {
-    /// Looks after a stray, unless somebody does already.
+    /// Looks after a stray, unless a task already does.
     fn look_after(&self, stray: Stray, client: &Client, stores: &Stores) {
         if !self.lock().insert(stray.clone()) {
             return;
@@ -114,7 +114,7 @@ impl InHand {
     }
 }
 
-/// All strays that the stores show.
+/// Returns all strays that the stores show.
 fn all(stores: &Stores) -> Vec<Stray> {
     let pools = stores.own_pools().into_iter();
     let pools = pools.filter(|pool| stores.cluster(&cluster_of_pool(pool)).is_none());
@@ -134,7 +134,7 @@ fn is_finished(operation: &Operation) -> bool {
     status.is_some_and(|status| status.phase.is_finished())
 }
 
-/// Looks at a stray once what it misses has had its time to come, and again where that fails.
+/// Looks at a stray after the missing object has had time to appear. Tries again if that fails.
 async fn look_after(stray: &Stray, client: Client, stores: Stores) {
     let mut pause = GRACE;
     loop {
@@ -194,7 +194,7 @@ async fn look_at_pool(
         clock::now(),
     );
     status.observed_generation = pool.metadata.generation;
-    // What is written of the cluster would keep its last System pool.
+    // With this copy of the cluster, admission would refuse the deletion of its last System pool.
     status.cluster = None;
     if pool.status.as_ref() == Some(&status) {
         return Ok(());
@@ -242,8 +242,8 @@ async fn look_at_operation(
     Ok(())
 }
 
-/// What there isn't of what an Operation needs: its target, or the cluster of the pool that is its target. The stores may
-/// lag behind; the API server knows for certain.
+/// Returns what is missing for an Operation: its target, or the cluster of the pool that is its target. Asks the API
+/// server, because the stores may lag behind.
 async fn missing(
     client: Client,
     namespace: &str,

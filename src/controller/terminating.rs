@@ -1,25 +1,25 @@
-//! Where no Operation can be created any more.
+//! Detects that no Operation can be created any more.
 
 use kube::core::Status;
 
 use crate::api::ManagedCluster;
 
-/// Whether no Operation can be created any more as long as this cluster lasts: its namespace is being deleted, or
-/// both the cluster and the kind Operation are.
+/// Whether no Operation can be created as long as this cluster exists: its namespace is being deleted, or both the
+/// cluster and the kind Operation are.
 pub fn for_ever(refusal: &Status, cluster: &ManagedCluster) -> bool {
     let is_going = cluster.metadata.deletion_timestamp.is_some();
     is_in_terminating_namespace(refusal) || (is_going && is_of_deleted_kind(refusal))
 }
 
-/// Whether a creation was refused since the kind is being deleted, or is gone: its definition was deleted, and
-/// with it all objects of the kind. A kind may come back.
+/// Whether a creation was refused because the kind is being deleted or no longer exists: its definition was deleted,
+/// and all objects of the kind with it. A kind may come back.
 fn is_of_deleted_kind(status: &Status) -> bool {
     const GOING: &str = "create not allowed while custom resource definition is terminating";
-    // The API server has nothing else at the address of a kind that it doesn't know.
+    // The API server answers 404 at the address of a kind that it doesn't know.
     status.code == 404 || (status.code == 403 && status.message.contains(GOING))
 }
 
-/// Whether a creation was refused since the namespace is being deleted.
+/// Whether a creation was refused because the namespace is being deleted.
 fn is_in_terminating_namespace(status: &Status) -> bool {
     const CAUSE: &str = "NamespaceTerminating";
     let details = status.details.as_ref();

@@ -8,15 +8,15 @@ use crate::{
     lifecycle::managed_fields::{applies_spec, writes_annotation},
 };
 
-/// What `kubectl apply` keeps of the object for itself.
+/// The annotation in which `kubectl apply` stores the object that it applied.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Takes away what no decision about an Operation rests on.
+/// Removes the parts of an Operation that no decision needs.
 pub fn operation(operation: &mut Operation) {
     if let Some(annotations) = &mut operation.metadata.annotations {
         annotations.remove(LAST_APPLIED);
     }
-    // Nothing is decided by its owner, which is its cluster.
+    // No decision depends on the owner, which is the Operation's cluster.
     operation.metadata.owner_references = None;
     let entries = operation.metadata.managed_fields.take();
     let kept: Vec<_> = entries.into_iter().flatten().filter_map(entry).collect();
@@ -25,13 +25,13 @@ pub fn operation(operation: &mut Operation) {
         return;
     };
     if status.phase.is_finished() {
-        // By its handle Belay knows its own work where the engine still shows it.
+        // By the handle, Belay recognizes its own work as long as the engine still shows it.
         status.steps.retain(|step| step.handle.is_some());
         status.steps.shrink_to_fit();
         for step in &mut status.steps {
             step.message.clear();
         }
-        // Until Belay's finalizer is gone, its targets may not keep its end yet.
+        // As long as Belay's finalizer is there, the targets may not show the end yet.
         if !is_kept(&operation.metadata) {
             status.plan = None;
         }
@@ -40,7 +40,7 @@ pub fn operation(operation: &mut Operation) {
     }
 }
 
-/// Takes away all of a pool but its name and its cluster's.
+/// Reduces a pool of others: removes the metadata that doesn't identify it, its node labels, node taints and status.
 pub fn pool_of_others(pool: &mut AgentPool) {
     let metadata = std::mem::take(&mut pool.metadata);
     pool.metadata = ObjectMeta {
@@ -55,7 +55,7 @@ pub fn pool_of_others(pool: &mut AgentPool) {
     pool.status = None;
 }
 
-/// The entry, cut down to the abort annotation and to the fact that somebody applies the spec; none where it has
+/// Returns the entry, reduced to the abort annotation and to the fact that somebody applies the spec. None if it has
 /// neither.
 fn entry(mut entry: ManagedFieldsEntry) -> Option<ManagedFieldsEntry> {
     let mut kept = json!({});

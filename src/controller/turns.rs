@@ -1,6 +1,6 @@
-//! Which writes go first. An API server that is busy answers all requests at the same slow pace, so what shows people
-//! how their operation stands would wait behind what nobody waits for. So the statuses of Operations are written at
-//! once, and of all other writes only so many at a time.
+//! Which writes go first. A busy API server answers all requests at the same slow pace. So writes that show people the
+//! state of their operation would wait behind writes that nobody waits for. Therefore the statuses of Operations are
+//! written at once, and only a limited number of other writes at a time.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::lifecycle::Action;
 
-/// How many other writes are on their way at a time.
+/// The maximum number of other writes in flight.
 const AT_A_TIME: usize = 16;
 
-/// How long a write waits for its turn at most. One that hangs must not hold up the others.
+/// The longest time that a write waits for its turn. A write that hangs must not hold up the others.
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
 
 /// The turns of all writes.
@@ -24,8 +24,8 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// Waits for the turn of an action, which lasts as long as what this returns. None where it needs none, or has
-    /// waited long enough.
+    /// Waits for the turn of an action. The turn lasts until the returned permit is dropped. None if the action needs
+    /// no turn, or has waited long enough.
     pub async fn wait_for(&self, action: &Action) -> Option<SemaphorePermit<'_>> {
         if goes_first(action) {
             return None;
@@ -35,7 +35,7 @@ impl Turns {
     }
 }
 
-/// Whether an action shows people how an Operation stands, or sends nothing.
+/// Whether an action shows people the state of an Operation, or sends no request.
 fn goes_first(action: &Action) -> bool {
     matches!(
         action,

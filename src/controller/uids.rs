@@ -1,22 +1,22 @@
-//! What the API server has said of objects, by their uids: for good, since a uid is never used again.
+//! Uids of objects about which the API server reported a fact. The fact stays true, because a uid is never used again.
 
 use std::{
     collections::BTreeSet,
     sync::{Mutex, PoisonError},
 };
 
-/// The uids of which something was said.
+/// The uids of the objects for which the fact is true.
 #[derive(Default)]
 pub struct Uids(Mutex<BTreeSet<String>>);
 
 impl Uids {
-    /// Notes that it was said of the object of that uid.
+    /// Notes that the fact is true for the object with this uid.
     pub fn note(&self, uid: &str) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(uid.to_owned());
     }
 
-    /// All of them.
+    /// Returns all uids.
     pub fn all(&self) -> BTreeSet<String> {
         self.0
             .lock()
@@ -24,7 +24,7 @@ impl Uids {
             .clone()
     }
 
-    /// Whether it was said of the object of that uid.
+    /// Whether the fact is true for the object with this uid.
     pub fn contains(&self, uid: &str) -> bool {
         self.0
             .lock()

@@ -1,5 +1,5 @@
-//! The work in hand: each Operation's in a task of its own, with a way to ask it to stop. A reconcile
-//! starts it, stops it and looks at it, and never waits for it.
+//! The running work. The work of each Operation runs in a task of its own, which can be asked to stop. A reconcile
+//! starts the work, stops it and looks at it, and never waits for it.
 
 use std::{
     any::Any,
@@ -24,11 +24,11 @@ use crate::{
     telemetry::log,
 };
 
-/// All work in hand.
+/// All work that was started and not forgotten yet.
 #[derive(Clone)]
 pub struct Workers {
     all: Arc<Mutex<All>>,
-    /// How often the work of an Operation broke off, by its uid.
+    /// How often the work of an Operation panicked, by its uid.
     broken: Arc<Mutex<HashMap<String, u32>>>,
     changed: mpsc::UnboundedSender<ObjectRef<ManagedCluster>>,
     /// Sends whenever work has ended.
@@ -36,7 +36,7 @@ pub struct Workers {
     active: Gauge,
 }
 
-/// Workers by their Operations' uids, and these by cluster.
+/// Workers by the uids of their Operations, and these uids by cluster.
 #[derive(Default)]
 struct All {
     by_uid: HashMap<String, Worker>,
@@ -68,16 +68,16 @@ struct Worker {
     stop: watch::Sender<Stop>,
     kept: watch::Sender<Kept>,
     control: Control,
-    /// How it ended, once it has.
+    /// How the work ended, once it has ended.
     end: Option<Ended>,
     task: JoinHandle<()>,
 }
 
 type Ended = Result<End, OperationError>;
 
-/// How often work may break off before its Operation fails.
+/// How often work may panic before its Operation fails.
 const MOST_BREAKS: u32 = 3;
-/// How long work that broke off rests before it is started again; longer each time.
+/// The pause before work that panicked starts again. It gets longer each time.
 const REST: Duration = Duration::from_secs(1);
 
 impl Drop for Worker {
@@ -87,7 +87,7 @@ impl Drop for Worker {
 }
 
 impl Workers {
-    /// No work yet. Clusters whose work got further are sent to `changed`; `active` counts the work that runs.
+    /// Creates an empty set. Clusters whose work made progress are sent to `changed`. `active` counts the running work.
     pub fn new(changed: mpsc::UnboundedSender<ObjectRef<ManagedCluster>>, active: Gauge) -> Self {
         Self {
             all: Arc::default(),
@@ -98,17 +98,17 @@ impl Workers {
         }
     }
 
-    /// Waits until all work on a cluster that was told to stop has ended, or until the time `within` is over.
+    /// Waits until all work on a cluster that was asked to stop has ended, or until `within` has passed.
     pub async fn come_to_rest(&self, cluster: &ObjectRef<ManagedCluster>, within: Duration) {
         let mut ended = self.ended.subscribe();
         let at_rest = async {
             while self.of(cluster).values().any(is_stopping) && ended.changed().await.is_ok() {}
         };
-        // What hasn't ended by then wakes the cluster once it has.
+        // Work that hasn't ended by then wakes the cluster when it ends.
         let _ = tokio::time::timeout(within, at_rest).await;
     }
 
-    /// How the work on a cluster is doing, by the Operations' uids.
+    /// Returns the state of the work on a cluster, by the uids of the Operations.
     pub fn of(&self, cluster: &ObjectRef<ManagedCluster>) -> BTreeMap<String, Work> {
         let workers = self.lock();
         let uids = workers.by_cluster.get(cluster).into_iter().flatten();
@@ -117,12 +117,12 @@ impl Workers {
         of_cluster.collect()
     }
 
-    /// Starts the work of a job, in place of what was there for the same Operation.
+    /// Starts the work of a job. It replaces earlier work for the same Operation.
     pub fn start(&self, provider: Arc<dyn Provider>, job: Job, stop: Stop) {
         let cluster = ObjectRef::new(&job.cluster).within(&job.namespace);
         let (asked, stop) = watch::channel(stop);
         let (sender, of) = (self.changed.clone(), cluster.clone());
-        // The receiver is gone only while the process ends.
+        // The receiver is dropped only when the process ends.
         let changed = Arc::new(move || drop(sender.send(of.clone())));
         let (keeps, kept) = watch::channel(Kept::of(&job.steps));
         let control = Control::new(stop, kept, job.blocked.clone(), changed.clone());
@@ -135,7 +135,7 @@ impl Workers {
         let span = log::operation(&job.operation, &job.namespace, &job.cluster);
         let (this, line) = (self.clone(), control.clone());
         let active = Active::new(&self.active);
-        // Held until the worker is noted, so that its end finds it.
+        // The lock is held until the worker is noted, so that the end of the work finds it.
         let mut workers = self.lock();
         let task = tokio::spawn(
             async move {
@@ -170,7 +170,7 @@ impl Workers {
         );
     }
 
-    /// Notes what these Operations' statuses keep of their steps, for the work that waits for that.
+    /// Notes what the statuses of these Operations store about their steps, for work that waits for that.
     pub fn note_kept(&self, operations: &[Arc<Operation>]) {
         let workers = self.lock();
         for operation in operations {
@@ -187,7 +187,7 @@ impl Workers {
         }
     }
 
-    /// Tells the work of an Operation to stop. A stop never becomes milder.
+    /// Asks the work of an Operation to stop. A stop never becomes milder.
     pub fn stop(&self, uid: &str, stop: Stop) {
         if let Some(worker) = self.lock().by_uid.get(uid) {
             let rises = worker.stop.send_if_modified(|asked| {
@@ -196,7 +196,7 @@ impl Workers {
                 rises
             });
             if rises {
-                // What it has begun until now is known now.
+                // From now on, the work begins no step, so it is known which steps have begun.
                 let _ = self.changed.send(worker.cluster.clone());
             }
         }
@@ -208,7 +208,7 @@ impl Workers {
         self.broken().remove(uid);
     }
 
-    /// Ends all work on a cluster that is no more.
+    /// Ends all work on a cluster that no longer exists.
     pub fn end_of(&self, cluster: &ObjectRef<ManagedCluster>) {
         let mut workers = self.lock();
         for uid in workers.by_cluster.remove(cluster).unwrap_or_default() {
@@ -221,8 +221,8 @@ impl Workers {
         }
     }
 
-    /// The work of an Operation broke off: it rests, and is then started again. Where it breaks off again and
-    /// again, it fails.
+    /// Handles a panic of an Operation's work: the work pauses, and then starts again. If it panics repeatedly, it
+    /// fails.
     async fn broke_off(&self, uid: &str, line: &Control, words: &str) -> Option<Ended> {
         let breaks = {
             let mut broken = self.broken();
@@ -244,7 +244,7 @@ impl Workers {
         line.block(Some(("InternalError".into(), message)));
         tokio::select! {
             () = tokio::time::sleep(REST * 5_u32.pow(breaks - 1)) => {}
-            // Started again at once, it comes to a stop.
+            // The work is started again at once, and then comes to a stop.
             () = line.until_stop(Stop::AfterStep) => {}
         }
         None
@@ -254,7 +254,7 @@ impl Workers {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes how a work ended; one that broke off is forgotten, so that it is started again.
+    /// Notes how work ended. Work that panicked is forgotten, so that it starts again.
     fn end(&self, uid: &str, end: Option<Ended>) {
         let mut workers = self.lock();
         match (workers.by_uid.get_mut(uid), end) {
@@ -271,8 +271,8 @@ impl Workers {
     }
 }
 
-/// The steps that somebody else has begun before the work follows them. An abort that comes before the first answer
-/// of the engine finds them begun.
+/// Returns reports of the steps that somebody else began before this work follows them. Then an abort that comes before
+/// the engine's first answer sees them as begun.
 fn begun_by_others(job: &Job) -> Vec<StepReport> {
     let followed = job.stages.iter().filter_map(|stage| match stage {
         Stage::Follow(followed) => Some(&followed.step),
@@ -296,14 +296,14 @@ fn is_stopping(work: &Work) -> bool {
     matches!(work, Work::Running(_, Stop::Now))
 }
 
-/// What a panic says.
+/// Returns the message of a panic.
 fn words_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
     text.unwrap_or_else(|| "no words".into())
 }
 
-/// Work that runs: counted until it is dropped, at its end or with its task.
+/// Running work. It is counted until this is dropped, at its end or with its task.
 struct Active(Gauge);
 
 impl Active {

@@ -1,5 +1,5 @@
-//! What a pass writes and does, one thing each. Every write carries the resourceVersion that it was decided
-//! on: what was decided on an old view writes nothing.
+//! Carries out the actions of a pass. Every write carries the resourceVersion that it was decided on, so a decision on
+//! an old view writes nothing.
 
 use std::{
     collections::HashMap,
@@ -37,14 +37,14 @@ use super::{
     terminating,
 };
 
-/// How long one write may take. One that isn't answered by then may have been done or not: it is decided
-/// anew.
+/// How long one write may take. A write without an answer by then may have been done or not, so Belay decides on it
+/// again.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a pass waits for one write. An abort may come meanwhile, and is to be taken up.
+/// How long a pass waits for one write. An abort may come in the meantime, and must be taken up.
 pub const PATIENCE: Duration = Duration::from_millis(800);
 
-/// The pass begins to wait this much before the write does, at most.
+/// The pass starts to wait at most this long before the write starts.
 const MARGIN: Duration = Duration::from_millis(100);
 
 /// The writes of one pass.
@@ -52,12 +52,12 @@ pub struct Writes {
     context: Arc<Context>,
     snapshot: Snapshot,
     namespace: String,
-    /// What an object's resourceVersion became by this pass's own writes.
+    /// The resourceVersions of objects after this pass's own writes.
     versions: Mutex<HashMap<ObjectId, Option<String>>>,
 }
 
 impl Writes {
-    /// Writes that were decided on `snapshot`.
+    /// Creates writes that were decided on `snapshot`.
     pub fn new(context: Arc<Context>, snapshot: Snapshot) -> Self {
         let namespace = snapshot.cluster.namespace().unwrap_or_default();
         Self {
@@ -68,16 +68,16 @@ impl Writes {
         }
     }
 
-    /// What this was decided on.
+    /// Returns the snapshot that these writes were decided on.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    /// Does one thing. While a write to an object isn't answered, nothing else is written to it; what
-    /// somebody refuses is remembered for the object's status.
+    /// Carries out one action. While a write to an object isn't answered, nothing else is written to the object. A
+    /// refusal is remembered for the object's status.
     ///
     /// # Errors
-    /// Why it wasn't done.
+    /// Returns the reason if the action wasn't done.
     pub async fn act(&self, action: Action) -> Result<(), ReconcileError> {
         let uid = object_of(&action).and_then(|id| self.uid(&id));
         let Some(uid) = uid else {
@@ -92,7 +92,7 @@ impl Writes {
         let done = self.bounded(action).await;
         drop((writing, turn));
         if began.elapsed() + MARGIN >= PATIENCE {
-            // The pass may not have waited for it.
+            // The pass may have stopped waiting for it.
             self.context
                 .wake(&ObjectRef::from_obj(self.snapshot.cluster.as_ref()));
         }
@@ -111,7 +111,7 @@ impl Writes {
         acted.map_err(|_| ReconcileError::NoAnswer)?
     }
 
-    /// Whether writes to the object of an action were refused before this pass as well.
+    /// Whether writes to the object of an action were already refused before this pass.
     pub fn was_refused(&self, action: &Action) -> bool {
         let uid = object_of(action).and_then(|id| self.uid(&id));
         uid.is_some_and(|uid| self.snapshot.refused_writes.contains_key(&uid))
@@ -201,7 +201,7 @@ impl Writes {
         Api::namespaced(self.context.client.clone(), &self.namespace)
     }
 
-    /// The span for log lines about an action. It names the Operation, where the action writes one.
+    /// Returns the span for log lines about an action. It names the Operation if the action writes one.
     pub fn span_of(&self, action: &Action) -> Span {
         match object_of(action) {
             Some(ObjectId::Operation(name)) => self.span(&name),
@@ -214,7 +214,7 @@ impl Writes {
         log::operation(operation, &self.namespace, &cluster)
     }
 
-    /// The object's name and the resourceVersion that the next write to it carries.
+    /// Returns the object's name, and the resourceVersion that the next write to it carries.
     fn target(&self, id: &ObjectId) -> (String, Option<String>) {
         let snapshot = &self.snapshot;
         let (name, version) = match id {
@@ -254,7 +254,7 @@ impl Writes {
         Ok(())
     }
 
-    /// Notes the answer to a write. The next decision rests on it, whenever a watch shows it.
+    /// Notes the answer to a write. The next decision uses it, even if no watch has shown it yet.
     fn wrote<K: Ours>(&self, id: ObjectId, object: K) {
         self.context.seen.wrote(&object);
         self.versions().insert(id, object.resource_version());
@@ -302,7 +302,7 @@ impl Writes {
             ObjectId::Operation(name) if keep => {
                 let uid = self.snapshot.operation(name).and_then(ResourceExt::uid);
                 let cluster = self.snapshot.cluster.name_any();
-                // Whoever created it may have written any label.
+                // Whoever created the Operation may have written any label.
                 json!({"labels": {OPERATION_UID_LABEL: uid, CLUSTER_LABEL: cluster}})
             }
             ObjectId::Pool(name) if keep => self.adopted(name),
@@ -318,7 +318,7 @@ impl Writes {
             .await
     }
 
-    /// The owner reference and the label that make a pool its cluster's.
+    /// Returns the owner reference and the label that make a pool belong to its cluster.
     fn adopted(&self, name: &str) -> Value {
         let cluster = &self.snapshot.cluster;
         let owner = json!({
@@ -339,7 +339,8 @@ impl Writes {
         json!({"ownerReferences": owners, "labels": labels})
     }
 
-    /// Metadata has writers beside Belay, so what is written is merged into it, on the version that it was decided on.
+    /// Merges metadata into an object, at the version that it was decided on. Others write metadata too, so it isn't
+    /// replaced.
     async fn patch_metadata<K: Ours>(
         &self,
         id: ObjectId,
@@ -351,7 +352,7 @@ impl Writes {
         let written = self.api::<K>().patch(&name, &patch_params(), &patch).await;
         match written {
             Ok(object) => self.wrote(id, object),
-            // The last finalizer's removal may be answered so, where the object went with it.
+            // The removal of the last finalizer may be answered this way, because the object is deleted with it.
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => return Err(error.into()),
         }
@@ -377,9 +378,10 @@ impl Writes {
         }
     }
 
-    /// The API server is asked, for a store may lag behind: an Operation that runs must not lose its lock.
+    /// Asks the API server whether an Operation exists, because a store may lag behind. A running Operation must not
+    /// lose its lock.
     async fn look_for(&self, name: &str, uid: &str) -> Result<(), ReconcileError> {
-        // A list of the one: it reads the newest state, and needs no right beside those of the watch.
+        // A list of this one Operation reads the newest state, and needs no rights beyond those of the watch.
         let of_name = ListParams::default().fields(&format!("metadata.name={name}"));
         let found = self.api::<Operation>().list(&of_name).await?.items;
         if found
@@ -393,11 +395,11 @@ impl Writes {
         Err(ReconcileError::Refused)
     }
 
-    /// Notes where the namespace is being deleted: by a creation that is only tried, which needs no right
-    /// beside those that are there.
+    /// Notes whether the namespace is being deleted. It tries a creation in a dry run, which needs no additional
+    /// rights.
     ///
     /// # Errors
-    /// [`ReconcileError::Refused`] where it is: then it is to be decided again.
+    /// [`ReconcileError::Refused`] if it is being deleted. Then Belay has to decide again.
     pub async fn look_at_namespace(&self) -> Result<(), ReconcileError> {
         let spec = OperationSpec {
             type_: OperationType::Reconcile,
@@ -424,7 +426,7 @@ impl Writes {
         }
     }
 
-    /// Whether a refused creation says that no Operation can be created any more. That is noted then.
+    /// Whether a refused creation means that no Operation can be created any more. If so, this is noted.
     fn is_terminating(&self, refusal: &Status) -> bool {
         let cluster = &self.snapshot.cluster;
         let is_terminating = terminating::for_ever(refusal, cluster);
@@ -447,7 +449,7 @@ impl Writes {
                     || tracing::info!(type = ?spec.type_, on = spec.target.name, "created"),
                 );
             }
-            // It was created before, and the store doesn't show it yet.
+            // The Operation was created before, and the store doesn't show it yet.
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(kube::Error::Api(status)) if self.is_terminating(&status) => {
                 return Err(ReconcileError::Refused);

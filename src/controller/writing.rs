@@ -1,28 +1,28 @@
-//! Objects to which a write is on its way. Until that is answered, nothing else is written to them.
+//! Objects with a write in flight. Until the write is answered, nothing else is written to them.
 
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// The uids of those objects.
+/// The uids of these objects.
 #[derive(Clone, Default)]
 pub struct Writing(Arc<Mutex<HashSet<String>>>);
 
-/// A write that is on its way; it is answered, or given up, when this is dropped.
+/// A write in flight. The write is answered or given up when this is dropped.
 pub struct OnItsWay {
     all: Writing,
     uid: String,
 }
 
 impl Writing {
-    /// Whether a write to the object of that uid is on its way.
+    /// Whether a write to the object with this uid is in flight.
     pub fn is_on_its_way(&self, uid: &str) -> bool {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.contains(uid)
     }
 
-    /// Begins a write to the object of that uid; none where one is on its way already.
+    /// Begins a write to the object with this uid. None if one is already in flight.
     pub fn begin(&self, uid: &str) -> Option<OnItsWay> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(uid.to_owned()).then(|| OnItsWay {

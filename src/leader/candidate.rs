@@ -1,8 +1,7 @@
-//! Whether this process may lead, and until when: pure, on a monotonic clock that is passed in.
+//! Decides whether this process may lead, and until when. It reads no clock: the caller passes the monotonic time in.
 //!
-//! A leader counts its time from before it sent a renewal; whoever waits for the lease counts from after it
-//! saw that renewal, and counts longer. So the one has stopped before the other begins, whatever their
-//! clocks show.
+//! A leader counts its time from before it sent a renewal. A process that waits for the lease counts from after it saw
+//! that renewal, and counts longer. So the leader has stopped before another begins, whatever their clocks show.
 
 use std::time::{Duration, Instant};
 
@@ -10,34 +9,34 @@ use jiff::Timestamp;
 
 use super::Moment;
 
-/// How long a lease holds that isn't renewed: then another may take it.
+/// How long a lease stays valid without a renewal. After that, another process may take it.
 pub const LEASE: Duration = Duration::from_secs(10);
-/// How long a leader goes on after the last renewal that succeeded.
+/// How long a leader goes on after it sent the last renewal that succeeded.
 pub const STOP: Duration = Duration::from_secs(7);
 
-/// What a Lease says, as far as it decides.
+/// The fields of a Lease that decide who may take it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
-    /// Who holds it.
+    /// The holder's identity.
     pub holder: Option<String>,
-    /// When it was renewed, by its holder's clock: only whether it changes counts.
+    /// When the holder renewed it, by the holder's clock. Only whether this value changes counts.
     pub renewed: Option<Timestamp>,
     /// How long its holder asked others to wait.
     pub duration: Option<Duration>,
 }
 
-/// One of those that may lead.
+/// A process that may become the leader.
 #[derive(Debug)]
 pub struct Candidate {
     identity: String,
-    /// What the Lease says, and since when it has been seen to say so.
+    /// The claim that was seen last, and when it was first seen.
     seen: Option<(Claim, Instant)>,
-    /// When the last take or renewal that succeeded was sent.
+    /// When the last successful request to take or renew the lease was sent.
     renewed: Option<Moment>,
 }
 
 impl Candidate {
-    /// A candidate under a name that no other process has.
+    /// Returns a candidate with this identity. No other process may have the same one.
     pub fn new(identity: String) -> Self {
         Self {
             identity,
@@ -46,19 +45,19 @@ impl Candidate {
         }
     }
 
-    /// Its name.
+    /// Returns its identity.
     pub fn identity(&self) -> &str {
         &self.identity
     }
 
-    /// Notes what the Lease says. Where it says the same as before, it has said so since then.
+    /// Notes what the Lease says. An unchanged claim keeps the time at which it was first seen.
     pub fn sees(&mut self, claim: Claim, now: Instant) {
         if self.seen.as_ref().is_none_or(|(seen, _)| *seen != claim) {
             self.seen = Some((claim, now));
         }
     }
 
-    /// Whether the lease may be taken. A Lease that was deleted is still its last holder's for its time.
+    /// Returns whether the lease may be taken. A deleted Lease still belongs to its last holder until its time is over.
     pub fn may_take(&self, now: Instant) -> bool {
         let Some((claim, since)) = &self.seen else {
             return true;
@@ -68,12 +67,12 @@ impl Candidate {
         holder.is_empty() || holder == self.identity || now.duration_since(*since) >= duration
     }
 
-    /// Notes that the lease was taken or renewed by a request sent at that time.
+    /// Notes that a request sent at that time took or renewed the lease.
     pub fn renewed(&mut self, sent: Moment) {
         self.renewed = Some(sent);
     }
 
-    /// Until when it leads, where it does.
+    /// Returns until when it leads. None if it never took the lease.
     pub fn leads_until(&self) -> Option<Moment> {
         self.renewed.map(|sent| sent.after(STOP))
     }
@@ -91,7 +90,8 @@ mod tests {
         }
     }
 
-    /// What was seen and when, in seconds; the time of the question; the answer.
+    /// The case; the claims that were seen: holder, second of the renewal, second at which it was seen; the second of
+    /// the question; the expected answer.
     type Case = (&'static str, &'static [(&'static str, i64, u64)], u64, bool);
 
     #[test]
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn a_leader_stops_before_the_first_moment_at_which_another_may_take_its_lease() {
         let start = Moment::now();
-        // The renewal takes its way to the API server and from there to whoever waits.
+        // How long the renewal takes to the API server and from there to the waiting process.
         for way in [
             Duration::ZERO,
             Duration::from_millis(1),

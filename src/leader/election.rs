@@ -22,25 +22,25 @@ use crate::machinery::{clock, post_params};
 
 /// How often the leader renews.
 const RENEW: Duration = Duration::from_secs(2);
-/// How often the others look whether the lease is free.
+/// How often the others check whether the lease is free.
 pub const LOOK: Duration = Duration::from_secs(1);
-/// How soon what failed is tried again.
+/// How soon a failed renewal is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(2);
 
-/// How often a write is tried again at once that met another's.
+/// How many times a write is retried at once after a conflict.
 const MOST_CONFLICTS: usize = 5;
-/// The holder of a Lease that several hold together: this, and into how many shards they divide the clusters.
+/// The prefix of the holder of a Lease that several operators hold together. The number of shards follows it.
 const TOGETHER: &str = "shards-of-";
 
-/// Why a leader isn't one any more.
+/// Why a leader lost its leadership.
 #[derive(Debug, thiserror::Error)]
 pub enum Lost {
-    /// Another has the lease.
+    /// Another process has the lease.
     #[error("leadership lost: {0} holds the lease now")]
     ToAnother(String),
-    /// It couldn't be renewed in time.
+    /// The lease couldn't be renewed in time.
     #[error("leadership lost: the lease could not be renewed in time")]
     TimeIsOver,
 }
@@ -50,18 +50,18 @@ pub struct Election {
     leases: Api<Lease>,
     name: String,
     candidate: Candidate,
-    /// The Lease as this process wrote it last.
+    /// The Lease as this process last wrote it.
     held: Option<Lease>,
     fence: Fence,
-    /// Those that hold the lease together, where they do.
+    /// The operators that hold the lease together. None if one process holds it alone.
     members: Option<Members>,
-    /// The holder that was reported last.
+    /// The holder that was last reported.
     reported: Option<String>,
 }
 
 impl Election {
-    /// A part in the election by the Lease of that name, under an identity that no other process has.
-    /// While this process leads, `fence` is open.
+    /// Takes part in the election for the Lease of that name. No other process may have the same identity. `fence` is
+    /// open while this process leads.
     pub fn new(
         client: Client,
         namespace: &str,
@@ -80,8 +80,9 @@ impl Election {
         }
     }
 
-    /// A part in holding the Lease together with all who divide the clusters into so many shards. To everyone else
-    /// it is held by another, also to those of another number, and to those that know nothing of shards.
+    /// Takes part in holding the Lease together with all operators that divide the clusters into `shards` shards. For
+    /// every other operator, somebody else holds it: also for operators with another number of shards, and for those
+    /// that don't know shards.
     pub fn together(
         client: Client,
         namespace: &str,
@@ -102,18 +103,18 @@ impl Election {
         }
     }
 
-    /// How many hold the lease together, this process included.
+    /// Returns how many operators hold the lease together, this process included.
     pub fn members(&self) -> watch::Receiver<usize> {
         let members = self.members.as_ref();
         members.map_or_else(|| watch::channel(1).1, Members::living)
     }
 
-    /// Its lease's name.
+    /// Returns the name of its Lease.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Open while this process leads.
+    /// Returns the fence, which is open while this process leads.
     pub fn fence(&self) -> Fence {
         self.fence.clone()
     }
@@ -125,14 +126,14 @@ impl Election {
         }
     }
 
-    /// Looks at the lease, and takes it where it may be taken and is wanted. Returns whether this process leads. Whoever
-    /// looks again and again knows for how long a lease wasn't renewed.
+    /// Checks the lease, and takes it if it may be taken and `wants` is true. Returns whether this process leads. Only
+    /// repeated calls show for how long a lease wasn't renewed.
     pub async fn try_to_lead(&mut self, wants: bool) -> bool {
         match self.try_to_take(wants).await {
             Ok(Looked::Taken) => return true,
             Ok(Looked::Held(holder)) => self.report(holder.as_deref()),
             Ok(Looked::Free) => {}
-            // Another was faster.
+            // Another process was faster.
             Err(error) if error.is_conflict() => {}
             Err(error) => {
                 tracing::warn!(lease = self.name, %error, "failed to take the lease, trying again");
@@ -159,7 +160,7 @@ impl Election {
         self.reported = Some(words.to_owned());
     }
 
-    /// Renews the lease until it is lost.
+    /// Renews the lease until it is lost. Returns why it is lost.
     pub async fn keep(&mut self) -> Lost {
         let mut pause = RENEW;
         loop {
@@ -187,12 +188,13 @@ impl Election {
         }
     }
 
-    /// Gives the lease back, so that another needn't wait. Nothing of this process writes any more then.
+    /// Gives the lease back, so that another process doesn't have to wait. After that, this process writes nothing any
+    /// more.
     pub async fn release(self) {
         self.release_after(std::future::ready(())).await;
     }
 
-    /// The same, once what goes on beside the writes has ended too.
+    /// Like `release`, but waits for `ended` before it gives the lease back: for the end of work other than writes.
     pub async fn release_after(mut self, ended: impl Future<Output = ()>) {
         if timeout(REQUEST, self.fence.close()).await.is_err() {
             tracing::warn!(
@@ -213,7 +215,7 @@ impl Election {
     async fn give_back(&mut self) -> Result<(), Failure> {
         let mut conflicts = 0;
         loop {
-            // Read anew: a renewal may have been on its way.
+            // Read it again: a renewal may have been in flight.
             let found = answered(self.leases.get_opt(&self.name)).await?;
             let is_mine = |lease: &Lease| holder(lease) == Some(self.candidate.identity());
             let Some(mut lease) = found.filter(is_mine) else {
@@ -228,7 +230,7 @@ impl Election {
         }
     }
 
-    /// Takes this process out of the lease, and sets it free where nobody else holds it.
+    /// Removes this process from the lease, and frees the lease if nobody else holds it.
     fn leave(&mut self, lease: &mut Lease) {
         let now = Instant::now();
         let is_last = self.members.as_mut().is_none_or(|members| {
@@ -242,7 +244,7 @@ impl Election {
         }
     }
 
-    /// Takes the lease where it may be taken and is wanted.
+    /// Takes the lease if it may be taken and is wanted.
     async fn try_to_take(&mut self, wants: bool) -> Result<Looked, Failure> {
         let found = answered(self.leases.get_opt(&self.name)).await?;
         if let Some(lease) = &found {
@@ -268,9 +270,9 @@ impl Election {
         }
     }
 
-    /// Renews the lease; where another has it, returns who.
+    /// Renews the lease. Returns the holder if this process lost it.
     async fn renew(&mut self) -> Result<Option<String>, Failure> {
-        // Where others renew it too, what was written last is old.
+        // If others renew it too, the Lease that this process last wrote is out of date.
         if self.members.is_none() {
             match self.write(self.held.clone()).await {
                 Err(Failure::Api(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
@@ -280,7 +282,7 @@ impl Election {
         }
         let mut conflicts = 0;
         loop {
-            // Somebody changed or deleted it. That it is taken shows in its holder alone.
+            // Somebody changed or deleted it. Only its holder shows whether another process took it.
             let found = answered(self.leases.get_opt(&self.name)).await?;
             match found.as_ref().and_then(holder) {
                 Some(holder) if holder != self.candidate.identity() => {
@@ -299,7 +301,7 @@ impl Election {
         }
     }
 
-    /// Writes the lease as this process's, on what was found of it.
+    /// Writes the Lease with this process as its holder, based on the Lease that was found.
     async fn write(&mut self, found: Option<Lease>) -> Result<(), Failure> {
         let sent = Moment::now();
         let lease = self.as_mine(found, clock::now());
@@ -349,17 +351,17 @@ impl Election {
     }
 }
 
-/// What a look at a lease brought.
+/// The result of a check of the lease.
 enum Looked {
-    /// It is this process's now.
+    /// This process holds it now.
     Taken,
     /// It may be taken.
     Free,
-    /// Another holds it; none where it was deleted.
+    /// Another process holds it. None if the Lease was deleted.
     Held(Option<String>),
 }
 
-/// Why a request brought nothing.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
@@ -369,7 +371,7 @@ enum Failure {
 }
 
 impl Failure {
-    /// Whether another wrote it first.
+    /// Returns whether another process wrote the Lease first.
     fn is_conflict(&self) -> bool {
         matches!(self, Self::Api(kube::Error::Api(status)) if status.code == 409)
     }

@@ -1,5 +1,5 @@
-//! Lets no write through that isn't a leader's. Every write carries its resourceVersion as well; but a
-//! process that slept and wakes would send what it had in hand before it notices that it lost.
+//! Blocks all writes while this process isn't the leader. Every write carries its resourceVersion as well. But a
+//! process that was paused would send its pending writes before it notices that it lost the lease.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -21,35 +21,35 @@ struct NotLeading;
 /// Until when writes pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Until {
-    /// There is nobody to lead beside.
+    /// This process runs alone, without an election.
     Always,
     Then(Moment),
     Never,
 }
 
-/// Where each write passes, or doesn't.
+/// Decides for each write whether it passes.
 #[derive(Clone)]
 pub struct Fence(Arc<State>);
 
 struct State {
     until: Mutex<Until>,
-    /// What has to be open as well.
+    /// Another fence that has to be open as well.
     around: Option<Fence>,
     in_flight: watch::Sender<usize>,
 }
 
 impl Fence {
-    /// One that lets all writes pass, for who runs alone.
+    /// Returns a fence that lets all writes pass, for a process that runs alone.
     pub fn open() -> Self {
         Self::new(Until::Always, None)
     }
 
-    /// One that lets none pass before [`Fence::extend`].
+    /// Returns a fence that lets no write pass before [`Fence::extend`].
     pub fn closed() -> Self {
         Self::new(Until::Never, None)
     }
 
-    /// The same, which lets writes pass only while `around` is open too.
+    /// Returns a fence like [`Fence::closed`] that lets writes pass only while `around` is open too.
     pub fn closed_within(around: &Self) -> Self {
         Self::new(Until::Never, Some(around.clone()))
     }
@@ -62,19 +62,19 @@ impl Fence {
         }))
     }
 
-    /// Lets writes pass until then.
+    /// Lets writes pass until that moment.
     pub fn extend(&self, until: Moment) {
         *self.until() = Until::Then(until);
     }
 
-    /// Lets none pass any more, and waits until those that passed were answered.
+    /// Lets no more writes pass, and waits until the writes in flight are answered.
     pub async fn close(&self) {
         *self.until() = Until::Never;
-        // The sender is in the state itself.
+        // It can't fail: the state itself owns the sender.
         let _ = self.0.in_flight.subscribe().wait_for(|n| *n == 0).await;
     }
 
-    /// Whether this process leads now.
+    /// Returns whether this process leads now.
     pub fn is_open(&self, now: Moment) -> bool {
         is_open(*self.until(), now) && self.is_open_around(now)
     }
@@ -84,9 +84,9 @@ impl Fence {
         around.is_none_or(|around| around.is_open(now))
     }
 
-    /// A write's way through, held until it is answered.
+    /// Lets a write pass if the fence is open. The caller keeps the result until the write is answered.
     fn pass(&self, now: Moment) -> Option<Passing> {
-        // Held until the write is counted, so that whoever closes waits for it.
+        // The lock is held until the write is counted, so that `close` waits for the write.
         let until = self.until();
         let is_open = is_open(*until, now) && self.is_open_around(now);
         is_open.then(|| {
@@ -127,7 +127,7 @@ impl<S> Layer<S> for Fence {
     }
 }
 
-/// A client's service whose writes pass the fence.
+/// A client's service whose writes have to pass the fence.
 #[derive(Clone)]
 pub struct Fenced<S> {
     inner: S,

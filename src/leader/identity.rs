@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 
-/// The pod's name, or the host's, and what no other process has: a container that was started again in the
+/// Returns the name of the pod or host and a random part that no other process has: a container that restarts in the
 /// same pod is another holder.
 pub fn new_identity() -> String {
     let host = std::env::var("HOSTNAME").ok();

@@ -1,6 +1,6 @@
-//! The operators that share the shards. They hold one Lease together, and each notes in an annotation of it when it
-//! renewed it last. As with a lease, only whether that changes counts, and since when it hasn't: no two clocks are
-//! compared.
+//! The operators that share the shards. They hold one Lease together. Each notes in an annotation of the Lease when it
+//! last renewed it. As with a lease, Belay only checks whether a note changes, and since when it hasn't changed. It
+//! never compares two clocks.
 
 use std::{
     collections::BTreeMap,
@@ -14,26 +14,26 @@ use tokio::sync::watch;
 
 use super::LEASE;
 
-/// Who shares the Lease: when each renewed it, by its name.
+/// The annotation of the Lease with its members: when each last renewed the Lease, by name.
 pub const MEMBERS: &str = "belay.dev/members";
 
-/// For how long the note of one that died is kept.
+/// How long the note of a dead member is kept.
 const KEPT: Duration = Duration::from_mins(1);
 
-/// What each noted, by its name.
+/// The notes of the members, by name.
 type Notes = BTreeMap<String, String>;
 
-/// Those that share a Lease, as one of them sees them.
+/// The members that share a Lease, as one of them sees them.
 #[derive(Debug)]
 pub struct Members {
     me: String,
-    /// What the others noted, and since when it has been seen so.
+    /// The notes of the others, and since when each has been seen unchanged.
     others: BTreeMap<String, (String, Instant)>,
     living: watch::Sender<usize>,
 }
 
 impl Members {
-    /// Nobody has been seen yet but the one of that name.
+    /// Returns the members before a Lease was seen: only the one with that name.
     pub fn new(me: &str) -> Self {
         Self {
             me: me.to_owned(),
@@ -42,7 +42,7 @@ impl Members {
         }
     }
 
-    /// How many live, this one included.
+    /// Returns how many members live, this one included.
     pub fn living(&self) -> watch::Receiver<usize> {
         self.living.subscribe()
     }
@@ -66,7 +66,7 @@ impl Members {
         });
     }
 
-    /// Writes into the Lease that this one lives, and nothing more of who died long ago.
+    /// Notes in the Lease that this member lives, and removes members that died long ago.
     pub fn note(&self, lease: &mut Lease, renewed: Timestamp, now: Instant) {
         let mut notes = notes(lease);
         let is_long_dead = |name: &String| {
@@ -78,7 +78,7 @@ impl Members {
         write(lease, &notes);
     }
 
-    /// Takes this one out of the Lease. Returns whether it was the last that lives.
+    /// Removes this member from the Lease. Returns whether it was the last living member.
     pub fn leave(&self, lease: &mut Lease, now: Instant) -> bool {
         let mut notes = notes(lease);
         notes.remove(&self.me);
@@ -86,7 +86,7 @@ impl Members {
         self.living_at(now) == 0
     }
 
-    /// How many of the others live.
+    /// Returns how many of the others live.
     fn living_at(&self, now: Instant) -> usize {
         let since = self.others.values().map(|(_, since)| *since);
         since
@@ -95,7 +95,8 @@ impl Members {
     }
 }
 
-/// What is no list of members counts as none: whoever lives notes itself again.
+/// Returns the notes of a Lease. An annotation that can't be parsed counts as empty: living members note themselves
+/// again.
 fn notes(lease: &Lease) -> Notes {
     let text = lease.annotations().get(MEMBERS);
     text.and_then(|text| serde_json::from_str(text).ok())
@@ -115,7 +116,7 @@ mod tests {
         Timestamp::from_second(second).expect("a time")
     }
 
-    /// A Lease in which these noted themselves.
+    /// Returns a Lease with the notes of these members.
     fn lease(notes: &[(&str, i64)]) -> Lease {
         let mut lease = Lease::default();
         for (name, second) in notes {

@@ -1,9 +1,9 @@
-//! Which of several operators works: the one that holds a Lease. It renews the Lease, and stops before
-//! another may take it. Operators that divide the clusters into shards hold that Lease together, and elect one of them
-//! for each shard by another Lease.
+//! Leader election: of several operators, only the one that holds a Lease works. It renews the Lease, and stops before
+//! another operator may take it. Operators that divide the clusters into shards hold that Lease together, and elect one
+//! of them for each shard with another Lease.
 //!
-//! No crate is used for it: the one for this kube renews without the resourceVersion, and where the API
-//! server can't be reached it doesn't say that the lease is over.
+//! Belay doesn't use a crate for it: the crate for this version of kube renews without the resourceVersion, and doesn't
+//! report that the lease is over while the API server can't be reached.
 
 mod candidate;
 mod election;

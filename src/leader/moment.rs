@@ -1,5 +1,5 @@
-//! A moment on both of a machine's clocks. The monotonic one isn't set back, but stands still while the
-//! machine is paused; the other goes on then.
+//! A moment on both clocks of a machine. The monotonic clock is never set back, but stands still while the machine is
+//! paused. The wall clock goes on then.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +10,14 @@ use crate::machinery::clock;
 /// A moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// On the clock that is never set.
+    /// On the monotonic clock, which is never set.
     pub monotonic: Instant,
-    /// On the clock that goes on while the machine is paused.
+    /// On the wall clock, which goes on while the machine is paused.
     pub wall: Timestamp,
 }
 
 impl Moment {
-    /// Now.
+    /// Returns the current moment.
     pub fn now() -> Self {
         Self {
             monotonic: Instant::now(),
@@ -25,7 +25,7 @@ impl Moment {
         }
     }
 
-    /// So long after it.
+    /// Returns the moment `duration` later.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self {
@@ -34,7 +34,7 @@ impl Moment {
         }
     }
 
-    /// Whether it lies ahead by both clocks.
+    /// Returns whether it is later than `now` on both clocks.
     pub fn is_ahead_of(&self, now: &Self) -> bool {
         now.monotonic < self.monotonic && now.wall < self.wall
     }

@@ -1,6 +1,7 @@
 //! How many shards one operator takes.
 
-/// The most shards that one of so many operators takes: its part of all, rounded up, so that none is left over.
+/// Returns the most shards that one of `operators` operators takes: an equal part, rounded up, so that no shard is left
+/// over.
 pub fn fair_share(shards: usize, operators: usize) -> usize {
     shards.div_ceil(operators.max(1))
 }

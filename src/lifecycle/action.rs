@@ -1,5 +1,5 @@
-//! What the core asks the shell to do. The shell does them in order and stops at the first that fails;
-//! the order is safe to crash anywhere in.
+//! What the core asks the shell to do. The shell performs the actions in order and stops at the first that fails. The
+//! order is safe: the operator may crash between any two actions.
 
 use std::collections::BTreeSet;
 
@@ -15,82 +15,82 @@ use super::{
 /// One thing to write or to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Keep an object until its work has ended. The same write makes the cluster a pool's owner, and labels an
-    /// Operation with its own uid, so that a copy of it can be recognised.
+    /// Adds the finalizer to an object, so that it stays until its work has ended. The same write makes the cluster
+    /// the owner of a pool, and labels an Operation with its own uid, so that a copy of it can be recognized.
     AddFinalizer(ObjectId),
-    /// Let go of an object.
+    /// Removes the finalizer from an object.
     RemoveFinalizer(ObjectId),
-    /// Make the cluster the owner of a pool that is kept.
+    /// Makes the cluster the owner of a pool that already has the finalizer.
     AdoptPool(String),
-    /// Put a label on an object by which the API server finds it, or take it away.
+    /// Adds a label by which the API server finds an object, or removes it.
     Label {
         /// The object.
         id: ObjectId,
         /// The label's key.
         label: &'static str,
-        /// Whether the object is to have it.
+        /// Whether the object has to have it.
         has: bool,
     },
-    /// Delete a pool of a cluster that is going.
+    /// Deletes a pool of a cluster that is being deleted.
     DeletePool(String),
-    /// Create an Operation; its name makes a second creation harmless.
+    /// Creates an Operation. Its name is deterministic, so a second creation does no harm.
     CreateOperation(Box<Operation>),
-    /// Delete an Operation that ended, for there are newer ones enough.
+    /// Deletes an Operation that ended, because enough newer ones exist.
     DeleteOperation(String),
-    /// Write what a person's Operation asks for into its target's spec, or delete its target.
+    /// Writes what a person's Operation asks for into its target's spec, or deletes its target.
     ChangeSpec {
         /// The Operation's uid.
         uid: String,
-        /// What is to change.
+        /// What to change.
         change: SpecChange,
     },
-    /// Tell the work of an Operation to stop.
+    /// Asks the work of an Operation to stop.
     StopWork {
         /// The Operation's uid.
         uid: String,
-        /// How.
+        /// How to stop.
         stop: Stop,
     },
-    /// Write an Operation's status.
+    /// Writes an Operation's status.
     WriteOperationStatus {
         /// The Operation's name.
         name: String,
-        /// All of its status.
+        /// The complete new status.
         status: Box<OperationStatus>,
     },
-    /// Write a pool's status.
+    /// Writes a pool's status.
     WritePoolStatus {
         /// The pool's name.
         name: String,
-        /// All of its status.
+        /// The complete new status.
         status: Box<AgentPoolStatus>,
     },
-    /// Write the cluster's status, and the lock with it.
+    /// Writes the cluster's status, which contains the lock.
     WriteClusterStatus(Box<ManagedClusterStatus>),
-    /// Start the work of an Operation, in a task of its own.
+    /// Starts the work of an Operation in its own task.
     StartWork {
-        /// What is to be brought about.
+        /// What the work has to bring about.
         job: Box<Job>,
-        /// How it starts: `No` for work, otherwise to come to a stop what a restart left begun.
+        /// How it starts: `No` to do the work; otherwise only to stop what an earlier process left in progress.
         stop: Stop,
     },
-    /// Forget the work of an Operation that has ended.
+    /// Forgets the work of an Operation that has ended.
     ForgetWork {
         /// The Operation's uid.
         uid: String,
     },
-    /// Leave nothing in the middle of the work of these Operations, by their uids: they have ended.
+    /// Cleans up what the work of these Operations left half-done. They have ended.
     Mend {
         /// The Operations' uids.
         uids: BTreeSet<String>,
     },
-    /// Ask the API server whether an Operation that holds the lock is there still: no store shows it.
+    /// Asks the API server whether an Operation that holds the lock still exists: no cache shows it.
     LookForOperation {
         /// The Operation's name.
         name: String,
         /// The Operation's uid.
         uid: String,
     },
-    /// Publish an Event on an Operation and on its target.
+    /// Publishes an Event on an Operation and on its target.
     Publish(Note),
 }

@@ -1,4 +1,4 @@
-//! The Operations that Belay creates: for what specs need, and again for what couldn't be replaced.
+//! The Operations that Belay creates: those that specs need, and again those whose replacement couldn't be done.
 
 use std::collections::BTreeMap;
 
@@ -23,15 +23,16 @@ use super::{
     transition::Transition,
 };
 
-/// Creates the Operations that the specs need. In a namespace that is being deleted nothing can be created.
+/// Creates the Operations that the specs need. Nothing can be created in a namespace that is being deleted.
 pub fn needed(facts: &Facts<'_>, ledger: &Ledger) -> Vec<Action> {
     if facts.snapshot.namespace_is_terminating {
         return Vec::new();
     }
-    // What an operation that ends now left undone is held back from the next look on.
+    // If an operation ends now, its hold exists only from the next pass on. Until then, create nothing for its
+    // target.
     let ends = |target: &OperationTarget| ledger.ended_on(target).is_some();
     let is_ending = |spec: &OperationSpec| ends(&spec.target) || ends(&facts.cluster.key);
-    // What others change now is followed first: it isn't to be undone.
+    // First follow what others change now: Belay must not undo it.
     let is_changed_by_others = |spec: &OperationSpec| {
         unknown_of_others(facts).any(|begun| gate::excludes(&begun.spec.target, &spec.target))
     };
@@ -42,8 +43,9 @@ pub fn needed(facts: &Facts<'_>, ledger: &Ledger) -> Vec<Action> {
         .collect()
 }
 
-/// Creates the Operations that follow what others began at the engine. What Belay itself began is recognised by
-/// its handle; until that is known, by an Operation without a handle that runs on the same target.
+/// Creates the Operations that follow what others began at the engine. Belay recognizes its own work there by the
+/// handle. While the handle isn't known, an Operation without a handle that runs on the same target counts as the
+/// match.
 pub fn following(facts: &Facts<'_>) -> Vec<Action> {
     if facts.snapshot.namespace_is_terminating {
         return Vec::new();
@@ -53,7 +55,7 @@ pub fn following(facts: &Facts<'_>) -> Vec<Action> {
         .collect()
 }
 
-/// What others began, and no Operation follows yet.
+/// Returns what others began and no Operation follows yet.
 fn unknown_of_others<'f>(facts: &'f Facts<'_>) -> impl Iterator<Item = &'f BegunByOthers> {
     let is_known = |begun: &BegunByOthers| {
         let mut operations = facts.operations.iter();
@@ -63,7 +65,7 @@ fn unknown_of_others<'f>(facts: &'f Facts<'_>) -> impl Iterator<Item = &'f Begun
     begun.filter(move |begun| !is_known(begun) && facts.target(&begun.spec.target).is_some())
 }
 
-/// Whether an Operation is about what was begun at the engine, or may be: it is at work there, and its handle isn't known
+/// Whether an Operation is about what was begun at the engine, or may be: it works there, and its handle isn't known
 /// yet.
 fn is_or_may_be(
     facts: &Facts<'_>,
@@ -86,7 +88,7 @@ fn is_or_may_be(
             && in_process.any(|step| rules.may_be_same_work(step.handle.as_deref(), &begun.handle)))
 }
 
-/// The Operation that follows what others began.
+/// Returns an Operation that follows what others began.
 fn follower(facts: &Facts<'_>, begun: &BegunByOthers) -> Operation {
     let target = facts.target(&begun.spec.target);
     let uid = target.map_or("", |target| target.uid);
@@ -100,7 +102,7 @@ fn follower(facts: &Facts<'_>, begun: &BegunByOthers) -> Operation {
     operation
 }
 
-/// Creates again what a newer Operation replaced that then couldn't be done.
+/// Creates again each Operation whose newer replacement then couldn't be done.
 pub fn asked_again(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<Action> {
     ledger::asked_again(facts, transitions)
         .into_iter()
@@ -108,9 +110,9 @@ pub fn asked_again(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec
         .collect()
 }
 
-/// The Operation for what a spec needs. Its name follows from what it is for: made again after a crash, it
-/// is the same, so that a second creation meets `AlreadyExists`. Once an Operation on the target has ended,
-/// the next one has another name.
+/// Returns the Operation for what a spec needs. Its name is a hash of its purpose: after a crash Belay makes the same
+/// name, so a second creation gets `AlreadyExists`. Once an Operation on the target has ended, the next one has
+/// another name.
 fn from_spec(facts: &Facts<'_>, spec: OperationSpec) -> Operation {
     let target = facts.target(&spec.target);
     let uid = target.map_or("", |target| target.uid);
@@ -139,7 +141,7 @@ fn from_spec(facts: &Facts<'_>, spec: OperationSpec) -> Operation {
     made
 }
 
-/// An Operation that Belay makes, its name made from `parts`.
+/// Returns an Operation that Belay creates, with a name made from `parts`.
 fn operation(facts: &Facts<'_>, spec: OperationSpec, parts: &[&str]) -> Operation {
     let cluster = &facts.snapshot.cluster;
     let type_ = format!("{:?}", spec.type_).to_lowercase();
@@ -169,7 +171,8 @@ fn operation(facts: &Facts<'_>, spec: OperationSpec, parts: &[&str]) -> Operatio
     }
 }
 
-/// The cluster, as the owner of what belongs to it. It doesn't wait for what it owns: its Delete operation does.
+/// Returns the cluster as an owner reference. It doesn't block the cluster's deletion: the Delete operation handles
+/// that.
 fn owner(cluster: &ManagedCluster) -> OwnerReference {
     let owner = cluster.controller_owner_ref(&()).unwrap_or_default();
     OwnerReference {

@@ -1,4 +1,4 @@
-//! From a snapshot to what must be written and done: facts, transitions, ledger, report, actions.
+//! Turns a snapshot into actions: facts, transitions, ledger, report, actions.
 
 use jiff::Timestamp;
 
@@ -16,9 +16,9 @@ use super::{
     transition::{self, Transition},
 };
 
-/// Decides what to do now. A settled snapshot needs nothing: then there is no action.
+/// Decides what to do now. A settled snapshot needs nothing, so it returns no action.
 ///
-/// `now` is cut to whole seconds, as Kubernetes' times are.
+/// `now` is truncated to whole seconds, as times in Kubernetes are.
 pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Vec<Action> {
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
     let facts = Facts::of(snapshot, now);
@@ -33,22 +33,22 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Vec<Action> {
         transitions: &transitions,
         ledger: &ledger,
     };
-    // An abort waits for nothing: whatever else can't be written, it is accepted.
+    // An abort waits for nothing: it is accepted even if nothing else can be written.
     let mut actions = write_operations(&transitions, When::Urgent);
     actions.extend(stop_work(&transitions));
     actions.extend(finalizers::keep(&facts));
     actions.extend(finalizers::keep_operations(&transitions));
-    // Created before what replaced them is written Failed: then nobody would ask for them again.
+    // Create these before their replacements are written as Failed: afterwards nobody would ask for them again.
     actions.extend(creation::asked_again(&facts, &transitions));
     actions.extend(write_operations(&transitions, When::First));
     actions.extend(write_targets(&facts, &report));
-    // An operation that ends without having begun is kept on its target first: were it forgotten in between,
-    // the spec would ask for the same operation again.
+    // If an operation ends without having begun, record it on its target first. If Belay lost it in between, the spec
+    // would ask for the same operation again.
     actions.extend(write_operations(&transitions, When::Last));
     actions.extend(change_specs(&transitions));
     actions.extend(start_work(&transitions));
     actions.extend(forget_work(&facts));
-    // Before anything is created: a quota may have no room for more.
+    // Before anything is created, because a quota may have no room for more.
     actions.extend(prune(&facts));
     actions.extend(creation::following(&facts));
     actions.extend(creation::needed(&facts, &ledger));
@@ -73,7 +73,7 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Vec<Action> {
     actions
 }
 
-/// Once `Canceling` is written, what is in process comes to a stop.
+/// Stops what is in process, once `Canceling` is written.
 fn stop_work(transitions: &[Transition<'_, '_>]) -> Vec<Action> {
     let stops = transitions.iter().filter_map(|transition| {
         let stop = transition.stop;
@@ -91,12 +91,12 @@ fn stop_work(transitions: &[Transition<'_, '_>]) -> Vec<Action> {
 /// When an Operation's status is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum When {
-    /// Before all else: it is coming to a stop, or it is seen for the first time. Its place in the order of arrival is
-    /// kept before anything else changes its resourceVersion.
+    /// Before everything else: the Operation is stopping, or Belay sees it for the first time. Its place in the order
+    /// of arrival is recorded before anything else changes its resourceVersion.
     Urgent,
-    /// Before its targets' statuses.
+    /// Before the statuses of the targets.
     First,
-    /// After them.
+    /// After the statuses of the targets.
     Last,
 }
 
@@ -147,9 +147,9 @@ fn start_work(transitions: &[Transition<'_, '_>]) -> Vec<Action> {
     starts.collect()
 }
 
-/// The cluster's status is the lock. Pools that record an operation's end are written before it: then the lock is
-/// released. Pools that show an operation that takes the lock are written after it: they never show one that
-/// didn't get it.
+/// Writes the statuses of the cluster and its pools. The cluster's status contains the lock. Pools that record an
+/// operation's end are written before it, because it releases the lock. Pools that show an operation that takes the
+/// lock are written after it, so that they never show one that didn't get the lock.
 fn write_targets(facts: &Facts<'_>, report: &Report<'_, '_>) -> Vec<Action> {
     let cluster = report.cluster();
     let held_before = |uid: &str| facts.snapshot.lock().iter().any(|held| held.uid == uid);
@@ -180,7 +180,7 @@ fn write_targets(facts: &Facts<'_>, report: &Report<'_, '_>) -> Vec<Action> {
     before
 }
 
-/// Work of Operations that have ended and were written so, or that are no more.
+/// Forgets work of Operations that ended and whose end is written, and of Operations that no longer exist.
 fn forget_work(facts: &Facts<'_>) -> Vec<Action> {
     let work = facts.snapshot.work.keys();
     let over = work
@@ -189,7 +189,7 @@ fn forget_work(facts: &Facts<'_>) -> Vec<Action> {
         .collect()
 }
 
-/// Finished Operations beyond what is kept.
+/// Deletes finished Operations beyond the history limit.
 fn prune(facts: &Facts<'_>) -> Vec<Action> {
     let surplus = ledger::surplus(facts).into_iter();
     surplus

@@ -1,4 +1,4 @@
-//! Rules of where operations come from, and of one at a time, each on its own.
+//! Rules about where operations come from, and about single operations, one test for each.
 
 mod abort;
 mod aspects;
@@ -33,7 +33,7 @@ fn np1() -> ObjectId {
     ObjectId::Pool("np1".into())
 }
 
-/// An upgrade that a disruption budget blocks, and its Operation's name.
+/// Returns a world with an upgrade that a disruption budget blocks, and its Operation's name.
 fn blocked_upgrade() -> (World, String) {
     let mut world = World::settled();
     world.guard("np1").set_version(NEW);
@@ -45,7 +45,7 @@ fn blocked_upgrade() -> (World, String) {
     (world, upgrade)
 }
 
-/// An upgrade whose work met an error, and its Operation's name.
+/// Returns a world with an upgrade whose work met an error, and its Operation's name.
 fn failed_upgrade() -> (World, String) {
     let (mut world, upgrade) = blocked_upgrade();
     world.fail().settle().unguard();
@@ -263,7 +263,7 @@ fn the_lock_is_free_again_once_its_holder_has_ended_or_is_no_more() {
         |world, upgrade| world.abort(upgrade, "stop").settle(),
         |world, upgrade| {
             let operation = ObjectId::Operation(upgrade.into());
-            // The API server is asked first.
+            // Belay first asks the API server.
             world.delete_by_force(&operation).stride().stride()
         },
     ];
@@ -331,7 +331,7 @@ fn of_system_pools_that_are_deleted_at_once_one_stays_until_there_is_another() {
     assert!(conditions.iter().any(is_told), "{conditions:?}");
     world.create_pool("sys3", 1).make_system("sys3").settle();
     assert_eq!(world.pools().collect::<Vec<_>>(), ["np1", "sys3"]);
-    // With its cluster the last one may go.
+    // The last one may be deleted together with its cluster.
     world.delete(&pool_id("sys3")).settle();
     world.delete(&ObjectId::Cluster).settle();
     assert!(world.is_gone());

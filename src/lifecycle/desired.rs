@@ -1,5 +1,5 @@
-//! Desired state: what each target needs, from what its spec asks for and what is there. Nothing here
-//! knows of holds and refusals.
+//! Desired state: what each target needs, from what its spec asks for and what is observed. This module doesn't know
+//! about holds and refusals.
 
 use crate::api::{AskedFor, Aspect, KubernetesVersion, OperationSpec, OperationType, PowerState};
 
@@ -8,7 +8,7 @@ use super::{
     plan::{Aspects, PlannedTarget},
 };
 
-/// The aspects of a target that an operation of that type is about.
+/// Returns the aspects of a target that an operation of that type is about.
 pub fn aspects_of(type_: OperationType) -> Aspects {
     match type_ {
         OperationType::Create | OperationType::Reconcile => [
@@ -26,7 +26,7 @@ pub fn aspects_of(type_: OperationType) -> Aspects {
     }
 }
 
-/// The aspects in which a target differs from its spec.
+/// Returns the aspects in which a target differs from its spec.
 pub fn differs(facts: &Facts<'_>, target: &Target<'_>) -> Aspects {
     if target.deleted.is_some() {
         let is_left = !target.is_gone();
@@ -43,7 +43,7 @@ fn cluster_differs(facts: &Facts<'_>, cluster: &Target<'_>) -> Aspects {
     let mut aspects = Aspects::new();
     let wanted = wanted_version(cluster);
     let has_version = cluster.there.newest.is_some() && cluster.there.newest == wanted;
-    // A spec that names no version can't be followed; the schema doesn't let it be written.
+    // A spec that names no version can't be followed; the schema rejects such a spec.
     if wanted.is_some() && (!has_version || has_pools_left_behind(facts)) {
         aspects.insert(Aspect::Version);
     }
@@ -53,8 +53,8 @@ fn cluster_differs(facts: &Facts<'_>, cluster: &Target<'_>) -> Aspects {
     aspects
 }
 
-/// Whether a pool that follows its cluster has nodes of another version. It is its cluster's to upgrade
-/// once it was made.
+/// Whether a pool that follows its cluster has nodes of another version. Once such a pool was created, its cluster's
+/// operations upgrade it.
 fn has_pools_left_behind(facts: &Facts<'_>) -> bool {
     let mut pools = facts.pools.iter();
     pools.any(|pool| {
@@ -71,7 +71,7 @@ fn pool_differs(facts: &Facts<'_>, pool: &Target<'_>) -> Aspects {
         return aspects;
     };
     let wanted = pool.version_under(control_plane);
-    // Where there is no node, a version of its own is what its next ones are to run.
+    // In a pool without nodes, a version of its own is the version of its next nodes.
     let is_behind = !pool.follows() && pool.there.newest.is_some_and(|newest| newest != wanted);
     if pool.has_outdated_nodes(facts.snapshot) || is_behind {
         aspects.insert(Aspect::Version);
@@ -88,13 +88,13 @@ fn pool_differs(facts: &Facts<'_>, pool: &Target<'_>) -> Aspects {
     aspects
 }
 
-/// The aspects that a spec asks for and that neither is there nor is about to be brought about by what is
-/// in flight. `but` is left out of what is in flight.
+/// Returns the aspects that a spec asks for, that aren't reached, and that nothing in flight is about to reach. The
+/// operation `but` doesn't count as in flight.
 pub fn outstanding(facts: &Facts<'_>, target: &Target<'_>, but: Option<&Operation<'_>>) -> Aspects {
     match coverage(facts, target, but) {
         Coverage::None => differs(facts, target),
         Coverage::Planned(planned) => newly_asked(target, planned),
-        // Nothing but a Delete plans a deletion.
+        // Only a Delete plans a deletion.
         Coverage::AboutToBegin(type_)
             if target.deleted.is_some() && type_ != OperationType::Delete =>
         {
@@ -104,7 +104,7 @@ pub fn outstanding(facts: &Facts<'_>, target: &Target<'_>, but: Option<&Operatio
     }
 }
 
-/// What a spec asks for otherwise than when the operation in flight began.
+/// Returns the aspects for which the spec asks for something else than when the operation in flight began.
 fn newly_asked(target: &Target<'_>, planned: &PlannedTarget) -> Aspects {
     if target.deleted.is_some() {
         let is_begun = planned.aspects.contains(&Aspect::Deletion);
@@ -116,7 +116,7 @@ fn newly_asked(target: &Target<'_>, planned: &PlannedTarget) -> Aspects {
     changed(&planned.asked_for, &target.asked)
 }
 
-/// The aspects in which a spec asks for something else than it did.
+/// Returns the aspects in which a spec asks for something else than before.
 pub fn changed(then: &AskedFor, now: &AskedFor) -> Aspects {
     let all = [
         Aspect::Version,
@@ -128,19 +128,20 @@ pub fn changed(then: &AskedFor, now: &AskedFor) -> Aspects {
     changed.collect()
 }
 
-/// Whether a pool's spec was written since the last operation on it was planned.
+/// Whether a pool's spec was written after the last operation on it was planned.
 fn was_edited(facts: &Facts<'_>, target: &Target<'_>, but: Option<&Operation<'_>>) -> bool {
     match coverage(facts, target, but) {
         Coverage::Planned(planned) => planned.generation != target.generation,
         Coverage::AboutToBegin(_) => false,
-        // One that was adopted had no operation yet.
+        // A pool that was adopted had no operation yet.
         Coverage::None => target.last.map_or(target.generation > 1, |last| {
             last.target_generation != target.generation
         }),
     }
 }
 
-/// The operation that brings about those aspects: one for all, of the weightiest type.
+/// Returns the operation that brings about those aspects: one operation for all of them, of the type with the highest
+/// priority.
 pub fn operation(
     facts: &Facts<'_>,
     target: &Target<'_>,
@@ -210,11 +211,11 @@ fn of_pool(
     let is_edited = was_edited(facts, pool, but);
     let differs = resizes || aspects.contains(&Aspect::Settings);
     match (is_edited, differs) {
-        // The spec is as the last operation left it: then it was the nodes that changed.
+        // The spec is unchanged since the last operation, so the nodes changed.
         (false, true) => Some(spec(pool, OperationType::Reconcile, None, None)),
         (false, false) => None,
         (true, _) if resizes => Some(spec(pool, OperationType::Scale, None, pool.asked.count)),
-        // Also where no node changes: it notes how the next ones are replaced.
+        // Also if no node changes: the Update records how the next nodes are replaced.
         (true, _) => Some(spec(pool, OperationType::Update, None, None)),
     }
 }
@@ -234,12 +235,12 @@ fn power_type(target: &Target<'_>) -> OperationType {
     }
 }
 
-/// What the cluster is to run, by its spec.
+/// Returns the version that a target's spec asks for; None if it names no valid version.
 pub fn wanted_version(target: &Target<'_>) -> Option<KubernetesVersion> {
     target.asked.kubernetes_version.as_deref()?.parse().ok()
 }
 
-/// The newest version of a target, once what is in flight has ended as planned.
+/// Returns the newest version of a target once the operation in flight has ended as planned.
 fn expected_version(
     facts: &Facts<'_>,
     target: &Target<'_>,

@@ -1,4 +1,4 @@
-//! Changes of a snapshot in memory, as the API server makes them of the objects.
+//! Changes to a snapshot in memory, as the API server would make them to the objects.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -17,7 +17,7 @@ use super::{
 };
 
 impl Snapshot {
-    /// The pool of that name, to be changed.
+    /// Returns the pool of that name for a change.
     pub(super) fn pool_mut(&mut self, name: &str) -> Option<&mut AgentPool> {
         let mut pools = self.pools.iter_mut();
         pools
@@ -25,7 +25,7 @@ impl Snapshot {
             .map(Arc::make_mut)
     }
 
-    /// The Operation of that name, to be changed.
+    /// Returns the Operation of that name for a change.
     pub(super) fn operation_mut(&mut self, name: &str) -> Option<&mut Operation> {
         let mut operations = self.operations.iter_mut();
         operations
@@ -33,7 +33,7 @@ impl Snapshot {
             .map(Arc::make_mut)
     }
 
-    /// The metadata of an object, to be changed.
+    /// Returns the metadata of an object for a change.
     pub(super) fn metadata_mut(&mut self, id: &ObjectId) -> Option<&mut ObjectMeta> {
         match id {
             ObjectId::Cluster => Some(&mut Arc::make_mut(&mut self.cluster).metadata),
@@ -42,7 +42,7 @@ impl Snapshot {
         }
     }
 
-    /// Has an object kept, or lets it go.
+    /// Adds the finalizer to an object, or removes it.
     pub(super) fn set_finalizer(&mut self, id: &ObjectId, is_kept: bool) {
         if let Some(metadata) = self.metadata_mut(id) {
             metadata.finalizers = is_kept.then(|| vec![FINALIZER.to_owned()]);
@@ -57,7 +57,7 @@ impl Snapshot {
         }
     }
 
-    /// Takes the nodes out of the work of these Operations, by their uids.
+    /// Removes nodes from the work of these Operations, given by uid.
     pub(super) fn mend(&mut self, uids: &BTreeSet<String>) {
         for nodes in self.observed.nodes.values_mut() {
             leave_nothing_half_done(nodes, uids);
@@ -72,7 +72,7 @@ impl Snapshot {
         }
     }
 
-    /// Puts a label on an object, or takes it away.
+    /// Adds a label to an object, or removes it.
     pub(super) fn label(&mut self, id: &ObjectId, label: &str, has: bool) {
         let Some(metadata) = self.metadata_mut(id) else {
             return;
@@ -100,8 +100,8 @@ impl Snapshot {
         }
     }
 
-    /// Removes a pool or an Operation that is being deleted and that nothing keeps; whether the object is
-    /// let go.
+    /// Removes a pool or an Operation that is being deleted and has no finalizer of Belay. Returns whether nothing
+    /// keeps the object any longer.
     pub(super) fn remove_if_let_go(&mut self, id: &ObjectId) -> bool {
         let is_let_go = self.metadata_mut(id).is_some_and(|metadata| {
             metadata.deletion_timestamp.is_some() && !crate::api::is_kept(metadata)
@@ -119,7 +119,7 @@ impl Snapshot {
     }
 }
 
-/// The object that a target is.
+/// Returns the id of the object that a target names.
 pub(super) fn id_of(target: &OperationTarget) -> ObjectId {
     match target.kind {
         TargetKind::ManagedCluster => ObjectId::Cluster,
@@ -127,9 +127,8 @@ pub(super) fn id_of(target: &OperationTarget) -> ObjectId {
     }
 }
 
-/// A spec with other values in some fields. What doesn't fit is left out.
-/// Takes nodes out of the work of these Operations, by their uids: those that hadn't joined their pool are
-/// gone, those that were drained take pods again.
+/// Removes nodes from the work of these Operations, given by uid: nodes that hadn't joined their pool are removed,
+/// and nodes that were drained take pods again.
 pub(crate) fn leave_nothing_half_done(nodes: &mut Vec<NodeView>, uids: &BTreeSet<String>) {
     let is_of = |by: &Option<String>| by.as_ref().is_some_and(|uid| uids.contains(uid));
     nodes.retain(|node| !(node.joining && is_of(&node.made_by)));
@@ -139,6 +138,7 @@ pub(crate) fn leave_nothing_half_done(nodes: &mut Vec<NodeView>, uids: &BTreeSet
     }
 }
 
+/// Overwrites fields of a spec. A result that isn't a valid spec is dropped.
 fn merge<T: Serialize + DeserializeOwned>(spec: &mut T, fields: &Value) {
     let mut merged = json!(spec);
     if let (Some(into), Some(fields)) = (merged.as_object_mut(), fields.as_object()) {

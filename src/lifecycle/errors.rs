@@ -1,19 +1,19 @@
-//! Errors that more than one layer gives.
+//! Errors that more than one layer returns.
 
 use crate::{
     api::{Operation, OperationError, OperationTarget, OperationType},
     lifecycle::messages::INVALID_PARAMETER,
 };
 
-/// The code of what a target, or its provider, can't do.
+/// The code for an operation that a target or its provider can't do.
 pub const NOT_SUPPORTED: &str = "OperationNotSupported";
 
-/// The error of what can never be done.
+/// Returns the error for something that can never be done.
 pub fn invalid(message: String) -> OperationError {
     OperationError::new(INVALID_PARAMETER, message)
 }
 
-/// The error of what needs a control plane.
+/// Returns the error for an operation that needs a control plane.
 pub fn no_control_plane() -> OperationError {
     OperationError::new(
         "ControlPlaneNotFound",
@@ -21,12 +21,13 @@ pub fn no_control_plane() -> OperationError {
     )
 }
 
-/// The error of an Operation whose target there isn't.
+/// Returns the error for an Operation whose target doesn't exist.
 pub fn target_not_found(operation: &Operation) -> OperationError {
     not_found(operation, &operation.spec.target)
 }
 
-/// The error of an Operation where something there isn't: its target, or the cluster of the pool that is its target.
+/// Returns the error for an Operation that misses an object: its target, or the cluster of the pool that is its
+/// target.
 pub fn not_found(operation: &Operation, missing: &OperationTarget) -> OperationError {
     let target = &operation.spec.target;
     let namespace = operation.metadata.namespace.as_deref().unwrap_or_default();
@@ -44,7 +45,7 @@ pub fn not_found(operation: &Operation, missing: &OperationTarget) -> OperationE
     OperationError::new("NotFound", message)
 }
 
-/// The error of a type that doesn't fit its target.
+/// Returns the error for a type that doesn't fit its target.
 pub fn unsupported(type_: OperationType, kind: &str) -> OperationError {
     OperationError::new(
         NOT_SUPPORTED,

@@ -1,4 +1,4 @@
-//! Which objects are kept until their work has ended, and when they are let go.
+//! Which objects get Belay's finalizer until their work has ended, and when it is removed.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
@@ -20,7 +20,8 @@ fn is_going(metadata: &ObjectMeta) -> bool {
     metadata.deletion_timestamp.is_some()
 }
 
-/// What is to be kept before anything is done to it: the cluster and its pools.
+/// Adds the finalizer to the cluster and its pools before anything is done to them, and makes the cluster the owner of
+/// its pools.
 pub fn keep(facts: &Facts<'_>) -> Vec<Action> {
     let mut actions = Vec::new();
     let cluster = &facts.cluster;
@@ -41,7 +42,7 @@ pub fn keep(facts: &Facts<'_>) -> Vec<Action> {
     actions
 }
 
-/// Operations that will run are kept before they begin.
+/// Adds the finalizer to Operations that will run, before they begin.
 pub fn keep_operations(transitions: &[Transition<'_, '_>]) -> Vec<Action> {
     let unkept = transitions.iter().filter(|transition| {
         let metadata = &transition.operation.object.metadata;
@@ -55,7 +56,7 @@ pub fn keep_operations(transitions: &[Transition<'_, '_>]) -> Vec<Action> {
         .collect()
 }
 
-/// What is let go: Operations that ended and are kept on their targets, targets that were deleted.
+/// Removes the finalizer from Operations that ended and are recorded on their targets, and from deleted targets.
 pub fn release(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<Action> {
     let mut actions = Vec::new();
     for operation in &facts.operations {
@@ -96,8 +97,8 @@ fn pool_is_deleted(pool: &Target<'_>, lock: &[OperationInFlight]) -> bool {
     pool.is_gone() && !is_held
 }
 
-/// Labels a cluster that is being deleted, and the pools whose status refuses a scale or has a scale abort something.
-/// The labels only find them: what holds is the object, which is written first.
+/// Labels a cluster that is being deleted, and each pool whose status refuses a scale or makes a scale abort an
+/// operation. The labels only help to find the objects; the objects' fields, which are written first, decide.
 pub fn label(facts: &Facts<'_>) -> Vec<Action> {
     let cluster = facts.cluster.metadata;
     let of_cluster = label_of(
@@ -121,7 +122,7 @@ fn label_of(id: ObjectId, metadata: &ObjectMeta, label: &'static str, has: bool)
     (has != had).then_some(Action::Label { id, label, has })
 }
 
-/// Whether a scale of a pool is refused, or has an operation aborted, which is refused to those who may not abort.
+/// Whether a scale of a pool is refused, or aborts an operation, which is refused to users who may not abort.
 fn refuses_scale(status: &AgentPoolStatus) -> bool {
     let cluster = status.cluster.as_ref();
     let replaces =
@@ -135,7 +136,7 @@ fn refuses_scale(status: &AgentPoolStatus) -> bool {
     status.scale_refusal.is_some() || (replaces && is_busy && !goes)
 }
 
-/// Whether a pool may be let go whose cluster there isn't: nobody could do its work any more.
+/// Whether the finalizer may be removed from a pool whose cluster doesn't exist: nobody could do its work any more.
 pub fn owned_by_nothing(metadata: &ObjectMeta) -> bool {
     is_kept(metadata) && is_going(metadata)
 }

@@ -1,6 +1,5 @@
-//! A cluster in memory, for the tests of the core: what people do to it (`people`), what
-//! the shell does with what was decided (`shell`), and machines that take their time (`work`). What the
-//! objects consist of is known to this folder alone.
+//! A cluster in memory, for the tests of the core: what people do to it (`people`), what the shell does with the
+//! decisions (`shell`), and machines that take time (`work`). Only this folder knows how the objects are built.
 
 mod key;
 mod people;
@@ -39,16 +38,16 @@ pub(crate) use work::grow;
 
 /// The cluster's name.
 pub(super) const CLUSTER: &str = "demo";
-/// The version that a new world's cluster has.
+/// The version of the cluster in a new world.
 pub(crate) const OLD: &str = "1.35.7";
-/// One that it can be upgraded to.
+/// A version that it can be upgraded to.
 pub(crate) const NEW: &str = "1.36.3";
 
 pub(super) fn version(text: &str) -> KubernetesVersion {
     text.parse().expect("a version")
 }
 
-/// A Ready node. The number in its name is its age: `a1` was made before `a2`.
+/// Returns a Ready node. The number in its name is its age: `a1` was made before `a2`.
 pub(crate) fn node(name: &str, runs: &str) -> NodeView {
     let digits: String = name.chars().filter(char::is_ascii_digit).collect();
     NodeView {
@@ -65,7 +64,7 @@ pub(crate) fn node(name: &str, runs: &str) -> NodeView {
     }
 }
 
-/// A pool of `count` nodes of [`NEW`]; one more may exist while they are replaced.
+/// Returns the goal of `count` nodes of [`NEW`]; one more may exist while nodes are replaced.
 pub(crate) fn goal(count: usize) -> PoolGoal {
     PoolGoal {
         pool: "np1".into(),
@@ -86,18 +85,18 @@ pub(crate) fn goal(count: usize) -> PoolGoal {
     }
 }
 
-/// What an old cache is of.
+/// The kind of objects that a stale cache holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Clusters,
     Pools,
     Operations,
     Nodes,
-    /// No cache is old: it is only another operator.
+    /// No cache is stale: there is only another operator.
     None,
 }
 
-/// The cluster, as an Operation's target.
+/// Returns the cluster as an Operation's target.
 pub(super) fn cluster() -> OperationTarget {
     OperationTarget {
         kind: TargetKind::ManagedCluster,
@@ -105,7 +104,7 @@ pub(super) fn cluster() -> OperationTarget {
     }
 }
 
-/// A pool, as an Operation's target.
+/// Returns a pool as an Operation's target.
 pub(super) fn pool(name: &str) -> OperationTarget {
     OperationTarget {
         kind: TargetKind::AgentPool,
@@ -117,18 +116,18 @@ fn op(name: &str) -> ObjectId {
     ObjectId::Operation(name.into())
 }
 
-/// A cluster with all that belongs to it. What a person changes is taken at any time: admission, which
-/// reads caches, may have let it pass.
+/// A cluster with everything that belongs to it. It accepts any change by a person at any time, because admission
+/// reads caches and may have let it pass.
 #[derive(Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct World {
     state: Snapshot,
     workers: BTreeMap<String, work::Worker>,
-    /// Pools of which a disruption budget lets no pod be evicted.
+    /// Pools whose pods a disruption budget protects from every eviction.
     guarded: BTreeSet<String>,
-    /// Whether the API server refuses what Operations ask for of specs (a field that GitOps owns).
+    /// Whether the API server refuses the spec changes that Operations ask for (a field that GitOps owns).
     refuses_specs: bool,
-    /// Whether the engine refuses to stop what it does.
+    /// Whether the engine refuses to stop its work.
     refuses_to_stop: bool,
     /// Whether the provider makes no progress, until somebody stops it.
     stalls: bool,
@@ -136,26 +135,26 @@ pub(super) struct World {
     rested: BTreeSet<String>,
     /// The status that the last write of an Operation's status replaced.
     replaced: Option<Box<OperationStatus>>,
-    /// What was refused, by the Operations' uids. A restart loses it.
+    /// The errors of refused spec changes, by the Operations' uids. A restart loses them.
     refused: BTreeMap<String, OperationError>,
-    /// What an old cache shows.
+    /// The objects that a stale cache shows.
     old: Option<Box<Snapshot>>,
-    /// The kind that the operator's own cache shows as it was.
+    /// The kind for which the operator's own cache is stale.
     lagging: Option<Kind>,
-    /// A step that began though `Canceling` was written.
+    /// A step that began although `Canceling` was written.
     offence: Option<(String, String)>,
-    /// Whether the namespace is being deleted, so that nothing can be created.
+    /// Whether the namespace is being deleted. Then nothing can be created in it.
     namespace_goes: bool,
     now: Timestamp,
-    /// The last resourceVersion that was given.
+    /// The last resourceVersion that was assigned.
     written: u64,
-    /// How many objects were made: no uid is given twice.
+    /// The number of objects made so far, so that no uid is used twice.
     made: u64,
     is_gone: bool,
 }
 
 impl World {
-    /// A cluster that was created a moment ago.
+    /// Returns a world with a cluster that was just created.
     pub fn new() -> Self {
         let spec = json!({"kubernetesVersion": OLD, "provider": {"kwok": {}}});
         let cluster = ManagedCluster::new(CLUSTER, serde_json::from_value(spec).expect("a spec"));
@@ -188,32 +187,32 @@ impl World {
         world
     }
 
-    /// A cluster with a pool of two nodes, `np1`, where nothing is left to do.
+    /// Returns a world with a cluster and a pool of two nodes, `np1`, in which nothing is left to do.
     pub fn settled() -> Self {
         Self::new().with_pool("np1", 2).at_rest()
     }
 
-    /// With one more pool.
+    /// Adds a pool.
     pub fn with_pool(mut self, name: &str, count: i32) -> Self {
         self.create_pool(name, count);
         self
     }
 
-    /// Once nothing is left to do.
+    /// Runs until nothing is left to do.
     pub fn at_rest(mut self) -> Self {
         self.settle();
         self
     }
 
-    // What happens by itself.
+    // Events that happen by themselves.
 
-    /// Time passes.
+    /// Lets time pass.
     pub fn wait(&mut self, seconds: i64) -> &mut Self {
         self.now += SignedDuration::from_secs(seconds);
         self
     }
 
-    /// A node of the pool breaks and is gone.
+    /// Removes a node of the pool, as if it broke.
     pub fn lose_node(&mut self, pool: &str) -> &mut Self {
         if let Some(nodes) = self.state.observed.nodes.get_mut(pool) {
             nodes.pop();
@@ -221,25 +220,25 @@ impl World {
         self
     }
 
-    /// The control plane breaks and is gone.
+    /// Removes the control plane, as if it broke.
     pub fn lose_control_plane(&mut self) -> &mut Self {
         self.state.observed.control_plane = None;
         self
     }
 
-    /// A disruption budget begins to guard the pods of a pool.
+    /// Lets a disruption budget protect the pods of a pool.
     pub fn guard(&mut self, pool: &str) -> &mut Self {
         self.guarded.insert(pool.into());
         self
     }
 
-    /// No disruption budget guards anything any more.
+    /// Removes all disruption budgets.
     pub fn unguard(&mut self) -> &mut Self {
         self.guarded.clear();
         self
     }
 
-    /// Another generation of the same fields, as a change of any of them brings it.
+    /// Increases the generation, as a change of any spec field does.
     fn spec_changed(&mut self, id: &ObjectId) -> &mut Self {
         if let Some(metadata) = self.metadata_mut(id) {
             metadata.generation = metadata.generation.map(|generation| generation + 1);
@@ -257,7 +256,7 @@ impl World {
         }
     }
 
-    /// What the API server fills in.
+    /// Fills in the fields that the API server sets.
     fn created(&mut self, id: &ObjectId) -> &mut Self {
         self.made += 1;
         let (now, uid) = (self.now, format!("uid-{}", self.made));
@@ -271,7 +270,7 @@ impl World {
         self
     }
 
-    /// The status that the schema gives to what is created without one.
+    /// Sets the status that the schema gives to an object created without one.
     fn default_status(&mut self, id: &ObjectId) {
         let unseen = json!({"observedGeneration": -1});
         let unseen = || unseen.clone();

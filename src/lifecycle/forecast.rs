@@ -1,5 +1,5 @@
-//! What will become of a cluster if nothing comes in between: the core decides, what it decided is done to
-//! the snapshot in memory, and all work ends as it was planned.
+//! Predicts what will happen to a cluster if nothing interferes. The core decides, the decisions are applied to the
+//! snapshot in memory, and all work ends as planned.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,18 +23,18 @@ use super::{
     steps,
 };
 
-/// Strides that are more than enough for a cluster to come to rest.
+/// More passes than a cluster needs to settle.
 const ENOUGH: usize = 400;
 
-/// An Operation, and what will become of it.
+/// An Operation and its predicted course.
 #[derive(Clone, Debug)]
 pub struct Foreseen {
     /// The Operation as it ends.
     pub operation: Operation,
-    /// When it begins: operations of the same turn run side by side, those of the next one wait for them.
-    /// 0 where it is in flight now; none where it never begins.
+    /// When it begins. Operations of the same turn run in parallel; those of the next turn wait for them. 0 if it is
+    /// in flight now; None if it never begins.
     pub turn: Option<usize>,
-    /// Whether there is no such Operation yet.
+    /// Whether the Operation doesn't exist yet.
     pub is_new: bool,
     /// What it does, stage by stage.
     pub parts: Vec<Part>,
@@ -43,14 +43,14 @@ pub struct Foreseen {
 /// What an Operation does to the control plane or to one pool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part {
-    /// The pool; none: the control plane.
+    /// The pool. None for the control plane.
     pub pool: Option<String>,
-    /// What is done.
+    /// The steps.
     pub steps: Vec<Step>,
 }
 
-/// The Operations that haven't ended and those that Belay will make, in the order in which they begin;
-/// those that never begin come last.
+/// Returns the Operations that haven't ended and those that Belay will create, in the order in which they begin.
+/// Those that never begin come last.
 pub fn forecast(snapshot: Snapshot, now: Timestamp) -> Vec<Foreseen> {
     let mut future = Future::new(snapshot, now);
     future.come_to_rest();
@@ -77,19 +77,19 @@ fn phase_of(operation: &Operation) -> OperationPhase {
     status.map(|status| status.phase).unwrap_or_default()
 }
 
-/// A snapshot that goes on.
+/// A snapshot that advances.
 struct Future {
     snapshot: Snapshot,
     now: Timestamp,
     jobs: BTreeMap<String, Job>,
     foreseen: BTreeMap<String, Foreseen>,
-    /// How often something began and came to its end.
+    /// Counts the rounds in which work ended, from 1.
     turn: usize,
     is_gone: bool,
 }
 
 impl Future {
-    /// Work in hand is taken up anew, as after a restart.
+    /// Work that runs is started anew, as after a restart.
     fn new(mut snapshot: Snapshot, now: Timestamp) -> Self {
         snapshot.work.clear();
         let unfinished = snapshot
@@ -206,7 +206,7 @@ impl Future {
         self.jobs.insert(job.uid.clone(), job);
     }
 
-    /// All work ends; whether there was any.
+    /// Ends all work. Returns whether there was any.
     fn end_work(&mut self) -> bool {
         let mut has_ended = false;
         for (uid, job) in &self.jobs {
@@ -271,7 +271,7 @@ impl Part {
     }
 }
 
-/// Brings about what the job asks for.
+/// Changes the snapshot as the job asks.
 fn bring_about(snapshot: &mut Snapshot, job: &Job) {
     for stage in &job.stages {
         match stage {

@@ -1,11 +1,11 @@
-//! What Operations that have ended left in the middle of their work: it couldn't be left as it was when their
-//! work stopped, or nobody was there to do it. It is mended as soon as it can be.
+//! What ended Operations left half-done: it couldn't be cleaned up when their work stopped, or nobody was there to do
+//! it. Belay cleans it up as soon as possible.
 
 use std::collections::BTreeSet;
 
 use super::{action::Action, facts::Facts};
 
-/// The mending of what carries marks of Operations that have ended, or are no more.
+/// Returns the action that cleans up what carries marks of Operations that have ended or no longer exist.
 pub fn mend(facts: &Facts<'_>) -> Option<Action> {
     let nodes = facts.snapshot.observed.nodes.values().flatten();
     let marks = nodes.filter(|node| !node.deleting).flat_map(|node| {

@@ -1,4 +1,4 @@
-//! The words that people script against. Those of a refusal follow the AKS page on `OperationNotAllowed`
+//! The texts that people's scripts depend on. The texts of refusals follow the AKS page on `OperationNotAllowed`
 //! errors (design.md, section 4).
 
 use std::collections::BTreeSet;
@@ -10,51 +10,51 @@ use crate::api::{
     OperationStatus, OperationTarget, OperationType, PowerState, ProvisioningState, TargetKind,
 };
 
-/// The code of what can't be done now.
+/// The code for something that isn't possible now.
 pub const OPERATION_NOT_ALLOWED: &str = "OperationNotAllowed";
-/// The code of what can never be done.
+/// The code for something that is never possible.
 pub const INVALID_PARAMETER: &str = "InvalidParameter";
-/// The code of what somebody else may do.
+/// The code for something that only somebody else may do.
 pub const FORBIDDEN: &str = "Forbidden";
 
-/// The code of what couldn't be left as it was when work stopped.
+/// The code for something that couldn't be cleaned up when work stopped.
 pub const LEFT_BEHIND: &str = "LeftBehind";
 
-/// Why an abort of a rollback failed, once the control plane goes back (as EKS refuses it).
+/// Why the abort of a rollback failed once the control plane goes back (EKS refuses it, too).
 pub const ROLLBACK_HAS_BEGUN: &str =
     "the control plane's rollback has begun: it can't be aborted any more";
 
-/// Why an abort failed that came too late.
+/// Why an abort failed: it came too late.
 pub const ENDED_BEFORE_ABORT: &str = "the operation ended before the abort took hold";
 
-/// Why an operation that waited isn't run: its target's spec asks for something else by now.
+/// Why an operation that waited isn't run: its target's spec now asks for something else.
 pub const SPEC_CHANGED: &str = "replaced: the spec changed before it began";
 
-/// Why a person's operation that waited isn't run: its target's spec was written after it was asked for.
+/// Why a person's operation that waited isn't run: its target's spec was edited after the operation was created.
 pub const SPEC_IS_NEWER: &str = "replaced: the spec was changed after this was asked for";
 
-/// Why an Operation that was made to follow one of the engine's isn't run.
+/// Why an Operation that follows one of the engine's isn't run.
 pub const NOT_AT_THE_ENGINE: &str =
     "the provider shows no such operation: it has ended, or was never begun";
 
-/// Why an operation that a newer one replaces isn't run.
+/// Returns why an operation that a newer one replaces isn't run.
 pub fn replaced_by(newer: &str) -> String {
     format!("replaced by Operation {newer}: only the newest change that waits is kept")
 }
 
-/// Why the deletion of a pool isn't run while its cluster is being deleted.
+/// Returns why the deletion of a pool isn't run while its cluster is being deleted.
 pub fn goes_with_its_cluster(pool: &str, cluster: &str) -> String {
     format!("deletion was issued on '{cluster}', which deletes '{pool}' too")
 }
 
-/// Why a copy of an Operation isn't run.
+/// Returns why a copy of an Operation isn't run.
 pub fn is_a_copy(uid: &str) -> String {
     format!(
         "this is a copy of an Operation that Belay took up before ({OPERATION_UID_LABEL}={uid}), made by a person or a backup: it is not run again. To run it, create it without that label"
     )
 }
 
-/// Why an abort request with an unknown policy isn't taken.
+/// Returns why an abort request with an unknown policy isn't accepted.
 pub fn unknown_abort_policy(written: &str) -> String {
     format!("annotation {ABORT_POLICY_ANNOTATION} is {written:?}: write Now or AfterStep")
 }
@@ -63,27 +63,27 @@ pub fn unknown_abort_policy(written: &str) -> String {
 pub mod reason {
     /// The work of an operation began.
     pub const STARTED: &str = "OperationStarted";
-    /// Something stands in an operation's way.
+    /// Something blocks an operation.
     pub const BLOCKED: &str = "OperationBlocked";
-    /// Nothing stands in its way any more.
+    /// Nothing blocks it any more.
     pub const UNBLOCKED: &str = "OperationUnblocked";
-    /// An operation was aborted and is coming to a stop.
+    /// An operation was aborted and is stopping.
     pub const CANCELING: &str = "OperationCanceling";
-    /// A request to abort an operation was refused: it goes on.
+    /// A request to abort an operation was refused, and the operation goes on.
     pub const ABORT_REFUSED: &str = "OperationAbortRefused";
     /// A cluster keeps its last System pool, whatever that pool's spec says.
     pub const LAST_SYSTEM_POOL: &str = "LastSystemPool";
-    /// Somebody changed it outside Belay, and it isn't as its spec says.
+    /// Somebody changed an object outside Belay, and it isn't as its spec says.
     pub const CHANGED_BY_OTHERS: &str = "ChangedByOthers";
-    /// Something of the cluster can't be read.
+    /// Something that belongs to the cluster can't be read.
     pub const UNREADABLE: &str = "Unreadable";
-    /// Somebody refuses what Belay writes to an object.
+    /// Somebody refuses Belay's writes to an object.
     pub const WRITE_REFUSED: &str = "WriteRefused";
     /// An operation was aborted and has stopped.
     pub const CANCELED: &str = "OperationCanceled";
     /// An operation ended as planned.
     pub const SUCCEEDED: &str = "OperationSucceeded";
-    /// An operation ended by an error.
+    /// An operation ended with an error.
     pub const FAILED: &str = "OperationFailed";
     /// An operation waits for its turn.
     pub const PENDING: &str = "OperationPending";
@@ -91,8 +91,8 @@ pub mod reason {
     pub const IN_PROGRESS: &str = "OperationInProgress";
 }
 
-/// The sentences that refuse, one for each reason. The API server says them by the policies that are made
-/// from them (`crate::admission`), and Belay says them where admission was late or is absent.
+/// The sentences of refusals, one for each reason. The API server returns them through the policies that are made
+/// from them (`crate::admission`). Belay returns them if admission was too late or isn't installed.
 pub mod refusal {
     use crate::lifecycle::template::Template;
 
@@ -108,42 +108,42 @@ pub mod refusal {
     pub const ANOTHER_OPERATION_ON_POOL: Template = Template(
         "Managed Cluster operation is not allowed: Another operation ({operation}) is in progress on agent pool ({pool}), please wait for it to finish before starting a new operation, or abort it: kubectl annotate operation {operation} belay.dev/abort=<reason>",
     );
-    /// Its deletion was issued, or its cluster's.
+    /// The deletion of the object or of its cluster was requested.
     pub const DELETION_WAS_ISSUED: Template = Template(
         "Unable to perform '{state}' operation on '{name}' since deletion was issued on '{deleted}'. The only allowed operation is deletion once deletion has started. The delete operation started at '{since}'",
     );
-    /// A start or a stop at the wrong time.
+    /// A start or a stop in a state that doesn't allow it.
     pub const WRONG_TIME: Template = Template(
         "{kind} is in Provisioning State({state}) and Power State({power}), {change} cannot be performed",
     );
-    /// Goes on with [`WRONG_TIME`], where it is known.
+    /// Follows [`WRONG_TIME`], if the time is known.
     pub const PREVIOUS_OPERATION: Template =
         Template(" The previous operation started at '{since}'");
-    /// A stop of what doesn't run.
+    /// A stop of something that doesn't run.
     pub const NOT_RUNNING: Template =
         Template("{kind} is not currently running, stopping cannot be performed");
-    /// Goes on with [`NOT_RUNNING`], where it is known.
+    /// Follows [`NOT_RUNNING`], if the time is known.
     pub const STOP_OPERATION: Template = Template("; The stop operation started at '{since}'");
-    /// Follows a time in these messages, where the time now is known.
+    /// Follows a time in these messages, if the current time is known.
     pub const ELAPSED: Template = Template(" and elapsed time is: '{elapsed}' (RFC3339 format)");
 
-    /// A change of how a Cluster of Cluster API is made.
+    /// A change of how a Cluster API Cluster is created.
     pub const CREATION_IS_OVER: Template = Template(
         "spec.provider.clusterAPI.create says how Cluster {cluster} is made, and can't be changed: change the Cluster itself (kubectl edit cluster.cluster.x-k8s.io {cluster})",
     );
 
-    /// A Create of what there is.
+    /// A Create of something that exists.
     pub const EXISTS_ALREADY: Template =
         Template("{kind} {name} exists already: use type Reconcile to bring it to its spec");
-    /// A change to the version that it has.
+    /// A change to the version that the target already has.
     pub const RUNS_ALREADY: Template = Template("{kind} {name} runs {version} already");
-    /// A Scale to the number of nodes that it has.
+    /// A Scale to the number of nodes that the pool already has.
     pub const HAS_NODES_ALREADY: Template = Template("AgentPool {name} has {count} nodes already");
-    /// An Upgrade that would go down.
+    /// An Upgrade to an older version.
     pub const RUNS_NEWER: Template = Template(
         "{kind} {name} runs {version}, which is newer than {wanted}: use type Rollback to go back",
     );
-    /// A Rollback that would go up.
+    /// A Rollback to a newer version.
     pub const RUNS_OLDER: Template = Template(
         "{kind} {name} runs {version}, which is older than {wanted}: use type Upgrade to go up",
     );
@@ -155,11 +155,11 @@ pub mod refusal {
     pub const ONE_MINOR_BACK: Template = Template(
         "a control plane goes back one minor version at most: it runs {version}, so {last} is the oldest",
     );
-    /// A pool beyond its control plane.
+    /// A pool newer than its control plane.
     pub const POOL_TOO_NEW: Template = Template(
         "AgentPool {name} can't be newer than its control plane, which runs {version}: upgrade the ManagedCluster first",
     );
-    /// A pool too far behind its control plane.
+    /// A pool too much older than its control plane.
     pub const POOL_TOO_OLD: Template = Template(
         "AgentPool {name} can't be more than three minor versions older than its control plane, which runs {version}",
     );
@@ -167,44 +167,44 @@ pub mod refusal {
     pub const POOL_LEFT_BEHIND: Template = Template(
         "ManagedCluster {name} can't go to {version}: AgentPool {pool} runs {behind}, and can't be more than three minor versions older; upgrade it first",
     );
-    /// The loss of the last System pool.
+    /// The removal of the last System pool.
     pub const LAST_SYSTEM_POOL: Template = Template(
         "AgentPool {name} is the last System pool of ManagedCluster {cluster}, which needs one as long as it lives: make another System pool first",
     );
 
-    /// An abort of what has ended.
+    /// An abort of an operation that has ended.
     pub const HAS_ENDED: Template =
         Template("Operation {name} has ended ({phase}): there is nothing to abort");
-    /// An abort on a target where nothing goes on.
+    /// An abort on a target where nothing is in flight.
     pub const NOTHING_IN_FLIGHT: Template =
         Template("no operation is in flight on {kind} {name}: there is nothing to abort");
-    /// An abort by who may not.
+    /// An abort by a user who isn't allowed to abort.
     pub const MAY_NOT_ABORT: Template = Template(
         "User \"{user}\" cannot abort: that needs the verb update on {resource}/abort in API group belay.dev in the namespace \"{namespace}\"",
     );
-    /// An annotation or a label that isn't for people.
+    /// An annotation or a label that people must not set.
     pub const NOT_YOURS: Template = Template("the {what} is set by {whom} alone");
-    /// A node that isn't one of Belay's, or isn't one of this operator's namespaces.
+    /// A node that doesn't belong to Belay, or not to a namespace of this operator.
     pub const NOT_A_NODE_OF_BELAY: Template = Template(
         "User \"{user}\" runs Belay and cannot write node {node}: it may write only nodes with the labels belay.dev/cluster and belay.dev/namespace, may not change these labels, and needs the verb operate on managedclusters in the namespace that the label names",
     );
-    /// A change that has an operation aborted, by who may not abort.
+    /// A change that aborts an operation, by a user who isn't allowed to abort.
     pub const MAY_NOT_REPLACE: Template = Template(
         "User \"{user}\" cannot have Operation {operation} aborted: with concurrencyPolicy Replace this change does so, and that needs the verb update on operations/abort in API group belay.dev in the namespace \"{namespace}\"",
     );
-    /// An abort's reason that is too long.
+    /// A reason for an abort that is too long.
     pub const REASON_TOO_LONG: Template =
         Template("annotation {annotation} has {size} characters: write a reason of at most {most}");
-    /// An abort policy that there isn't.
+    /// An abort policy that doesn't exist.
     pub const NO_ABORT_POLICY: Template =
         Template("annotation {annotation} is \"{written}\": write Now or AfterStep");
-    /// An Operation of who may not make the same change by its target's spec.
+    /// An Operation by a user who isn't allowed to make the same change in its target's spec.
     pub const MAY_NOT_CHANGE: Template = Template(
         "User \"{user}\" cannot ask for type {type} on {kind} {name}: that needs the verb {verb} on {resource} in API group belay.dev in the namespace \"{namespace}\"",
     );
 }
 
-/// The refusal of an operation on `target` while `held` is in flight.
+/// Returns the refusal of an operation on `target` while `held` is in flight.
 pub fn another_operation(target: &OperationTarget, held: &OperationInFlight) -> String {
     let template = match (target.kind, held.target.kind) {
         (TargetKind::ManagedCluster, TargetKind::AgentPool) => refusal::ANOTHER_OPERATION_ON_POOL,
@@ -214,8 +214,8 @@ pub fn another_operation(target: &OperationTarget, held: &OperationInFlight) -> 
     template.fill(&[("operation", &held.name), ("pool", &held.target.name)])
 }
 
-/// The refusal of anything but a deletion of `name`, while `deleted` (itself, or its cluster) is being deleted.
-/// It says how long since, where it is known what time it is `now`.
+/// Returns the refusal of everything except a deletion of `name`, while `deleted` (itself, or its cluster) is being
+/// deleted. It contains the elapsed time if `now` is known.
 pub fn deletion_was_issued(
     type_: OperationType,
     name: &str,
@@ -234,7 +234,7 @@ pub fn deletion_was_issued(
     refusal + &passed.unwrap_or_default()
 }
 
-/// The refusal of a start or a stop (`is_start`) at the wrong time.
+/// Returns the refusal of a start or a stop (`is_start`) in a state that doesn't allow it.
 pub fn wrong_time(
     kind: TargetKind,
     (state, power): (ProvisioningState, PowerState),
@@ -255,7 +255,7 @@ pub fn wrong_time(
     refusal + &since.unwrap_or_default()
 }
 
-/// The refusal of a stop of what doesn't run.
+/// Returns the refusal of a stop of something that doesn't run.
 pub fn not_running(kind: TargetKind, since: Option<Timestamp>, now: Timestamp) -> String {
     let refusal = refusal::NOT_RUNNING.fill(&[("kind", &words(kind))]);
     let since = since.map(|since| {
@@ -268,14 +268,14 @@ pub fn not_running(kind: TargetKind, since: Option<Timestamp>, now: Timestamp) -
     refusal + &since.unwrap_or_default()
 }
 
-/// What a start and a stop are called while they are refused.
+/// The word for a start in its refusal.
 pub const STARTING: &str = "starting";
 /// See [`STARTING`].
 pub const STOPPING: &str = "stopping";
-/// Between the days and the hours of an elapsed time.
+/// The text between the days and the hours of an elapsed time.
 pub const DAYS_AND: &str = " days and ";
 
-/// What a kind is called in the refusals of a start or a stop.
+/// Returns the name of a kind in the refusals of a start or a stop.
 pub fn words(kind: TargetKind) -> &'static str {
     match kind {
         TargetKind::ManagedCluster => "managed cluster",
@@ -287,7 +287,7 @@ fn told_elapsed(elapsed: &str) -> String {
     refusal::ELAPSED.fill(&[("elapsed", &elapsed)])
 }
 
-/// `hh:mm:ss`, hours without a bound.
+/// Returns `hh:mm:ss`, with no upper limit for the hours.
 fn elapsed(duration: SignedDuration) -> String {
     let seconds = duration.as_secs().max(0);
     format!(
@@ -298,7 +298,7 @@ fn elapsed(duration: SignedDuration) -> String {
     )
 }
 
-/// What a target on hold says, after its operation was canceled or failed: what is on hold, and what ends that.
+/// Returns the message of a target on hold: which operation caused the hold, what is on hold, and how the hold ends.
 pub fn on_hold(kind: TargetKind, hold: &Hold, held: &BTreeSet<Aspect>) -> String {
     let how = match hold.phase {
         OperationPhase::Failed => format!("failed ({})", hold.message),
@@ -315,7 +315,7 @@ pub fn on_hold(kind: TargetKind, hold: &Hold, held: &BTreeSet<Aspect>) -> String
     )
 }
 
-/// Aspects in words: `Version, Count and Settings`.
+/// Returns aspects in words: `Version, Count and Settings`.
 pub fn aspects<'a>(of: impl IntoIterator<Item = &'a Aspect>) -> String {
     let mut words: Vec<_> = of.into_iter().map(|aspect| format!("{aspect:?}")).collect();
     let last = words.pop().unwrap_or_default();
@@ -325,7 +325,7 @@ pub fn aspects<'a>(of: impl IntoIterator<Item = &'a Aspect>) -> String {
     format!("{} and {last}", words.join(", "))
 }
 
-/// Why an Operation was canceled or failed, in one line; nothing where it succeeded.
+/// Returns in one line why an Operation was canceled or failed. Empty for other phases.
 pub fn end_text(status: &OperationStatus) -> String {
     match status.phase {
         OperationPhase::Failed => status.error.as_ref().map_or_else(

@@ -1,25 +1,25 @@
-//! The core: which operation, may it start, what next, how it ends.
+//! The core decides which operation is needed, whether it may start, what happens next, and how it ends.
 //!
-//! All of it is pure. [`decide`] takes a [`Snapshot`] of one cluster and returns, as [`Action`]s, what is
-//! to be written and done. It knows no clock, no client and no task; so a table, a property test or a
-//! model checker can drive it without a cluster.
+//! All of it is pure. [`decide`] takes a [`Snapshot`] of one cluster and returns, as [`Action`]s, what the shell has
+//! to write and do. It knows no clock, no client and no task, so a table, a property test or a model checker can
+//! drive it without a cluster.
 //!
-//! It works in one direction; a module uses those above it in this list, and none below:
+//! Dependencies go in one direction: a module uses only modules above it in this list.
 //!
-//! 1. `observed`: what a provider observes. `plan`: what an Operation is to bring about, as its status keeps it.
-//!    `rules`: what the core asks a provider about its own ways. `snapshot`: all that there is.
+//! 1. `observed`: what a provider observes. `plan`: what an Operation has to bring about, as its status records it.
+//!    `rules`: what the core asks a provider about itself. `snapshot`: the complete input.
 //! 2. `steps`: the steps of an operation.
-//! 3. `facts`: of each target what is asked and what is there, of each Operation who asked and when.
+//! 3. `facts`: the desired and the observed state of each target; who asked for each Operation, and when.
 //! 4. `desired`: what each target needs.
-//! 5. `gate`: may it start? One ordered list of rules.
+//! 5. `gate`: whether an operation may start. One ordered list of rules.
 //! 6. `planning`: the plan of an operation that begins.
-//! 7. `transition`: what becomes of each Operation.
+//! 7. `transition`: the next status of each Operation.
 //! 8. `ledger`: the lock, the last operations, the holds, the history.
 //! 9. `report`: statuses, conditions, Events.
 //! 10. `decide` and beside it `creation`, `finalizers`, `orphaned_deletion`: the actions, in their order.
-//! 11. `forecast`: what will become of a cluster, by all of the above.
+//! 11. `forecast`: what will happen to a cluster, computed with all of the above.
 //!
-//! `tests/layers.rs` holds the code to this list.
+//! `tests/layers.rs` enforces this list.
 
 mod action;
 mod creation;

@@ -1,15 +1,15 @@
-//! Names that follow from what they are for: made again after a crash, they are the same, so that a
-//! second creation meets `AlreadyExists` and nothing is there twice.
+//! Deterministic names: made again after a crash, a name is the same. So a second creation gets `AlreadyExists`, and
+//! no object exists twice.
 
 use std::hash::Hasher as _;
 
-/// Letters and digits without vowels and without what looks alike, as Kubernetes' own suffixes have.
+/// Letters and digits without vowels and similar-looking characters, like Kubernetes' own suffixes.
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX_LENGTH: usize = 5;
 /// A node's name becomes the label `kubernetes.io/hostname`.
 const LONGEST: usize = 63;
 
-/// `prefix-xxxxx`, the suffix made from `parts`.
+/// Returns `prefix-xxxxx`, with a suffix made from `parts`.
 pub fn suffixed(prefix: &str, parts: &[&str]) -> String {
     let mut hasher = fnv::FnvHasher::default();
     for part in parts {
@@ -28,7 +28,7 @@ pub fn suffixed(prefix: &str, parts: &[&str]) -> String {
     format!("{}-{suffix}", prefix[..kept].trim_end_matches(['-', '.']))
 }
 
-/// A short text that differs where the text differs.
+/// Returns a short text that differs if `text` differs.
 pub(super) fn fingerprint(text: &str) -> String {
     let mut hasher = fnv::FnvHasher::default();
     hasher.write(text.as_bytes());

@@ -11,43 +11,43 @@ use super::{settings::NodeSettings, text::bounded};
 /// What a provider observes of a cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observation {
-    /// The control plane, where there is one.
+    /// The control plane. None if there is none.
     pub control_plane: Option<ControlPlaneView>,
     /// The nodes, by pool.
     pub nodes: BTreeMap<String, Vec<NodeView>>,
-    /// How many nodes an engine that orders them itself keeps in a pool. That there are more or fewer of them for a
-    /// while is its own affair.
+    /// The number of nodes that an engine keeps in each pool, if the engine creates nodes itself. The actual number
+    /// may differ for a while; that is the engine's business.
     pub kept: BTreeMap<String, usize>,
-    /// The pools that something else than Belay scales at the engine, such as an autoscaler, each with what does so,
-    /// as in "the cluster autoscaler, by annotations of `MachineDeployment` md-0". The count in such a pool's spec counts
-    /// only when the pool is started.
+    /// The pools that something other than Belay scales at the engine, such as an autoscaler, each with a description
+    /// of what does so, as in "the cluster autoscaler, by annotations of `MachineDeployment` md-0". The count in such
+    /// a pool's spec counts only when the pool is started.
     pub scaled_by_others: BTreeMap<String, String>,
-    /// The pools that the engine shows as off. Of others without nodes, Belay's own operations say it.
+    /// The pools that the engine shows as off. For other pools without nodes, Belay's own operations determine this.
     pub off: BTreeSet<String>,
-    /// Whether the engine gave up in the middle of a change of the control plane, whatever that seems to be. Who asks for it
-    /// by a Reconcile has it brought to its end.
+    /// Whether the engine gave up in the middle of a change of the control plane, whatever the control plane looks
+    /// like. A Reconcile completes that change.
     pub is_unsettled: bool,
-    /// Why the cluster can't be seen now. The other fields then show what was seen last, or nothing.
+    /// Why the cluster can't be seen now. The other fields then show the last observation, or nothing.
     pub trouble: Option<Trouble>,
-    /// What others began at the engine and hasn't ended: by its console, by a tool of its own.
+    /// What others began at the engine and that hasn't ended: in its console, or with one of its tools.
     pub begun_by_others: Vec<BegunByOthers>,
-    /// The Operations, by uid, in whose work something other than a node is, such as the control plane.
+    /// The Operations, by uid, whose work includes something other than a node, such as the control plane.
     pub in_work_of: BTreeSet<String>,
 }
 
 /// Why a cluster can't be seen now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// In one word, such as `Unreachable`.
+    /// The reason in one word, such as `Unreachable`.
     pub reason: String,
-    /// In the engine's words.
+    /// The message in the engine's words.
     pub message: String,
-    /// When the cluster was seen last; none where it never was since the operator started.
+    /// When the cluster was last seen. None if it wasn't seen since the operator started.
     pub seen_at: Option<Timestamp>,
 }
 
 impl Trouble {
-    /// The trouble in one sentence.
+    /// Returns the trouble in one sentence.
     pub fn sentence(&self) -> String {
         let words = bounded(&self.message);
         match self.seen_at {
@@ -64,47 +64,47 @@ impl Trouble {
 /// What somebody began at the engine, outside Belay.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BegunByOthers {
-    /// What the engine calls it.
+    /// The engine's name for it.
     pub handle: String,
-    /// What it does, to what.
+    /// What it does, and to which target.
     pub spec: OperationSpec,
-    /// By whom, as far as that is known.
+    /// Who began it, if known.
     pub by: String,
 }
 
-/// A control plane, as much of it as the core needs to know.
+/// A control plane, as far as the core needs to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControlPlaneView {
-    /// What it runs.
+    /// Its version.
     pub version: KubernetesVersion,
     /// Whether it is on.
     pub running: bool,
-    /// The version that it is changing to: such a change has begun, and is seen through.
+    /// The version that it is changing to. Such a change has begun and runs to its end.
     pub changing_to: Option<KubernetesVersion>,
 }
 
-/// A node, as much of it as the core needs to know.
+/// A node, as far as the core needs to know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct NodeView {
     /// Its name.
     pub name: String,
-    /// What it runs.
+    /// Its version.
     pub version: KubernetesVersion,
     /// Whether it is Ready.
     pub ready: bool,
-    /// Whether no new pods come to it.
+    /// Whether it is cordoned: no new pods are scheduled on it.
     pub cordoned: bool,
-    /// Whether it was made and isn't part of its pool yet.
+    /// Whether it was created but hasn't joined its pool yet.
     pub joining: bool,
-    /// Whether it is going.
+    /// Whether it is being deleted.
     pub deleting: bool,
-    /// The settings that it carries.
+    /// The settings that it has.
     pub settings: NodeSettings,
     /// The uid of the Operation that drains it.
     pub drained_by: Option<String>,
-    /// The uid of the Operation that made it.
+    /// The uid of the Operation that created it.
     pub made_by: Option<String>,
-    /// When it was made.
+    /// When it was created.
     pub created: Timestamp,
 }

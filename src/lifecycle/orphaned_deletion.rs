@@ -1,5 +1,5 @@
-//! The deletion of a cluster whose namespace is being deleted: the API server lets no Operation be created
-//! there, so the work is done without one. It is known by the cluster's uid.
+//! The deletion of a cluster when no Operation can be created for it, such as in a namespace that is being deleted.
+//! The work runs without an Operation and is identified by the cluster's uid.
 
 use super::{
     action::Action,
@@ -9,7 +9,7 @@ use super::{
     snapshot::{Stop, Work},
 };
 
-/// Starts the work, once nothing else is in flight.
+/// Starts the work once nothing else is in flight.
 pub fn work(facts: &Facts<'_>) -> Vec<Action> {
     if !is_needed(facts) {
         return Vec::new();
@@ -42,12 +42,12 @@ fn is_needed(facts: &Facts<'_>) -> bool {
         && facts.unfinished().next().is_none()
 }
 
-/// Whether work in hand is that of such a deletion.
+/// Whether that work is such a deletion.
 pub fn is_its_work(facts: &Facts<'_>, uid: &str) -> bool {
     uid == facts.cluster.uid && is_needed(facts)
 }
 
-/// Whether everything of the cluster was taken away.
+/// Whether everything of the cluster is deleted.
 pub fn is_done(facts: &Facts<'_>) -> bool {
     let work = facts.snapshot.work.get(facts.cluster.uid);
     is_needed(facts) && matches!(work, Some(Work::Done(_)))

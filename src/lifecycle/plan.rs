@@ -1,5 +1,5 @@
-//! What an Operation is to bring about, for a provider to work on: stages, one after the other. It is
-//! planned once, when the Operation begins, and kept in the Operation's status.
+//! What an Operation has to bring about, as a provider gets it: stages, one after the other. Belay plans once, when
+//! the Operation begins, and stores the plan in the Operation's status.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -13,10 +13,10 @@ use crate::api::{
 
 use super::{observed::NodeView, settings::NodeSettings, step_names::step};
 
-/// What differs, or what is brought about, aspect by aspect.
+/// A set of aspects: those that differ, or those that an operation brings about.
 pub type Aspects = BTreeSet<Aspect>;
 
-/// How a plan is written now. A program that doesn't know a version doesn't guess what it means.
+/// The current format of a plan. A program that doesn't know a format refuses it and doesn't guess.
 const FORMAT: u32 = 1;
 
 /// The work of one Operation.
@@ -24,7 +24,8 @@ const FORMAT: u32 = 1;
 pub struct Job {
     /// The Operation's name.
     pub operation: String,
-    /// The Operation's uid: what a provider is called with, so that a call of an operation that ended can be recognized.
+    /// The Operation's uid. Belay passes it to a provider, so that a call for an operation that ended can be
+    /// recognized.
     pub uid: String,
     /// The namespace of the Operation and its cluster.
     pub namespace: String,
@@ -34,28 +35,28 @@ pub struct Job {
     pub cluster_uid: String,
     /// The cluster's provider.
     pub provider: ProviderSpec,
-    /// What is to be reached, one after the other.
+    /// The stages to reach, one after the other.
     pub stages: Vec<Stage>,
     /// The steps as they were planned, or as a restart found them.
     pub steps: Vec<Step>,
-    /// What blocked it before a restart. It counts as blocked by that until the work reports anew.
+    /// What blocked it before a restart. It stays blocked by that until the work reports again.
     pub blocked: Option<(String, String)>,
 }
 
-/// What an Operation's status keeps of its plan.
+/// What an Operation's status records of its plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
-    /// How it is written.
+    /// The format.
     pub version: u32,
-    /// What is to be reached, one after the other.
+    /// The stages to reach, one after the other.
     pub stages: Vec<Stage>,
-    /// The cluster and the pools that it is about.
+    /// The targets that it covers: the cluster and pools.
     #[serde(default)]
     pub targets: Vec<PlannedTarget>,
 }
 
-/// A cluster or a pool, as an Operation is to leave it.
+/// A cluster or a pool with the state in which an Operation has to leave it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedTarget {
@@ -67,10 +68,10 @@ pub struct PlannedTarget {
     /// The generation of its spec.
     #[serde(default)]
     pub generation: i64,
-    /// What of it the Operation brings about.
+    /// The aspects that the Operation brings about.
     #[serde(default)]
     pub aspects: Aspects,
-    /// In what it differed from its spec when the Operation began.
+    /// The aspects in which it differed from its spec when the Operation began.
     #[serde(default)]
     pub differed: Aspects,
     /// What its spec asked for when the Operation began.
@@ -81,11 +82,11 @@ pub struct PlannedTarget {
 /// One stage of a [`Job`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Stage {
-    /// The control plane is so; none: it is gone.
+    /// The control plane has this state. None: it no longer exists.
     ControlPlane(Option<ControlPlaneGoal>),
-    /// A pool has its nodes.
+    /// A pool has its desired nodes.
     Pool(PoolGoal),
-    /// What somebody else began at the engine has come to its end.
+    /// What somebody else began at the engine has ended.
     Follow(Followed),
 }
 
@@ -93,16 +94,16 @@ pub enum Stage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Followed {
-    /// The step that it is.
+    /// The name of its step.
     pub step: String,
-    /// What is done.
+    /// What it does.
     pub action: StepAction,
-    /// What the engine calls it.
+    /// The engine's name for it.
     pub handle: String,
 }
 
 impl Followed {
-    /// The step that it is, which has begun.
+    /// Returns its step, with the handle.
     pub fn step(&self) -> Step {
         Step {
             handle: Some(self.handle.clone()),
@@ -111,31 +112,31 @@ impl Followed {
     }
 }
 
-/// What the control plane is to be.
+/// The desired state of the control plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControlPlaneGoal {
-    /// What it runs.
+    /// Its version.
     pub version: KubernetesVersion,
     /// Whether it is on.
     pub running: bool,
 }
 
-/// The nodes that a pool is to have.
+/// The desired nodes of a pool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct PoolGoal {
     /// The pool's name.
     pub pool: String,
-    /// What the names of new nodes begin with.
+    /// The prefix of the names of new nodes.
     pub node_prefix: String,
-    /// How many nodes.
+    /// The number of nodes.
     pub count: usize,
-    /// What new nodes run.
+    /// The version of new nodes.
     pub version: KubernetesVersion,
     /// Whether nodes of another version are replaced.
     #[serde(default)]
     pub replace_outdated: bool,
-    /// Whether nodes that exist are given the settings; new ones always have them.
+    /// Whether existing nodes get the settings; new ones always have them.
     #[serde(default)]
     pub update_settings: bool,
     /// How many nodes may exist beyond `count` while nodes are replaced.
@@ -150,25 +151,25 @@ pub struct PoolGoal {
     /// How long the drain of one node may take.
     #[serde(default = "half_an_hour")]
     pub drain_timeout: Duration,
-    /// Whether it has no nodes since it is to be off. An engine that knows pools which are off keeps their count.
+    /// Whether it has no nodes because it has to be off. An engine with a notion of stopped pools keeps their count.
     #[serde(default)]
     pub stopped: bool,
-    /// Whether the pool itself goes, and not only its nodes.
+    /// Whether the pool itself is deleted, and not only its nodes.
     #[serde(default)]
     pub deleted: bool,
-    /// What the nodes carry.
+    /// The settings of the nodes.
     #[serde(default)]
     pub settings: NodeSettings,
-    /// The size of new machines.
+    /// The VM size of new machines.
     #[serde(default)]
     pub vm_size: Option<String>,
-    /// How new machines are bought.
+    /// Whether new machines are regular or Spot machines.
     #[serde(default)]
     pub priority: ScaleSetPriority,
 }
 
 impl PoolGoal {
-    /// A node that was made for it and is Ready.
+    /// Returns a Ready node of this pool with that name.
     pub fn node(&self, name: String) -> NodeView {
         NodeView {
             name,
@@ -198,7 +199,7 @@ fn half_an_hour() -> Duration {
 }
 
 impl Plan {
-    /// A plan of these stages.
+    /// Returns a plan of these stages.
     pub fn new(stages: Vec<Stage>, targets: Vec<PlannedTarget>) -> Self {
         Self {
             version: FORMAT,
@@ -207,18 +208,18 @@ impl Plan {
         }
     }
 
-    /// The plan as an Operation's status keeps it.
+    /// Returns the plan as an Operation's status stores it.
     ///
     /// # Errors
-    /// Where it can't be written as JSON.
+    /// Returns an error if it can't be written as JSON.
     pub fn to_text(&self) -> Result<String, OperationError> {
         serde_json::to_string(self).map_err(|error| unreadable(&error.to_string()))
     }
 
-    /// The plan that a status keeps.
+    /// Returns the plan that a status stores.
     ///
     /// # Errors
-    /// Where there is none, or this program can't read it.
+    /// Returns an error if there is none, or if this program can't read it.
     pub fn of_text(text: Option<&str>) -> Result<Self, OperationError> {
         let text = text.ok_or_else(|| unreadable("there is none"))?;
         let plan: Self =
@@ -234,7 +235,8 @@ impl Plan {
         }
     }
 
-    /// What is kept of the plan of an Operation that has ended, until its targets keep its end: what it was about.
+    /// Returns what is kept of the plan after the Operation's end, until the end is recorded on its targets: what it
+    /// covered.
     #[must_use]
     pub fn once_ended(mut self) -> Self {
         self.stages
@@ -242,14 +244,14 @@ impl Plan {
         self
     }
 
-    /// What it does to the target of that kind and name.
+    /// Returns what it does to the target of that kind and name.
     pub fn of_target(&self, target: &OperationTarget) -> Option<&PlannedTarget> {
         self.targets
             .iter()
             .find(|planned| planned.target == *target)
     }
 
-    /// What the control plane is to be, where the plan changes it.
+    /// Returns the desired state of the control plane, if the plan changes it.
     pub fn control_plane(&self) -> Option<ControlPlaneGoal> {
         self.stages.iter().find_map(|stage| match stage {
             Stage::ControlPlane(goal) => *goal,

@@ -1,5 +1,5 @@
-//! Plans an Operation when it begins: which stages lead its targets from what is there to what their specs
-//! ask for. What is held back is left as it is.
+//! Plans an Operation when it begins: the stages that bring its targets from their observed state to their specs.
+//! Aspects on hold are left unchanged.
 
 mod goals;
 mod jobs;
@@ -20,10 +20,10 @@ use super::{
 use goals::{goal, gone, gone_with_pool, in_place};
 pub use jobs::{job, job_of, job_without_operation};
 
-/// The plan of an Operation that begins now.
+/// Returns the plan of an Operation that begins now.
 ///
 /// # Errors
-/// Where its type doesn't fit its target, or what it needs isn't there.
+/// Returns an error if its type doesn't fit its target, or if something that it needs doesn't exist.
 pub fn plan(facts: &Facts<'_>, operation: &Operation<'_>) -> Result<Plan, OperationError> {
     let target = facts
         .target(&operation.spec.target)
@@ -47,7 +47,7 @@ pub fn plan(facts: &Facts<'_>, operation: &Operation<'_>) -> Result<Plan, Operat
     }
 }
 
-/// The stage that follows what somebody else began at the engine.
+/// Returns the stage that follows what somebody else began at the engine.
 fn follow(operation: &Operation<'_>, handle: &str) -> Stage {
     let target = &operation.spec.target;
     Stage::Follow(Followed {
@@ -64,7 +64,7 @@ fn follow(operation: &Operation<'_>, handle: &str) -> Stage {
     })
 }
 
-/// The plan of a cluster's deletion: its nodes go, then its control plane.
+/// Returns the plan of a cluster's deletion: first its nodes, then its control plane.
 pub fn deletion_of_cluster(facts: &Facts<'_>) -> Plan {
     let pools = facts.pools.iter();
     let stages = pools.map(|pool| Stage::Pool(gone(facts, pool, false)));
@@ -77,8 +77,8 @@ pub fn deletion_of_cluster(facts: &Facts<'_>) -> Plan {
     deletion_plan(facts, None, stages.collect(), targets.collect())
 }
 
-/// The plan of the deletion of a pool, or of the cluster. Where the provider leaves at its engine what there is, nothing
-/// is to be done.
+/// Returns the plan of the deletion of a pool or of the cluster. If the provider retains everything at its engine,
+/// the plan has no stages.
 fn deletion_plan(
     facts: &Facts<'_>,
     pool: Option<&str>,
@@ -109,14 +109,14 @@ fn planned(facts: &Facts<'_>, target: &Target<'_>, aspects: Aspects) -> PlannedT
     }
 }
 
-/// An operation on a whole cluster, as it is planned.
+/// An operation on a whole cluster while it is planned.
 struct Cluster<'f, 'a> {
     facts: &'f Facts<'a>,
     operation: &'f Operation<'a>,
     aspects: Aspects,
-    /// What the control plane runs in the end.
+    /// The version of the control plane after the operation.
     version: KubernetesVersion,
-    /// Whether the cluster is on in the end.
+    /// Whether the cluster is on after the operation.
     running: bool,
 }
 
@@ -159,7 +159,7 @@ impl<'f, 'a> Cluster<'f, 'a> {
         let (pools, control_plane_last) = match self.operation.spec.type_ {
             OperationType::Create => (Vec::new(), false),
             OperationType::Stop | OperationType::Reconcile if !self.running => {
-                // What keeps the cluster going goes last.
+                // System pools keep the cluster running, so they stop last.
                 (all.into_iter().rev().collect(), true)
             }
             OperationType::Rollback | OperationType::Reconcile if goes_back => (all, true),
@@ -192,7 +192,7 @@ impl<'f, 'a> Cluster<'f, 'a> {
         Ok(Plan::new(stages, targets))
     }
 
-    /// What can be changed in place, on all pools.
+    /// Returns the plan that changes everything that can be changed in place, on all pools.
     fn update(&self, pools: &[&Target<'_>]) -> Plan {
         let settings: Aspects = [Aspect::Settings].into();
         let stage = |pool: &&Target<'_>| Stage::Pool(in_place(self.facts, pool));
@@ -202,8 +202,8 @@ impl<'f, 'a> Cluster<'f, 'a> {
         Plan::new(pools.iter().map(stage).collect(), targets.collect())
     }
 
-    /// The pools that are meant. One that is being deleted is its Delete's alone: it gets no node any more, and loses
-    /// them where its cluster stops.
+    /// Returns the selected pools, System pools first. A pool that is being deleted is left to its Delete: it gets no
+    /// more nodes. It is included only if the cluster stops, and then loses its nodes.
     fn system_first(&self, is_meant: impl Fn(&Target<'a>) -> bool) -> Vec<&'f Target<'a>> {
         let stays = |pool: &Target<'_>| pool.deleted.is_none();
         let stops = |pool: &Target<'_>| !self.running && !pool.is_gone();
@@ -215,16 +215,15 @@ impl<'f, 'a> Cluster<'f, 'a> {
         pools
     }
 
-    /// What of a pool the operation brings about: what the pool is to have anyway, and what the operation is
-    /// about. A Reconcile of the cluster goes on with what operations on the cluster left undone; what an
-    /// operation on the pool itself left undone waits for one on the pool.
+    /// Returns the aspects of a pool that the operation brings about: those that the pool needs anyway, and those
+    /// that the operation is about. A Reconcile of the cluster continues what operations on the cluster left undone.
+    /// What an operation on the pool itself left undone waits for an operation on the pool.
     fn of_pool(&self, pool: &Target<'_>) -> Aspects {
         let mut aspects = gate::pursued(self.facts, pool, Some(self.operation));
         let about = aspects_of(self.operation.spec.type_);
         let held = &pool.held.own;
         aspects.extend(about.into_iter().filter(|aspect| !held.contains(aspect)));
-        // What an operation on the cluster left undone is the cluster's to go on with, but for a power change
-        // that is held back itself.
+        // Continue what an operation on the cluster left undone, unless the cluster's own power is on hold.
         if !self.facts.cluster.held.own.contains(&Aspect::Power) {
             let undone = pool.held.by_cluster.difference(&pool.held.own);
             aspects.extend(undone.copied());
@@ -245,7 +244,7 @@ impl<'f, 'a> Cluster<'f, 'a> {
         };
         let runs = self.running && is_on;
         let was_on = pool.there.power == PowerState::Running;
-        // A pool keeps its nodes while it runs where its count is held back, or where others scale it.
+        // A running pool keeps its nodes if its count is on hold, or if others scale it.
         let is_held = !aspects.contains(&Aspect::Count) && pool.held.all().contains(&Aspect::Count);
         let keeps_count = runs && was_on && (is_held || pool.is_scaled_by_others());
         PoolGoal {
@@ -263,17 +262,18 @@ impl<'f, 'a> Cluster<'f, 'a> {
     }
 }
 
-/// What an operation brings about on its own target: what the target needs anyway, and what its type is about.
+/// Returns the aspects that an operation brings about on its own target: those that the target needs anyway, and
+/// those that its type is about.
 fn brings_about(facts: &Facts<'_>, target: &Target<'_>, operation: &Operation<'_>) -> Aspects {
     let mut aspects = gate::pursued(facts, target, Some(operation));
-    // Of a new target, or of one that lost its control plane, all is to be brought about.
+    // For a new target, or for one that lost its control plane, bring about everything.
     if !operation.is_from_spec() || !target.there.exists {
         aspects.extend(aspects_of(operation.spec.type_));
     }
     but_deletion(aspects)
 }
 
-/// Nothing but a Delete brings a deletion about: it is still to be done, or held back, when the rest has ended.
+/// Removes the deletion: only a Delete brings it about. After the operation it is still outstanding, or on hold.
 fn but_deletion(mut aspects: Aspects) -> Aspects {
     aspects.remove(&Aspect::Deletion);
     aspects
@@ -319,7 +319,7 @@ fn plan_of_pool(
     ))
 }
 
-/// Whether an operation that has begun takes its cluster's control plane back, whatever type asked for it.
+/// Whether an operation that has begun rolls its cluster's control plane back, whatever its type.
 pub fn goes_back(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
     let goal = operation.begun().and_then(Plan::control_plane);
     let runs = facts.control_plane();

@@ -1,5 +1,5 @@
-//! What the core asks a provider about its own ways. The answers are as pure as the core: they follow from
-//! what is passed in, and wait for nothing.
+//! What the core asks a provider about itself. The answers are as pure as the core: they depend only on the
+//! arguments, and wait for nothing.
 
 use std::fmt;
 
@@ -11,28 +11,29 @@ use super::{
     step_names::{POOL_STEP_PREFIX, step},
 };
 
-/// What a provider can do, and how it goes about it. What isn't overridden holds for a provider whose engine
-/// orders the nodes itself.
+/// What a provider can do, and how it does it. The defaults are for a provider whose engine manages the nodes itself.
 pub trait Rules: fmt::Debug + Send + Sync {
-    /// What to do instead of an operation that the provider can't do; none where it can do it.
+    /// Returns what to do instead of an operation that the provider can't do. None if it can do it.
     fn instead_of(&self, type_: OperationType, on: TargetKind) -> Option<&'static str> {
         let _ = (type_, on);
         None
     }
 
-    /// What to write instead of a version that the provider can't be asked for; none where it can.
+    /// Returns what to write instead of a version that the provider can't be asked for. None if it can be asked for
+    /// it.
     fn instead_of_version(&self, version: KubernetesVersion) -> Option<&'static str> {
         let _ = version;
         None
     }
 
-    /// Why an operation that has begun can't be aborted; none where an abort can be tried.
+    /// Returns why an operation that has begun can't be aborted. None if an abort can be tried.
     fn why_unstoppable(&self, type_: OperationType, on: TargetKind) -> Option<&'static str> {
         let _ = (type_, on);
         None
     }
 
-    /// Whether the deletion of that pool, or of the cluster with all of them, leaves at the engine what there is of it.
+    /// Whether a deletion of that pool, or with `None` of the cluster and all its pools, leaves the resources at the
+    /// engine.
     fn retains(&self, provider: &ProviderSpec, pool: Option<&str>) -> bool {
         let _ = (provider, pool);
         false
@@ -43,25 +44,26 @@ pub trait Rules: fmt::Debug + Send + Sync {
         false
     }
 
-    /// The steps that lead a pool's nodes to its goal, in the order in which they begin; at most `most` of
-    /// them are about one node. `uid` is the Operation's.
+    /// Returns the steps that bring a pool's nodes to its goal, in the order in which they begin. At most `most` of
+    /// them are about single nodes. `uid` is the Operation's uid.
     fn steps(&self, goal: &PoolGoal, uid: &str, nodes: &[NodeView], most: usize) -> Vec<Step> {
         let _ = (uid, most);
         one_step(goal, nodes).into_iter().collect()
     }
 
-    /// Whether what goes on at a resource may be the work of a step in process there. `kept` is the step's handle, as far
-    /// as it is known, and `begun` that of what goes on, which differs.
+    /// Whether work that runs at a resource may belong to a step in process there. `kept` is the step's handle, if
+    /// known; `begun` is the different handle of the running work.
     fn may_be_same_work(&self, kept: Option<&str>, begun: &str) -> bool {
         let _ = begun;
         kept.is_none()
     }
 
-    /// The nodes of a pool once its goal is reached.
+    /// Returns the nodes of a pool once its goal is reached.
     fn outcome(&self, goal: &PoolGoal, uid: &str, nodes: &[NodeView]) -> Vec<NodeView>;
 }
 
-/// The step that leads a pool's nodes to its goal, where an engine orders them: one for all. None where nothing differs.
+/// Returns the one step that brings all nodes of a pool to its goal, for an engine that manages nodes itself. None if
+/// nothing differs.
 pub fn one_step(goal: &PoolGoal, nodes: &[NodeView]) -> Option<Step> {
     let differs = |node: &&NodeView| {
         (goal.replace_outdated && node.version != goal.version)

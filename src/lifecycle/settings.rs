@@ -1,4 +1,5 @@
-//! What a pool's settings put on each of its nodes, in place: what an Update changes without replacing any.
+//! The settings of a pool that each of its nodes carries and that an Update changes in place, without replacing
+//! nodes.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use crate::api::{AgentPool, AgentPoolMode, NodeTaint};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NodeSettings {
-    /// What the pool is for.
+    /// The purpose of the pool.
     pub mode: AgentPoolMode,
     /// The nodes' labels.
     pub labels: BTreeMap<String, String>,
@@ -19,7 +20,7 @@ pub struct NodeSettings {
 }
 
 impl NodeSettings {
-    /// The settings that a pool's spec asks for.
+    /// Returns the settings that a pool's spec asks for.
     pub fn of(pool: &AgentPool) -> Self {
         let spec = &pool.spec;
         let labels = spec

@@ -1,5 +1,5 @@
-//! All that [`decide`](super::decide) looks at: one cluster, its pools, its Operations, what its
-//! provider observes, and how the work in hand is doing.
+//! The complete input of [`decide`](super::decide): one cluster, its pools, its Operations, what its provider
+//! observes, and the state of the work that runs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,27 +29,29 @@ pub struct Snapshot {
     pub operations: Vec<Arc<Operation>>,
     /// What the provider observes.
     pub observed: Observation,
-    /// What the provider can do, and how.
+    /// What the provider can do, and how it does it.
     pub rules: &'static dyn Rules,
-    /// The work in hand, by the Operation's uid. A restart loses it, and nothing with it.
+    /// The work that this process runs, by the Operation's uid. A restart loses it without harm.
     pub work: BTreeMap<String, Work>,
-    /// Why a person's Operation couldn't be written into its target's spec, by the Operation's uid. A
-    /// restart loses it; then it is tried, and refused, again.
+    /// Why a person's Operation couldn't be written into its target's spec, by the Operation's uid. A restart loses
+    /// this; then Belay tries again, and the write is refused again.
     pub refused_specs: BTreeMap<String, OperationError>,
-    /// Why somebody refuses Belay's writes, in whose words, by the uid of the object. A restart
-    /// loses it; then it is refused again.
+    /// Why somebody refuses Belay's writes, in that component's words, by the uid of the object. A restart loses
+    /// this; then the write is refused again.
     pub refused_writes: BTreeMap<String, String>,
-    /// Whether the namespace has a pool that can't be read: it may be the cluster's, with nodes.
+    /// Whether the namespace has a pool that can't be read. It may belong to the cluster and have nodes.
     pub has_unreadable_pools: bool,
-    /// Operations, by uid, that the API server said are no more. That a store doesn't show one is no proof.
+    /// The uids of Operations that, according to the API server, no longer exist. A cache that doesn't show an
+    /// Operation is no proof of that.
     pub gone: BTreeSet<String>,
-    /// Whether the API server said that the namespace is being deleted, or that the kind Operation is and this
-    /// cluster too: nothing can be created there. A restart loses it; then it is said again.
+    /// Whether nothing can be created in the namespace: the API server reported that the namespace is being deleted,
+    /// or that the kind Operation is while this cluster is being deleted, too. A restart loses this; then the API
+    /// server reports it again.
     pub namespace_is_terminating: bool,
 }
 
 impl Snapshot {
-    /// A cluster with all that belongs to it, and no work in hand.
+    /// Returns a cluster with everything that belongs to it, and no running work.
     pub fn new(
         cluster: Arc<ManagedCluster>,
         pools: Vec<Arc<AgentPool>>,
@@ -74,7 +76,7 @@ impl Snapshot {
         this
     }
 
-    /// The pool of that name.
+    /// Returns the pool of that name.
     pub fn pool(&self, name: &str) -> Option<&AgentPool> {
         self.pools
             .iter()
@@ -82,7 +84,7 @@ impl Snapshot {
             .map(AsRef::as_ref)
     }
 
-    /// The Operation of that name.
+    /// Returns the Operation of that name.
     pub fn operation(&self, name: &str) -> Option<&Operation> {
         self.operations
             .iter()
@@ -90,7 +92,7 @@ impl Snapshot {
             .map(AsRef::as_ref)
     }
 
-    /// The Operation of that uid.
+    /// Returns the Operation with that uid.
     pub fn operation_of_uid(&self, uid: &str) -> Option<&Operation> {
         let mut operations = self.operations.iter();
         operations
@@ -98,7 +100,7 @@ impl Snapshot {
             .map(AsRef::as_ref)
     }
 
-    /// What the control plane runs.
+    /// Returns the version of the control plane. None if the cluster has no control plane.
     pub fn control_plane(&self) -> Option<KubernetesVersion> {
         let control_plane = self.observed.control_plane.as_ref()?;
         Some(control_plane.version)
@@ -110,18 +112,19 @@ impl Snapshot {
         control_plane.is_some_and(|control_plane| control_plane.running)
     }
 
-    /// The lock as it was read.
+    /// Returns the lock as it was read.
     pub fn lock(&self) -> &[OperationInFlight] {
         let status = self.cluster.status.as_ref();
         status.map_or(&[], |status| &status.operations)
     }
 
-    /// The nodes of a pool.
+    /// Returns the nodes of a pool.
     pub fn nodes(&self, pool: &str) -> &[NodeView] {
         self.observed.nodes.get(pool).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether an Operation has ended, or is no more. One that holds the lock and that nobody shows may go on.
+    /// Whether an Operation has ended or no longer exists. One that holds the lock may still run even if no cache
+    /// shows it.
     pub fn is_over(&self, uid: &str) -> bool {
         let Some(operation) = self.operation_of_uid(uid) else {
             let is_held = self.lock().iter().any(|held| held.uid == uid);
@@ -131,8 +134,8 @@ impl Snapshot {
         status.is_some_and(|status| status.phase.is_finished())
     }
 
-    /// Those nodes of a pool that are a part of it, or may become one. A node that never joined, and whose Operation is
-    /// over, goes by itself: nothing is to be done about its version or its settings.
+    /// Iterates over those nodes of a pool that belong to it or may join it. A node that never joined and whose
+    /// Operation is over is cleaned up anyway, so its version and settings don't matter.
     pub fn lasting<'n>(
         &'n self,
         nodes: &'n [NodeView],
@@ -143,8 +146,8 @@ impl Snapshot {
         })
     }
 
-    /// The nodes of pools that there aren't any more, by the pools' names: somebody removed a pool's finalizer
-    /// by hand. They go with the cluster.
+    /// Iterates over the nodes of pools that no longer exist, with the pools' names: somebody removed a pool's
+    /// finalizer by hand. These nodes are deleted with the cluster.
     pub fn nodes_of_no_pool(&self) -> impl Iterator<Item = (&String, &Vec<NodeView>)> {
         let is_left = |(pool, nodes): &(&String, &Vec<NodeView>)| {
             self.pool(pool).is_none() && !nodes.is_empty()
@@ -152,7 +155,7 @@ impl Snapshot {
         self.observed.nodes.iter().filter(is_left)
     }
 
-    /// The order in which the core looks at them: pools by name, Operations oldest first.
+    /// Sorts the objects in the order that the core expects: pools by name, Operations oldest first.
     pub(super) fn put_in_order(&mut self) {
         self.pools.sort_by_key(|pool| pool.name_any());
         self.operations
@@ -171,24 +174,24 @@ pub enum ObjectId {
     Operation(String),
 }
 
-/// How the work of one Operation is doing.
+/// The state of the work of one Operation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
-    /// It goes on, and was asked to stop in that way.
+    /// It runs; the second value is how it was asked to stop.
     Running(Progress, Stop),
-    /// It was asked to stop and has: nothing half-done is left, nothing of it acts any more.
+    /// It was asked to stop and has stopped: nothing half-done is left, and nothing of it acts any more.
     Stopped(Progress),
-    /// It was asked to stop, and the engine refused, with these words. The engine goes on; nobody follows it
-    /// until the work is started again.
+    /// It was asked to stop, and the engine refused, with these words. The engine goes on; nobody follows it until
+    /// the work is started again.
     Refused(String, Progress),
-    /// All that the Operation asked for is there.
+    /// Everything that the Operation asked for is reached.
     Done(Progress),
-    /// It can't be done.
+    /// It failed.
     Failed(OperationError, Progress),
 }
 
 impl Work {
-    /// How far it is.
+    /// Returns its progress.
     pub fn progress(&self) -> &Progress {
         match self {
             Self::Running(progress, _)
@@ -200,43 +203,44 @@ impl Work {
     }
 }
 
-/// How far a piece of work is, and what is in its way.
+/// The progress of a piece of work, and what blocks it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Progress {
-    /// What became of the steps; those that aren't named are as they were.
+    /// The state of the steps. Steps that aren't listed are unchanged.
     pub steps: Vec<StepReport>,
-    /// What is in its way: a reason in one word, and a message.
+    /// What blocks it: a reason in one word, and a message.
     pub blocked: Option<(String, String)>,
-    /// What couldn't be left as it was when the work stopped: a name, such as a node's, and in whose words.
+    /// What couldn't be cleaned up when the work stopped: a name, such as a node's, and the reason in the words of
+    /// whoever refused.
     pub left: Vec<(String, String)>,
 }
 
-/// How far one step is.
+/// The progress of one step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepReport {
     /// The step's name.
     pub name: String,
-    /// How far it is.
+    /// Its phase.
     pub phase: StepPhase,
-    /// What is going on.
+    /// What is happening.
     pub message: String,
-    /// How many nodes are done, of a step that is about more than one.
+    /// How many nodes are done, in a step about more than one node.
     pub nodes_done: Option<i32>,
-    /// How far it is in percent, where the engine says so.
+    /// Its progress in percent, if the engine reports it.
     pub percent: Option<i32>,
-    /// What the engine calls its work on it.
+    /// The engine's name for its work on the step.
     pub handle: Option<String>,
 }
 
-/// Whether the work of an Operation may go on. It only ever rises.
+/// Whether and how the work of an Operation has to stop. The value only increases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
-    /// It may.
+    /// It may go on.
     #[default]
     No,
-    /// What has begun is finished; nothing new begins.
+    /// What has begun is finished, and nothing new begins.
     AfterStep,
-    /// What has begun is stopped where it stands.
+    /// What has begun is stopped at once.
     Now,
 }
 

@@ -4,12 +4,12 @@ use crate::api::{OperationTarget, Step, StepAction, StepPhase, TargetKind};
 
 /// The name of the step that changes the control plane.
 pub const CONTROL_PLANE_STEP: &str = "control-plane";
-/// What the name of a step begins with that is about one node.
+/// The prefix of the name of a step about one node.
 pub const NODE_STEP_PREFIX: &str = "node/";
-/// What the name of a step begins with that is about many nodes of a pool.
+/// The prefix of the name of a step about many nodes of a pool.
 pub const POOL_STEP_PREFIX: &str = "agentpool/";
 
-/// The name of the step that changes a control plane, or all of a pool.
+/// Returns the name of the step that changes a control plane, or a whole pool.
 pub fn step_of(target: &OperationTarget) -> String {
     match target.kind {
         TargetKind::ManagedCluster => CONTROL_PLANE_STEP.into(),
@@ -17,7 +17,7 @@ pub fn step_of(target: &OperationTarget) -> String {
     }
 }
 
-/// A step that hasn't begun.
+/// Returns a step that hasn't begun.
 pub fn step(name: String, action: StepAction, message: String) -> Step {
     Step {
         name,

@@ -1,5 +1,5 @@
-//! The steps of an operation: planned when it starts, then reported with how far they are. They are a report:
-//! what to do next follows from the objects, not from the steps.
+//! The steps of an operation: planned when it starts, then updated with their progress. They are only a report: what
+//! Belay does next depends on the objects, not on the steps.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -13,11 +13,11 @@ use super::{
     step_names::{CONTROL_PLANE_STEP, step},
 };
 
-/// How many steps of single nodes an operation has at most, so that the largest stays well under what an
-/// object may have; the nodes beyond are reported by pool.
+/// The maximum number of steps for single nodes in an operation, so that the largest status stays well under the size
+/// limit of an object. Further nodes are reported by pool.
 const MOST_NODE_STEPS: usize = 200;
 
-/// The steps that lead from what is observed to what the job asks for.
+/// Returns the steps from the observed state to the job's goal.
 pub(super) fn plan(job: &Job, snapshot: &Snapshot) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut left = MOST_NODE_STEPS;
@@ -31,7 +31,7 @@ pub(super) fn plan(job: &Job, snapshot: &Snapshot) -> Vec<Step> {
     steps
 }
 
-/// The steps of one stage; at most `most` of single nodes.
+/// Returns the steps of one stage, with at most `most` steps for single nodes.
 pub(super) fn of_stage(stage: &Stage, uid: &str, snapshot: &Snapshot, most: usize) -> Vec<Step> {
     match stage {
         Stage::Pool(goal) => (snapshot.rules).steps(goal, uid, snapshot.nodes(&goal.pool), most),
@@ -48,7 +48,7 @@ pub(super) fn of_stage(stage: &Stage, uid: &str, snapshot: &Snapshot, most: usiz
     }
 }
 
-/// What is done to the control plane, if anything.
+/// Returns what is done to the control plane. None if nothing.
 fn control_plane_change(
     observed: Option<ControlPlaneView>,
     goal: Option<ControlPlaneGoal>,
@@ -71,7 +71,7 @@ fn control_plane_change(
     }
 }
 
-/// The steps with what is reported of them. What has ended stays so.
+/// Returns the steps updated with their reports. A step that has ended doesn't change.
 pub(super) fn merge(steps: &[Step], progress: &Progress, now: Timestamp) -> Vec<Step> {
     let mut steps = steps.to_vec();
     for report in &progress.steps {
@@ -91,7 +91,8 @@ pub(super) fn merge(steps: &[Step], progress: &Progress, now: Timestamp) -> Vec<
     steps
 }
 
-/// The steps of an operation that has ended: what was in process became `in_process`, what never ran is Skipped.
+/// Returns the steps of an operation that has ended: steps in process become `in_process`, and those that never ran
+/// are Skipped.
 pub(super) fn end(steps: &[Step], in_process: StepPhase, now: Timestamp) -> Vec<Step> {
     let mut steps = steps.to_vec();
     for step in &mut steps {
@@ -104,7 +105,7 @@ pub(super) fn end(steps: &[Step], in_process: StepPhase, now: Timestamp) -> Vec<
     steps
 }
 
-/// The steps of an operation that succeeded.
+/// Returns the steps of an operation that succeeded.
 pub(super) fn succeed(steps: &[Step], now: Timestamp) -> Vec<Step> {
     let mut steps = steps.to_vec();
     for step in steps.iter_mut().filter(|step| !has_ended(step.phase)) {
@@ -114,8 +115,8 @@ pub(super) fn succeed(steps: &[Step], now: Timestamp) -> Vec<Step> {
     steps
 }
 
-/// How far the steps are: 0 to 99, since 100 is for an operation that succeeded. Each counts as much as it
-/// takes about; one that is in process counts half, or by its nodes.
+/// Returns the progress of the steps: 0 to 99, because 100 means that the operation succeeded. Steps are weighted by
+/// their typical duration; a step in process counts by its own progress.
 pub(super) fn percent(steps: &[Step]) -> i32 {
     let all: i64 = steps.iter().map(|step| weight(step) * nodes(step)).sum();
     let done = |step: &Step| weight(step) * nodes(step) * part(step);
@@ -124,7 +125,8 @@ pub(super) fn percent(steps: &[Step]) -> i32 {
     i32::try_from(percent.min(99)).unwrap_or(99)
 }
 
-/// How far one step is, in percent of itself: by what the engine says, or by its nodes, or half.
+/// Returns the progress of one step in percent: the engine's percentage, else by its finished nodes, else half a
+/// node.
 fn part(step: &Step) -> i64 {
     match (step.phase, step.percent_complete, step.nodes_done) {
         (StepPhase::Succeeded, _, _) => 100,
@@ -135,7 +137,7 @@ fn part(step: &Step) -> i64 {
     }
 }
 
-/// How long a step takes beside others: bringing a machine up is what takes time.
+/// Returns the relative duration of a step. What takes time is bringing up a machine.
 fn weight(step: &Step) -> i64 {
     match step.action {
         StepAction::Replace => 5,
@@ -161,8 +163,8 @@ fn set_phase(step: &mut Step, phase: StepPhase, now: Timestamp) {
     step.end_time = has_ended(phase).then(|| end_of(Some(start), now));
 }
 
-/// When something ended that began then. Its end is never before its beginning, also where the clock was set back
-/// meanwhile, or where the next operator's clock is behind.
+/// Returns when something ended that began at `start`. The end is never before the start, even if the clock was set
+/// back in between, or if the next operator's clock is behind.
 pub(super) fn end_of(start: Option<&Time>, now: Timestamp) -> Time {
     Time(start.map_or(now, |start| start.0.max(now)))
 }

@@ -1,9 +1,9 @@
-//! Sentences with places to be filled in, `{like this}`: by values, where Belay says one itself, or by CEL
-//! expressions, where the API server says it. So both have the same words.
+//! Sentences with placeholders, `{like this}`. They are filled with values if Belay writes the sentence, or with CEL
+//! expressions if the API server does. So both use the same words.
 
 use std::fmt::Display;
 
-/// A sentence with places.
+/// A sentence with placeholders.
 #[derive(Clone, Copy, Debug)]
 pub struct Template(pub(super) &'static str);
 
@@ -13,7 +13,7 @@ enum Part {
 }
 
 impl Template {
-    /// The sentence with these values in its places.
+    /// Returns the sentence with these values in its placeholders.
     pub fn fill(self, values: &[(&str, &dyn Display)]) -> String {
         self.parts()
             .into_iter()
@@ -25,7 +25,7 @@ impl Template {
             .collect()
     }
 
-    /// The sentence as a CEL expression, with these expressions, of type string, in its places.
+    /// Returns the sentence as a CEL expression, with these expressions, of type string, in its placeholders.
     pub fn cel(self, expressions: &[(&str, &str)]) -> String {
         let parts = self.parts().into_iter().map(|part| match part {
             Part::Text(text) => literal(text),
@@ -61,7 +61,7 @@ fn find<'a, T>(values: &'a [(&str, T)], place: &str) -> Option<&'a T> {
     found.map(|(_, value)| value)
 }
 
-/// A text as CEL writes it.
+/// Returns a text as a CEL string literal.
 fn literal(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -1,12 +1,12 @@
-//! Texts that people and other programs give: bounded, and without control characters, where they enter a
-//! status. An object that grows beyond what etcd takes can't be written any more, nor one whose server-side
-//! apply isn't YAML; and an operation that can't be written never ends.
+//! Limits for texts from people and other programs: before they enter a status, they are cut and their control
+//! characters become blanks. An object larger than etcd accepts can't be written, and neither can one whose server-side
+//! apply isn't valid YAML. An operation that can't be written never ends.
 
 use crate::api::{
     Blocked, Cancellation, ErrorDetail, LONGEST_TEXT, OperationError, OperationStatus, Step,
 };
 
-/// The text, cut to [`LONGEST_TEXT`] characters, with blanks for those that YAML can't have.
+/// Returns the text, cut to [`LONGEST_TEXT`] characters, with blanks for characters that YAML doesn't allow.
 pub fn bounded(text: &str) -> String {
     let printable = |letter: char| if is_unprintable(letter) { ' ' } else { letter };
     text.chars().take(LONGEST_TEXT).map(printable).collect()
@@ -22,8 +22,8 @@ fn bound(text: &mut String) {
     }
 }
 
-/// Bounds every text of an Operation's status. A field that is added doesn't compile here until someone
-/// has decided about it.
+/// Bounds every text of an Operation's status. A new field doesn't compile here until someone has decided how to
+/// treat it.
 pub fn bound_status(status: &mut OperationStatus) {
     let OperationStatus {
         phase: _,
@@ -74,7 +74,7 @@ pub fn bound_status(status: &mut OperationStatus) {
     }
 }
 
-/// How many details of an error are kept.
+/// The maximum number of details of an error.
 const MOST_DETAILS: usize = 20;
 
 fn bound_error(error: &mut OperationError) {

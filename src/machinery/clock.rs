@@ -1,32 +1,32 @@
-//! The one place where the time is read, and how far ahead anybody may look.
+//! The only place where Belay reads the time. It also limits how far ahead a time may be.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// The longest duration that is counted with: what comes from outside may be longer than time itself.
+/// The longest duration that Belay uses. Durations from outside may be too long to add to a time.
 const LONGEST: Duration = Duration::from_hours(24 * 366 * 10);
 
-/// Now.
+/// Returns the current time.
 #[expect(clippy::disallowed_methods, reason = "the one place")]
 pub fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// So long after a time. It never fails: a duration of more than ten years counts as ten, and no time is
-/// later than the last that there is.
+/// Returns the time `duration` after `time`. It never fails: a duration of more than ten years counts as ten years, and
+/// no result is later than [`Timestamp::MAX`].
 pub fn after(time: Timestamp, duration: Duration) -> Timestamp {
     time.checked_add(duration.min(LONGEST))
         .unwrap_or(Timestamp::MAX)
 }
 
-/// How long it is from now until a time: nothing where that has passed, and ten years at the most.
+/// Returns how long it is from now until a time: zero if the time has passed, and at most ten years.
 pub fn until(time: Timestamp) -> Duration {
     let left = time.duration_since(now());
     Duration::try_from(left).unwrap_or_default().min(LONGEST)
 }
 
-/// Seconds as others give them, negative or not.
+/// Returns a duration of `seconds` from outside: zero if they are negative, and at most ten years.
 pub fn seconds(seconds: i64) -> Duration {
     Duration::from_secs(u64::try_from(seconds).unwrap_or_default()).min(LONGEST)
 }

@@ -1,6 +1,6 @@
-//! The connection to the API server: kube's own stack, but with `TCP_NODELAY` and with bounds. Without the
-//! first, a request on a new connection waits some 40 ms for an acknowledgement; without the second, one that
-//! nobody answers waits for ever.
+//! The connection to the API server: kube's own stack, but with `TCP_NODELAY` and timeouts. Without `TCP_NODELAY`, a
+//! request on a new connection waits some 40 ms for an acknowledgement. Without timeouts, a request that nobody answers
+//! waits forever.
 
 use std::time::Duration;
 
@@ -18,23 +18,23 @@ use kube::{
 };
 use tower::{BoxError, ServiceBuilder, ServiceExt as _, retry::RetryLayer, util::BoxService};
 
-/// What sends requests.
+/// The service that sends requests.
 pub type Connection = BoxService<Request<Body>, Response<Box<DynBody>>, BoxError>;
 
-/// How long a connection may take to be made.
+/// How long it may take to open a connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long a connection may stay silent. A watch is begun anew before.
+/// How long a connection may stay silent. A watch restarts before that.
 const SILENCE: Duration = Duration::from_secs(20);
 
-/// The configuration with bounds where it has none: for a program that nobody watches.
+/// Returns the configuration with timeouts that are no longer than Belay's: for a program that runs unattended.
 pub fn bounded(mut config: Config) -> Config {
     let least =
         |given: Option<Duration>, bound| Some(given.map_or(bound, |given| given.min(bound)));
     config.connect_timeout = least(config.connect_timeout, CONNECT);
     config.read_timeout = least(config.read_timeout, SILENCE);
     config.write_timeout = least(config.write_timeout, SILENCE);
-    // kube would repeat an eviction that a PDB refuses for minutes, and a write of the lock that was
-    // answered late; what may be tried again is tried by who knows why.
+    // kube would repeat an eviction for minutes if a PDB refuses it, and a write of the lock if its answer is late.
+    // Belay retries only where it knows why.
     config.default_retry = false;
     config
 }
@@ -47,10 +47,10 @@ where
     answer.map(|body| Box::new(body.map_err(Into::into)) as Box<DynBody>)
 }
 
-/// A client of the API server, to which layers may be added. It connects to nothing yet.
+/// Returns the builder of a client of the API server. Layers may be added to it. It doesn't connect yet.
 ///
 /// # Errors
-/// Where the configuration is of no use.
+/// If the configuration is invalid.
 pub fn builder(config: Config) -> kube::Result<ClientBuilder<Connection>> {
     if config.proxy_url.is_some() {
         return ClientBuilder::try_from(config);

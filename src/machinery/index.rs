@@ -1,7 +1,8 @@
-//! The objects of a kind as watches have shown them, found by name and by group.
+//! A cache of the objects of a kind, filled by watches. Objects are found by name and by group.
 //!
-//! That a watch is begun anew takes nothing out of the index: an object goes when the API server says that it
-//! is gone, or when a complete list doesn't have it. One that can't be read any more stays as it was last read.
+//! A restart of a watch removes nothing from the index. An object is removed when the API server reports that it is
+//! deleted, or when a complete list doesn't contain it. An object that can't be read any more stays as it was last
+//! read.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -20,19 +21,19 @@ use tokio::sync::watch;
 pub use super::counts::Key;
 use super::{counts::Counts, versions::version};
 
-/// The key of an object.
+/// Returns the key of an object.
 pub fn key(object: &impl Resource) -> Key {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
-/// What became of an object.
+/// A change in the index.
 #[derive(Clone, Debug)]
 pub enum Change<K> {
-    /// It was made or changed, or seen for the first time.
+    /// An object was created or changed, or seen for the first time.
     Applied(Arc<K>),
-    /// It is gone, or not kept any more.
+    /// An object was deleted, or the index doesn't keep it any more.
     Deleted(Arc<K>),
-    /// From now on the index shows all that there is.
+    /// From now on, the index shows all objects.
     Complete,
 }
 
@@ -55,22 +56,22 @@ type Prune<K> = Box<dyn Fn(&mut K) + Send + Sync>;
 type IsKept<K> = Box<dyn Fn(&K) -> bool + Send + Sync>;
 
 struct Inner<K> {
-    /// The key is shared with the groups: there are many objects.
+    /// The groups share the key to save memory: there are many objects.
     objects: HashMap<Arc<Key>, Shown<K>>,
     by_group: HashMap<Key, BTreeSet<Arc<Key>>>,
-    /// Those that can't be read, and which watch they come from.
+    /// The objects that can't be read, and the number of the watch that each comes from.
     unreadable: HashMap<Key, usize>,
-    /// Counts the changes of a group, for who waits for the next.
+    /// Counts the changes of each group, for tasks that wait for the next.
     changes: Counts,
-    /// What each watch has listed since it began anew.
+    /// The objects that each watch has listed since it restarted.
     listing: Vec<Option<HashSet<Key>>>,
-    /// Which watches have listed all.
+    /// Which watches have completed a list.
     listed: Vec<bool>,
 }
 
 struct Shown<K> {
     object: Arc<K>,
-    /// Which watch it comes from.
+    /// The number of the watch that it comes from.
     source: usize,
 }
 
@@ -86,12 +87,13 @@ impl<K> Index<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
 {
-    /// An empty index. An object is found by each of its `groups`; `prune` takes away what nobody reads.
+    /// Returns an empty index. An object is found by each of its `groups`. `prune` removes the fields that nobody
+    /// reads.
     pub fn new(groups: fn(&K) -> Vec<Key>, prune: impl Fn(&mut K) + Send + Sync + 'static) -> Self {
         Self::of_kind(&K::kind(&()), groups, prune, |_| true)
     }
 
-    /// The same, of those objects alone that are kept.
+    /// Returns an empty index that keeps only the objects for which `is_kept` returns true.
     pub fn keeping(
         groups: fn(&K) -> Vec<Key>,
         prune: impl Fn(&mut K) + Send + Sync + 'static,
@@ -105,7 +107,7 @@ impl<K> Index<K>
 where
     K: Resource + Clone + Debug + Send + Sync + 'static,
 {
-    /// The same, of a kind whose name its type doesn't say.
+    /// Like `keeping`, for a type that doesn't know the name of its kind.
     pub fn of_kind(
         kind: &str,
         groups: fn(&K) -> Vec<Key>,
@@ -137,14 +139,14 @@ where
         inner.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The object of that namespace and name.
+    /// Returns the object of that namespace and name.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
         let key = (namespace.to_owned(), name.to_owned());
         let inner = self.inner();
         inner.objects.get(&key).map(|shown| shown.object.clone())
     }
 
-    /// The objects of a group, by name.
+    /// Returns the objects of a group, sorted by name.
     pub fn of(&self, group: &Key) -> Vec<Arc<K>> {
         let inner = self.inner();
         let keys = inner.by_group.get(group).into_iter().flatten();
@@ -153,32 +155,32 @@ where
             .collect()
     }
 
-    /// All objects, in no order.
+    /// Returns all objects, in no particular order.
     pub fn all(&self) -> Vec<Arc<K>> {
         let inner = self.inner();
         let shown = inner.objects.values();
         shown.map(|shown| shown.object.clone()).collect()
     }
 
-    /// Whether there is an object in the namespace that can't be read.
+    /// Returns whether the namespace has an object that can't be read.
     pub fn has_unreadable(&self, namespace: &str) -> bool {
         let inner = self.inner();
         inner.unreadable.keys().any(|(of, _)| of == namespace)
     }
 
-    /// Whether it shows all that there is.
+    /// Returns whether the index shows all objects.
     pub fn is_complete(&self) -> bool {
         *self.shared.complete.borrow()
     }
 
-    /// Waits until it shows all that there is.
+    /// Waits until the index shows all objects.
     pub async fn complete(&self) {
         let mut complete = self.shared.complete.subscribe();
-        // The sender is in the index itself.
+        // It can't fail: the index itself owns the sender.
         let _ = complete.wait_for(|complete| *complete).await;
     }
 
-    /// Counts the changes of a group.
+    /// Returns a receiver that counts the changes of a group.
     pub fn changes_of(&self, group: &Key) -> watch::Receiver<u64> {
         self.inner().changes.of(group)
     }
@@ -208,13 +210,13 @@ where
         inner.listed.resize(sources, false);
     }
 
-    /// Shows at once what a write was answered with. Whoever wrote it decides on it: the watch's event of the same
-    /// version is then no change. What the index doesn't have stays out: it may be gone already.
+    /// Shows the answer to a write at once. The writer itself acts on it, so the watch's event of the same version
+    /// isn't reported as a change. An object that the index doesn't have isn't added: it may already be deleted.
     pub fn put(&self, object: K) {
         let mut inner = self.inner();
         let key = key(&object);
         if !(self.shared.is_kept)(&object) {
-            // The watch's event takes it out, and reports that.
+            // The watch's event removes it, and reports that.
             return;
         }
         let older = inner.objects.get(&key).filter(|shown| {
@@ -225,7 +227,7 @@ where
         }
     }
 
-    /// Notes one event of a watch.
+    /// Notes one event of a watch. Returns the changes.
     fn note(&self, source: usize, event: Event<DeserializeGuard<K>>) -> Vec<Change<K>> {
         let mut inner = self.inner();
         match event {
@@ -245,7 +247,8 @@ where
                 let applied = self.apply(&mut inner, source, guard);
                 applied.into_iter().collect()
             }
-            // A list is never older than what was written before it; but it may have come from a backup.
+            // A list is never older than the writes before it. But it may come from a restored backup, so its versions
+            // may be lower.
             Event::InitApply(guard) => {
                 let applied = self.apply(&mut inner, source, guard);
                 applied.into_iter().collect()
@@ -320,7 +323,7 @@ where
         Some(object)
     }
 
-    /// A watch has listed all: what its list doesn't have is gone.
+    /// A watch has listed all objects: removes those that its list doesn't contain.
     fn listed(&self, inner: &mut Inner<K>, source: usize) -> Vec<Change<K>> {
         let listed = inner.listing[source].take().unwrap_or_default();
         let shown = inner.objects.iter();
@@ -343,7 +346,7 @@ where
     }
 }
 
-/// Whether an object is of a later version than another state of it. Where that can't be said, it is.
+/// Returns whether an object has a later version than another state of it. True if the versions can't be compared.
 fn is_newer(object: &impl Resource, than: &impl Resource) -> bool {
     match (version(object), version(than)) {
         (Some(version), Some(than)) => version > than,

@@ -1,4 +1,4 @@
-//! What the index shows of what watches tell.
+//! Tests of what the index shows after the events of watches.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::error_boundary::InvalidObject;
@@ -56,7 +56,7 @@ fn a_watch_that_begins_anew_takes_nothing_out_before_its_list_is_complete() {
     assert_eq!(names(&index, "ns0"), ["a", "b"]);
     index.note(0, Event::InitApply(pod("b", "ns0")));
     assert_eq!(names(&index, "ns0"), ["a", "b"]);
-    // It breaks off in the middle of the list, and begins anew once more.
+    // The watch breaks off in the middle of the list, and restarts again.
     index.note(0, Event::Init);
     index.note(0, Event::InitApply(pod("a", "ns0")));
     let changes = index.note(0, Event::InitDone);
@@ -123,7 +123,7 @@ fn the_answer_to_a_write_brings_back_nothing_that_is_gone() {
     index.note(0, Event::Delete(DeserializeGuard(Ok(at("6")))));
     index.put(at("7"));
     assert_eq!(shown(&index), None);
-    // Another object of that name.
+    // Another object with the same name.
     let mut other = at("8");
     other.metadata.uid = Some("u2".into());
     index.note(0, Event::Apply(DeserializeGuard(Ok(other))));

@@ -1,5 +1,5 @@
-//! What every layer uses: the clock, the names that Belay writes under, the connection, watches and what
-//! they fill.
+//! Code that every layer uses: the clock, the field managers that Belay writes as, the connection, watches and the
+//! caches that they fill.
 
 pub mod clock;
 pub mod connection;
@@ -14,13 +14,14 @@ use kube::{
     api::{DeleteParams, PatchParams, PostParams, Preconditions},
 };
 
-/// The name that Belay writes under.
+/// The field manager of Belay's writes.
 pub const FIELD_MANAGER: &str = "belay";
 
-/// The name that a person's Operation is written into a spec under.
+/// The field manager that writes a person's Operation into a spec.
 pub const SPEC_MANAGER: &str = "belay-operation";
 
-/// How what others write to as well is changed: merged, under Belay's name.
+/// Returns the parameters of patches to objects that others write to as well: they are merged, with Belay's field
+/// manager.
 pub fn patch_params() -> PatchParams {
     PatchParams {
         field_manager: Some(FIELD_MANAGER.into()),
@@ -28,7 +29,7 @@ pub fn patch_params() -> PatchParams {
     }
 }
 
-/// How objects are made, or replaced, under Belay's name.
+/// Returns the parameters to create or replace objects, with Belay's field manager.
 pub fn post_params() -> PostParams {
     PostParams {
         field_manager: Some(FIELD_MANAGER.into()),
@@ -36,7 +37,7 @@ pub fn post_params() -> PostParams {
     }
 }
 
-/// How that very object is deleted, and not another that has its name by now.
+/// Returns the parameters to delete exactly the object with this uid, and not a newer one with the same name.
 pub fn delete_params(uid: Option<String>) -> DeleteParams {
     DeleteParams::default().preconditions(Preconditions {
         uid,
@@ -44,7 +45,8 @@ pub fn delete_params(uid: Option<String>) -> DeleteParams {
     })
 }
 
-/// How an object is deleted as it was read: not where it was changed since, nor another that has its name by now.
+/// Returns the parameters to delete an object only as it was read: not if it has changed since, and not a newer one
+/// with the same name.
 pub fn delete_params_as_read(object: &impl Resource) -> DeleteParams {
     let metadata = object.meta();
     DeleteParams::default().preconditions(Preconditions {

@@ -1,13 +1,13 @@
-//! A part of all clusters. Which part a cluster is in follows from its namespace and name alone.
+//! A shard is a part of all clusters. Only the namespace and name of a cluster decide which shard it is in.
 
 use std::{fmt, hash::Hasher as _};
 
 use fnv::FnvHasher;
 
-/// The most parts that clusters are divided into.
+/// The highest number of shards.
 pub const MOST_SHARDS: u32 = 64;
 
-/// One of so many parts.
+/// Shard `number` of `of` shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Shard {
     number: u32,
@@ -15,13 +15,13 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// All parts, where there are so many: at least one.
+    /// Returns all shards of a division into `of` shards, at least one.
     pub fn all(of: u32) -> impl Iterator<Item = Self> {
         let of = of.max(1);
         (0..of).map(move |number| Self { number, of })
     }
 
-    /// Whether a cluster is in it.
+    /// Returns whether a cluster is in it.
     pub fn has(&self, namespace: &str, cluster: &str) -> bool {
         hash(namespace, cluster) % u64::from(self.of) == u64::from(self.number)
     }
@@ -33,8 +33,8 @@ impl fmt::Display for Shard {
     }
 }
 
-/// FNV-1a of `namespace/name`, mixed: its low bits follow from the low bits of the characters alone. It stays as it
-/// is in all versions: two replicas of different versions must agree.
+/// Returns the FNV-1a hash of `namespace/name`, mixed, because its low bits depend only on the low bits of the
+/// characters. It must be the same in all versions: two replicas of different versions must agree.
 fn hash(namespace: &str, name: &str) -> u64 {
     let mut hasher = FnvHasher::default();
     for part in [namespace, "/", name] {

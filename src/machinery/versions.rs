@@ -2,7 +2,7 @@
 
 use kube::{Resource, ResourceExt as _};
 
-/// The resourceVersion of an object as a number; none where it is no number.
+/// Returns the resourceVersion of an object as a number. None if it isn't a number.
 pub fn version(object: &impl Resource) -> Option<u64> {
     object.resource_version()?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! Watches: how one is begun, how soon a silent one is noticed, and how it is begun anew.
+//! Watches: how one is started, how soon a silent one is noticed, and how it is restarted.
 
 use std::{
     fmt::Debug,
@@ -19,16 +19,16 @@ use serde::de::DeserializeOwned;
 
 use super::shard::Shard;
 
-/// How long a watch lasts before it is begun anew, in seconds. One that went silent is noticed this much
-/// and five seconds later; kube's default is 290.
+/// How long a watch lasts before it is restarted, in seconds. A watch that went silent is noticed after this time plus
+/// five seconds. kube's default is 290.
 pub const WATCH_TIMEOUT_SECONDS: u32 = 10;
-/// How soon a watch is begun anew that broke off, and how long the pauses become.
+/// The first and the longest pause before a watch that broke off is restarted.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// After so long without an error the pauses are short again.
+/// After this time without an error, the pauses are short again.
 const CALM: Duration = Duration::from_secs(30);
 
-/// The clusters that an operator looks after: those of some namespaces, or a part of them.
+/// The clusters that an operator manages: those of some or all namespaces, or a shard of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     namespaces: Vec<String>,
@@ -36,7 +36,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// The clusters of these namespaces; of all where there are none.
+    /// Returns the scope of the clusters of these namespaces. No namespaces means all.
     pub fn of(namespaces: impl IntoIterator<Item = String>) -> Self {
         let mut all: Vec<_> = namespaces.into_iter().collect();
         all.sort();
@@ -47,7 +47,7 @@ impl Scope {
         }
     }
 
-    /// Those of these clusters that are in a shard.
+    /// Returns the scope of those clusters that are also in a shard.
     #[must_use]
     pub fn within(&self, shard: Shard) -> Self {
         Self {
@@ -56,12 +56,12 @@ impl Scope {
         }
     }
 
-    /// The namespaces; none for all.
+    /// Returns the namespaces. Empty means all.
     pub fn namespaces(&self) -> &[String] {
         &self.namespaces
     }
 
-    /// Whether a cluster of that name is looked after. Of one that isn't, not seeing it says nothing.
+    /// Returns whether this scope includes a cluster. If it doesn't, a cluster that isn't seen may still exist.
     pub fn has_cluster(&self, namespace: &str, cluster: &str) -> bool {
         let namespaces = &self.namespaces;
         let is_in_namespace =
@@ -70,7 +70,7 @@ impl Scope {
         is_in_namespace && shard.is_none_or(|shard| shard.has(namespace, cluster))
     }
 
-    /// The objects of a kind, one API for each namespace that is watched by itself.
+    /// Returns the APIs for the objects of a kind: one for all namespaces, or one for each namespace of the scope.
     pub fn apis<K>(&self, client: &Client) -> Vec<Api<K>>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
@@ -81,7 +81,7 @@ impl Scope {
         )
     }
 
-    /// One for all namespaces, or one for each that is watched by itself.
+    /// Returns one value for all namespaces, or one for each namespace of the scope.
     pub fn each<T>(&self, all: impl FnOnce() -> T, in_one: impl Fn(&str) -> T) -> Vec<T> {
         if self.namespaces.is_empty() {
             return vec![all()];
@@ -91,14 +91,14 @@ impl Scope {
     }
 }
 
-/// How watches of all objects are set up. They list with the most recent semantics, for the lock is among
-/// what they read.
+/// Returns the configuration of watches of all objects. They list with the most recent semantics, because they also
+/// read the lock.
 pub fn config() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_TIMEOUT_SECONDS)
 }
 
-/// The events of a watch, or of several that together show a kind, each with the number of the watch that it
-/// comes from. A watch that breaks off is begun anew.
+/// Returns the events of a watch, or of several that together show a kind. Each event comes with the number of its
+/// watch. A watch that breaks off is restarted.
 pub fn events<K>(
     apis: Vec<Api<DeserializeGuard<K>>>,
     config: &watcher::Config,
@@ -121,8 +121,8 @@ where
     stream::select_all(each)
 }
 
-/// The pauses between attempts to reach the API server. They are short again after a calm; not after an
-/// event, for kube's watcher gives one before each attempt.
+/// The pauses between attempts to reach the API server. They become short again after a calm time, but not after an
+/// event, because kube's watcher emits one before each attempt.
 struct Pauses {
     next: Duration,
     last: Option<Instant>,
@@ -161,7 +161,7 @@ impl Backoff for Pauses {
     fn reset(&mut self) {}
 }
 
-/// `namespace/name`, for logs and keys.
+/// Returns `namespace/name`, for logs and keys.
 pub fn full_name(object: &impl Resource) -> String {
     format!(
         "{}/{}",

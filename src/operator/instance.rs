@@ -17,33 +17,33 @@ use crate::{
 
 use super::Options;
 
-/// How long the reconciles in hand may take when the operator is asked to end.
+/// How long running reconciles may take to end when the operator is asked to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What operators are made of.
+/// The parts that operators are made of.
 #[derive(Clone)]
 pub struct Parts {
-    /// Reaches the API server.
+    /// How to reach the API server.
     pub config: Config,
-    /// How they run.
+    /// How the operators run.
     pub options: Options,
-    /// Where they count.
+    /// Where the operators count.
     pub telemetry: Telemetry,
-    /// Where they say whether they are ready.
+    /// Where the operators report whether they are ready.
     pub health: Health,
 }
 
 impl Parts {
-    /// The namespace of the Leases.
+    /// Returns the namespace of the Leases.
     pub fn lease_namespace(&self) -> String {
         let given = self.options.leader_election_namespace.clone();
         given.unwrap_or_else(|| self.config.default_namespace.clone())
     }
 
-    /// An operator of these clusters, whose writes pass the fence.
+    /// Returns an operator of these clusters. Its writes pass the fence.
     ///
     /// # Errors
-    /// Where the settings don't fit.
+    /// If the settings are invalid.
     pub fn instance(&self, scope: &Scope, fence: &Fence) -> anyhow::Result<Instance> {
         let counted = connection::builder(self.config.clone())?;
         let counted = counted.with_layer(&self.telemetry.requests);
@@ -73,7 +73,7 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Looks after the clusters until `shutdown`, and a little longer for what is in hand.
+    /// Manages the clusters until `shutdown`. Then running reconciles get a short time to end.
     pub async fn run(self, shutdown: CancellationToken) {
         let (controller, watches) = self.start(shutdown.clone());
         tokio::select! {

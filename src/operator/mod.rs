@@ -1,4 +1,5 @@
-//! The operator: stands by until it leads, works, and gives its lease back. It leads all clusters, or shards of them.
+//! The operator: it stands by until it leads, works, and gives its lease back. It leads all clusters, or shards of
+//! them.
 
 mod instance;
 mod options;
@@ -21,10 +22,10 @@ use crate::{
 use instance::Parts;
 pub use options::{LeaderElection, Options};
 
-/// Runs on the cluster that `config` reaches until `shutdown`.
+/// Runs the operator on the cluster that `config` reaches, until `shutdown`.
 ///
 /// # Errors
-/// Where it can't begin, and where it was a leader and isn't any more: then it must be started anew.
+/// If it can't start, or if it lost its leadership: then the process must be restarted.
 pub async fn operate(
     config: Config,
     options: Options,
@@ -83,7 +84,7 @@ async fn serve(address: Option<SocketAddr>, health: Health) -> anyhow::Result<()
     served.with_context(|| format!("failed to serve metrics on {address}"))
 }
 
-/// Looks after all clusters, where no other operator does.
+/// Manages all clusters while no other operator does.
 async fn lead(parts: &Parts, fence: Fence, shutdown: CancellationToken) -> anyhow::Result<()> {
     let instance = parts.instance(&parts.options.scope, &fence)?;
     let (client, namespace) = (lease_client(parts)?, parts.lease_namespace());
@@ -101,7 +102,7 @@ async fn lead(parts: &Parts, fence: Fence, shutdown: CancellationToken) -> anyho
     Ok(())
 }
 
-/// A client of leases alone: the fence is for the leader's work, and the work mustn't hold up a renewal.
+/// Returns a client only for Leases: the fence is for the leader's work, and that work must not delay a renewal.
 fn lease_client(parts: &Parts) -> kube::Result<Client> {
     let client = connection::builder(parts.config.clone())?;
     Ok(client.with_layer(&parts.telemetry.requests).build())

@@ -7,13 +7,13 @@ use crate::{
     provider::{aws, azure},
 };
 
-/// What says that this process is a pod, and where.
+/// The file with the pod's namespace. It exists only if this process runs in a pod.
 const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
-/// Whether only one of several operators works.
+/// Whether only one of several operators works, elected as the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LeaderElection {
-    /// In a pod, and where there are shards, yes; elsewhere, no.
+    /// Yes in a pod or if there are several shards, otherwise no.
     Auto,
     /// Yes.
     Always,
@@ -24,19 +24,19 @@ pub enum LeaderElection {
 /// How the operator runs.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The clusters that are looked after.
+    /// The clusters that the operator manages.
     pub scope: Scope,
-    /// The name of the Lease that the operators of the same clusters share, where it is given.
+    /// The name of the Lease that the operators of the same clusters share. None for the default name.
     pub lease: Option<String>,
-    /// Where metrics and health are served.
+    /// Where metrics and health are served. None if they aren't served.
     pub metrics_address: Option<SocketAddr>,
     /// Whether only one of several operators works.
     pub leader_election: LeaderElection,
-    /// The namespace of the Lease that they share; the pod's where there is none.
+    /// The namespace of the Lease that they share. None for the pod's namespace.
     pub leader_election_namespace: Option<String>,
     /// Into how many shards the operators divide the clusters; one works on each.
     pub shards: u32,
-    /// The OpenTelemetry collector that traces are sent to.
+    /// The OpenTelemetry collector that receives the traces. None for no traces.
     pub otlp_endpoint: Option<String>,
     /// How AWS is asked, and how often.
     pub aws: aws::Settings,
@@ -45,7 +45,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The Lease of the operators that look after the same clusters.
+    /// Returns the Lease of the operators that manage the same clusters.
     pub(super) fn lease(&self) -> String {
         let given = self.lease.clone();
         given.unwrap_or_else(|| match self.scope.namespaces() {
@@ -54,12 +54,12 @@ impl Options {
         })
     }
 
-    /// The Lease of a shard.
+    /// Returns the Lease of a shard.
     pub(super) fn lease_of(&self, shard: Shard) -> String {
         format!("{}-shard-{shard}", self.lease())
     }
 
-    /// Those by one of which an operator works: at least one.
+    /// Returns the Leases of which an operator needs one to work. There is at least one.
     pub(super) fn leases_of_work(&self) -> Vec<String> {
         if self.shards > 1 {
             return Shard::all(self.shards)
@@ -69,10 +69,10 @@ impl Options {
         vec![self.lease()]
     }
 
-    /// Whether it works only where it leads.
+    /// Returns whether it works only while it leads.
     ///
     /// # Errors
-    /// Where it divides the clusters with others, and is the only one.
+    /// If there are several shards, but leader election is off.
     pub(super) fn elects(&self) -> anyhow::Result<bool> {
         match self.leader_election {
             LeaderElection::Auto => Ok(self.shards > 1 || Path::new(POD_NAMESPACE).exists()),

@@ -1,6 +1,6 @@
-//! Operators that divide the clusters into shards. Each is a whole operator for the shards that it holds. One Lease they
-//! hold together: it says into how many shards they divide, so that nobody works who divides otherwise, and who of them
-//! lives. By another for each shard, one of them is elected.
+//! Operators that divide the clusters into shards. Each is a whole operator for the shards that it holds. All hold one
+//! Lease together. It records the number of shards, so that no operator with another number works, and which operators
+//! live. Another Lease for each shard elects one of them.
 
 use std::collections::BTreeMap;
 
@@ -20,14 +20,14 @@ use crate::{
 
 use super::{instance::Parts, lease_client, tenure::Tenure};
 
-/// Who holds its share looks only so often, of these times, whether other shards are free: nobody waits for it but where
-/// their operator died.
+/// An operator that holds its fair share checks for other free shards only every this many rounds. Such shards wait for
+/// it only if their operator died.
 const SELDOM: usize = 5;
 
-/// Looks after a fair share of the shards until `shutdown`.
+/// Manages a fair share of the shards until `shutdown`.
 ///
 /// # Errors
-/// Where it can't begin, and where a lease was lost: then the process must be started anew.
+/// If it can't start, or if it lost a lease: then the process must be restarted.
 pub async fn share(parts: &Parts, shutdown: CancellationToken) -> anyhow::Result<()> {
     let client = lease_client(parts)?;
     let (identity, fence) = (new_identity(), Fence::closed());
@@ -59,11 +59,11 @@ struct Shares<'a> {
     parts: &'a Parts,
     leases: Client,
     identity: String,
-    /// Open while the clusters are divided as this process divides them.
+    /// Open while this process and all others that work use the same number of shards.
     around: Fence,
-    /// Those that it doesn't hold.
+    /// The shards that it doesn't hold.
     others: BTreeMap<Shard, Election>,
-    /// Those that it holds, each with what asks it to end.
+    /// The shards that it holds, each with the token that asks its work to end.
     held: BTreeMap<Shard, CancellationToken>,
     tenures: JoinSet<Ended>,
 }
@@ -86,7 +86,7 @@ impl<'a> Shares<'a> {
         this
     }
 
-    /// Takes shards and gives shards back, as many operators come and go, until `shutdown`; then gives all back.
+    /// Takes and gives back shards as operators come and go, until `shutdown`. Then it gives all back.
     async fn work(
         mut self,
         members: watch::Receiver<usize>,
@@ -98,7 +98,7 @@ impl<'a> Shares<'a> {
             let most = fair_share(self.parts.options.shards as usize, *members.borrow());
             self.give_back_beyond(most);
             if self.held.len() < most || round.is_multiple_of(SELDOM) {
-                // Never broken off: a lease that is taken meanwhile would be held by nobody for its time.
+                // This is never cancelled: a lease that it had just taken would block its shard until its time is over.
                 self.look(most).await?;
             }
             tokio::select! {
@@ -114,7 +114,7 @@ impl<'a> Shares<'a> {
         Ok(())
     }
 
-    /// Looks at the leases of all shards that others hold, and takes those that are free, up to so many.
+    /// Checks the leases of all shards that this process doesn't hold, and takes free ones until it holds `most`.
     async fn look(&mut self, most: usize) -> anyhow::Result<()> {
         for shard in Shard::all(self.parts.options.shards) {
             let wants = self.held.len() < most;
@@ -128,7 +128,7 @@ impl<'a> Shares<'a> {
         Ok(())
     }
 
-    /// Takes part in the election of a shard.
+    /// Takes part in the election for a shard.
     fn stand_by(&mut self, shard: Shard) {
         let (lease, fence) = (
             self.parts.options.lease_of(shard),
@@ -145,7 +145,7 @@ impl<'a> Shares<'a> {
         self.others.insert(shard, election);
     }
 
-    /// Looks after the clusters of a shard that was taken.
+    /// Starts to manage the clusters of a shard that was taken.
     fn hold(&mut self, shard: Shard) -> anyhow::Result<()> {
         let Some(election) = self.others.remove(&shard) else {
             return Ok(());
@@ -160,7 +160,7 @@ impl<'a> Shares<'a> {
         Ok(())
     }
 
-    /// Gives a shard back where there are more than so many, one at a time.
+    /// Gives a shard back if this process holds more than `most`, one at a time.
     fn give_back_beyond(&mut self, most: usize) {
         let is_going = self.held.values().any(CancellationToken::is_cancelled);
         let one = self.held.last_key_value();

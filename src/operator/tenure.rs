@@ -10,11 +10,11 @@ use crate::{leader::Fence, machinery::watches::Scope};
 
 use super::instance::Parts;
 
-/// How long what still runs when the operator has ended may take to be dropped.
+/// How long tasks that still run after the operator has ended may take to stop.
 const DROP: Duration = Duration::from_secs(2);
 
-/// An operator on a runtime of its own: with that, whatever it has begun ends, work and looks at clouds included. A
-/// process that looks after all clusters gets that by its own end.
+/// An operator on its own runtime. With the runtime, everything that the operator started ends, also its work and its
+/// looks at clouds. A process that manages all clusters gets that when it exits.
 pub struct Tenure {
     runtime: Option<Runtime>,
     working: JoinHandle<anyhow::Result<()>>,
@@ -22,10 +22,10 @@ pub struct Tenure {
 }
 
 impl Tenure {
-    /// Begins to look after these clusters. Each write passes the fence.
+    /// Starts to manage these clusters. Every write passes the fence.
     ///
     /// # Errors
-    /// Where the system has no room for it.
+    /// If the system has no resources for a new runtime.
     pub fn begin(parts: &Parts, scope: Scope, fence: Fence) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -45,10 +45,10 @@ impl Tenure {
         })
     }
 
-    /// Works until `asked`, and a little longer for what is in hand.
+    /// Works until `asked`. Then running reconciles get a short time to end.
     ///
     /// # Errors
-    /// Where it couldn't begin, or has ended without being asked.
+    /// If it couldn't start, or if it ended without being asked.
     pub async fn work(&mut self, asked: &CancellationToken) -> anyhow::Result<()> {
         let early = tokio::select! {
             ended = &mut self.working => Some(ended),
@@ -63,13 +63,13 @@ impl Tenure {
         ended.context("the operator of a shard broke off")?
     }
 
-    /// Drops all that still runs, and waits for that.
+    /// Stops everything that still runs, and waits for that.
     pub async fn end(mut self) {
         let Some(runtime) = self.runtime.take() else {
             return;
         };
         let dropping = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(DROP));
-        // It fails only where this process ends.
+        // It fails only if this process ends.
         let _ = dropping.await;
     }
 }

@@ -1,4 +1,4 @@
-//! The clusters of which something changed, on their way from a provider to the controller.
+//! Takes the clusters that changed from a provider to the controller.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,20 +9,21 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::api::ManagedCluster;
 
-/// Where clusters are sent of which something changed.
+/// Sends clusters that changed.
 pub type Changed = mpsc::UnboundedSender<ObjectRef<ManagedCluster>>;
 
-/// What was sent, until the controller takes it.
+/// The clusters that were sent, until the controller takes them.
 pub struct Changes(Mutex<Option<mpsc::UnboundedReceiver<ObjectRef<ManagedCluster>>>>);
 
 impl Changes {
-    /// Nothing yet, and where to send it.
+    /// Returns the sender, and the changes, which are empty at first.
     pub fn new() -> (Changed, Self) {
         let (changed, changes) = mpsc::unbounded_channel();
         (changed, Self(Mutex::new(Some(changes))))
     }
 
-    /// All that is sent. Taken once; after that nothing comes.
+    /// Returns the stream of everything that is sent. Only the first call gets it. Later calls get a stream that stays
+    /// empty.
     pub fn take(&self) -> BoxStream<'static, ObjectRef<ManagedCluster>> {
         let mut changes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match changes.take() {

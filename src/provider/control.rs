@@ -14,18 +14,18 @@ use crate::{
     lifecycle::{Progress, StepReport, Stop},
 };
 
-/// How the work of a job came to its end.
+/// How the work of a job ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Everything that it asked for is there.
+    /// Everything that the job asked for is done.
     Done,
     /// It stopped because the controller asked for that.
     Stopped,
-    /// The controller asked it to stop, and the engine refused, with these words. The engine goes on.
+    /// The controller asked it to stop, but the engine refused, with these words. The engine continues.
     Refused(String),
 }
 
-/// What an Operation's status keeps of its steps, as the API server has it: a restart doesn't lose it.
+/// What an Operation's status keeps of its steps. The API server has stored it, so a restart doesn't lose it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// The names of the steps that have begun.
@@ -35,7 +35,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// What these steps keep.
+    /// Returns what these steps keep.
     pub fn of(steps: &[Step]) -> Self {
         let begun = steps.iter().filter(|step| step.phase != StepPhase::Pending);
         let handles = steps.iter().filter_map(|step| step.handle.clone());
@@ -56,10 +56,10 @@ pub struct Control {
     pace: Arc<Mutex<Pace>>,
 }
 
-/// How often the controller is woken for progress. Each time costs a write of the Operation's status.
+/// How often the controller is woken for progress. Each wake-up costs a write of the Operation's status.
 const PACE: Duration = Duration::from_secs(1);
 
-/// When the controller was woken last, and whether it is going to be.
+/// When the controller was last woken, and whether the next wake-up is scheduled.
 #[derive(Default)]
 struct Pace {
     last: Option<Instant>,
@@ -67,9 +67,9 @@ struct Pace {
 }
 
 impl Control {
-    /// Shares `stop`, the request to stop, and `kept`, what the status keeps. `blocked` is what blocked
-    /// the work before a restart. Calls `changed` when the progress changes: at once where a block begins or
-    /// ends, otherwise once a second at most.
+    /// Shares `stop`, the request to stop, and `kept`, what the status keeps. `blocked` is what blocked the work before
+    /// a restart. Calls `changed` when the progress changes: at once if a block begins or ends, otherwise once a second
+    /// at most.
     pub fn new(
         stop: watch::Receiver<Stop>,
         kept: watch::Receiver<Kept>,
@@ -89,13 +89,13 @@ impl Control {
         }
     }
 
-    /// For work that nobody can stop any more.
+    /// Returns a control for work that nobody can stop any more.
     pub fn unstoppable() -> Self {
         let kept = watch::channel(Kept::default()).1;
         Self::new(watch::channel(Stop::No).1, kept, None, Arc::new(|| ()))
     }
 
-    /// Whether the work may go on.
+    /// Returns whether the work may go on.
     pub fn stop(&self) -> Stop {
         *self.stop.borrow()
     }
@@ -141,8 +141,8 @@ impl Control {
         self.until_kept(|kept| kept.handles.contains(&handle)).await;
     }
 
-    /// Waits until the Operation's status keeps that a step has begun: then a restart knows that it may have. Returns at
-    /// once when the controller asks for a stop.
+    /// Waits until the Operation's status records that a step has begun, so that the next operator knows after a
+    /// restart that it may have. Returns at once when the controller asks for a stop.
     pub async fn keep_begun(&self, step: &str) {
         self.wake(true);
         self.until_kept(|kept| kept.begun.contains(step)).await;
@@ -160,7 +160,7 @@ impl Control {
         }
     }
 
-    /// Reports what is in the way now, or that nothing is.
+    /// Reports what blocks the work now, or that nothing does.
     pub fn block(&self, blocked: Option<(String, String)>) {
         self.report(Progress {
             blocked,
@@ -174,8 +174,8 @@ impl Control {
         progress.left = left;
     }
 
-    /// Reports how far some of the steps are, and what is in the way now. What was reported of other steps
-    /// stays. What changes nothing wakes nobody.
+    /// Reports how far some of the steps are, and what blocks the work now. What was reported of other steps stays. A
+    /// report that changes nothing wakes nobody.
     pub fn report(&self, progress: Progress) {
         let mut last = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = Progress {
@@ -200,11 +200,11 @@ impl Control {
         }
     }
 
-    /// Reports what is seen of some of the steps, as [`report`](Self::report) does. What is seen may be somebody else's
-    /// doing: a node that a person deleted looks like one whose turn has come. So once the controller has asked for a
-    /// stop, no step is reported as begun for the first time, unless what is seen bears this work's own mark.
+    /// Reports what is seen of some of the steps, as [`report`](Self::report) does. Somebody else may have caused what
+    /// is seen: a node that a person deleted looks like a node whose turn has come. So once the controller has asked
+    /// for a stop, no step is reported as begun for the first time, unless what is seen carries this work's own mark.
     pub fn report_seen(&self, mut progress: Progress, is_its_own: impl Fn(&StepReport) -> bool) {
-        // This lock is held until all is reported, so that no request to stop comes in between.
+        // This lock is held until everything is reported, so that no request to stop comes in between.
         let stop = self.stop.borrow();
         if *stop != Stop::No {
             let reported = self.progress().steps;
@@ -219,7 +219,7 @@ impl Control {
         self.report(progress);
     }
 
-    /// Wakes the controller, or has it woken soon.
+    /// Wakes the controller now, or schedules that.
     fn wake(&self, is_urgent: bool) {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         let wait = pace
@@ -248,7 +248,7 @@ impl Control {
         });
     }
 
-    /// How far the work is.
+    /// Returns how far the work is.
     pub fn progress(&self) -> Progress {
         self.progress
             .lock()

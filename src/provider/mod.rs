@@ -1,5 +1,5 @@
-//! What turns an operation into nodes. All providers sit behind one trait; adding one touches its own file
-//! and one line of [`Providers`].
+//! Providers turn an operation into nodes. All providers implement one trait. A new provider needs its own file and one
+//! line of [`Providers`].
 
 mod adopted;
 pub mod aws;
@@ -28,63 +28,64 @@ pub use changes::{Changed, Changes};
 pub use control::{Control, End, Kept};
 pub use nodes::NodeByNode;
 
-/// What couldn't be left as it was: a name, such as a node's, and in whose words.
+/// What couldn't be left as it was: a name, such as a node's, and the message of what blocked that.
 pub type LeftBehind = Vec<(String, String)>;
 
 /// What a provider is asked to do, and what it promises.
 #[async_trait]
 pub trait Provider: Send + Sync {
-    /// What it can do, and how it goes about it.
+    /// Returns what the provider can do, and how it does that.
     fn rules(&self) -> &'static dyn Rules;
 
-    /// What is there of a cluster now. It answers at once, from what watches have shown: a reconcile waits
-    /// for nothing slow. None until the first look at the cluster is complete; then [`changes`](Self::changes)
-    /// has it.
+    /// Returns the observed state of a cluster. It answers at once, from what watches have shown, so that a reconcile
+    /// never waits for anything slow. None until the first look at the cluster is complete. Then
+    /// [`changes`](Self::changes) has it.
     fn observe(&self, cluster: &ManagedCluster) -> Option<Observation>;
 
-    /// Whether it can observe clusters.
+    /// Returns whether it can observe clusters.
     fn is_ready(&self) -> bool;
 
-    /// Waits until it can.
+    /// Waits until it can observe clusters.
     async fn ready(&self);
 
-    /// The nodes that only Belay deletes, by cluster, also those of clusters that no longer exist.
+    /// Returns the nodes that only Belay deletes, by cluster, also those of clusters that no longer exist.
     fn nodes(&self) -> Vec<(ObjectRef<ManagedCluster>, Vec<String>)>;
 
-    /// A cluster is no more: nobody observes it any longer.
+    /// Stops observing a cluster that no longer exists.
     fn forget(&self, cluster: &ObjectRef<ManagedCluster>);
 
-    /// Clusters of which something changed that [`observe`](Self::observe) shows. Taken once.
+    /// Returns the clusters for which [`observe`](Self::observe) shows a change. Only the first call gets them.
     fn changes(&self) -> BoxStream<'static, ObjectRef<ManagedCluster>>;
 
-    /// Brings about what the job asks for, from wherever things stand: it is called again after a crash,
-    /// with the same uid, and what is already there is left as it is.
+    /// Does what the job asks for, starting from the current state. It is called again after a crash, with the same
+    /// uid, and leaves what is already done as it is.
     ///
-    /// A step begins by [`Control::begin`] alone. Once `control` asks for a stop, no new step begins. With [`Stop::AfterStep`] what has begun is
-    /// finished first; with [`Stop::Now`](crate::lifecycle::Stop::Now) it stops where it stands, within two
-    /// seconds, whatever hangs. When it returns, in whichever way, nothing of it acts any more, and nothing
-    /// half-done is left but what it reported by [`Control::leave`].
+    /// A step begins only with [`Control::begin`]. Once `control` asks for a stop, no new step begins. With
+    /// [`Stop::AfterStep`](crate::lifecycle::Stop::AfterStep), it first finishes what has begun. With
+    /// [`Stop::Now`](crate::lifecycle::Stop::Now), it stops where it stands, within two seconds, whatever hangs. When
+    /// it returns, with any result, nothing of it acts any more, and nothing half-done is left except what it reported
+    /// with [`Control::leave`].
     ///
-    /// Errors that may pass (a timeout, a server that is down) are tried again inside, and reported as in the
-    /// way by [`Control::block`]. An engine that doesn't let itself be stopped makes it [`End::Refused`].
+    /// It tries again after errors that may pass (a timeout, a server that is down), and reports them with
+    /// [`Control::block`]. If an engine can't be stopped, it returns [`End::Refused`].
     ///
     /// # Errors
-    /// What trying again doesn't mend, with a code to script against and what to do.
+    /// Errors that a retry doesn't fix, with a code for scripts, and with advice on what to do.
     async fn run(&self, job: &Job, control: &Control) -> Result<End, OperationError>;
 
-    /// Leaves nothing in the middle of the work of these Operations, by their uids: they have ended. What
-    /// can't be left as it was is returned.
+    /// Leaves nothing in the middle of the work of these Operations, given by uid, which have ended. Returns what
+    /// couldn't be left as it was.
     async fn mend(&self, namespace: &str, cluster: &str, uids: &BTreeSet<String>) -> LeftBehind;
 
-    /// Leaves nothing in the middle of anybody's work on a cluster that no longer exists. An operator that stood still
-    /// while its cluster was deleted may have made a node since.
+    /// Leaves nothing in the middle of anybody's work on a cluster that no longer exists. An operator that was paused
+    /// while the cluster was deleted may have created a node since.
     async fn mend_abandoned(&self, cluster: &ObjectRef<ManagedCluster>);
 }
 
-/// What is there of a cluster now, asked of whoever has it, once.
+/// Reads the current state of a cluster once, from its provider.
 ///
 /// # Errors
-/// Where it can't be read.
+/// If it can't be read.
 pub async fn look(client: &Client, cluster: &ManagedCluster) -> kube::Result<Observation> {
     let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
     let name = cluster.metadata.name.as_deref().unwrap_or_default();
@@ -94,7 +95,7 @@ pub async fn look(client: &Client, cluster: &ManagedCluster) -> kube::Result<Obs
             cluster_api: Some(_),
             ..
         } => Ok(cluster_api::look_once(client, cluster).await),
-        // The person who asks may have no rights there, and the operator's own aren't theirs.
+        // The person who asks may have no rights there, and must not use the operator's rights.
         ProviderSpec { azure: Some(_), .. } => Ok(not_asked("Azure")),
         ProviderSpec { aws: Some(_), .. } => Ok(not_asked("AWS")),
         ProviderSpec { .. } => Ok(Observation::default()),
@@ -112,7 +113,7 @@ fn not_asked(cloud: &str) -> Observation {
     }
 }
 
-/// What the provider that a cluster's spec names can do, and how it goes about it.
+/// Returns what the provider that a cluster's spec names can do, and how it does that.
 pub fn rules_of(spec: &ProviderSpec) -> &'static dyn Rules {
     match spec {
         ProviderSpec {
@@ -125,7 +126,7 @@ pub fn rules_of(spec: &ProviderSpec) -> &'static dyn Rules {
     }
 }
 
-/// All providers that there are.
+/// All providers.
 #[derive(Clone)]
 pub struct Providers {
     /// Node objects on the cluster that Belay runs in.
@@ -136,7 +137,7 @@ pub struct Providers {
     pub clouds: Clouds,
 }
 
-/// The providers of clouds. One is none in a program that was built without it.
+/// The providers of clouds. A provider is None if the program was built without it.
 #[derive(Clone, Default)]
 pub struct Clouds {
     /// EKS clusters.
@@ -146,7 +147,7 @@ pub struct Clouds {
 }
 
 impl Providers {
-    /// The provider that a cluster's spec names.
+    /// Returns the provider that a cluster's spec names.
     pub fn of(&self, spec: &ProviderSpec) -> Option<Arc<dyn Provider>> {
         let kwok = spec.kwok.as_ref().map(|_| &self.kwok);
         let cluster_api = spec.cluster_api.as_ref().map(|_| &self.cluster_api);
@@ -155,7 +156,7 @@ impl Providers {
         kwok.or(cluster_api).or(azure).or(aws).cloned()
     }
 
-    /// All of them.
+    /// Returns all providers.
     pub fn all(&self) -> Vec<Arc<dyn Provider>> {
         let always = [self.kwok.clone(), self.cluster_api.clone()];
         let clouds = self.clouds.azure.iter().chain(&self.clouds.aws);

@@ -1,4 +1,4 @@
-//! Requests of the work: bounded, tried again while that may help, and reported as in the way where it
+//! Requests of the work. They have timeouts, are tried again while that may help, and are reported as a block if that
 //! doesn't help soon.
 
 use std::{future::Future, time::Duration};
@@ -9,28 +9,28 @@ use crate::{api::OperationError, lifecycle::Stop};
 
 use super::Control;
 
-/// How long one request may take. With [`Stop::Now`] a whole stop on nodes is to take less than two seconds.
+/// How long one request may take. With [`Stop::Now`], a whole stop on nodes has to take less than two seconds.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a request that is sent is waited for after the work was asked to stop.
+/// How long Belay waits for a request in flight after the work was asked to stop.
 pub const GRACE: Duration = Duration::from_millis(800);
-/// After so long without success a request is reported as in the way.
+/// After this time without success, a request is reported as a block.
 pub const PATIENCE: Duration = Duration::from_secs(2);
-/// How long an attempt may take before it is reported as unanswered, also where the ones before have taken long.
+/// How long an attempt may take at least before it is reported as unanswered, even if the attempts before took long.
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// The longest pause that a server's `Retry-After` is taken for.
+/// The longest pause that Belay accepts from a server's `Retry-After`.
 const LONGEST_WISH: Duration = Duration::from_mins(1);
 
-/// What is in the way: a reason in one word, and a message.
+/// What blocks the work: a reason in one word, and a message.
 pub type Blocked = (String, String);
 
 /// Why a request failed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Failure<R> {
-    /// The same request may be answered otherwise later.
+    /// The same request may succeed later.
     Passing(Passing),
-    /// It won't.
+    /// The same request won't succeed later.
     Final(R),
 }
 
@@ -38,16 +38,16 @@ pub enum Failure<R> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}: {message}")]
 pub struct Passing {
-    /// In one word, such as `Throttled`.
+    /// The reason in one word, such as `Throttled`.
     pub reason: String,
-    /// In the words of who refuses.
+    /// The message of whoever refuses.
     pub message: String,
-    /// When to try again, where the server wishes so.
+    /// When to try again. None if the server doesn't ask for a time.
     pub retry_after: Option<Duration>,
 }
 
 impl Passing {
-    /// A failure without a wish when to try again.
+    /// Returns a failure for which nobody asks when to try again.
     pub fn new(reason: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
@@ -58,7 +58,7 @@ impl Passing {
 }
 
 impl Failure<OperationError> {
-    /// The failure as one that may pass: somebody may mend the cause of a final one.
+    /// Returns the failure as one that may pass: somebody may fix the cause of a final failure.
     pub fn as_passing(&self) -> Passing {
         match self {
             Self::Passing(passing) => passing.clone(),
@@ -67,7 +67,7 @@ impl Failure<OperationError> {
     }
 }
 
-/// How a request ended that didn't bring what it asked for.
+/// How a request ended without a result.
 #[derive(Debug)]
 pub enum Ended<R> {
     /// The work was asked to stop.
@@ -80,19 +80,19 @@ pub enum Ended<R> {
 pub struct Requests<'a> {
     /// Whether the work may go on.
     pub control: &'a Control,
-    /// Called with what is in the way, and with none once it no longer is.
+    /// Called with what blocks a request, and with None when nothing blocks it any more.
     pub report: &'a (dyn Fn(Option<Blocked>) + Send + Sync),
-    /// Who answers, as people call it.
+    /// The server that answers, as people call it.
     pub server: &'static str,
-    /// How long a request that is sent is waited for after the work was asked to stop.
+    /// How long to wait for a request in flight after the work was asked to stop.
     pub grace: Duration,
 }
 
 impl Requests<'_> {
-    /// Makes a request until it is answered, with pauses that grow, or that the server asks for.
+    /// Repeats a request until it is answered, with pauses that grow, or that the server asks for.
     ///
-    /// A request that was sent is waited for, also when the work is asked to stop, for what it changes must
-    /// have changed before that is claimed; but not for longer than `grace`, for it may hang.
+    /// It waits for a request that was sent even if the work is asked to stop: what the request changes must have
+    /// changed before the work is reported as stopped. It waits no longer than `grace`, because the request may hang.
     pub async fn answered<T, R, F>(
         &self,
         what: &str,
@@ -139,7 +139,7 @@ impl Requests<'_> {
         result
     }
 
-    /// One attempt. One that isn't answered soon is reported before it is given up.
+    /// Makes one attempt. An attempt that isn't answered soon is reported before it is given up.
     async fn once<T, R, F>(
         &self,
         request: &impl Fn() -> F,
@@ -162,7 +162,7 @@ impl Requests<'_> {
             }
         };
         let mut attempt = std::pin::pin!(attempt);
-        // Who has answered so far answers this attempt, too, if it is given the time.
+        // A server that has answered so far will answer this attempt too, if it gets the time.
         let soon = (began + PATIENCE).saturating_duration_since(Instant::now());
         let soon = soon.max(LEAST_PATIENCE);
         tokio::select! {
@@ -181,7 +181,7 @@ impl Requests<'_> {
     }
 }
 
-/// What became of one attempt.
+/// The result of one attempt.
 enum Attempt<T, R> {
     /// It was answered.
     Answered(Result<T, Failure<R>>),
@@ -191,7 +191,7 @@ enum Attempt<T, R> {
     Stopped,
 }
 
-/// A failure that may pass, as a block to report.
+/// Returns a failure that may pass, as a block to report.
 pub fn in_the_way(what: &str, passing: Passing) -> Blocked {
     let message = format!("failed to {what}: {}", passing.message);
     (passing.reason, message)
@@ -203,7 +203,8 @@ mod tests {
 
     use super::*;
 
-    /// What is reported as in the way while a request is refused for some seconds, each time after so long.
+    /// Returns the blocks that are reported while a request is refused for some seconds, each time after
+    /// `answers_after`.
     async fn reported_while_refused(answers_after: Duration) -> Vec<String> {
         let (control, reported) = (Control::unstoppable(), Mutex::new(Vec::new()));
         let requests = Requests {

@@ -1,10 +1,10 @@
-//! Nodes whose cluster there isn't any more.
+//! Nodes whose cluster no longer exists.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
 
-/// How many there are in all shards that this process looks after.
+/// The number of such nodes in all shards that this process manages.
 #[derive(Clone)]
 pub struct Abandoned(Gauge);
 
@@ -19,7 +19,7 @@ impl Abandoned {
         Self(gauge)
     }
 
-    /// Those of one operator, none yet. They are counted until it is dropped.
+    /// Returns the part of one operator, with no nodes yet. Its nodes are counted until it is dropped.
     pub fn part(&self) -> Part {
         Part {
             whole: self.0.clone(),
@@ -28,14 +28,14 @@ impl Abandoned {
     }
 }
 
-/// How many one operator sees.
+/// The number of nodes that one operator sees.
 pub struct Part {
     whole: Gauge,
     count: AtomicI64,
 }
 
 impl Part {
-    /// There are so many now.
+    /// Sets the current number of nodes.
     pub fn set(&self, count: i64) {
         let before = self.count.swap(count, Ordering::Relaxed);
         self.whole.inc_by(count - before);

@@ -1,8 +1,8 @@
-//! Which Belay it is.
+//! The version of Belay, as a metric.
 
 use prometheus_client::{metrics::gauge::ConstGauge, registry::Registry};
 
-/// Tells the version.
+/// Registers a metric that shows the version.
 pub(super) fn register(registry: &mut Registry) {
     let labels = [("version".into(), env!("CARGO_PKG_VERSION").into())];
     registry

@@ -1,4 +1,4 @@
-//! The Operations there are, counted from the store when they are asked for.
+//! The number of Operations, counted from the store at each scrape.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -20,14 +20,14 @@ use crate::{
     machinery::clock,
 };
 
-/// Gives the Operations that one operator looks after.
+/// Returns the Operations that one operator manages.
 type Read = Box<dyn Fn() -> Vec<Arc<Operation>> + Send + Sync>;
 
-/// Counts what is in the stores.
+/// Counts the objects in the stores.
 #[derive(Clone, Default)]
 pub struct Inventory(Sources<Read>);
 
-/// How many there are of a sort, and for how long the oldest has been so, in seconds.
+/// The number of Operations in a group, and how long the oldest one has been in the group, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Group {
     count: i64,
@@ -44,7 +44,7 @@ impl Group {
 
 #[derive(Default)]
 struct Groups {
-    /// By the words for type and phase.
+    /// By the names of type and phase.
     by_phase: BTreeMap<(String, String), Group>,
     by_reason: BTreeMap<String, Group>,
 }
@@ -109,7 +109,7 @@ impl Inventory {
         this
     }
 
-    /// Counts these as well, until what is returned is dropped.
+    /// Counts these Operations as well, until the returned value is dropped.
     pub fn follow(
         &self,
         operations: impl Fn() -> Vec<Arc<Operation>> + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! Whether this process leads.
+//! Whether this process is the leader.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use prometheus_client::{
 
 use crate::leader::{Fence, Moment};
 
-/// Tells it at each scrape, for each lease.
+/// Reports at each scrape, for each lease, whether this process is the leader.
 #[derive(Clone, Default)]
 pub struct Leading(Arc<Mutex<BTreeMap<String, Fence>>>);
 
@@ -26,7 +26,7 @@ impl Leading {
         this
     }
 
-    /// From now on, this fence knows whether this process leads by that lease.
+    /// From now on, uses `fence` to report whether this process holds that lease.
     pub fn follow(&self, lease: &str, fence: Fence) {
         let mut leases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         leases.insert(lease.to_owned(), fence);

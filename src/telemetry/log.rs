@@ -4,16 +4,16 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Starts to write log lines; which ones is said by `RUST_LOG`. A panic is one too.
+/// Starts to write log lines. `RUST_LOG` selects which ones. A panic is logged too.
 pub fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,kube_runtime=warn"));
@@ -29,7 +29,7 @@ pub fn start(format: LogFormat) {
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
 }
 
-/// The span of everything that is said about an Operation.
+/// Returns the span for everything that is logged about an Operation.
 pub fn operation(name: &str, namespace: &str, cluster: &str) -> tracing::Span {
     tracing::info_span!("operation", operation = name, namespace, cluster)
 }

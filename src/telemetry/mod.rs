@@ -1,7 +1,7 @@
-//! What Belay reports about itself: metrics, whether it is well, log lines, traces.
+//! What Belay reports about itself: metrics, health, log lines, traces.
 //!
-//! Names and units are those of Prometheus' conventions, and where controller-runtime or client-go have the
-//! same metric, theirs, so that their dashboards work. No label names an object: each has few values.
+//! Names and units follow the conventions of Prometheus. If controller-runtime or client-go have the same metric, Belay
+//! uses its name, so that their dashboards work. No label contains the name of an object: each label has few values.
 
 mod abandoned;
 mod build;
@@ -36,11 +36,11 @@ pub use requests::Requests;
 pub use server::{Health, serve};
 pub use traces::Traces;
 
-/// All that is counted.
+/// All metrics.
 #[derive(Clone)]
 pub struct Telemetry {
     operations: Operations,
-    /// The Operations there are.
+    /// The number of Operations.
     pub inventory: Inventory,
     /// How reconciles went.
     pub reconciles: Reconciles,
@@ -48,18 +48,18 @@ pub struct Telemetry {
     pub queue: Queue,
     /// Requests to the API server.
     pub requests: Requests,
-    /// Work in hand.
+    /// The number of Operations whose work runs.
     pub work: Gauge,
-    /// Nodes whose cluster there isn't any more.
+    /// Nodes whose cluster no longer exists.
     pub abandoned: Abandoned,
-    /// Who leads, by lease.
+    /// Whether this process is the leader, by lease.
     pub leading: Leading,
     traces: Traces,
     registry: Arc<Registry>,
 }
 
 impl Telemetry {
-    /// Nothing counted yet. `fence` knows who leads, under the name of its lease.
+    /// Creates metrics with nothing counted yet. `fence` shows whether this process holds `lease`.
     pub fn new(lease: &str, fence: Fence, traces: Traces) -> Self {
         let mut registry = Registry::default();
         let work = Gauge::default();
@@ -86,16 +86,16 @@ impl Telemetry {
         }
     }
 
-    /// Tells what changed by an Operation's status that was written.
+    /// Reports what changed because an Operation's status was written.
     pub fn wrote(&self, operation: &Operation, after: &OperationStatus) {
         self.operations.wrote(operation, after);
         self.traces.wrote(operation, after);
     }
 
-    /// All of it in Prometheus' text format.
+    /// Returns all metrics in Prometheus' text format.
     ///
     /// # Errors
-    /// Never, but the encoder says so.
+    /// Never returns an error, although the encoder's signature allows one.
     pub fn encoded(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         prometheus_text::encode(&mut text, &self.registry)?;
@@ -106,5 +106,5 @@ impl Telemetry {
 /// The name of Belay's one controller, in labels.
 const CONTROLLER: &str = "managedcluster";
 
-/// Labels whose names and number are fixed.
+/// Labels with fixed names and a fixed number.
 type Labels<const N: usize> = [(&'static str, String); N];

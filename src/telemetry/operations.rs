@@ -1,6 +1,6 @@
-//! How operations ended, how long they took, and what they waited for: taken from each status as it is
-//! written. Times in a status have whole seconds, so a finer clock goes along in memory; after a restart
-//! the status must do.
+//! How operations ended, how long they took, and what blocked them, taken from each status that is written. Times in a
+//! status have whole seconds, so a more precise clock is kept in memory. After a restart, the times in the status are
+//! used.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use crate::{
     machinery::clock,
 };
 
-/// Counts what becomes of operations.
+/// Counts operations and measures their times.
 #[derive(Clone)]
 pub struct Operations {
     finished: Family<Labels<2>, Counter>,
@@ -31,7 +31,7 @@ pub struct Operations {
     moments: Arc<Mutex<HashMap<String, Moments>>>,
 }
 
-/// When this process saw an operation come to where it is.
+/// When this process saw an operation reach its current state.
 #[derive(Clone, Copy, Default)]
 struct Moments {
     began: Option<Instant>,
@@ -78,7 +78,7 @@ impl Operations {
         this
     }
 
-    /// Counts what changed by a status that was written.
+    /// Counts what changed because a status was written.
     pub fn wrote(&self, operation: &Operation, after: &OperationStatus) {
         let Some(uid) = operation.uid() else { return };
         let before = operation.status.clone().unwrap_or_default();
@@ -123,7 +123,7 @@ impl Operations {
         }
     }
 
-    /// Counts nothing yet: what is counted up from nought is seen to rise, and what begins with one isn't.
+    /// Creates the counters with the value 0. Prometheus sees an increase from 0, but not a counter that begins with 1.
     fn begin(&self, operation: &Operation, blocked: Option<String>) {
         for result in ["Succeeded", "Failed", "Canceled"] {
             let labels = [
@@ -138,7 +138,7 @@ impl Operations {
         }
     }
 
-    /// Notes when an operation came to where it is; gives the moments from before.
+    /// Notes when an operation reached its current state. Returns the moments before this change.
     fn pass(
         &self,
         uid: String,
@@ -169,7 +169,7 @@ impl Operations {
     }
 }
 
-/// The seconds since then, by the finer clock where this process saw it.
+/// Returns the seconds since then, from the more precise clock if this process saw it.
 fn elapsed(seen: Option<Instant>, since: Option<&Time>, now: Instant) -> f64 {
     match (seen, since) {
         (Some(seen), _) => now.duration_since(seen).as_secs_f64(),
@@ -178,7 +178,7 @@ fn elapsed(seen: Option<Instant>, since: Option<&Time>, now: Instant) -> f64 {
     }
 }
 
-/// A reason as a label. Reasons are words; what isn't one would make as many series as there are texts.
+/// Returns a reason as a label. Reasons are words. Other texts would create one series for each text.
 pub(super) fn word(reason: &str) -> String {
     let is_word = reason.len() <= 63 && reason.chars().all(|letter| letter.is_ascii_alphanumeric());
     if is_word { reason } else { "Other" }.to_owned()

@@ -1,4 +1,4 @@
-//! HTTP/1.1 to the collector, by the client that kube has already: the exporter's own would bring HTTP/2.
+//! HTTP/1.1 to the collector, with the client that kube uses already. The exporter's own client would add HTTP/2.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 
 /// How long the collector may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How much it may answer, in bytes.
+/// The maximum length of its answer, in bytes.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
-/// A client without TLS: the collector is beside the operator.
+/// A client without TLS, because the collector runs beside the operator.
 #[derive(Clone, Debug)]
 pub(super) struct Plain(Client<HttpConnector, Full<Bytes>>);
 

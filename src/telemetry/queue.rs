@@ -1,5 +1,5 @@
-//! Clusters that wait to be reconciled, and those that are. kube's own queue can't be looked into, so it is
-//! followed from both ends: what wakes a cluster, and what begins with it.
+//! Clusters that wait to be reconciled, and clusters that are being reconciled. kube's queue can't be inspected, so
+//! this follows it from both ends: what wakes a cluster, and when its reconcile begins.
 
 use std::{
     collections::HashMap,
@@ -24,8 +24,8 @@ use super::{
 };
 use crate::api::ManagedCluster;
 
-/// A reconcile waits for nothing slow. A cluster that waits this long, or is reconciled this long, shows
-/// that the process hangs.
+/// A reconcile waits for nothing slow. If a cluster waits this long, or its reconcile takes this long, the process
+/// hangs.
 const STUCK: Duration = Duration::from_mins(1);
 
 type Key = ObjectRef<ManagedCluster>;
@@ -44,7 +44,7 @@ struct State {
     times: Mutex<Times>,
 }
 
-/// Since when.
+/// Since when each cluster has been waiting or running.
 #[derive(Default)]
 struct Times {
     waiting: HashMap<Key, Instant>,
@@ -52,7 +52,7 @@ struct Times {
 }
 
 impl Times {
-    /// What was in its place for too long.
+    /// Returns what has taken too long. None if nothing has.
     fn stuck(&self, now: Instant) -> Option<String> {
         let too_long = |since: &Instant| now.duration_since(*since) > STUCK;
         let running = self.running.values().any(too_long);
@@ -92,7 +92,7 @@ impl Queue {
         this
     }
 
-    /// Follows the clusters of this store as well, until what is returned is dropped.
+    /// Follows the clusters of this store as well, until the returned value is dropped.
     pub fn follow(&self, clusters: Store<ManagedCluster>) -> Source<Store<ManagedCluster>> {
         self.state.clusters.add(clusters)
     }
@@ -106,7 +106,7 @@ impl Queue {
         }
     }
 
-    /// Notes that a cluster's reconcile begins; it ends when what is returned is dropped.
+    /// Notes that a cluster's reconcile begins. It ends when the returned value is dropped.
     pub fn begun(&self, cluster: &Key) -> Running {
         let now = Instant::now();
         let mut times = self.times();
@@ -121,7 +121,7 @@ impl Queue {
         }
     }
 
-    /// Why the process hangs, where it does.
+    /// Returns why the process hangs. None if it doesn't.
     pub fn stuck(&self) -> Option<String> {
         self.current().stuck(Instant::now())
     }
@@ -131,7 +131,7 @@ impl Queue {
         stores.iter().any(|store| store.get(cluster).is_some())
     }
 
-    /// The times without those of clusters that went: nothing is reconciled for them.
+    /// Returns the times without those of deleted clusters, which aren't reconciled.
     fn current(&self) -> MutexGuard<'_, Times> {
         let mut times = self.times();
         times.waiting.retain(|cluster, _| self.exists(cluster));
@@ -146,7 +146,7 @@ impl Queue {
     }
 }
 
-/// A reconcile that runs.
+/// A running reconcile.
 pub struct Running {
     queue: Queue,
     cluster: Key,

@@ -1,4 +1,4 @@
-//! How reconciles went, as controller-runtime counts them.
+//! Results of reconciles, counted as in controller-runtime.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use super::{CONTROLLER, Labels};
 /// How a reconcile ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It did all that was decided.
+    /// It did everything that was decided.
     Done,
-    /// It waits to see something.
+    /// It waits until a watch shows something.
     Waits,
-    /// It failed, by an error of that category.
+    /// It failed, with an error of this category.
     Failed(&'static str),
 }
 

@@ -1,4 +1,4 @@
-//! Requests to the API server, by verb and code, as client-go counts them.
+//! Requests to the API server, by verb and code, counted as in client-go.
 
 use std::{
     task::{Context, Poll},
@@ -15,7 +15,7 @@ use tower::{BoxError, Layer, Service};
 
 use super::Labels;
 
-/// Counts what passes.
+/// Counts requests.
 #[derive(Clone)]
 pub struct Requests {
     total: Family<Labels<2>, Counter>,

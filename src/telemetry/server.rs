@@ -18,7 +18,7 @@ use super::{
 
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Whether the process is well.
+/// The health of the process.
 #[derive(Clone)]
 pub struct Health {
     telemetry: Telemetry,
@@ -28,7 +28,7 @@ pub struct Health {
 type IsSynced = Box<dyn Fn() -> bool + Send + Sync>;
 
 impl Health {
-    /// That of a process that stands by.
+    /// Creates the health of a process that stands by.
     pub fn new(telemetry: Telemetry) -> Self {
         Self {
             telemetry,
@@ -36,19 +36,19 @@ impl Health {
         }
     }
 
-    /// It is ready only where these caches are synced too, until what is returned is dropped.
+    /// Makes readiness depend on these caches as well, until the returned value is dropped.
     pub fn follow(&self, is_synced: impl Fn() -> bool + Send + Sync + 'static) -> Source<IsSynced> {
         self.caches.add(Box::new(is_synced))
     }
 
-    /// Why it isn't ready, where it isn't. One that stands by is ready to lead.
+    /// Returns why the process isn't ready. None if it is. A process that stands by is ready to lead.
     fn not_ready(&self) -> Option<String> {
         let is_synced = self.caches.all().iter().all(|is_synced| is_synced());
         (!is_synced).then(|| "the first look at the cluster isn't complete".into())
     }
 
-    /// Why it must be started anew, where it must. Before the caches are synced nothing is reconciled, and
-    /// a start helps nobody.
+    /// Returns why the process must be restarted. None if it needn't be. Before the caches are synced, nothing is
+    /// reconciled, and a restart doesn't help.
     fn not_live(&self) -> Option<String> {
         match self.not_ready() {
             Some(_) => None,
@@ -60,7 +60,7 @@ impl Health {
 /// Serves until the process ends.
 ///
 /// # Errors
-/// Where the address can't be listened on.
+/// Returns an error if it can't listen on the address.
 pub async fn serve(address: SocketAddr, health: Health) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;

@@ -1,11 +1,11 @@
-//! What is told is read from whatever works in this process: from nothing, from one operator, or from one for each shard.
+//! Metrics and health are read from all operators that run in this process: none, one, or one for each shard.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Where something is read from now. Clones share it.
+/// The current sources of a value. Clones share them.
 pub struct Sources<T>(Arc<Mutex<Numbered<T>>>);
 
 struct Numbered<T> {
@@ -14,7 +14,7 @@ struct Numbered<T> {
 }
 
 impl<T> Sources<T> {
-    /// Reads from this as well, until what is returned is dropped.
+    /// Reads from this source as well, until the returned value is dropped.
     pub fn add(&self, source: T) -> Source<T> {
         let mut numbered = self.lock();
         let number = numbered.next;
@@ -27,7 +27,7 @@ impl<T> Sources<T> {
         }
     }
 
-    /// All of them.
+    /// Returns all sources.
     pub fn all(&self) -> Vec<Arc<T>> {
         self.lock().all.values().cloned().collect()
     }
@@ -52,7 +52,7 @@ impl<T> Default for Sources<T> {
     }
 }
 
-/// One of them, for as long as it is held.
+/// One source, for as long as this value exists.
 #[must_use = "what is dropped isn't read from any more"]
 pub struct Source<T> {
     sources: Sources<T>,

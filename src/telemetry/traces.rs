@@ -1,5 +1,5 @@
-//! One trace for each Operation, once it has ended: a span for it, and one for each step. All of it is read
-//! from the status, and the trace's id is the Operation's uid; so a restart in between changes nothing.
+//! One trace for each ended Operation, with a span for the Operation and one for each step. Everything is read from the
+//! status, and the trace id is the Operation's uid, so a restart in between changes nothing.
 
 use std::{
     hash::{Hash as _, Hasher as _},
@@ -25,15 +25,16 @@ use tokio::sync::mpsc;
 use super::plain_http::Plain;
 use crate::api::{Operation, OperationPhase, OperationStatus, Step, StepPhase};
 
-/// Sends traces, where there is somewhere to send them to.
+/// Sends traces, if there is a collector.
 #[derive(Clone, Default)]
 pub struct Traces(Option<mpsc::UnboundedSender<Vec<SpanData>>>);
 
 impl Traces {
-    /// A sender to an OpenTelemetry collector, such as `http://collector:4318`, and the future that sends.
+    /// Returns a sender to an OpenTelemetry collector, such as `http://collector:4318`, and the future that sends the
+    /// traces.
     ///
     /// # Errors
-    /// Where the endpoint isn't one.
+    /// Returns an error if the endpoint is invalid.
     pub fn to(endpoint: &str) -> anyhow::Result<(Self, impl Future<Output = ()> + Send + use<>)> {
         let endpoint = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
         let exporter = SpanExporter::builder()
@@ -58,7 +59,7 @@ impl Traces {
         Ok((Self(Some(sender)), sending))
     }
 
-    /// Sends the trace of an Operation that ends by the status that was written.
+    /// Sends the trace of an Operation if the written status ends it.
     pub fn wrote(&self, operation: &Operation, after: &OperationStatus) {
         let before = operation.status.as_ref();
         let ended_before = before.is_some_and(|before| before.phase.is_finished());
@@ -66,13 +67,13 @@ impl Traces {
             && after.phase.is_finished()
             && !ended_before
         {
-            // The receiver is gone only while the process ends.
+            // The receiver is dropped only when the process ends.
             let _ = sender.send(trace(operation, after));
         }
     }
 }
 
-/// The spans of an Operation; none where its work never began.
+/// Returns the spans of an Operation. Empty if its work never began.
 fn trace(operation: &Operation, status: &OperationStatus) -> Vec<SpanData> {
     let uid = operation.uid().unwrap_or_default();
     let (Some(start), Some(end)) = (&status.start_time, &status.end_time) else {
@@ -138,7 +139,7 @@ fn of_step(trace: TraceId, root: SpanId, uid: &str, step: &Step) -> Span {
     }
 }
 
-/// The same step of the same Operation has the same id, whoever reports it.
+/// Returns the id of a span. The same step of the same Operation always has the same id.
 fn span_id(uid: &str, step: &str) -> SpanId {
     let mut hasher = FnvHasher::default();
     (uid, step).hash(&mut hasher);
@@ -170,7 +171,7 @@ impl Span {
             span_kind: SpanKind::Internal,
             name: self.name.into(),
             start_time: at(start.0),
-            // An end is written with parts of a second, and a start was read without.
+            // The end is written with fractions of a second, and the start was read without them.
             end_time: at(end.0.max(start.0)),
             attributes: self.attributes,
             dropped_attributes_count: 0,

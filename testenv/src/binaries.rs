@@ -1,5 +1,5 @@
-//! The binaries: those of `KUBEBUILDER_ASSETS`, or built from their Go modules once and kept outside of the
-//! checkout, in a folder whose name follows from all that the build depends on. `TESTENV_KUBERNETES` chooses
+//! Finds the binaries in `KUBEBUILDER_ASSETS`, or builds them from their Go modules once and keeps them outside of the
+//! checkout. The name of their folder is a hash of everything that the build depends on. `TESTENV_KUBERNETES` chooses
 //! an older Kubernetes.
 
 use std::{
@@ -18,25 +18,25 @@ use crate::{
     tried,
 };
 
-/// Names an older Kubernetes than the newest, such as `1.33`: `tools/kubernetes-1.33` builds it.
+/// Names an older Kubernetes version, such as `1.33`, which `tools/kubernetes-1.33` builds.
 const KUBERNETES: &str = "TESTENV_KUBERNETES";
 
-/// How often a build that goes on says so.
+/// How often a long build reports that it still runs.
 const PROGRESS: Duration = Duration::from_secs(15);
 
 const STAGES: [&str; 5] = [
     "node/fast/node-initialize.yaml",
-    // Without leases: kwok takes one only for a node that it manages from its creation on.
+    // Without leases: kwok takes a lease only for a node that it manages from the node's creation on.
     "node/heartbeat/node-heartbeat.yaml",
     "pod/fast/pod-ready.yaml",
     "pod/fast/pod-complete.yaml",
     "pod/fast/pod-delete.yaml",
 ];
 
-/// The path of a binary by its name, such as `kubectl`; built where there is none yet.
+/// Returns the path of a binary by its name, such as `kubectl`. Builds the binary if it doesn't exist yet.
 ///
 /// # Errors
-/// Where it isn't known, or Go can't build it.
+/// If the name isn't known, or if Go can't build the binary.
 pub fn binary(name: &str) -> Result<PathBuf, Error> {
     if let Some(assets) = env::var_os("KUBEBUILDER_ASSETS") {
         let path = PathBuf::from(assets).join(name);
@@ -55,20 +55,20 @@ pub fn binary(name: &str) -> Result<PathBuf, Error> {
     family.binary(name, package)
 }
 
-/// The files that describe to kwok how nodes and pods live, in the folder of its module.
+/// Returns the files that describe to kwok how nodes and pods live. They are in the folder of kwok's module.
 ///
 /// # Errors
-/// Where Go doesn't find the module.
+/// If Go doesn't find the module.
 pub fn kwok_stages() -> Result<Vec<PathBuf>, Error> {
     let kwok = &families::KWOK;
     let stages = kwok.module_folder(kwok.module)?.join("kustomize/stage");
     Ok(STAGES.iter().map(|stage| stages.join(stage)).collect())
 }
 
-/// The folders with the kinds of Flux's source-controller and kustomize-controller, in those of their modules.
+/// Returns the folders with the CRDs of Flux's source-controller and kustomize-controller, within their modules.
 ///
 /// # Errors
-/// Where Go doesn't find a module.
+/// If Go doesn't find a module.
 pub fn flux_crds() -> Result<Vec<PathBuf>, Error> {
     let flux = &families::FLUX;
     let modules = flux.packages.iter().map(|(_, package)| package);
@@ -77,16 +77,16 @@ pub fn flux_crds() -> Result<Vec<PathBuf>, Error> {
         .collect()
 }
 
-/// The folder with Argo Rollouts' kinds, in that of its module.
+/// Returns the folder with the CRDs of Argo Rollouts, within its module.
 ///
 /// # Errors
-/// Where Go doesn't find the module.
+/// If Go doesn't find the module.
 pub fn argo_rollouts_crds() -> Result<PathBuf, Error> {
     let argo = &families::ARGO_ROLLOUTS;
     Ok(argo.module_folder(argo.module)?.join("manifests/crds"))
 }
 
-/// The folder of a module that Cluster API's controllers are built from; of its main one where none is named.
+/// Returns the folder of a module that Cluster API's controllers are built from. `None` means the main module.
 pub(crate) fn cluster_api_folder(module: Option<&str>) -> Result<PathBuf, Error> {
     let cluster_api = &families::CLUSTER_API;
     cluster_api.module_folder(module.unwrap_or(cluster_api.module))
@@ -126,7 +126,7 @@ impl Family {
             "failed to lock the cache",
             File::create(cache.join(".lock")),
         )?;
-        // Another process may be building the same; then its binary is waited for.
+        // Another process may be building the same binary; then this call waits for it.
         tried("failed to lock the cache", lock.lock())?;
         if !path.is_file() {
             self.build(name, package, &path)?;
@@ -190,7 +190,8 @@ impl Family {
         "-s -w".into()
     }
 
-    /// Follows from go.mod, go.sum, the sources beside them, the flags, Go's version and the platform.
+    /// Returns the cache folder. Its name depends on go.mod, go.sum, the sources beside them, the flags, Go's version
+    /// and the platform.
     fn cache(&self) -> Result<PathBuf, Error> {
         let mut key = Sha256::new();
         let folder = self.folder()?;
@@ -210,7 +211,7 @@ impl Family {
         Ok(cache_root().join(format!("{}-{digest:016x}", self.name)))
     }
 
-    /// Where Go keeps a module, which it fetches where it has only the binary that was made of it.
+    /// Returns the folder where Go keeps a module. Go downloads the module if only the binary built from it is cached.
     fn module_folder(&self, module: &str) -> Result<PathBuf, Error> {
         self.go(&["mod", "download", module])?;
         let folder = self.go(&["list", "-m", "-f", "{{.Dir}}", module])?;
@@ -239,7 +240,7 @@ impl Family {
     }
 }
 
-/// The Go files of a folder and of those in it, in order.
+/// Returns the Go files of a folder and of its subfolders, in order.
 fn sources(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let unread = || format!("failed to read {}", folder.display());
     let mut all = Vec::new();

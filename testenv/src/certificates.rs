@@ -1,4 +1,4 @@
-//! A certificate authority of one control plane.
+//! The certificate authority of one control plane.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -7,7 +7,7 @@ use rcgen::{
 
 use crate::Error;
 
-/// The authority that a control plane's parts and users have their certificates from.
+/// The authority that issues the certificates of a control plane's parts and users.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, both PEM.
@@ -17,7 +17,7 @@ pub(crate) struct Identity {
 }
 
 impl Authority {
-    /// A new one.
+    /// Creates a new authority.
     pub fn new() -> Result<Self, Error> {
         let mut params = CertificateParams::new(Vec::new())?;
         params
@@ -34,12 +34,13 @@ impl Authority {
         )?))
     }
 
-    /// Its own certificate, PEM.
+    /// Returns the authority's own certificate, PEM.
     pub fn certificate(&self) -> String {
         self.0.pem()
     }
 
-    /// An identity by name and group, good for a client, and for a server on these names and addresses.
+    /// Issues a certificate for a name and a group. It is valid for a client, and for a server with these names and
+    /// addresses.
     pub fn identity(
         &self,
         name: &str,
@@ -67,7 +68,7 @@ impl Authority {
     }
 }
 
-/// A new private key and its public one, both PEM.
+/// Returns a new private key and its public key, both PEM.
 pub(crate) fn keys() -> Result<[String; 2], Error> {
     let keys = KeyPair::generate()?;
     Ok([keys.serialize_pem(), keys.public_key_pem()])

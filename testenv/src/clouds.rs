@@ -1,5 +1,5 @@
-//! Stateful fakes of clouds' APIs, over TLS on loopback. They show that a client speaks a cloud's language, and keeps
-//! its promises while the cloud doesn't answer. How a cloud itself behaves they don't prove.
+//! Stateful fakes of clouds' APIs, over TLS on loopback. They show that a client uses a cloud's API correctly, and that
+//! it keeps its promises while the cloud doesn't answer. They don't prove how a cloud itself behaves.
 
 pub mod aws;
 pub mod azure;
@@ -17,15 +17,15 @@ pub use azure::FakeAzure;
 pub use exchanges::Exchange;
 pub use outage::Outage;
 
-/// Locks a state, also after a thread that held it has panicked.
+/// Locks a state, even after a thread that held the lock has panicked.
 fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// No request and no answer is longer.
+/// The maximum length of a request or an answer, in bytes.
 const LONGEST: usize = 4 << 20;
 
-/// The time that this machine has.
+/// Returns the current time of this machine.
 #[expect(
     clippy::disallowed_methods,
     reason = "a fake of a cloud has no other clock"

@@ -26,20 +26,20 @@ use ports::Reserved;
 
 use crate::{ControlPlane, Error, Process, binaries, control_plane::free_ports, tried};
 
-/// How long anything may take that is waited for.
+/// How long to wait for anything.
 const READY: Duration = Duration::from_mins(3);
-/// How long a controller may take to say whether it is ready.
+/// How long a controller may take to answer whether it is ready.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Cluster API's controllers on a control plane: the core, the kubeadm providers for bootstrap and control planes,
-/// and the development provider, whose machines are in memory. They end when it is dropped, which is to come before
-/// the control plane's end.
+/// Cluster API's controllers on a control plane: the core, the kubeadm providers for bootstrap and control planes, and
+/// the development provider, whose machines are in memory. They stop when this is dropped, which must happen before the
+/// control plane ends.
 ///
-/// Each runs as its own service account, with the rights, kinds and webhooks of its release. Only what needs a
-/// container or cert-manager is left out.
+/// Each controller runs as its own service account, with the rights, kinds and webhooks of its release. Only the parts
+/// that need a container or cert-manager are left out.
 ///
-/// There can be one in each network namespace: the development provider always listens on port 19000, and on one
-/// port from 20000 on for each of its clusters.
+/// Each network namespace can have only one: the development provider always listens on port 19000, and on one port
+/// from 20000 on for each of its clusters.
 pub struct ClusterApi {
     processes: BTreeMap<Controller, Process>,
     programs: BTreeMap<Controller, Program>,
@@ -47,7 +47,7 @@ pub struct ClusterApi {
     pace: Pace,
 }
 
-/// What a controller is started with.
+/// The path, the kubeconfig and the certificates that a controller is started with.
 struct Program {
     path: PathBuf,
     kubeconfig: PathBuf,
@@ -57,19 +57,19 @@ struct Program {
 }
 
 impl ClusterApi {
-    /// Starts them, and waits until they are ready and the API server asks their webhooks. The control plane needs
-    /// its controller-manager, which fills their roles.
+    /// Starts them, and waits until they are ready and the API server calls their webhooks. The control plane needs its
+    /// controller-manager, which aggregates their roles.
     ///
     /// # Errors
-    /// Where a binary can't be built, port 19000 is taken, or a controller doesn't become ready.
+    /// If a binary can't be built, port 19000 is taken, or a controller doesn't become ready.
     pub async fn start(control_plane: &ControlPlane) -> Result<Self, Error> {
         Self::start_at(control_plane, Pace::AtOnce).await
     }
 
-    /// Starts them at a pace.
+    /// Starts them with a pace.
     ///
     /// # Errors
-    /// As [`ClusterApi::start`].
+    /// The same as [`ClusterApi::start`].
     pub async fn start_at(control_plane: &ControlPlane, pace: Pace) -> Result<Self, Error> {
         let reserved = Reserved::take()?;
         let ports = reserved.webhooks()?;
@@ -99,21 +99,21 @@ impl ClusterApi {
         Ok(this)
     }
 
-    /// Kills a controller by SIGKILL.
+    /// Kills a controller with SIGKILL.
     pub fn kill(&mut self, controller: Controller) {
         self.processes.remove(&controller);
     }
 
-    /// Starts a controller again that was killed, with the same webhooks, and waits until it is ready.
+    /// Starts a killed controller again with the same webhooks, and waits until it is ready.
     ///
     /// # Errors
-    /// Where it doesn't become ready.
+    /// If it doesn't become ready.
     pub async fn start_again(&mut self, controller: Controller) -> Result<(), Error> {
         let health_port = self.start_process(controller)?;
         self.wait_until_ready(controller, health_port).await
     }
 
-    /// The process id of a controller that runs.
+    /// Returns the process id of a running controller.
     pub fn pid(&self, controller: Controller) -> Option<u32> {
         self.processes.get(&controller).map(Process::pid)
     }
@@ -139,9 +139,9 @@ impl ClusterApi {
         Ok(())
     }
 
-    /// Starts a controller, and returns the port that shows whether it is ready.
+    /// Starts a controller, and returns the port of its readiness probe.
     fn start_process(&mut self, controller: Controller) -> Result<u16, Error> {
-        // The one that runs still has its port.
+        // A running controller still holds its port.
         self.kill(controller);
         let program = &self.programs[&controller];
         let [health_port] = tried("failed to find a free port", free_ports())?;
@@ -155,7 +155,7 @@ impl ClusterApi {
         ];
         let environment = [
             ("KUBECONFIG", program.kubeconfig.as_os_str()),
-            // Where the development provider serves its clusters.
+            // The address where the development provider serves its clusters.
             ("POD_IP", OsStr::new("127.0.0.1")),
         ];
         let log = self.logs.join(format!("{}.log", controller.name()));
@@ -186,7 +186,7 @@ impl ClusterApi {
     }
 }
 
-/// Whether a controller says that it is ready. It is so once its webhook server answers.
+/// Whether a controller reports that it is ready. It does so once its webhook server answers.
 async fn is_ready(health_port: u16) -> bool {
     let ask = async {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, health_port)).await?;
@@ -195,12 +195,12 @@ async fn is_ready(health_port: u16) -> bool {
         stream.read_to_string(&mut answer).await?;
         std::io::Result::Ok(answer)
     };
-    // While nobody listens, a connection can reach its own end, which doesn't answer.
+    // While nothing listens on the port, a connection can connect to itself, which never answers.
     let answer = timeout(ANSWER, ask).await;
     answer.is_ok_and(|answer| answer.is_ok_and(|answer| answer.split(' ').nth(1) == Some("200")))
 }
 
-/// Writes the certificate of the webhook servers, and gives its folder.
+/// Writes the certificate of the webhook servers, and returns its folder.
 fn write_certificates(control_plane: &ControlPlane) -> Result<PathBuf, Error> {
     let folder = control_plane.dir().join("cluster-api");
     tried("failed to make a folder", fs::create_dir_all(&folder))?;

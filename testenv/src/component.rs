@@ -7,16 +7,16 @@ pub enum Component {
     Etcd,
     /// The API server.
     ApiServer,
-    /// Deployments, garbage collection, `PodDisruptionBudgets`, nodes and the rest.
+    /// Runs Deployments, garbage collection, `PodDisruptionBudgets`, nodes and the rest.
     ControllerManager,
-    /// Gives pods their nodes.
+    /// Assigns pods to nodes.
     Scheduler,
-    /// Keeps fake nodes and their pods alive.
+    /// Simulates nodes and their pods.
     Kwok,
 }
 
 impl Component {
-    /// All, in the order in which they start.
+    /// All parts, in the order in which they start.
     pub const ALL: [Self; 5] = [
         Self::Etcd,
         Self::ApiServer,
@@ -25,7 +25,7 @@ impl Component {
         Self::Kwok,
     ];
 
-    /// The name of its binary and of its log.
+    /// Returns the name of its binary and of its log.
     pub fn name(self) -> &'static str {
         match self {
             Self::Etcd => "etcd",

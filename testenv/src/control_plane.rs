@@ -23,14 +23,14 @@ use crate::{
     tried,
 };
 
-/// How long a part may take to be ready.
+/// How long a part may take to become ready.
 const READY: Duration = Duration::from_mins(3);
-/// How long a part may take to end by itself.
+/// How long a part may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
-/// How often it is tried again where another process took a port first.
+/// How often a start is attempted if another process takes a port first.
 const ATTEMPTS: usize = 3;
 
-/// What a control plane is to have.
+/// The configuration of a control plane.
 #[derive(Clone, Debug)]
 pub struct Builder {
     components: BTreeSet<Component>,
@@ -49,7 +49,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Leaves a part out. etcd and the API server are always there.
+    /// Leaves a part out. etcd and the API server always run.
     #[must_use]
     pub fn without(mut self, component: Component) -> Self {
         if !matches!(component, Component::Etcd | Component::ApiServer) {
@@ -58,23 +58,23 @@ impl Builder {
         self
     }
 
-    /// Gives a part one more flag.
+    /// Adds a flag to a part.
     #[must_use]
     pub fn arg(mut self, component: Component, arg: impl Into<String>) -> Self {
         self.args.push((component, arg.into()));
         self
     }
 
-    /// Lets the API server ask kubelets, for logs and the like.
+    /// Lets the API server send requests to kubelets, for example for logs.
     pub(crate) fn kubelet_client(mut self) -> Self {
         self.has_kubelets = true;
         self
     }
 
-    /// Starts it, and waits until it is ready.
+    /// Starts the control plane, and waits until it is ready.
     ///
     /// # Errors
-    /// Where a binary can't be built, or a part doesn't become ready.
+    /// If a binary can't be built, or a part doesn't become ready.
     pub async fn start(self) -> Result<ControlPlane, Error> {
         let mut attempt = 1;
         loop {
@@ -86,9 +86,9 @@ impl Builder {
     }
 }
 
-/// A control plane that runs. It ends when it is dropped.
+/// A running control plane. It ends when it is dropped.
 pub struct ControlPlane {
-    // Before the folder, so that it ends before its files go.
+    // Before the folder, so that the processes end before their files are deleted.
     processes: BTreeMap<Component, Process>,
     programs: BTreeMap<Component, (PathBuf, Vec<String>)>,
     authority: Authority,
@@ -102,15 +102,15 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// What it is to have, to begin with: all parts.
+    /// Returns a builder for a control plane with all parts.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// Starts one with all parts.
+    /// Starts a control plane with all parts.
     ///
     /// # Errors
-    /// As [`Builder::start`].
+    /// The same as [`Builder::start`].
     pub async fn start() -> Result<Self, Error> {
         Self::builder().start().await
     }
@@ -184,7 +184,7 @@ impl ControlPlane {
                 component.name(),
             )?;
         }
-        // kwok touches nodes, pods, leases and events of all namespaces; as administrator it needs no roles.
+        // kwok uses nodes, pods, leases and events of all namespaces; as administrator it needs no roles.
         self.write_kubeconfig(&self.kubeconfig_admin(), Component::Kwok.name())?;
         self.write_kubeconfig(&self.kubeconfig_admin(), "admin")?;
         Ok(())
@@ -210,7 +210,7 @@ impl ControlPlane {
                 format!("--etcd-servers=http://127.0.0.1:{etcd}"),
                 "--bind-address=127.0.0.1".into(),
                 format!("--secure-port={}", self.port),
-                // The default one refuses an address on loopback.
+                // The default reconciler refuses an address on loopback.
                 "--endpoint-reconciler-type=none".into(),
                 format!("--tls-cert-file={}", file("apiserver.crt")),
                 format!("--tls-private-key-file={}", file("apiserver.key")),
@@ -231,7 +231,7 @@ impl ControlPlane {
             Component::ControllerManager => vec![
                 kubeconfig,
                 "--use-service-account-credentials".into(),
-                // By default the tokens of its many controllers alone take 5 s.
+                // With the default limits, the tokens of its many controllers alone take 5 s.
                 "--kube-api-qps=500".into(),
                 "--kube-api-burst=500".into(),
                 format!(
@@ -239,7 +239,7 @@ impl ControlPlane {
                     file("service-accounts.key")
                 ),
                 format!("--root-ca-file={}", file("ca.crt")),
-                // On a busy machine kwok's heartbeats come late, and no node is dead for that.
+                // On a busy machine kwok's heartbeats are late, but the nodes aren't dead.
                 "--node-monitor-grace-period=10m".into(),
                 "--leader-elect=false".into(),
                 "--secure-port=0".into(),
@@ -284,7 +284,7 @@ impl ControlPlane {
         let log = self.logs_dir().join(format!("{}.log", component.name()));
         let process = Process::start(program, args, &log)?;
         self.processes.insert(component, process);
-        // The API server is ready while it reaches etcd, and it starts after etcd.
+        // The API server is ready only while it reaches etcd, and it starts after etcd.
         if self.processes.contains_key(&Component::ApiServer)
             && matches!(component, Component::Etcd | Component::ApiServer)
         {
@@ -318,7 +318,7 @@ impl ControlPlane {
         }
     }
 
-    /// Waits for what the controller-manager makes first and pods need: the default `ServiceAccount`.
+    /// Waits for the default `ServiceAccount`, which the controller-manager creates and pods need.
     async fn wait_for_defaults(&mut self) -> Result<(), Error> {
         if !self.processes.contains_key(&Component::ControllerManager) {
             return Ok(());
@@ -340,62 +340,61 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Stops a part: SIGTERM, then, after ten seconds, SIGKILL.
+    /// Stops a part with SIGTERM and, after ten seconds, SIGKILL.
     pub fn stop(&mut self, component: Component) {
         if let Some(mut process) = self.processes.remove(&component) {
             process.end(GRACE);
         }
     }
 
-    /// Kills a part by SIGKILL.
+    /// Kills a part with SIGKILL.
     pub fn kill(&mut self, component: Component) {
         self.processes.remove(&component);
     }
 
-    /// Starts a part again that was stopped or killed, with the same ports and data, and waits until the API
-    /// server is ready.
+    /// Starts a stopped or killed part again with the same ports and data, and waits until the API server is ready.
     ///
     /// # Errors
-    /// Where it doesn't become ready.
+    /// If it doesn't become ready.
     pub async fn start_again(&mut self, component: Component) -> Result<(), Error> {
         self.start_component(component).await
     }
 
-    /// Freezes a part, so that it answers nothing and its connections stay open.
+    /// Freezes a part: it answers nothing, and its connections stay open.
     pub fn pause(&self, component: Component) {
         if let Some(process) = self.processes.get(&component) {
             process.signal(Signal::STOP);
         }
     }
 
-    /// Lets a part go on that was paused.
+    /// Resumes a paused part.
     pub fn resume(&self, component: Component) {
         if let Some(process) = self.processes.get(&component) {
             process.signal(Signal::CONT);
         }
     }
 
-    /// The process id of a part that runs.
+    /// Returns the process id of a running part.
     pub fn pid(&self, component: Component) -> Option<u32> {
         self.processes.get(&component).map(Process::pid)
     }
 
-    /// The API server's address.
+    /// Returns the API server's URL.
     pub fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)
     }
 
-    /// etcd's address, for a client that speaks its API without TLS.
+    /// Returns etcd's address, for a client that uses its API without TLS.
     pub fn etcd_address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.etcd_port).into()
     }
 
-    /// The folder with everything of this control plane.
+    /// Returns the folder with all files of this control plane.
     pub fn dir(&self) -> &Path {
         &self.path
     }
 
-    /// The folder with a log of each part.
+    /// Returns the folder with a log of each part.
     pub fn logs_dir(&self) -> PathBuf {
         self.path.join("logs")
     }
@@ -412,7 +411,7 @@ impl ControlPlane {
 
 impl Drop for ControlPlane {
     fn drop(&mut self) {
-        // All at once, for what they keep is thrown away.
+        // All at once, because their data is deleted anyway.
         for process in self.processes.values() {
             process.signal(Signal::KILL);
         }
@@ -428,7 +427,7 @@ impl Drop for ControlPlane {
     }
 }
 
-/// Free ports on loopback. Another process may take one first; then a control plane is started anew.
+/// Finds free ports on loopback. Another process may take a port first; then the control plane is started again.
 pub(crate) fn free_ports<const COUNT: usize>() -> std::io::Result<[u16; COUNT]> {
     let listeners = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0"));
     let mut ports = [0; COUNT];

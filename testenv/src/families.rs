@@ -1,15 +1,15 @@
-//! Which binaries there are, and which go.mod builds each.
+//! All binaries, and the go.mod that builds each of them.
 
 /// Binaries that one go.mod builds.
 pub struct Family {
     pub name: &'static str,
-    /// The module whose version is the binaries'.
+    /// The module that determines the version of the binaries.
     pub module: &'static str,
     /// Each binary's name and package.
     pub packages: &'static [(&'static str, &'static str)],
     /// Build tags.
     pub tags: &'static str,
-    /// Whether it is linked with C libraries.
+    /// Whether they are linked with C libraries.
     pub cgo: bool,
 }
 
@@ -111,7 +111,7 @@ pub const RUNC: Family = Family {
     cgo: true,
 };
 
-/// With no service discovery but by Kubernetes: what the others need takes a quarter of an hour to build.
+/// Prometheus with only Kubernetes service discovery: the others would take a quarter of an hour to build.
 pub const PROMETHEUS: Family = Family {
     name: "prometheus",
     module: "github.com/prometheus/prometheus",
@@ -126,7 +126,7 @@ pub const PROMETHEUS: Family = Family {
     cgo: false,
 };
 
-/// What looks over the chart's manifests.
+/// Checks the chart's manifests.
 pub const KUBE_SCORE: Family = Family {
     name: "kube-score",
     module: "github.com/zegl/kube-score",
@@ -172,7 +172,8 @@ pub const CLUSTER_API: Family = Family {
     cgo: false,
 };
 
-/// What the benchmarks measure Belay beside, written with controller-runtime. Their sources are in the same folder.
+/// Programs that the benchmarks compare Belay with, written with controller-runtime. Their sources are in the same
+/// folder.
 pub const PEERS: Family = Family {
     name: "peers",
     module: "sigs.k8s.io/controller-runtime",
@@ -195,7 +196,7 @@ pub const ARGO_ROLLOUTS: Family = Family {
     cgo: false,
 };
 
-/// What checks the workflows of `.github/`.
+/// Checks the workflows of `.github/`.
 pub const ACTIONLINT: Family = Family {
     name: "actionlint",
     module: "github.com/rhysd/actionlint",

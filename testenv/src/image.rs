@@ -1,4 +1,4 @@
-//! Images of one static program each, for what a node runs and no builder made.
+//! Builds images with one static program each, for images that a node needs and no image builder made.
 
 use std::{
     fs,
@@ -11,13 +11,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Error, namespaces::run, tried};
 
-/// What a pod's sandbox runs: it waits.
+/// The program of a pod's sandbox: it waits.
 const PAUSE: &str = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n";
 
-/// Writes an archive with an image of one static program, as `docker save` does; gives its path.
+/// Writes an archive with an image of one static program, as `docker save` does. Returns its path.
 ///
 /// # Errors
-/// Where the program can't be read, or the archive not be written.
+/// If the program can't be read, or the archive can't be written.
 pub fn archive(name: &str, program: &Path, folder: &Path) -> Result<PathBuf, Error> {
     let file = program.file_name().unwrap_or_default().to_string_lossy();
     let root = tried("failed to make a folder", tempfile::tempdir_in(folder))?;
@@ -59,7 +59,7 @@ pub fn archive(name: &str, program: &Path, folder: &Path) -> Result<PathBuf, Err
     Ok(archive)
 }
 
-/// The program of a sandbox, built.
+/// Builds the program of a sandbox, and returns its path.
 pub(crate) fn pause(folder: &Path) -> Result<PathBuf, Error> {
     let (source, program) = (folder.join("pause.c"), folder.join("pause"));
     tried("failed to write pause.c", fs::write(&source, PAUSE))?;

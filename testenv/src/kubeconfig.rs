@@ -6,13 +6,13 @@ use serde_json::json;
 
 use crate::certificates::Identity;
 
-/// How a kubeconfig's user shows who it is.
+/// How a kubeconfig's user authenticates.
 pub(crate) enum User<'a> {
     /// By a certificate.
     Certificate(&'a Identity),
     /// By a token.
     Token(&'a str),
-    /// By the administrator's certificate, in another's name.
+    /// By the administrator's certificate, impersonating another user.
     As(&'a Identity, &'a str, &'a [&'a str]),
 }
 

@@ -1,8 +1,8 @@
 //! A real Kubernetes control plane for the tests of operators: etcd, kube-apiserver,
 //! kube-controller-manager, kube-scheduler and kwok, built from their Go modules and started on loopback.
 //!
-//! It is to Rust what envtest is to Go. (The crate `envtest` binds Go's own, which starts etcd and
-//! kube-apiserver only, and needs clang for it.)
+//! It is for Rust what envtest is for Go. (The crate `envtest` binds Go's own envtest, which starts only etcd and
+//! kube-apiserver, and needs clang.)
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), testenv::Error> {
@@ -11,7 +11,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! What it starts ends with it: on drop, and when its process ends in whichever way.
+//! Everything that it starts ends with it: on drop, and whenever its process ends, for any reason.
 
 mod binaries;
 mod certificates;
@@ -35,7 +35,7 @@ pub use process::Process;
 
 use std::path::PathBuf;
 
-/// Why there is no control plane.
+/// The reason why there is no control plane.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A binary couldn't be built.
@@ -49,7 +49,7 @@ pub enum Error {
     /// This machine lacks something.
     #[error("{what}")]
     Missing {
-        /// What, and how to get it.
+        /// What is missing, and how to get it.
         what: String,
     },
     /// A component ended, or didn't become ready in time.
@@ -57,7 +57,7 @@ pub enum Error {
     Component {
         /// Its name.
         component: String,
-        /// What it did.
+        /// What happened to it.
         what: String,
         /// Its log.
         log: PathBuf,
@@ -67,7 +67,7 @@ pub enum Error {
     /// A certificate couldn't be made.
     #[error("failed to make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
-    /// A file couldn't be read or written, or a process not be started.
+    /// A file couldn't be read or written, or a process couldn't be started.
     #[error("{what}: {source}")]
     Io {
         /// What was tried.
@@ -83,7 +83,7 @@ pub enum Error {
     Kubeconfig(#[from] kube::config::KubeconfigError),
 }
 
-/// Says what was tried when it failed.
+/// Adds to an error what was tried.
 fn tried<T>(what: impl Into<String>, result: std::io::Result<T>) -> Result<T, Error> {
     result.map_err(|source| Error::Io {
         what: what.into(),

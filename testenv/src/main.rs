@@ -1,4 +1,4 @@
-//! A control plane to try things on.
+//! Starts a control plane for experiments.
 
 use std::{io::Read as _, path::PathBuf};
 
@@ -16,21 +16,21 @@ struct Flags {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build all binaries that there aren't yet.
+    /// Build all binaries that don't exist yet.
     Build,
-    /// Print the path of a binary, such as kubectl; it is built where there is none.
+    /// Print the path of a binary, such as kubectl. Build the binary if it doesn't exist.
     Path {
         /// The binary's name.
         name: String,
     },
-    /// Print the files that describe to kwok how nodes and pods live, as one.
+    /// Print the files that describe to kwok how nodes and pods live, as one file.
     Stages,
     /// Start a control plane and keep it until SIGINT or SIGTERM.
     Up {
-        /// Where the administrator's kubeconfig is written, once all is ready.
+        /// The file for the administrator's kubeconfig, written once the control plane is ready.
         #[arg(long)]
         kubeconfig: PathBuf,
-        /// End when standard input ends, so that nothing is left where the caller is killed.
+        /// End when standard input ends, so that nothing is left behind if the caller is killed.
         #[arg(long)]
         until_stdin_closes: bool,
     },
@@ -104,6 +104,6 @@ async fn stdin_closes() {
             .is_ok_and(|read| read > 0)
         {}
     });
-    // It ends either way.
+    // The process ends in both cases.
     let _ = reads.await;
 }

@@ -1,5 +1,5 @@
-//! Namespaces of a test's own: what a node does to the network, to mounts and to processes stays in them, and
-//! ends with them.
+//! Linux namespaces for a test: a node's changes to the network, to mounts and to processes stay in them, and end with
+//! them.
 
 use std::{
     env,
@@ -11,10 +11,10 @@ use std::{
 
 use crate::{Component, Error, binaries, node, process, tried};
 
-/// Set where the process is inside already.
+/// Set if the process is already inside.
 const INSIDE: &str = "TESTENV_NAMESPACES";
 
-/// What a node needs that isn't built here: a program, and the Debian package that has it.
+/// Tools that a node needs and that aren't built here: each program, and the Debian package that contains it.
 const PROGRAMS: [(&str, &str); 7] = [
     ("unshare", "util-linux"),
     ("mount", "mount"),
@@ -25,21 +25,20 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("pkg-config", "pkg-config"),
 ];
 
-/// Starts this program anew in network, mount and process namespaces of its own, once. When it ends, everything
-/// in them is killed: no process, no mount and no address is left. What a control plane and a node are made of
-/// is built before, and so are these tools.
+/// Restarts this program once in its own network, mount and process namespaces. When it ends, everything in them is
+/// killed: no process, mount or address is left. Before that, it builds the parts of a control plane and of a node, and
+/// these tools.
 ///
-/// It is to be called first, before any thread: it doesn't return where it starts the program anew.
+/// Call it first, before any thread starts. It doesn't return if it restarts the program.
 ///
 /// # Errors
-/// Where something is missing that a node needs; it says which Debian packages have it. Where a binary can't
-/// be built.
+/// If something that a node needs is missing; the error names the Debian packages. If a binary can't be built.
 pub fn enter(tools: &[&str]) -> Result<(), Error> {
     if env::var_os(INSIDE).is_some() {
         return Ok(());
     }
     check_needs()?;
-    // Inside there is no network to fetch what they are built from.
+    // Inside there is no network to download the modules.
     let parts = Component::ALL.map(Component::name);
     for name in parts.iter().chain(&node::BINARIES).chain(tools) {
         binaries::binary(name)?;
@@ -100,7 +99,7 @@ fn has_seccomp() -> bool {
     found.is_ok_and(|status| status.success())
 }
 
-/// Runs a program to its end.
+/// Runs a program, and waits until it ends.
 pub(crate) fn run(program: &str, args: &[&str]) -> Result<(), Error> {
     process::output(Command::new(program).args(args)).map(drop)
 }

@@ -16,7 +16,7 @@ use crate::{
     kubeconfig::User, namespaces::run, tried,
 };
 
-/// What is built for a node.
+/// The binaries that are built for a node.
 pub(crate) const BINARIES: [&str; 9] = [
     "containerd",
     "containerd-shim-runc-v2",
@@ -31,16 +31,16 @@ pub(crate) const BINARIES: [&str; 9] = [
 
 /// The node's name.
 pub const NAME: &str = "real-0";
-/// The node's address, of the veth pair that stands for its network card. The API server has it as well.
+/// The node's address, on the veth pair that acts as its network card. The API server uses it as well.
 pub(crate) const ADDRESS: &str = "172.30.0.1";
 /// The image of a pod's sandbox.
 const PAUSE: &str = "localhost/pause:1";
-/// How long the node may take to be ready.
+/// How long the node may take to become ready.
 const READY: Duration = Duration::from_mins(3);
-/// The programs that run for as long as the node does, in the order in which they start.
+/// The programs that run as long as the node, in the order in which they start.
 const PARTS: [&str; 3] = ["containerd", "kubelet", "kube-proxy"];
 
-/// A node that runs. It ends when it is dropped, and its pods end with the namespaces that they are in.
+/// A running node. It ends when it is dropped, and its pods end with their namespaces.
 pub struct Node {
     processes: Vec<(&'static str, Process)>,
     folder: PathBuf,
@@ -48,7 +48,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Makes a control plane ready for a node: pods can reach the API server, and it the kubelet.
+    /// Prepares a control plane for a node: pods can reach the API server, and the API server can reach the kubelet.
     #[must_use]
     pub fn prepared(builder: Builder) -> Builder {
         [
@@ -64,11 +64,11 @@ impl Node {
         .kubelet_client()
     }
 
-    /// Makes the network of the namespaces that the process is in: loopback, and the node's address. It is to
-    /// be there before the control plane.
+    /// Creates the network of the process's namespaces: loopback, and the node's address. Call it before the control
+    /// plane starts.
     ///
     /// # Errors
-    /// Where it can't be made.
+    /// If the network can't be created.
     pub fn make_network() -> Result<(), Error> {
         let address = format!("{ADDRESS}/24");
         for args in [
@@ -87,14 +87,14 @@ impl Node {
         )
     }
 
-    /// Starts it, and waits until it is ready.
+    /// Starts the node, and waits until it is ready.
     ///
     /// # Errors
-    /// Where a binary can't be built, or the node doesn't become ready.
+    /// If a binary can't be built, or the node doesn't become ready.
     pub async fn start(control_plane: &ControlPlane) -> Result<Self, Error> {
         let folder = control_plane.dir().join("node");
         tried("failed to make a folder", fs::create_dir(&folder))?;
-        // So that everything that is mounted below goes by one unmount.
+        // So that one unmount removes everything that is mounted below.
         run(
             "mount",
             &[
@@ -149,10 +149,10 @@ impl Node {
         Ok(())
     }
 
-    /// Gives the node an image, from an archive.
+    /// Imports an image into the node from an archive.
     ///
     /// # Errors
-    /// Where containerd refuses.
+    /// If containerd refuses.
     pub fn import(&self, archive: &Path) -> Result<(), Error> {
         self.run_ctr(&[
             "--namespace=k8s.io",
@@ -216,7 +216,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.processes.clear();
-        // It is in the test's own mount namespace, and goes with it in any case.
+        // It is in the test's own mount namespace, and disappears with it in any case.
         let _ = run("umount", &["--lazy", &self.folder.to_string_lossy()]);
     }
 }
@@ -233,7 +233,7 @@ fn is_ready(node: &core::Node) -> bool {
 }
 
 impl ControlPlane {
-    /// The kubeconfig of a part of a node.
+    /// Returns the kubeconfig of a part of a node.
     fn kubeconfig_of_part(
         &self,
         user: &str,

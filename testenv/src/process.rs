@@ -1,4 +1,4 @@
-//! One process of a control plane, that doesn't outlive who started it.
+//! One process of a control plane, which ends when its parent process ends.
 
 use std::{
     ffi::OsStr,
@@ -13,28 +13,28 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{Error, tried};
 
-/// How much of a log an error shows, in lines.
+/// How many lines of a log an error shows.
 const TAIL: usize = 20;
 
-/// A process that ends with who started it: a part of a control plane, or the operator under test.
+/// A process that ends with its parent: a part of a control plane, or the operator under test.
 pub struct Process {
     child: Child,
     log: PathBuf,
 }
 
 impl Process {
-    /// Starts a program whose output is added to `log`.
+    /// Starts a program and appends its output to `log`.
     ///
     /// # Errors
-    /// Where it can't be started, or the log not be written.
+    /// If it can't be started, or the log can't be written.
     pub fn start(program: &Path, args: &[String], log: &Path) -> Result<Self, Error> {
         Self::start_with(program, args, &[], log)
     }
 
-    /// Starts a program with more in its environment.
+    /// Starts a program with additional environment variables.
     ///
     /// # Errors
-    /// As [`Process::start`].
+    /// The same as [`Process::start`].
     pub fn start_with(
         program: &Path,
         args: &[String],
@@ -64,7 +64,7 @@ impl Process {
         })
     }
 
-    /// The process's id.
+    /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -78,13 +78,13 @@ impl Process {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         if let Some(pid) = pid {
-            // It may have ended meanwhile.
+            // It may have ended in the meantime.
             let _ = kill_process(pid, signal);
         }
     }
 
-    /// Ends it and waits until it has ended: by SIGTERM, and after that time by SIGKILL; at once by
-    /// SIGKILL where the time is none.
+    /// Ends the process and waits until it has ended: with SIGTERM and, after the grace period, with SIGKILL. A grace
+    /// period of zero means SIGKILL at once.
     pub fn end(&mut self, grace: Duration) {
         if !grace.is_zero() {
             self.signal(Signal::TERM);
@@ -97,7 +97,7 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// An error that shows what the process said last.
+    /// Returns an error with the last lines of the process's log.
     pub(crate) fn error(&self, component: &str, what: &str) -> Error {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         Error::Component {
@@ -115,13 +115,13 @@ impl Drop for Process {
     }
 }
 
-/// The last lines of a text.
+/// Returns the last lines of a text.
 pub(crate) fn tail(text: &str) -> String {
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(TAIL)..].join("\n")
 }
 
-/// Runs a program to its end, and gives what it printed.
+/// Runs a program until it ends, and returns its output.
 pub(crate) fn output(command: &mut Command) -> Result<String, Error> {
     let words = [command.get_program()]
         .into_iter()
@@ -136,7 +136,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String, Error> {
     tried(what, Err(std::io::Error::other(said)))
 }
 
-/// The program, set to be killed when its parent is: by util-linux's setpriv, where there is one.
+/// Returns a command that is killed when its parent ends: by util-linux's setpriv, if it is installed.
 fn guarded(program: &Path) -> Command {
     static SETPRIV: OnceLock<bool> = OnceLock::new();
     let has_setpriv = SETPRIV.get_or_init(|| {
@@ -153,8 +153,8 @@ fn guarded(program: &Path) -> Command {
     command
 }
 
-/// Starts a process from a thread that lives as long as this process: Linux kills a child when the
-/// thread that started it ends, and a test's threads end early.
+/// Starts a process from a thread that lives as long as this process. Linux kills a child when the thread that started
+/// it ends, and a test's threads end early.
 fn spawn(command: Command) -> std::io::Result<Child> {
     type Request = (Command, mpsc::Sender<std::io::Result<Child>>);
     static SPAWNER: OnceLock<mpsc::Sender<Request>> = OnceLock::new();

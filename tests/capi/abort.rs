@@ -1,4 +1,4 @@
-//! Aborts of what Cluster API does.
+//! Aborts of work that Cluster API does.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -21,7 +21,7 @@ use crate::{
     stage::{NEW, OLD, Stage, api, deployment, machines_of, names, versions},
 };
 
-/// Waits until a pool has a Machine that is as it is to be, while others aren't.
+/// Waits until a pool has a Machine in its desired state, while other Machines aren't.
 async fn is_half_done(belay: &Belay, pool: &str) {
     belay
         .eventually("has replaced a Machine", || async {
@@ -72,7 +72,7 @@ pub async fn an_aborted_upgrade_of_a_pool_begins_no_machine_and_deletes_none(sta
         names(&second)
     );
 
-    // The next operation lifts what the abort has set.
+    // The next operation removes what the abort has set.
     belay
         .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
         .await;
@@ -123,7 +123,7 @@ pub async fn a_scale_after_an_aborted_upgrade_replaces_no_machine(stage: Arc<Sta
     assert!(versions(&machines).contains(&OLD.to_owned()));
 }
 
-/// Writes an annotation of an object over and over, as controllers write its status.
+/// Writes an annotation of an object again and again, as controllers write its status.
 fn keep_writing(belay: &Belay, kind: &str, name: String) -> JoinHandle<()> {
     let objects = api(belay, kind);
     tokio::spawn(async move {

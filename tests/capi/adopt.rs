@@ -1,4 +1,4 @@
-//! Clusters that exist come under Belay's operations, and leave them, as they are.
+//! Belay adopts existing clusters without changing them, and leaves them unchanged when Belay's objects are deleted.
 
 use std::sync::Arc;
 

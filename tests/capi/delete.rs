@@ -1,4 +1,4 @@
-//! Deletions that go on at Cluster API.
+//! Deletions that Cluster API carries out.
 
 use std::sync::Arc;
 

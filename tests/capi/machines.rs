@@ -1,4 +1,4 @@
-//! Machines and other objects of Cluster API, and what they say of themselves.
+//! Machines and other objects of Cluster API, and the conditions that they report.
 
 use kube::{
     Api, Client,
@@ -6,7 +6,7 @@ use kube::{
 };
 use serde_json::Value;
 
-/// The objects of one of Cluster API's kinds in a namespace.
+/// Returns the API of one of Cluster API's kinds in a namespace.
 pub fn api(client: Client, namespace: &str, kind: &str) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("cluster.x-k8s.io", "v1beta2", kind);
     Api::namespaced_with(client, namespace, &ApiResource::from_gvk(&kind))
@@ -17,13 +17,13 @@ pub fn is_ready(machine: &DynamicObject) -> bool {
     has(machine, "Ready", "True")
 }
 
-/// Whether an object has a condition of that status.
+/// Whether an object has a condition with this status.
 pub fn has(object: &DynamicObject, type_: &str, status: &str) -> bool {
     condition(object, type_).is_some_and(|condition| condition["status"] == status)
 }
 
-/// On a busy machine it happens that Cluster API loses the development provider's object of a new Machine, and waits
-/// for it for ever.
+/// Whether a Machine has lost its infrastructure object. On a busy machine, Cluster API sometimes loses the development
+/// provider's object of a new Machine, and waits for it forever.
 pub fn has_lost_its_infrastructure(machine: &DynamicObject) -> bool {
     let infrastructure = condition(machine, "InfrastructureReady");
     machine.metadata.deletion_timestamp.is_none()

@@ -1,5 +1,6 @@
-//! Clusters of Cluster API under Belay's operations, with Cluster API's own controllers. Its machines are in memory;
-//! all else is real. It needs a control plane and port 19000 for itself, so `make test-capi` runs it.
+//! Clusters of Cluster API that Belay operates, with Cluster API's own controllers. The machines are in memory;
+//! everything else is real. The tests need a control plane and port 19000 for themselves, so `make test-capi` runs
+//! them.
 
 #[path = "../harness/mod.rs"]
 mod harness;

@@ -1,4 +1,4 @@
-//! Clusters that Belay makes.
+//! Clusters that Belay creates.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     stage::{NEW, OLD, Stage, api, apply, has_begun, machines_of, versions},
 };
 
-/// An operator in a namespace with a `ClusterClass`, and no Cluster.
+/// Starts an operator in a namespace with a `ClusterClass` and no Cluster.
 async fn with_class(stage: &Stage) -> Arc<Belay> {
     let belay = Belay::start_without_operator(&stage.world).await;
     apply(&belay, "examples/cluster-api/class.yaml", |text| text);
@@ -50,7 +50,7 @@ async fn delete_cluster(belay: &Belay) {
         .await;
 }
 
-/// The topology's entries, each with its name and its number of Machines.
+/// Returns the topology's entries, each with its name and its number of Machines.
 async fn entries(belay: &Belay) -> Vec<(Value, Value)> {
     let cluster = api(belay, "Cluster").get("demo").await.expect("a Cluster");
     let entries = cluster.data["spec"]["topology"]["workers"]["machineDeployments"].clone();

@@ -1,4 +1,4 @@
-//! Operations on Clusters of Cluster API, to their end.
+//! Operations on Clusters of Cluster API until they end.
 
 use std::sync::Arc;
 

@@ -1,13 +1,13 @@
-//! The rights that the chart gives an operator of Cluster API's Clusters.
+//! The rights that the chart gives an operator for Cluster API's Clusters.
 
 use std::{path::Path, process::Command};
 
-/// Where the chart would be installed.
+/// The namespace where the chart would be installed.
 pub const NAMESPACE: &str = "belay-system";
 /// Its service account.
 pub const ACCOUNT: &str = "belay";
 
-/// The chart's service account and its rights, with `clusterAPI.enabled`. Helm keeps its files in `home`.
+/// Returns the chart's service account and its rights, with `clusterAPI.enabled`. Helm keeps its files in `home`.
 pub fn of_chart(home: &Path) -> String {
     let output = Command::new(testenv::binary("helm").expect("helm"))
         .env("HOME", home)

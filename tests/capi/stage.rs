@@ -1,4 +1,4 @@
-//! What the tests stand on: a control plane with Cluster API and Belay, and Clusters that are adopted.
+//! The environment of the tests: a control plane with Cluster API and Belay, and adopted Clusters.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,21 +21,21 @@ use crate::{
     world::World,
 };
 
-/// What the Clusters run when they are made.
+/// The version of new Clusters.
 pub const OLD: &str = "1.35.0";
-/// What they go up to.
+/// The version that they are upgraded to.
 pub const NEW: &str = "1.36.0";
 
 pub struct Stage {
     // Before the control plane, so that it ends first.
     pub cluster_api: Mutex<ClusterApi>,
     pub world: Arc<World>,
-    /// With the rights that the chart gives an operator, and no others.
+    /// With exactly the rights that the chart gives an operator.
     kubeconfig: PathBuf,
 }
 
 impl Stage {
-    /// Starts all of it.
+    /// Starts the environment.
     pub async fn set() -> Arc<Self> {
         let world = World::start().await;
         let (cluster_api, kubeconfig) = {
@@ -60,7 +60,8 @@ impl Stage {
         self.world.keep_logs();
     }
 
-    /// A Cluster `demo` with a control plane and two `MachineDeployments` of so many Machines, adopted and Ready.
+    /// Creates a Cluster `demo` with a control plane and two `MachineDeployments` of this many Machines, adopts it, and
+    /// waits until it is Ready.
     pub async fn adopted(&self, machines: usize) -> Arc<Belay> {
         let belay = Belay::start_without_operator(&self.world).await;
         self.cluster(&belay, machines).await;
@@ -69,7 +70,7 @@ impl Stage {
         belay
     }
 
-    /// The same, in the namespace of `belay`, and without waiting for an operator.
+    /// Does the same in the namespace of `belay`, without waiting for an operator.
     pub async fn cluster(&self, belay: &Belay, machines: usize) {
         apply(belay, "examples/cluster-api/class.yaml", |text| text);
         let sized = |text: String| text.replace("replicas: 3}", &format!("replicas: {machines}}}"));
@@ -78,8 +79,8 @@ impl Stage {
         self.adopt(belay);
     }
 
-    /// A Cluster `demo` without a topology, with a control plane and a `MachineDeployment` of two Machines, adopted
-    /// and Ready.
+    /// Creates a Cluster `demo` without a topology, with a control plane and a `MachineDeployment` of two Machines,
+    /// adopts it, and waits until it is Ready.
     pub async fn standalone(&self) -> Arc<Belay> {
         let belay = Belay::start_without_operator(&self.world).await;
         apply(&belay, "examples/cluster-api/class.yaml", |text| text);
@@ -91,7 +92,7 @@ impl Stage {
         belay
     }
 
-    /// Takes the Cluster under Belay's operations.
+    /// Adopts the Cluster.
     fn adopt(&self, belay: &Belay) {
         let manifests = plugin(belay, &["adopt", "cluster-api", "demo"]);
         let applied = self
@@ -101,7 +102,7 @@ impl Stage {
     }
 }
 
-/// The kubeconfig of a service account that has the rights of the chart with `clusterAPI.enabled`.
+/// Returns the kubeconfig of a service account with the rights of the chart with `clusterAPI.enabled`.
 async fn with_rights_of_chart(world: &World, control_plane: &ControlPlane) -> PathBuf {
     let manifest = rights::of_chart(control_plane.dir());
     world.kubectl(&["create", "namespace", rights::NAMESPACE]);
@@ -113,7 +114,7 @@ async fn with_rights_of_chart(world: &World, control_plane: &ControlPlane) -> Pa
     written.expect("written")
 }
 
-/// Waits until the Cluster and its pools are Ready under Belay's operations.
+/// Waits until Belay reports the Cluster and its pools as Ready.
 pub async fn is_adopted(belay: &Belay, pools: &[&str]) {
     belay.cluster_is_ready().await;
     for pool in pools {
@@ -121,7 +122,7 @@ pub async fn is_adopted(belay: &Belay, pools: &[&str]) {
     }
 }
 
-/// Applies a file of the repository, changed.
+/// Applies a file of the repository after a change to its text.
 pub fn apply(belay: &Belay, file: &str, change: impl Fn(String) -> String) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let text = std::fs::read_to_string(file).expect("a file");
@@ -151,7 +152,7 @@ async fn has_machines(belay: &Belay, machines: usize) {
         .await;
 }
 
-/// Waits until an Operation has begun something at Cluster API.
+/// Waits until an Operation has started something at Cluster API.
 pub async fn has_begun(belay: &Belay, operation: &str) {
     belay
         .eventually("has begun at Cluster API", || async {
@@ -174,12 +175,12 @@ pub fn plugin(belay: &Belay, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The objects of one of Cluster API's kinds.
+/// Returns the API of one of Cluster API's kinds.
 pub fn api(belay: &Belay, kind: &str) -> Api<DynamicObject> {
     machines::api(belay.client.clone(), &belay.namespace, kind)
 }
 
-/// The Machines of a pool; of all of the Cluster where it is none.
+/// Returns the Machines of a pool; of the whole Cluster if `pool` is `None`.
 pub async fn machines_of(belay: &Belay, pool: Option<&str>) -> Vec<DynamicObject> {
     let pool = pool.map(|pool| format!("topology.cluster.x-k8s.io/deployment-name={pool}"));
     let labels = ListParams::default().labels(&pool.unwrap_or_default());
@@ -187,7 +188,7 @@ pub async fn machines_of(belay: &Belay, pool: Option<&str>) -> Vec<DynamicObject
     machines.expect("Machines").items
 }
 
-/// The `MachineDeployment` of a pool.
+/// Returns the `MachineDeployment` of a pool.
 pub async fn deployment(belay: &Belay, pool: &str) -> DynamicObject {
     let of_pool = format!("topology.cluster.x-k8s.io/deployment-name={pool}");
     let labels = ListParams::default().labels(&of_pool);
@@ -195,7 +196,7 @@ pub async fn deployment(belay: &Belay, pool: &str) -> DynamicObject {
     found.expect("listed").items.remove(0)
 }
 
-/// What Machines run, sorted.
+/// Returns the versions of Machines, sorted.
 pub fn versions(machines: &[DynamicObject]) -> Vec<String> {
     let version = |machine: &DynamicObject| {
         let version = machine.data["spec"]["version"].as_str().unwrap_or_default();
@@ -206,7 +207,7 @@ pub fn versions(machines: &[DynamicObject]) -> Vec<String> {
     versions
 }
 
-/// The names of Machines, sorted.
+/// Returns the names of Machines, sorted.
 pub fn names(machines: &[DynamicObject]) -> Vec<String> {
     let mut names: Vec<_> = machines.iter().map(kube::ResourceExt::name_any).collect();
     names.sort();

@@ -1,4 +1,4 @@
-//! What others change at Cluster API's own objects.
+//! Changes that others make to Cluster API's own objects.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
     stage::{NEW, Stage, deployment, machines_of, names, versions},
 };
 
-/// Changes the Cluster as somebody who doesn't know of Belay.
+/// Changes the Cluster as somebody who doesn't know Belay would.
 fn somebody_patches(belay: &Belay, patch: &serde_json::Value) {
     let patch = patch.to_string();
     let cluster = ["patch", "cluster.cluster.x-k8s.io", "demo", "--type=json"];
@@ -24,7 +24,7 @@ fn somebody_patches(belay: &Belay, patch: &serde_json::Value) {
     belay.kubectl(&[&cluster[..], &patch[..]].concat());
 }
 
-/// The Operation that follows what somebody began.
+/// Returns the Operation that follows work that somebody else started.
 async fn follower(belay: &Belay, type_: OperationType, target: &str) -> String {
     let operation = belay.operation(type_, target).await;
     let found = belay.api::<Operation>().get(&operation).await;
@@ -34,7 +34,7 @@ async fn follower(belay: &Belay, type_: OperationType, target: &str) -> String {
     operation
 }
 
-/// Waits until Belay has seen all that there is, and begins nothing.
+/// Waits until Belay has seen everything and is at rest, with this many Operations.
 async fn rests_with(belay: &Belay, operations: usize) {
     belay.lock_is_free().await;
     belay.rests().await;
@@ -73,7 +73,7 @@ pub async fn an_upgrade_that_others_begin_is_followed_aborted_and_not_taken_back
         names(&machines_of(&belay, Some("md-1")).await),
         names(&stopped)
     );
-    // What Belay then does itself isn't taken for theirs.
+    // Belay doesn't mistake its own later work for theirs.
     belay
         .reconcile(TargetKind::AgentPool, "md-1", "go-on")
         .await;
@@ -97,7 +97,7 @@ pub async fn a_scale_that_others_begin_is_followed_and_not_taken_back(stage: Arc
     let pool = belay.api::<AgentPool>().get("md-0").await.expect("a pool");
     assert_eq!(pool.spec.count, 1, "the spec is a person's");
     assert_eq!(machines_of(&belay, Some("md-0")).await.len(), 12);
-    // Somebody asks for something else: then Belay brings it about.
+    // Somebody asks for another count: then Belay makes the change.
     belay.set_count("md-0", 2).await;
     let scale = belay.nth_operation(2, Scale, "md-0").await;
     belay.succeeds(&scale).await;
@@ -133,7 +133,7 @@ pub async fn a_scale_that_others_begin_in_an_upgrade_is_followed_and_not_taken_b
 
 const BOUND: &str = "cluster.x-k8s.io/cluster-api-autoscaler-node-group";
 
-/// Scales a `MachineDeployment` as the cluster autoscaler does it, and waits until it has the Machines.
+/// Scales a `MachineDeployment` as the cluster autoscaler does, and waits until it has the Machines.
 async fn autoscales(belay: &Belay, pool: &str, replicas: usize) {
     let name = deployment(belay, pool).await.name_any();
     let scale = json!({"spec": {"replicas": replicas}}).to_string();

@@ -1,5 +1,5 @@
-//! An upgrade by Cluster API, and its abort, while Belay dies after each of its writes, and while Cluster API's own
-//! controllers are killed. Each has to end as it does undisturbed.
+//! An upgrade by Cluster API and its abort, while Belay dies after each of its writes, and while Cluster API's own
+//! controllers are killed. Each run must end as it does undisturbed.
 //!
 //! `SWEEP_PART=k/n` kills Belay after every n-th write, from the k-th on.
 

@@ -1,4 +1,4 @@
-//! The runs: each scenario undisturbed, then disturbed once by each fault.
+//! The runs: each scenario undisturbed, then once with each fault.
 
 use std::{
     process::ExitCode,
@@ -19,12 +19,12 @@ use crate::{
     stage::{Stage, api, is_adopted},
 };
 
-/// How many runs go on side by side. Each has a Cluster of its own, and Cluster API's controllers are busy.
+/// The number of parallel runs. Each has its own Cluster, and Cluster API's controllers are busy.
 const SIDE_BY_SIDE: usize = 4;
-/// How long a controller is away that was killed.
+/// How long a killed controller stays away.
 const AWAY: Duration = Duration::from_secs(2);
 
-/// The controllers that are killed. The development provider isn't: its machines are in its memory, and go with it.
+/// The controllers that are killed. The development provider isn't: its machines are in its memory, and would be lost.
 const KILLED: [Controller; 3] = [
     Controller::Core,
     Controller::Bootstrap,
@@ -34,7 +34,7 @@ const KILLED: [Controller; 3] = [
 /// A scenario, and the write after which Belay dies.
 type Run = (&'static Scenario, Option<usize>);
 
-/// Runs all that is chosen.
+/// Runs everything that was chosen.
 pub async fn all() -> ExitCode {
     let stage = Stage::set().await;
     let began = Instant::now();
@@ -68,7 +68,7 @@ pub async fn all() -> ExitCode {
         "{total} runs in which Belay dies, {failures} failed, {:?}",
         began.elapsed()
     );
-    // It goes through all of an upgrade, and its abort.
+    // It covers a whole upgrade and its abort.
     let scenario = ALL.last().expect("a scenario");
     for controller in KILLED {
         let killed = without_controller(stage.clone(), scenario, controller);
@@ -125,7 +125,7 @@ async fn side_by_side(stage: &Arc<Stage>, runs: Vec<Run>) -> Vec<(Run, Result<us
         .await
 }
 
-/// One run; how often the operator wrote.
+/// Runs a scenario once. Returns how often the operator wrote.
 async fn one(stage: Arc<Stage>, (scenario, at): Run) -> Result<usize, String> {
     let place = Place::new(&stage).await;
     place
@@ -145,7 +145,7 @@ async fn one(stage: Arc<Stage>, (scenario, at): Run) -> Result<usize, String> {
     Ok(writes)
 }
 
-/// A controller of Cluster API is killed as the scenario begins, and again some seconds later.
+/// Runs a scenario while a controller of Cluster API is killed: at the start, and again some seconds later.
 async fn without_controller(
     stage: Arc<Stage>,
     scenario: &Scenario,
@@ -206,7 +206,7 @@ impl Place {
         ));
     }
 
-    /// Starts another operator as often as one dies.
+    /// Starts another operator whenever one dies.
     async fn follow_crashes(&self) {
         loop {
             self.faults.crashed().await;
@@ -214,7 +214,7 @@ impl Place {
         }
     }
 
-    /// Deletes what would keep the machine busy.
+    /// Deletes everything that would keep the machine busy.
     async fn clear(&self) {
         drop(self.operator.lock().expect("the operator").take());
         let cluster = api(&self.belay, "Cluster");

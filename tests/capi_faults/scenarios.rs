@@ -1,4 +1,4 @@
-//! What a person does, and how it has to end.
+//! What a person does, and how it must end.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::{
     stage::{NEW, OLD, api, machines_of, versions},
 };
 
-/// How many Machines each of the two pools has.
+/// The number of Machines of each of the two pools.
 pub const MACHINES: usize = 2;
 
-/// What a person does until it has ended; how it ended is checked.
+/// What a person does until it has ended, with a check of how it ended.
 pub struct Scenario {
     pub name: &'static str,
     pub act: fn(Arc<Belay>) -> BoxFuture<'static, ()>,
@@ -76,7 +76,7 @@ async fn abort(belay: Arc<Belay>) {
     replaced_each_pool_once(&belay).await;
 }
 
-/// A change that was begun twice would have made a third `MachineSet`.
+/// A change that was started twice would have created a third `MachineSet`.
 async fn replaced_each_pool_once(belay: &Belay) {
     let sets = api(belay, "MachineSet").list(&ListParams::default()).await;
     let sets = sets.expect("MachineSets").items.len();

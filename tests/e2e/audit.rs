@@ -1,4 +1,4 @@
-//! What the operator asked of the API server, against what its roles let it.
+//! Compares the operator's requests to the API server with the rights of its roles.
 
 use std::{collections::BTreeSet, ops::Range};
 
@@ -9,8 +9,9 @@ use serde::Deserialize;
 
 use crate::stage::NAMESPACE;
 
-/// Granted for what no request shows here: an admission plugin that is off by default asks for the first, and
-/// policies ask for the second and third. The fourth is read where a volume is attached to a node that is drained.
+/// Granted for requests that this test doesn't show. An admission plugin that is off by default needs the first right,
+/// and policies need the second and the third. The operator uses the fourth if a volume is attached to a node that it
+/// drains.
 const NEVER_ASKED: [&str; 4] = [
     "update belay.dev/managedclusters/finalizers",
     "operate belay.dev/managedclusters",
@@ -46,8 +47,8 @@ struct ObjectRef {
     subresource: String,
 }
 
-/// Checks that no request of the chart's pods was forbidden, and that the operator used everything that its
-/// roles grant. Lines in `uninstalling` may be forbidden: the roles go before the pods have ended.
+/// Checks that no request of the chart's pods was forbidden, and that the operator used all rights of its roles.
+/// Requests in the lines of `uninstalling` may be forbidden, because the roles are deleted before the pods have ended.
 pub async fn check(
     log: &str,
     uninstalling: &Range<usize>,
@@ -105,7 +106,7 @@ fn decision(event: &Event) -> Option<&str> {
         .map(String::as_str)
 }
 
-/// A right by its verb, API group, resource and subresource.
+/// Returns a right by its verb, API group, resource and subresource.
 fn right(verb: &str, group: &str, resource: &str) -> String {
     format!("{verb} {group}/{resource}")
 }
@@ -119,7 +120,7 @@ fn asked(event: &Event) -> Option<String> {
     Some(right(&event.verb, &object.api_group, &resource))
 }
 
-/// Every single right of the operator's roles.
+/// Returns every single right of the operator's roles.
 async fn granted(client: &Client) -> anyhow::Result<BTreeSet<String>> {
     let cluster = Api::<ClusterRole>::all(client.clone())
         .get("belay-operator")

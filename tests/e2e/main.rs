@@ -1,7 +1,6 @@
-//! Belay as people install it: its image, by Helm, on a real node, under its own `ServiceAccount`.
+//! Belay as people install it: its image, installed by Helm on a real node, with its own `ServiceAccount`.
 //!
-//! One story, told by kubectl and helm. What it shows is what a person sees; where something else happens than
-//! it tells of, it fails.
+//! One story, played with kubectl and helm. Its output is what a person sees. It fails if anything else happens.
 
 mod audit;
 mod stage;
@@ -12,7 +11,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
-    // In namespaces of its own, the program runs anew.
+    // The program restarts itself in its own namespaces.
     let result = testenv::namespaces::enter(&["kubectl", "helm"])
         .map_err(anyhow::Error::from)
         .and_then(|()| Ok(tokio::runtime::Runtime::new()?))
@@ -26,7 +25,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The first process of a namespace hears only the signals that it listens for.
+/// Waits for SIGINT or SIGTERM. The first process of a PID namespace gets only the signals that it handles.
 async fn until_told_to_end() -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -1,4 +1,4 @@
-//! What the story stands on: a control plane with an audit log, a real node with the images, kubectl and helm.
+//! The environment of the story: a control plane with an audit log, a real node with the images, kubectl and helm.
 
 use std::{
     ffi::OsString,
@@ -13,15 +13,15 @@ use kube::Client;
 use testenv::{Component, ControlPlane, Node, image};
 use tokio::{process::Command, time::sleep};
 
-/// Where the chart is installed.
+/// The namespace where the chart is installed.
 pub const NAMESPACE: &str = "belay-system";
-/// How long anything may take that is waited for.
+/// How long to wait for anything.
 const PATIENCE: Duration = Duration::from_mins(5);
-/// How often it is looked for.
+/// How often to check.
 const LOOK: Duration = Duration::from_millis(100);
-/// The image that the chart runs kwok from.
+/// The image that the chart uses for kwok.
 const KWOK: &str = "registry.k8s.io/kwok/kwok:v0.8.0";
-/// Everything that pods ask of the API server.
+/// Records all requests of pods to the API server.
 const AUDIT: &str = r#"{
     "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
     "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts:belay-system"]}, {"level": "None"}]
@@ -39,7 +39,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts a control plane and a node, and gives the node the images.
+    /// Starts a control plane and a node, and imports the images into the node.
     pub async fn set() -> anyhow::Result<Self> {
         let belay = std::env::var_os("BELAY_IMAGE").context(
             "BELAY_IMAGE is to name an archive of the operator's image: run make e2e, which builds it",
@@ -84,7 +84,7 @@ impl Stage {
         })
     }
 
-    /// Runs a command as a person would type it, and shows it with what it prints; gives what it printed.
+    /// Runs a command as a person would type it, and shows it with its output. Returns the output.
     pub async fn run(&self, line: &str) -> anyhow::Result<String> {
         println!("\n$ {line}");
         let output = self.shell(line).output().await?;
@@ -98,13 +98,13 @@ impl Stage {
         Ok(text)
     }
 
-    /// Runs a command and shows nothing; gives what it printed, if it succeeded.
+    /// Runs a command silently. Returns its output if it succeeded.
     pub async fn ask(&self, line: &str) -> anyhow::Result<Option<String>> {
         let output = self.shell(line).output().await?;
         Ok(output.status.success().then(|| text(&output)))
     }
 
-    /// Waits until something is so.
+    /// Waits until something is true.
     pub async fn until<T>(
         &self,
         what: &str,
@@ -122,17 +122,17 @@ impl Stage {
         }
     }
 
-    /// A folder for what the story needs.
+    /// Returns a folder for the story's files.
     pub fn files(&self) -> &Path {
         self.files.path()
     }
 
-    /// What was asked of the API server by pods of the chart's namespace, one JSON object a line.
+    /// Returns the requests of the pods in the chart's namespace to the API server, one JSON object per line.
     pub fn audit_log(&self) -> anyhow::Result<String> {
         Ok(fs::read_to_string(&self.audit_log)?)
     }
 
-    /// Shows how things stand, and keeps the logs.
+    /// Prints the current state, and keeps the logs.
     pub async fn tell_of_failure(&self) {
         for line in [
             "kubectl get nodes,mc,ap,op",
@@ -141,7 +141,7 @@ impl Stage {
             "kubectl -n belay-system describe pods | tail -60",
             "kubectl -n belay-system logs -l app.kubernetes.io/part-of=belay --tail=30 --prefix",
         ] {
-            // What it prints is all that there is to tell.
+            // If it fails, there is nothing else to show.
             let _ = self.run(line).await;
         }
         let kept = std::env::temp_dir().join("belay-e2e");
@@ -175,7 +175,7 @@ impl Stage {
     }
 }
 
-/// Says what comes now.
+/// Prints the heading of the next act.
 pub fn heading(text: &str) {
     println!("\n== {text}");
 }
@@ -185,7 +185,7 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&text).trim_end().to_owned()
 }
 
-/// PATH with these programs' folders before it.
+/// Returns PATH with these programs' folders in front.
 fn path_with(programs: &[&str]) -> anyhow::Result<OsString> {
     let mut folders = Vec::new();
     for name in programs {

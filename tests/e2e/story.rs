@@ -1,4 +1,4 @@
-//! What happens, act by act. Each act ends where what it tells of was seen.
+//! The story, act by act. Each act ends when the state that it describes was seen.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -13,9 +13,9 @@ use crate::{
 };
 
 const INSTALL: &str = "helm install belay charts/belay --namespace belay-system --set kwok.enabled=true --wait --timeout 5m";
-/// The chart before this one: a release puts its own here.
+/// The previous version of the chart: a release replaces it by its own chart.
 const PREVIOUS: &str = "tests/e2e/belay-0.0.9.tgz";
-/// The image that the node has, whichever the chart before this one names.
+/// The image on the node, whichever image the previous chart names.
 const OUR_IMAGE: &str = concat!(
     "image.repository=belay,image.digest=,image.tag=",
     env!("CARGO_PKG_VERSION")
@@ -23,7 +23,7 @@ const OUR_IMAGE: &str = concat!(
 const NEW: &str = "1.36.3";
 const NEWEST: &str = "1.37.2";
 
-/// Tells it all.
+/// Plays the whole story.
 pub async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     install(stage).await?;
     come_up(stage).await?;
@@ -56,7 +56,8 @@ async fn install(stage: &Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The chart before this one, as a folder. Its program is this one's here, so its kinds and its rights are too.
+/// Returns the previous chart, as a folder. In this test its program is the current one, so its kinds and rights are
+/// the current ones as well.
 async fn previous(stage: &Stage) -> anyhow::Result<String> {
     let folder = stage.files().display().to_string();
     let line = format!(
@@ -68,7 +69,7 @@ async fn previous(stage: &Stage) -> anyhow::Result<String> {
     Ok(format!("{folder}/belay"))
 }
 
-/// The API server takes what the chart makes of each combination of values.
+/// Checks that the API server accepts what the chart renders for each combination of values.
 async fn each_combination(stage: &Stage) -> anyhow::Result<()> {
     for team in ["team-a", "team-b"] {
         stage
@@ -103,7 +104,7 @@ async fn come_up(stage: &Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Upgrades until the `PodDisruptionBudget` is in the way; gives the Operation's name.
+/// Upgrades until the `PodDisruptionBudget` blocks the upgrade. Returns the Operation's name.
 async fn hang(stage: &Stage, version: &str) -> anyhow::Result<String> {
     heading(&format!(
         "An upgrade to {version} hangs on a PodDisruptionBudget"
@@ -224,7 +225,7 @@ async fn upgrade_the_chart(stage: &Stage) -> anyhow::Result<()> {
     all_nodes_on(stage, NEWEST).await
 }
 
-/// Gives the lines of the audit log that were written meanwhile.
+/// Uninstalls the chart. Returns the range of lines that were added to the audit log meanwhile.
 async fn uninstall(stage: &Stage) -> anyhow::Result<Range<usize>> {
     heading("Uninstalled, it leaves clusters and nodes as they are");
     let before = everything(stage).await?;
@@ -327,7 +328,7 @@ async fn budget(stage: &Stage, available: i32, allowed: i32) -> anyhow::Result<(
     Ok(())
 }
 
-/// The pod that leads: its name is the first part of the holder's.
+/// Returns the pod that leads. Its name is the first part of the lease holder's identity.
 async fn leader(stage: &Stage) -> anyhow::Result<String> {
     let line = "kubectl -n belay-system get lease belay -o jsonpath={.spec.holderIdentity}";
     stage
@@ -339,7 +340,7 @@ async fn leader(stage: &Stage) -> anyhow::Result<String> {
         .await
 }
 
-/// The operator's process in a pod. The node's processes are in the test's own namespace of processes.
+/// Returns the operator's process in a pod. The node's processes are in the test's own PID namespace.
 fn process_of(pod: &str) -> anyhow::Result<u32> {
     let wanted = format!("HOSTNAME={pod}");
     for process in std::fs::read_dir("/proc")? {
@@ -398,7 +399,7 @@ async fn until_phase(stage: &Stage, name: &str, wanted: OperationPhase) -> anyho
         .await
 }
 
-/// How many nodes of the cluster there are of each version.
+/// Returns the number of the cluster's nodes of each version.
 async fn versions(stage: &Stage) -> anyhow::Result<BTreeMap<String, usize>> {
     let of_clusters = ListParams::default().labels("belay.dev/cluster");
     let mut versions = BTreeMap::new();
@@ -420,7 +421,8 @@ async fn all_nodes_on(stage: &Stage, version: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All that Belay made and looks after, by kind, name and uid, with the clusters' and pools' specs.
+/// Returns everything that Belay made and manages, by kind, name, uid and generation. The generation shows changes of
+/// the specs of clusters and pools.
 async fn everything(stage: &Stage) -> anyhow::Result<String> {
     let line = "kubectl get crd,mc,ap,op,nodes,configmaps -o jsonpath='{range .items[*]}{.kind} {.metadata.name} {.metadata.uid} {.metadata.generation}{\"\\n\"}{end}'";
     stage.ask(line).await?.context("nothing is left to see")

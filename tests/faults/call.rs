@@ -1,4 +1,4 @@
-//! What a request is: a verb and a resource, as RBAC names them.
+//! A request as a verb and a resource, in RBAC's terms.
 
 use std::fmt;
 
@@ -8,18 +8,18 @@ use http::{Method, Request};
 /// A request to the API server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Call {
-    /// As RBAC names it: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`.
+    /// The verb in RBAC's terms: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`.
     pub verb: &'static str,
-    /// The resource and, where there is one, the subresource: `operations/status`.
+    /// The resource and, if there is one, the subresource: `operations/status`.
     pub resource: String,
-    /// The object's name, where the request is about one.
+    /// The object's name, if the request is about a single object.
     pub name: String,
-    /// Whether it writes what a person's Operation asks for into a spec.
+    /// Whether the request writes the change of a person's Operation into a spec.
     pub writes_spec: bool,
 }
 
 impl Call {
-    /// Reads a request's line.
+    /// Parses a request's method and URI.
     pub fn of<B>(request: &Request<B>) -> Self {
         let uri = request.uri();
         let parts: Vec<_> = uri

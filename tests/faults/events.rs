@@ -1,4 +1,4 @@
-//! What becomes of the events of a watch.
+//! Disturbances of the events of a watch.
 
 use axum::body::{Body, Bytes};
 use futures::{StreamExt as _, stream, stream::BoxStream};
@@ -13,7 +13,7 @@ pub enum Stream {
     /// Its events arrive.
     #[default]
     Flows,
-    /// Its events wait until it flows again: what the operator knows is old.
+    /// Its events wait until it flows again, so the operator's knowledge is old.
     HeldBack,
     /// Its events are lost, and it stays open.
     Silent,
@@ -21,23 +21,23 @@ pub enum Stream {
     Ends,
     /// It breaks off in the middle of an event.
     BreaksOff,
-    /// It says that what it goes on from is too old (410 Gone), and ends.
+    /// It reports that its resourceVersion is too old (410 Gone), and ends.
     Gone,
-    /// What it showed so far is shown once more.
+    /// All its events so far arrive again.
     Replayed,
 }
 
 impl Stream {
-    /// Whether watches that begin later behave so as well.
+    /// Whether the order also applies to watches that begin later.
     fn lasts(self) -> bool {
         matches!(self, Self::Flows | Self::HeldBack | Self::Silent)
     }
 }
 
-/// How a watch behaves, with a number that is new for each order: the same order may be given twice.
+/// How a watch behaves, with a new number for each order, because the same order may be given twice.
 pub type Order = (u64, Stream);
 
-/// The answer of a watch, whose events go as it is ordered. `shown` is called for each object that it shows.
+/// Returns the answer of a watch whose events behave as ordered. `shown` is called for each object that it shows.
 pub fn ordered<B>(
     body: B,
     orders: watch::Receiver<Order>,
@@ -73,13 +73,13 @@ where
     Box::new(Body::from_stream(events).map_err(BoxError::from))
 }
 
-/// The events of one watch, a line each.
+/// The events of one watch, one per line.
 struct Tap {
     chunks: BoxStream<'static, Result<Bytes, BoxError>>,
     orders: watch::Receiver<Order>,
-    /// The number of the order that was followed last.
+    /// The number of the last order that it followed.
     followed: u64,
-    /// What came of the next line.
+    /// The part of the next line that has arrived.
     line: Vec<u8>,
     shown: Vec<Bytes>,
     again: Vec<Bytes>,
@@ -126,7 +126,7 @@ impl Tap {
         }
     }
 
-    /// The last that the watch shows.
+    /// Returns the last event of the watch.
     fn end(&mut self, order: Stream) -> Option<Result<Bytes, BoxError>> {
         const GONE: &str = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","message":"too old resource version","reason":"Expired","code":410}}"#;
         self.has_ended = true;
@@ -138,7 +138,7 @@ impl Tap {
     }
 }
 
-/// The next whole line; it may be dropped at any time, and goes on where it was.
+/// Returns the next complete line. If the future is dropped, the next call continues where it was.
 async fn next_line(
     chunks: &mut BoxStream<'static, Result<Bytes, BoxError>>,
     line: &mut Vec<u8>,

@@ -1,4 +1,4 @@
-//! The layer itself: counts requests, and has some of them meet a fault.
+//! The layer itself: it counts requests, and applies faults to some of them.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ use super::{
     plan::{Fault, Plan, refusal},
 };
 
-/// The faults that an operator meets, and what it asked for. Clones share them.
+/// The faults of an operator, and its requests. Clones share them.
 #[derive(Clone)]
 pub struct Faults(Arc<State>);
 
@@ -32,11 +32,11 @@ struct State {
     counted: Mutex<Counted>,
     /// The number of the operator that died last.
     died: watch::Sender<usize>,
-    /// The number of the operator that stands still; 0 where none does.
+    /// The number of the frozen operator; 0 if there is none.
     frozen: watch::Sender<usize>,
-    /// How many calls were counted.
+    /// The number of calls so far.
     number: watch::Sender<usize>,
-    /// By resource.
+    /// The orders by resource.
     streams: Mutex<BTreeMap<String, watch::Sender<Order>>>,
 }
 
@@ -44,31 +44,31 @@ struct State {
 struct Counted {
     is_armed: bool,
     plans: Vec<Plan>,
-    /// Calls that are answered so until they are no longer: a verb, a resource, a code.
+    /// Calls that get this answer until further notice: a verb, a resource, a code.
     standing: Vec<(&'static str, String, u16)>,
-    /// Each with when it was counted.
+    /// The calls, each with its time.
     calls: Vec<(Instant, Call)>,
     /// When a watch showed an object of a resource.
     shown: Vec<(String, Instant)>,
     met: Vec<(Fault, Call)>,
-    /// One of so many calls that aren't watches fails.
+    /// One call of this many fails; watches don't count.
     failing: Option<usize>,
     asked: usize,
     failed: usize,
     writes: usize,
-    /// Which operator runs, from 1.
+    /// The number of the current operator, from 1.
     operator: usize,
 }
 
 impl Counted {
-    /// Notes that a watch showed something of a resource.
+    /// Records that a watch showed an object of a resource.
     fn notes_shown(&mut self, resource: &str) {
         if self.is_armed {
             self.shown.push((resource.to_owned(), Instant::now()));
         }
     }
 
-    /// The fault of each n-th call, in turn.
+    /// Returns the fault of each n-th call, in turn.
     fn fails(&mut self, call: &Call) -> Option<Fault> {
         const FAULTS: [Fault; 4] = [
             Fault::Answer(500),
@@ -99,7 +99,7 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// Counts from now on; those requests meet a fault.
+    /// Counts from now on, and applies faults to the planned requests.
     pub fn arm(&self, plans: impl IntoIterator<Item = Plan>) {
         let mut counted = self.counted();
         counted.is_armed = true;
@@ -109,29 +109,29 @@ impl Faults {
         counted.plans = plans.into_iter().collect();
     }
 
-    /// From now on, such a call is answered with that code.
+    /// Answers this kind of call with that code from now on.
     pub fn refuse(&self, verb: &'static str, resource: &str, code: u16) {
         let rule = (verb, resource.to_owned(), code);
         self.counted().standing.push(rule);
     }
 
-    /// No call is refused any more.
+    /// Stops all of these refusals.
     pub fn refuse_no_more(&self) {
         self.counted().standing.clear();
     }
 
-    /// From now on, one of so many calls fails: it is not done, or done and answered as if it weren't.
+    /// Makes one call of this many fail from now on: it is either not executed, or executed with a lost answer.
     pub fn fail_one_in(&self, calls: usize) {
         self.counted().failing = Some(calls);
     }
 
-    /// How many calls that aren't watches there were, and how many of them failed for that reason.
+    /// Returns the number of calls except watches, and how many of them failed because of `fail_one_in`.
     pub fn asked(&self) -> (usize, usize) {
         let counted = self.counted();
         (counted.asked, counted.failed)
     }
 
-    /// How the watches of a resource behave from now on.
+    /// Sets how the watches of a resource behave from now on.
     pub fn order(&self, resource: &str, stream: Stream) {
         let orders = self.orders(resource);
         orders.send_modify(|(number, last)| {
@@ -140,13 +140,13 @@ impl Faults {
         });
     }
 
-    /// What was asked for since the faults were armed.
+    /// Returns the calls since the faults were armed.
     pub fn calls(&self) -> Vec<Call> {
         let counted = self.counted();
         counted.calls.iter().map(|(_, call)| call.clone()).collect()
     }
 
-    /// The same, each with the seconds since the first.
+    /// Returns the same, each with the seconds since the first call.
     pub fn timed_calls(&self) -> Vec<String> {
         let counted = self.counted();
         let Some((began, _)) = counted.calls.first() else {
@@ -159,7 +159,7 @@ impl Faults {
             .collect()
     }
 
-    /// Whether a watch of a resource showed something in the time after the n-th call, from 1.
+    /// Whether a watch of a resource showed an object within this time after the n-th call, from 1.
     pub fn were_shown(&self, resource: &str, call: usize, time: Duration) -> bool {
         let counted = self.counted();
         let Some((called, _)) = counted.calls.get(call - 1) else {
@@ -169,24 +169,24 @@ impl Faults {
         shown.any(|(of, at)| of == resource && (*called..*called + time).contains(at))
     }
 
-    /// How many writes were asked for, by all operators, from the first on.
+    /// Returns the number of writes of all operators, from the first one on.
     pub fn writes(&self) -> usize {
         self.counted().writes
     }
 
-    /// Waits until so many calls were counted.
+    /// Waits until this many calls were counted.
     pub async fn reached(&self, number: usize) {
         let mut counted = self.0.number.subscribe();
-        // The sender is in the state itself.
+        // This can't fail: the sender is in the state itself.
         let _ = counted.wait_for(|counted| *counted >= number).await;
     }
 
-    /// The calls that met a fault.
+    /// Returns the calls that met a fault, with the faults.
     pub fn met(&self) -> Vec<(Fault, Call)> {
         self.counted().met.clone()
     }
 
-    /// The layer for the next operator; the one before sends nothing any more.
+    /// Returns the layer for the next operator. The previous one sends nothing any more.
     pub fn next_operator(&self) -> OfOperator {
         let mut counted = self.counted();
         self.0.died.send_replace(counted.operator);
@@ -197,13 +197,13 @@ impl Faults {
         }
     }
 
-    /// The operator that runs dies where it stands.
+    /// Kills the current operator at once.
     pub fn dies(&self) {
         let operator = self.counted().operator;
         self.0.died.send_replace(operator);
     }
 
-    /// The layer for an operator that runs beside the one before.
+    /// Returns the layer for an operator that runs beside the previous one.
     pub fn another_operator(&self) -> OfOperator {
         let mut counted = self.counted();
         counted.operator += 1;
@@ -213,23 +213,23 @@ impl Faults {
         }
     }
 
-    /// Waits until an operator stands still.
+    /// Waits until an operator is frozen.
     pub async fn froze(&self) {
         let mut frozen = self.0.frozen.subscribe();
-        // The sender is in the state itself.
+        // This can't fail: the sender is in the state itself.
         let _ = frozen.wait_for(|frozen| *frozen > 0).await;
     }
 
-    /// The operator that stands still goes on.
+    /// Lets the frozen operator continue.
     pub fn thaw(&self) {
         self.0.frozen.send_replace(0);
     }
 
-    /// Waits until the operator that runs meets a crash.
+    /// Waits until the current operator crashes.
     pub async fn crashed(&self) {
         let operator = self.counted().operator;
         let mut died = self.0.died.subscribe();
-        // The sender is in the state itself.
+        // This can't fail: the sender is in the state itself.
         let _ = died.wait_for(|died| *died >= operator).await;
     }
 
@@ -245,7 +245,7 @@ impl Faults {
             .clone()
     }
 
-    /// Counts a call; the fault that it meets.
+    /// Counts a call, and returns the fault that it meets.
     fn meets(&self, call: &Call) -> Option<Fault> {
         let mut counted = self.counted();
         counted.writes += usize::from(call.is_write());
@@ -281,11 +281,11 @@ impl Faults {
             counts && (plan.at..plan.at + plan.times).contains(&number)
         };
         let fault = plans.find(meets)?.fault;
-        // No API server answers a read so.
+        // No API server answers a read with 409.
         if fault == Fault::Answer(409) && !call.is_write() {
             return None;
         }
-        // An Operation whose change of the spec is refused fails, as it is to.
+        // An Operation fails, as it should, if the API server refuses its change of the spec.
         if fault == Fault::Answer(403) && call.writes_spec {
             return None;
         }
@@ -310,14 +310,14 @@ impl OfOperator {
         self.faults.0.frozen.send_replace(self.operator);
     }
 
-    /// Waits for as long as it stands still.
+    /// Waits as long as this operator is frozen.
     async fn thawed(&self) {
         let mut frozen = self.faults.0.frozen.subscribe();
-        // The sender is in the state itself.
+        // This can't fail: the sender is in the state itself.
         let _ = frozen.wait_for(|frozen| *frozen != self.operator).await;
     }
 
-    /// What arrives of a body while it stands still waits.
+    /// Returns a body whose chunks wait while the operator is frozen.
     fn body(&self, body: Box<DynBody>) -> Box<DynBody> {
         let of = self.clone();
         let chunks = body.into_data_stream().then(move |chunk| {
@@ -389,7 +389,7 @@ where
             Some(Fault::Freeze) => of.freezes(),
             Some(Fault::CrashAfter | Fault::LoseAnswer(_) | Fault::Delay(_)) | None => {}
         }
-        // It isn't sent before it is polled.
+        // The request isn't sent before the future is polled.
         let answer = self.inner.call(request);
         Box::pin(async move {
             if let Some(Fault::Delay(time)) = fault {

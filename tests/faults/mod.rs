@@ -1,5 +1,5 @@
-//! Faults beneath an operator's client: a layer that sees each request before it is sent and each answer
-//! before the operator does. The API server behind it is a real one.
+//! Faults below an operator's client: a layer that sees each request before it is sent, and each answer before the
+//! operator does. The API server behind it is a real one.
 
 mod call;
 mod events;
@@ -7,7 +7,7 @@ mod layer;
 mod operator;
 mod plan;
 
-/// The kinds that an operator knows from watches.
+/// The kinds that an operator watches.
 pub const WATCHED: [&str; 6] = [
     "managedclusters",
     "agentpools",

@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 
 use super::{Faults, layer::OfOperator};
 
-/// An operator of one namespace. It has a thread and a runtime of its own: when it is dropped, all that it had
-/// begun ends where it stands, as if its process were killed.
+/// An operator of one namespace, with its own thread and runtime. When it is dropped, everything that it had started
+/// ends at once, as if its process were killed.
 pub struct Operator {
     fence: Fence,
     end: Option<oneshot::Sender<()>>,
@@ -23,12 +23,12 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts one whose requests meet these faults; the one before sends nothing any more.
+    /// Starts an operator whose requests meet these faults. The previous one sends nothing any more.
     pub fn start(config: &Config, namespace: &str, faults: &Faults) -> Self {
         Self::start_as(config, namespace, faults.next_operator())
     }
 
-    /// Starts one beside the one before.
+    /// Starts an operator beside the previous one.
     pub fn start_another(config: &Config, namespace: &str, faults: &Faults) -> Self {
         Self::start_as(config, namespace, faults.another_operator())
     }
@@ -56,7 +56,7 @@ impl Operator {
         }
     }
 
-    /// Another one has its lease: it sends what it was about to send, and writes nothing more.
+    /// Takes the lease away: the operator finishes the request that it was about to send, and writes nothing more.
     pub fn lose_lease(&self) {
         self.fence.extend(Moment::now());
     }
@@ -64,7 +64,7 @@ impl Operator {
 
 impl Drop for Operator {
     fn drop(&mut self) {
-        // Where the thread has panicked, nobody listens.
+        // If the thread has panicked, nobody receives this.
         let _ = self.end.take().map(|end| end.send(()));
         if let Some(thread) = self.thread.take() {
             let ended = thread.join();
@@ -78,7 +78,7 @@ impl Drop for Operator {
 
 async fn work(config: Config, namespace: String, faults: OfOperator, fence: Fence) {
     let connection = connection::builder(connection::bounded(config)).expect("a connection");
-    // What meets a fault has passed the fence.
+    // A request that meets a fault has already passed the fence.
     let client = connection.with_layer(&faults).with_layer(&fence).build();
     let scope = Scope::of([namespace]);
     let (kwok, watches) = kwok::provider(&client, &scope);

@@ -8,40 +8,40 @@ use kube::client::DynBody;
 use serde_json::json;
 use tower::BoxError;
 
-/// What becomes of a request.
+/// What happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The operator dies before the request is sent.
     CrashBefore,
-    /// The operator dies after the API server did what it was asked for, and before the answer arrives.
+    /// The operator dies after the API server has executed the request, before the answer arrives.
     CrashAfter,
-    /// The API server isn't asked; the operator is answered with this code. 429 has a Retry-After of 1 s.
+    /// The API server doesn't get the request; the operator gets this code. 429 has a Retry-After of 1 s.
     Answer(u16),
-    /// The API server does what it is asked for, and the operator is answered with this code.
+    /// The API server executes the request, and the operator gets this code.
     LoseAnswer(u16),
-    /// The operator stands still before the request is sent, and goes on later, as after SIGSTOP and SIGCONT.
+    /// The operator is frozen before the request is sent, and continues later, as after SIGSTOP and SIGCONT.
     Freeze,
     /// Nobody answers.
     Hang,
-    /// It is sent later.
+    /// The request is sent later.
     Delay(Duration),
 }
 
 /// The requests that meet a fault.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The number of the first of them, from 1, counted from when the faults were armed.
+    /// The number of the first of them, from 1, counted since the faults were armed.
     pub at: usize,
-    /// How many of them meet it.
+    /// How many requests meet the fault.
     pub times: usize,
-    /// What becomes of them.
+    /// What happens to them.
     pub fault: Fault,
-    /// Whether writes alone are counted. How often something is read may differ from run to run.
+    /// Whether only writes count. The number of reads may differ from run to run.
     pub counts_writes: bool,
 }
 
 impl Plan {
-    /// One request meets a fault.
+    /// Applies a fault to one request.
     pub fn once(at: usize, fault: Fault) -> Self {
         Self {
             at,
@@ -51,7 +51,7 @@ impl Plan {
         }
     }
 
-    /// One write meets a fault.
+    /// Applies a fault to one write.
     pub fn once_at_write(at: usize, fault: Fault) -> Self {
         Self {
             counts_writes: true,
@@ -60,7 +60,7 @@ impl Plan {
     }
 }
 
-/// The API server's answer to what it doesn't do.
+/// Returns the API server's answer to a request that it refuses.
 pub fn refusal(code: u16) -> Response<Box<DynBody>> {
     let reason = match code {
         401 => "Unauthorized",

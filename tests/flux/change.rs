@@ -1,4 +1,4 @@
-//! What is committed is brought about.
+//! Flux applies commits, and Belay makes the changes.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ fn is_ready(conditions: &[Condition]) -> bool {
 }
 
 pub async fn a_kustomization_is_ready_once_its_cluster_is(stage: Arc<Stage>) {
-    // It waits until Flux says Ready, and for nothing else.
+    // This waits only until Flux reports Ready.
     let fleet = Fleet::start(&stage).await;
     let cluster = fleet.cluster().await.status.expect("a status");
     assert!(is_ready(&cluster.conditions), "{cluster:#?}");
@@ -58,7 +58,7 @@ pub async fn a_cluster_and_a_pool_that_pins_its_version_go_up_in_one_commit_each
         ),
         "{message}"
     );
-    // With the pool, Flux applies nothing of the commit.
+    // Because of the pool, Flux applies nothing of the commit.
     let cluster_too = fleet.change("cluster.yaml", "1.35.7", "1.36.3");
     fleet
         .until("has tried that", |flux| {

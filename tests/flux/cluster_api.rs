@@ -1,4 +1,4 @@
-//! Clusters of Cluster API that Flux and Belay share, as docs/cluster-api.md says.
+//! Clusters of Cluster API that Flux and Belay share, as docs/cluster-api.md describes.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -7,7 +7,7 @@ use kube::api::ListParams;
 
 use super::{drift::changed_by_reconcile, fleet::Fleet, machines::is_ready, stage::Stage};
 
-/// Has Flux create the Cluster, and not change it afterwards.
+/// Makes Flux create the Cluster, but not change it afterwards.
 const MADE_ONCE: &str =
     "name: demo\n  annotations: {kustomize.toolkit.fluxcd.io/ssa: IfNotPresent}\n";
 

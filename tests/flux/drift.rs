@@ -1,4 +1,4 @@
-//! Who owns what: Flux and Belay leave each other's fields alone.
+//! Field ownership: Flux and Belay leave each other's fields alone.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{fleet::Fleet, stage::Stage};
 
-/// What Flux logged of each time that it has applied the fleet: the object's name, and what was done.
+/// Returns what Flux logged each time it applied the fleet: the objects' names, and what it did with them.
 fn applied(fleet: &Fleet) -> Vec<Vec<(String, String)>> {
     let log = fleet.stage.log("kustomize-controller");
     let lines = log
@@ -28,7 +28,7 @@ fn applied(fleet: &Fleet) -> Vec<Vec<(String, String)>> {
     ours.map(entries).collect()
 }
 
-/// Has Flux reconcile once more; what it did, other than nothing.
+/// Makes Flux reconcile once more. Returns what it changed.
 pub async fn changed_by_reconcile(fleet: &Fleet) -> BTreeSet<String> {
     let before = applied(fleet).len();
     fleet.reconcile().await;
@@ -43,7 +43,7 @@ pub async fn changed_by_reconcile(fleet: &Fleet) -> BTreeSet<String> {
 
 pub async fn nothing_that_belay_writes_makes_flux_apply_again(stage: Arc<Stage>) {
     let fleet = Fleet::start(&stage).await;
-    // By now it has written finalizers, labels, an owner, conditions; and it has done an upgrade.
+    // By now Belay has written finalizers, labels, an owner and conditions; below it makes an upgrade.
     assert!(changed_by_reconcile(&fleet).await.is_empty());
     let revision = fleet.change("cluster.yaml", "1.35.7", "1.36.3");
     fleet.is_ready_at(&revision).await;
@@ -62,7 +62,7 @@ pub async fn an_abort_on_the_cluster_that_flux_takes_away_begins_nothing(stage: 
     fleet
         .operation(OperationType::Upgrade, OperationPhase::Canceled)
         .await;
-    // As all that kubectl wrote on what it applies.
+    // Flux removes it, like everything that kubectl wrote to objects that Flux applies.
     fleet.reconcile().await;
     assert!(fleet.cluster().await.annotations().is_empty());
     assert!(changed_by_reconcile(&fleet).await.is_empty());

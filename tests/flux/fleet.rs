@@ -1,4 +1,4 @@
-//! A repository with the examples, and the namespace that Flux brings it into.
+//! A repository with the examples, and the namespace that Flux applies it to.
 
 use std::{
     fs,
@@ -26,7 +26,7 @@ use super::{
 };
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
-/// Pods go to nodes of the namespace's own cluster.
+/// Pods run on nodes of the namespace's own cluster.
 const KUSTOMIZATION: &str = r#"
 patches:
 - target: {kind: Deployment}
@@ -34,7 +34,7 @@ patches:
 resources:
 "#;
 
-/// A repository, Flux's two objects for it, and what comes of it.
+/// A repository, Flux's two objects for it, and their results.
 pub struct Fleet {
     pub stage: Arc<Stage>,
     pub namespace: String,
@@ -43,12 +43,12 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// A repository with a cluster and its pools, that Flux has brought into a namespace.
+    /// Creates a repository with a cluster and its pools, which Flux applies to a namespace.
     pub async fn start(stage: &Arc<Stage>) -> Self {
         Self::of(stage, &["cluster.yaml", "pools.yaml"]).await
     }
 
-    /// One with a workload too, whose budget lets none of its pods go.
+    /// Creates one that also has a workload whose budget lets none of its pods be evicted.
     pub async fn guarded(stage: &Arc<Stage>) -> Self {
         Self::of(stage, &["cluster.yaml", "pools.yaml", "workload.yaml"]).await
     }
@@ -57,7 +57,7 @@ impl Fleet {
         Self::with(stage, "quickstart", manifests).await
     }
 
-    /// A repository with manifests of one folder of the examples, that Flux has brought into a namespace.
+    /// Creates a repository with manifests of one folder of the examples, which Flux applies to a namespace.
     pub async fn with(stage: &Arc<Stage>, folder: &str, manifests: &[&str]) -> Self {
         let namespace = stage.new_namespace();
         let this = Self {
@@ -81,7 +81,7 @@ impl Fleet {
         this
     }
 
-    /// Gives the repository to Flux.
+    /// Makes Flux watch the repository.
     fn hand_over(&self) {
         let example =
             fs::read_to_string(Path::new(EXAMPLES).join("flux.yaml")).expect("the example");
@@ -96,7 +96,7 @@ impl Fleet {
     fn git(&self, args: &[&str]) -> String {
         let mut git = Command::new("git");
         git.arg("-C").arg(&self.folder).args(args);
-        // Of the person who runs the tests, nothing matters.
+        // The test doesn't depend on the git settings of the person who runs it.
         git.env("GIT_CONFIG_GLOBAL", "/dev/null");
         for who in ["AUTHOR", "COMMITTER"] {
             git.env(format!("GIT_{who}_NAME"), "Jane");
@@ -105,7 +105,7 @@ impl Fleet {
         run(&mut git, "").unwrap_or_else(|error| panic!("git {args:?}: {error}"))
     }
 
-    /// Commits all; gives the revision as Flux calls it.
+    /// Commits all changes. Returns the revision in Flux's notation.
     fn commit(&self) -> String {
         self.git(&["add", "."]);
         self.git(&["commit", "--quiet", "--message=Change the fleet"]);
@@ -116,7 +116,7 @@ impl Fleet {
         format!("main@sha1:{}", self.git(&["rev-parse", "HEAD"]).trim())
     }
 
-    /// Commits another text in a file, and has Flux fetch it. Returns the revision.
+    /// Replaces a text in a file, commits it, and makes Flux fetch it. Returns the revision.
     pub fn change(&self, file: &str, from: &str, to: &str) -> String {
         let path = self.folder.join(file);
         let before = fs::read_to_string(&path).expect("the file");
@@ -128,7 +128,7 @@ impl Fleet {
         revision
     }
 
-    /// Commits another manifest, and has Flux fetch it. Returns the revision.
+    /// Commits another manifest, and makes Flux fetch it. Returns the revision.
     pub fn add(&self, file: &str, text: &str) -> String {
         fs::write(self.folder.join(file), text).expect("written");
         let resources = "\nresources:\n";
@@ -136,14 +136,14 @@ impl Fleet {
         self.change("kustomization.yaml", resources, &more)
     }
 
-    /// Takes the last commit back by another.
+    /// Reverts the last commit with another commit.
     pub fn revert(&self) -> String {
         self.git(&["revert", "--no-edit", "HEAD"]);
         self.request("gitrepository");
         self.revision()
     }
 
-    /// Asks for a reconcile now, as `flux reconcile` does; gives the token.
+    /// Requests a reconcile now, as `flux reconcile` does. Returns the token.
     fn request(&self, kind: &str) -> String {
         let token = self.requests.fetch_add(1, Ordering::Relaxed).to_string();
         let annotation = format!("reconcile.fluxcd.io/requestedAt={token}");
@@ -151,7 +151,7 @@ impl Fleet {
         token
     }
 
-    /// Has Flux reconcile once more, and waits until it has.
+    /// Makes Flux reconcile once more, and waits until it has.
     pub async fn reconcile(&self) {
         let token = self.request("kustomization");
         self.until("is reconciled again", |flux| {
@@ -166,7 +166,7 @@ impl Fleet {
         self.stage.kubectl(&[&within, args].concat(), "")
     }
 
-    /// What Flux tells of the Kustomization.
+    /// Returns the Kustomization with Flux's status.
     pub async fn flux(&self) -> Flux {
         let kind = GroupVersionKind::gvk("kustomize.toolkit.fluxcd.io", "v1", "Kustomization");
         let kind = ApiResource::from_gvk(&kind);
@@ -178,7 +178,7 @@ impl Fleet {
         Flux(api.get("fleet").await.expect("the Kustomization").data)
     }
 
-    /// Waits until Flux tells that; what it told then: the next moment it may tell something else.
+    /// Waits until Flux reports something. Returns that state, because Flux may report something else a moment later.
     pub async fn until(&self, what: &str, is_so: impl Fn(&Flux) -> bool) -> Flux {
         let told = Mutex::new(None);
         self.eventually(what, || async {
@@ -192,7 +192,7 @@ impl Fleet {
         told.expect("it was so")
     }
 
-    /// Waits until all is ready at a revision.
+    /// Waits until everything is ready at a revision.
     pub async fn is_ready_at(&self, revision: &str) {
         self.until("is Ready", |flux| {
             flux["status"]["lastAppliedRevision"] == revision && flux.tells("Ready", "True")
@@ -200,7 +200,7 @@ impl Fleet {
         .await;
     }
 
-    /// Waits until it is so, and says what was waited for where it never is.
+    /// Waits until something is true; if it never is, the panic says what.
     pub async fn eventually<F: Future<Output = bool>>(&self, what: &str, is_so: impl Fn() -> F) {
         let began = Instant::now();
         while !is_so().await {
@@ -228,7 +228,7 @@ impl Fleet {
         self.api().get(name).await.expect("the pool")
     }
 
-    /// The Operations of a type, oldest first.
+    /// Returns the Operations of a type, oldest first.
     pub async fn operations(&self, type_: OperationType) -> Vec<Operation> {
         let list = self.api().list(&ListParams::default()).await;
         let mut all: Vec<Operation> = list.expect("operations").items;
@@ -237,7 +237,7 @@ impl Fleet {
         all
     }
 
-    /// The name of the only Operation of a type, once it is in that phase.
+    /// Returns the name of the only Operation of a type, once it is in that phase.
     pub async fn operation(&self, type_: OperationType, phase: OperationPhase) -> String {
         let what = format!("has one operation {type_:?} in phase {phase:?}");
         let is_so = |operation: &Operation| phase_of(operation) == phase;
@@ -248,7 +248,8 @@ impl Fleet {
         self.operations(type_).await[0].name_any()
     }
 
-    /// Upgrades the cluster by a commit, and waits until the budget stops it; the revision and the Operation.
+    /// Upgrades the cluster by a commit, and waits until the budget blocks the upgrade. Returns the revision and the
+    /// Operation.
     pub async fn hanging_upgrade(&self) -> (String, String) {
         let revision = self.change("cluster.yaml", "1.35.7", "1.36.3");
         let upgrade = self
@@ -263,7 +264,7 @@ impl Fleet {
         (revision, upgrade)
     }
 
-    /// Aborts an Operation, and waits until it is.
+    /// Aborts an Operation, and waits until the abort is complete.
     pub async fn abort(&self, operation: &str) {
         self.kubectl(&[
             "annotate",
@@ -278,14 +279,14 @@ impl Fleet {
         .await;
     }
 
-    /// The objects of one of Cluster API's kinds.
+    /// Returns the objects of one of Cluster API's kinds.
     pub async fn of_cluster_api(&self, kind: &str) -> Vec<DynamicObject> {
         let api = machines::api(self.stage.client.clone(), &self.namespace, kind);
         let list = api.list(&ListParams::default()).await;
         list.expect("objects of Cluster API").items
     }
 
-    /// The versions of the cluster's nodes.
+    /// Returns the versions of the cluster's nodes.
     pub async fn versions(&self) -> Vec<String> {
         let ours = ListParams::default().labels(&format!("belay.dev/namespace={}", self.namespace));
         let nodes = Api::<Node>::all(self.stage.client.clone())
@@ -300,7 +301,7 @@ impl Fleet {
     }
 }
 
-/// The phase of an Operation.
+/// Returns the phase of an Operation.
 pub fn phase_of(operation: &Operation) -> OperationPhase {
     let status = operation.status.as_ref();
     status.map(|status| status.phase).unwrap_or_default()
@@ -330,7 +331,7 @@ impl Flux {
         self.condition(type_).is_some_and(is_so)
     }
 
-    /// What it says of whether it is ready.
+    /// Returns the reason and the message of its condition Ready.
     pub fn says(&self) -> (String, String) {
         let ready = self.condition("Ready").expect("a condition");
         let text = |field: &str| ready[field].as_str().unwrap_or_default().to_owned();

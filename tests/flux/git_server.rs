@@ -1,4 +1,4 @@
-//! Git over smart HTTP: git's own CGI program, behind a web server.
+//! Git over smart HTTP: git's own CGI program behind a web server.
 
 use std::{net::Ipv4Addr, path::PathBuf, process::Stdio, sync::Arc};
 
@@ -16,7 +16,7 @@ use tokio::{
     process::{ChildStdin, Command},
 };
 
-/// Serves the repositories in a folder for as long as the runtime lives; gives its address.
+/// Serves the repositories in a folder as long as the runtime lives. Returns its address.
 pub async fn serve(repositories: PathBuf) -> anyhow::Result<String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
@@ -61,7 +61,7 @@ async fn answer(
     }
 }
 
-/// Runs a CGI program on a request's body.
+/// Runs a CGI program with a request's body.
 async fn run(mut program: Command, body: Bytes) -> anyhow::Result<Response> {
     let mut child = program
         .env("CONTENT_LENGTH", body.len().to_string())
@@ -75,12 +75,12 @@ async fn run(mut program: Command, body: Bytes) -> anyhow::Result<Response> {
     response(&output?.stdout)
 }
 
-/// Writes all, and ends the input.
+/// Writes the whole body, and closes the input.
 async fn write(mut stdin: ChildStdin, body: &[u8]) -> std::io::Result<()> {
     stdin.write_all(body).await
 }
 
-/// What a CGI program printed: headers, a blank line, the body.
+/// Parses the output of a CGI program: headers, a blank line, the body.
 fn response(printed: &[u8]) -> anyhow::Result<Response> {
     let end = printed
         .windows(4)

@@ -1,4 +1,4 @@
-//! An upgrade that hangs: what Flux tells of it, what an abort makes of that, and the way back.
+//! An upgrade that hangs: what Flux reports, how an abort changes that, and the way back.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub async fn an_upgrade_that_hangs_is_in_progress(stage: Arc<Stage>) {
     let expected =
         format!("Running health checks for revision {revision} with a timeout of 1h0m0s");
     assert_eq!(told["message"], expected);
-    // It isn't what the cluster was before.
+    // The revision isn't the one that was applied before.
     assert_ne!(flux["status"]["lastAppliedRevision"], revision);
 }
 
@@ -31,7 +31,7 @@ pub async fn an_aborted_upgrade_is_failed_and_on_hold(stage: Arc<Stage>) {
         .await;
     let (reason, message) = flux.says();
     assert_eq!(reason, "HealthCheckFailed");
-    // Flux names the first that it sees of them, and that says why.
+    // Flux names the first of the stalled objects that it sees, and that object says why.
     let failed = "failed early due to stalled resources: [";
     let of = |kind: &str, name: &str| format!("{kind}/{}/{name} status: 'Failed'", fleet.namespace);
     assert!(
@@ -54,10 +54,10 @@ pub async fn an_aborted_upgrade_is_failed_and_on_hold(stage: Arc<Stage>) {
         assert!(stalled.starts_with(&why), "{stalled}");
     }
     let generation = fleet.cluster().await.metadata.generation;
-    // Flux tries again and again; nothing comes of it.
+    // Flux tries again and again, without any effect.
     for _ in 0..3 {
         fleet.reconcile().await;
-        // It may be at it again by now.
+        // By now it may have started another attempt.
         let flux = fleet
             .until("fails again", |flux| flux.tells("Ready", "False"))
             .await;

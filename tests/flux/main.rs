@@ -1,5 +1,5 @@
-//! GitOps with Flux's own controllers: a repository is what people change, and Flux's status is what they see.
-//! The control plane, Belay, source-controller, kustomize-controller and the Git server are processes on loopback.
+//! GitOps with Flux's own controllers: people change a repository, and see Flux's status. The control plane, Belay,
+//! source-controller, kustomize-controller and the Git server are processes on loopback.
 
 #[path = "../harness/mod.rs"]
 mod harness;

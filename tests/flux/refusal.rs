@@ -1,4 +1,4 @@
-//! What Belay refuses while an operation is in flight.
+//! Changes that Belay refuses while an operation is in flight.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub async fn a_change_that_is_refused_is_told_and_made_once_the_operation_has_en
         message.starts_with(&of) && message.contains(&refusal),
         "{message}"
     );
-    // Nobody tells Flux; it tries again.
+    // Nobody notifies Flux; it retries by itself.
     fleet.kubectl(&["delete", "pdb", "web"]);
     fleet.is_ready_at(&revision).await;
     fleet

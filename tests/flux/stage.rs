@@ -1,4 +1,4 @@
-//! What the tests stand on: a control plane with Belay, Flux's two controllers, and a Git server.
+//! The environment of the tests: a control plane with Belay, Flux's two controllers, and a Git server.
 
 use std::{
     ffi::OsStr,
@@ -18,12 +18,12 @@ use testenv::{ClusterApi, ControlPlane, Process};
 
 use super::git_server;
 
-/// How long anything may take that is waited for.
+/// How long to wait for anything.
 pub const PATIENCE: Duration = Duration::from_mins(5);
 
 pub struct Stage {
     pub client: Client,
-    /// Where the Git server is.
+    /// The URL of the Git server.
     pub git: String,
     namespaces: AtomicUsize,
     // Before the control plane, so that they end first.
@@ -33,7 +33,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts all of it.
+    /// Starts the environment.
     pub async fn set() -> Arc<Self> {
         let control_plane = ControlPlane::start().await;
         let control_plane = control_plane.unwrap_or_else(|error| panic!("{error}"));
@@ -56,7 +56,7 @@ impl Stage {
         Arc::new(this)
     }
 
-    /// Makes Belay's and Flux's kinds and Belay's policies known.
+    /// Installs Belay's and Flux's kinds, and Belay's policies.
     fn install(&self) {
         let ours =
             ["crds", "policies"].map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join(folder));
@@ -70,7 +70,7 @@ impl Stage {
         self.wait_for_policies();
     }
 
-    /// Waits until the API server judges by the policies.
+    /// Waits until the API server enforces the policies.
     fn wait_for_policies(&self) {
         let cluster = "{apiVersion: belay.dev/v1alpha1, kind: ManagedCluster, metadata: {name: probe}, spec: {kubernetesVersion: 1.35.7, provider: {kwok: {}}}}";
         let pool = "{apiVersion: belay.dev/v1alpha1, kind: AgentPool, metadata: {name: probe}, spec: {clusterName: probe, count: 1, kubernetesVersion: 1.36.3}}";
@@ -95,7 +95,7 @@ impl Stage {
 
     fn start_flux(&mut self) {
         let artifacts = self.files.path().join("artifacts");
-        // Another process may take it first; then source-controller ends, and says so in its log.
+        // Another process may take the port first; then source-controller ends, and its log says so.
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = free.expect("a free port");
         // Metrics and health have fixed ports; a 0 turns them off.
@@ -106,9 +106,9 @@ impl Stage {
             format!("--storage-adv-addr={address}"),
         ];
         let kustomize = [
-            // A new commit isn't to wait for the health checks of the one before it.
+            // A new commit mustn't wait for the health checks of the previous one.
             "--feature-gates=CancelHealthCheckOnNewRevision=true".to_owned(),
-            // Nor a test for those of the others.
+            // A test mustn't wait for the health checks of other tests.
             "--concurrent=20".to_owned(),
         ];
         for (name, own) in [
@@ -133,13 +133,13 @@ impl Stage {
         self.control_plane.logs_dir().join(format!("{name}.log"))
     }
 
-    /// Starts Cluster API's controllers. They end with what is returned.
+    /// Starts Cluster API's controllers. They end when the returned value is dropped.
     pub async fn start_cluster_api(&self) -> ClusterApi {
         let cluster_api = ClusterApi::start(&self.control_plane).await;
         cluster_api.unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Runs the plugin in a namespace, and gives what it printed.
+    /// Runs the plugin in a namespace, and returns its output.
     pub fn plugin(&self, namespace: &str, args: &[&str]) -> String {
         let kubeconfig = self.control_plane.dir().join("admin.kubeconfig");
         let mut plugin = Command::new(env!("CARGO_BIN_EXE_kubectl-belay"));
@@ -147,17 +147,17 @@ impl Stage {
         run(plugin.args(args), "").unwrap_or_else(|error| panic!("belay {args:?}: {error}"))
     }
 
-    /// What a process has logged.
+    /// Returns the log of a process.
     pub fn log(&self, name: &str) -> String {
         std::fs::read_to_string(self.log_file(name)).expect("a log")
     }
 
-    /// The folder of the repositories.
+    /// Returns the folder of the repositories.
     pub fn repositories(&self) -> PathBuf {
         self.files.path().join("repositories")
     }
 
-    /// The name of a namespace that no other test has.
+    /// Creates a namespace that no other test uses, and returns its name.
     pub fn new_namespace(&self) -> String {
         let number = self.namespaces.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("team-{number}");
@@ -165,19 +165,19 @@ impl Stage {
         namespace
     }
 
-    /// Runs kubectl, with that input, and gives what it printed.
+    /// Runs kubectl with this input, and returns its output.
     pub fn kubectl(&self, args: &[&str], input: &str) -> String {
         self.try_kubectl(args, input)
             .unwrap_or_else(|error| panic!("kubectl {args:?}: {error}"))
     }
 
-    /// Runs kubectl and gives what it printed, or its error.
+    /// Runs kubectl, and returns its output or its error.
     pub fn try_kubectl(&self, args: &[&str], input: &str) -> Result<String, String> {
         let mut kubectl = self.control_plane.kubectl().expect("kubectl");
         run(kubectl.args(args), input)
     }
 
-    /// Copies the logs to where they outlive the control plane.
+    /// Copies the logs to a folder that outlives the control plane.
     pub fn keep_logs(&self) {
         let kept = std::env::temp_dir().join(format!("belay-flux-logs-{}", std::process::id()));
         let mut copy = Command::new("cp");
@@ -188,7 +188,7 @@ impl Stage {
     }
 }
 
-/// Runs a program, with that input, and gives what it printed, or its error.
+/// Runs a program with this input, and returns its output or its error.
 pub fn run(command: &mut Command, input: &str) -> Result<String, String> {
     use std::io::Write as _;
     let mut child = command
@@ -197,7 +197,7 @@ pub fn run(command: &mut Command, input: &str) -> Result<String, String> {
         .stderr(Stdio::piped())
         .spawn()
         .expect("runs");
-    // It may end without having read all.
+    // It may end before it has read the whole input.
     let _ = child
         .stdin
         .take()

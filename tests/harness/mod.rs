@@ -1,17 +1,17 @@
-//! Runs async tests side by side on one thing that all of them stand on, which is started once.
+//! Runs async tests side by side in one common environment, which is started once.
 
 use std::{future::Future, pin::Pin, process::ExitCode, sync::Arc};
 
 use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::{Handle, Runtime};
 
-/// A test, and its name.
+/// A test, with its name.
 pub type Test<S> = (
     &'static str,
     fn(Arc<S>) -> Pin<Box<dyn Future<Output = ()> + Send>>,
 );
 
-/// The tests of a module, by their names.
+/// Lists the tests of a module with their names.
 #[macro_export]
 macro_rules! tests {
     ($($module:ident :: $name:ident),* $(,)?) => {
@@ -19,8 +19,8 @@ macro_rules! tests {
     };
 }
 
-/// Starts what they stand on, and runs them as the command line says; where one fails, the logs are kept. Those that are
-/// ignored run where the command line asks for them (`--ignored`).
+/// Starts the common environment, and runs the tests that the command line chooses. If a test fails, the logs are kept.
+/// The ignored tests run only if the command line asks for them (`--ignored`).
 pub fn run<S: Send + Sync + 'static>(
     tests: &[Test<S>],
     ignored: &[Test<S>],
@@ -28,7 +28,7 @@ pub fn run<S: Send + Sync + 'static>(
     keep_logs: fn(&S),
 ) -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // Tests wait more than they work.
+    // Tests mostly wait.
     arguments.test_threads.get_or_insert(6);
     let runtime = Runtime::new().expect("a runtime");
     if arguments.list {
@@ -41,7 +41,7 @@ pub fn run<S: Send + Sync + 'static>(
     if conclusion.has_failed() {
         keep_logs(&stage);
     }
-    // Ends what it started before the process.
+    // Ends everything that it started before the process exits.
     drop(stage);
     conclusion.exit_code()
 }

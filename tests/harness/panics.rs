@@ -1,10 +1,10 @@
-//! Panics as results, for runs of which one must not end the others.
+//! Turns panics into results, for runs that mustn't end each other.
 
 use std::{any::Any, future::Future, panic::AssertUnwindSafe};
 
 use futures::FutureExt as _;
 
-/// Runs it as a task of its own; where it panics, that is why it failed.
+/// Runs a future as its own task. If it panics, the error is the panic's message.
 pub async fn caught<T: Send + 'static>(
     running: impl Future<Output = Result<T, String>> + Send + 'static,
 ) -> Result<T, String> {
@@ -13,13 +13,13 @@ pub async fn caught<T: Send + 'static>(
     ended.unwrap_or_else(|panic| Err(said(panic.as_ref())))
 }
 
-/// Checks something that panics where it isn't so.
+/// Runs a check that panics on failure, and returns the panic as an error.
 pub fn checked(check: impl FnOnce()) -> Result<(), String> {
     let checked = std::panic::catch_unwind(AssertUnwindSafe(check));
     checked.map_err(|panic| said(panic.as_ref()))
 }
 
-/// What a panic says.
+/// Returns the message of a panic.
 fn said(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))

@@ -1,4 +1,4 @@
-//! Which part of all runs is made: `SWEEP_PART=k/n` is every n-th from the k-th on.
+//! The part of all runs to execute: `SWEEP_PART=k/n` is every n-th run from the k-th on.
 
 use std::{env, fmt};
 
@@ -10,7 +10,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// As the environment says; all of them where it says nothing.
+    /// Reads the part from the environment; all runs if it isn't set.
     pub fn read() -> Self {
         let part = env::var("SWEEP_PART").unwrap_or_default();
         let (part, of) = part.split_once('/').unwrap_or(("1", "1"));
@@ -21,7 +21,7 @@ impl Part {
         }
     }
 
-    /// Whether the run of that number, from 1, is one of them.
+    /// Whether the run with this number, from 1, belongs to the part.
     pub fn has(self, number: usize) -> bool {
         number % self.of == self.number % self.of
     }

@@ -1,8 +1,8 @@
-//! What counts as a pod that is up.
+//! The definition of a pod that is up.
 
 use k8s_openapi::api::core::v1::Pod;
 
-/// Whether a pod is Ready, and stays.
+/// Whether a pod is Ready and isn't being deleted.
 pub fn is_pod_up(pod: &Pod) -> bool {
     let status = pod.status.as_ref();
     let conditions = status.and_then(|status| status.conditions.as_ref());

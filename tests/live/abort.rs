@@ -19,10 +19,10 @@ use serde_json::json;
 
 use super::belay::{Belay, KUBECTL_PATIENCE, PATIENCE, World, is_cordoned, is_true, version};
 
-/// About how many writes an abort makes, one after the other, where one node is drained.
+/// The approximate number of sequential writes of an abort, if one node is being drained.
 const ABORT_WRITES: usize = 10;
 
-/// A cluster whose upgrade hangs on a PDB, and the upgrade's name.
+/// Creates a cluster whose upgrade hangs on a PDB, and returns the upgrade's name.
 async fn hanging_upgrade(belay: &Belay) -> String {
     belay.ready_cluster(50, 3).await;
     belay.create_workload(3, 3).await;
@@ -89,15 +89,15 @@ pub async fn an_abort_takes_less_than_two_seconds(world: Arc<World>) {
         }
         began.elapsed()
     };
-    // What its requests take is the API server's affair, and a busy machine's: so many are made at the same
-    // time, and what they take is what the abort may take longer.
+    // The duration of requests depends on the API server and on the load of the machine. So the test makes the same
+    // number of writes at the same time, and allows the abort as much more time as they take.
     let (took, requests) = tokio::join!(aborted, belay.writes_take(ABORT_WRITES));
     println!("abort to Canceled: {took:?}; as many writes: {requests:?}");
     assert_eq!(
         belay.phases(&operation).await.last(),
         Some(&OperationPhase::Canceled)
     );
-    // The promise of design.md, section 3: a deadline that the operator states, not a benchmark.
+    // The promise of design.md, section 3: a deadline that the operator guarantees, not a benchmark.
     assert!(
         took < Duration::from_secs(2) + requests,
         "an abort took {took:?} where {ABORT_WRITES} writes took {requests:?}"
@@ -134,7 +134,7 @@ pub async fn an_abort_of_a_pending_operation_cancels_it_before_it_began(world: A
         .patch("demo", &PatchParams::default(), &Patch::Merge(queue))
         .await
         .expect("patched");
-    // The pool's admission reads its cluster's policy from the pool.
+    // The pool's admission reads the policy of its cluster from the pool's status.
     belay
         .eventually("tells np1 that changes wait", || async {
             let status = belay.pool("np1").await.status.unwrap_or_default();
@@ -181,7 +181,7 @@ pub async fn a_second_abort_changes_nothing(world: Arc<World>) {
         .await;
     let refusal = belay.try_abort(&operation, "second").await;
     assert!(refusal.is_err(), "it has ended");
-    // Whatever it would do, it would have done before another operation has come and gone.
+    // If the second abort had an effect, it would show by the time that another operation has ended.
     belay.create_pool("np2", 1).await;
     belay.pool_is_ready("np2").await;
     assert_eq!(belay.status(&operation).await, first);
@@ -197,7 +197,7 @@ pub async fn an_abort_that_races_with_the_end_has_one_of_two_legal_ends(world: A
         belay.set_count("np1", count).await;
         let operation = new_scale(&belay, &known).await;
         known.insert(operation.clone());
-        // Later in each round, so that it meets the operation at each of its moments.
+        // Later in each round, so that the abort hits the operation at different moments.
         tokio::time::sleep(Duration::from_millis(u64::from(round) * 4)).await;
         let aborted = belay.try_abort(&operation, "a race").await;
         belay
@@ -222,7 +222,7 @@ pub async fn an_abort_that_races_with_the_end_has_one_of_two_legal_ends(world: A
             }
             OperationPhase::Succeeded => {
                 succeeded += 1;
-                // None: it had ended before it was asked for.
+                // `None` if the operation had ended before the request.
                 assert_ne!(
                     cancellation,
                     Some(CancellationStatus::Successful),
@@ -251,7 +251,7 @@ pub async fn an_abort_that_races_with_the_end_has_one_of_two_legal_ends(world: A
     belay.check_history();
 }
 
-/// A Scale of the pool that isn't among those known, once there is one.
+/// Waits for a Scale of the pool that isn't among the known ones. Returns its name.
 async fn new_scale(belay: &Belay, known: &BTreeSet<String>) -> String {
     let find = || async {
         let operations = belay.operations(OperationType::Scale, "np1").await;

@@ -1,4 +1,4 @@
-//! What people do in a test's namespace.
+//! The actions of people in a test's namespace.
 
 use std::time::{Duration, Instant};
 
@@ -20,48 +20,48 @@ use serde_json::{Value, json};
 
 use super::belay::{Belay, is_cordoned, is_node_ready};
 
-/// The key of the taint that nodes of the provider kwok carry.
+/// The key of the taint on nodes of the provider kwok.
 pub const KWOK: &str = "kwok.x-k8s.io/node";
 
 impl Belay {
-    /// Makes a cluster whose nodes come up in that many milliseconds.
+    /// Creates a cluster whose nodes come up in this many milliseconds.
     pub async fn create_cluster(&self, provisioning_milliseconds: u32) {
         let time = format!("{provisioning_milliseconds}ms");
         self.create_cluster_with(json!({"provider": {"kwok": {"nodeProvisioningTime": time}}}))
             .await;
     }
 
-    /// Makes a cluster with these settings, of version 1.35.7 where they name none.
+    /// Creates a cluster with these settings; the version is 1.35.7 unless they name another one.
     pub async fn create_cluster_with(&self, settings: Value) {
         let spec = merged(json!({"kubernetesVersion": "1.35.7"}), settings);
         self.make::<ManagedCluster>("demo", spec).await;
     }
 
-    /// Makes a User pool of the cluster.
+    /// Creates a User pool of the cluster.
     pub async fn create_pool(&self, name: &str, count: usize) {
         self.create_pool_with(name, json!({"count": count})).await;
     }
 
-    /// Makes a pool of the cluster with these settings.
+    /// Creates a pool of the cluster with these settings.
     pub async fn create_pool_with(&self, name: &str, settings: Value) {
         let spec = merged(json!({"clusterName": "demo"}), settings);
         self.make::<AgentPool>(name, spec).await;
     }
 
-    /// A cluster with one pool `np1`, ready.
+    /// Creates a cluster with one pool `np1`, and waits until the pool is ready.
     pub async fn ready_cluster(&self, provisioning_milliseconds: u32, count: usize) {
         self.create_cluster(provisioning_milliseconds).await;
         self.create_pool("np1", count).await;
         self.pool_is_ready("np1").await;
     }
 
-    /// A cluster with one pool `np1`, ready, where a workload allows no eviction: each drain hangs.
+    /// Creates a ready cluster with one pool `np1`, and a workload that allows no eviction, so that each drain hangs.
     pub async fn guarded_cluster(&self, count: usize) {
         self.ready_cluster(0, count).await;
         self.create_workload(count, count).await;
     }
 
-    /// A Deployment of that many pods on the pool's nodes, and a PDB that keeps `min_available` of them.
+    /// Creates a Deployment with this many pods on the pool's nodes, and a PDB that keeps `min_available` of them.
     pub async fn create_workload(&self, pods: usize, min_available: usize) {
         let takes_pods = |node: &Node| {
             let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref());
@@ -95,7 +95,7 @@ impl Belay {
         self.is_guarded(pods).await;
     }
 
-    /// Waits until the PDB knows of so many healthy pods.
+    /// Waits until the PDB's status counts this many healthy pods.
     pub async fn is_guarded(&self, pods: usize) {
         let budgets = self.api::<PodDisruptionBudget>();
         let is_healthy = || async {
@@ -107,7 +107,7 @@ impl Belay {
         self.eventually("has a healthy workload", is_healthy).await;
     }
 
-    /// Changes what the PDB keeps.
+    /// Changes how many pods the PDB keeps.
     pub async fn keep_available(&self, min_available: usize) {
         self.merge::<PodDisruptionBudget>("web", json!({"spec": {"minAvailable": min_available}}))
             .await;
@@ -133,18 +133,18 @@ impl Belay {
         self.merge::<AgentPool>(pool, json!({"spec": spec})).await;
     }
 
-    /// How long machines, and changes of the control plane, take from now on.
+    /// Sets how long machines and changes of the control plane take from now on.
     pub async fn set_provisioning_time(&self, time: &str) {
         self.set_cluster(json!({"provider": {"kwok": {"nodeProvisioningTime": time}}}))
             .await;
     }
 
-    /// Asks for the abort of an Operation.
+    /// Requests the abort of an Operation.
     pub async fn abort(&self, operation: &str, reason: &str) {
         self.try_abort(operation, reason).await.expect("patched");
     }
 
-    /// Asks for the abort of an Operation that may have ended.
+    /// Requests the abort of an Operation that may have ended.
     pub async fn try_abort(&self, operation: &str, reason: &str) -> kube::Result<Operation> {
         let patch = Patch::Merge(json!({"metadata": {"annotations": {"belay.dev/abort": reason}}}));
         let operations = self.api::<Operation>();
@@ -158,21 +158,21 @@ impl Belay {
             .await;
     }
 
-    /// Asks for an Operation on the cluster.
+    /// Creates an Operation on the cluster.
     pub async fn ask_cluster(&self, name: &str, type_: &str, parameters: Value) {
         let target = json!({"kind": "ManagedCluster", "name": "demo"});
         let spec = merged(json!({"type": type_, "target": target}), parameters);
         self.make::<Operation>(name, spec).await;
     }
 
-    /// Asks for an Operation on a pool.
+    /// Creates an Operation on a pool.
     pub async fn ask_pool(&self, name: &str, pool: &str, type_: &str, parameters: Value) {
         let target = json!({"kind": "AgentPool", "name": pool});
         let spec = merged(json!({"type": type_, "target": target}), parameters);
         self.make::<Operation>(name, spec).await;
     }
 
-    /// Asks for an Operation of type Reconcile, once the API server has seen, too, that the lock is free.
+    /// Creates an Operation of type Reconcile, once the API server also sees that the lock is free.
     pub async fn reconcile(&self, kind: TargetKind, target: &str, name: &str) {
         let spec = json!({"type": "Reconcile", "target": {"kind": kind, "name": target}});
         let operation = Operation::new(name, serde_json::from_value(spec).expect("a spec"));
@@ -200,15 +200,15 @@ impl Belay {
         applied.unwrap_or_else(|error| panic!("{error}\n{manifests}"));
     }
 
-    /// Waits until what is made has a later time than that object by so many seconds: times are told in
-    /// whole ones.
+    /// Waits until new objects get a creation time that is this many seconds after the object's. Creation times are
+    /// whole seconds.
     pub async fn comes_later(&self, than: &impl Resource, seconds: i64) {
         let made = than.meta().creation_timestamp.clone().expect("a time").0;
         let is_later = || async { self.now().await.0.as_second() >= made.as_second() + seconds };
         self.eventually("is later", is_later).await;
     }
 
-    /// The API server's time.
+    /// Returns the API server's time.
     async fn now(&self) -> Time {
         let mut probe = ConfigMap::default();
         probe.metadata.name = Some("what-time-is-it".into());
@@ -221,7 +221,7 @@ impl Belay {
         made.expect("a time")
     }
 
-    /// Has the API server refuse a verb on the namespace's nodes, as where a permission is missing.
+    /// Makes the API server refuse a verb on the namespace's nodes, as if a permission were missing.
     pub async fn refuse_node_changes(&self, verb: &str) {
         let namespace = &self.namespace;
         let object = if verb == "DELETE" {
@@ -240,8 +240,8 @@ impl Belay {
         self.refuse("nodes", verb, &ours, "false", &try_it).await;
     }
 
-    /// Has the API server refuse that a change of the control plane comes to its end: for as long as that, it
-    /// is in process.
+    /// Makes the API server refuse the end of a change of the control plane. Until this ends, the change stays in
+    /// progress.
     pub async fn refuse_end_of_control_plane_change(&self) {
         let namespace = &self.namespace;
         let ours = format!("request.namespace == '{namespace}' && request.name == 'demo'");
@@ -252,7 +252,7 @@ impl Belay {
             .await;
     }
 
-    /// Has the API server refuse every change of a pool and of its status.
+    /// Makes the API server refuse every change of a pool and of its status.
     pub async fn refuse_changes_of_pool(&self, pool: &str) {
         let namespace = &self.namespace;
         let ours = format!("request.namespace == '{namespace}' && request.name == '{pool}'");
@@ -268,8 +268,8 @@ impl Belay {
         .await;
     }
 
-    /// Has the API server refuse every change of the namespace's Operations and their statuses, of which there is
-    /// one of that name.
+    /// Makes the API server refuse every change of the namespace's Operations and their statuses. `name` is an existing
+    /// Operation.
     pub async fn refuse_changes_of_operations(&self, name: &str) {
         let namespace = &self.namespace;
         let ours = format!("has(request.namespace) && request.namespace == '{namespace}'");
@@ -279,8 +279,8 @@ impl Belay {
         self.refuse("*/*", "UPDATE", &ours, but, &try_it).await;
     }
 
-    /// Has the API server refuse changes of a pool that is to be made, but not of its status. That it does
-    /// shows on another pool.
+    /// Makes the API server refuse changes of a pool that doesn't exist yet, but not of its status. The test checks on
+    /// the pool `other` that this is in effect.
     pub async fn refuse_metadata_of_pool(&self, pool: &str, other: &str) {
         let namespace = &self.namespace;
         let ours = format!(
@@ -300,7 +300,7 @@ impl Belay {
             .await;
     }
 
-    /// Has the API server refuse a verb on what is `ours`, unless `but` is so, and waits until it does.
+    /// Makes the API server refuse a verb on objects that match `ours`, unless `but` is true. Waits until it does.
     async fn refuse(&self, resource: &str, verb: &str, ours: &str, but: &str, try_it: &[&str]) {
         let name = format!("refuse-{}", self.namespace);
         let rule = json!({"apiGroups": ["*"], "apiVersions": ["*"], "operations": [verb], "resources": [resource]});
@@ -320,15 +320,15 @@ impl Belay {
         .await;
     }
 
-    /// Has the API server refuse nothing more of its own.
+    /// Ends the refusals by this test's policy.
     pub fn refuse_no_more(&self) {
         let name = format!("refuse-{}", self.namespace);
         let binding = ["delete", "validatingadmissionpolicybinding", &name];
         self.kubectl(&[&binding[..], &["--ignore-not-found"]].concat());
     }
 
-    /// Deletes the workload's pods on nodes that are being drained, which no budget forbids: the drains that
-    /// have begun come to their end, and the next one hangs as they did.
+    /// Deletes the workload's pods on nodes that are being drained, which no budget forbids. The drains in progress
+    /// end, and the next drain hangs as they did.
     pub async fn delete_what_blocks(&self) {
         let draining = self.nodes().await.into_iter().filter(is_cordoned);
         for node in draining {
@@ -338,7 +338,7 @@ impl Belay {
         }
     }
 
-    /// How long so many writes take now, one after the other, where each is seen by a watch before the next.
+    /// Returns how long this many sequential writes take now, each seen by a watch before the next one.
     pub async fn writes_take(&self, writes: usize) -> Duration {
         let maps = self.api::<ConfigMap>();
         let mut map = ConfigMap::default();
@@ -358,7 +358,7 @@ impl Belay {
         began.elapsed()
     }
 
-    /// Has a node's kubelet end: nobody tells that it is Ready any more.
+    /// Simulates the end of a node's kubelet: the node isn't Ready any more.
     pub async fn breaks(&self, node: &str) {
         let nodes = Api::<Node>::all(self.client.clone());
         let params = PatchParams::default();
@@ -378,7 +378,7 @@ impl Belay {
         .await;
     }
 
-    /// Has a node's kubelet start again.
+    /// Starts a node's kubelet again.
     pub async fn recovers(&self, node: &str) {
         let nodes = Api::<Node>::all(self.client.clone());
         let alive = json!({"metadata": {"annotations": {"kwok.x-k8s.io/node": "fake"}}});
@@ -408,9 +408,9 @@ impl Belay {
             .await;
     }
 
-    /// Does what is admitted. Admission reads a cache: what it refuses for an operation that has given the
-    /// lock back a moment ago is tried again; so is what an API server refuses that has just started, and doesn't know
-    /// Belay's kinds yet.
+    /// Retries a request until it is admitted. Admission reads a cache, so it may still refuse a request because of an
+    /// operation that has just released the lock. An API server that has just started may refuse it because it doesn't
+    /// know Belay's kinds yet.
     async fn admitted<F: Future<Output = kube::Result<()>>>(&self, request: impl Fn() -> F) {
         while let Err(error) = request().await {
             let told = error.to_string();
@@ -419,7 +419,7 @@ impl Belay {
             for held in held.iter().filter(|held| told.contains(&held.name)) {
                 is_over &= self.has_ended(&held.name).await;
             }
-            // A start or a stop isn't told which operation it is.
+            // The refusal because of a start or a stop doesn't name the operation.
             let states = ["State(Starting)", "State(Stopping)"];
             let has_ended = held.is_empty() && states.iter().any(|state| told.contains(state));
             let has_just_started = told.contains("failed to find resource referenced by paramKind");
@@ -431,7 +431,7 @@ impl Belay {
         }
     }
 
-    /// Whether an Operation has ended, or is gone.
+    /// Whether an Operation has ended or was deleted.
     async fn has_ended(&self, operation: &str) -> bool {
         let found = self.api::<Operation>().get_opt(operation).await;
         let status = found.expect("an answer").map(|found| found.status);
@@ -439,7 +439,7 @@ impl Belay {
     }
 }
 
-/// A kind that people write in a namespace.
+/// A kind that people create in a namespace.
 pub trait Known:
     Resource<Scope = NamespaceResourceScope, DynamicType = ()>
     + Clone
@@ -458,7 +458,7 @@ impl<K> Known for K where
 {
 }
 
-/// `base` with the members of `more`.
+/// Returns `base` with the members of `more`.
 fn merged(mut base: Value, more: Value) -> Value {
     if let (Some(base), Value::Object(more)) = (base.as_object_mut(), more) {
         base.extend(more);

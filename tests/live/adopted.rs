@@ -1,4 +1,4 @@
-//! What the tests of adopted clusters wait for, whichever cloud they are at.
+//! What the tests of adopted clusters wait for, in any cloud.
 
 use belay::api::{AgentPool, Operation};
 use kube::{ResourceExt as _, api::ListParams};
@@ -18,7 +18,7 @@ impl Belay {
         .await;
     }
 
-    /// Waits until the condition Ready of the cluster says so much.
+    /// Waits until the cluster's condition Ready has this status and its message contains this text.
     pub async fn says_of_ready(&self, status: &str, part: &str) {
         self.eventually(&format!("says {part}"), || async {
             let conditions = self.cluster_status().await.conditions;
@@ -28,13 +28,13 @@ impl Belay {
         .await;
     }
 
-    /// How many Operations there are in the namespace.
+    /// Returns the number of Operations in the namespace.
     pub async fn count_operations(&self) -> usize {
         let all = self.api::<Operation>().list(&ListParams::default()).await;
         all.expect("listed").items.len()
     }
 
-    /// The names of the pools in the namespace.
+    /// Returns the names of the pools in the namespace.
     pub async fn pool_names(&self) -> Vec<String> {
         let pools = self.api::<AgentPool>().list(&ListParams::default()).await;
         let pools = pools.expect("listed");

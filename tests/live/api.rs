@@ -1,4 +1,4 @@
-//! What the definitions themselves refuse, and how they read.
+//! What the CRDs themselves refuse, and how these refusals read.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ const OPERATION: &str = "{apiVersion: belay.dev/v1alpha1, kind: Operation, metad
 const KEY: &str = "a key is a name, or DOMAIN/NAME: at most 63 letters";
 const RESERVED: &str = "keys of the domains kubernetes.io, k8s.io and belay.dev, and of their subdomains, are reserved for Kubernetes and Belay: write a domain of your own";
 const VALUE: &str = "a value has at most 63 letters";
-/// What nodes can have, to the longest.
+/// Labels and taints that nodes can have, up to the maximum length.
 const LABELS_AND_TAINTS: &str = "nodeLabels: {a: '', notkubernetes.io/a: x, kubernetes.io: x, example.com/team_1.x: A-1_b.c, LONGDOMAIN/team: x}, nodeTaints: [{key: a, effect: NoSchedule}, {key: a, value: b, effect: NoExecute}, {key: example.com/b, effect: NoSchedule}], count: 1";
 
-/// Keys that are a character too long, or, as part of what is allowed, as long as can be.
+/// Returns the manifest with keys that are one character too long or, if `is_allowed`, of the maximum length.
 fn with_long_names(manifest: &str, is_allowed: bool) -> String {
     let label = "a".repeat(61);
     let domain = format!("{label}.{label}.{label}.{label}.aaaaa");
@@ -24,7 +24,7 @@ fn with_long_names(manifest: &str, is_allowed: bool) -> String {
         .replace("LONGDOMAIN", &domain)
 }
 
-/// A manifest, what of it is replaced by what, and what the refusal says.
+/// A manifest, the text that is replaced, its replacement, and the text of the refusal.
 const REFUSALS: &[(&str, &str, &str, &str)] = &[
     (
         CLUSTER,

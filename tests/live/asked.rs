@@ -1,4 +1,4 @@
-//! What a person asks for with an Operation is written into its target's spec, and done.
+//! A person's Operation is written into its target's spec, and carried out.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::belay::{Belay, KUBECTL_PATIENCE, World, version};
 
-/// Who applies a field of a spec.
+/// Returns the managers that apply a field of a spec.
 fn appliers(managed: &[ManagedFieldsEntry], field: &str) -> Vec<String> {
     let owns = |entry: &&ManagedFieldsEntry| {
         let fields = entry.fields_v1.as_ref();
@@ -156,7 +156,7 @@ pub async fn a_field_that_gitops_applies_is_told_and_not_fought_over(world: Arc<
     );
     let pool = belay.pool("np1").await;
     assert_eq!(pool.spec.count, 1, "it is as it was applied");
-    // What it doesn't apply may be asked for.
+    // A field that the tool doesn't apply may be changed by an Operation.
     belay.lock_is_free().await;
     belay.ask_pool("off", "np1", "Stop", json!({})).await;
     belay.succeeds("off").await;
@@ -197,7 +197,7 @@ pub async fn what_people_wrote_by_kubectl_is_no_conflict(world: Arc<World>) {
     belay.check_history();
 }
 
-/// What can't be asked for of a cluster on 1.36.3: of what, the type, parameters; the code, the message.
+/// Operations that a cluster on 1.36.3 can't do: target, type and parameters, then the code and the message.
 const WRONG: &str = r#"demo | Upgrade | {"kubernetesVersion": "1.35.7"} | InvalidParameter | use type Rollback to go back
 demo | Upgrade | {"kubernetesVersion": "1.36.3"} | OperationNotAllowed | ManagedCluster demo runs 1.36.3 already
 demo | Upgrade | {"kubernetesVersion": "1.38.0"} | InvalidParameter | so upgrade to a 1.37 first
@@ -317,7 +317,7 @@ pub async fn a_copy_of_an_operation_that_ran_is_not_run_again(world: Arc<World>)
         .await;
     belay.succeeds("more").await;
     belay.lock_is_free().await;
-    // As a backup tool brings it back: without its status, as another object.
+    // As a backup tool restores it: without its status, as a new object.
     let json = belay.kubectl(&["get", "operation", "more", "-o", "json"]);
     let mut kept: serde_json::Value = serde_json::from_str(&json).expect("an Operation");
     belay.kubectl(&["delete", "operation", "more"]);

@@ -1,4 +1,4 @@
-//! What the tests stand on: a namespace with an operator of its own, and what a user sees there.
+//! The environment of a test: a namespace with its own operator, and what a user sees there.
 
 use std::{
     ffi::OsStr,
@@ -23,16 +23,16 @@ use testenv::Process;
 use super::seen::Seen;
 pub use super::world::World;
 
-/// How long anything may take that is waited for.
+/// How long to wait for anything.
 pub const PATIENCE: Duration = Duration::from_mins(5);
-/// The same for kubectl, whose own patience is 30 seconds.
+/// The same for kubectl, whose own timeout is 30 seconds.
 pub const KUBECTL_PATIENCE: &str = "--timeout=5m";
 
-/// How long it is waited between two looks.
+/// The shortest and the longest pause between two checks.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// A namespace with an operator of its own.
+/// A namespace with its own operator.
 pub struct Belay {
     pub world: Arc<World>,
     pub namespace: String,
@@ -42,14 +42,14 @@ pub struct Belay {
 }
 
 impl Belay {
-    /// A new namespace, and an operator in it.
+    /// Creates a namespace, and starts an operator for it.
     pub async fn start(world: &Arc<World>) -> Arc<Self> {
         let this = Self::start_without_operator(world).await;
         this.start_operator();
         this
     }
 
-    /// A new namespace where no operator runs yet.
+    /// Creates a namespace without an operator.
     pub async fn start_without_operator(world: &Arc<World>) -> Arc<Self> {
         let client = world.client().await;
         let namespace = world.new_namespace(&client).await;
@@ -68,13 +68,13 @@ impl Belay {
         self.start_operator_with(&[]);
     }
 
-    /// Starts an operator for the namespace with more in its environment.
+    /// Starts an operator for the namespace with additional environment variables.
     pub fn start_operator_with(&self, more: &[(&str, &str)]) {
         let operator = self.operator(more).0;
         *self.operator.lock().expect("the operator") = Some(operator);
     }
 
-    /// Starts an operator for the namespace with more in its environment; gives it and its log.
+    /// Starts an operator for the namespace with additional environment variables. Returns it and its log.
     pub fn operator(&self, more: &[(&str, &str)]) -> (Process, PathBuf) {
         let name = more.iter().find(|(key, _)| *key == "HOSTNAME");
         let name = name.map_or("belay", |(_, name)| name);
@@ -87,7 +87,7 @@ impl Belay {
             ("BELAY_NAMESPACE", OsStr::new(&self.namespace)),
             ("RUST_LOG", OsStr::new("info,kube_runtime=warn,belay=debug")),
         ];
-        // The last of a name counts.
+        // If a name occurs twice, the last value is used.
         environment.extend(more.iter().map(|(key, value)| (*key, OsStr::new(value))));
         let program = Path::new(env!("CARGO_BIN_EXE_belay"));
         let operator = Process::start_with(program, &[], &environment, &log).expect("started");
@@ -100,12 +100,12 @@ impl Belay {
             .join(format!("belay-{}.log", self.namespace))
     }
 
-    /// What the operators of the namespace have logged.
+    /// Returns the log of the namespace's operators.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_file()).expect("a log")
     }
 
-    /// Kills the operator by SIGKILL.
+    /// Kills the operator with SIGKILL.
     pub fn kill_operator(&self) {
         *self.operator.lock().expect("the operator") = None;
     }
@@ -123,7 +123,7 @@ impl Belay {
             .kubectl(&[&["-n", &self.namespace], args].concat())
     }
 
-    /// Runs kubectl in the namespace, and gives its error where it fails.
+    /// Runs kubectl in the namespace, and returns its output or its error.
     pub fn try_kubectl(&self, args: &[&str]) -> Result<String, String> {
         self.world
             .try_kubectl(&[&["-n", &self.namespace], args].concat())
@@ -163,7 +163,7 @@ impl Belay {
             .items
     }
 
-    /// The Operations of that type on that target, oldest first.
+    /// Returns the Operations of that type on that target, oldest first.
     pub async fn operations(&self, type_: OperationType, target: &str) -> Vec<Operation> {
         let list = self
             .api::<Operation>()
@@ -179,7 +179,7 @@ impl Belay {
         operations
     }
 
-    /// The only Operation of that type on that target, once there is one.
+    /// Waits for the only Operation of that type on that target. Returns its name.
     pub async fn operation(&self, type_: OperationType, target: &str) -> String {
         let what = format!("has an operation {type_:?} on {target}");
         self.eventually(&what, || async {
@@ -189,7 +189,7 @@ impl Belay {
         self.operations(type_, target).await[0].name_any()
     }
 
-    /// The newest Operation of that type on that target, once there are so many.
+    /// Waits until there are `nth` Operations of that type on that target. Returns the name of the newest one.
     pub async fn nth_operation(&self, nth: usize, type_: OperationType, target: &str) -> String {
         let what = format!("has {nth} operations {type_:?} on {target}");
         self.eventually(&what, || async {
@@ -210,7 +210,7 @@ impl Belay {
         self.is_in_phase(operation, OperationPhase::Succeeded).await
     }
 
-    /// Waits until an Operation has failed; its error.
+    /// Waits until an Operation has failed. Returns its error.
     pub async fn fails(&self, operation: &str) -> OperationError {
         let status = self.is_in_phase(operation, OperationPhase::Failed).await;
         status.error.expect("an error")
@@ -231,7 +231,7 @@ impl Belay {
         self.status(operation).await
     }
 
-    /// Waits until something stands in an Operation's way.
+    /// Waits until an Operation is blocked.
     pub async fn is_blocked(&self, operation: &str) -> OperationStatus {
         let what = format!("has {operation} blocked");
         self.eventually(&what, || async {
@@ -241,8 +241,8 @@ impl Belay {
         self.status(operation).await
     }
 
-    /// Waits until nothing holds the lock, and admission knows: it is held a moment longer than an
-    /// Operation's phase tells, and the API server reads of it in caches.
+    /// Waits until nothing holds the lock, and admission knows it. The lock is held a moment longer than the
+    /// Operation's phase shows, and the API server reads it from caches.
     pub async fn lock_is_free(&self) {
         self.eventually("has its lock free", || async {
             self.cluster_status().await.operations.is_empty() && self.is_free_at_the_door().await
@@ -250,7 +250,7 @@ impl Belay {
         .await;
     }
 
-    /// Waits until an Operation makes so many nodes at once.
+    /// Waits until an Operation creates this many nodes at once.
     pub async fn makes_nodes(&self, operation: &str, nodes: usize) {
         self.eventually(&format!("makes {nodes} nodes"), || async {
             let steps = self.status(operation).await.steps;
@@ -286,7 +286,7 @@ impl Belay {
         self.may_begin(TargetKind::ManagedCluster, "demo").await
     }
 
-    /// Whether admission finds nothing in flight on a pool, whichever way a change comes.
+    /// Whether admission finds nothing in flight on a pool, neither for a scale nor for an Operation.
     async fn pool_is_free_at_the_door(&self, pool: &AgentPool) -> bool {
         let (name, pools) = (pool.name_any(), self.api::<AgentPool>());
         let params = PatchParams {
@@ -298,7 +298,7 @@ impl Belay {
         !is_refused_for_another(scaled) && self.may_begin(TargetKind::AgentPool, &name).await
     }
 
-    /// Whether an Operation on that would meet no other in flight. It is only tried.
+    /// Whether admission would accept an Operation on the target beside those in flight. It is a dry run.
     async fn may_begin(&self, kind: TargetKind, target: &str) -> bool {
         let spec = json!({"type": "Reconcile", "target": {"kind": kind, "name": target}});
         let operation = Operation::new("would-it-begin", serde_json::from_value(spec).expect("it"));
@@ -310,7 +310,7 @@ impl Belay {
         !is_refused_for_another(operations.create(&params, &operation).await)
     }
 
-    /// Waits until a pool is as its spec says, its operation has given the lock back, and admission knows.
+    /// Waits until a pool matches its spec, its operation has released the lock, and admission knows it.
     pub async fn pool_is_ready(&self, pool: &str) {
         let what = format!("has pool {pool} ready");
         self.eventually(&what, || async {
@@ -330,7 +330,7 @@ impl Belay {
         .await;
     }
 
-    /// Waits until the operator finds nothing to do: until then it may still write.
+    /// Waits until the operator has nothing to do. Until then it may still write.
     pub async fn rests(&self) {
         let is_at_rest = || {
             let log = self.log();
@@ -361,8 +361,8 @@ impl Belay {
         .await;
     }
 
-    /// Waits until it is so, and says what was waited for where it never is. It looks less often the longer
-    /// that takes: where the machine is busy, looking is work too.
+    /// Waits until something is true; if it never is, the panic says what. The pauses between the checks grow, because
+    /// on a busy machine the checks cost time as well.
     pub async fn eventually<F: Future<Output = bool>>(&self, what: &str, is_so: impl Fn() -> F) {
         let began = Instant::now();
         while !is_so().await {
@@ -375,7 +375,7 @@ impl Belay {
         }
     }
 
-    /// The Events on an object, as `reason` and `note`.
+    /// Returns the Events on an object, as `reason` and `note`.
     pub async fn events(&self, name: &str) -> Vec<(String, String)> {
         let on = ListParams::default().fields(&format!("involvedObject.name={name}"));
         let list = self.api::<Event>().list(&on).await.expect("events");
@@ -390,7 +390,7 @@ impl Belay {
             .collect()
     }
 
-    /// The phases that an Operation which has ended went through, as a watcher saw them.
+    /// Returns the phases of an Operation that has ended, as a watcher saw them.
     pub async fn phases(&self, operation: &str) -> Vec<OperationPhase> {
         let statuses = self.statuses(operation).await;
         let mut phases: Vec<_> = statuses.iter().map(|status| status.phase).collect();
@@ -398,8 +398,8 @@ impl Belay {
         phases
     }
 
-    /// The statuses of an Operation which has ended, as a watcher saw them: all of them, once it has seen the
-    /// end, which it may later than who asks for it.
+    /// Returns all statuses of an Operation that has ended, as a watcher saw them. Waits until the watcher has seen the
+    /// end, which may be later than a get of the Operation shows it.
     pub async fn statuses(&self, operation: &str) -> Vec<OperationStatus> {
         self.eventually(
             &format!("shows a watcher the end of {operation}"),
@@ -409,13 +409,13 @@ impl Belay {
         self.seen.statuses(operation)
     }
 
-    /// Checks what must hold in all that a watcher saw.
+    /// Checks the rules that must hold in everything that a watcher saw.
     pub fn check_history(&self) {
         self.seen.check();
     }
 }
 
-/// Whether it is refused because of an operation in flight.
+/// Whether a request is refused because of an operation in flight.
 fn is_refused_for_another<T>(tried: kube::Result<T>) -> bool {
     match tried {
         Ok(_) => false,
@@ -447,14 +447,14 @@ pub fn is_node_ready(node: &Node) -> bool {
     })
 }
 
-/// Whether no new pods come to a node that is part of its pool.
+/// Whether a node that has joined its pool is cordoned.
 pub fn is_cordoned(node: &Node) -> bool {
     let spec = node.spec.as_ref();
     let is_new = node.annotations().contains_key("belay.dev/joining");
     !is_new && spec.and_then(|spec| spec.unschedulable).unwrap_or(false)
 }
 
-/// What a node runs.
+/// Returns the version that a node runs.
 pub fn version(node: &Node) -> String {
     let info = node
         .status

@@ -1,4 +1,4 @@
-//! Nodes and pods that others change in the middle of an operation: it goes on, or says what is missing.
+//! Others change nodes and pods during an operation: it goes on, or says what is missing.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl Belay {
     }
 
     async fn patch_node(&self, node: &str, patch: &Value) {
-        // A policy keeps Belay's labels to Belay; whoever has no policies has no such keeper.
+        // A policy lets only Belay change Belay's labels. This test acts as somebody whose cluster has no policies.
         let as_belay = PatchParams {
             field_manager: Some("belay".into()),
             ..PatchParams::default()
@@ -39,7 +39,7 @@ impl Belay {
         patched.expect("patched");
     }
 
-    /// An upgrade that hangs on the budget, and the node whose drain has begun.
+    /// Starts an upgrade that hangs on the budget. Returns its name, and the node whose drain has begun.
     async fn hanging_upgrade(&self) -> (String, Node) {
         self.guarded_cluster(2).await;
         self.set_version("1.36.3").await;
@@ -79,7 +79,7 @@ pub async fn a_node_that_is_deleted_while_it_comes_up_is_made_again(world: Arc<W
     let (name, uid) = newest
         .map(|node| (node.name_any(), node.uid()))
         .expect("a node");
-    // It may have joined by then: either way the pool has its two nodes in the end.
+    // It may have joined by then. In both cases the pool has its two nodes in the end.
     let deleted = belay
         .node_api()
         .delete(&name, &DeleteParams::default())
@@ -100,7 +100,7 @@ pub async fn a_node_that_is_deleted_while_it_comes_up_is_made_again(world: Arc<W
 pub async fn a_node_that_is_deleted_before_anybody_saw_it_is_made_again(world: Arc<World>) {
     let (belay, proxy) = Belay::start_behind_proxy(&world).await;
     belay.ready_cluster(0, 1).await;
-    // Its creation is answered late: by then it is gone again.
+    // The creation is answered late: by then the node is deleted again.
     let late = Fault::Delay(std::time::Duration::from_millis(1));
     proxy.on(Method::POST, "/nodes", "", late, 1);
     belay.set_count("np1", 2).await;
@@ -111,7 +111,7 @@ pub async fn a_node_that_is_deleted_before_anybody_saw_it_is_made_again(world: A
         .iter()
         .find(|node| node.annotations().contains_key("belay.dev/joining"));
     if let Some(node) = joining {
-        // As it was seen: where it has joined meanwhile, it is a node as any other.
+        // Only in the state that was seen: if it has joined in the meantime, it is an ordinary node.
         let params = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: node.uid(),
@@ -141,7 +141,7 @@ pub async fn a_name_that_a_node_of_others_has_is_left_to_it_and_another_one_take
     belay.is_in_phase(&scale, OperationPhase::InProgress).await;
     let steps = belay.status(&scale).await.steps;
     let name = steps[0].name.strip_prefix("node/").expect("a node");
-    // It comes up in three seconds, so somebody else can be faster.
+    // The node comes up only after three seconds, so somebody else can create one with its name first.
     let mut others = Node::default();
     others.metadata.name = Some(name.to_owned());
     let nodes = belay.node_api();

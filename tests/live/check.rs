@@ -5,7 +5,7 @@ use std::{process::Command, sync::Arc};
 use super::belay::{Belay, World};
 
 impl Belay {
-    /// What `belay check` prints, and whether it is content.
+    /// Returns whether `belay check` succeeds, and what it prints.
     fn check(&self, flags: &[&str]) -> (bool, String) {
         let output = Command::new(env!("CARGO_BIN_EXE_belay"))
             .args(["check", "--namespace", &self.namespace])

@@ -1,4 +1,4 @@
-//! What a change meets while an operation is in flight: Forbid, Queue or Replace.
+//! What happens to a change while an operation is in flight: Forbid, Queue or Replace.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::belay::{Belay, World, version};
 
-/// A cluster with that policy, whose pool's scale-down hangs on a PDB, and the Scale's name.
+/// Creates a cluster with that policy, whose pool's scale-down hangs on a PDB. Returns the Scale's name.
 async fn hanging_scale(belay: &Belay, policy: &str) -> String {
     belay
         .create_cluster_with(json!({"concurrencyPolicy": policy, "provider": {"kwok": {"nodeProvisioningTime": "0s"}}}))
@@ -38,7 +38,7 @@ pub async fn with_forbid_a_change_of_a_spec_waits_and_makes_no_operation(world: 
     let scale = hanging_scale(&belay, "Forbid").await;
     belay.set_version("1.36.3").await;
     belay.set_count("np2", 2).await;
-    // By the time that this is seen, both changes would have made one.
+    // By the time that Belay has observed this, both changes would have led to an Operation.
     belay
         .annotate::<AgentPool>("np2", json!({"belay.dev/abort": "seen"}))
         .await;
@@ -47,7 +47,7 @@ pub async fn with_forbid_a_change_of_a_spec_waits_and_makes_no_operation(world: 
             belay.pool_status("np2").await.observed_abort.is_some()
         })
         .await;
-    // The pool's waits too: it would keep the cluster's waiting.
+    // The pool's change waits too: its Operation would keep the cluster's change waiting.
     let of_pool = belay.operations(OperationType::Scale, "np2").await;
     assert!(of_pool.is_empty());
     assert!(

@@ -1,4 +1,4 @@
-//! What was applied comes up.
+//! Applied clusters and pools come up.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub async fn a_cluster_and_its_pools_come_up_from_what_was_applied(world: Arc<Wo
     ]);
     belay.pool_is_ready("demo-np1").await;
     belay.pool_is_ready("demo-system").await;
-    // A pool tells that it is ready a moment before the lock is free.
+    // A pool reports that it is ready a moment before the lock is free.
     belay.lock_is_free().await;
     let status = belay.cluster().await.status.expect("a status");
     assert_eq!(
@@ -142,7 +142,7 @@ pub async fn an_operation_fails_that_is_seen_while_the_end_of_its_cluster_is_not
 ) {
     let (belay, proxy) = Belay::start_behind_proxy(&world).await;
     belay.ready_cluster(0, 1).await;
-    // From now on nothing that happens to the cluster is seen.
+    // From now on the operator sees no change of the cluster.
     let refused = Fault::Answer(503, status(503, "ServiceUnavailable", "not now"));
     proxy.on(Method::GET, "/managedclusters?", "", refused, usize::MAX);
     proxy.cut("managedclusters");

@@ -1,4 +1,4 @@
-//! What is deleted goes, by an operation of its own.
+//! A deleted object is removed by its own operation.
 
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ pub async fn a_finalizer_may_be_taken_away_by_who_may_update(world: Arc<World>) 
             .expect("eve may delete");
         let none = r#"{"metadata":{"finalizers":null}}"#;
         let patch = ["patch", what, "--type=merge", "-p", none];
-        // One that has ended is held by none.
+        // This may fail: an Operation that has ended has no finalizer.
         drop(belay.try_as("eve", &patch));
         belay.kubectl(&["wait", "--for=delete", what, "--timeout=30s"]);
     }
@@ -112,7 +112,7 @@ pub async fn a_namespace_that_is_deleted_after_a_failed_deletion_goes_too(world:
     let of_pool = belay.operation(OperationType::Delete, "np1").await;
     assert_eq!(belay.fails(&of_pool).await.code, "PodDrainFailure");
     belay.lock_is_free_in_status().await;
-    // The cluster's own is aborted: then nothing of it is created any more.
+    // The cluster's own deletion is aborted: after that nothing can be created in it any more.
     belay.refuse_node_changes("DELETE").await;
     belay.kubectl(&["delete", "managedcluster", "demo", "--wait=false"]);
     let delete = belay.operation(OperationType::Delete, "demo").await;

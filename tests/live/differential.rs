@@ -1,5 +1,5 @@
-//! The API server's policies and the core's gate are one set of rules, written twice. Here the same requests
-//! go through both, in the same situations, and get the same answer.
+//! The API server's policies and the core's gate are the same rules, written twice. These tests send the same requests
+//! through both, in the same situations, and expect the same answer.
 
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 
 use super::belay::{Belay, World};
 
-/// How often an answer is asked for until both are alike.
+/// How often an answer is requested until both agree.
 const TRIES: usize = 20;
 
-/// The Operations that a person may ask for: each type, on the cluster and on each pool, to each version
-/// and count that makes a difference.
+/// Returns the Operations that a person may request: each type, on the cluster and on each pool, with each version and
+/// count that makes a difference.
 fn requests() -> Vec<Operation> {
     let mut specs = Vec::new();
     let targets = [
@@ -49,14 +49,14 @@ fn requests() -> Vec<Operation> {
     specs.into_iter().map(operation).collect()
 }
 
-/// A refusal without how much time has passed, which is another at each look.
+/// Returns a refusal without its elapsed time, which differs at each check.
 fn without_time(refusal: &str) -> String {
     let told = refusal.split(" and elapsed time is: ").next();
     told.unwrap_or_default().to_owned()
 }
 
 impl Belay {
-    /// What admission answers: nothing, or the code and the words.
+    /// Returns the answer of admission: `None`, or the code and the message.
     async fn at_the_door(&self, operation: &Operation) -> Option<String> {
         let params = PostParams {
             dry_run: true,
@@ -72,7 +72,7 @@ impl Belay {
         }
     }
 
-    /// What the core's gate answers, by what the API server has now.
+    /// Returns the answer of the core's gate, based on the API server's current objects.
     async fn at_the_gate(&self, operation: &Operation) -> Option<String> {
         let all = ListParams::default();
         let cluster = self
@@ -116,8 +116,8 @@ impl Belay {
         Some(without_time(&format!("({}) {}", error.code, error.message)))
     }
 
-    /// Sends every request through both, and gives how many were refused. Admission reads caches, so an
-    /// answer that differs is asked for again.
+    /// Sends every request through both, and returns how many were refused. Admission reads caches, so a differing
+    /// answer is requested again.
     async fn compare(&self, situation: &str) -> usize {
         let (mut refused, mut differ) = (0, Vec::new());
         for request in requests() {

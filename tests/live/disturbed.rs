@@ -1,4 +1,4 @@
-//! Nodes change under an operation, and under a pool that is settled: it goes on, or tells what it waits for.
+//! Nodes change during an operation or in a settled pool: Belay goes on, or reports what it waits for.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -34,7 +34,7 @@ pub async fn a_node_that_a_person_deletes_is_replaced_by_a_reconcile_of_belays_o
     belay.pool_is_ready("np1").await;
     let nodes = names(&belay).await;
     assert!(nodes.len() == 2 && !nodes.contains(&gone), "{nodes:?}");
-    // It is an operation as any: it can be aborted, and is left alone then.
+    // It is an ordinary operation: it can be aborted, and then Belay leaves the pool alone.
     belay.set_provisioning_time("1h").await;
     belay.cluster_is_ready().await;
     belay.lock_is_free().await;
@@ -76,7 +76,7 @@ pub async fn nodes_deleted_in_the_middle_of_an_upgrade_are_made_up_for(world: Ar
         })
         .await;
     let nodes = belay.nodes().await;
-    // The one that is drained, one whose turn hasn't come, and the new one.
+    // The node that is being drained, one whose turn hasn't come, and the new node.
     let drained = nodes
         .iter()
         .find(|node| is_cordoned(node))
@@ -192,7 +192,7 @@ pub async fn a_node_that_is_not_ready_is_replaced_first_and_keeps_others_from_go
 pub async fn a_node_that_was_ready_and_is_no_longer_does_not_fail_its_operation(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(1).await;
-    // Long enough for a node to come up, and to recover, on a busy machine.
+    // Long enough for a node to come up and to recover on a busy machine.
     belay
         .set_cluster(json!({"kubernetesVersion": "1.36.3", "provider": {"kwok": {"nodeProvisioningTimeout": "90s"}}}))
         .await;
@@ -203,7 +203,7 @@ pub async fn a_node_that_was_ready_and_is_no_longer_does_not_fail_its_operation(
         .iter()
         .find(|node| version(node) == "v1.36.3")
         .expect("a new node");
-    // It is older than a node may be that has yet to come up.
+    // By now it is older than the timeout for a node that has yet to come up.
     belay.comes_later(new, 92).await;
     belay.breaks(&new.name_any()).await;
     belay.keep_available(0).await;

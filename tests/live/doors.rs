@@ -1,4 +1,4 @@
-//! The doors by which a change comes, and what they answer.
+//! The ways in which a change can come, and their answers.
 
 use belay::api::OperationType;
 use jiff::Timestamp;
@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::belay::Belay;
 
-/// What kubectl shows of a refusal, from its code on. It is Forbidden, and never Invalid: for that, who applies
-/// by force deletes the object.
+/// Returns what kubectl shows of a refusal, from the code on. It must be Forbidden and never Invalid: on Invalid, tools
+/// that apply by force delete the object.
 pub fn told(result: Result<String, String>) -> String {
     let shown = result.expect_err("it is refused");
     assert!(shown.contains("Error from server (Forbidden): "), "{shown}");
@@ -15,7 +15,7 @@ pub fn told(result: Result<String, String>) -> String {
     told.trim_end().to_owned()
 }
 
-/// What goes before an elapsed time, which is checked to be less than an hour.
+/// Returns the text before an elapsed time, which must be less than an hour.
 pub fn without_elapsed(told: &str, days: &str) -> String {
     let (told, elapsed) = told
         .split_once(" and elapsed time is: '")
@@ -37,7 +37,7 @@ pub fn and_abort(operation: &str) -> String {
     )
 }
 
-/// An Operation as a person writes it.
+/// Returns an Operation as a person writes it.
 pub fn operation(name: &str, spec: Value) -> String {
     let mut spec = spec;
     let (kind, target) = if spec["on"] == "demo" {
@@ -60,7 +60,7 @@ impl Belay {
         self.world.kubectl_with(&create, manifest)
     }
 
-    /// Asks by an Operation for what is refused.
+    /// Creates an Operation that is refused, and returns the refusal.
     pub fn ask(&self, spec: Value) -> String {
         told(self.create(&operation("refused", spec)))
     }
@@ -70,7 +70,7 @@ impl Belay {
         self.try_kubectl(&["patch", what, "--type=merge", "-p", &patch])
     }
 
-    /// Makes the same change through every door, and gives what each answers.
+    /// Makes the same change in every way, and returns each answer.
     pub fn through_every_door(&self, kind: &str, name: &str, spec: &Value) -> Vec<String> {
         let object = self.kubectl(&["get", kind, name, "-o", "json"]);
         let mut object: Value = serde_json::from_str(&object).expect("an object");
@@ -91,7 +91,7 @@ impl Belay {
             self.world
                 .kubectl_with(&[&namespace, args].concat(), manifest)
         };
-        // A status that is written meanwhile is a conflict; then people try again.
+        // If the status is written in the meantime, there is a conflict; then people try again.
         let replaced = || loop {
             let told = with(&["replace"], &whole);
             if !matches!(&told, Err(why) if why.contains("(Conflict)")) {
@@ -120,7 +120,7 @@ impl Belay {
         .to_vec()
     }
 
-    /// A Ready cluster, whose upgrade a disruption budget holds up; and the upgrade's name.
+    /// Creates a Ready cluster whose upgrade is blocked by a disruption budget. Returns the upgrade's name.
     pub async fn upgrading(&self) -> String {
         self.ready_cluster(50, 2).await;
         self.create_workload(2, 2).await;
@@ -130,7 +130,8 @@ impl Belay {
         upgrade
     }
 
-    /// A Ready cluster with pools np1 and np2, where a disruption budget holds up a Scale of np1; and its name.
+    /// Creates a Ready cluster with pools np1 and np2, and a Scale of np1 that a disruption budget blocks. Returns its
+    /// name.
     pub async fn scaling(&self) -> String {
         self.ready_cluster(50, 2).await;
         self.create_pool("np2", 0).await;

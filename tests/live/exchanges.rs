@@ -1,10 +1,11 @@
-//! What Belay asks a cloud for, kept where `EXCHANGES` names a folder: `make clouds` checks it by the clouds' own models.
+//! Belay's requests to clouds, stored in the folder that `EXCHANGES` names: `make clouds` checks them against the
+//! clouds' own models.
 
 use std::{fmt::Write as _, path::PathBuf};
 
 use testenv::clouds::Exchange;
 
-/// Keeps what a cloud was asked for in a test of that namespace.
+/// Stores a cloud's exchanges in a test with that namespace.
 pub fn keep(cloud: &str, namespace: &str, exchanges: &[Exchange]) {
     let Some(folder) = std::env::var_os("EXCHANGES") else {
         return;
@@ -12,7 +13,7 @@ pub fn keep(cloud: &str, namespace: &str, exchanges: &[Exchange]) {
     let mut lines = String::new();
     for exchange in exchanges {
         let line = serde_json::to_string(exchange).expect("JSON");
-        // A text takes all.
+        // Writing to a string can't fail.
         let _ = writeln!(lines, "{line}");
     }
     let file = PathBuf::from(folder).join(format!("{cloud}-{namespace}.jsonl"));

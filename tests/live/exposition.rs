@@ -1,5 +1,5 @@
-//! Prometheus' text format, read strictly: each metric has a help and a type, its name has the ending that
-//! its type asks for, and a histogram's buckets add up.
+//! A strict parser of Prometheus' text format: each metric has a help text and a type, its name has the suffix that its
+//! type requires, and a histogram's buckets add up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ pub struct Exposition {
 }
 
 impl Exposition {
-    /// Reads a scrape.
+    /// Parses a scrape.
     pub fn parse(text: &str) -> Self {
         let (mut types, mut helps) = (BTreeMap::new(), BTreeSet::new());
         let mut samples = BTreeMap::new();
@@ -40,7 +40,7 @@ impl Exposition {
         this
     }
 
-    /// The value of one series.
+    /// Returns the value of one series.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let labels = labels.iter();
         let labels = labels.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
@@ -49,7 +49,7 @@ impl Exposition {
             .copied()
     }
 
-    /// The values of all labels but those of who leads, that names its lease.
+    /// Returns the values of all labels, except those of the metric that names the lease of a leader.
     pub fn label_values(&self) -> impl Iterator<Item = &str> {
         let series = self.samples.keys();
         let others = series.filter(|(name, _)| name != "leader_election_master_status");
@@ -81,7 +81,7 @@ impl Exposition {
     }
 }
 
-/// Checks that a sample's metric was told before, and that its name ends as it should.
+/// Checks that a sample's metric was declared before, and that its name has the right suffix.
 fn check_name(name: &str, types: &BTreeMap<String, String>, helps: &BTreeSet<String>) {
     let endings = ["_bucket", "_count", "_sum"];
     let histogram = endings

@@ -1,4 +1,4 @@
-//! An operation that can't be done ends Failed, with a code and what to do; what may pass is waited for.
+//! An operation that can't succeed ends Failed, with a code and advice; Belay waits for problems that may pass.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::belay::{Belay, World, is_cordoned, is_true, version};
 
-/// Checks that a pool is left alone after its operation failed with that code.
+/// Checks that a pool is left alone after its operation has failed with this code.
 async fn is_on_hold(belay: &Belay, pool: &str, code: &str) {
     belay
         .eventually("tells that it is on hold", || async {
@@ -54,7 +54,7 @@ pub async fn a_node_that_is_never_ready_fails_the_operation_that_makes_it(world:
     belay
         .set_cluster(json!({"provider": {"kwok": {"nodeProvisioningTime": "0s", "nodeProvisioningTimeout": "15m"}}}))
         .await;
-    // The edit of the provider's options is taken for the mend.
+    // Belay takes the edit of the provider's options as the fix.
     belay.pool_is_ready("np1").await;
     assert_eq!(belay.nodes().await.len(), 2);
     belay.check_history();
@@ -82,7 +82,7 @@ pub async fn a_quota_that_is_reached_fails_the_operation_and_is_named(world: Arc
     belay
         .set_cluster(json!({"provider": {"kwok": {"maxNodes": 3}}}))
         .await;
-    // The edit of the provider's options is taken for the mend.
+    // Belay takes the edit of the provider's options as the fix.
     belay.pool_is_ready("np1").await;
     assert_eq!(belay.nodes().await.len(), 3);
     belay.check_history();
@@ -120,8 +120,8 @@ pub async fn after_a_failed_drain_it_is_left_alone_and_gone_on_with_by_a_reconci
         })
         .await;
     assert!(belay.nodes().await.iter().all(|node| !is_cordoned(node)));
-    // What makes it possible is changed while no operator looks: the next one begins nothing but what was
-    // asked for.
+    // The change that makes the upgrade possible happens while no operator runs. The next operator starts only the
+    // requested Operation.
     belay.kill_operator();
     belay.keep_available(0).await;
     belay
@@ -140,7 +140,7 @@ pub async fn after_a_failed_drain_it_is_left_alone_and_gone_on_with_by_a_reconci
 }
 
 pub async fn an_api_server_that_is_away_fails_nothing(_: Arc<World>) {
-    // One of its own, for all other tests need theirs.
+    // Its own control plane, because all other tests need theirs.
     let world = World::start().await;
     let belay = Belay::start(&world).await;
     belay.ready_cluster(300, 3).await;
@@ -157,7 +157,7 @@ pub async fn an_api_server_that_is_away_fails_nothing(_: Arc<World>) {
         })
         .await;
     world.kill_api_server().await;
-    // It is away for a time: that is what is tested.
+    // The pause is the outage under test.
     tokio::time::sleep(Duration::from_secs(2)).await;
     world.start_api_server().await;
     belay

@@ -1,4 +1,4 @@
-//! The newest finished Operations are kept, the rest go, oldest first.
+//! The newest finished Operations are kept, the others are deleted, oldest first.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -41,7 +41,7 @@ pub async fn only_the_newest_finished_operations_are_kept_and_the_last_is_rememb
             .await;
         belay.succeeds(&name).await;
     }
-    // Of each target as many: a pool that is scaled often pushes out nothing of its cluster's.
+    // The limit applies to each target: a pool that is scaled often doesn't push out the Operations of its cluster.
     let others = names(&belay).await;
     let others = others.into_iter().filter(|name| name.contains("-create-"));
     let others: BTreeSet<_> = others.filter(|name| !name.starts_with("np1-")).collect();
@@ -85,7 +85,7 @@ pub async fn what_somebody_applies_is_not_pruned(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.lock_is_free().await;
-    // Pruned, it would be made again by the tool that applies it, and run again.
+    // If it were pruned, the tool that applies it would create it again, and it would run again.
     let manifest = json!({
         "apiVersion": "belay.dev/v1alpha1",
         "kind": "Operation",
@@ -130,7 +130,7 @@ pub async fn what_is_in_flight_or_waits_is_never_pruned(world: Arc<World>) {
         })
         .await;
     belay.abort("waits", "not needed").await;
-    // A hold outlives the Operation that it came from.
+    // A hold outlives its Operation.
     belay.abort(&scale, "enough").await;
     belay
         .eventually("keeps none", || async { names(&belay).await.is_empty() })

@@ -1,4 +1,4 @@
-//! After an abort the target is on hold until someone acts.
+//! After an abort the target is on hold until somebody acts.
 
 use std::sync::Arc;
 
@@ -34,8 +34,8 @@ pub async fn a_canceled_target_is_left_alone_until_someone_asks(world: Arc<World
             })
         })
         .await;
-    // A new operator knows of the hold by the objects alone; and by the time that another cluster's
-    // change is done, it would have begun the upgrade again.
+    // A new operator knows the hold from the objects alone. By the time that another cluster's change is done, it would
+    // have started the upgrade again.
     belay.kill_operator();
     belay.start_operator();
     belay.create_pool("np2", 1).await;

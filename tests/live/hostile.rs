@@ -1,4 +1,4 @@
-//! Whatever JSON the API server takes, Belay lives with it: it never panics, and looks after the rest.
+//! Belay survives any JSON that the API server accepts: it never panics, and takes care of the other objects.
 
 use std::sync::Arc;
 
@@ -20,11 +20,11 @@ use super::belay::{Belay, World};
 
 const ATTACKS: usize = 400;
 
-/// A person's attempt: what is written where.
+/// A person's attempt: which value is written where.
 #[derive(Clone, Debug)]
 struct Attack {
     kind: Kind,
-    /// An object that there is, or one that is to be made.
+    /// An existing object, or a new one.
     name: String,
     field: String,
     value: Value,
@@ -42,7 +42,7 @@ enum Kind {
 enum Door {
     Apply,
     Merge,
-    /// With rights to statuses.
+    /// With the right to write statuses.
     Status,
 }
 
@@ -127,7 +127,7 @@ fn anything() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What the schema takes, and is not so.
+/// Statuses that the schema accepts, but that aren't true.
 fn lies() -> impl Strategy<Value = Value> {
     let target = json!({"kind": "AgentPool", "name": "victim"});
     let ghost = json!({"name": "ghost", "type": "Upgrade", "target": target, "phase": "Canceling", "percentComplete": 100, "targetGeneration": -9, "startTime": "2999-01-01T00:00:00Z"});
@@ -182,7 +182,7 @@ fn attack() -> impl Strategy<Value = Attack> {
     )
 }
 
-/// A good object of a kind.
+/// Returns a valid object of a kind.
 fn good(kind: Kind, name: &str) -> Value {
     let (kind, spec) = match kind {
         Kind::ManagedCluster => (
@@ -251,7 +251,7 @@ pub async fn hostile_objects_neither_stop_belay_nor_keep_it_from_the_others(worl
     belay.ready_cluster(0, 1).await;
     for kind in [Kind::ManagedCluster, Kind::AgentPool, Kind::Operation] {
         let manifest = good(kind, "victim").to_string();
-        // The Operation is admitted once what the others began has ended.
+        // The Operation is admitted once the operations of the other objects have ended.
         belay
             .eventually("takes a good object", || async {
                 belay.create(&manifest).is_ok()
@@ -266,7 +266,7 @@ pub async fn hostile_objects_neither_stop_belay_nor_keep_it_from_the_others(worl
             Ok(_) => taken += 1,
             Err(kube::Error::Api(status)) => {
                 refused += 1;
-                // A policy refuses by a sentence with a code, never by an error of its own.
+                // A policy refuses with a sentence and a code, never with an evaluation error.
                 let told = &status.message;
                 let by_policy = told.contains("AdmissionPolicy");
                 assert!(
@@ -274,14 +274,14 @@ pub async fn hostile_objects_neither_stop_belay_nor_keep_it_from_the_others(worl
                     "{attack:?}: {told}"
                 );
             }
-            // A name that makes no address: the client says so, or the server hangs up.
+            // The name can't be part of a URL: the client refuses it, or the server closes the connection.
             Err(kube::Error::BuildRequest(_) | kube::Error::Service(_)) => refused += 1,
             Err(error) => panic!("{attack:?}: {error}"),
         }
     }
     println!("taken {taken}, refused {refused}");
     assert!(taken > ATTACKS / 20 && refused > ATTACKS / 20);
-    // The other cluster in the namespace has its turn as ever.
+    // The other cluster in the namespace still works as before.
     belay.lock_is_free().await;
     belay.set_count("np1", 2).await;
     belay.pool_is_ready("np1").await;
@@ -295,7 +295,7 @@ pub async fn hostile_objects_neither_stop_belay_nor_keep_it_from_the_others(worl
         "{:?}",
         belay.phases(&scale).await
     );
-    // And the lock of the one that was lied about holds nothing that isn't there.
+    // The lock of the cluster with the false status drops entries that don't exist.
     belay
         .eventually("drops what was never in flight", || async {
             let victim = belay.api::<ManagedCluster>().get("victim").await;

@@ -1,15 +1,15 @@
-//! The inside of a cloud's cluster. The tests' own control plane stands for it: it has a node of a node pool that is being
-//! drained, and a pod there that a budget holds.
+//! The inside of a cloud's cluster. The tests' own control plane takes its place: it has a node of a node pool that is
+//! being drained, and on the node a pod that a budget protects.
 
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde_json::json;
 
 use crate::belay::Belay;
 
-/// The Secret with a kubeconfig of it.
+/// The Secret with the cluster's kubeconfig.
 const KUBECONFIG: &str = "inside";
 
-/// Makes the Secret with that kubeconfig, and names it in the cluster's provider.
+/// Creates the Secret with this kubeconfig, and references it in the cluster's provider.
 pub async fn is_given(belay: &Belay, provider: &str, kubeconfig: &str) {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": KUBECONFIG},
         "stringData": {"kubeconfig": kubeconfig}});
@@ -18,12 +18,13 @@ pub async fn is_given(belay: &Belay, provider: &str, kubeconfig: &str) {
     belay.set_cluster(named).await;
 }
 
-/// A kubeconfig of the tests' own control plane.
+/// Returns a kubeconfig of the tests' own control plane.
 pub fn kubeconfig(belay: &Belay) -> String {
     std::fs::read_to_string(&belay.world.kubeconfig).expect("a kubeconfig")
 }
 
-/// Makes two nodes with that label, the first of which is new and the second drained, with a pod that a budget holds.
+/// Creates two nodes with this label. The first is new; the second is being drained and has a pod that a budget
+/// protects.
 pub async fn has_a_drain_that_a_budget_holds(belay: &Belay, label: (&str, &str)) {
     let drained = node(belay, 1);
     for (number, version) in [(0, "v1.34.1"), (1, "v1.33.4")] {
@@ -73,7 +74,7 @@ pub async fn is_shown_as_blocked(belay: &Belay, operation: &str) {
     );
 }
 
-/// Takes the nodes away.
+/// Deletes the nodes.
 pub fn goes(belay: &Belay) {
     for number in 0..2 {
         belay.kubectl(&["delete", "node", &node(belay, number), "--wait=false"]);

@@ -1,4 +1,5 @@
-//! One thing's trouble is its own: what somebody else refuses, or doesn't answer, holds up nothing else.
+//! A failure of one object doesn't affect others: if somebody else refuses a request or doesn't answer it, everything
+//! else goes on.
 
 use std::{sync::Arc, time::Duration};
 
@@ -50,7 +51,7 @@ pub async fn what_somebody_refuses_is_said_where_it_is_refused(world: Arc<World>
             })
         })
         .await;
-    // What can't be kept until its work has ended is left alone; all else goes on.
+    // An object that Belay can't keep until its work has ended is left alone; everything else goes on.
     belay.set_count("np1", 2).await;
     belay.pool_is_ready("np1").await;
     assert_eq!(belay.nodes().await.len(), 2);
@@ -189,7 +190,7 @@ pub async fn an_abort_does_not_wait_for_a_write_that_hangs(world: Arc<World>) {
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay.is_blocked(&upgrade).await;
-    // Whatever is written to the pool hangs for longer than the test waits.
+    // Every write to the pool hangs for longer than the test waits.
     let hangs = Fault::Delay(Duration::from_mins(10));
     proxy.on(Method::PATCH, "/agentpools/np1", "", hangs, usize::MAX);
     belay
@@ -203,7 +204,7 @@ pub async fn an_abort_does_not_wait_for_a_write_that_hangs(world: Arc<World>) {
 pub async fn a_node_that_comes_after_its_clusters_deletion_goes_unless_it_had_joined(
     world: Arc<World>,
 ) {
-    // Nodes like Belay's are made here by somebody else.
+    // In this test somebody else creates nodes like Belay's.
     let belay = Belay::start(&world.unguarded().await).await;
     let late = format!("late-{}", belay.namespace);
     let joined = format!("joined-{}", belay.namespace);
@@ -236,7 +237,7 @@ pub async fn work_ends_with_its_cluster(world: Arc<World>) {
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay.is_blocked(&upgrade).await;
-    // Without a process between the two: the operator's own deletion would end first.
+    // From this process, directly one after the other: otherwise the operator's own deletion would end first.
     let clusters = belay.api::<ManagedCluster>();
     let deleted = clusters.delete("demo", &DeleteParams::background()).await;
     deleted.expect("deleted");
@@ -252,8 +253,8 @@ pub async fn work_ends_with_its_cluster(world: Arc<World>) {
         .await;
     let nodes = belay.nodes().await.len();
     belay.keep_available(0).await;
-    // A workload's pods would go within a moment where the drain went on: a new node of another cluster
-    // comes and is ready later than that.
+    // If the drain went on, the workload's pods would be evicted within a moment, before a new node of another cluster
+    // is ready.
     belay.kubectl(&[
         "delete",
         "agentpool",
@@ -263,7 +264,7 @@ pub async fn work_ends_with_its_cluster(world: Arc<World>) {
     ]);
     belay.is_guarded(2).await;
     assert_eq!(belay.nodes().await.len(), nodes);
-    // They are named, also by an operator that has never seen the cluster.
+    // The log names them, also the log of an operator that has never seen the cluster.
     let words = "nodes are left of a cluster that there isn't any more";
     let named = || belay.log().matches(words).count();
     let is_named = |before| async move { named() > before };

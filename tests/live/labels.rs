@@ -1,4 +1,4 @@
-//! The labels that Belay goes by are its own to change.
+//! Only Belay may change the labels that it relies on.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub async fn belay_alone_changes_the_labels_that_it_goes_by(world: Arc<World>) {
         (&what, "belay.dev/cluster"),
     ] {
         let refusal = format!("(Forbidden) the label {label} is set by Belay alone");
-        // Nothing is being deleted, and an Operation of a spec's hasn't those that a person's gets.
+        // Nothing is being deleted, and an Operation for a spec lacks the labels that a person's Operation gets.
         let is_missing = [
             "belay.dev/being-deleted",
             "belay.dev/target-kind",
@@ -61,7 +61,7 @@ pub async fn an_operation_that_names_another_kind_of_target_in_its_label_is_refu
             serde_json::from_str(&operation("refused", asked.clone())).expect("an operation");
         labelled["metadata"]["labels"] = json!({"belay.dev/target-kind": kind});
         let answer = told(belay.create(&labelled.to_string()));
-        // Before Kubernetes 1.36 nothing sets the label anew.
+        // Before Kubernetes 1.36 nothing overwrites the label.
         let is_refused = answer.contains(&format!("Another agentpool operation ({scale})"))
             || answer.contains("the label belay.dev/target-kind is set by Belay alone");
         assert!(is_refused, "{kind}: {answer}");

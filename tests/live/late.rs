@@ -1,5 +1,5 @@
-//! Nothing lands after `Canceled`: a request that is on its way across the abort changes nothing when it
-//! arrives.
+//! Nothing takes effect after `Canceled`: a request that was sent before the abort and arrives after it changes
+//! nothing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use super::{
 /// How late a request arrives.
 const LATE: Fault = Fault::Delay(Duration::from_secs(5));
 
-/// Scales a pool of `nodes` nodes to `count`. One request arrives late, and the scale is aborted before.
+/// Scales a pool of `nodes` nodes to `count`. One request arrives late, and the scale is aborted before it arrives.
 async fn scaled(
     world: &Arc<World>,
     nodes: usize,
@@ -32,7 +32,7 @@ async fn scaled(
     (belay, proxy)
 }
 
-/// Aborts an Operation once its request is on its way.
+/// Aborts an Operation once its request has been sent.
 async fn is_aborted_meanwhile(belay: &Belay, proxy: &Proxy, operation: &str) {
     belay
         .eventually("makes the request", || async { !proxy.met().is_empty() })
@@ -51,7 +51,7 @@ pub async fn a_deletion_of_a_node_that_arrives_late_fails(world: Arc<World>) {
 
 pub async fn a_cordon_that_arrives_late_fails(world: Arc<World>) {
     let (belay, proxy) = scaled(&world, 2, 1, (Method::PATCH, "/nodes/", "drained-by")).await;
-    // Where nothing changed the node meanwhile, the mark lands, and is taken off again.
+    // If nothing changed the node in the meantime, the mark is set and removed again.
     belay.was_answered(&proxy, "/nodes/").await;
     belay
         .eventually("has no node cordoned", || async {

@@ -1,4 +1,4 @@
-//! Of several operators one works, and the next goes on where it stopped.
+//! Of several operators one works, and the next one continues where it stopped.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ fn taken(lease: &LeaseSpec) -> Timestamp {
     lease.acquire_time.as_ref().expect("a time").0
 }
 
-/// An upgrade that a PDB stands in the way of.
+/// Starts an upgrade that a PDB blocks. Returns its name.
 async fn blocked_upgrade(belay: &Belay) -> String {
     belay.ready_cluster(50, 2).await;
     belay.create_workload(4, 4).await;
@@ -38,7 +38,7 @@ async fn blocked_upgrade(belay: &Belay) -> String {
     operation
 }
 
-/// Checks that an upgrade came to its end as one.
+/// Checks that an upgrade has ended as a single Operation.
 async fn is_upgraded_once(belay: &Belay, operation: &str) {
     belay
         .is_in_phase(operation, OperationPhase::Succeeded)
@@ -112,7 +112,7 @@ pub async fn a_leader_that_is_told_to_end_gives_its_lease_back(world: Arc<World>
     let first = Operator::leading(&belay, "first").await;
     let second = Operator::standing_by(&belay, "second").await;
     let operation = blocked_upgrade(&belay).await;
-    // Nobody takes it while it is looked at.
+    // So that nobody takes the lease while the test looks at it.
     second.signal(Signal::STOP);
     first.signal(Signal::TERM);
     first.has_ended(&belay).await;
@@ -136,7 +136,7 @@ pub async fn a_leader_whose_lease_is_taken_ends(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let first = Operator::leading(&belay, "first").await;
     let name = format!("belay-{}", belay.namespace);
-    // It renews on, whatever else is changed.
+    // The operator keeps renewing, although others change the lease's metadata.
     let noted = Patch::Merge(json!({"metadata": {"annotations": {"team": "a"}}}));
     let leases = belay.api::<Lease>();
     let params = PatchParams::default();

@@ -1,4 +1,4 @@
-//! What an abort leaves behind, for each type of operation, with both policies, and how to go on.
+//! What an abort leaves behind, for each type of operation and both policies, and how to go on.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use serde_json::json;
 
 use super::belay::{Belay, KUBECTL_PATIENCE, World, is_cordoned, is_node_ready, is_true, version};
 
-/// How the step in process is treated.
+/// What an abort does with the step in progress.
 const POLICIES: [&str; 2] = ["Now", "AfterStep"];
 
-/// Aborts an operation, and lets what it began finish where the policy says so.
+/// Aborts an operation, and lets the steps in progress finish if the policy says so.
 async fn abort(belay: &Belay, operation: &str, policy: &str) {
     belay
         .annotate::<belay::api::Operation>(
@@ -43,7 +43,7 @@ async fn abort(belay: &Belay, operation: &str, policy: &str) {
     );
 }
 
-/// Asks for a Reconcile, and lets it come to its end.
+/// Creates a Reconcile, and waits until it ends.
 async fn goes_on(belay: &Belay, kind: TargetKind, target: &str) {
     belay.keep_available(0).await;
     belay.reconcile(kind, target, "go-on").await;
@@ -51,7 +51,7 @@ async fn goes_on(belay: &Belay, kind: TargetKind, target: &str) {
     belay.lock_is_free().await;
 }
 
-/// Checks that a pool says that it is on hold.
+/// Checks that a pool reports that it is on hold.
 async fn is_stalled(belay: &Belay, pool: &str) {
     belay
         .eventually("tells that the pool is on hold", || async {
@@ -74,7 +74,7 @@ pub async fn a_create_leaves_the_nodes_that_are_up_and_goes_on_from_there(world:
         belay.guarded_cluster(1).await;
         belay.set_provisioning_time("1h").await;
         belay.cluster_is_ready().await;
-        // Two nodes at a time are let up by the quota that is raised afterwards; here none is.
+        // Two nodes are started at a time, and none of them comes up.
         belay.create_pool("np2", 2).await;
         let create = belay.operation(OperationType::Create, "np2").await;
         belay.makes_nodes(&create, 2).await;
@@ -87,7 +87,7 @@ pub async fn a_create_leaves_the_nodes_that_are_up_and_goes_on_from_there(world:
             goes_on(&belay, TargetKind::AgentPool, "np2").await;
             assert_eq!(belay.nodes().await.len(), 3);
         } else {
-            // What begins nothing new and has nothing left but what began is done with that.
+            // An abort with this policy starts nothing new; it ends when the steps in progress have ended.
             belay
                 .annotate::<belay::api::Operation>(
                     &create,
@@ -95,7 +95,7 @@ pub async fn a_create_leaves_the_nodes_that_are_up_and_goes_on_from_there(world:
                 )
                 .await;
             belay.is_in_phase(&create, OperationPhase::Canceling).await;
-            // They are let come up.
+            // The nodes may still come up.
             belay.makes_nodes(&create, 2).await;
             abort(&belay, &create, "Now").await;
             assert_eq!(
@@ -112,7 +112,7 @@ pub async fn an_upgrade_leaves_the_old_control_plane_where_it_had_not_changed(wo
     for policy in POLICIES {
         let belay = Belay::start(&world).await;
         belay.guarded_cluster(1).await;
-        // Of one that is let finish, the end is refused until it is to come.
+        // With `AfterStep`, the test prevents the end of the change until it should come.
         let is_let_finish = policy == "AfterStep";
         let takes = if is_let_finish { "1ms" } else { "1h" };
         belay.set_provisioning_time(takes).await;
@@ -183,7 +183,7 @@ pub async fn a_scale_down_leaves_the_nodes_that_were_not_drained(world: Arc<Worl
         let scale = belay.operation(OperationType::Scale, "np1").await;
         belay.is_blocked(&scale).await;
         if policy == "AfterStep" {
-            // Both drains had begun: nothing is left to be canceled, so it ends as it was to end.
+            // Both drains had begun: nothing is left to cancel, so the Operation succeeds.
             belay
                 .annotate::<belay::api::Operation>(
                     &scale,
@@ -294,7 +294,7 @@ pub async fn a_start_leaves_a_stopped_pool_where_no_node_was_up(world: Arc<World
 pub async fn a_stop_of_a_cluster_leaves_its_control_plane_on(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(2).await;
-    // Nodes of a cluster that is stopped go all at once: what hangs is a change of theirs that is refused.
+    // All nodes of a stopped cluster are deleted at once, so the test refuses their deletion to make the stop hang.
     belay.refuse_node_changes("DELETE").await;
     belay.set_cluster(json!({"powerState": "Stopped"})).await;
     let stop = belay.operation(OperationType::Stop, "demo").await;
@@ -415,7 +415,7 @@ pub async fn a_create_of_a_cluster_leaves_no_control_plane(world: Arc<World>) {
     assert_eq!(status.kubernetes_version, None);
     assert_eq!(status.provisioning_state, Some(ProvisioningState::Canceled));
     assert!(is_true(&status.conditions, "Stalled"));
-    // A change of how the work is done doesn't end the hold of an operation that was aborted.
+    // A change of how the work is done doesn't end the hold of an aborted operation.
     belay.set_provisioning_time("0s").await;
     belay
         .reconcile(TargetKind::ManagedCluster, "demo", "go-on")

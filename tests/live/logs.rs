@@ -1,4 +1,4 @@
-//! Log lines can be read by a machine.
+//! Log lines are machine-readable.
 
 use std::{collections::BTreeSet, fs, sync::Arc};
 
@@ -36,7 +36,7 @@ pub async fn each_line_about_an_operation_names_it_and_its_cluster(world: Arc<Wo
         for field in ["timestamp", "level", "target"] {
             assert!(json[field].is_string(), "{field} of {line}");
         }
-        // What is done to a node is done by an Operation.
+        // Only Operations change nodes.
         let is_about_one = names.iter().any(|name| line.contains(name)) || json["node"].is_string();
         if !is_about_one {
             continue;

@@ -1,5 +1,5 @@
-//! Black-box tests: the operator runs as a process on a real control plane, and each test does and sees
-//! only what a user can: apply, annotate, delete, watch. Each has a namespace and an operator of its own.
+//! Black-box tests: the operator runs as a process on a real control plane, and each test does and sees only what a
+//! user can: apply, annotate, delete, watch. Each test has its own namespace and operator.
 
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -74,7 +74,7 @@ use std::process::ExitCode;
 use world::World;
 
 const TESTS: &[harness::Test<World>] = tests![
-    // What takes longest goes first.
+    // The slowest tests come first.
     disturbed::a_node_that_was_ready_and_is_no_longer_does_not_fail_its_operation,
     no_data::an_api_server_that_is_killed_again_and_again_costs_no_guarded_pod,
     no_data::a_watch_that_is_cut_costs_no_guarded_pod,
@@ -351,7 +351,7 @@ const TESTS: &[harness::Test<World>] = tests![
     left_behind::a_start_of_a_cluster_leaves_its_control_plane_off,
 ];
 
-/// `make outages` runs them: they are long, and need no other control plane.
+/// `make outages` runs these tests: they take long, and need no other control plane.
 const OUTAGES_OF_CLOUDS: &[harness::Test<World>] = tests![
     aks::an_azure_that_does_not_answer_is_reported_and_nothing_is_lost,
     aks::an_abort_while_azure_is_silent_is_honoured_when_it_answers,

@@ -1,4 +1,4 @@
-//! What the operator tells of itself over HTTP.
+//! What the operator reports about itself over HTTP.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use super::{
 
 pub const OWN_ADDRESS: (&str, &str) = ("BELAY_METRICS_ADDRESS", "127.0.0.1:0");
 
-/// Where an operator serves, once its log says so.
+/// Waits until an operator's log names the address of its HTTP server. Returns the address.
 pub async fn address(belay: &Belay, log: &Path) -> String {
     let find = || {
         let log = fs::read_to_string(log).unwrap_or_default();
@@ -31,7 +31,7 @@ pub async fn address(belay: &Belay, log: &Path) -> String {
     find().expect("an address")
 }
 
-/// The status and the body of an answer.
+/// Returns the status and the body of an answer.
 pub fn get(address: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).expect("connected");
     write!(

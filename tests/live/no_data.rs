@@ -1,5 +1,5 @@
-//! No data is not "nothing there": while the API server is away, or a watch breaks off, no guarded pod goes and
-//! no node.
+//! Missing data doesn't mean that nothing exists: while the API server is away, or a watch breaks off, no guarded pod
+//! and no node is deleted.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use super::{
     proxy::{Fault, status},
 };
 
-/// The uids of the nodes and of the workload's pods.
+/// Returns the uids of the nodes and of the workload's pods.
 async fn all(belay: &Belay) -> BTreeSet<String> {
     let pods = Api::<Pod>::namespaced(belay.client.clone(), &belay.namespace);
     let pods = pods.list(&ListParams::default().labels("app=web")).await;
@@ -26,7 +26,7 @@ async fn all(belay: &Belay) -> BTreeSet<String> {
     of_pods.chain(nodes.filter_map(|node| node.uid())).collect()
 }
 
-/// A cluster whose upgrade hangs on a budget: its drain has begun.
+/// Creates a cluster whose upgrade hangs on a budget: its drain has begun.
 async fn hangs(belay: &Belay) -> (String, BTreeSet<String>) {
     belay.guarded_cluster(2).await;
     belay.set_version("1.36.3").await;
@@ -41,10 +41,10 @@ pub async fn an_api_server_that_is_killed_again_and_again_costs_no_guarded_pod(_
     let (upgrade, before) = hangs(&belay).await;
     for _ in 0..10 {
         world.kill_api_server().await;
-        // It is away for a time: that is what is tested.
+        // The pause is the outage under test.
         tokio::time::sleep(Duration::from_millis(1500)).await;
         world.start_api_server().await;
-        // The operator has seen the pods anew once it has the budget anew: the block is reported again.
+        // When the operator has read the budget and the pods again, it reports the block again.
         belay.rests_in_block(&upgrade).await;
         assert_eq!(all(&belay).await, before);
     }
@@ -79,8 +79,8 @@ pub async fn a_watch_that_is_cut_costs_no_guarded_pod(world: Arc<World>) {
 }
 
 impl Belay {
-    /// Waits until the operator has looked again and the operation hangs as before. That what would go has
-    /// had the time to go shows by a change that a later look makes.
+    /// Waits until the operator has reconciled again and the operation is blocked as before. A change that the later
+    /// reconcile sees shows that anything to be deleted would be gone by then.
     async fn rests_in_block(&self, operation: &str) {
         let looks = self.log().matches("decided").count();
         self.annotate::<belay::api::ManagedCluster>(
@@ -107,7 +107,7 @@ pub async fn a_pod_whose_end_no_watch_shows_is_looked_for(world: Arc<World>) {
     belay.set_count("np1", 0).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
     belay.is_blocked(&scale).await;
-    // From now on nothing that happens to the node's pods is seen.
+    // From now on the operator sees no change of the node's pods.
     let refused = Fault::Answer(503, status(503, "ServiceUnavailable", "not now"));
     proxy.on(Method::GET, "/pods?&watch=true", "", refused, usize::MAX);
     proxy.cut("pods");

@@ -1,4 +1,4 @@
-//! Belay's account writes Belay's nodes only, and only Belay writes its labels and marks on them.
+//! Belay's account writes only Belay's nodes, and only Belay writes its labels and marks on them.
 
 use std::sync::Arc;
 
@@ -20,14 +20,14 @@ use super::{
     doors::told,
 };
 
-/// What the role of a user lets the user do in all namespaces.
+/// The rights of the user's role in all namespaces.
 const EDITS_NODES: &str = r#"[{"apiGroups": [""], "resources": ["nodes", "nodes/status"], "verbs": ["get", "create", "update", "patch", "delete"]}]"#;
-/// The same, and what the policies recognise Belay by.
+/// The same, with the right by which the policies recognise Belay.
 const OPERATES_NODES: &str = r#"[{"apiGroups": [""], "resources": ["nodes", "nodes/status"], "verbs": ["get", "create", "update", "patch", "delete"]},
     {"apiGroups": ["belay.dev"], "resources": ["nodes"], "verbs": ["operate"]}]"#;
 
 impl Belay {
-    /// Makes a user with rights in all namespaces; gives the user's name.
+    /// Creates a user with rights in all namespaces. Returns the user's name.
     fn user_of_nodes(&self, name: &str, rules: &str) -> String {
         let user = format!("{name}-{}", self.namespace);
         let rules: Value = serde_json::from_str(rules).expect("rules");
@@ -45,7 +45,7 @@ impl Belay {
         user
     }
 
-    /// Gives a user the verb by which Belay is recognised in the namespace.
+    /// Grants a user the verb by which Belay is recognised in the namespace.
     fn let_operate(&self, user: &str) {
         let rbac = "rbac.authorization.k8s.io";
         self.apply(&json!({"apiVersion": format!("{rbac}/v1"), "kind": "Role",
@@ -138,7 +138,7 @@ pub async fn the_account_of_belay_writes_only_nodes_that_carry_its_labels(world:
     }
     let created = belay.create_node_as(&operator, &made, &labelled(&belay.namespace));
     created.expect("a node of its own");
-    // An administrator may do everything, also what the verb operate is for.
+    // An administrator may do everything, including what needs the verb operate.
     belay.kubectl(&["delete", "node", &plain]);
 }
 
@@ -203,7 +203,7 @@ pub async fn belay_alone_changes_its_labels_and_marks_of_a_node(world: Arc<World
 }
 
 impl Belay {
-    /// Creates a pod for the nodes of the namespace, which tolerates nothing.
+    /// Creates a pod for the nodes of the namespace without any tolerations.
     async fn create_plain_pod(&self, name: &str) {
         let pod = json!({"metadata": {"name": name},
             "spec": {"nodeSelector": {"belay.dev/namespace": self.namespace}, "terminationGracePeriodSeconds": 0,
@@ -213,7 +213,7 @@ impl Belay {
         pods.create(&params, &pod).await.expect("created");
     }
 
-    /// What the scheduler reports of a pod that it found no node for.
+    /// Returns the scheduler's reason why it found no node for a pod.
     async fn why_unscheduled(&self, name: &str) -> Option<String> {
         let status = self.api::<Pod>().get(name).await.expect("the pod").status?;
         let conditions = status.conditions.unwrap_or_default();
@@ -246,7 +246,7 @@ pub async fn a_pod_without_a_toleration_is_not_scheduled_to_a_kwok_node(world: A
         })
         .await;
     belay.create_workload(1, 1).await;
-    // The pool's own settings change beside the taint.
+    // The pool's own taints change beside Belay's taint.
     let taints = json!([{"key": "team", "value": "a", "effect": "PreferNoSchedule"}]);
     for taints in [taints, json!([])] {
         belay.set_pool("np1", json!({"nodeTaints": taints})).await;
@@ -287,7 +287,7 @@ pub async fn taint_false_leaves_the_taint_out_of_new_nodes(world: Arc<World>) {
 }
 
 pub async fn a_kwok_that_takes_leases_keeps_nodes_alive_too(_: Arc<World>) {
-    // As kwok's own manifests and chart set it up.
+    // As kwok's own manifests and chart configure it.
     let builder = ControlPlane::builder().arg(Component::Kwok, "--node-lease-duration-seconds=40");
     let own = World::of(builder.start().await.expect("a control plane"));
     let belay = Belay::start(&own).await;

@@ -1,4 +1,4 @@
-//! Several operators of one namespace, of which one leads.
+//! Several operators of one namespace. One of them leads.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts it with more in its environment.
+    /// Starts it with additional environment variables.
     pub fn start_with(belay: &Belay, name: &'static str, more: &[(&str, &str)]) -> Self {
         let election = [
             ("BELAY_LEADER_ELECTION", "always"),
@@ -65,12 +65,12 @@ impl Operator {
         holder.starts_with(&format!("{}_", self.name))
     }
 
-    /// Where its log is.
+    /// Returns the path of its log.
     pub fn log_file(&self) -> &Path {
         &self.log
     }
 
-    /// Starts it as one of those that divide the clusters into so many shards.
+    /// Starts it as one of the operators that divide the clusters into this many shards.
     pub fn sharing(belay: &Belay, name: &'static str, shards: &str) -> Self {
         Self::start_with(
             belay,
@@ -82,7 +82,7 @@ impl Operator {
         )
     }
 
-    /// Waits until it holds just these of the two shards.
+    /// Waits until it holds exactly these of the two shards.
     pub async fn has_shards(&self, belay: &Belay, shards: &[u32]) {
         let what = format!("has {} hold the shards {shards:?}", self.name);
         belay
@@ -90,7 +90,7 @@ impl Operator {
             .await;
     }
 
-    /// Which of the two shards it holds.
+    /// Returns which of the two shards it holds.
     pub async fn shards(&self, belay: &Belay) -> Vec<u32> {
         let mut held = Vec::new();
         for shard in [0, 1] {
@@ -113,7 +113,7 @@ impl Operator {
         fs::read_to_string(&self.log).expect("the log")
     }
 
-    /// Waits until it finds nothing to do.
+    /// Waits until it has nothing to do.
     pub async fn rests(&self, belay: &Belay) {
         let what = format!("has {} at rest", self.name);
         let is_at_rest = |log: &str| {
@@ -141,12 +141,12 @@ impl Operator {
     }
 }
 
-/// What the Lease says, or nothing where there is none yet.
+/// Returns the spec of the Lease; an empty one if the Lease doesn't exist yet.
 pub async fn lease(belay: &Belay) -> LeaseSpec {
     lease_of(belay, "").await
 }
 
-/// The same of one whose name ends so.
+/// Returns the same for the Lease whose name has this suffix.
 pub async fn lease_of(belay: &Belay, ending: &str) -> LeaseSpec {
     let name = format!("belay-{}{ending}", belay.namespace);
     let lease = belay.api::<Lease>().get_opt(&name).await.expect("answered");

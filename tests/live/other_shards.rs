@@ -1,4 +1,4 @@
-//! What an operator sees of clusters that another one looks after is neither deleted nor a stray.
+//! Clusters of another operator's shard: this operator neither deletes their objects nor takes them for strays.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use super::{
 const NODES_ARE_LEFT: &str = "nodes are left of a cluster that there isn't any more";
 
 impl Belay {
-    /// Waits until a pool says that its cluster isn't there.
+    /// Waits until a pool reports that its cluster doesn't exist.
     async fn misses_its_cluster(&self, pool: &str) {
         let is_so = || async { self.is_without_cluster(pool).await };
         self.eventually("misses the cluster", is_so).await;
@@ -31,7 +31,7 @@ impl Belay {
         conditions.any(|condition| condition.reason == "ClusterNotFound")
     }
 
-    /// A node of a cluster that isn't there.
+    /// Creates a node of a cluster that doesn't exist.
     fn leave_node(&self, cluster: &str) -> String {
         let name = format!("{}-{cluster}", self.namespace);
         let labels = json!({NAMESPACE_LABEL: self.namespace, CLUSTER_LABEL: cluster, AGENT_POOL_LABEL: "np1"});
@@ -41,21 +41,21 @@ impl Belay {
 }
 
 pub async fn what_belongs_to_clusters_of_another_shard_is_left_to_it(world: Arc<World>) {
-    // Nodes like Belay's are made here by somebody else.
+    // In this test somebody else creates nodes like Belay's.
     let belay = Belay::start_without_operator(&world.unguarded().await).await;
     let first = Operator::sharing(&belay, "first", "2");
     first.has_shards(&belay, &[0, 1]).await;
     let mut clusters = Vec::new();
     for shard in [0, 1] {
         let cluster = belay.ready_in_shard(shard, "c", 1).await;
-        // Nothing but its target says whose it is.
+        // Only its target shows which shard it belongs to.
         let asked = format!("scale-{cluster}");
         let count = json!({"count": 2});
         belay.ask_pool(&asked, &cluster, "Scale", count).await;
         belay.succeeds(&asked).await;
         clusters.push(cluster);
     }
-    // Whoever looks after strays has looked at all there is when it has found these.
+    // When the operator that looks for strays has found these, it has checked everything.
     let ghosts = [0, 1].map(|shard| belay.named_in_shard(shard, "ghost"));
     let left = ghosts.clone().map(|ghost| belay.leave_node(&ghost));
     let second = Operator::sharing(&belay, "second", "2");

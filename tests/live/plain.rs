@@ -1,4 +1,4 @@
-//! What other people and programs wrote changes nothing of a terminal.
+//! Texts that other people and programs wrote can't control the terminal.
 
 use std::sync::Arc;
 

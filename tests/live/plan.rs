@@ -1,4 +1,4 @@
-//! `kubectl belay plan`: what it tells is what an apply then does, and it does nothing itself.
+//! `kubectl belay plan` shows what an apply then does, and changes nothing itself.
 
 use std::{path::Path, sync::Arc};
 
@@ -12,7 +12,7 @@ use super::{
     plugin::{run, text},
 };
 
-/// A folder with a manifest of these objects.
+/// Returns a folder with a manifest of these objects.
 fn manifests(objects: &[Value]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let documents: Vec<String> = objects.iter().map(Value::to_string).collect();
@@ -36,7 +36,7 @@ fn quick(version: &str) -> Value {
     )
 }
 
-/// The plan of a folder: its exit code and, as it is told in JSON, itself.
+/// Returns the exit code of `plan` for a folder, and the plan as JSON.
 async fn plan(belay: &Belay, folder: &Path) -> (Option<i32>, Value) {
     let folder = folder.display().to_string();
     let output = run(belay, &["plan", "-f", &folder, "-o", "json"]).await;
@@ -45,7 +45,7 @@ async fn plan(belay: &Belay, folder: &Path) -> (Option<i32>, Value) {
     (output.status.code(), told)
 }
 
-/// What is planned of the cluster's operations: order, type, target, and what is done where.
+/// Returns the planned operations of the cluster: order, type, target, and the changes with their places.
 fn operations(plan: &Value) -> Vec<(Option<u64>, String, String, Vec<String>)> {
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let change = |change: &Value| {
@@ -70,13 +70,13 @@ fn operations(plan: &Value) -> Vec<(Option<u64>, String, String, Vec<String>)> {
         .collect()
 }
 
-/// All of Belay's objects with their resourceVersions.
+/// Lists all of Belay's objects with their resourceVersions.
 fn all_objects(belay: &Belay) -> String {
     let columns = "custom-columns=:.kind,:.metadata.name,:.metadata.resourceVersion";
     belay.kubectl(&["get", "mc,ap,op", "-o", columns])
 }
 
-/// The steps of an Operation as they were run, by where they were.
+/// Returns the steps of an Operation as they ran, by their places.
 fn as_it_ran(operation: &Operation) -> Vec<String> {
     let steps = operation.status.clone().unwrap_or_default().steps;
     let place = |name: &str| match name.strip_prefix("node/") {
@@ -209,7 +209,7 @@ pub async fn a_plan_tells_what_a_change_waits_for(world: Arc<World>) {
         .set_cluster(json!({"concurrencyPolicy": "Queue"}))
         .await;
     let folder = manifests(&[pool("np1", 5)]);
-    // Belay tells the policy to its pools, where admission sees it.
+    // Belay copies the policy to the cluster's pools, where admission reads it.
     let is_admitted = || async { plan(&belay, folder.path()).await.0 == Some(0) };
     belay.eventually("plans with Queue", is_admitted).await;
     let (_, told) = plan(&belay, folder.path()).await;

@@ -1,4 +1,4 @@
-//! The kubectl plugin, as a person uses it: on a terminal, and in pipes.
+//! The kubectl plugin as a person uses it: on a terminal, and in pipes.
 
 use std::{
     io::Write as _,
@@ -15,7 +15,7 @@ use super::{
     terminal::{CTRL_C, Terminal, words},
 };
 
-/// The plugin in the namespace, with its output in pipes.
+/// Returns the plugin's command in the namespace, with its output in pipes.
 fn plugin(belay: &Belay, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-belay"));
     command
@@ -28,12 +28,12 @@ fn plugin(belay: &Belay, args: &[&str]) -> Command {
     command
 }
 
-/// Runs it to its end, while everything else goes on.
+/// Runs the plugin until it ends, without blocking other tasks.
 pub async fn run(belay: &Belay, args: &[&str]) -> Output {
     run_with(belay, args, &[]).await
 }
 
-/// The same, with more in its environment.
+/// Does the same with additional environment variables.
 pub async fn run_with(belay: &Belay, args: &[&str], environment: &[(&str, String)]) -> Output {
     let mut command = plugin(belay, args);
     command.envs(environment.iter().map(|(name, value)| (name, value)));
@@ -41,12 +41,12 @@ pub async fn run_with(belay: &Belay, args: &[&str], environment: &[(&str, String
     output.await.expect("not cut short").expect("runs")
 }
 
-/// What it wrote.
+/// Returns its output as text.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A cluster whose upgrade hangs on a PDB, and the upgrade's name.
+/// Creates a cluster whose upgrade hangs on a PDB. Returns the upgrade's name.
 async fn hanging_upgrade(belay: &Belay) -> String {
     belay.ready_cluster(50, 3).await;
     belay.create_workload(3, 3).await;
@@ -62,7 +62,7 @@ async fn hanging_upgrade(belay: &Belay) -> String {
     operation
 }
 
-/// A text without what is another each time: names that were made up, and times.
+/// Returns a text without the parts that differ each time: generated names, and times.
 fn lasting(text: &str) -> String {
     let lines = text.lines().map(|line| {
         let words = line.split(' ').filter(|word| !is_spinner(word));
@@ -71,7 +71,7 @@ fn lasting(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A screen, whose lines end elsewhere where a name is longer.
+/// Returns a screen's text, wrapped anew, because longer names change the line ends.
 fn lasting_screen(screen: &str) -> String {
     let options = textwrap::Options::new(100).word_splitter(textwrap::WordSplitter::NoHyphenation);
     textwrap::fill(&lasting(&words(screen)), options)
@@ -102,8 +102,8 @@ fn is_spinner(word: &str) -> bool {
     !word.is_empty() && word.chars().all(is_braille)
 }
 
-/// A cluster and a pool `np1` of that many nodes, ready, made as a person makes them: what they own, an
-/// Operation may change.
+/// Creates a cluster and a pool `np1` with this many nodes as a person would, and waits until the pool is ready. An
+/// Operation may change the fields that kubectl owns.
 async fn cluster_made_with_kubectl(belay: &Belay, count: usize) {
     let manifest = format!(
         "{{apiVersion: belay.dev/v1alpha1, kind: ManagedCluster, metadata: {{name: demo}}, \
@@ -177,7 +177,7 @@ pub async fn a_pipe_gets_a_line_for_each_change(world: Arc<World>) {
         Some(0),
         "it is Canceled, as was asked for"
     );
-    // The Operation tells its end a moment before the cluster's lock is free.
+    // The Operation reports its end a moment before the cluster's lock is free.
     belay.lock_is_free().await;
     let late = run(&belay, &["abort", "cluster", "demo", "--yes"]).await;
     assert_eq!(late.status.code(), Some(1));
@@ -416,7 +416,7 @@ pub async fn many_clusters_are_listed_page_by_page(world: Arc<World>) {
             .lines()
             .any(|name| name == "managedcluster.belay.dev/c259")
     );
-    // Nobody waits long for a TAB: where the names come too late, none is offered.
+    // The plugin doesn't wait long at a TAB: if the names come too late, it offers none.
     let line = ["__complete", "--", "-n", &belay.namespace, "status", "c25"];
     belay
         .eventually("offers names", || async {

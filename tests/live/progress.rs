@@ -1,4 +1,4 @@
-//! How far an operation is, and since when what stands in its way, can be relied on.
+//! An operation's progress, and the time since it has been blocked, are reliable.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::belay::{Belay, World, is_cordoned};
 
-/// What the largest object may have, by Belay's own promise.
+/// The maximum size of an object that Belay promises.
 const LARGEST: usize = 100 * 1024;
 
 pub async fn percent_rises_with_each_node_and_steps_tell_their_times(world: Arc<World>) {
@@ -16,7 +16,7 @@ pub async fn percent_rises_with_each_node_and_steps_tell_their_times(world: Arc<
     belay.guarded_cluster(5).await;
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
-    // Each node is let go once the percent that comes before it was told.
+    // Each node's drain is released once the previous percentage was reported.
     let (mut drained, mut percent) = (BTreeSet::new(), 0);
     for _ in 0..5 {
         let next = || async {
@@ -71,7 +71,7 @@ pub async fn a_block_tells_since_when_it_lasts_until_it_is_over(world: Arc<World
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     let first = belay.is_blocked(&upgrade).await.blocked.expect("a block");
-    // What changes meanwhile doesn't begin it anew; a restart is a change as well.
+    // Changes in the meantime don't reset the time. A restart is such a change as well.
     belay.comes_later(&belay.cluster().await, 5).await;
     belay.kill_operator();
     belay.start_operator();
@@ -83,7 +83,7 @@ pub async fn a_block_tells_since_when_it_lasts_until_it_is_over(world: Arc<World
     assert_eq!(again.since, first.since);
     belay.keep_available(0).await;
     assert_eq!(belay.succeeds(&upgrade).await.blocked, None);
-    // The next node's drain may meet the budget before it is known to keep none: that is a block of its own.
+    // The next node's drain may hit the budget before its change is known: that is a separate block.
     let statuses = belay.statuses(&upgrade).await.into_iter();
     let statuses = statuses.skip_while(|status| status.blocked.is_none());
     let blocked = statuses.map_while(|status| status.blocked);

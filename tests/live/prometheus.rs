@@ -1,4 +1,4 @@
-//! A real Prometheus that looks at a real run: what the chart's dashboard and alerts make of it.
+//! A real Prometheus scrapes a real run: the test checks the chart's dashboard and alerts.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use super::{
 };
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/belay");
-/// A window that the whole run is in.
+/// A window that contains the whole run.
 const WINDOW: &str = "1h";
 
 struct Prometheus {
@@ -27,11 +27,11 @@ struct Prometheus {
     _folder: tempfile::TempDir,
 }
 
-/// What a query gives: a label set and a value for each series.
+/// The result of a query: a label set and a value for each series.
 type Series = Vec<(Value, f64)>;
 
 impl Prometheus {
-    /// One that scrapes this address every second, and has the chart's alerts.
+    /// Starts a Prometheus that scrapes this address every second, with the chart's alerts.
     async fn start(belay: &Belay, address: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let rules = folder.path().join("rules.yaml");
@@ -100,7 +100,7 @@ fn promtool(args: &[&str]) -> String {
     told
 }
 
-/// The chart's alerts, of which what blocks an operation is one after a second.
+/// Returns the chart's alerts. A blocked operation becomes an alert after one second.
 fn alerts() -> String {
     let helm = testenv::binary("helm").expect("helm");
     let values = "metrics.prometheusRule.enabled=true,metrics.prometheusRule.blockedSeconds=1";
@@ -116,7 +116,7 @@ fn alerts() -> String {
     spec.to_owned()
 }
 
-/// The dashboard's queries, each with what names its lines.
+/// Returns the dashboard's queries, each with the legend of its lines.
 fn panels() -> Vec<(String, String)> {
     let dashboard = fs::read_to_string(format!("{CHART}/files/dashboard.json")).expect("a file");
     let dashboard: Value = serde_json::from_str(&dashboard).expect("JSON");
@@ -128,7 +128,7 @@ fn panels() -> Vec<(String, String)> {
         .collect()
 }
 
-/// The labels that a legend names. That of the pod comes from Kubernetes.
+/// Returns the labels that a legend names. The label of the pod comes from Kubernetes.
 fn labels(legend: &str) -> impl Iterator<Item = &str> {
     let parts = legend.split("{{").skip(1);
     let labels = parts.filter_map(|part| part.split_once("}}").map(|(label, _)| label));
@@ -150,7 +150,7 @@ pub async fn the_dashboard_shows_a_run_and_an_alert_tells_of_what_blocks_it(worl
                 .any(|(labels, _)| labels["reason"] == "PodDisruptionBudget")
         })
         .await;
-    // A scrape that comes too late leaves a gap.
+    // A late scrape leaves a gap.
     belay
         .eventually("shows since when", || async {
             let oldest = "max by (reason) (belay_operations_blocked_oldest_seconds)";
@@ -162,7 +162,7 @@ pub async fn the_dashboard_shows_a_run_and_an_alert_tells_of_what_blocks_it(worl
     belay.is_in_phase(&upgrade, OperationPhase::Canceled).await;
     for (expression, legend) in panels() {
         let expression = expression.replace("$__rate_interval", WINDOW);
-        // What blocks is no more.
+        // Nothing is blocked any more.
         if expression.contains("blocked_oldest") {
             continue;
         }
@@ -191,7 +191,7 @@ pub async fn the_dashboard_shows_a_run_and_an_alert_tells_of_what_blocks_it(worl
     check_exposition(&metrics::get(&address, "/metrics").1);
 }
 
-/// What `promtool check metrics` has to say of a scrape.
+/// Returns the output of `promtool check metrics` for a scrape.
 fn check_exposition(scrape: &str) {
     let mut file = tempfile::tempfile().expect("a file");
     file.write_all(scrape.as_bytes()).expect("written");

@@ -1,5 +1,5 @@
-//! Faults beneath the operator's client: a proxy between it and the API server that delays, refuses or loses
-//! single requests, and ends watches.
+//! Faults below the operator's client: a proxy between it and the API server that delays, refuses or loses single
+//! requests, and ends watches.
 
 use std::{
     net::Ipv4Addr,
@@ -21,29 +21,29 @@ use tokio::{net::TcpListener, sync::watch};
 
 use super::belay::{Belay, World};
 
-/// What becomes of a request.
+/// What happens to a request.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// It is sent after so long, whether anybody still waits for its answer or not.
+    /// It is sent after this time, even if nobody waits for its answer any more.
     Delay(Duration),
-    /// It isn't sent, but answered so.
+    /// It isn't sent, and gets this answer.
     Answer(u16, Value),
 }
 
-/// Which requests meet a fault.
+/// The requests that meet a fault.
 #[derive(Clone, Debug)]
 struct Rule {
     method: Method,
-    /// What the path holds.
+    /// A text that the path contains.
     path: String,
-    /// What the body holds.
+    /// A text that the body contains.
     body: String,
     fault: Fault,
     /// How many more requests meet it.
     times: usize,
 }
 
-/// A request that met a fault, and how it was answered in the end.
+/// A request that met a fault, and its final answer.
 #[derive(Clone, Debug)]
 pub struct Met {
     pub path: String,
@@ -63,7 +63,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts one before a world's API server.
+    /// Starts a proxy in front of a world's API server.
     pub async fn start(world: &World) -> Arc<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a port");
@@ -89,7 +89,7 @@ impl Proxy {
         this
     }
 
-    /// From now on, so many requests of that method whose path and body hold these texts meet a fault.
+    /// From now on, this many requests with that method meet a fault if their path and body contain these texts.
     pub fn on(&self, method: Method, path: &str, body: &str, fault: Fault, times: usize) {
         self.rules.lock().expect("rules").push(Rule {
             method,
@@ -100,22 +100,22 @@ impl Proxy {
         });
     }
 
-    /// No request meets a fault any more.
+    /// Ends all faults.
     pub fn heal(&self) {
         self.rules.lock().expect("rules").clear();
     }
 
-    /// The requests that met a fault.
+    /// Returns the requests that met a fault.
     pub fn met(&self) -> Vec<Met> {
         self.met.lock().expect("met").clone()
     }
 
-    /// The writes that were asked for, as method and path.
+    /// Returns the writes that were requested, as method and path.
     pub fn writes(&self) -> Vec<String> {
         self.writes.lock().expect("writes").clone()
     }
 
-    /// Ends all watches of a resource, in the middle.
+    /// Breaks off all watches of a resource.
     pub fn cut(&self, resource: &str) {
         self.cuts.send_modify(|(count, of)| {
             *count += 1;
@@ -143,7 +143,7 @@ impl Proxy {
         }
     }
 
-    /// The answer of a watch ends where watches of its resource are cut.
+    /// Returns a watch's answer that ends when the watches of its resource are cut.
     fn cuttable(&self, uri: &Uri, response: Response<Body>) -> Response<Body> {
         let mut cuts = self.cuts.subscribe();
         let path = uri.path().to_owned();
@@ -193,7 +193,7 @@ async fn pass(State(proxy): State<Arc<Proxy>>, request: Request<Body>) -> Respon
         }
         Some(Fault::Delay(time)) => {
             let number = proxy.note(path, None);
-            // It is on its way: nobody takes it back.
+            // It is sent in any case: nobody can take it back.
             let sent = tokio::spawn(async move {
                 tokio::time::sleep(time).await;
                 let response = proxy.send(forwarded).await;
@@ -221,14 +221,14 @@ fn answer(code: u16, body: &Value) -> Response<Body> {
     response
 }
 
-/// The API server's answer to what it doesn't allow.
+/// Returns the API server's answer to a request that it refuses.
 pub fn status(code: u16, reason: &str, message: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code,
         "reason": reason, "message": message})
 }
 
 impl Belay {
-    /// Has the operator reach the API server by a proxy, from its start on.
+    /// Makes the operator reach the API server through a proxy from its start on.
     pub async fn start_behind_proxy(world: &Arc<World>) -> (Arc<Self>, Arc<Proxy>) {
         let this = Self::start_without_operator(world).await;
         let proxy = Proxy::start(world).await;
@@ -237,7 +237,7 @@ impl Belay {
         (this, proxy)
     }
 
-    /// Waits until a request that met a fault was answered; how.
+    /// Waits until a request that met a fault was answered. Returns the answer's status code.
     pub async fn was_answered(&self, proxy: &Proxy, path: &str) -> u16 {
         let of_path = || proxy.met().into_iter().find(|met| met.path.contains(path));
         self.eventually(&format!("has {path} answered"), || async {

@@ -1,4 +1,4 @@
-//! Where nothing is to do, nothing is done.
+//! If there is nothing to do, Belay writes nothing.
 
 use std::{
     collections::BTreeMap,
@@ -10,8 +10,8 @@ use testenv::{Component, ControlPlane};
 
 use super::belay::{Belay, World};
 
-/// How many writes the API server has answered, by what was written: all that Belay writes to, and of
-/// nodes all but their status, which is kwok's.
+/// Returns how many writes the API server has answered, by verb and resource: to everything that Belay writes, except
+/// the status of nodes, which kwok writes.
 fn writes(world: &World) -> BTreeMap<String, u64> {
     let metrics = world.kubectl(&["get", "--raw", "/metrics"]);
     let requests = metrics
@@ -36,7 +36,7 @@ fn writes(world: &World) -> BTreeMap<String, u64> {
 }
 
 pub async fn nothing_is_written_in_a_quiet_minute(_: Arc<World>) {
-    // Its own API server counts Belay's requests alone.
+    // A separate API server, which counts only Belay's requests.
     let builder = ControlPlane::builder()
         .without(Component::ControllerManager)
         .without(Component::Scheduler);
@@ -46,7 +46,7 @@ pub async fn nothing_is_written_in_a_quiet_minute(_: Arc<World>) {
     belay.ready_cluster(0, 2).await;
     belay.lock_is_free().await;
     belay.rests().await;
-    // What is still on its way (Events are sent beside the reconcile) comes to rest first.
+    // Writes that are still on their way come to rest first. (Events are sent beside the reconcile.)
     let mut before = writes(&own);
     assert!(before.contains_key("PATCH operations"), "{before:?}");
     let mut since = Instant::now();
@@ -57,7 +57,7 @@ pub async fn nothing_is_written_in_a_quiet_minute(_: Arc<World>) {
             (before, since) = (now, Instant::now());
         }
     }
-    // A quiet time is what is tested here, so it passes.
+    // The quiet minute itself is under test.
     tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(writes(&own), before, "something was written");
 }

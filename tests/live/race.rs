@@ -1,5 +1,5 @@
-//! Two Operations in the same instant: admission may let both pass, for it reads caches. Then one runs, and
-//! the other ends Failed, in the words that admission has.
+//! Two Operations in the same instant: admission may admit both, because it reads caches. Then one runs, and the other
+//! one ends Failed, with the same message as admission's.
 
 use std::sync::{
     Arc,
@@ -20,8 +20,8 @@ use super::{
 const POOLS: usize = 6;
 const ROUNDS: usize = 36;
 
-/// How many of those that lost were refused by the API server, and how many by Belay; and how many came when
-/// the other had ended, as they may where the machine is busy: that is no race.
+/// How many losers were refused by the API server, and how many by Belay. The third number counts those that came when
+/// the other one had ended, as can happen on a busy machine: that is no race.
 #[derive(Default)]
 struct Losers {
     at_the_door: AtomicUsize,
@@ -31,7 +31,7 @@ struct Losers {
 
 pub async fn of_two_operations_in_the_same_instant_one_runs(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    // What runs is to run while the other is decided.
+    // The winner must still be running when the other one is decided.
     belay.create_cluster(200).await;
     let pools: Vec<_> = (0..POOLS).map(|number| format!("np{number}")).collect();
     for pool in &pools {
@@ -64,7 +64,7 @@ async fn race_on(belay: &Belay, pool: &str, losers: &Losers) {
             _ => json!({"type": "Start", "on": pool}),
         };
         let names = [0, 1].map(|second| format!("{pool}-{round}-{second}"));
-        // Before: until the API server, too, has seen that the pool is free.
+        // First wait until the API server also sees that the pool is free.
         belay
             .eventually("would admit the first", || async {
                 let status = belay.cluster().await.status.expect("a status");
@@ -91,7 +91,7 @@ async fn race_on(belay: &Belay, pool: &str, losers: &Losers) {
             }
             statuses
         };
-        // Whether it was refused while the other was in flight can't be told once that has ended.
+        // Once the other one has ended, nobody can say whether it was still in flight at the refusal.
         let has_ended = |(_, status): &Named| status.phase.is_finished();
         let is_over = admitted().await.iter().any(has_ended);
         belay
@@ -126,7 +126,7 @@ async fn race_on(belay: &Belay, pool: &str, losers: &Losers) {
     }
 }
 
-/// Whether a race was none: who came second did so when the first had ended.
+/// Whether there was no race: the second one came when the first one had ended.
 async fn was_none(belay: &Belay, admitted: &[Named], is_over: bool) -> bool {
     let [(one, _), (other, _)] = admitted else {
         return is_over;
@@ -135,7 +135,7 @@ async fn was_none(belay: &Belay, admitted: &[Named], is_over: bool) -> bool {
         belay.statuses(name).await;
     }
     let first = usize::from(!belay.seen.ended_before(one, other));
-    // Who loses a race ends while the other is in flight.
+    // The loser of a race ends while the other one is in flight.
     admitted[first].1.phase == OperationPhase::Succeeded
 }
 
@@ -146,7 +146,7 @@ fn with_phase(statuses: &[Named], phase: OperationPhase) -> Vec<&Named> {
     in_phase.collect()
 }
 
-/// Creates an Operation, or only tries whether it would be, or gives the refusal.
+/// Creates an Operation, or makes a dry run. Returns the refusal as an error.
 async fn create(belay: &Belay, name: &str, spec: Value, dry_run: bool) -> Result<(), String> {
     let manifest = operation(name, spec);
     let operation: Operation = serde_json::from_str(&manifest).expect("an operation");
@@ -184,7 +184,7 @@ fn check_words(told: &str, round: usize, asked: Timestamp, (winner, status): &Na
             && state.ends_with(&format!("), {change} cannot be performed")),
         "{state}"
     );
-    // The lock was taken after they were asked for, and before the work began.
+    // The lock was taken after the requests and before the work began.
     let since: Timestamp = since.trim_end_matches('\'').parse().expect("a time");
     let began = status.start_time.as_ref().expect("a time").0;
     assert!(

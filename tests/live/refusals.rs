@@ -1,4 +1,4 @@
-//! What can't be done now is refused by the API server, in these words, whichever way it comes.
+//! The API server refuses changes that aren't possible now, with the same message for every way to make them.
 
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ pub async fn a_busy_pool_refuses_changes_of_itself_and_of_its_cluster(world: Arc
         on_pool
     );
     assert_eq!(belay.ask(json!({"type": "Stop", "on": "demo"})), on_cluster);
-    // The other pool is none of its business.
+    // The other pool isn't affected.
     belay.kubectl(&["scale", "agentpool", "np2", "--replicas=1"]);
     belay.pool_is_ready("np2").await;
     belay.check_history();
@@ -82,7 +82,7 @@ pub async fn what_starts_no_operation_always_passes(world: Arc<World>) {
     for spec in [
         json!({"operationHistoryLimit": 7}),
         json!({"concurrencyPolicy": "Queue"}),
-        // Now changes wait.
+        // With Queue, changes wait.
         json!({"kubernetesVersion": "1.36.4"}),
     ] {
         belay.patch("managedcluster/demo", &spec).expect("passes");
@@ -158,7 +158,7 @@ pub async fn what_is_being_deleted_allows_only_deletion(world: Arc<World>) {
     belay.create_pool("np2", 1).await;
     belay.pool_is_ready("np2").await;
     belay.lock_is_free().await;
-    // Somebody else's finalizers keep both while the test looks.
+    // Somebody else's finalizers keep the objects during the test.
     let keep = r#"{"metadata":{"finalizers":["example.com/kept","belay.dev/operation"]}}"#;
     for what in ["agentpool/np1", "agentpool/np2", "managedcluster/demo"] {
         belay.kubectl(&["patch", what, "--type=merge", "-p", keep]);
@@ -233,7 +233,7 @@ pub async fn what_is_being_deleted_allows_only_deletion(world: Arc<World>) {
     );
     for what in ["agentpool/np1", "agentpool/np2", "managedcluster/demo"] {
         let remove = r#"[{"op": "remove", "path": "/metadata/finalizers/0"}]"#;
-        // It may be gone already, where Belay let it go first.
+        // It may already be gone, if Belay has released it first.
         drop(belay.try_kubectl(&["patch", what, "--type=json", "-p", remove]));
     }
     belay.kubectl(&[
@@ -409,7 +409,7 @@ pub async fn the_last_system_pool_stays_as_long_as_its_cluster(world: Arc<World>
         told(belay.patch("agentpool/sys2", &json!({"mode": "User"}))),
         refusal
     );
-    // By an Operation it comes to the same.
+    // The result is the same with an Operation.
     belay
         .create(&operation("away", json!({"type": "Delete", "on": "sys2"})))
         .expect("created");

@@ -1,4 +1,4 @@
-//! Two releases of the chart in one cluster, as its README says: each looks after its own namespaces.
+//! Two releases of the chart in one cluster, as its README describes: each operates its own namespaces.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use super::belay::{KUBECTL_PATIENCE, World};
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/belay");
 
-/// A cluster of its own, with Helm.
+/// A separate control plane, with Helm.
 struct Releases {
     control_plane: ControlPlane,
     kubeconfig: PathBuf,
@@ -60,7 +60,7 @@ impl Releases {
         installed.unwrap_or_else(|error| panic!("helm install {release}: {error}"));
     }
 
-    /// Runs a release's operator as its Deployment would: in its namespaces, under its account.
+    /// Runs a release's operator as its Deployment would: for its namespaces, with its account.
     async fn operate(&self, release: &str) -> Process {
         let of_deployment = |path: &str| {
             let all = "app.kubernetes.io/instance=".to_owned() + release;
@@ -111,7 +111,7 @@ impl Releases {
         self.kubectl(&[&["-n", namespace], &wait[..], &[KUBECTL_PATIENCE]].concat());
     }
 
-    /// Whether a release's account may change clusters there.
+    /// Whether a release's account may change clusters in a namespace.
     fn may_change(&self, release: &str, namespace: &str) -> bool {
         let account = format!("--as=system:serviceaccount:belay-system:{release}");
         let patch = ["auth", "can-i", "patch", "managedclusters.belay.dev"];
@@ -121,7 +121,7 @@ impl Releases {
     }
 }
 
-/// The values for the second release, as the chart's README has them, in a file.
+/// Writes the values for the second release from the chart's README to a file, and returns its path.
 fn values_of_second(folder: &Path) -> String {
     let page = fs::read_to_string(format!("{CHART}/README.md")).expect("the page");
     let values = page.split("```yaml\n").nth(1).expect("the values");
@@ -164,7 +164,7 @@ pub async fn two_releases_look_after_their_own_namespaces(_: Arc<World>) {
     drop(second);
     let uninstall = ["uninstall", "second", "--namespace=belay-system"];
     releases.run("helm", &uninstall).expect("uninstalled");
-    // The first release still has what a cluster can have only once.
+    // The first release still has the objects that a cluster can have only once.
     let change = r#"{"spec":{"kubernetesVersion":"1.36.3"}}"#;
     let patch = [
         "patch",

@@ -1,4 +1,4 @@
-//! Who brings an abort about by `concurrencyPolicy: Replace` needs the right to abort.
+//! A user who causes an abort through `concurrencyPolicy: Replace` needs the right to abort.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ impl Belay {
         )
     }
 
-    /// Waits until the pools know of the policy and of what is in flight.
+    /// Waits until the pool's status shows the policy and the operation in flight.
     async fn pool_knows(&self, pool: &str, operation: &str) {
         self.eventually("tells the pool what is in flight", || async {
             let status = self.pool_status(pool).await;
@@ -52,7 +52,7 @@ pub async fn who_may_not_abort_does_not_do_so_by_replacing_a_pools_operation(wor
     let switch = json!({"concurrencyPolicy": "Replace"});
     let switched = belay.patch_as("eve", "managedcluster/demo", &switch);
     assert_eq!(told(switched), refusal);
-    // With Queue, nothing is aborted; and from there it is no nearer.
+    // Queue aborts nothing, and the way from Queue to Replace is refused as well.
     let queue = json!({"concurrencyPolicy": "Queue"});
     belay
         .patch_as("eve", "managedcluster/demo", &queue)
@@ -91,7 +91,7 @@ pub async fn who_may_not_abort_does_not_do_so_by_replacing_a_pools_operation(wor
         assert_eq!(told(created), refusal, "{asked}");
     }
     belay.goes_on(&scale).await;
-    // What aborts nothing passes.
+    // Changes that abort nothing pass.
     belay
         .patch_as(
             "eve",
@@ -132,10 +132,10 @@ pub async fn who_may_not_abort_does_not_do_so_by_replacing_a_clusters_operation(
         let asked = operation("refused", json!({"type": type_, "on": "np1"}));
         assert_eq!(told(belay.create_as("eve", &asked)), refusal);
     }
-    // A pool's deletion would take the place of its cluster's upgrade.
+    // A pool's deletion would replace its cluster's upgrade.
     let deleted = belay.try_as("eve", &["delete", "agentpool", "np1", "--wait=false"]);
     assert_eq!(told(deleted), refusal);
-    // Belay deletes pools where someone's Operation says so, and has no right to abort.
+    // Belay deletes pools for somebody's Operation, and has no right to abort.
     belay.allow(
         "operator",
         &["delete,get on agentpools", "operate on managedclusters"],
@@ -143,12 +143,12 @@ pub async fn who_may_not_abort_does_not_do_so_by_replacing_a_clusters_operation(
     let delete = ["delete", "agentpool", "np1", "--dry-run=server"];
     belay.try_as("operator", &delete).expect("Belay may");
     belay.goes_on(&upgrade).await;
-    // The making of a pool takes nobody's place: it waits.
+    // The creation of a pool replaces nothing: it waits.
     let pool = r#"{"apiVersion": "belay.dev/v1alpha1", "kind": "AgentPool", "metadata": {"name": "np3"}, "spec": {"clusterName": "demo", "count": 0}}"#;
     belay.create_as("eve", pool).expect("passes");
     belay.operation(OperationType::Create, "np3").await;
     belay.goes_on(&upgrade).await;
-    // With a cluster goes what is in flight on it: that needs the right to delete it, and no other.
+    // The deletion of a cluster also ends the operation in flight on it: this needs only the right to delete.
     belay
         .try_as("eve", &["delete", "managedcluster", "demo", "--wait=false"])
         .expect("eve may delete");

@@ -1,4 +1,4 @@
-//! How many writes operations cost, beside those to nodes.
+//! How many writes operations need besides the writes to nodes.
 
 use std::{sync::Arc, time::Instant};
 
@@ -7,9 +7,9 @@ use super::{
     proxy::Proxy,
 };
 
-/// What an operation writes, whatever it does: itself, its lock, its pool, their finalizers and labels.
+/// The fixed number of writes of an operation: to itself, its lock, its pool, their finalizers and labels.
 const WRITES: u64 = 14;
-/// What it writes for each second that it takes: its own progress, its pool's and its cluster's.
+/// The number of writes for each second of an operation: its own progress, its pool's and its cluster's.
 const EACH_SECOND: u64 = 3;
 
 pub async fn an_operation_writes_a_few_times_and_then_its_progress_once_a_second(
@@ -37,7 +37,7 @@ pub async fn an_operation_writes_a_few_times_and_then_its_progress_once_a_second
     }
 }
 
-/// The writes that the work on nodes doesn't need by itself. Events aren't waited for.
+/// Returns the number of writes that the work on nodes itself doesn't need. Events don't count.
 fn writes(proxy: &Proxy) -> u64 {
     let is_meant = |path: &&String| {
         let others = ["/nodes", "/events", "/leases", "/kwokcontrolplanes"];

@@ -1,4 +1,4 @@
-//! An operator that is killed loses nothing.
+//! If an operator is killed, nothing is lost.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::belay::{Belay, World, is_cordoned};
 
-/// When the API server noted the abort annotation.
+/// Returns when the API server recorded the abort annotation.
 fn annotated_at(operation: &Operation) -> Option<Time> {
     let entries = operation.metadata.managed_fields.iter().flatten();
     let mut entries = entries.filter(|entry| {
@@ -19,7 +19,7 @@ fn annotated_at(operation: &Operation) -> Option<Time> {
     entries.next()?.time.clone()
 }
 
-/// How often the operator is killed, at most: then it is left to come to the end.
+/// The maximum number of kills. After that the operator may finish.
 const KILLS: u64 = 20;
 
 /// Kills the operator again and again while the future runs, a little later each time.
@@ -41,7 +41,7 @@ async fn under_kills(belay: &Belay, until: impl Future<Output = ()>) {
 pub async fn an_operator_that_is_killed_goes_on_where_things_stand(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     under_kills(&belay, belay.ready_cluster(100, 3)).await;
-    // A budget with room: an eviction that a kill cuts off is held against it for two minutes.
+    // The budget has room: an eviction that a kill interrupts counts against the budget for two minutes.
     belay.create_workload(6, 0).await;
     assert_eq!(belay.nodes().await.len(), 3);
     under_kills(&belay, async {
@@ -107,7 +107,7 @@ pub async fn an_abort_is_honoured_by_the_next_operator(world: Arc<World>) {
     let cancellation = canceled.cancellation.expect("a cancellation");
     assert_eq!(cancellation.requested_at, annotated_at(&asked));
     assert!(belay.nodes().await.iter().all(|node| !is_cordoned(node)));
-    // Killed again and again between Canceling and the end of the next one.
+    // Killed again and again between Canceling and the end of the next operation.
     belay.keep_available(0).await;
     under_kills(&belay, async {
         belay

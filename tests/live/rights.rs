@@ -1,4 +1,4 @@
-//! By whose right: an Operation does nothing that its author may not do without one.
+//! Whose rights count: an Operation does nothing that its author couldn't do without one.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::{
 };
 
 impl Belay {
-    /// Gives a user verbs on resources, `VERBS on RESOURCES` each.
+    /// Grants a user verbs on resources, each rule as `VERBS on RESOURCES`.
     pub fn allow(&self, user: &str, rules: &[&str]) {
         for (nth, rule) in rules.iter().enumerate() {
             let (verbs, resources) = rule.split_once(" on ").expect("verbs on resources");
@@ -33,7 +33,7 @@ impl Belay {
         }
     }
 
-    /// Creates as a user what a manifest says.
+    /// Creates the objects of a manifest as a user.
     pub fn create_as(&self, user: &str, manifest: &str) -> Result<String, String> {
         let user = format!("--as={user}");
         let create = ["-n", &self.namespace, &user, "create"];
@@ -107,7 +107,7 @@ pub async fn an_operation_needs_the_right_to_make_the_same_change_by_the_spec(wo
     ] {
         let created = belay.create_as(user, &operation("refused", asked.clone()));
         assert_eq!(told(created), refusal(user, &asked, needs));
-        // To say that Belay made it helps nobody.
+        // A label that claims that Belay made the Operation doesn't help.
         let mut labelled: Value =
             serde_json::from_str(&operation("refused", asked.clone())).expect("an operation");
         labelled["metadata"]["labels"] = json!({"belay.dev/for-generation": "1"});
@@ -124,7 +124,7 @@ pub async fn an_operation_needs_the_right_to_make_the_same_change_by_the_spec(wo
     let delete = operation("by-deleter", json!({"type": "Delete", "on": "np1"}));
     belay.create_as("deleter", &delete).expect("may delete");
     belay.kubectl(&["wait", "--for=delete", "agentpool/np1", "--timeout=60s"]);
-    // An edit by who may edit, and what Belay makes of it, pass as before.
+    // An edit by a user who may edit, and the Operation that Belay makes from it, pass as before.
     belay.grant("eve", "belay-editor");
     belay
         .create_as(
@@ -157,7 +157,7 @@ pub async fn the_record_of_a_control_plane_is_belays_alone(world: Arc<World>) {
             let asked = ["auth", "can-i", verb, "kwokcontrolplanes.belay.dev", &user];
             belay.try_kubectl(&asked).is_ok()
         };
-        // The authorizer reads roles in caches.
+        // The authorizer reads roles from caches.
         if role == "belay-viewer" {
             belay
                 .eventually("lets a viewer read", || async { may("get") })

@@ -1,4 +1,4 @@
-//! A cluster goes back one minor version: its nodes first, its control plane last.
+//! A cluster rolls back one minor version: its nodes first, its control plane last.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::belay::{Belay, World, is_cordoned, version};
 
-/// A cluster on 1.36.3 whose way back to 1.35.7 hangs on a PDB, and the Rollback's name.
+/// Creates a cluster on 1.36.3 whose rollback to 1.35.7 hangs on a PDB. Returns the Rollback's name.
 async fn hanging_rollback(belay: &Belay, nodes: usize) -> String {
     let cluster = json!({"kubernetesVersion": "1.36.3", "provider": {"kwok": {"nodeProvisioningTime": "0s"}}});
     belay.create_cluster_with(cluster).await;
@@ -79,7 +79,7 @@ pub async fn nodes_go_back_first_and_the_control_plane_last(world: Arc<World>) {
 pub async fn after_an_abort_pools_converge_to_what_the_control_plane_runs(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let rollback = hanging_rollback(&belay, 2).await;
-    // One node goes back, the other's pods are kept where they are.
+    // One node rolls back; the other node keeps its pods.
     belay.delete_what_blocks().await;
     let newer = || async {
         belay
@@ -102,7 +102,7 @@ pub async fn after_an_abort_pools_converge_to_what_the_control_plane_runs(world:
     belay.is_blocked(&rollback).await;
     belay.abort(&rollback, "the old version is worse").await;
     belay.is_in_phase(&rollback, OperationPhase::Canceled).await;
-    // By an operation of the pool's own, which waits for the PDB as any.
+    // The pool's own operation does this, and waits for the PDB as usual.
     let converge = belay.operation(OperationType::Upgrade, "np1").await;
     let blocked = belay.is_blocked(&converge).await.blocked.expect("a block");
     assert_eq!(blocked.reason, "PodDisruptionBudget");
@@ -149,7 +149,7 @@ pub async fn an_abort_is_refused_once_the_control_plane_goes_back(world: Arc<Wor
                 .is_some_and(|cancellation| cancellation.status == CancellationStatus::Failed)
         })
         .await;
-    // The next operator sees it through as well.
+    // The next operator completes it as well.
     belay.kill_operator();
     belay.start_operator();
     belay.refuse_no_more();

@@ -1,4 +1,4 @@
-//! Pools get the number of nodes that is asked for.
+//! Pools get the requested number of nodes.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Everything that a watcher saw in a namespace, and what must hold in all of it.
+//! Everything that a watcher saw in a namespace, and the rules that must hold in all of it.
 
 use std::{
     collections::BTreeMap,
@@ -19,36 +19,37 @@ use tokio::task::JoinSet;
 /// What was seen of objects, by name, in order.
 type Noted<T> = Arc<Mutex<Vec<(String, T)>>>;
 
-/// How an object came to be seen.
+/// How an object was seen.
 #[derive(Clone, Copy, PartialEq)]
 enum By {
-    /// By an event of a watch: nothing is missing since the event before.
+    /// By an event of a watch: nothing is missing since the previous event.
     Event,
-    /// By the list that a watch begins with. A watch that broke begins again: what was between is missing.
+    /// By the initial list of a watch. A broken watch starts again: the changes in between are missing.
     List,
 }
 
 /// What was seen of an Operation.
 #[derive(Clone)]
 struct SeenOperation {
-    /// A name may be used again.
+    /// The uid, because a name may be used again.
     uid: String,
     status: OperationStatus,
     by: By,
 }
 
-/// What was seen, in order.
+/// Everything that was seen, in order.
 #[derive(Clone, Default)]
 pub struct Seen {
     operations: Noted<SeenOperation>,
     locks: Noted<Vec<OperationInFlight>>,
     pools: Noted<AgentPoolStatus>,
-    /// They end with the last clone: a control plane of many namespaces would else serve them to its end.
+    /// The watches end with the last clone. Otherwise a control plane of many namespaces would serve them until its
+    /// end.
     watches: Arc<JoinSet<()>>,
 }
 
 impl Seen {
-    /// Begins to watch a namespace.
+    /// Starts to watch a namespace.
     pub fn watch(client: &Client, namespace: &str) -> Self {
         let mut this = Self::default();
         let mut watches = JoinSet::new();
@@ -87,34 +88,34 @@ impl Seen {
         self.end(operation).is_some()
     }
 
-    /// Whether an Operation was seen to end before another one did: a watch tells of changes in their order.
+    /// Whether an Operation was seen to end before another one: a watch shows changes in their order.
     pub fn ended_before(&self, first: &str, second: &str) -> bool {
         let (first, second) = (self.end(first), self.end(second));
         first.is_some_and(|first| second.is_none_or(|second| first < second))
     }
 
-    /// Where in all that was seen an Operation ended.
+    /// Returns the position of an Operation's end in everything that was seen.
     fn end(&self, operation: &str) -> Option<usize> {
         let operations = self.operations.lock().expect("what was seen");
         let mut operations = operations.iter();
         operations.position(|(name, seen)| name == operation && seen.status.phase.is_finished())
     }
 
-    /// The statuses of an Operation.
+    /// Returns the statuses of an Operation.
     pub fn statuses(&self, operation: &str) -> Vec<OperationStatus> {
         let operations = self.operations.lock().expect("what was seen");
         let statuses = of(&operations, operation).into_iter();
         statuses.map(|seen| seen.status).collect()
     }
 
-    /// The statuses of a pool.
+    /// Returns the statuses of a pool.
     pub fn pool(&self, pool: &str) -> Vec<AgentPoolStatus> {
         of(&self.pools.lock().expect("what was seen"), pool)
     }
 
-    /// Checks what must hold in all that was seen: percent never goes down and is 100 only at success,
-    /// each phase may follow the one before, after Canceling nothing new begins, and no two operations
-    /// that exclude each other hold the lock.
+    /// Checks the rules that must hold in everything that was seen: the percentage never goes down and is 100 only at
+    /// success, each phase may follow the previous one, after Canceling no new step begins, and no two operations that
+    /// exclude each other hold the lock.
     pub fn check(&self) {
         let operations = self.operations.lock().expect("what was seen");
         let mut last = BTreeMap::<&str, &OperationStatus>::new();
@@ -149,7 +150,7 @@ fn of<T: Clone>(seen: &[(String, T)], name: &str) -> Vec<T> {
     of_name.map(|(_, status)| status.clone()).collect()
 }
 
-/// Notes what is seen of all objects of a kind.
+/// Records what is seen of all objects of a kind.
 fn note<K, T: Send + 'static>(
     client: &Client,
     namespace: &str,
@@ -181,7 +182,7 @@ where
     }
 }
 
-/// Whether an Operation in one phase may be in that other one later, by phases that nobody saw.
+/// Whether an Operation in one phase may later be in the other one, through phases that nobody saw.
 fn may_come_to(from: OperationPhase, to: OperationPhase) -> bool {
     let mut reached = vec![from];
     let mut next = 0;

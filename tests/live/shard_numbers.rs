@@ -1,4 +1,4 @@
-//! Operators that divide the clusters otherwise never work at the same time.
+//! Operators with different numbers of shards never work at the same time.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::{
 
 const WAITS: &str = "standing by: operators with another number of shards";
 
-/// Waits until operators of so many shards work.
+/// Waits until operators with this many shards work.
 async fn are_divided(belay: &Belay, shards: u32) {
     let holder = format!("shards-of-{shards}");
     belay
@@ -33,7 +33,7 @@ pub async fn operators_with_other_numbers_of_shards_wait_until_the_first_have_en
     world: Arc<World>,
 ) {
     let belay = Belay::start_without_operator(&world).await;
-    // As a rolling update brings them: the new ones are there before the old ones end.
+    // As in a rolling update: the new operators start before the old ones end.
     let undivided = Operator::leading(&belay, "undivided").await;
     belay.ready_cluster(0, 1).await;
     let two = Operator::sharing(&belay, "two", "2");
@@ -63,7 +63,7 @@ pub async fn operators_with_other_numbers_of_shards_wait_until_the_first_have_en
 
     let again_undivided = Operator::start_with(&belay, "again", &[]);
     again_undivided.says(&belay, WAITS).await;
-    // One that is killed gives nothing back: its lease has to expire.
+    // A killed operator doesn't release its lease, so the lease must expire.
     three.signal(Signal::KILL);
     three.has_ended(&belay).await;
     again_undivided.leads(&belay).await;

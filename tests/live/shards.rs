@@ -1,4 +1,5 @@
-//! Operators that divide the clusters into shards: one works on each, and the next goes on where it stopped.
+//! Operators that divide the clusters into shards: one works on each shard, and the next one continues where it
+//! stopped.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use super::{
 };
 
 impl Belay {
-    /// The name of a cluster in one of two shards, by this beginning.
+    /// Returns the name of a cluster in one of two shards, with this prefix.
     pub fn named_in_shard(&self, shard: usize, beginning: &str) -> String {
         let shard = Shard::all(2).nth(shard).expect("a shard");
         let mut names = (0..).map(|number| format!("{beginning}-{number}"));
@@ -28,14 +29,15 @@ impl Belay {
         name.expect("there are many names")
     }
 
-    /// In which of two shards the cluster `demo` is.
+    /// Returns which of two shards the cluster `demo` belongs to.
     pub fn shard_of_demo(&self) -> usize {
         let mut shards = Shard::all(2);
         let found = shards.position(|shard| shard.has(&self.namespace, "demo"));
         found.expect("it is in one")
     }
 
-    /// A cluster in one of two shards with a pool of its name, both Ready.
+    /// Creates a cluster in one of two shards with a pool of the same name, and waits until both are Ready. Returns the
+    /// name.
     pub async fn ready_in_shard(&self, shard: usize, beginning: &str, nodes: usize) -> String {
         let name = self.named_in_shard(shard, beginning);
         let provider = json!({"kwok": {"nodeProvisioningTime": "0s"}});
@@ -54,7 +56,7 @@ impl Belay {
     }
 }
 
-/// Two operators, each with one of two shards: the first one has shard 0.
+/// Starts two operators, each with one of two shards: the first one has shard 0.
 pub async fn two(belay: &Belay) -> [Operator; 2] {
     let first = Operator::sharing(belay, "first", "2");
     first.has_shards(belay, &[0, 1]).await;
@@ -64,7 +66,7 @@ pub async fn two(belay: &Belay) -> [Operator; 2] {
     [first, second]
 }
 
-/// The same: who works on the cluster `demo`, and who doesn't.
+/// Starts two operators. Returns the one that works on the cluster `demo` first.
 async fn two_by_demo(belay: &Belay) -> (Operator, Operator) {
     let [first, second] = two(belay).await;
     if belay.shard_of_demo() == 0 {
@@ -74,7 +76,7 @@ async fn two_by_demo(belay: &Belay) -> (Operator, Operator) {
     }
 }
 
-/// An upgrade of `demo` that a PDB stands in the way of.
+/// Starts an upgrade of `demo` that a PDB blocks. Returns its name.
 async fn blocked_upgrade(belay: &Belay) -> String {
     belay.ready_cluster(50, 2).await;
     belay.create_workload(4, 4).await;
@@ -84,7 +86,7 @@ async fn blocked_upgrade(belay: &Belay) -> String {
     operation
 }
 
-/// Checks that an upgrade came to its end as one.
+/// Checks that an upgrade has ended as a single Operation.
 async fn is_upgraded_once(belay: &Belay, operation: &str) {
     belay.succeeds(operation).await;
     belay.cluster_is_ready().await;
@@ -97,7 +99,7 @@ async fn is_upgraded_once(belay: &Belay, operation: &str) {
     belay.check_history();
 }
 
-/// Whether an operator has decided anything on a cluster.
+/// Whether an operator has decided anything for a cluster.
 fn decided_on(operator: &Operator, cluster: &str) -> bool {
     let log = operator.log();
     let mut decided = log.lines().filter(|line| line.contains("decided"));
@@ -139,7 +141,7 @@ pub async fn a_new_operator_gets_its_share_and_gives_it_back_when_it_ends(world:
         "{}",
         first.log()
     );
-    // Whoever has it now goes on, and whoever hasn't doesn't.
+    // The operator that holds the shard now goes on, and the other one doesn't.
     belay.keep_available(1).await;
     is_upgraded_once(&belay, &operation).await;
     belay.set_pool(&others, json!({"count": 2})).await;

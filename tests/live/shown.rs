@@ -1,4 +1,4 @@
-//! What a namespace shows: its nodes, and all of it, to compare.
+//! The state of a namespace: its nodes, and all objects, for comparison.
 
 use belay::api::{AgentPool, ManagedCluster, Operation};
 use kube::{Resource, ResourceExt as _, api::ListParams, core::NamespaceResourceScope};
@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use super::belay::{Belay, is_cordoned, version};
 
 impl Belay {
-    /// Checks that there are so many nodes, all of 1.36.3, and that all take pods.
+    /// Checks that there are this many nodes, all on 1.36.3, and that all of them accept pods.
     pub async fn has_upgraded_nodes(&self, count: usize) {
         let nodes = self.nodes().await;
         assert_eq!(nodes.len(), count);
@@ -15,7 +15,7 @@ impl Belay {
         assert!(nodes.iter().all(is_done), "{nodes:#?}");
     }
 
-    /// Where each of Belay's objects and nodes stands; a kubelet's heartbeats don't count.
+    /// Returns the state of each of Belay's objects and nodes, without a kubelet's heartbeats.
     pub async fn state(&self) -> Vec<String> {
         let mut state = self.versions::<ManagedCluster>().await;
         state.extend(self.versions::<AgentPool>().await);

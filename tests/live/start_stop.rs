@@ -1,4 +1,4 @@
-//! What is stopped has no nodes and keeps its settings; a start brings its nodes back.
+//! A stopped cluster or pool has no nodes and keeps its settings; a start brings its nodes back.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ const RUNNING: Option<PowerStateStatus> = Some(PowerStateStatus {
     code: PowerState::Running,
 });
 
-/// How many nodes each pool has.
+/// Returns the number of nodes of each pool.
 async fn nodes(belay: &Belay, pools: &[&str]) -> Vec<usize> {
     let nodes = belay.nodes().await;
     let of = |pool: &&str| {
@@ -184,7 +184,7 @@ pub async fn a_start_or_stop_at_the_wrong_time_is_refused_with_the_time(world: A
     belay.ask_cluster("stop-2", "Stop", json!({})).await;
     belay.succeeds("stop-2").await;
     belay.lock_is_free().await;
-    // A pool is started and stopped only while its cluster runs.
+    // A pool can be started and stopped only while its cluster runs.
     for (name, type_) in [("start-3", "Start"), ("stop-3", "Stop")] {
         belay.ask_pool(name, "np1", type_, json!({})).await;
         let message = refused(name).await;
@@ -214,7 +214,7 @@ pub async fn a_stopped_cluster_has_no_nodes_and_a_start_brings_back_what_was_not
     assert!(belay.nodes().await.is_empty());
     assert_eq!(belay.cluster_status().await.power_state, STOPPED);
     assert_eq!(belay.pool_status("np1").await.power_state, STOPPED);
-    // What changes meanwhile waits for the start.
+    // Changes in the meantime wait for the start.
     belay.set_count("np1", 3).await;
     belay.pool_is_ready("np1").await;
     assert!(belay.nodes().await.is_empty());

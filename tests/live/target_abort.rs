@@ -1,4 +1,4 @@
-//! The abort annotation on a cluster or a pool aborts what is in flight on that very object, each value once.
+//! The abort annotation on a cluster or a pool aborts the operation in flight on this object, once for each value.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub async fn a_value_on_a_cluster_is_honoured_once_and_the_next_one_again(world:
         (CancellationStatus::Successful, "first")
     );
     belay.lock_is_free().await;
-    // It is still there, and does no more harm: not to the next operation, not with the next operator.
+    // The annotation is still there, but affects neither the next operation nor the next operator.
     belay
         .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
         .await;

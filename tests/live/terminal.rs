@@ -1,4 +1,4 @@
-//! A person's terminal: the plugin runs on a pseudo-terminal, and what it draws is read off the screen.
+//! A person's terminal: the plugin runs on a pseudo-terminal, and the test reads the screen.
 
 use std::{
     process::ExitStatus,
@@ -13,9 +13,9 @@ use tokio::{
 
 use super::belay::Belay;
 
-/// High enough for all that is shown at once.
+/// High enough for everything that is shown at once.
 const ROWS: u16 = 50;
-/// What Ctrl-C sends.
+/// The character that Ctrl-C sends.
 pub const CTRL_C: &str = "\x03";
 
 /// The plugin on a terminal.
@@ -28,7 +28,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Runs the plugin in the namespace, on a terminal of that many columns.
+    /// Runs the plugin in the namespace on a terminal with this many columns.
     pub fn run(belay: &Arc<Belay>, columns: u16, args: &[&str]) -> Self {
         let (pty, pts) = pty_process::open().expect("a pseudo-terminal");
         pty.resize(Size::new(ROWS, columns)).expect("resized");
@@ -46,7 +46,7 @@ impl Terminal {
         let drawn = screen.clone();
         let reader = tokio::spawn(async move {
             let mut buffer = [0; 4096];
-            // Its end is an error on Linux: the other side is closed.
+            // On Linux, the end is an error, because the other side is closed.
             while let Ok(read @ 1..) = output.read(&mut buffer).await {
                 drawn.lock().expect("the screen").process(&buffer[..read]);
             }
@@ -60,7 +60,7 @@ impl Terminal {
         }
     }
 
-    /// What is on the screen.
+    /// Returns the text on the screen.
     pub fn text(&self) -> String {
         self.screen.lock().expect("the screen").screen().contents()
     }
@@ -74,7 +74,7 @@ impl Terminal {
         cells.any(|cell| cell.fgcolor() != vt100::Color::Default)
     }
 
-    /// Waits until the screen shows it. Words that a line's end divides count as one.
+    /// Waits until the screen shows a text. Line breaks count as spaces.
     pub async fn shows(&self, text: &str) {
         let what = format!("shows {text:?} on the terminal");
         let is_shown = || async { words(&self.text()).contains(text) };
@@ -87,7 +87,7 @@ impl Terminal {
         typed.expect("typed");
     }
 
-    /// Waits for the end: how it ended, and what the screen shows then.
+    /// Waits for the end. Returns the exit status, and the final text on the screen.
     pub async fn end(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().await.expect("it ends");
         self.reader.await.expect("all is read");
@@ -96,7 +96,7 @@ impl Terminal {
     }
 }
 
-/// A text as its words, wherever its lines end.
+/// Returns a text as words separated by single spaces, regardless of line ends.
 pub fn words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

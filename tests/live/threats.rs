@@ -1,5 +1,5 @@
-//! Who has all rights on Belay's kinds in one namespace reaches nothing of another, though one operator, with rights
-//! in both, looks after them.
+//! A user with all rights on Belay's kinds in one namespace can affect nothing in another namespace, although one
+//! operator with rights in both operates them.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ fn manifest(kind: &str, metadata: &Value, spec: &Value) -> String {
     object.to_string()
 }
 
-/// Two namespaces that one operator looks after, each with a cluster of the same names; in the second one a user may
-/// do everything with Belay's kinds.
+/// Creates two namespaces for one operator, each with a cluster of the same names. In the second one a user has all
+/// rights on Belay's kinds.
 async fn victim_and_attacker(world: &Arc<World>) -> (Arc<Belay>, Arc<Belay>, impl Drop) {
     let victim = Belay::start_without_operator(world).await;
     let attacker = Belay::start_without_operator(world).await;
@@ -44,7 +44,7 @@ pub async fn who_owns_one_namespace_reaches_nothing_of_another(world: Arc<World>
     let owner = json!([{"apiVersion": "belay.dev/v1alpha1", "kind": "ManagedCluster", "name": "demo", "uid": cluster.uid()}]);
     let labels = json!({"belay.dev/cluster": "demo", "belay.dev/namespace": victim.namespace,
         "belay.dev/operation-uid": operation[0].uid()});
-    // A pool that says that it is the other namespace's cluster's, and Operations that carry its labels.
+    // A pool that claims to belong to the other namespace's cluster, and Operations with its labels.
     let pool = json!({"clusterName": "demo", "count": 0});
     let of_another = json!({"name": "np9", "ownerReferences": owner, "labels": labels});
     attacker
@@ -57,10 +57,11 @@ pub async fn who_owns_one_namespace_reaches_nothing_of_another(world: Arc<World>
         let stop = json!({"type": "Reconcile", "target": target});
         let name = format!("reaches-{}", target["name"].as_str().unwrap_or_default());
         let metadata = json!({"name": name, "labels": labels, "ownerReferences": owner});
-        // A copy of an Operation isn't run, and an owner of another namespace has it collected.
+        // A copy of an Operation doesn't run, and the garbage collector deletes it because its owner is in another
+        // namespace.
         let _ = attacker.create_as("mallory", &manifest("Operation", &metadata, &stop));
     }
-    // Everything of the attacker's own goes, by the same names.
+    // All of the attacker's own objects are deleted, under the same names.
     attacker.kubectl(&[
         "--as=mallory",
         "delete",

@@ -1,4 +1,4 @@
-//! Each Operation is a trace.
+//! Each Operation becomes one trace.
 
 use std::{
     collections::BTreeSet,
@@ -15,12 +15,12 @@ use prost::Message as _;
 
 use super::belay::{Belay, World};
 
-/// A collector that keeps what it is sent.
+/// A collector that keeps the spans that it receives.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Vec<Span>>>);
 
 impl Collector {
-    /// Starts it, and gives its address.
+    /// Starts the collector, and returns its address.
     async fn start(&self) -> String {
         let spans = self.0.clone();
         let keep = async move |body: Bytes| {
@@ -65,7 +65,7 @@ pub async fn an_operation_is_a_trace_with_a_span_for_each_step(world: Arc<World>
     belay.set_version("1.36.3").await;
     let name = belay.operation(OperationType::Upgrade, "demo").await;
     belay.is_blocked(&name).await;
-    // Another operator ends what this one began.
+    // Another operator ends what this one started.
     drop(operator);
     let (_operator, _) = belay.operator(&to);
     belay.abort(&name, "enough").await;

@@ -1,4 +1,4 @@
-//! What can be changed in place is; what is changed in one edit is one operation.
+//! Settings that can be changed in place are changed in place; all changes of one edit become one operation.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -42,7 +42,7 @@ pub async fn labels_and_taints_change_in_place_and_leave_those_of_others(world: 
     assert_eq!(steps.len(), 2);
     assert!(steps.iter().all(|step| step.action == StepAction::Update));
     belay.pool_is_ready("np1").await;
-    // A second change takes back what the first one gave.
+    // A second change removes what the first one added.
     belay
         .set_pool(
             "np1",
@@ -236,8 +236,8 @@ pub async fn an_autoscaler_scales_a_pool_by_the_scale_subresource(world: Arc<Wor
         1,
         "the selector finds its nodes: {selected}"
     );
-    // As the HorizontalPodAutoscaler does it: read, changed, written with the version that was read; where
-    // something else was written meanwhile, once more.
+    // As the HorizontalPodAutoscaler does it: read, change, and write with the version that was read. If something else
+    // was written in the meantime, it tries again.
     let mut wanted = scale;
     let params = kube::api::PostParams::default();
     loop {

@@ -1,4 +1,4 @@
-//! Who may abort, and who is told to have done so.
+//! Who may abort, and who is recorded as the person who asked for the abort.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,7 +14,7 @@ use super::{
 };
 
 impl Belay {
-    /// Gives a user one of the roles here.
+    /// Grants a user one of the roles in the namespace.
     pub fn grant(&self, user: &str, role: &str) {
         let name = format!("{user}-{role}");
         let (role, user) = (format!("--clusterrole={role}"), format!("--user={user}"));
@@ -25,7 +25,7 @@ impl Belay {
         self.try_kubectl(&[&["--as", user], args].concat())
     }
 
-    /// Who is told to have asked, where `user` did.
+    /// Returns who is recorded as the person who asked for the abort when `user` did.
     fn told_by<'a>(&self, user: &'a str) -> &'a str {
         if self.world.stamps() { user } else { "" }
     }
@@ -36,7 +36,7 @@ impl Belay {
     }
 }
 
-/// A cluster with a Scale of np1 that a disruption budget holds up.
+/// Creates a cluster with a Scale of np1 that a disruption budget blocks.
 async fn with_scale_in_flight(world: &Arc<World>) -> (Arc<Belay>, String) {
     let belay = Belay::start(world).await;
     let scale = belay.scaling().await;
@@ -60,7 +60,7 @@ pub async fn who_edits_may_not_abort(world: Arc<World>) {
         let annotate = ["annotate", &what, "belay.dev/abort=mine"];
         assert_eq!(told(belay.try_as("eve", &annotate)), refusal(resource));
     }
-    // To delete an Operation in flight, and to create one with the annotation, is to abort too.
+    // Deleting an Operation in flight, or creating one with the annotation, is an abort too.
     let delete = ["delete", "operation", &scale, "--wait=false"];
     assert_eq!(told(belay.try_as("eve", &delete)), refusal("operations"));
     let mut born: serde_json::Value = serde_json::from_str(&operation(
@@ -91,7 +91,7 @@ pub async fn an_owner_that_there_is_not_is_no_way_to_abort(world: Arc<World>) {
         refused.contains("the verb update on operations/abort"),
         "{refused}"
     );
-    // Belay itself gives Operations their owners, and has no right to abort.
+    // Belay itself sets the owners of Operations, and has no right to abort.
     belay.allow(
         "operator",
         &["patch,get on operations", "operate on managedclusters"],
@@ -134,7 +134,7 @@ pub async fn a_reason_is_short_and_a_policy_is_now_or_after_step(world: Arc<Worl
     ];
     belay.kubectl(&both);
     belay.is_in_phase(&scale, OperationPhase::Canceled).await;
-    // A request that is there may be taken away by whoever may edit: what was accepted stays so.
+    // An editor may remove an existing request; an accepted abort stays accepted.
     belay.grant("eve", "belay-editor");
     let away = ["annotate", &kinds[0], "belay.dev/abort-"];
     belay.try_as("eve", &away).expect("passes");
@@ -185,7 +185,7 @@ pub async fn nobody_says_that_somebody_else_aborts(world: Arc<World>) {
         assert_eq!(told(stamped), refusal);
         return;
     }
-    // Without a request there is nobody to be named.
+    // Without a request nobody is recorded.
     belay.kubectl(&["annotate", &what, &by("eve")]);
     let operation = || async {
         let operations = belay.api::<Operation>();
@@ -202,7 +202,7 @@ pub async fn nobody_says_that_somebody_else_aborts(world: Arc<World>) {
     let status = belay.is_in_phase(&scale, OperationPhase::Canceled).await;
     let cancellation = status.cancellation.expect("a cancellation");
     assert_eq!(cancellation.requested_by, "admin");
-    // On the kinds that it may be on, and at their creation.
+    // On the other kinds that can have the annotation, and at their creation.
     for kind in ["ManagedCluster", "AgentPool"] {
         let spec = match kind {
             "AgentPool" => json!({"clusterName": "demo", "count": 0}),

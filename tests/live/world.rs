@@ -1,4 +1,4 @@
-//! A control plane with Belay's kinds, and who runs kubectl on it.
+//! A control plane with Belay's kinds, and kubectl for it.
 
 use std::{
     io::Write as _,
@@ -22,19 +22,19 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::belay::{KUBECTL_PATIENCE, PATIENCE};
 
-/// The control plane of all tests, or of one.
+/// The control plane of all tests, or of a single test.
 pub struct World {
     pub control_plane: Mutex<ControlPlane>,
     admin: Kubeconfig,
     pub kubeconfig: PathBuf,
     pub logs: PathBuf,
     namespaces: AtomicUsize,
-    /// Whether its clients ask again where the API server says that it isn't ready yet.
+    /// Whether its clients retry when the API server reports that it isn't ready yet.
     pub asks_again: AtomicBool,
     unguarded: OnceCell<Arc<World>>,
 }
 
-/// Whether a file holds a policy that an API server before 1.36 doesn't know.
+/// Whether a file contains a policy of a kind that an API server before 1.36 doesn't know.
 fn is_mutating(policy: &Path) -> bool {
     let text = std::fs::read_to_string(policy).expect("a policy");
     text.contains("kind: MutatingAdmissionPolicy\n")
@@ -46,7 +46,7 @@ impl World {
         Self::start_on(ControlPlane::builder()).await
     }
 
-    /// Starts that control plane, with Belay's kinds and policies.
+    /// Starts a control plane from this builder, with Belay's kinds and policies.
     pub async fn start_on(builder: Builder) -> Arc<Self> {
         let control_plane = builder.start().await;
         let this = Self::of(control_plane.unwrap_or_else(|error| panic!("{error}")));
@@ -64,7 +64,7 @@ impl World {
         this
     }
 
-    /// Whether the API server can stamp who asks for an abort: since Kubernetes 1.36.
+    /// Whether the API server can record who asks for an abort: it can since Kubernetes 1.36.
     pub fn stamps(&self) -> bool {
         self.try_kubectl(&[
             "get",
@@ -73,7 +73,7 @@ impl World {
         .is_ok()
     }
 
-    /// One whose API server lets pass what Belay has to refuse itself. It is started once.
+    /// Returns a world whose API server has no policies, so that Belay itself must refuse. It is started once.
     pub async fn unguarded(&self) -> Arc<Self> {
         let started = self.unguarded.get_or_init(Self::without_policies).await;
         started.clone()
@@ -84,7 +84,7 @@ impl World {
         Self::of(control_plane.unwrap_or_else(|error| panic!("{error}")))
     }
 
-    /// Makes Belay's kinds known to a control plane.
+    /// Installs Belay's kinds on a control plane.
     pub fn of(control_plane: ControlPlane) -> Arc<Self> {
         let this = Self {
             admin: control_plane.kubeconfig_admin(),
@@ -113,17 +113,17 @@ impl World {
             let is_established = "--for=condition=Established";
             self.kubectl(&["wait", is_established, &crd, KUBECTL_PATIENCE]);
         }
-        // Discovery comes a moment later.
+        // Discovery is ready a moment later.
         let began = Instant::now();
         while self.try_kubectl(&["explain", "operation"]).is_err() {
             assert!(began.elapsed() < PATIENCE, "never explains operations");
             std::thread::sleep(Duration::from_millis(50));
         }
-        // Storage is ready a moment later still: kubectl asks again until then.
+        // Storage is ready even later: kubectl retries until then.
         self.kubectl(&["get", "--all-namespaces", &kinds.join(",")]);
     }
 
-    /// Waits until the API server judges by the policies: by the last of them, and by the one that stamps.
+    /// Waits until the API server enforces the policies: the last one, and the one that records who asks.
     pub fn wait_for_policies(&self) {
         let cluster = "{apiVersion: belay.dev/v1alpha1, kind: ManagedCluster, metadata: {name: probe, annotations: {belay.dev/abort: x}}, spec: {kubernetesVersion: 1.35.7, provider: {kwok: {}}}}";
         let pool = "{apiVersion: belay.dev/v1alpha1, kind: AgentPool, metadata: {name: probe}, spec: {clusterName: probe, count: 1, kubernetesVersion: 1.36.3}}";
@@ -146,7 +146,7 @@ impl World {
         self.kubectl(&["delete", "managedcluster", "probe"]);
     }
 
-    /// Runs kubectl on a manifest.
+    /// Runs kubectl with a manifest.
     pub fn kubectl_with(&self, args: &[&str], manifest: &str) -> Result<String, String> {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         file.write_all(manifest.as_bytes()).expect("written");
@@ -154,7 +154,7 @@ impl World {
         self.try_kubectl(&[args, &["-f", &path]].concat())
     }
 
-    /// The name of a namespace that no other test has.
+    /// Creates a namespace that no other test uses, and returns its name.
     pub async fn new_namespace(&self, client: &Client) -> String {
         let number = self.namespaces.fetch_add(1, Ordering::Relaxed);
         let name = format!("team-{number}");
@@ -166,13 +166,13 @@ impl World {
         name
     }
 
-    /// Runs kubectl and gives what it printed, where it succeeded.
+    /// Runs kubectl, and returns its output. Panics if it fails.
     pub fn kubectl(&self, args: &[&str]) -> String {
         self.try_kubectl(args)
             .unwrap_or_else(|error| panic!("kubectl {args:?}: {error}"))
     }
 
-    /// Runs kubectl and gives what it printed, or its error.
+    /// Runs kubectl, and returns its output or its error.
     pub fn try_kubectl(&self, args: &[&str]) -> Result<String, String> {
         let program = testenv::binary("kubectl").expect("kubectl");
         let output = Command::new(program)
@@ -191,7 +191,7 @@ impl World {
         Client::try_from(self.config().await).expect("a client")
     }
 
-    /// How an administrator reaches the API server, without retries.
+    /// Returns an administrator's client configuration, without retries.
     pub async fn config(&self) -> Config {
         let options = KubeConfigOptions::default();
         let config = Config::from_custom_kubeconfig(self.admin.clone(), &options).await;
@@ -200,7 +200,7 @@ impl World {
         config
     }
 
-    /// Kills the API server; it is gone until [`World::start_api_server`].
+    /// Kills the API server. It stays away until [`World::start_api_server`].
     pub async fn kill_api_server(&self) {
         self.kill(Component::ApiServer).await;
     }
@@ -210,7 +210,7 @@ impl World {
         self.start_again(Component::ApiServer).await;
     }
 
-    /// Kills a part by SIGKILL; it is gone until [`World::start_again`].
+    /// Kills a part with SIGKILL. It stays away until [`World::start_again`].
     pub async fn kill(&self, component: Component) {
         self.control_plane.lock().await.kill(component);
     }
@@ -226,12 +226,12 @@ impl World {
         self.control_plane.lock().await.pause(Component::ApiServer);
     }
 
-    /// Lets the API server go on.
+    /// Resumes the API server.
     pub async fn resume_api_server(&self) {
         self.control_plane.lock().await.resume(Component::ApiServer);
     }
 
-    /// Copies the logs to where they outlive the control plane.
+    /// Copies the logs to a folder that outlives the control plane.
     pub fn keep_logs(&self) {
         let kept = std::env::temp_dir().join(format!("belay-test-logs-{}", std::process::id()));
         let copied = Command::new("cp")

@@ -1,4 +1,4 @@
-//! The operator under its chart's own account, and requests of the same account beside it.
+//! The operator with the chart's own account, and other requests of the same account.
 
 use std::{path::PathBuf, process::Command, sync::Arc};
 
@@ -9,7 +9,7 @@ use testenv::ControlPlane;
 use super::{belay::Belay, world::World};
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/belay");
-/// Where the chart is installed, and the account that it makes.
+/// The names of the release's account and of its namespace.
 pub const RELEASE: &str = "belay";
 pub const SYSTEM: &str = "belay-system";
 
@@ -20,7 +20,7 @@ pub struct Installed {
 }
 
 impl Installed {
-    /// Installs the chart, whose own pods never run there, for a namespace where no operator runs yet.
+    /// Installs the chart for a namespace without an operator. The chart's own pods never run there.
     pub async fn start() -> Self {
         let control_plane = ControlPlane::start().await.expect("a control plane");
         let kubeconfig = control_plane.dir().join("admin.kubeconfig");
@@ -42,21 +42,21 @@ impl Installed {
         Self { world, belay }
     }
 
-    /// A kubeconfig of the account, with a new token.
+    /// Returns a kubeconfig of the account, with a new token.
     pub async fn kubeconfig(&self) -> Kubeconfig {
         let control_plane = self.world.control_plane.lock().await;
         let granted = control_plane.kubeconfig_for_service_account(SYSTEM, RELEASE);
         granted.await.expect("a token")
     }
 
-    /// Writes a kubeconfig for an operator.
+    /// Writes a kubeconfig for an operator, and returns its path.
     pub async fn write(&self, kubeconfig: &Kubeconfig) -> PathBuf {
         let control_plane = self.world.control_plane.lock().await;
         let written = control_plane.write_kubeconfig(kubeconfig, "account");
         written.expect("written")
     }
 
-    /// A client of the account.
+    /// Returns a client of the account.
     pub async fn client(&self) -> Client {
         let kubeconfig = self.kubeconfig().await;
         let control_plane = self.world.control_plane.lock().await;
@@ -66,7 +66,7 @@ impl Installed {
         Client::try_from(config).expect("a client")
     }
 
-    /// Has an upgrade that was aborted gone on with, to its end.
+    /// Continues an aborted upgrade, and waits until it ends.
     pub async fn goes_on(&self) {
         let belay = &self.belay;
         belay.keep_available(1).await;

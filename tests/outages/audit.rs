@@ -1,4 +1,4 @@
-//! The API server's own log of who wrote what and when.
+//! The API server's own log of who wrote what, and when.
 
 use std::{
     fs,
@@ -12,16 +12,16 @@ use testenv::{Component, ControlPlane};
 
 use super::world::World;
 
-/// Writes to what Belay writes. (kwok and the controllers write to the rest all the time.)
+/// Logs the writes to objects that Belay writes. (kwok and the controllers write to the others all the time.)
 const POLICY: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [
   {"level": "Metadata", "verbs": ["create", "update", "patch", "delete"], "resources": [
     {"group": "belay.dev"}, {"group": "", "resources": ["nodes", "pods/eviction"]}, {"group": "coordination.k8s.io"}]},
   {"level": "None"}]}"#;
 
-/// Where the log is.
+/// The path of the log.
 static LOG: OnceLock<PathBuf> = OnceLock::new();
 
-/// The control plane of all tests that share one, which logs into that folder.
+/// Starts the control plane that all tests share, with its audit log in this folder.
 pub async fn world(folder: &Path) -> Arc<World> {
     let policy = folder.join("policy.json");
     fs::write(&policy, POLICY).expect("written");
@@ -45,7 +45,7 @@ pub struct Write {
     pub code: u64,
 }
 
-/// The writes of a user that the API server of all tests has answered, in order.
+/// Returns the writes of a user that the shared API server has answered, in order.
 pub fn writes_of(user: &str) -> Vec<Write> {
     let log = LOG.get().expect("the log");
     let log = fs::read_to_string(log).expect("the log");

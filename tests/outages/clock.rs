@@ -1,4 +1,4 @@
-//! An operator's clock that the test sets: a small library, preloaded, shifts it.
+//! An operator's clock that the test sets: a small preloaded library shifts it.
 
 use std::{
     os::unix::fs::FileExt as _,
@@ -17,7 +17,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// One that differs by so many seconds.
+    /// Creates a clock that differs by this many seconds.
     pub fn shifted(seconds: i64) -> Self {
         let this = Self {
             shift: NamedTempFile::new().expect("a file"),
@@ -26,13 +26,13 @@ impl Clock {
         this
     }
 
-    /// Sets it, at once for who runs by it.
+    /// Sets the clock, with immediate effect for the programs that use it.
     pub fn shift(&self, seconds: i64) {
         let written = self.shift.as_file().write_all_at(&seconds.to_ne_bytes(), 0);
         written.expect("written");
     }
 
-    /// What has an operator run by it, with more in its environment.
+    /// Returns environment variables that make an operator use the clock, together with additional ones.
     pub fn environment(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
         let own = [
             ("LD_PRELOAD", library().display().to_string()),
@@ -46,7 +46,7 @@ impl Clock {
     }
 }
 
-/// The library, which is compiled once.
+/// Returns the library, which is compiled once.
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = LIBRARY.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! Clocks that differ between operators, and that jump in the middle of an operation.
+//! Clocks that differ between operators, and that jump during an operation.
 
 use std::sync::Arc;
 
@@ -89,7 +89,8 @@ fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// An upgrade in whose middle the clock jumps by so much: first while a machine comes up, then while a drain waits.
+/// An upgrade during which the clock jumps by this many seconds: first while a machine comes up, then while a drain
+/// waits.
 async fn a_jump(world: &Arc<World>, seconds: i64) {
     let belay = Belay::start_without_operator(world).await;
     let clock = Clock::shifted(0);
@@ -142,7 +143,8 @@ pub async fn a_clock_that_jumps_an_hour_back_ends_nothing(world: Arc<World>) {
     a_jump(&world, -HOUR).await;
 }
 
-/// Its lease is over by its own clock, so it writes nothing before it has renewed it; nobody else has taken it.
+/// By its own clock its lease has expired, so it writes nothing before it has renewed the lease. Nobody else has taken
+/// it.
 pub async fn a_leader_whose_clock_jumps_goes_on_once_it_has_renewed_its_lease(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let clock = Clock::shifted(0);

@@ -1,4 +1,4 @@
-//! etcd forgets its history while the operator's watches are held back: they are begun anew, and nothing is lost.
+//! etcd compacts its history while the operator is paused: its watches start again, and nothing is lost.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -16,7 +16,7 @@ use super::{
     operators::Operator,
 };
 
-/// Asks etcd by the JSON that it takes beside gRPC.
+/// Sends a request to etcd's JSON API, which it offers beside gRPC.
 async fn etcd(address: SocketAddr, path: &str, body: &Value) -> Value {
     let body = body.to_string();
     let request = format!(
@@ -35,7 +35,7 @@ async fn etcd(address: SocketAddr, path: &str, body: &Value) -> Value {
     serde_json::from_str(json).expect("JSON")
 }
 
-/// Has etcd forget its history: only the current values remain.
+/// Makes etcd compact its history: only the current values remain.
 async fn compact(address: SocketAddr) {
     // The key is one zero byte.
     let now = etcd(address, "/v3/kv/range", &json!({"key": "AA=="})).await;
@@ -59,7 +59,7 @@ pub async fn a_compaction_behind_watches_that_were_held_back_loses_nothing(_: Ar
     let before = belay.status(&upgrade).await.steps;
     let gone = "too old resource version";
     assert!(!operator.log().contains(gone));
-    // It sees nothing of what follows but what is left of it.
+    // The operator sees no events of the following changes, only their final state.
     operator.signal(Signal::STOP);
     belay.keep_available(2).await;
     belay.delete_what_blocks().await;
@@ -78,7 +78,7 @@ pub async fn a_compaction_behind_watches_that_were_held_back_loses_nothing(_: Ar
     }
     let etcd = world.control_plane.lock().await.etcd_address();
     compact(etcd).await;
-    // The API server keeps what it has seen, too.
+    // The API server's watch cache keeps events, too.
     world.kill_api_server().await;
     world.start_api_server().await;
     compact(etcd).await;

@@ -1,4 +1,4 @@
-//! Watches nodes and guarded pods all the time: how few and how many there were at any moment.
+//! Watches nodes and guarded pods continuously: the minimum and the maximum number at any moment.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 use super::{belay::Belay, pods::is_pod_up};
 
-/// How many there were.
+/// The minimum and the maximum number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     pub least: usize,
@@ -34,7 +34,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Begins to watch, and waits until there are so many nodes and so many pods that are Ready.
+    /// Starts to watch, and waits until there are this many nodes and this many Ready pods.
     pub async fn watch(belay: &Belay, nodes: usize, pods: usize) -> Self {
         let of_namespace = format!("belay.dev/namespace={}", belay.namespace);
         let all = || Api::<Node>::all(belay.client.clone());
@@ -57,8 +57,8 @@ impl Guard {
         this
     }
 
-    /// Checks that there were always so many pods up, so many nodes that are part of their pool, and never more
-    /// nodes than that.
+    /// Checks that there were always at least this many pods up and this many nodes in their pool, and never more than
+    /// `nodes` nodes.
     pub fn check(&self, pods: usize, joined: usize, nodes: usize) {
         let (up, part, all) = (self.pods.range(), self.joined.range(), self.nodes.range());
         assert!(up.least >= pods, "guarded pods: {up:?}, not {pods}");
@@ -74,14 +74,14 @@ fn is_there(node: &Node) -> bool {
     node.metadata.deletion_timestamp.is_none()
 }
 
-/// How many objects of a kind are as they should be.
+/// The number of objects of a kind that are in the expected state.
 #[derive(Clone)]
 struct Count(Arc<Mutex<Counted>>);
 
 #[derive(Default)]
 struct Counted {
     now: HashMap<String, bool>,
-    /// What a list has brought so far.
+    /// The objects of a list that isn't complete yet.
     listing: Option<HashMap<String, bool>>,
     range: Option<Range>,
 }
@@ -114,7 +114,7 @@ impl Count {
         tokio::spawn(async move {
             let mut events = std::pin::pin!(events);
             while let Some(event) = events.next().await {
-                // One that fails is begun anew.
+                // A watch that fails starts again.
                 if let Ok(event) = event {
                     noted.note(event, is_up);
                 }

@@ -1,4 +1,4 @@
-//! The API server and etcd are killed by SIGKILL and started again, ten times each, once in every kind of step.
+//! The API server and etcd are killed with SIGKILL and started again, ten times each, once in every kind of step.
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +19,7 @@ use super::{
     guard::Guard,
 };
 
-/// How long a machine takes, and a change of the control plane: each is in process when it is met.
+/// How long a machine and a change of the control plane take: long enough to be in progress at the kill.
 const TAKES: u32 = 4000;
 
 /// A part of a control plane that is killed again and again.
@@ -30,19 +30,19 @@ struct Outages {
 }
 
 impl Outages {
-    /// Kills it while an Operation is in process, and starts it again.
+    /// Kills the part while an Operation is in progress, and starts it again.
     async fn strike(&self, operation: &str) -> Timestamp {
         let before = self.belay.status(operation).await;
         assert!(!before.phase.is_finished(), "{before:#?}");
         self.world.kill(self.component).await;
         let killed = clock::now();
-        // It is away for a time: that is what is tested.
+        // The pause is the outage under test.
         tokio::time::sleep(Duration::from_secs(1)).await;
         self.world.start_again(self.component).await;
         killed
     }
 
-    /// Waits until an Operation is at a step of that kind that has begun, and nothing is in its way.
+    /// Waits until an Operation has begun a step of that kind and isn't blocked.
     async fn is_at(&self, operation: &str, action: StepAction) {
         let what = format!("has {operation} at a step {action:?}");
         let is_there = || async {
@@ -53,7 +53,7 @@ impl Outages {
         self.belay.eventually(&what, is_there).await;
     }
 
-    /// Waits until that is in an Operation's way.
+    /// Waits until an Operation is blocked for this reason.
     async fn is_blocked_by(&self, operation: &str, reason: &str) {
         let what = format!("has {operation} blocked by {reason}");
         let is_blocked = || async {
@@ -63,7 +63,7 @@ impl Outages {
         self.belay.eventually(&what, is_blocked).await;
     }
 
-    /// Kills it at a step of that kind, and waits until the Operation has succeeded, which it hadn't before.
+    /// Kills the part at a step of that kind, and waits until the Operation has succeeded, which it hadn't before.
     async fn strike_at(&self, operation: &str, action: StepAction) -> OperationStatus {
         self.is_at(operation, action).await;
         let killed = self.strike(operation).await;
@@ -111,7 +111,7 @@ impl Outages {
         guard.check(2, 3, 4);
     }
 
-    /// Has the workload's pods made anew, so that each node has one: then each drain hangs.
+    /// Recreates the workload's pods until each node has one: then each drain hangs.
     async fn has_a_pod_on_each_node(&self, nodes: usize) {
         let belay = &self.belay;
         let make_anew = || belay.kubectl(&["delete", "pods", "-l", "app=web"]);
@@ -122,7 +122,7 @@ impl Outages {
             let names: Vec<_> = names.lines().filter(|name| !name.is_empty()).collect();
             let distinct: BTreeSet<_> = names.iter().collect();
             if names.len() == nodes && distinct.len() < nodes {
-                // The scheduler has put two on one node, and moves none.
+                // The scheduler has put two on one node, and doesn't move them.
                 make_anew();
             }
             distinct.len() == nodes
@@ -144,7 +144,7 @@ impl Outages {
         belay.pool_is_ready("np1").await;
     }
 
-    /// A scale down hangs on a budget, and is aborted when the part has just come back.
+    /// A scale-down hangs on a budget, and is aborted when the part has just come back.
     async fn scales_and_aborts(&self) {
         let belay = &self.belay;
         belay.keep_available(3).await;
@@ -179,10 +179,10 @@ impl Outages {
     }
 }
 
-/// Ten outages, and what must be so after them.
+/// Runs ten outages, and checks the state after them.
 async fn ten_outages(component: Component) {
     let world = World::start().await;
-    // What the API server keeps of each kind comes a moment after it is ready.
+    // The API server's watch caches are ready a moment after the API server is.
     world.asks_again.store(true, Ordering::Relaxed);
     let belay = Belay::start(&world).await;
     let outages = Outages {
@@ -212,7 +212,7 @@ async fn ten_outages(component: Component) {
         let operations = belay.operations(type_, target).await;
         assert_eq!(operations.len(), expected, "{type_:?} of {target}");
     }
-    // A loop that never rests would write thousands.
+    // A loop without pauses would write thousands.
     let log = belay.log();
     let warnings = log.lines().filter(|line| line.contains(" WARN ")).count();
     assert!(warnings < 1000, "{warnings} warnings in ten outages");

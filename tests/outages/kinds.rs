@@ -1,4 +1,4 @@
-//! Belay's kinds are deleted in the middle of an operation, and applied again.
+//! Belay's kinds are deleted during an operation, and applied again.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::{
 
 const KINDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
 
-/// The names of Belay's kinds that there are.
+/// Returns the names of Belay's kinds that exist.
 fn kinds(world: &World) -> Vec<String> {
     let all = world.kubectl(&["get", "crd", "-o", "name"]);
     let ours = all.lines().filter(|name| name.ends_with(".belay.dev"));
@@ -26,13 +26,13 @@ async fn delete_kinds(belay: &Belay) {
     eventually(belay, "has no kind any more", is_gone).await;
 }
 
-/// As [`Belay::eventually`], for where it can't show the objects.
+/// Does the same as [`Belay::eventually`], for times when it can't show the objects.
 async fn eventually<F: Future<Output = bool>>(belay: &Belay, what: &str, is_so: impl Fn() -> F) {
     let ended = tokio::time::timeout(super::belay::PATIENCE, belay.eventually(what, is_so)).await;
     assert!(ended.is_ok(), "never {what}:\n{}", belay.log());
 }
 
-/// Applies the kinds, and then the cluster and its pool as they were applied before.
+/// Applies the kinds, and then the cluster and its pool as before.
 async fn apply_all(belay: &Belay) {
     belay.world.apply_kinds();
     let kwok = json!({"kwok": {"nodeProvisioningTime": "0s"}});
@@ -42,7 +42,7 @@ async fn apply_all(belay: &Belay) {
     belay.make::<belay::api::AgentPool>("np1", spec).await;
 }
 
-/// An upgrade that hangs on a budget, and what watches it.
+/// Starts an upgrade that hangs on a budget. Returns a guard that watches it.
 async fn hangs(belay: &Belay) -> Guard {
     belay.guarded_cluster(2).await;
     belay.lock_is_free().await;
@@ -53,7 +53,7 @@ async fn hangs(belay: &Belay) -> Guard {
     guard
 }
 
-/// Whoever deletes a kind deletes all of it: each cluster goes as if it were deleted, and then the kinds do.
+/// Deleting a kind deletes all its objects: each cluster is deleted as usual, and then the kinds are.
 pub async fn kinds_that_are_deleted_take_their_clusters_with_them_and_come_back_empty(
     _: Arc<World>,
 ) {
@@ -81,7 +81,8 @@ pub async fn kinds_that_are_deleted_take_their_clusters_with_them_and_come_back_
     belay.kill_operator();
 }
 
-/// Nobody looks while the kinds are forced away. The nodes stay, and a cluster of the same name has them again.
+/// No operator runs while the kinds are removed by force. The nodes stay, and a cluster of the same name gets them
+/// again.
 pub async fn nodes_of_kinds_that_were_forced_away_are_their_clusters_again(_: Arc<World>) {
     let world = World::start().await;
     let belay = Belay::start(&world).await;

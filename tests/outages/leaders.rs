@@ -1,4 +1,4 @@
-//! A leader that is killed, or that the network cuts off: the next one takes over, and never both at once.
+//! A leader is killed or cut off from the network: the next one takes over, and the two never work at the same time.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::{
     operators::{Operator, lease},
 };
 
-/// An upgrade that hangs on a budget, and a watcher from before it began.
+/// Starts an upgrade that hangs on a budget, with a watcher from before it began.
 async fn hangs(belay: &Belay) -> (String, Guard) {
     belay.guarded_cluster(2).await;
     let guard = Guard::watch(belay, 2, 2).await;
@@ -41,7 +41,7 @@ pub async fn a_leader_that_is_killed_is_followed_and_the_abort_asked_for_meanwhi
     assert!(cancellation.left_behind.is_empty(), "{cancellation:#?}");
     let taken = lease(&belay).await.acquire_time.expect("a time").0;
     let waited = taken.duration_since(killed).as_secs();
-    // The lease's ten seconds from the last renewal, and a look each second.
+    // The lease's ten seconds since the last renewal, and a check each second.
     assert!((7..=20).contains(&waited), "taken over after {waited} s");
     belay.lock_is_free().await;
     assert!(!belay.nodes().await.iter().any(is_cordoned));
@@ -88,7 +88,7 @@ pub async fn a_leader_that_the_network_cuts_off_has_ended_before_the_next_one_wr
         of_first.iter().all(|write| write.at < begins),
         "{of_first:#?}"
     );
-    // What was on its way arrives now.
+    // The old leader's pending requests arrive now.
     network.mend();
     belay.has_upgraded_nodes(2).await;
     second.rests(&belay).await;

@@ -1,8 +1,9 @@
-//! Outages of the real control plane beneath the operator: parts that are killed, requests that are throttled, tokens
-//! that end, clocks that differ, kinds that go away. Each test asserts what a user sees in the end: no node is lost
-//! or doubled, the operation ends as it should, and an abort is honoured.
+//! Outages of the real control plane below the operator: killed parts, throttled requests, expired tokens, different
+//! clocks, removed kinds. Each test asserts what a user sees in the end: no node is lost or duplicated, the operation
+//! ends as it should, and an abort is honoured.
 //!
-//! `tests/live` has the outages that need nothing special: `no_data`, `failure`, `leader`, `restart`, `late`, `isolated`.
+//! `tests/live` has the outages that need nothing special: `no_data`, `failure`, `leader`, `restart`, `late`,
+//! `isolated`.
 
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -49,7 +50,7 @@ use std::process::ExitCode;
 use world::World;
 
 const TESTS: &[harness::Test<World>] = tests![
-    // What takes longest goes first.
+    // The slowest tests come first.
     killed::an_api_server_that_is_killed_in_every_kind_of_step_costs_nothing,
     killed::an_etcd_that_is_killed_in_every_kind_of_step_costs_nothing,
     token::a_token_that_is_revoked_and_rotated_fails_nothing,

@@ -1,4 +1,4 @@
-//! The network between an operator and the API server: a relay whose connections stay open while nothing passes.
+//! The network between an operator and the API server: a relay whose connections stay open while it forwards nothing.
 
 use std::{net::Ipv4Addr, path::PathBuf};
 
@@ -20,12 +20,12 @@ pub struct Network {
 }
 
 impl Network {
-    /// One before the API server of that kubeconfig.
+    /// Starts a relay in front of the API server of that kubeconfig.
     pub async fn before(kubeconfig: Kubeconfig) -> Self {
         Self::that_lets_pass(usize::MAX, kubeconfig).await
     }
 
-    /// One that lets pass so many bytes of each connection to the API server, and a few more.
+    /// Starts a relay that forwards about this many bytes of each connection to the API server.
     pub async fn that_lets_pass(bytes: usize, kubeconfig: Kubeconfig) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a port");
@@ -56,12 +56,12 @@ impl Network {
         }
     }
 
-    /// From now on nothing passes. The connections stay open.
+    /// Forwards nothing from now on. The connections stay open.
     pub fn cut(&self) {
         self.passes.send_replace(false);
     }
 
-    /// All passes again, what was sent meanwhile first.
+    /// Forwards everything again, starting with what was sent in the meantime.
     pub fn mend(&self) {
         self.passes.send_replace(true);
     }
@@ -72,7 +72,7 @@ async fn join(near: TcpStream, far: TcpStream, most: usize, passes: watch::Recei
     let (from_far, to_far) = far.into_split();
     let there = relay(from_near, to_far, most, passes.clone());
     let back = relay(from_far, to_near, usize::MAX, passes);
-    // Where one side closes, the other is closed as well.
+    // If one side closes, the other side is closed as well.
     tokio::select! {
         () = there => {}
         () = back => {}
@@ -90,12 +90,12 @@ async fn relay(
         if passes.wait_for(|passes| *passes).await.is_err() {
             return;
         }
-        // What is beyond that is lost; that the connection ends is told.
+        // Bytes beyond the limit are lost, but the end of the connection is forwarded.
         if passed < most && to.write_all(&bytes[..read]).await.is_err() {
             return;
         }
         passed += read;
     }
-    // An end is told as late as all else.
+    // The end of a connection waits like the bytes.
     let _ = passes.wait_for(|passes| *passes).await;
 }

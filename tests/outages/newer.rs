@@ -1,5 +1,5 @@
-//! Kinds of a newer version, with values that this program doesn't know: what can't be read is named in the log and
-//! left alone, and everything else goes on.
+//! Kinds of a newer version, with values that this program doesn't know: the log names objects that can't be read,
+//! Belay leaves them alone, and everything else goes on.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::{
     guard::Guard,
 };
 
-/// Adds a value to an enum of a kind's schema, wherever it lists the value beside it.
+/// Adds a value to an enum of a kind's schema, wherever the enum has the value `beside`.
 fn add(schema: &mut Value, beside: &str, value: &str) {
     match schema {
         Value::Object(members) => {
@@ -31,7 +31,7 @@ fn add(schema: &mut Value, beside: &str, value: &str) {
     }
 }
 
-/// Applies the kinds as a newer version would have them, and waits until the API server serves them.
+/// Applies the kinds as a newer version would define them, and waits until the API server serves them.
 async fn apply_newer_kinds(belay: &Belay) {
     for kind in ["managedclusters", "agentpools", "operations"] {
         let crd = belay.kubectl(&["get", "crd", &format!("{kind}.belay.dev"), "-o", "json"]);
@@ -99,8 +99,8 @@ impl Belay {
     }
 }
 
-/// Writes into a status what this program doesn't know. Before the kinds are applied anew everywhere, the API server
-/// refuses the value.
+/// Writes a value that this program doesn't know into a status. The API server refuses the value until the new kinds
+/// are in effect everywhere.
 async fn write_status(belay: &Belay, objects: &Api<DynamicObject>, name: &str, status: Value) {
     let what = format!("takes {status} of {name}");
     let patch = Patch::Merge(json!({"status": status}));
@@ -113,7 +113,7 @@ async fn write_status(belay: &Belay, objects: &Api<DynamicObject>, name: &str, s
 }
 
 pub async fn values_of_a_newer_version_are_named_and_left_alone(_: Arc<World>) {
-    // Its kinds are those of all who use it.
+    // A separate control plane, because its kinds affect everybody who uses it.
     let world = World::start().await;
     let belay = Belay::start(&world).await;
     let other = Belay::start(&world).await;
@@ -145,14 +145,14 @@ pub async fn values_of_a_newer_version_are_named_and_left_alone(_: Arc<World>) {
     let spec = json!({"type": "Hibernate", "target": {"kind": "AgentPool", "name": "np1"}});
     let asked = json!({"apiVersion": "belay.dev/v1alpha1", "kind": "Operation", "metadata": {"name": "newer"}, "spec": spec});
     let asked = serde_json::from_value(asked).expect("an object");
-    // Whether admission lets it pass while another is in flight isn't this test's matter.
+    // This test doesn't check whether admission accepts it while another operation is in flight.
     let _ = operations.create(&PostParams::default(), &asked).await;
     let policy = Patch::Merge(json!({"spec": {"concurrencyPolicy": "Merge"}}));
     let params = PatchParams::default();
     let patched = clusters.patch("demo", &params, &policy).await;
     patched.expect("it is a value of the newer kind");
     belay.names_unreadable("ManagedCluster", "demo").await;
-    // All else goes on: another namespace's operator, and this one on another cluster.
+    // Everything else goes on: another namespace's operator, and this one on another cluster.
     other.ready_cluster(0, 1).await;
     let spec = json!({"kubernetesVersion": "1.35.7", "provider": {"kwok": {"nodeProvisioningTime": "0s"}}});
     belay
@@ -166,7 +166,7 @@ pub async fn values_of_a_newer_version_are_named_and_left_alone(_: Arc<World>) {
             belay.nodes().await.len() >= 4
         })
         .await;
-    // Nothing of what can't be read is deleted, evicted or made twice.
+    // Nothing of the unreadable objects is deleted, evicted or created twice.
     guard.check(2, 3, 6);
     for (objects, name) in [
         (&clusters, "demo"),
@@ -176,7 +176,7 @@ pub async fn values_of_a_newer_version_are_named_and_left_alone(_: Arc<World>) {
         let object = objects.get(name).await.expect("it is there");
         assert_eq!(object.metadata.deletion_timestamp, None, "{name}");
     }
-    // What is readable again is gone on with.
+    // Belay continues with objects that are readable again.
     let policy = Patch::Merge(json!({"spec": {"concurrencyPolicy": "Forbid"}}));
     let patched = clusters.patch("demo", &params, &policy).await;
     patched.expect("patched");
@@ -196,12 +196,12 @@ pub async fn values_of_a_newer_version_are_named_and_left_alone(_: Arc<World>) {
     .await;
     belay.abort(&upgrade, "enough of it").await;
     belay.is_canceled(&upgrade).await;
-    // The one of the newer type can't be read here either.
+    // The test can't read the Operation of the newer type either.
     let listed = operations.list(&ListParams::default()).await;
     let listed = listed.expect("operations").items.into_iter();
     let upgrades = listed.filter(|operation| operation.data["spec"]["type"] == "Upgrade");
     assert_eq!(upgrades.count(), 1);
-    // Each is named when it changes, and not again and again.
+    // Each is named when it changes, not again and again.
     let named = belay.log().matches("can't be read").count();
     assert!(named < 100, "named {named} times");
 }

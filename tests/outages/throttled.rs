@@ -1,4 +1,4 @@
-//! API Priority and Fairness throttles the operator's own account: it waits, and nothing fails.
+//! API Priority and Fairness throttles the operator's own account: the operator waits, and nothing fails.
 
 use std::{
     sync::Arc,
@@ -22,11 +22,11 @@ use super::{
     network::Network,
 };
 
-/// How large the requests are that hold places, and how much of each arrives.
+/// The size of the requests that occupy seats, and how much of each arrives.
 const BODY: usize = 200 * 1024;
 const PASSES: usize = 40 * 1024;
 
-/// Gives the account a level of its own, as small as one can be.
+/// Gives the account its own priority level, as small as possible.
 fn limit(belay: &Belay) {
     let limited = json!({"nominalConcurrencyShares": 1, "lendablePercent": 0, "borrowingLimitPercent": 0,
         "limitResponse": {"type": "Reject"}});
@@ -45,12 +45,12 @@ fn limit(belay: &Belay) {
     );
 }
 
-/// How often the operator has said that it was throttled.
+/// Returns how often the operator has logged that it was throttled.
 fn refused(belay: &Belay) -> usize {
     belay.log().matches("Too many requests").count()
 }
 
-/// A request whose body never comes in full: it holds its place on its level until it is dropped.
+/// Sends a request whose body never arrives in full: it occupies its seat on the priority level until it is dropped.
 fn occupy(client: &Client, belay: &Belay) -> JoinHandle<()> {
     let namespace = &belay.namespace;
     let path = format!("/apis/belay.dev/v1alpha1/namespaces/{namespace}/operations");
@@ -62,7 +62,7 @@ fn occupy(client: &Client, belay: &Belay) -> JoinHandle<()> {
     })
 }
 
-/// The places of the level that somebody else's requests hold.
+/// The seats of the priority level that somebody else's requests occupy.
 struct Noise {
     client: Client,
     probe: Client,
@@ -70,7 +70,7 @@ struct Noise {
 }
 
 impl Noise {
-    /// Holds places until the level has none left.
+    /// Occupies seats until the priority level has none left.
     async fn fill(&mut self, belay: &Belay) {
         while !self.is_full(belay).await {
             assert!(self.held.len() < 50, "the level never takes hold");
@@ -80,8 +80,8 @@ impl Noise {
         }
     }
 
-    /// Keeps the level full until the operator was refused so many times more. The API server ends a request whose body
-    /// doesn't come, so places become free again.
+    /// Keeps the priority level full until the operator was refused this many times more. The API server ends a request
+    /// whose body doesn't arrive, so seats become free again.
     async fn refuses(&mut self, belay: &Belay, more: usize) {
         let (before, began) = (refused(belay), Instant::now());
         while refused(belay) < before + more {
@@ -97,7 +97,7 @@ impl Noise {
         matches!(listed, Err(kube::Error::Api(status)) if status.code == 429)
     }
 
-    /// Lets go of that many places.
+    /// Releases this many seats.
     fn release(&mut self, places: usize) {
         let from = self.held.len().saturating_sub(places);
         self.held.drain(from..).for_each(|request| request.abort());
@@ -122,7 +122,7 @@ pub async fn an_account_that_is_throttled_waits_and_its_abort_is_honoured(_: Arc
     noise.fill(belay).await;
     belay.set_version("1.36.3").await;
     noise.refuses(belay, 10).await;
-    // With one place at a time it goes on.
+    // With one free seat at a time it goes on.
     noise.release(1);
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay
@@ -131,7 +131,7 @@ pub async fn an_account_that_is_throttled_waits_and_its_abort_is_honoured(_: Arc
             blocked.is_some_and(|blocked| blocked.reason == "PodDisruptionBudget")
         })
         .await;
-    // The abort is asked for while the account gets no answer at all.
+    // The abort is requested while the account gets no answer at all.
     noise.refuses(belay, 3).await;
     belay.abort(&upgrade, "throttled").await;
     noise.refuses(belay, 3).await;
@@ -142,7 +142,7 @@ pub async fn an_account_that_is_throttled_waits_and_its_abort_is_honoured(_: Arc
     guard.check(2, 2, 3);
     installed.goes_on().await;
     guard.check(1, 2, 3);
-    // Who is refused waits a while: it doesn't ask a hundred times a second.
+    // A refused client waits a while: it doesn't send a hundred requests a second.
     let refusals = refused(belay);
     assert!(refusals < 2000, "{refusals} refusals in the log");
     belay.kill_operator();

@@ -1,4 +1,4 @@
-//! The operator's token is revoked, and another takes its place in the file: it goes on by itself.
+//! The operator's token is revoked, and another one replaces it in the file: the operator goes on by itself.
 
 use std::{
     sync::Arc,
@@ -15,7 +15,7 @@ use super::{
     guard::Guard,
 };
 
-/// How long it may take until the operator reads the file anew, and reaches the API server.
+/// How long it may take until the operator reads the file again and reaches the API server.
 const RELOAD: Duration = Duration::from_secs(90);
 
 fn token_of(kubeconfig: &Kubeconfig) -> String {
@@ -43,7 +43,7 @@ pub async fn a_token_that_is_revoked_and_rotated_fails_nothing(_: Arc<World>) {
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay.is_blocked(&upgrade).await;
-    // A token is of an account's uid: one of the same name has none of the old one's.
+    // A token is bound to an account's uid, so it isn't valid for a new account of the same name.
     let of_system = ["-n", SYSTEM];
     for verb in ["delete", "create"] {
         installed

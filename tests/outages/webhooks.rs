@@ -1,4 +1,5 @@
-//! Webhooks of others that are away: the API server refuses what they would have to allow, in its own words.
+//! Other people's webhooks that are away: the API server refuses the requests that they must allow, with its own
+//! message.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use super::{
     guard::Guard,
 };
 
-/// What the API server says where a webhook doesn't answer.
+/// The API server's message when a webhook doesn't answer.
 const WORDS: &str = "failed calling webhook \"away.example.com\"";
 
 impl Belay {
@@ -18,7 +19,7 @@ impl Belay {
         format!("away-{}", self.namespace)
     }
 
-    /// Has a webhook that is away decide about what is `ours`.
+    /// Makes a webhook that is away responsible for objects that match `ours`.
     async fn ask_webhook(&self, rule: Value, ours: &str, try_it: &[&str]) {
         let webhook = json!({"name": "away.example.com", "failurePolicy": "Fail", "sideEffects": "None",
             "admissionReviewVersions": ["v1"], "timeoutSeconds": 1, "rules": [rule],
@@ -38,7 +39,7 @@ impl Belay {
         self.kubectl(&["delete", "validatingwebhookconfiguration", &name]);
     }
 
-    /// Waits until an Operation reports a block in the server's words.
+    /// Waits until an Operation reports a block with the API server's message.
     async fn is_blocked_by_webhook(&self, operation: &str) -> OperationStatus {
         self.eventually("reports the webhook", || async {
             let blocked = self.status(operation).await.blocked;
@@ -68,7 +69,7 @@ pub async fn a_webhook_for_nodes_that_is_away_is_reported_and_an_abort_ends(worl
     belay.is_canceled(&upgrade).await;
     belay.lock_is_free().await;
     guard.check(0, 2, 2);
-    // What is asked for next waits for the webhook, and is done once it is gone.
+    // The next change waits for the webhook, and is made once the webhook is gone.
     belay.set_count("np1", 3).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
     belay.is_blocked_by_webhook(&scale).await;

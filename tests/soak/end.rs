@@ -1,5 +1,5 @@
-//! What an episode has to come to, once people are quiet and nothing is broken any more: everything settles; what
-//! is on hold goes on by a Reconcile; then the nodes are what the specs ask for.
+//! The required end of an episode, once people are quiet and nothing is broken any more: everything settles; a
+//! Reconcile continues what is on hold; then the nodes match the specs.
 
 use std::time::{Duration, Instant};
 
@@ -21,9 +21,9 @@ use crate::{
 
 /// How long it may take until everything has settled.
 const PATIENCE: Duration = Duration::from_mins(3);
-/// How often what is on hold is asked for again: what goes on may bring another hold to light.
+/// How often objects on hold are reconciled again: a Reconcile may reveal another hold.
 const ROUNDS: usize = 4;
-/// Has everything come to its end; what is wrong there.
+/// Waits until everything has come to its end. Returns what is wrong there as an error.
 pub async fn comes(place: &Place) -> Result<(), String> {
     calm(place).await;
     let mut world = World::settled(place).await?;
@@ -33,7 +33,7 @@ pub async fn comes(place: &Place) -> Result<(), String> {
             break;
         }
         if round > 0 {
-            // What it asks for may be what can't be done, such as two minor versions back.
+            // The spec may ask for something impossible, such as two minor versions back.
             world.asks_for_what_runs(place).await;
         }
         for (kind, name) in on_hold {
@@ -49,11 +49,11 @@ pub async fn comes(place: &Place) -> Result<(), String> {
     Err(format!("{wrong:#?}\n{}\n{found}", shown(place)))
 }
 
-/// Ends all that is broken or in the way.
+/// Ends all faults and obstacles.
 async fn calm(place: &Place) {
     place.faults.arm([]);
     for kind in WATCHED {
-        // One that lost events begins anew.
+        // A watch that lost events must start again.
         place.faults.order(kind, Stream::Ends);
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -65,7 +65,7 @@ async fn calm(place: &Place) {
     for node in place.belay.nodes().await {
         if is_cordoned(&node) && !node.annotations().contains_key(DRAINED_BY) {
             let patch = Patch::Merge(json!({"spec": {"unschedulable": false}}));
-            // Where it is gone by now, so is its cordon.
+            // If the node is gone by now, so is its cordon.
             let _ = nodes
                 .patch(&node.name_any(), &PatchParams::default(), &patch)
                 .await;
@@ -73,7 +73,7 @@ async fn calm(place: &Place) {
     }
 }
 
-/// Asks for a Reconcile, once nothing excludes it.
+/// Creates a Reconcile, once no other operation excludes it.
 async fn reconcile(place: &Place, kind: &str, name: &str, round: usize) -> Result<(), String> {
     let asked = format!("again-{round}-{name}");
     let object = json!({"apiVersion": "belay.dev/v1alpha1", "kind": "Operation", "metadata": {"name": asked},
@@ -84,7 +84,7 @@ async fn reconcile(place: &Place, kind: &str, name: &str, round: usize) -> Resul
         match all.create(&PostParams::default(), &object).await {
             Ok(_) => return Ok(()),
             Err(kube::Error::Api(status)) if status.message.contains(" is in progress") => {}
-            // It has gone meanwhile.
+            // It was deleted in the meantime.
             Err(kube::Error::Api(status)) if status.message.contains("not found") => return Ok(()),
             Err(error) => {
                 return Err(format!(
@@ -103,7 +103,7 @@ async fn reconcile(place: &Place, kind: &str, name: &str, round: usize) -> Resul
     }
 }
 
-/// All that is there.
+/// All objects of the place.
 struct World {
     clusters: Vec<ManagedCluster>,
     pools: Vec<AgentPool>,
@@ -121,7 +121,7 @@ impl World {
         }
     }
 
-    /// What is there once nothing is left to be done, or all that is waits for a person.
+    /// Returns all objects once nothing is left to be done, or everything that is left waits for a person.
     async fn settled(place: &Place) -> Result<Self, String> {
         let began = Instant::now();
         let mut calm_since = None;
@@ -131,7 +131,7 @@ impl World {
             if !unsettled.is_empty() {
                 calm_since = None;
             }
-            // A moment later it has to be so still: a spec may have been written a moment ago.
+            // It must stay so for a moment: somebody may just have written a spec.
             let since = *calm_since.get_or_insert_with(Instant::now);
             if unsettled.is_empty() && since.elapsed() > Duration::from_secs(2) {
                 return Ok(world);
@@ -169,7 +169,7 @@ impl World {
                 unsettled.push(format!("cluster {}", cluster.name_any()));
             }
         }
-        // The pools of a cluster that goes wait for its deletion, also while that is on hold.
+        // The pools of a cluster that is being deleted wait for its deletion, also while the deletion is on hold.
         let goes = |cluster: &ManagedCluster| cluster.metadata.deletion_timestamp.is_some();
         if self.clusters.iter().any(goes) {
             return unsettled;
@@ -184,7 +184,7 @@ impl World {
         unsettled
     }
 
-    /// Has the spec of a cluster that failed ask for the version that its control plane runs.
+    /// If the cluster is on hold, sets its spec to the version that its control plane runs.
     async fn asks_for_what_runs(&self, place: &Place) {
         let cluster = self.clusters.first();
         let status = cluster.and_then(|cluster| cluster.status.as_ref());
@@ -195,7 +195,7 @@ impl World {
         }
     }
 
-    /// What waits for a person, clusters first.
+    /// Returns the objects that wait for a person, clusters first.
     fn on_hold(&self) -> Vec<(&'static str, String)> {
         let clusters = self.clusters.iter().filter(|cluster| {
             let status = cluster.status.as_ref();
@@ -215,7 +215,7 @@ impl World {
         on_hold
     }
 
-    /// What isn't as it has to be.
+    /// Returns everything that isn't as it must be.
     fn wrong(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut wanted = 0;
@@ -256,7 +256,7 @@ impl World {
         wrong
     }
 
-    /// How many nodes a pool has to have.
+    /// Checks the conditions and the nodes of a pool. Returns how many nodes it must have.
     fn wrong_of_pool(
         &self,
         cluster: &ManagedCluster,
@@ -306,7 +306,7 @@ async fn all<K: Known>(place: &Place) -> Vec<K> {
     listed.expect("listed").items
 }
 
-/// What kubectl shows.
+/// Returns what kubectl shows.
 fn shown(place: &Place) -> String {
     place.belay.kubectl(&["get", "mc,ap,op", "-o", "wide"])
 }

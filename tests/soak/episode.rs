@@ -1,4 +1,4 @@
-//! One episode: a cluster with a pool and a workload, what happens there, and the end that it has to come to.
+//! One episode: a cluster with a pool and a workload, the events there, and the required end.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     world::World,
 };
 
-/// Plays the events; what was wrong.
+/// Plays the events. Returns what was wrong as an error.
 pub async fn play(world: Arc<World>, budgets: Budgets, events: Vec<Event>) -> Result<(), String> {
     caught(async move { one(&world, &budgets, &events).await }).await
 }
@@ -45,7 +45,7 @@ async fn one(world: &Arc<World>, budgets: &Budgets, events: &[Event]) -> Result<
     ended.map_err(|why| format!("{}: {why}", place.belay.namespace))
 }
 
-/// What happens to the operator, or has no budget to be kept any more.
+/// Applies an event to the operator, or ends the check of the budget if the event removes its protection.
 fn befalls(place: &Arc<Place>, what: &What) {
     match *what {
         What::Dies => place.faults.dies(),
@@ -58,7 +58,7 @@ fn befalls(place: &Arc<Place>, what: &What) {
             let place = place.clone();
             tokio::spawn(async move { watches(&place, kind, stream, time).await });
         }
-        // Pods that others delete, and those of nodes that go with all of their cluster, have no budget.
+        // No budget protects pods that others delete, or pods on nodes that are deleted with their whole cluster.
         What::DeleteNode(_)
         | What::DeletePod(_)
         | What::DeleteCluster

@@ -1,20 +1,20 @@
-//! What happens in an episode.
+//! The events of an episode.
 
 use std::{fmt, time::Duration};
 
 use crate::faults::{Fault, Stream};
 
-/// One thing that happens, some time after the one before.
+/// An event, some time after the previous one.
 #[derive(Clone, Debug)]
 pub struct Event {
     pub after: Duration,
     pub what: What,
 }
 
-/// The pools that people know of.
+/// The pools that people know.
 pub const POOLS: [&str; 3] = ["np1", "np2", "np3"];
 
-/// What happens. A number that names one of several things counts them modulo how many there are.
+/// The kinds of events. A number that selects one of several objects is taken modulo their number.
 #[derive(Clone, Debug)]
 pub enum What {
     // What people want of the cluster.
@@ -44,7 +44,7 @@ pub enum What {
     DeleteNode(usize),
     Cordon(usize, bool),
     DeletePod(usize),
-    // What befalls the operator.
+    // What happens to the operator.
     Dies,
     DiesAt(usize, Fault),
     Refused(usize, usize, Fault),

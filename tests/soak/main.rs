@@ -1,8 +1,8 @@
-//! The long run: random people change, abort and delete, random faults befall the operator, and what must hold is
-//! checked throughout and at the end. A seed says all that happens; how fast the machine is isn't in it.
+//! The long run: random people change, abort and delete, random faults hit the operator, and the test checks the
+//! invariants throughout and at the end. A seed determines all events, but not the speed of the machine.
 //!
-//! `SOAK_MINUTES=n` runs for so long, `SOAK_SEED=s` from that seed on: each episode has the next one. Where an
-//! episode fails, its seed is printed, and the shortest part of it that still fails.
+//! `SOAK_MINUTES=n` sets the duration. `SOAK_SEED=s` sets the first seed; each episode takes the next one. If an
+//! episode fails, its seed is printed, with the shortest part of it that still fails.
 
 #[path = "../faults/mod.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]

@@ -1,4 +1,4 @@
-//! What people and others do. What the API server refuses is refused: they go on.
+//! The actions of people and others. If the API server refuses an action, they go on.
 
 use std::fmt::Debug;
 
@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use crate::{acts::Known, event::What, place::Place};
 
-/// Someone who does things in a namespace.
+/// A person who acts in a namespace.
 pub struct Person<'a> {
     place: &'a Place,
-    /// How many things were made, for their names.
+    /// The number of objects made so far, for their names.
     made: usize,
 }
 
@@ -24,7 +24,7 @@ impl<'a> Person<'a> {
         Self { place, made: 0 }
     }
 
-    /// Does it, where it is something that people do.
+    /// Performs an event, if it is an action of people.
     pub async fn does(&mut self, what: &What) -> Result<(), String> {
         match *what {
             What::Version(version) => self.cluster(json!({"kubernetesVersion": version})).await,
@@ -197,7 +197,7 @@ impl<'a> Person<'a> {
     }
 }
 
-/// A person's request may be refused; anything else is a fault.
+/// A person's request may be refused; any other error is a failure of the test.
 fn may_be_refused<T: Debug>(answer: kube::Result<T>) -> Result<(), String> {
     match answer {
         Ok(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! Which events an episode has: all that the seed says.
+//! The events of an episode, which the seed determines.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ const OF_POOL: &[&str] = &[
 ];
 const CODES: &[u16] = &[403, 409, 429, 500, 503];
 
-/// The events of the episode with that seed.
+/// Returns the events of the episode with that seed.
 pub fn events(seed: u64) -> Vec<Event> {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());

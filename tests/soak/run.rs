@@ -1,4 +1,4 @@
-//! Episodes, side by side, for so long.
+//! Runs episodes side by side for a given time.
 
 use std::{
     env,
@@ -13,14 +13,14 @@ use futures::{StreamExt as _, stream};
 
 use crate::{budgets::Budgets, episode, event::Event, random, shortest, world::World};
 
-/// How many episodes go on side by side. They wait more than they work.
+/// The number of parallel episodes. They mostly wait.
 const SIDE_BY_SIDE: usize = 10;
 
-/// Runs for as long as the environment says.
+/// Runs as long as the environment says.
 pub async fn all() -> ExitCode {
     let minutes = number("SOAK_MINUTES", 10);
     let episodes = number("SOAK_EPISODES", u64::MAX);
-    // Another one each time.
+    // A different seed each time.
     let seed = number("SOAK_SEED", u64::from(std::process::id()) << 16);
     println!("seed {seed}, for {minutes} minutes");
     let world = World::start().await;
@@ -28,7 +28,7 @@ pub async fn all() -> ExitCode {
     let began = Instant::now();
     let end = began + Duration::from_mins(minutes);
     let seeds = stream::iter(seed..=seed.saturating_add(episodes - 1));
-    // Where one fails, those that have begun come to their end.
+    // If one fails, the episodes in progress still run to their end.
     let has_failed = AtomicBool::new(false);
     let goes_on = || Instant::now() < end && !has_failed.load(Ordering::Relaxed);
     let seeds = seeds.take_while(|_| std::future::ready(goes_on()));
@@ -69,7 +69,7 @@ pub async fn all() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Events, one a line.
+/// Returns events as text, one per line.
 pub fn listed(events: &[Event]) -> String {
     let lines = events.iter().map(|event| format!("  {event}\n"));
     lines.collect()

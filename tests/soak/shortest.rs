@@ -1,4 +1,4 @@
-//! The shortest part of an episode that still fails: parts are left out, smaller and smaller ones (Zeller's ddmin).
+//! Finds the shortest part of an episode that still fails by leaving out smaller and smaller parts (Zeller's ddmin).
 
 use std::{
     sync::Arc,
@@ -9,14 +9,14 @@ use futures::{StreamExt as _, stream};
 
 use crate::{budgets::Budgets, episode, event::Event, run::listed, world::World};
 
-/// How often events are played before they count as ones that don't fail: a failure may need its moment.
+/// How often events are played before they count as not failing: a failure may depend on timing.
 const TRIES: usize = 3;
-/// How many are played side by side.
+/// The number of parallel episodes.
 const SIDE_BY_SIDE: usize = 12;
-/// For how long a shorter one is looked for.
+/// How long to look for a shorter part.
 const PATIENCE: Duration = Duration::from_mins(15);
 
-/// The shortest events found that fail, and how.
+/// Returns the shortest failing events that were found, and their failure.
 pub async fn that_fails(world: &Arc<World>, budgets: &Budgets, events: Vec<Event>) -> String {
     let began = Instant::now();
     let Some((mut events, mut why)) = first_that_fails(world, budgets, vec![events.clone()]).await
@@ -47,7 +47,7 @@ pub async fn that_fails(world: &Arc<World>, budgets: &Budgets, events: Vec<Event
     )
 }
 
-/// The first of these that fails in one of its tries.
+/// Returns the first of these candidates that fails in one of its tries.
 async fn first_that_fails(
     world: &Arc<World>,
     budgets: &Budgets,

@@ -1,4 +1,4 @@
-//! Watches all pods throughout: never may a namespace have fewer of them than its budget keeps.
+//! Watches all pods throughout: a namespace must never have fewer of them than its budget keeps.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,20 +15,20 @@ use kube::{
 
 use crate::pods::is_pod_up;
 
-/// What the budgets keep, and whether they were heeded. Clones share it.
+/// What the budgets keep, and their violations. Clones share it.
 #[derive(Clone, Default)]
 pub struct Budgets(Arc<Mutex<Known>>);
 
 #[derive(Default)]
 struct Known {
-    /// How many pods of a namespace have to be up, each from a resource version on.
+    /// The required number of pods of a namespace, each from a resourceVersion on.
     kept: BTreeMap<String, Vec<(u64, usize)>>,
     ready: BTreeMap<String, BTreeSet<String>>,
     violations: Vec<(String, String)>,
 }
 
 impl Budgets {
-    /// Begins to watch.
+    /// Starts to watch.
     pub fn watch(client: Client) -> Self {
         let this = Self::default();
         let noted = this.clone();
@@ -49,27 +49,28 @@ impl Budgets {
         this
     }
 
-    /// In all that is seen from now on, so many pods of a namespace have to be up. Say less before a budget keeps less.
+    /// Requires this many pods of a namespace in everything that is seen from now on. Call it before a budget is
+    /// lowered.
     pub fn keep(&self, namespace: &str, pods: usize) {
         let mut known = self.0.lock().expect("the budgets");
         known.kept.insert(namespace.to_owned(), vec![(0, pods)]);
     }
 
-    /// From a resource version on, so many pods of a namespace have to be up. Say more after a budget keeps more: until
-    /// then pods may go by what it kept before.
+    /// Requires this many pods of a namespace from a resourceVersion on. Call it after a budget is raised: until then
+    /// pods may be evicted under the old budget.
     pub fn keep_from(&self, version: u64, namespace: &str, pods: usize) {
         let mut known = self.0.lock().expect("the budgets");
         let kept = known.kept.entry(namespace.to_owned()).or_default();
         kept.push((version, pods));
     }
 
-    /// How many pods of a namespace have to be up.
+    /// Returns the required number of pods of a namespace.
     pub fn kept(&self, namespace: &str) -> usize {
         let known = self.0.lock().expect("the budgets");
         known.kept_at(u64::MAX, namespace)
     }
 
-    /// How the budget of a namespace was violated.
+    /// Returns the violations of a namespace's budget.
     pub fn violations(&self, namespace: &str) -> Vec<String> {
         let known = self.0.lock().expect("the budgets");
         let violations = known.violations.iter();

@@ -1,5 +1,5 @@
-//! What a namespace's world comes to: all that counts of it, without what differs from run to run (generated
-//! names, times, versions of resources).
+//! The relevant state of a namespace's world, without the parts that differ from run to run (generated names, times,
+//! resourceVersions).
 
 use std::{collections::BTreeMap, fmt::Debug};
 
@@ -14,12 +14,13 @@ use serde_json::{Map, Value, json};
 
 use crate::belay::Belay;
 
-/// All that counts of a namespace, as text with a line for each fact. What an operator made that had lost its lease,
-/// and the next one took for outdated before it began, counts only where `with_outdated`.
+/// Returns the relevant state of a namespace as text, with a line for each fact. An Operation that the next operator
+/// canceled as outdated before it began counts only if `with_outdated` is set: an operator that had lost its lease may
+/// have made it.
 pub async fn of(belay: &Belay, with_outdated: bool) -> String {
     let clusters = all::<ManagedCluster>(belay).await;
     let uids: Vec<_> = clusters.iter().map(|it| &it["metadata"]["uid"]).collect();
-    // What an owner left that is gone is Kubernetes' to collect, in its own time.
+    // Kubernetes deletes the objects of an owner that no longer exists, in its own time.
     let is_left = |operation: &&Value| {
         let mut owners = operation["metadata"]["ownerReferences"]
             .as_array()
@@ -41,7 +42,7 @@ pub async fn of(belay: &Belay, with_outdated: bool) -> String {
     let mut nodes: Vec<_> = belay.nodes().await.iter().map(node).collect();
     nodes.sort_by_key(Value::to_string);
     let records = all::<KwokControlPlane>(belay).await;
-    // A record that shows no control plane and no work on one is as good as none.
+    // A record without a control plane and without work on one counts as none.
     let is_one = |record: &Value| {
         record.get("kubernetesVersion").is_some() || record.get("operation").is_some()
     };
@@ -57,8 +58,8 @@ pub async fn of(belay: &Belay, with_outdated: bool) -> String {
     text.replace(&belay.namespace, "NAMESPACE")
 }
 
-/// Whether nothing goes on, and no node is left in the middle of something: what couldn't be left as it was is
-/// tried again after the end.
+/// Whether nothing is in progress, and no node is left in the middle of a step: Belay retries after the end what it
+/// couldn't restore.
 pub async fn is_at_rest(belay: &Belay) -> bool {
     let operations = all::<Operation>(belay).await;
     let has_ended = |operation: &Value| {
@@ -87,7 +88,7 @@ where
         .collect()
 }
 
-/// Clusters or pools, by name.
+/// Returns clusters or pools by name.
 fn named(objects: &[Value]) -> Map<String, Value> {
     let of = |object: &Value| {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
@@ -96,7 +97,7 @@ fn named(objects: &[Value]) -> Map<String, Value> {
     objects.iter().map(of).collect()
 }
 
-/// A cluster or a pool.
+/// Returns the relevant state of a cluster or a pool.
 fn target(object: &Value) -> Value {
     let (metadata, status) = (&object["metadata"], &object["status"]);
     let conditions = status["conditions"].as_array();
@@ -131,7 +132,7 @@ fn target(object: &Value) -> Value {
     })
 }
 
-/// A message up to the time that it tells.
+/// Returns a message up to its time.
 fn without_time(message: &str) -> &str {
     message.split(" at '").next().unwrap_or_default()
 }
@@ -184,7 +185,7 @@ fn node(node: &Node) -> Value {
     let ours = |(key, _): &(&String, &String)| key.contains("belay.dev/");
     let labels: BTreeMap<_, _> = node.labels().iter().filter(ours).collect();
     let annotations = node.annotations().iter().filter(ours);
-    // Which Operation made it differs by its uid.
+    // Only the keys: the values contain the uid of the Operation that made the mark.
     let marks: Vec<_> = annotations.map(|(key, _)| key).collect();
     let spec = node.spec.clone().unwrap_or_default();
     json!({
@@ -198,7 +199,7 @@ fn node(node: &Node) -> Value {
     })
 }
 
-/// What a control plane runs.
+/// Returns what a control plane runs.
 fn record(object: &Value) -> Value {
     let mut spec = object["spec"].clone();
     if let Some(spec) = spec.as_object_mut() {

@@ -1,13 +1,13 @@
-//! What disturbs a run, and where.
+//! The disturbances of a run, and their places.
 
 use std::{fmt, time::Duration};
 
 use crate::faults::{Call, Fault, Faults, Plan, Stream, WATCHED};
 
-/// Answers to requests that weren't done, in turn.
+/// The codes for requests that aren't executed, in turn.
 const CODES: [u16; 4] = [409, 429, 500, 503];
 
-/// How watches break, in turn.
+/// The ways in which watches break, in turn.
 const WAYS: [Stream; 5] = [
     Stream::Ends,
     Stream::BreaksOff,
@@ -16,32 +16,32 @@ const WAYS: [Stream; 5] = [
     Stream::Replayed,
 ];
 
-/// How long what the operator knows stays old.
+/// How long the operator's knowledge stays old.
 const STALE: Duration = Duration::from_secs(2);
-/// Events of a run that goes on beside many others come so much later at the most.
+/// In a run beside many others, events may come later by this factor.
 const LATER: u32 = 2;
 
-/// What disturbs a run. A number is that of the request at which it does.
+/// A disturbance of a run. A number is that of the request at which it happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disturbance {
     None,
     CrashBefore(usize),
     CrashAfter(usize),
-    /// The operator stands still before the request; another one takes over, and then it goes on.
+    /// The operator is frozen before the request; another one takes over, and then the frozen one continues.
     Frozen(usize),
-    /// The request is answered with this code, and not done.
+    /// The request is answered with this code, and isn't executed.
     Answered(usize, u16),
-    /// The request is done, and answered with this code.
+    /// The request is executed, and answered with this code.
     AnswerLost(usize, u16),
-    /// From that request on, what the operator knows of a kind is old for a while.
+    /// From that request on, the operator's knowledge of a kind is old for a while.
     Stale(usize, &'static str),
-    /// From that request on, the watches of a kind behave so, once.
+    /// From that request on, the watches of a kind behave like this, once.
     Watch(usize, &'static str, Stream),
 }
 
 impl Disturbance {
-    /// All that disturb a run of these requests, by kind of disturbance. `faults` saw the run. Where no event of a kind
-    /// comes, none can be held back.
+    /// Returns all disturbances for a run with these requests, by kind of disturbance. `faults` observed the run. If no
+    /// event of a kind comes, none can be held back.
     pub fn all(calls: &[Call], faults: &Faults) -> Vec<Self> {
         let numbered = || calls.iter().enumerate().map(|(at, call)| (at + 1, call));
         let writes = || {
@@ -70,7 +70,7 @@ impl Disturbance {
         all
     }
 
-    /// Its kind, for the table.
+    /// Returns its kind, for the table.
     pub fn kind(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -85,7 +85,7 @@ impl Disturbance {
         }
     }
 
-    /// What the layer does at once.
+    /// Returns what the layer does at once.
     pub fn plan(self) -> Option<Plan> {
         match self {
             Self::None | Self::Stale(..) | Self::Watch(..) => None,
@@ -97,7 +97,7 @@ impl Disturbance {
         }
     }
 
-    /// What is done to watches meanwhile.
+    /// Disturbs the watches during the run.
     pub async fn watches(self, faults: &Faults) {
         match self {
             Self::Stale(at, kind) => {

@@ -1,8 +1,9 @@
-//! The sweep: each scenario of docs/operations.md runs once undisturbed; then once for each request that the
-//! operator made in it, where it is disturbed there: it dies before the request or after it took effect, what it
-//! knows of one kind is old, or the request is refused. Each run has to end in the same world.
+//! The sweep: each scenario of docs/operations.md runs once undisturbed. Then it runs once for each request that the
+//! operator made in it, with a disturbance at this request: the operator dies before the request or after it took
+//! effect, its knowledge of one kind is old, or the request is refused. Each run must end in the same world.
 //!
-//! `SWEEP_PART=k/n` runs every n-th of them from the k-th on; `SWEEP_ONLY=text` those whose name has the text.
+//! `SWEEP_PART=k/n` runs every n-th of them from the k-th on; `SWEEP_ONLY=text` runs those whose name contains the
+//! text.
 
 #[path = "../faults/mod.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]

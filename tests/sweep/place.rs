@@ -1,4 +1,4 @@
-//! Where one run takes place: a namespace, an operator that may die, and the faults that it meets.
+//! The place of one run: a namespace, an operator that may die, and its faults.
 
 use std::{
     sync::{Arc, Mutex},
@@ -31,12 +31,12 @@ pub struct Place {
     pub budgets: Budgets,
     config: Config,
     operator: Mutex<Option<Operator>>,
-    /// One that stood still, and has another beside it.
+    /// An operator that was frozen and has another one beside it.
     older: Mutex<Option<Operator>>,
 }
 
 impl Place {
-    /// A new one, whose operator meets no fault yet.
+    /// Creates a place whose operator meets no fault yet.
     pub async fn new(world: &Arc<World>, budgets: &Budgets) -> Arc<Self> {
         let this = Self {
             belay: Belay::start_without_operator(world).await,
@@ -55,14 +55,14 @@ impl Place {
         *self.operator.lock().expect("the operator") = Some(operator);
     }
 
-    /// Ends the operator where it stands.
+    /// Ends the operator at once.
     pub fn kill_operator(&self) {
         let operator = self.operator.lock().expect("the operator").take();
         let older = self.older.lock().expect("the older operator").take();
         drop((operator, older));
     }
 
-    /// Starts another operator as often as one dies or stands still.
+    /// Starts another operator whenever one dies or is frozen.
     pub async fn follow_crashes(&self) {
         loop {
             tokio::select! {
@@ -75,8 +75,8 @@ impl Place {
         }
     }
 
-    /// Another operator works while one stands still, and has lost its lease. Then that one goes on: it sends what it
-    /// was about to send, and decides on what it knows. Then it ends.
+    /// Lets another operator work while one is frozen and has lost its lease. Then the frozen one continues: it sends
+    /// its pending request, and decides on what it knows. Then it ends.
     async fn have_two_operators(&self) {
         let another = Operator::start_another(&self.config, &self.belay.namespace, &self.faults);
         let older = self.operator.lock().expect("the operator").replace(another);
@@ -92,7 +92,7 @@ impl Place {
         drop(older);
     }
 
-    /// Waits until nothing was written for a while, or for long enough.
+    /// Waits until nothing was written for `quiet`, at most for `at_most`.
     async fn writes_nothing_for(&self, quiet: Duration, at_most: Duration) {
         let began = Instant::now();
         let mut last = (self.faults.writes(), Instant::now());
@@ -105,14 +105,14 @@ impl Place {
         }
     }
 
-    /// Waits until there is one operator again.
+    /// Waits until there is only one operator again.
     pub async fn has_one_operator(&self) {
         while self.older.lock().expect("the older operator").is_some() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
-    /// A workload of so many pods, each of which the budget keeps.
+    /// Creates a workload with this many pods, which the budget keeps all.
     pub async fn guard(&self, pods: usize) {
         self.belay.create_workload(pods, pods).await;
         self.budgets.keep(&self.belay.namespace, pods);
@@ -131,8 +131,8 @@ impl Place {
         self.budgets.keep_from(version, namespace, pods);
     }
 
-    /// Waits until no pod goes any more by what the budget kept before its last change: that was seen, and all pods
-    /// whose eviction was granted have gone. A resource version from which on that holds.
+    /// Waits until no pod is evicted any more under the budget's previous value: the new value was observed, and all
+    /// pods whose eviction was granted are gone. Returns a resourceVersion from which on that holds.
     async fn budget_is_in_force(&self) -> u64 {
         let budgets = self.belay.api::<PodDisruptionBudget>();
         let budget = || async { budgets.get("web").await.expect("the budget") };
@@ -148,7 +148,7 @@ impl Place {
         version(&budget().await).unwrap_or_default()
     }
 
-    /// Checks what must hold in all that was seen.
+    /// Checks the rules that must hold in everything that was seen.
     pub fn judge(&self) -> Result<(), String> {
         let violations = self.budgets.violations(&self.belay.namespace);
         if !violations.is_empty() {
@@ -157,7 +157,7 @@ impl Place {
         checked(|| self.belay.check_history())
     }
 
-    /// Deletes what would keep the machine busy. Belay's own objects stay.
+    /// Deletes everything that would keep the machine busy. Belay's own objects stay.
     pub async fn clear(&self) {
         self.kill_operator();
         self.budgets.keep(&self.belay.namespace, 0);

@@ -23,24 +23,24 @@ use crate::{
     world::World,
 };
 
-/// How many runs go on side by side, where `SWEEP_SIDE_BY_SIDE` doesn't say it. They wait more than they work.
+/// The number of parallel runs if `SWEEP_SIDE_BY_SIDE` isn't set. They mostly wait.
 const SIDE_BY_SIDE: usize = 24;
-/// How long a world may take to become what it is to be.
+/// How long a world may take to reach the expected state.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// For how long an operator that has nothing left to do writes nothing.
+/// How long an operator must write nothing to count as at rest.
 const QUIET: Duration = Duration::from_millis(800);
-/// The same where what is there then is what other runs have to come to.
+/// The same for a run whose final state is the expected state of other runs.
 const CERTAINLY_QUIET: Duration = Duration::from_secs(4);
 
-/// What one run came to.
+/// The result of one run.
 pub struct Ended {
-    /// What was asked for.
+    /// The requests.
     calls: Vec<Call>,
-    /// The world at its end.
+    /// The world at the end.
     world: String,
-    /// Whether the disturbance was met.
+    /// Whether the disturbance happened.
     met: bool,
-    /// What disturbed it, and saw it.
+    /// The faults of the run, which also recorded it.
     faults: Faults,
 }
 
@@ -48,11 +48,11 @@ pub struct Ended {
 struct Run {
     scenario: &'static Scenario,
     disturbance: Disturbance,
-    /// The world in which it has to end.
+    /// The expected world at the end.
     expected: Option<String>,
 }
 
-/// What is swept, as the environment says.
+/// The runs to sweep, from the environment.
 struct Choice {
     only: String,
     kinds: String,
@@ -75,7 +75,7 @@ impl Choice {
     }
 }
 
-/// Sweeps all that is chosen.
+/// Sweeps all chosen runs.
 pub async fn all() -> ExitCode {
     let choice = Choice::read();
     let world = World::start().await;
@@ -109,19 +109,19 @@ pub async fn all() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A sweep, and what came of it so far.
+/// A sweep with its results so far.
 struct Sweep {
     world: Arc<World>,
     budgets: Budgets,
     began: Instant,
     rows: Vec<Row>,
     failures: usize,
-    /// The kinds of disturbance that had a failure.
+    /// The kinds of disturbance with a failure.
     failed: BTreeSet<&'static str>,
 }
 
 impl Sweep {
-    /// Runs each scenario once; the disturbed runs that are chosen.
+    /// Runs each scenario once. Returns the chosen disturbed runs.
     async fn undisturbed(&mut self, choice: &Choice) -> Vec<Run> {
         let chosen = scenarios::ALL.iter();
         let chosen = chosen.filter(|one| one.name.contains(&choice.only));
@@ -143,7 +143,7 @@ impl Sweep {
                 Err(why) => self.failed(&run, &why),
             }
         }
-        // The parts are the same each time, as far as the numbers of requests are.
+        // Sorted, so that the parts are the same each time, as far as the numbers of requests are.
         all.sort_by_key(|run| run.scenario.name);
         let mut number = 0;
         all.retain(|run| {
@@ -180,7 +180,7 @@ impl Sweep {
     }
 }
 
-/// The runs of a scenario that are disturbed at one of the requests of an undisturbed one.
+/// Returns the disturbed runs of a scenario, from the requests of its undisturbed run.
 fn disturbed(run: &Run, undisturbed: &Ended) -> Vec<Run> {
     let disturbances = Disturbance::all(&undisturbed.calls, &undisturbed.faults);
     let runs = disturbances.into_iter().map(|disturbance| Run {
@@ -291,7 +291,7 @@ async fn rests(place: &Place, quiet: Duration) {
     }
 }
 
-/// Waits until the world is as expected; where it never is, what differs.
+/// Waits until the world is as expected. If it never is, the error shows the difference.
 async fn becomes(place: &Place, expected: &str, with_outdated: bool) -> Result<(), String> {
     let began = Instant::now();
     loop {
@@ -310,7 +310,7 @@ async fn becomes(place: &Place, expected: &str, with_outdated: bool) -> Result<(
     }
 }
 
-/// Writes what was asked for, and both worlds, into a file; gives its path.
+/// Writes the requests and both worlds into a file. Returns its path.
 fn noted(place: &Place, expected: &str, found: &str) -> String {
     let name = format!(
         "belay-sweep-{}-{}.txt",
@@ -327,7 +327,7 @@ fn noted(place: &Place, expected: &str, found: &str) -> String {
     file.display().to_string()
 }
 
-/// The lines in which two texts differ.
+/// Returns the lines in which two texts differ.
 fn difference(expected: &str, found: &str) -> String {
     let (expected, found): (Vec<_>, Vec<_>) = (expected.lines().collect(), found.lines().collect());
     let same = expected

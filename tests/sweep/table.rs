@@ -23,17 +23,17 @@ const KINDS: [&str; 8] = [
     "watch broken",
 ];
 
-/// Where the kinds are in a row, after its name.
+/// The column of the first kind in a row, after the row's name.
 const KINDS_FROM: usize = 2;
 
-/// What was run of a scenario.
+/// The results of a scenario.
 pub struct Row {
     pub scenario: &'static str,
     requests: usize,
     writes: usize,
-    /// How many runs were disturbed, by kind.
+    /// The number of disturbed runs, by kind.
     runs: BTreeMap<&'static str, usize>,
-    /// Runs that ended before they were disturbed.
+    /// The number of runs that ended before the disturbance.
     unmet: usize,
 }
 
@@ -48,14 +48,14 @@ impl Row {
         }
     }
 
-    /// Counts a run that ended as it has to.
+    /// Counts a run that ended as expected.
     pub fn count(&mut self, disturbance: Disturbance, met: bool) {
         *self.runs.entry(disturbance.kind()).or_default() += 1;
         self.unmet += usize::from(!met && disturbance.plan().is_some());
     }
 }
 
-/// The table as Markdown.
+/// Returns the table as Markdown.
 pub fn text(rows: &[Row]) -> String {
     let mut text = String::from(
         "| Scenario | Requests | Writes | Crash before | Crash after | Two operators | 403 | 409 to 503 | Answer lost | Old view | Watch broken | Not met |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n",
@@ -84,8 +84,8 @@ pub fn text(rows: &[Row]) -> String {
     text
 }
 
-/// Writes the table into the documentation, where that is asked for by `BELAY_GENERATE=1`. What an earlier sweep
-/// wrote of kinds that this one didn't run, or that had a failure, is kept.
+/// Writes the table into the documentation if `BELAY_GENERATE=1` is set. For kinds that this sweep didn't run, or that
+/// had a failure, it keeps the results of an earlier sweep.
 pub fn write(rows: &[Row], failed: &BTreeSet<&'static str>, part: &str) {
     if env::var_os("BELAY_GENERATE").is_none() {
         return;
@@ -118,14 +118,14 @@ pub fn write(rows: &[Row], failed: &BTreeSet<&'static str>, part: &str) {
     fs::write(FILE, page).expect("written");
 }
 
-/// The row that says which part of all runs there were.
+/// Returns the row that shows which part of all runs was executed.
 fn part_of_all(part: &str, has_run: [bool; KINDS.len()]) -> String {
     let parts = has_run.map(|has_run| if has_run { part } else { "none" });
     let parts = parts.join(" | ");
     format!("| **Part of all runs** | | | {parts} | |\n")
 }
 
-/// The first cell of a table's line, and the others.
+/// Returns the first cell of a table's line, and the other cells.
 fn cells(line: &str) -> Option<(&str, Vec<&str>)> {
     let mut cells = line.strip_prefix('|')?.strip_suffix('|')?.split('|');
     let name = cells.next()?.trim();

@@ -1,4 +1,4 @@
-//! The floor of an upgrade: a loop that does what has to be done to each node, and nothing else.
+//! The floor of an upgrade: a loop that does only what each node needs.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::stage::Stage;
 
-/// The nodes that it upgrades.
+/// The nodes that the loop upgrades.
 pub struct Bare {
     nodes: Api<Node>,
     pods: Api<Pod>,
@@ -28,7 +28,7 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// Makes its nodes.
+    /// Creates the nodes.
     pub async fn prepare(stage: &Stage, count: usize, at_once: usize) -> anyhow::Result<Self> {
         make_nodes(stage, BARE, count).await?;
         let (kubeconfig, _) = stage.account(BARE).await?;
@@ -41,7 +41,7 @@ impl Bare {
         })
     }
 
-    /// Brings all of them from one version to another.
+    /// Upgrades all nodes from one version to another.
     pub async fn upgrade(&self, from: &str, to: &str) -> anyhow::Result<Duration> {
         let began = Instant::now();
         for pool in 0..POOLS {

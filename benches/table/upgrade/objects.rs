@@ -1,4 +1,4 @@
-//! Nodes that kwok keeps alive, and pods on them.
+//! Nodes that kwok simulates, and pods on them.
 
 use belay::api::CLUSTER_LABEL;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Node};
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::{BARE, BELAY, CLUSTER, POOLS, SCRIPT, VERSIONS};
 use crate::stage::{Stage, until};
 
-/// The label of nodes that aren't Belay's: whose they are.
+/// The label with the owner of a node that isn't Belay's.
 const FLEET: &str = "fleet";
 
-/// Makes the nodes of somebody's pools, of the first version, and waits until they are Ready.
+/// Creates the nodes of a fleet's pools with the first version, and waits until they are Ready.
 pub async fn make_nodes(stage: &Stage, fleet: &str, nodes: usize) -> anyhow::Result<()> {
     let all = (0..POOLS).flat_map(|pool| (1..=nodes).map(move |number| (pool, number)));
     let items: Vec<_> = all
@@ -27,7 +27,7 @@ pub async fn make_nodes(stage: &Stage, fleet: &str, nodes: usize) -> anyhow::Res
     .await
 }
 
-/// The name of such a node.
+/// Returns the name of such a node.
 pub fn name(fleet: &str, pool: usize, version: &str, number: usize) -> String {
     format!("{fleet}-p{pool}-{version}-{number}")
 }
@@ -39,7 +39,7 @@ pub fn is_ready(node: &Node) -> bool {
     conditions.any(|it| it.type_ == "Ready" && it.status == "True")
 }
 
-/// A node that kwok keeps alive, as the provider kwok makes them.
+/// Returns a node that kwok simulates, as the provider kwok creates it.
 pub fn node(fleet: &str, name: &str, version: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Node",
@@ -52,7 +52,7 @@ pub fn node(fleet: &str, name: &str, version: &str) -> Value {
     })
 }
 
-/// Has a pod run on each node of all fleets.
+/// Runs a pod on each node of all fleets.
 pub fn make_pods(stage: &Stage, nodes: usize) -> anyhow::Result<()> {
     let of = |fleet: &str| json!({FLEET: fleet});
     for (fleet, on) in [

@@ -1,4 +1,4 @@
-//! A script that upgrades nodes with kubectl alone, each by a few calls of it.
+//! A script that upgrades nodes with kubectl only. Each node takes a few calls.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// Makes its nodes.
+    /// Creates the nodes.
     pub async fn prepare(stage: &Stage, nodes: usize, at_once: usize) -> anyhow::Result<Self> {
         let control_plane = &stage.audited.control_plane;
         let manifest = control_plane.dir().join("node.json");
@@ -39,7 +39,7 @@ impl Script {
         })
     }
 
-    /// Brings all of them from one version to another.
+    /// Upgrades all nodes from one version to another.
     pub async fn upgrade(&self, from: &str, to: &str) -> anyhow::Result<Duration> {
         let began = Instant::now();
         for pool in 0..POOLS {
@@ -60,7 +60,7 @@ impl Script {
                 .env("KUBECTL", testenv::binary("kubectl")?)
                 .env("KUBECONFIG", &self.kubeconfig)
                 .env("MANIFEST", &self.manifest)
-                // Where kubectl keeps which kinds there are.
+                // The folder where kubectl caches discovery.
                 .env("HOME", &self.home)
                 .kill_on_drop(true)
                 .status()

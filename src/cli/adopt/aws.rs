@@ -8,31 +8,32 @@ use crate::{
     provider::{Adopted, aws},
 };
 
-/// Which EKS cluster is adopted, and who reads it.
+/// The EKS cluster to adopt, and the credentials to read it with.
 #[derive(Args, Debug)]
 pub struct AwsFlags {
     /// The cluster's name in AWS.
     name: String,
 
-    /// Its region.
+    /// The cluster's region.
     #[arg(long, env = "AWS_REGION")]
     region: String,
 
-    /// The name of the `ManagedCluster`; that of the cluster in AWS, in small letters, where it isn't set.
+    /// The name of the `ManagedCluster`. By default, the cluster's name in AWS, in lower case.
     #[arg(long = "as")]
     as_: Option<String>,
 
-    /// A Secret in the namespace with `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; Belay will use it as well.
+    /// A Secret in the namespace with `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`. Belay will use it as well.
     #[arg(long)]
     credentials_secret: Option<String>,
 
-    /// A file with the authorities that AWS's certificates are checked by, PEM; those of the system where it isn't set.
+    /// A PEM file with the certificate authorities that AWS's certificates are checked against. By default, the
+    /// system's authorities.
     #[arg(long, env = "BELAY_AWS_CERTIFICATES")]
     certificates: Option<std::path::PathBuf>,
 }
 
 impl AwsFlags {
-    /// What takes it under Belay's operations.
+    /// Returns the manifests that put the cluster under Belay's operations.
     pub async fn adopted(&self, session: &Session) -> anyhow::Result<Adopted> {
         let spec = AwsProviderSpec {
             region: self.region.clone(),

@@ -8,40 +8,41 @@ use crate::{
     provider::{Adopted, azure},
 };
 
-/// Which AKS cluster is adopted, and who reads it.
+/// The AKS cluster to adopt, and the credentials to read it with.
 #[derive(Args, Debug)]
 pub struct AzureFlags {
     /// The cluster's name in Azure.
     name: String,
 
-    /// The id of its subscription.
+    /// The id of the cluster's subscription.
     #[arg(long)]
     subscription: String,
 
-    /// Its resource group.
+    /// The cluster's resource group.
     #[arg(long)]
     resource_group: String,
 
-    /// The name of the `ManagedCluster`; that of the cluster in Azure, in small letters, where it isn't set.
+    /// The name of the `ManagedCluster`. By default, the cluster's name in Azure, in lower case.
     #[arg(long = "as")]
     as_: Option<String>,
 
-    /// A Secret in the namespace with `AZURE_TENANT_ID`, `AZURE_CLIENT_ID` and `AZURE_CLIENT_SECRET`; Belay will use it as
-    /// well.
+    /// A Secret in the namespace with `AZURE_TENANT_ID`, `AZURE_CLIENT_ID` and `AZURE_CLIENT_SECRET`. Belay will use it
+    /// as well.
     #[arg(long)]
     credentials_secret: Option<String>,
 
-    /// Where the Resource Manager of Azure is reached; that of the public cloud where it isn't set.
+    /// The address of Azure Resource Manager. By default, that of the public cloud.
     #[arg(long, env = "BELAY_AZURE_RESOURCE_MANAGER", default_value = azure::PUBLIC_CLOUD)]
     resource_manager: String,
 
-    /// A file with the authorities that Azure's certificates are checked by, PEM; those of the system where it isn't set.
+    /// A PEM file with the certificate authorities that Azure's certificates are checked against. By default, the
+    /// system's authorities.
     #[arg(long, env = "BELAY_AZURE_CERTIFICATES")]
     certificates: Option<std::path::PathBuf>,
 }
 
 impl AzureFlags {
-    /// What takes it under Belay's operations.
+    /// Returns the manifests that put the cluster under Belay's operations.
     pub async fn adopted(&self, session: &Session) -> anyhow::Result<Adopted> {
         let spec = AzureProviderSpec {
             subscription_id: self.subscription.clone(),

@@ -1,4 +1,4 @@
-//! `kubectl belay adopt`: prints the manifests that take an existing cluster under Belay's operations.
+//! `kubectl belay adopt`: prints the manifests that put an existing cluster under Belay's operations.
 
 #[cfg(feature = "aws")]
 mod aws;
@@ -13,9 +13,10 @@ use crate::provider::cluster_api;
 
 use super::{output, session::Session};
 
-/// Print the manifests that take an existing cluster under Belay's operations.
+/// Print the manifests that put an existing cluster under Belay's operations.
 ///
-/// They ask for what is there: applying them begins no operation, and changes nothing of the cluster.
+/// The manifests ask for the cluster as it is now: applying them begins no operation, and changes nothing in the
+/// cluster.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  kubectl belay adopt cluster-api prod > prod.yaml\n  kubectl belay adopt azure prod --subscription 00000000-1111-2222-3333-444444444444 --resource-group fleet > prod.yaml\n  kubectl belay adopt aws prod --region eu-west-1 > prod.yaml\n  kubectl apply -f prod.yaml"
@@ -27,24 +28,24 @@ pub struct AdoptFlags {
 
 #[derive(Debug, Subcommand)]
 enum From {
-    /// Adopt a Cluster of Cluster API, in the namespace.
+    /// Adopt a Cluster of Cluster API in the namespace.
     ClusterApi {
         /// The Cluster's name.
         name: String,
     },
-    /// Adopt an AKS cluster. It is read as who is logged in by `az login`, or as the Secret that is named.
+    /// Adopt an AKS cluster. Reads it with the login of `az login`, or with the credentials in the given Secret.
     #[cfg(feature = "azure")]
     Azure(azure::AzureFlags),
-    /// Adopt an EKS cluster. It is read as who AWS's own tools would ask as, such as by `AWS_PROFILE`, or as the Secret that
-    /// is named.
+    /// Adopt an EKS cluster. Reads it with the identity that AWS's own tools would use, for example from `AWS_PROFILE`,
+    /// or with the credentials in the given Secret.
     #[cfg(feature = "aws")]
     Aws(aws::AwsFlags),
 }
 
-/// Prints the manifests. What Belay doesn't operate is named in a comment.
+/// Prints the manifests. A comment names what Belay doesn't operate.
 ///
 /// # Errors
-/// Where the cluster can't be read.
+/// Returns an error if the cluster can't be read.
 pub async fn run(session: &Session, flags: &AdoptFlags) -> anyhow::Result<ExitCode> {
     let adopted = match &flags.from {
         From::ClusterApi { name } => {

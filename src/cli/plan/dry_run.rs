@@ -1,4 +1,4 @@
-//! What the API server makes of each object: an apply in a dry run, as kubectl would do it.
+//! What the API server answers for each object: a dry-run apply, as kubectl would do it.
 
 use std::fmt::Debug;
 
@@ -17,10 +17,10 @@ use crate::{
 
 use super::manifests::Manifest;
 
-/// What kubectl notes of what it applied, unless it applies server-side.
+/// The annotation in which kubectl stores what it applied, unless it applies server-side.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// One of Belay's objects, as it would be.
+/// One of Belay's objects, as it would be after the apply.
 #[derive(Clone, Debug)]
 pub enum Ours {
     /// A cluster.
@@ -34,29 +34,29 @@ pub enum Ours {
 /// What an apply does to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Effect {
-    /// It isn't there yet.
+    /// The object doesn't exist yet.
     Made,
-    /// It becomes another.
+    /// The object changes.
     Changed,
-    /// It stays as it is.
+    /// The object stays as it is.
     Unchanged,
 }
 
-/// What became of an object in the dry run.
+/// The result of the dry run for an object.
 #[derive(Clone, Debug)]
 pub struct Tried {
-    /// What was applied.
+    /// The manifest that was applied.
     pub manifest: Manifest,
     /// Its namespace.
     pub namespace: String,
-    /// What it would be, or why it is refused.
+    /// The resulting object, or why it is refused.
     pub result: Result<(Effect, Ours), String>,
 }
 
-/// Tries all of them, one after the other, as kubectl would apply them.
+/// Tries all manifests, one after the other, as kubectl would apply them.
 ///
 /// # Errors
-/// Where the API server doesn't answer.
+/// Returns an error if the API server doesn't answer.
 pub async fn try_all(
     session: &Session,
     manifests: Vec<Manifest>,
@@ -161,7 +161,7 @@ impl Apply<'_> {
         Ok(Ok((effect, ours(object))))
     }
 
-    /// The object as kubectl sends it: what it applied before has these fields as well.
+    /// Returns the object as kubectl sends it. An object that kubectl applied before has these fields as well.
     fn object(&self) -> Value {
         let mut object = self.manifest.object.clone();
         let metadata = &mut object["metadata"];
@@ -172,7 +172,7 @@ impl Apply<'_> {
         object
     }
 
-    /// One whose name the API server makes up.
+    /// Creates an object whose name the API server generates.
     async fn create<K>(&self, ours: &impl Fn(K) -> Ours) -> Answer
     where
         K: Resource<DynamicType = ()> + DeserializeOwned,
@@ -192,7 +192,8 @@ impl Apply<'_> {
     }
 }
 
-/// The manifest as a merge patch that also takes away what was applied before and is in it no more.
+/// Returns the manifest as a merge patch. The patch also removes fields that were applied before and are no longer in
+/// the manifest.
 fn with_what_went(last: &Value, manifest: &Value) -> Value {
     let (Some(last), Some(fields)) = (last.as_object(), manifest.as_object()) else {
         return manifest.clone();
@@ -205,7 +206,7 @@ fn with_what_went(last: &Value, manifest: &Value) -> Value {
     Value::Object(patch)
 }
 
-/// What of an object someone wrote.
+/// Returns the part of an object that someone wrote.
 fn essence(object: &impl Serialize) -> Value {
     let mut object = json!(object);
     object["status"].take();

@@ -1,4 +1,4 @@
-//! Manifests, as kubectl reads them: files of YAML or JSON, folders of them, standard input.
+//! Manifests, as kubectl reads them: YAML or JSON files, folders of such files, and standard input.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::api::GROUP;
 
-/// What kubectl takes for a manifest in a folder.
+/// The extensions of files in a folder that kubectl reads as manifests.
 const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
 
 /// Where manifests are read from.
@@ -26,14 +26,14 @@ pub enum Source {
 /// An object of a manifest.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
-    /// Where it stands: `pools.yaml, document 2`.
+    /// Where the object was read: `pools.yaml, document 2`.
     pub place: String,
     /// The object.
     pub object: Value,
 }
 
 impl Source {
-    /// What is meant by an argument.
+    /// Returns the source that an argument means.
     pub fn of(argument: &str) -> Self {
         match argument {
             "-" => Self::Stdin,
@@ -48,7 +48,7 @@ impl Manifest {
         self.object["kind"].as_str().unwrap_or_default()
     }
 
-    /// Its name, or what its name is to begin with.
+    /// Its name, or the prefix of its generated name.
     pub fn name(&self) -> &str {
         let metadata = &self.object["metadata"];
         let name = metadata["name"].as_str();
@@ -56,7 +56,7 @@ impl Manifest {
             .unwrap_or_default()
     }
 
-    /// Its namespace, where it names one.
+    /// Its namespace, if it has one.
     pub fn namespace(&self) -> Option<&str> {
         self.object["metadata"]["namespace"].as_str()
     }
@@ -69,7 +69,7 @@ impl Manifest {
     }
 }
 
-/// Belay's own, and the others.
+/// Separates Belay's own objects from the others.
 pub fn ours(manifests: Vec<Manifest>) -> (Vec<Manifest>, Vec<Manifest>) {
     manifests.into_iter().partition(Manifest::is_ours)
 }
@@ -77,7 +77,7 @@ pub fn ours(manifests: Vec<Manifest>) -> (Vec<Manifest>, Vec<Manifest>) {
 /// Reads all objects.
 ///
 /// # Errors
-/// Where something can't be read, or is no manifest.
+/// Returns an error if something can't be read, or isn't a manifest.
 pub fn read(
     sources: impl Iterator<Item = Source>,
     is_recursive: bool,
@@ -107,7 +107,7 @@ pub fn read(
     Ok(manifests)
 }
 
-/// The file itself, or the manifests in a folder, by name.
+/// Returns the file itself, or the manifests in a folder, sorted by name.
 fn files(path: &Path, is_recursive: bool) -> anyhow::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -128,7 +128,7 @@ fn files(path: &Path, is_recursive: bool) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The objects of a text; those of a List one by one.
+/// Returns the objects in a text. A List is split into its items.
 fn parse(name: &str, text: &str) -> anyhow::Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
     let mut number = 0;
@@ -155,8 +155,8 @@ fn parse(name: &str, text: &str) -> anyhow::Result<Vec<Manifest>> {
     Ok(manifests)
 }
 
-/// The documents of a text, each below as many empty lines as there were lines before it: so an error
-/// names the line of the file.
+/// Splits a text into its documents. Each document starts after as many empty lines as there were lines before it, so
+/// that an error names the line in the file.
 fn documents(text: &str) -> Vec<String> {
     let mut documents = vec![String::new()];
     for (number, line) in text.lines().enumerate() {

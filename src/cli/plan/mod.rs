@@ -1,4 +1,4 @@
-//! `kubectl belay plan`: which Operations an apply of manifests would start. It writes nothing.
+//! `kubectl belay plan`: which Operations an apply of manifests would start. Writes nothing.
 
 mod dry_run;
 mod manifests;
@@ -21,18 +21,17 @@ use super::{
 use manifests::Source;
 use report::Report;
 
-/// Show which operations an apply of manifests would start, and which of it would be refused.
+/// Show which operations an apply of manifests would start, and which objects would be refused.
 ///
-/// The API server tries each ManagedCluster, AgentPool and Operation in a dry run, so its schemas and
-/// policies judge them; Belay's own rules then say what follows: the operations in their order, how many
-/// nodes each replaces, makes, deletes, and what they wait for. Nothing is written. Objects of other kinds
-/// are left out.
+/// The API server tries each ManagedCluster, AgentPool and Operation in a dry run, so its schemas and policies check
+/// them. Belay's own rules then show what follows: the operations in their order, how many nodes each operation
+/// replaces, creates and deletes, and what it waits for. Nothing is written. Objects of other kinds are left out.
 ///
-/// Operations of the same number run side by side; those of the next number wait for them. It is how things
-/// stand now: what people change meanwhile, and drains that a PodDisruptionBudget holds up, it doesn't know.
+/// Operations with the same number run concurrently. Operations with the next number wait for them. The plan shows the
+/// current state: it doesn't know what people change in the meantime, or which drains a PodDisruptionBudget blocks.
 ///
-/// Exit codes: 0 where all of it can be applied, also where nothing would change; 1 where something would
-/// be refused, or can't be read.
+/// Exit codes: 0 if everything can be applied, even if nothing would change; 1 if something would be refused, or can't
+/// be read.
 #[derive(Args, Debug)]
 pub struct PlanFlags {
     /// Files and folders of manifests, as kubectl apply takes them; - is standard input.
@@ -45,20 +44,20 @@ pub struct PlanFlags {
     )]
     pub files: Vec<String>,
 
-    /// Read the folders in the folders, too.
+    /// Read subfolders, too.
     #[arg(long, short = 'R')]
     pub recursive: bool,
 
-    /// Who applies, for objects that are applied server-side: Flux is kustomize-controller.
+    /// The field manager for objects that are applied server-side, such as kustomize-controller for Flux.
     #[arg(long, value_name = "NAME", default_value = "kubectl")]
     pub field_manager: String,
 
-    /// How it is written.
+    /// The output format.
     #[arg(long, short, value_enum)]
     pub output: Option<PlanFormat>,
 }
 
-/// How a plan is written.
+/// The output formats of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PlanFormat {
     /// JSON.
@@ -67,10 +66,10 @@ pub enum PlanFormat {
     Yaml,
 }
 
-/// Runs it.
+/// Runs the command.
 ///
 /// # Errors
-/// Where a manifest can't be read, or the API server doesn't answer.
+/// Returns an error if a manifest can't be read, or if the API server doesn't answer.
 pub async fn run(session: &Session, flags: &PlanFlags) -> anyhow::Result<ExitCode> {
     let sources = flags.files.iter().map(|file| Source::of(file));
     let manifests = manifests::read(sources, flags.recursive)?;

@@ -1,5 +1,5 @@
-//! What becomes of each cluster that an apply touches: what is there now, with what the API server made of
-//! the manifests in place, and from there on what the core decides.
+//! What happens to each cluster that an apply changes: takes the current state, replaces the objects in the manifests
+//! with the API server's results, and lets the core decide from there.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -24,7 +24,7 @@ use crate::{
 
 use super::dry_run::{Effect, Ours, Tried};
 
-/// A cluster, and what becomes of it.
+/// A cluster, and what happens to it.
 #[derive(Clone, Debug)]
 pub struct Outlook {
     /// The cluster's namespace.
@@ -33,17 +33,17 @@ pub struct Outlook {
     pub cluster: String,
     /// Its Operations, in the order in which they begin.
     pub operations: Vec<Foreseen>,
-    /// What else is to be known.
+    /// Other facts that people should know.
     pub notes: Vec<String>,
 }
 
 /// A namespace and the name of a cluster there.
 type Key = (String, String);
 
-/// The clusters that change, in the order in which the manifests name them.
+/// Returns the clusters that change, in the order in which the manifests name them.
 ///
 /// # Errors
-/// Where something can't be read.
+/// Returns an error if something can't be read.
 pub async fn of(session: &Session, tried: &[Tried]) -> anyhow::Result<Vec<Outlook>> {
     let now = clock::now();
     let mut keys: Vec<Key> = Vec::new();
@@ -81,7 +81,7 @@ fn in_namespace(session: &Session, namespace: &str) -> Session {
     }
 }
 
-/// The name of the cluster that an object is or belongs to.
+/// Returns the name of the cluster that an object is or belongs to.
 async fn cluster_of(
     session: &Session,
     tried: &[Tried],
@@ -110,7 +110,7 @@ async fn cluster_of(
     Ok(there.map(|pool| pool.spec.cluster_name))
 }
 
-/// What becomes of an Operation on nothing.
+/// Returns the outlook of an Operation whose target doesn't exist.
 fn without_target(object: &Ours, namespace: &str, now: Timestamp) -> Option<Outlook> {
     let Ours::Operation(operation) = object else {
         return None;
@@ -134,13 +134,13 @@ fn without_target(object: &Ours, namespace: &str, now: Timestamp) -> Option<Outl
     })
 }
 
-/// What an apply makes of one cluster and what belongs to it.
+/// What an apply changes in one cluster and in the objects that belong to it.
 #[derive(Default)]
 struct Changes {
     cluster: Option<ManagedCluster>,
     pools: Vec<AgentPool>,
     operations: Vec<Operation>,
-    /// What is there already and becomes another.
+    /// Existing objects that change.
     changed: Vec<OperationTarget>,
 }
 
@@ -157,13 +157,13 @@ impl Changes {
                     target(TargetKind::ManagedCluster, name)
                 }
                 Ours::Pool(pool) if pool.spec.cluster_name == name => {
-                    // Of two manifests of one object the later counts.
+                    // If two manifests are of the same object, the later one counts.
                     let is_other = |it: &AgentPool| it.name_any() != pool.name_any();
                     changes.pools.retain(is_other);
                     changes.pools.push(pool.as_ref().clone());
                     target(TargetKind::AgentPool, &pool.name_any())
                 }
-                // The snapshot shows which cluster it is about.
+                // The snapshot shows which cluster the Operation is about.
                 Ours::Operation(operation) if *effect == Effect::Made => {
                     changes.operations.push(operation.as_ref().clone());
                     continue;
@@ -256,7 +256,7 @@ async fn outlook(
     })
 }
 
-/// Operations on a cluster that there isn't.
+/// Returns the Operations on a cluster that doesn't exist.
 fn lost_operations(operations: Vec<Operation>, cluster: &str, now: Timestamp) -> Vec<Foreseen> {
     let on_it = target(TargetKind::ManagedCluster, cluster);
     let lost = operations.into_iter().filter(|it| it.spec.target == on_it);
@@ -275,7 +275,7 @@ fn waits_for_cluster(pool: &AgentPool) -> String {
     )
 }
 
-/// With Forbid, the operation that follows from one change keeps the next change out.
+/// With Forbid, the operation that follows from one change prevents the next change.
 fn may_meet_each_other(cluster: &ManagedCluster, changed: &[OperationTarget]) -> Option<String> {
     let meets = |(at, one): (usize, &OperationTarget)| {
         changed[at + 1..].iter().any(|other| excludes(one, other))

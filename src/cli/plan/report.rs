@@ -1,4 +1,4 @@
-//! A plan as it is written in JSON and YAML.
+//! A plan in the form of its JSON and YAML output.
 
 use std::collections::BTreeMap;
 
@@ -20,14 +20,14 @@ use super::{
     outlook::Outlook,
 };
 
-/// All of it.
+/// The whole plan.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// Belay's objects.
     pub objects: Vec<Object>,
     /// The clusters that change.
     pub clusters: Vec<Cluster>,
-    /// The objects that aren't Belay's: `Deployment web`.
+    /// The objects that aren't Belay's, such as `Deployment web`.
     pub ignored: Vec<String>,
 }
 
@@ -40,14 +40,14 @@ pub struct Object {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Where it stands: `pools.yaml, document 2`.
+    /// Where the object was read: `pools.yaml, document 2`.
     pub place: String,
-    /// What the apply does to it; none where it is refused.
+    /// What the apply does to it. None if it is refused.
     pub effect: Option<Effect>,
     /// Why it is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
-    /// The cluster that it is or belongs to, where that is known.
+    /// The cluster that it is or belongs to, if that is known.
     #[serde(skip)]
     pub cluster: Option<String>,
 }
@@ -61,64 +61,64 @@ pub struct Cluster {
     pub name: String,
     /// The operations, in the order in which they begin.
     pub operations: Vec<Planned>,
-    /// What else is to be known.
+    /// Other facts that people should know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
 
-/// An operation that would begin, or one that is there already.
+/// An operation that would begin, or one that exists already.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Planned {
-    /// Its place: those of the same number run side by side. 0 where it is in flight; none where it
-    /// never begins.
+    /// Its place in the order. Operations with the same number run concurrently. 0 if the operation is in flight; none
+    /// if it never begins.
     pub order: Option<usize>,
-    /// The name of one that is there already.
+    /// The name, if the operation exists already.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What it does.
+    /// What the operation does.
     #[serde(rename = "type")]
     pub type_: OperationType,
-    /// On what.
+    /// Its target.
     pub target: OperationTarget,
-    /// The version that it goes to.
+    /// The version that it changes to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubernetes_version: Option<String>,
-    /// The number of nodes that it goes to.
+    /// The number of nodes that it changes to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<i32>,
-    /// The operations that are there already and that it waits for.
+    /// The existing operations that it waits for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<String>,
-    /// What it does, in its order.
+    /// The changes that it makes, in order.
     pub changes: Vec<Change>,
-    /// Why it doesn't come to its end.
+    /// Why it is canceled before it ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canceled: Option<String>,
-    /// In words: `Upgrade of ManagedCluster demo to 1.36.3`.
+    /// The operation in words: `Upgrade of ManagedCluster demo to 1.36.3`.
     #[serde(skip)]
     pub words: String,
 }
 
-/// What is done to the control plane, or to nodes of a pool.
+/// A change of the control plane, or of the nodes of a pool.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
-    /// The pool; none: the control plane.
+    /// The pool. None for the control plane.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
     /// What is done.
     pub action: StepAction,
-    /// To how many nodes.
+    /// The number of nodes that it is done to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<usize>,
-    /// From what to what.
+    /// The old and the new state.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
 }
 
 impl Report {
-    /// What was tried, and what is foreseen.
+    /// Creates a report from the dry runs and the outlooks.
     pub fn new(tried: &[Tried], outlooks: &[Outlook], others: &[Manifest]) -> Self {
         let name = |other: &Manifest| format!("{} {}", other.kind(), other.name());
         Self {
@@ -133,13 +133,13 @@ impl Report {
         self.objects.iter().any(|object| object.refused.is_some())
     }
 
-    /// The operations that would be made and come to their end.
+    /// Returns the operations that would be created and come to their end.
     pub fn new_operations(&self) -> impl Iterator<Item = &Planned> {
         let operations = self.clusters.iter().flat_map(|it| &it.operations);
         operations.filter(|it| it.name.is_none() && it.canceled.is_none())
     }
 
-    /// How many nodes the operations that would begin do what to.
+    /// Returns the number of nodes for each kind of change that the new operations would make.
     pub fn nodes(&self) -> BTreeMap<&'static str, usize> {
         let mut nodes = BTreeMap::new();
         let changes = self.new_operations().flat_map(|planned| &planned.changes);
@@ -196,7 +196,7 @@ fn find<'a>(outlook: &'a Outlook, operation: &Operation) -> Option<&'a Foreseen>
     operations.find(|foreseen| foreseen.operation.metadata.uid == *uid)
 }
 
-/// What the operator says where admission let pass what can't be done.
+/// Returns the operator's refusal of an Operation that can't be done and that admission accepted.
 fn refused_by_belay(ours: &Ours, outlooks: &[Outlook]) -> Option<String> {
     let Ours::Operation(operation) = ours else {
         return None;
@@ -246,7 +246,7 @@ fn planned(foreseen: &Foreseen, all: &[Foreseen]) -> Planned {
     }
 }
 
-/// What is done in one part, one line for each action.
+/// Returns the changes in one part, one for each action.
 fn changes(part: &Part) -> Vec<Change> {
     let mut changes: Vec<Change> = Vec::new();
     for step in &part.steps {

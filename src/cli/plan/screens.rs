@@ -1,4 +1,4 @@
-//! What is shown of a plan at each width is what was shown before.
+//! Tests that the output for a plan stays the same at each width.
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};

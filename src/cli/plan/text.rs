@@ -1,4 +1,4 @@
-//! A plan for people to read.
+//! The text of a plan for people.
 
 use crate::{
     api::StepAction,
@@ -10,7 +10,7 @@ use super::{
     report::{Change, Cluster, Object, Planned, Report},
 };
 
-/// The plan.
+/// Returns the text of the plan.
 pub fn of(report: &Report, look: &Look) -> String {
     let mut blocks: Vec<String> = report
         .clusters
@@ -54,7 +54,7 @@ fn of_cluster(report: &Report, cluster: &Cluster, look: &Look) -> Option<String>
         lines.push(look.warn(&look.wrap("  ", "  ", &format!("{note}."))));
     }
     if cluster.operations.is_empty() && cluster.notes.is_empty() {
-        // What was to change of it was refused.
+        // All changes of this cluster were refused.
         if lines.len() == 1 {
             return None;
         }
@@ -92,7 +92,7 @@ fn number(order: Option<usize>) -> String {
     order.map_or_else(|| "-".to_owned(), |order| order.to_string())
 }
 
-/// What is done to the control plane, or to the nodes of a pool.
+/// Describes the changes of the control plane, or of the nodes of a pool.
 fn of_place(changes: &[Change]) -> String {
     let each = |change: &Change| match change.nodes {
         Some(nodes) => format!("{} {}", verb(change.action), text::count(nodes, "node")),
@@ -105,7 +105,7 @@ fn of_place(changes: &[Change]) -> String {
 
 fn of_control_plane(change: &Change) -> String {
     match (change.action, change.message.as_str()) {
-        // It may go down as well.
+        // The version may also go down.
         (StepAction::Upgrade, message) => message.to_owned(),
         (StepAction::Create, version) => format!("make it, on {version}"),
         (action, "") => format!("{} it", verb(action)),

@@ -1,4 +1,4 @@
-//! Rules of abort.
+//! Rules about aborts.
 
 use crate::{
     api::{
@@ -56,7 +56,7 @@ fn an_abort_on_the_target_is_noted_once_it_is_accepted() {
     world.settle();
     assert_eq!(world.phase(&upgrade), Canceled);
     assert!(world.cluster_status().observed_abort.is_some());
-    // The same value aborts nothing more.
+    // The same value doesn't abort anything else.
     world.set_version("1.36.4");
     let again = world.begin(Upgrade);
     world.unguard().settle();
@@ -67,7 +67,7 @@ fn an_abort_on_the_target_is_noted_once_it_is_accepted() {
 fn canceling_is_written_before_what_is_in_process_stops() {
     let (mut world, upgrade) = blocked_upgrade();
     world.wait(60).abort(&upgrade, "stop");
-    // From that write on no step starts: so nothing new begins before it, and what has begun is known.
+    // After that write no step starts. So before the write nothing new may begin, and what has begun must be known.
     let decided = world.decide();
     assert_eq!(
         (decided.phases(), decided.stops()),
@@ -113,7 +113,7 @@ fn an_aborted_operation_stops_where_it_stands() {
     assert!(status.percent_complete < 100);
     let cancellation = status.cancellation.expect("a cancellation");
     assert_eq!(cancellation.status, CancellationStatus::Successful);
-    // The control plane is upgraded; the drain ceased; the other node's turn never came.
+    // The control plane is upgraded, the drain stopped, and the step of the other node never started.
     let expected = [
         StepPhase::Succeeded,
         StepPhase::Canceled,
@@ -383,7 +383,7 @@ fn a_refusal_answers_no_later_abort() {
     let upgrade = world.begin(Upgrade);
     world.refuse_to_stop(true).abort(&upgrade, "stop");
     world.stride().stride().work();
-    // An edit has the pass end after the refusal is written, and before the work goes on.
+    // An edit makes the pass end after the refusal is written, and before the work goes on.
     let mut pass = world.pass();
     world.set_power(PowerState::Running);
     while world.act(&mut pass).is_some() {}

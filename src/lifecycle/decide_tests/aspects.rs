@@ -1,4 +1,4 @@
-//! The hold by aspect: an edit ends the hold of what it is about, and of nothing else.
+//! Holds by aspect: an edit ends the hold on the aspect that it changes, and on no other.
 
 use serde_json::json;
 
@@ -235,7 +235,7 @@ fn what_rolled_a_cluster_back_converges_whatever_type_asked_for_it() {
         let rollback = world.begin(Rollback);
         let mut aborted = rollback.clone();
         if type_ == Reconcile {
-            // Before a node goes back; then a Reconcile takes it back.
+            // Abort before a node goes back; then a Reconcile takes it back.
             world.abort(&rollback, "first").settle();
             world.ask("back", Reconcile, &cluster()).stride();
             aborted = "back".into();

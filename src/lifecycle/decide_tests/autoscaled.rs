@@ -1,4 +1,4 @@
-//! A pool that something else than Belay scales at the engine, such as an autoscaler.
+//! A pool that something other than Belay scales at the engine, such as an autoscaler.
 
 use crate::{
     api::{
@@ -9,7 +9,7 @@ use crate::{
     lifecycle::fixtures::{NEW, World, cluster, condition, pool},
 };
 
-/// An autoscaler scales np1, and has taken one of its two nodes away.
+/// Returns a world in which an autoscaler scales np1 and has removed one of its two nodes.
 fn scaled_down() -> World {
     let mut world = World::settled();
     world.observe(|observed| {
@@ -31,7 +31,7 @@ fn what_an_autoscaler_does_is_not_undone() {
         condition(&status.conditions, "Autoscaled"),
         ("True", "ScaledByOthers")
     );
-    // It ends: then the spec counts again.
+    // Once the autoscaler is gone, the spec counts again.
     world.observe(|observed| observed.scaled_by_others.clear());
     world.settle();
     assert_eq!(world.versions("np1").len(), 2);
@@ -75,7 +75,7 @@ fn nobody_else_scales_the_pool_of_an_autoscaler() {
         (error.code.as_str(), error.message.as_str()),
         ("OperationNotSupported", why)
     );
-    // An edit of the spec is taken, and changes no node.
+    // An edit of the spec is accepted, and changes no node.
     let operations = world.operations().count();
     world.set_count("np1", 4).settle();
     assert_eq!(world.versions("np1").len(), 1);

@@ -1,4 +1,4 @@
-//! What an engine adds: a cluster that can't be seen for a while, operations that others began, refusals.
+//! Cases that only an engine has: a cluster that can't be seen for a while, operations that others began, refusals.
 
 use crate::{
     api::{
@@ -28,7 +28,7 @@ fn nothing_begins_on_a_cluster_that_cannot_be_seen() {
         let mut world = World::settled();
         world.lose_sight(true);
         if !is_seen {
-            // As after a restart: it was never seen.
+            // As after a restart: Belay hasn't seen the cluster yet.
             world.observe(|observed| {
                 observed.control_plane = None;
                 observed.nodes.clear();
@@ -65,7 +65,7 @@ fn what_others_began_is_followed_by_one_operation_that_holds_the_lock() {
     assert_eq!(world.unfinished(), [follower.as_str()]);
     let handle = world.status(&follower).steps[0].handle.clone();
     assert!(handle.is_some_and(|it| it.starts_with("other-")));
-    // It says nothing about the spec.
+    // It doesn't change the spec.
     assert_eq!(world.wanted_nodes("np1").0, 2);
 }
 
@@ -146,7 +146,7 @@ fn a_control_plane_that_others_upgraded_takes_no_pool_along() {
     world.settle();
     assert_eq!(world.unfinished().len(), 0);
     assert_eq!(world.versions("np1"), ["1.35.7", "1.35.7"]);
-    // They follow once somebody asks for it.
+    // The nodes follow once somebody asks for it.
     world.set_version(NEW).settle();
     assert_eq!(world.versions("np1"), [NEW, NEW]);
 }
@@ -180,7 +180,7 @@ fn what_others_began_is_followed_before_it_can_be_canceled() {
     };
     assert_eq!(world.phase(&follower), Pending);
     world.abort(&follower, "not that many").settle();
-    // The work may have ended before it could be stopped.
+    // The work may have ended before Belay could stop it.
     assert!([Canceled, Succeeded].contains(&world.phase(&follower)));
     assert_eq!(world.steps(&follower).len(), 1, "its work was begun");
 }

@@ -1,4 +1,4 @@
-//! The hold: a target whose operation was canceled or failed is left alone until someone acts.
+//! Holds: a target whose operation was canceled or failed is left alone until someone acts.
 
 use crate::{
     api::{
@@ -15,7 +15,7 @@ use crate::{
 
 use super::{blocked_upgrade, failed_upgrade};
 
-/// An upgrade that was aborted while a drain went on, and its Operation's name.
+/// Returns a world with an upgrade that was aborted during a drain, and its Operation's name.
 fn canceled_upgrade() -> (World, String) {
     let (mut world, upgrade) = blocked_upgrade();
     world.abort(&upgrade, "not now").settle().unguard();
@@ -255,7 +255,7 @@ fn what_an_ended_operation_held_before_its_target_kept_it_is_what_it_was_about()
     let update = world.begin(Update);
     world.abort_now(&update, "not now").stride().work();
     assert_eq!(world.phase(&update), Canceling);
-    // The operator dies once the Operation's end is written, and before its pool's status is.
+    // The operator crashes after it writes the Operation's end, and before it writes the pool's status.
     let mut pass = world.pass();
     world.act(&mut pass);
     assert_eq!(world.phase(&update), Canceled);
@@ -284,7 +284,8 @@ fn an_edit_between_an_end_and_its_note_on_the_target_ends_the_hold() {
     world.set_label("np1", "blue");
     let update = world.begin(Update);
     world.fail();
-    // Its end is written, and not yet kept by its pool, when somebody writes the mend.
+    // The Operation's end is written but not yet recorded on its pool when somebody edits the spec to fix the
+    // failure.
     let mut pass = world.pass();
     world.act(&mut pass);
     assert_eq!(world.phase(&update), Failed);
@@ -322,7 +323,7 @@ fn an_end_that_an_old_view_puts_back_into_the_lock_replaces_no_later_hold() {
     world.abort(&aborted, "not now").settle();
     let hold = world.pool_status("np1").hold.expect("a hold");
     assert_eq!(hold.operation.name, aborted);
-    // The first Scale is at work there still, so that its place in the lock seems to be lost.
+    // In the stale cache the first Scale still runs, so its place in the lock seems to be lost.
     let mut old = world.pass_on_old(Kind::Operations);
     while world.act(&mut old).is_some() {}
     world.settle();

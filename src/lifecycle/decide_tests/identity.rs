@@ -1,4 +1,4 @@
-//! An object is known by its uid: a name can be used again.
+//! Objects are identified by uid, because a name can be used again.
 
 use crate::{
     api::{
@@ -72,7 +72,7 @@ fn what_its_target_keeps_as_succeeded_does_not_cancel_it() {
     assert_eq!(world.phase(&upgrade), Succeeded);
     let last = world.cluster_status().last_operation.expect("an operation");
     assert_eq!((last.uid, last.phase), (world.uid(&upgrade), Succeeded));
-    // Its status is lost, its target's isn't: it is not taken for aborted.
+    // Its own status is lost, but its target's isn't. Belay must not conclude that it was aborted.
     let mut snapshot = world.snapshot();
     let object = snapshot.operation_mut(&upgrade).expect("the Operation");
     object.status = None;
@@ -96,7 +96,7 @@ fn an_abort_annotation_that_an_object_is_created_with_counts_as_honoured() {
         .operations()
         .find(|name| world.phase(name) == Canceled);
     assert_eq!(canceled, None);
-    // Another value is a request.
+    // Another value is a new request.
     world.guard("np1").set_version(NEW);
     let upgrade = world.begin(Upgrade);
     world

@@ -1,5 +1,5 @@
-//! What is kept, and what comes back: the history, copies and backups, lost statuses; and deletion where no
-//! Operation can be made.
+//! What is kept and what comes back: history, copies and backups, lost statuses. Also deletion where no Operation can
+//! be created.
 
 use std::cmp::Ordering;
 
@@ -343,7 +343,7 @@ fn what_began_before_the_lock_was_written_is_no_edit_of_the_spec_when_it_ends() 
     world.ask_for_count("more", 3, &pool("np1"));
     while world.phase("more") != InProgress {
         let mut pass = world.pass();
-        // The operator dies as soon as it is written that the Operation runs, and before the lock says so.
+        // The operator crashes after it writes that the Operation runs, and before the lock shows it.
         while world.phase("more") != InProgress && world.act(&mut pass).is_some() {}
     }
     world.restart().settle();

@@ -1,5 +1,5 @@
-//! The objects as they are at each moment of an operation's life, for the tests of GitOps tools (tests/gitops):
-//! those are to judge what the core writes, and nothing else.
+//! Snapshots of the objects at each moment of an operation's life, for the tests of GitOps tools (tests/gitops).
+//! Those tests must judge exactly what the core writes.
 
 use std::{fs, path::PathBuf};
 
@@ -21,10 +21,10 @@ use crate::{
 
 use super::{blocked_upgrade, failed_upgrade};
 
-/// Where they are kept. `make generate` writes them anew.
+/// The file with the snapshots. `make generate` writes it.
 const FILE: &str = "tests/gitops/testdata/moments.json";
 
-/// An upgrade that is canceled in mid-drain, up to some moment.
+/// Returns a world with an upgrade that is canceled during a drain, up to the given phase.
 fn canceled(phase: crate::api::OperationPhase) -> (World, String) {
     let (mut world, upgrade) = blocked_upgrade();
     world.abort(&upgrade, "stuck on a PDB");
@@ -43,7 +43,7 @@ fn moment(name: &str, world: &World, operation: Option<&str>) -> (String, Value)
     (name.to_owned(), value)
 }
 
-/// An object as the API server makes it, before Belay has looked at it: with what the schema defaults to.
+/// Returns an object as the API server creates it, before Belay has seen it: with the defaults of the schema.
 fn unseen<K: CustomResourceExt + Serialize + DeserializeOwned>(mut object: Value) -> Value {
     let crd = K::crd();
     let schema = crd.spec.versions[0].schema.as_ref();

@@ -1,4 +1,4 @@
-//! Changes that wait: the newest wins, whichever way it came, and nothing is lost.
+//! Changes that wait: the newest wins, whether it came by a spec or by an Operation, and nothing is lost.
 
 use serde_json::json;
 
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// A cluster whose upgrade hangs on a disruption budget while changes wait in a queue.
+/// Returns a world whose upgrade is blocked by a disruption budget while changes wait in a queue.
 fn hanging() -> World {
     let mut world = World::settled();
     world.set_policy(Queue).settle();
@@ -35,7 +35,7 @@ fn reason(world: &World, operation: &str) -> String {
     cancellation.expect("a cancellation").reason
 }
 
-/// The Operation that waits and whose name isn't known.
+/// Returns the name of the Operation that waits.
 fn made(world: &World) -> String {
     let mut waiting = world.unfinished().into_iter();
     let name = waiting.find(|name| world.phase(name) == Pending);
@@ -85,7 +85,7 @@ fn with_forbid_an_edit_of_the_same_field_is_newer_than_an_operation_that_has_yet
         world.set_policy(Forbid).settle();
         world.ask_for_count("mine", 5, &pool("np1")).stride();
         for _ in 0..passes {
-            // It has the lock now, and the edit was admitted before.
+            // It holds the lock now, and the edit was admitted before that.
             let mut pass = world.pass();
             world.act(&mut pass);
         }
@@ -145,7 +145,7 @@ fn an_operation_that_cannot_be_done_replaces_nothing() {
 #[test]
 fn of_operations_of_one_second_the_one_that_came_later_is_the_newer() {
     let mut world = hanging();
-    // By name it would be the other way.
+    // Sorted by name, the order would be the opposite.
     world.ask_for_count("z", 5, &pool("np1"));
     world.ask_for_count("a", 6, &pool("np1")).stride();
     assert_eq!((world.phase("z"), world.phase("a")), (Canceled, Pending));
@@ -348,7 +348,7 @@ fn what_the_operation_in_flight_writes_into_the_spec_is_no_edit_that_replaces_an
     let mut world = World::settled();
     world.ask("first", Stop, &pool("np1"));
     world.ask("second", Stop, &pool("np1"));
-    // That the second is refused isn't written before the first has changed the spec.
+    // The refusal of the second isn't written before the first has changed the spec.
     while world.phase("first") == Pending {
         let mut pass = world.pass();
         pass.lose_end_of("second");

@@ -26,7 +26,8 @@ fn policy(world: &World, operation: &str) -> Option<AbortPolicy> {
     cancellation.map(|cancellation| cancellation.policy)
 }
 
-/// An upgrade that is asked to stop after its step, on itself or on its target.
+/// Returns a world with an upgrade that was asked to stop after its step, by an annotation on itself or on its
+/// target.
 fn stopping_after_the_step(on_target: bool) -> (World, String, ObjectId) {
     let (mut world, upgrade) = blocked_upgrade();
     let id = if on_target {
@@ -53,7 +54,7 @@ fn nothing_that_is_taken_away_makes_an_accepted_abort_harder() {
         |world, id| {
             world.take_abort_from(id).set_abort_policy(id, None);
         },
-        // Another reason, with the policy as it was.
+        // Another reason, with the same policy.
         |world, id| {
             world.abort_on(id, "tonight, I said");
         },
@@ -132,7 +133,7 @@ fn a_policy_that_nobody_knows_is_refused_and_never_taken_for_now() {
         assert_eq!(cancellation.status, CancellationStatus::Failed);
         assert!(cancellation.reason.contains("write Now or AfterStep"));
         assert!(world.decide().events().is_empty(), "it is published once");
-        // Corrected, it is another request.
+        // Once corrected, it is a new request.
         world.set_abort_policy(&id, Some("AfterStep"));
         if on_target {
             world.abort_on(&id, "tonight, please");
@@ -163,7 +164,7 @@ fn an_operation_that_waits_is_not_canceled_by_a_policy_that_nobody_knows() {
     assert_eq!(world.phase(&upgrade), Succeeded);
 }
 
-/// A rollback whose control plane has begun to go back, and its Operation's name.
+/// Returns a world with a rollback whose control plane has begun to go back, and its Operation's name.
 fn past_return() -> (World, String) {
     let mut world = World::settled();
     world.set_version(NEW).settle();
@@ -223,7 +224,8 @@ fn a_reconcile_that_takes_the_control_plane_back_is_past_its_return_as_well() {
     assert_eq!(world.phase("back"), Succeeded);
 }
 
-/// What becomes of a rollback past its return in that phase, where its work says that it stopped.
+/// Returns what Belay decides on a rollback past its point of no return, in that phase, if its work reports that it
+/// stopped.
 fn decided_on_stopped(phase: crate::api::OperationPhase) -> Vec<Action> {
     let (mut world, rollback) = past_return();
     world.abort(&rollback, "stop");

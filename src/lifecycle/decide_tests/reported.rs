@@ -24,7 +24,7 @@ fn progress_is_told_and_never_goes_back() {
     let blocked = status.blocked.expect("it is blocked");
     assert_eq!(blocked.reason, "PodDisruptionBudget");
     assert!((1..100).contains(&status.percent_complete));
-    // A node that was made is lost: its pool is further from the goal than it was.
+    // A new node is lost, so its pool is further from the goal than before.
     world.lose_node("np1").restart().stride().work().stride();
     assert!(world.status(&upgrade).percent_complete >= status.percent_complete);
     world.unguard().settle();
@@ -116,7 +116,7 @@ fn a_target_tells_what_is_done_to_it_and_how_it_ended() {
     let reported = |world: &World| {
         let (cluster, pool) = (world.cluster_status(), world.pool_status("np1"));
         let of_pool = match cluster.provisioning_state {
-            // How the last operation on the pool itself ended.
+            // The pool shows how the last operation on the pool itself ended.
             Some(State::Canceled | State::Failed) => Some(State::Succeeded),
             state => state,
         };

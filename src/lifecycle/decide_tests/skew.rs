@@ -1,4 +1,4 @@
-//! Which versions can be reached: by what nodes really run. And a cluster keeps a System pool.
+//! Which versions can be reached, by what nodes really run. Also: a cluster keeps a System pool.
 
 use serde_json::json;
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// A cluster whose upgrades were aborted while its nodes stayed on 1.35.7, up to that version.
+/// Returns a cluster whose upgrades, up to the last of these versions, were aborted while its nodes stayed on 1.35.7.
 fn left_behind(up_to: &[&str]) -> World {
     let mut world = World::settled();
     world.guard("np1");
@@ -38,7 +38,7 @@ fn no_control_plane_goes_more_than_three_minor_versions_ahead_of_nodes_that_foll
         world.cluster_status().kubernetes_version.as_deref(),
         Some("1.38.1")
     );
-    // By a person's Operation, and by the spec.
+    // Neither a person's Operation nor the spec can reach it.
     world.ask_for_version("on", "1.39.1", &cluster()).stride();
     let error = world.status("on").error.expect("an error");
     assert_eq!(error.code, "InvalidParameter");
@@ -54,10 +54,10 @@ fn no_control_plane_goes_more_than_three_minor_versions_ahead_of_nodes_that_foll
         world.cluster_status().kubernetes_version.as_deref(),
         Some("1.38.1")
     );
-    // A Reconcile would do it by the spec.
+    // A Reconcile would also bring the cluster to this spec.
     world.ask("all", Reconcile, &cluster()).settle();
     assert_eq!(world.phase("all"), Failed);
-    // Once the nodes have followed, it goes on.
+    // Once the nodes have followed, the upgrade is possible.
     world.set_version("1.38.1").unguard().settle();
     world.ask("nodes", Reconcile, &cluster()).settle();
     assert_eq!(world.versions("np1"), ["1.38.1", "1.38.1"]);
@@ -115,12 +115,12 @@ fn of_system_pools_that_become_user_pools_at_once_one_stays_a_system_pool() {
         condition(&conditions, "Stalled"),
         ("True", "LastSystemPool")
     );
-    // It keeps a node as well, and stays one after a restart.
+    // It also keeps one node, and stays a System pool after a restart.
     world.restart().set_count("sys2", 0).settle();
     assert_eq!(world.versions("sys2").len(), 1);
     world.delete(&ObjectId::Pool("sys2".into())).settle();
     assert!(world.exists(&ObjectId::Pool("sys2".into())));
-    // With another one there it may go.
+    // It may be deleted once another System pool exists.
     world.create_pool("sys3", 1).make_system("sys3").settle();
     assert!(!world.exists(&ObjectId::Pool("sys2".into())));
 }

@@ -1,5 +1,5 @@
-//! The request to abort that an Operation stands under: by its own annotation, by its target's, or by a
-//! deletion. A request that was accepted stays accepted, with the policy that it was accepted with.
+//! The request to abort that applies to an Operation: by its own annotation, by its target's, or by a deletion. Once
+//! a request is accepted, it stays accepted, with the policy that it had then.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -18,24 +18,24 @@ use super::{Facts, Operation, Target};
 /// A request to abort an operation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AbortRequest {
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// How.
+    /// How to stop.
     pub policy: AbortPolicy,
-    /// Who asked, where the API server stamped it.
+    /// Who asked, if the API server stamped it.
     pub requested_by: String,
-    /// When it was asked for, where the object shows it.
+    /// When it was made, if the object shows it.
     pub requested_at: Option<Timestamp>,
-    /// The newer Operation that it makes room for, by name and uid.
+    /// The newer Operation that replaces this one, by name and uid.
     pub replaced_by: Option<(String, String)>,
-    /// By what the same request is known again.
+    /// Identifies the same request when Belay sees it again.
     pub fingerprint: Option<String>,
-    /// Why it can't be taken.
+    /// Why it can't be accepted.
     pub objection: Option<String>,
 }
 
 impl AbortRequest {
-    /// A request that nobody made by an annotation: it stops the operation where it stands.
+    /// Returns a request that doesn't come from an annotation. It stops the operation at once.
     pub fn now(reason: String) -> Self {
         Self {
             reason,
@@ -43,7 +43,7 @@ impl AbortRequest {
         }
     }
 
-    /// The request by an Operation's own annotation, where it wasn't decided on before.
+    /// Returns the request by an Operation's own annotation, unless it was already decided on.
     pub fn by_annotation(operation: &crate::api::Operation) -> Option<Self> {
         let request = of_metadata(&operation.metadata, OWN)?;
         let status = operation.status.as_ref();
@@ -52,12 +52,12 @@ impl AbortRequest {
     }
 }
 
-/// Where an annotation is.
+/// Where an annotation is set.
 const OWN: &str = "operation";
 const TARGET: &str = "target";
 
 impl Operation<'_> {
-    /// The request that it stands under, if there is one that wasn't refused before.
+    /// Returns the request that applies to it, if there is one that wasn't refused before.
     pub fn abort_request(&self, facts: &Facts<'_>) -> Option<AbortRequest> {
         if let Some(accepted) = self.accepted() {
             return Some(self.hurried(accepted, facts));
@@ -67,13 +67,12 @@ impl Operation<'_> {
             .or_else(|| self.by_deletion(facts))
     }
 
-    /// Whether somebody asked for its abort on itself.
+    /// Whether somebody asked to abort it, on the Operation itself.
     pub fn is_asked_to_abort(&self) -> bool {
         self.by_annotation().is_some() || self.object.metadata.deletion_timestamp.is_some()
     }
 
-    /// The request that was accepted: nothing takes it back, and no annotation that goes makes it milder
-    /// or harder.
+    /// Returns the accepted request. Nothing takes it back, and removing an annotation doesn't change its policy.
     fn accepted(&self) -> Option<AbortRequest> {
         let cancellation = self.status.cancellation.as_ref()?;
         let is_accepted = self.phase() == OperationPhase::Canceling
@@ -88,8 +87,8 @@ impl Operation<'_> {
         })
     }
 
-    /// The accepted request, to be done now where someone says so since: with the policy `Now`, written
-    /// out, or by a deletion.
+    /// Returns the accepted request, with the policy `Now` if someone has asked for that since: with an explicit
+    /// policy `Now`, or by a deletion.
     fn hurried(&self, accepted: AbortRequest, facts: &Facts<'_>) -> AbortRequest {
         let own = &self.object.metadata;
         let by_own = annotation(own, ABORT_ANNOTATION).is_some() && says_now(own);
@@ -118,11 +117,11 @@ impl Operation<'_> {
         AbortRequest::by_annotation(self.object)
     }
 
-    /// The request on its cluster or pool: it is about what is in flight on that very object, and each
-    /// value is honoured once.
+    /// Returns the request on its cluster or pool. Such a request applies to the operation in flight on exactly that
+    /// object, and each value counts once.
     fn by_target(&self, facts: &Facts<'_>) -> Option<AbortRequest> {
         let target = facts.target(&self.spec.target)?;
-        // Written on the target before a crash kept it from being written here.
+        // Recorded on the target; a crash then prevented the write here.
         let noted = target
             .last
             .filter(|last| last.uid == self.uid && last.phase == OperationPhase::Canceled);
@@ -136,8 +135,8 @@ impl Operation<'_> {
         request.filter(|_| is_meant)
     }
 
-    /// Whether an abort on its target means it: it holds the lock, or nothing does that is on the same
-    /// target and it is the first that waits.
+    /// Whether an abort on its target applies to it: it holds the lock, or it is the first that waits and no
+    /// Operation on the same target holds the lock.
     pub fn is_in_flight_on(&self, target: &Target<'_>, facts: &Facts<'_>) -> bool {
         let on_target = || {
             facts
@@ -160,7 +159,7 @@ impl Operation<'_> {
             && self.is_asked()
             && self.created.is_some_and(|asked| asked >= since);
         if is_refused {
-            // It came after the deletion: it is refused, not aborted.
+            // It came after the deletion: the gate refuses it, so nothing is aborted.
             return None;
         }
         let reason = format!("deletion was issued on '{name}'");
@@ -169,8 +168,8 @@ impl Operation<'_> {
 }
 
 impl Target<'_> {
-    /// Whether its abort annotation has a value that wasn't honoured yet. One that the object was created
-    /// with, before Belay first wrote its status, counts as honoured.
+    /// Whether its abort annotation has a value that Belay hasn't acted on yet. A value that the object had before
+    /// Belay first wrote its status counts as done.
     pub fn has_new_abort(&self) -> bool {
         let asked = observed_abort(self.metadata);
         self.was_seen && asked.is_some() && asked.as_ref() != self.observed_abort
@@ -185,7 +184,7 @@ fn says_now(metadata: &ObjectMeta) -> bool {
     annotation(metadata, ABORT_POLICY_ANNOTATION).is_some_and(|policy| policy == ABORT_POLICY_NOW)
 }
 
-/// The request by the annotations of an object.
+/// Returns the request in the annotations of an object.
 fn of_metadata(metadata: &ObjectMeta, place: &str) -> Option<AbortRequest> {
     let reason = annotation(metadata, ABORT_ANNOTATION)?;
     let written = annotation(metadata, ABORT_POLICY_ANNOTATION).map_or("", String::as_str);
@@ -213,31 +212,32 @@ fn of_metadata(metadata: &ObjectMeta, place: &str) -> Option<AbortRequest> {
     })
 }
 
-/// What the fingerprint of a request on a target begins with, whatever its policy.
+/// Returns the prefix of the fingerprint of a request on a target, the same for each policy.
 fn target_fingerprint(metadata: &ObjectMeta) -> Option<String> {
     let reason = annotation(metadata, ABORT_ANNOTATION)?;
     Some(format!("{TARGET}/{}/", fingerprint(reason)))
 }
 
-/// Whether an Operation's status, with that `observed`, has decided on the request of a target.
+/// Whether an Operation's status, with that `observed`, has already decided on the request of a target.
 pub fn was_decided(metadata: &ObjectMeta, observed: Option<&String>) -> bool {
     target_fingerprint(metadata)
         .is_some_and(|request| observed.is_some_and(|observed| observed.starts_with(&request)))
 }
 
-/// What a target's status keeps of its abort annotation.
+/// Returns what a target's status records of its abort annotation.
 pub fn observed_abort(metadata: &ObjectMeta) -> Option<String> {
     annotation(metadata, ABORT_ANNOTATION).map(|reason| fingerprint(reason))
 }
 
-/// When the annotation was set, as the API server noted it with its field manager.
+/// Returns when the annotation was set, by the timestamp in the object's managed fields.
 fn annotated_at(metadata: &ObjectMeta) -> Option<Timestamp> {
     let mut entries = metadata.managed_fields.iter().flatten();
     let entry = entries.find(|entry| writes_annotation(entry, ABORT_ANNOTATION))?;
     entry.time.as_ref().map(|time| time.0)
 }
 
-/// What is being deleted and since when, where the operation is another than a deletion.
+/// Returns what is being deleted and since when, if that blocks the operation. None if the operation is itself a
+/// deletion.
 pub fn deletion_in_the_way(
     facts: &Facts<'_>,
     operation: &Operation<'_>,
@@ -257,8 +257,7 @@ pub fn deletion_in_the_way(
     Some((target.name.clone(), since))
 }
 
-/// Whether the operation deletes its target: a Delete, or a Reconcile that was asked for after the
-/// target's own deletion was issued.
+/// Whether the operation deletes its target: a Delete, or a Reconcile that was created after the target was deleted.
 pub fn is_deletion(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
     match operation.spec.type_ {
         OperationType::Delete => true,

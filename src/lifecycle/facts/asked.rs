@@ -1,4 +1,4 @@
-//! What specs ask for, in a form that can be kept and compared.
+//! What specs ask for, in a form that can be stored and compared.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::{
     lifecycle::{names::fingerprint, settings::NodeSettings},
 };
 
-/// What a cluster's spec asks for.
+/// Returns what a cluster's spec asks for.
 pub fn asked_of_cluster(cluster: &ManagedCluster) -> AskedFor {
     let spec = &cluster.spec;
     AskedFor {
@@ -19,7 +19,7 @@ pub fn asked_of_cluster(cluster: &ManagedCluster) -> AskedFor {
     }
 }
 
-/// What a pool's spec asks for, with those settings, in its cluster.
+/// Returns what the spec of a pool in this cluster asks for, with those settings.
 pub fn asked_of_pool(
     cluster: &ManagedCluster,
     pool: &AgentPool,

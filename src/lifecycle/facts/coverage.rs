@@ -1,4 +1,4 @@
-//! Whose work a target is now. What an operation in flight is about to bring needs no other operation.
+//! Which operation in flight covers a target. What that operation is about to bring about needs no other operation.
 
 use crate::{
     api::{OperationPhase, OperationType, TargetKind},
@@ -11,13 +11,14 @@ use super::{Facts, Operation, Target};
 pub enum Coverage<'f> {
     /// Nothing that changes it.
     None,
-    /// An operation that leaves it so.
+    /// An operation that will leave the target in this state.
     Planned(&'f PlannedTarget),
-    /// An operation of that type that holds the lock and is about to plan with what the spec asks for then.
+    /// An operation of that type that holds the lock and hasn't planned yet. It will plan with what the spec asks for
+    /// then.
     AboutToBegin(OperationType),
 }
 
-/// What is in flight on a target, other than `but`.
+/// Returns what is in flight on a target, except `but`.
 pub fn coverage<'f>(
     facts: &'f Facts<'_>,
     target: &Target<'_>,

@@ -1,28 +1,28 @@
-//! What is held back now. A hold is kept with what was asked for then; it ends, aspect by aspect, when the
-//! spec asks for something else.
+//! What is on hold now. A hold records what was asked for when it began. It ends, aspect by aspect, when the spec
+//! asks for something else.
 
 use crate::{
     api::{AskedFor, Aspect, Hold},
     lifecycle::plan::Aspects,
 };
 
-/// What of a target is held back, by whose operation.
+/// The aspects of a target that are on hold, by the operation that caused the hold.
 #[derive(Clone, Debug, Default)]
 pub struct Held {
-    /// By an operation on the target itself.
+    /// Caused by an operation on the target itself.
     pub own: Aspects,
-    /// On a pool: by an operation on its cluster.
+    /// On a pool: caused by an operation on its cluster.
     pub by_cluster: Aspects,
 }
 
 impl Held {
-    /// All of it.
+    /// Returns all of them.
     pub fn all(&self) -> Aspects {
         self.own.union(&self.by_cluster).copied().collect()
     }
 
-    /// The same, and the count as well where the power is held back and differs: a pool that stays on or off keeps
-    /// its number of nodes.
+    /// Adds the count if the power is on hold and differs from the spec: a pool that has to stay on or off keeps its
+    /// number of nodes.
     pub fn with_count(self, power_differs: bool) -> Self {
         let with_count = |mut aspects: Aspects| {
             if power_differs && aspects.contains(&Aspect::Power) {
@@ -37,10 +37,10 @@ impl Held {
     }
 }
 
-/// The aspects that a hold still covers, now that the spec asks for `now`.
+/// Returns the aspects that a hold still covers, now that the spec asks for `now`.
 ///
-/// After a failure an edit may be the mend: then one of version, settings or options ends all of it. An
-/// edit of the count or the power alone, as autoscalers make it, ends the hold of these two.
+/// After a failure an edit may be the fix: an edit of the version, the settings or the options ends the whole hold.
+/// An edit of only the count or the power, as autoscalers make it, ends the hold on these two.
 pub fn held_back(hold: Option<&Hold>, now: &AskedFor) -> Aspects {
     let Some(hold) = hold else {
         return Aspects::new();

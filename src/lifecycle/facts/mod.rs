@@ -1,6 +1,5 @@
-//! The facts of a snapshot, as the rules need them: of each target what is asked and what is there, of each
-//! Operation where it came from and when. This is the only place that digs in the optional fields of API
-//! objects.
+//! The facts of a snapshot, as the rules need them: the desired and the observed state of each target, and the origin
+//! and arrival of each Operation. Only this module reads the optional fields of API objects.
 
 mod abort;
 mod asked;
@@ -21,9 +20,9 @@ pub use hold::held_back;
 pub use operation::{Arrival, Operation, Origin, PlanState};
 pub use target::{Pool, Target};
 
-/// All facts of one cluster at one moment.
+/// All facts about one cluster at one moment.
 pub struct Facts<'a> {
-    /// What they are taken from.
+    /// The snapshot that they come from.
     pub snapshot: &'a Snapshot,
     /// The time, in whole seconds.
     pub now: Timestamp,
@@ -36,7 +35,7 @@ pub struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// The facts of a snapshot.
+    /// Returns the facts of a snapshot.
     pub fn of(snapshot: &'a Snapshot, now: Timestamp) -> Self {
         let cluster = Target::of_cluster(snapshot);
         let pools = target::of_pools(snapshot);
@@ -55,7 +54,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The cluster or the pool of that kind and name.
+    /// Returns the cluster or the pool of that kind and name.
     pub fn target(&self, target: &OperationTarget) -> Option<&Target<'a>> {
         match target.kind {
             TargetKind::ManagedCluster => {
@@ -65,41 +64,41 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The pool of that name.
+    /// Returns the pool of that name.
     pub fn pool(&self, name: &str) -> Option<&Target<'a>> {
         self.pools.iter().find(|pool| pool.key.name == name)
     }
 
-    /// The cluster, then its pools.
+    /// Iterates over the cluster, then its pools.
     pub fn targets(&self) -> impl Iterator<Item = &Target<'a>> {
         std::iter::once(&self.cluster).chain(&self.pools)
     }
 
-    /// The Operation of that uid.
+    /// Returns the Operation with that uid.
     pub fn operation(&self, uid: &str) -> Option<&Operation<'a>> {
         self.operations
             .iter()
             .find(|operation| operation.uid == uid)
     }
 
-    /// The Operations that haven't ended, in the order in which they arrived.
+    /// Iterates over the Operations that haven't ended, in the order in which they arrived.
     pub fn unfinished(&self) -> impl Iterator<Item = &Operation<'a>> {
         self.operations
             .iter()
             .filter(|operation| !operation.phase().is_finished())
     }
 
-    /// The Operations that haven't ended and don't hold the lock, in the order in which they arrived.
+    /// Iterates over the Operations that haven't ended and don't hold the lock, in the order in which they arrived.
     pub fn waiting(&self) -> impl Iterator<Item = &Operation<'a>> {
         self.unfinished().filter(|operation| !operation.holds_lock)
     }
 
-    /// What the control plane runs.
+    /// Returns the version of the control plane. None if the cluster has no control plane.
     pub fn control_plane(&self) -> Option<KubernetesVersion> {
         self.snapshot.control_plane()
     }
 
-    /// What a change meets while an operation is in flight.
+    /// Returns the policy for a change that comes while an operation is in flight.
     pub fn policy(&self) -> ConcurrencyPolicy {
         self.snapshot.cluster.spec.concurrency_policy
     }

@@ -1,4 +1,4 @@
-//! An Operation: who asked for it, when it arrived, and how far it is.
+//! An Operation: who asked for it, when it arrived, and its progress.
 
 use std::borrow::Cow;
 
@@ -26,7 +26,7 @@ pub struct Operation<'a> {
     pub spec: &'a OperationSpec,
     /// Its name.
     pub name: &'a str,
-    /// Its uid: what it is known by.
+    /// Its uid, which identifies it.
     pub uid: &'a str,
     /// Its status, as it was read.
     pub status: Cow<'a, OperationStatus>,
@@ -34,55 +34,55 @@ pub struct Operation<'a> {
     pub origin: Origin,
     /// Its place in the order in which Operations arrived.
     pub arrival: Arrival,
-    /// The generation of its target's spec when it arrived: a change of the spec after that is newer.
+    /// The generation of its target's spec when it arrived. A later change of the spec is newer than the Operation.
     pub arrived_at: i64,
     /// When it was created.
     pub created: Option<Timestamp>,
-    /// Whether the lock, as it was read, is its own.
+    /// Whether it is in the lock, as the lock was read.
     pub holds_lock: bool,
-    /// Whether it is a copy of an Operation that Belay took up before: made by a person, or brought back
-    /// by a backup tool.
+    /// Whether it is a copy of an Operation that Belay already processed: made by a person, or restored by a backup
+    /// tool.
     pub is_copy: bool,
-    /// What it is to bring about.
+    /// What it has to bring about.
     pub plan: PlanState,
-    /// Its work in hand, where there is any; none where it only says once more that it refused to stop.
+    /// Its work, if any. None if the work only repeats a refusal to stop that the status already reports.
     pub work: Option<&'a Work>,
 }
 
 /// Who asked for an Operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A spec of that generation: Belay made the Operation.
+    /// A spec of that generation. Belay created the Operation.
     Spec(i64),
-    /// A person, or a program that isn't Belay.
+    /// A person, or a program other than Belay.
     Person,
-    /// Somebody began it at the engine, outside Belay, which made the Operation to follow it.
+    /// Somebody who began it at the engine, outside Belay. Belay created the Operation to follow it.
     Engine {
-        /// What the engine calls it.
+        /// The engine's name for it.
         handle: String,
-        /// Who began it, as far as that is known.
+        /// Who began it, if known.
         by: String,
     },
 }
 
-/// What is known of an Operation's plan.
+/// What is known about an Operation's plan.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PlanState {
-    /// It hasn't begun, or it has ended.
+    /// The Operation hasn't begun, or it has ended and its plan is no longer recorded.
     None,
-    /// It has begun, and this is what it is to bring about.
+    /// The Operation has begun, and this is what it has to bring about.
     Begun(Plan),
-    /// It has begun, and nobody knows what it is to bring about.
+    /// The Operation has begun, but its plan can't be read.
     Unreadable(OperationError),
 }
 
-/// A place in the order of arrival: the resourceVersion at first sight, which the API server counts up with
-/// each write; where there is none (a dry run), the newest.
+/// A place in the order of arrival: the resourceVersion when Belay first saw the Operation, which the API server
+/// increases with each write. Without a resourceVersion (in a dry run) the Operation counts as the newest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Arrival(i64, Option<Timestamp>, String);
 
 impl<'a> Operation<'a> {
-    /// The facts of an Operation.
+    /// Returns the facts of an Operation.
     pub fn of(snapshot: &'a Snapshot, object: &'a Object) -> Self {
         let metadata = &object.metadata;
         let uid = metadata.uid.as_deref().unwrap_or_default();
@@ -100,7 +100,7 @@ impl<'a> Operation<'a> {
                 handle: handle.clone(),
                 by: annotation(BEGUN_BY_ANNOTATION).cloned().unwrap_or_default(),
             },
-            // A label that is no number is none of Belay's, and of no generation.
+            // A label that isn't a number wasn't written by Belay, so it matches no generation.
             (Some(generation), _) => Origin::Spec(generation.parse().unwrap_or(-1)),
             (None, None) => Origin::Person,
         };
@@ -140,27 +140,27 @@ impl<'a> Operation<'a> {
         )
     }
 
-    /// The first part of its place in the order of arrival, as its status keeps it.
+    /// Returns the first part of its place in the order of arrival, for its status. None in a dry run.
     pub fn arrival_number(&self) -> Option<i64> {
         (self.arrival.0 != i64::MAX).then_some(self.arrival.0)
     }
 
-    /// How far it is.
+    /// Returns its phase.
     pub fn phase(&self) -> OperationPhase {
         self.status.phase
     }
 
-    /// Whether Belay made it from a spec.
+    /// Whether Belay created it for a spec.
     pub fn is_from_spec(&self) -> bool {
         matches!(self.origin, Origin::Spec(_))
     }
 
-    /// Whether a person asked for it, or a program that isn't Belay.
+    /// Whether a person asked for it, or a program other than Belay.
     pub fn is_asked(&self) -> bool {
         self.origin == Origin::Person
     }
 
-    /// What the engine calls it, where somebody began it there outside Belay.
+    /// Returns the engine's handle, if somebody began it there outside Belay.
     pub fn begun_by_others(&self) -> Option<&String> {
         match &self.origin {
             Origin::Engine { handle, .. } => Some(handle),
@@ -168,7 +168,7 @@ impl<'a> Operation<'a> {
         }
     }
 
-    /// Who began it at the engine outside Belay, where that is known.
+    /// Returns who began it at the engine outside Belay, if known.
     pub fn begun_by(&self) -> Option<&String> {
         match &self.origin {
             Origin::Engine { by, .. } => Some(by).filter(|by| !by.is_empty()),
@@ -176,7 +176,7 @@ impl<'a> Operation<'a> {
         }
     }
 
-    /// Its plan, where it has begun; once it has ended, what is kept of it.
+    /// Returns its plan once it has begun; after its end, what is recorded of the plan.
     pub fn begun(&self) -> Option<&Plan> {
         match &self.plan {
             PlanState::Begun(plan) => Some(plan),
@@ -184,7 +184,7 @@ impl<'a> Operation<'a> {
         }
     }
 
-    /// Whether it arrived, or was made for a change of the spec that came, after `other`.
+    /// Whether it came after `other`: it arrived later, or Belay created it for a later change of the spec.
     pub fn is_newer_than(&self, other: &Self) -> bool {
         match (&self.origin, &other.origin) {
             (Origin::Spec(made_for), Origin::Person) => *made_for > other.arrived_at,
@@ -197,8 +197,8 @@ impl<'a> Operation<'a> {
     }
 }
 
-/// The generation of its target's spec when an Operation arrived that Belay sees for the first time: the one
-/// before, where someone has written the spec since.
+/// Returns the generation of the target's spec at the arrival of an Operation that Belay sees for the first time. If
+/// someone has written the spec since the Operation was created, it is the previous generation.
 fn generation_at_arrival(snapshot: &Snapshot, operation: &Object) -> i64 {
     let target = &operation.spec.target;
     let metadata = match target.kind {
@@ -222,8 +222,8 @@ fn generation_at_arrival(snapshot: &Snapshot, operation: &Object) -> i64 {
     }
 }
 
-/// What is known of the plan. Of an Operation that has ended it is known until its targets keep its end; where it
-/// is lost, what the Operation was about is concluded from what is there.
+/// Returns what is known about the plan. After an Operation has ended, its plan is kept until the end is recorded on
+/// its targets. If the plan is lost, the ledger infers from the observed state what the Operation was about.
 fn plan_of(status: &OperationStatus) -> PlanState {
     let kept = Plan::of_text(status.plan.as_deref());
     match status.phase {
@@ -237,7 +237,7 @@ fn plan_of(status: &OperationStatus) -> PlanState {
     }
 }
 
-/// Whether an abort was answered by that refusal of the work to stop. It answers no later abort.
+/// Whether the status already reports this refusal of the work to stop. The refusal doesn't answer a later abort.
 fn was_told(work: &Work, status: &OperationStatus) -> bool {
     let cancellation = status.cancellation.as_ref();
     let is_answered = status.phase == OperationPhase::InProgress

@@ -1,4 +1,4 @@
-//! A cluster or a pool: what its spec asks for and what is there.
+//! A cluster or a pool: what its spec asks for and what is observed of it.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -28,58 +28,58 @@ pub struct Target<'a> {
     pub uid: &'a str,
     /// The generation of its spec.
     pub generation: i64,
-    /// Since when it is being deleted.
+    /// When its deletion was requested. None if it isn't being deleted.
     pub deleted: Option<Timestamp>,
     /// What its spec asks for.
     pub asked: AskedFor,
-    /// What there is of it.
+    /// Its observed state.
     pub there: There,
     /// The operation on it that ended last.
     pub last: Option<&'a LastOperation>,
-    /// What is held back.
+    /// What is on hold.
     pub held: Held,
-    /// Whether Belay has written its status before.
+    /// Whether Belay has already written its status.
     pub was_seen: bool,
-    /// The abort request on it that was honoured last, as a fingerprint.
+    /// The fingerprint of the last abort request on it that Belay acted on.
     pub observed_abort: Option<&'a String>,
-    /// The pool, where it is one.
+    /// The pool, if it is one.
     pub pool: Option<Pool<'a>>,
 }
 
-/// What is about pools only.
+/// The facts that only pools have.
 #[derive(Clone, Debug)]
 pub struct Pool<'a> {
     /// The object.
     pub object: &'a AgentPool,
     /// The nodes.
     pub nodes: &'a [NodeView],
-    /// What else than Belay scales it.
+    /// What scales it, if that isn't Belay.
     pub scaled_by: Option<&'a str>,
-    /// The settings that its nodes are to have.
+    /// The settings that its nodes have to get.
     pub settings: NodeSettings,
-    /// Whether its spec would leave the cluster without a System pool, so that it stays one.
+    /// Whether its spec would leave the cluster without a System pool. Then it stays a System pool.
     pub mode_is_kept: bool,
 }
 
-/// What there is of a target.
+/// The observed state of a target.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct There {
-    /// Whether there is anything of it: a control plane, or a node.
+    /// Whether anything of it exists: a control plane, nodes, or a pool that the engine shows as off.
     pub exists: bool,
     /// The oldest version that it runs.
     pub oldest: Option<KubernetesVersion>,
-    /// The newest version that it runs; of a pool without nodes, what its next ones were to run.
+    /// The newest version that it runs; for a pool without nodes, the version that its next nodes were to run.
     pub newest: Option<KubernetesVersion>,
-    /// How many nodes stay for now.
+    /// The number of nodes that it keeps for now: the engine's own number, or those that aren't being deleted.
     pub count: usize,
     /// Whether it is on.
     pub power: PowerState,
-    /// Whether its status says that it is on; while it is started or stopped, where it is going.
+    /// The power state in its status. While the target starts or stops, this is the state that it is going to.
     pub shown_power: PowerState,
 }
 
 impl<'a> Target<'a> {
-    /// The cluster.
+    /// Returns the facts of the cluster.
     pub fn of_cluster(snapshot: &'a Snapshot) -> Self {
         let cluster = snapshot.cluster.as_ref();
         let status = cluster.status.as_ref();
@@ -124,7 +124,7 @@ impl<'a> Target<'a> {
         }
         let mut asked = asked_of_pool(&snapshot.cluster, object, &settings);
         if mode_is_kept {
-            // A System pool has a node, and runs.
+            // A System pool has at least one node, and runs.
             asked.count = asked.count.map(|count| count.max(1));
             asked.power_state = Some(PowerState::Running);
         }
@@ -206,12 +206,12 @@ impl<'a> Target<'a> {
         self.pool.is_none()
     }
 
-    /// Whether there was never an operation on it, and there is nothing of it.
+    /// Whether there was never an operation on it and nothing of it exists.
     pub fn is_new(&self) -> bool {
         self.last.is_none() && !self.there.exists
     }
 
-    /// Whether the last operation took away everything that it had.
+    /// Whether the last operation deleted everything that it had.
     pub fn is_gone(&self) -> bool {
         self.last.is_some_and(LastOperation::has_deleted)
     }
@@ -228,13 +228,13 @@ impl<'a> Target<'a> {
         pool.is_some_and(|pool| pool.settings.mode == AgentPoolMode::System)
     }
 
-    /// Whether its spec says that it runs.
+    /// Whether its spec says that it has to run.
     pub fn is_to_run(&self) -> bool {
         self.asked.power_state == Some(PowerState::Running)
     }
 
-    /// What a pool's nodes are to run under a control plane of that version: its own version, or the
-    /// control plane's; never a newer one than the control plane's.
+    /// Returns the version of a pool's nodes under a control plane of that version: the pool's own version, or the
+    /// control plane's. It is never newer than the control plane's.
     pub fn version_under(&self, control_plane: KubernetesVersion) -> KubernetesVersion {
         let pool = self.pool.as_ref();
         pool.map_or(control_plane, |pool| {
@@ -242,14 +242,14 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// How many nodes a pool is to have where it runs, or none.
+    /// Returns the number of nodes in a pool's spec if it runs, else 0.
     pub fn count_if(&self, runs: bool) -> usize {
         let count = usize::try_from(self.asked.count.unwrap_or_default()).unwrap_or_default();
         if runs { count } else { 0 }
     }
 
-    /// How many nodes a pool is to have: none while it or its cluster is off; as many as there are while something
-    /// else scales it.
+    /// Returns how many nodes a pool has to have: 0 while it or its cluster is off; the current number while
+    /// something else scales it.
     pub fn desired_count(&self, snapshot: &Snapshot) -> usize {
         let runs = snapshot.is_running() && self.is_to_run();
         if runs && self.is_scaled_by_others() {
@@ -258,14 +258,14 @@ impl<'a> Target<'a> {
         self.count_if(runs)
     }
 
-    /// Whether it is a pool that runs and that something else than Belay scales.
+    /// Whether it is a pool that runs and that something other than Belay scales.
     pub fn is_scaled_by_others(&self) -> bool {
         let pool = self.pool.as_ref();
         let scaled_by = pool.and_then(|pool| pool.scaled_by);
         scaled_by.is_some() && self.there.power == PowerState::Running
     }
 
-    /// Whether a node of the pool runs another version than it is to run.
+    /// Whether a node of the pool runs another version than it should.
     pub fn has_outdated_nodes(&self, snapshot: &Snapshot) -> bool {
         let (Some(pool), Some(control_plane)) = (&self.pool, snapshot.control_plane()) else {
             return false;
@@ -275,7 +275,7 @@ impl<'a> Target<'a> {
         lasting.any(|node| node.version != wanted)
     }
 
-    /// Whether all nodes that stay have the settings that they are to have.
+    /// Whether all nodes that stay have the desired settings.
     pub fn has_its_settings(&self, snapshot: &Snapshot) -> bool {
         self.pool.as_ref().is_none_or(|pool| {
             let mut nodes = snapshot.lasting(pool.nodes).filter(|node| !node.deleting);
@@ -284,20 +284,21 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Whether a status was written by Belay: the schema's default has the generation -1.
+/// Whether Belay wrote a status. The schema's default status has the generation -1.
 fn was_seen(observed_generation: Option<i64>) -> bool {
     observed_generation.is_some_and(|generation| generation >= 0)
 }
 
-/// What a pool's nodes are to run under a control plane of that version.
+/// Returns the version of a pool's nodes under a control plane of that version.
 pub fn version_under(control_plane: KubernetesVersion, pool: &AgentPool) -> KubernetesVersion {
     let own = pool.spec.kubernetes_version.as_deref();
     let own: Option<KubernetesVersion> = own.and_then(|version| version.parse().ok());
     own.map_or(control_plane, |own| own.min(control_plane))
 }
 
-/// The pools. Where several of them stop being System pools in the same instant, before the API server
-/// could know, the last one by name stays one.
+/// Returns the pools. If several pools stop being System pools at once, before the API server can know, and none
+/// would be left, one of them stays a System pool: preferably one that isn't being deleted, then the one deleted
+/// last, then the last by name.
 pub fn of_pools(snapshot: &Snapshot) -> Vec<Target<'_>> {
     let lives = |pool: &&AgentPool| pool.metadata.deletion_timestamp.is_none();
     let pools = || snapshot.pools.iter().map(AsRef::as_ref);

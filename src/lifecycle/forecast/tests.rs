@@ -1,4 +1,4 @@
-//! What is foreseen is what then happens.
+//! The forecast equals what then happens.
 
 use crate::{
     api::{ConcurrencyPolicy, OperationPhase, OperationType, PowerState, StepAction},
@@ -7,7 +7,7 @@ use crate::{
 
 use super::*;
 
-/// What an Operation does, on what, how it ends, and how many steps it has.
+/// The type of an Operation, its target, how it ends, and its number of steps.
 type Seen = (OperationType, String, OperationPhase, usize);
 
 fn foreseen(world: &World) -> Vec<Seen> {
@@ -29,7 +29,7 @@ fn seen_as(operation: &Operation, steps: usize) -> Seen {
     (spec.type_, spec.target.name.clone(), phase, steps)
 }
 
-/// What happens to those that haven't ended, and to those that come.
+/// Returns what happens to the Operations that haven't ended and to those that are created.
 fn what_happens(mut world: World) -> Vec<Seen> {
     let ended = |world: &World| -> Vec<String> {
         let unfinished = world.unfinished();

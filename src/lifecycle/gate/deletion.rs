@@ -12,7 +12,8 @@ use crate::{
 
 use super::{Request, Source, Verdict, clock, not_allowed, replaced};
 
-/// What came after a deletion was issued is refused. What waited before is aborted.
+/// Refuses what came after a deletion was requested. Operations that waited before the deletion are aborted
+/// elsewhere.
 pub fn allows_only_deletion(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     let target = facts.target(&request.spec.target)?;
     let of_cluster = facts.cluster.deleted.filter(|_| request.is_on_pool());

@@ -1,4 +1,4 @@
-//! Rules about what is there already.
+//! Rules about what already exists.
 
 use crate::{
     api::OperationType,
@@ -11,20 +11,20 @@ use crate::{
 
 use super::{Request, Verdict, not_allowed};
 
-/// An operation has a target.
+/// Refuses an Operation whose target doesn't exist.
 pub fn target_exists(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     let operation = request.operation()?;
     let is_there = facts.target(&request.spec.target).is_some();
     (!is_there).then(|| Verdict::Refuse(errors::target_not_found(operation.object)))
 }
 
-/// Whether a target is as its spec says, and nothing is in flight that changes it.
+/// Whether a target is as its spec says, and nothing in flight changes it.
 pub fn is_settled(facts: &Facts<'_>, target: &Target<'_>) -> bool {
     let is_left_alone = matches!(coverage(facts, target, None), Coverage::None);
     is_left_alone && desired::differs(facts, target).is_empty()
 }
 
-/// The target of a person's Operation that isn't being deleted.
+/// Returns the target of a person's Operation, unless that target is being deleted.
 pub fn living_target<'f, 'a>(
     facts: &'f Facts<'a>,
     request: &Request<'_>,
@@ -34,7 +34,7 @@ pub fn living_target<'f, 'a>(
     target.deleted.is_none().then_some(target)
 }
 
-/// What exists is brought to its spec by a Reconcile, not by a Create.
+/// Refuses a Create of something that exists: a Reconcile brings it to its spec.
 pub fn is_not_there_already(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     if request.spec.type_ != OperationType::Create {
         return None;
@@ -53,7 +53,7 @@ pub fn is_not_there_already(facts: &Facts<'_>, request: &Request<'_>) -> Option<
     })
 }
 
-/// A Scale to the count that a pool has changes nothing.
+/// Refuses a Scale to the count that a pool already has.
 pub fn has_not_that_count(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     let wanted = request.spec.count?;
     let pool = living_target(facts, request)?;

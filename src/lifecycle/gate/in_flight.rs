@@ -1,5 +1,5 @@
-//! One at a time. An operation on a cluster excludes every other on it and on its pools; one on a pool
-//! excludes those on its cluster and on itself. The list `status.operations` of the cluster is the lock.
+//! One operation at a time. An operation on a cluster excludes every other on it and on its pools. An operation on a
+//! pool excludes those on its cluster and on itself. The list `status.operations` of the cluster is the lock.
 
 use crate::{
     api::{
@@ -14,13 +14,13 @@ use crate::{
 
 use super::{Request, Source, Verdict, can_be_done, not_allowed, power};
 
-/// Whether two operations may not run side by side.
+/// Whether two operations must not run in parallel.
 pub fn excludes(a: &OperationTarget, b: &OperationTarget) -> bool {
     let whole = |target: &OperationTarget| target.kind == TargetKind::ManagedCluster;
     whole(a) || whole(b) || a.name == b.name
 }
 
-/// The first holder of the lock that excludes an operation on `target`.
+/// Returns the first holder of the lock that excludes an operation on `target`.
 pub fn conflict<'l>(
     lock: &'l [OperationInFlight],
     target: &OperationTarget,
@@ -28,13 +28,12 @@ pub fn conflict<'l>(
     lock.iter().find(|held| excludes(&held.target, target))
 }
 
-/// Whether a change of the target waits in a queue now.
+/// Whether a change of the target would wait in a queue now.
 pub fn is_queued(facts: &Facts<'_>, target: &OperationTarget) -> bool {
     facts.policy() != ConcurrencyPolicy::Forbid && conflict(facts.snapshot.lock(), target).is_some()
 }
 
-/// No Operation is made for a spec while another waits that it would keep waiting. A deletion waits beside
-/// others, but only once.
+/// Lets a spec wait while an Operation that excludes it waits. A deletion may wait beside others, but only once.
 pub fn one_waits_already(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     let Source::Spec = request.source else {
         return None;
@@ -51,8 +50,8 @@ pub fn one_waits_already(facts: &Facts<'_>, request: &Request<'_>) -> Option<Ver
     (waits || is_in_flight).then(|| Verdict::Wait("another Operation waits already".into()))
 }
 
-/// With Forbid, what another operation excludes is refused, or, where a spec asks for it, made later. With
-/// Queue and Replace it waits as an Operation; a deletion always does.
+/// With Forbid, an Operation that something in flight excludes is refused; for a spec, Belay creates the Operation
+/// later. With Queue and Replace it waits as an Operation. A deletion always waits.
 pub fn nothing_else_in_flight(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     let spec = request.spec;
     let is_deletion = spec.type_ == OperationType::Delete;
@@ -74,7 +73,7 @@ pub fn nothing_else_in_flight(facts: &Facts<'_>, request: &Request<'_>) -> Optio
             Some(not_allowed(messages::another_operation(&spec.target, held)))
         }
         Source::Scale => {
-            // What a person's Operation asks for is written into the spec before it runs.
+            // Before a person's Operation runs, Belay writes what it asks for into the spec.
             let is_written_now = |held: &&OperationInFlight| {
                 held.type_ == OperationType::Scale && held.phase == OperationPhase::Pending
             };
@@ -84,14 +83,14 @@ pub fn nothing_else_in_flight(facts: &Facts<'_>, request: &Request<'_>) -> Optio
     }
 }
 
-/// An Operation begins once it holds the lock.
+/// Lets an Operation wait until it holds the lock.
 pub fn turn_has_come(_: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     let operation = request.operation()?;
     (!operation.holds_lock).then(|| Verdict::Wait("waits for its turn".into()))
 }
 
-/// With Replace: the waiting Operation for which the one in flight is to make room. A deletion in flight
-/// makes room for nothing, and the making of a pool takes nobody's place: it waits.
+/// Returns the waiting Operation that the one in flight has to make room for, with Replace. A deletion in flight
+/// makes room for nothing. The Create of a pool for its spec replaces nothing: it waits.
 pub fn makes_room_for<'f, 'a>(
     facts: &'f Facts<'a>,
     in_flight: &Operation<'_>,

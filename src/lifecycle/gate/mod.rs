@@ -1,6 +1,6 @@
-//! May it start? One ordered list of rules answers that for a person's Operation, for what a spec needs,
-//! and for a request to scale. The API server's policies (`crate::admission`) refuse the same at admission;
-//! a differential test compares the two.
+//! Decides whether an operation may start. One ordered list of rules answers that for a person's Operation, for what
+//! a spec needs, and for a request to scale. The API server's policies (`crate::admission`) refuse the same at
+//! admission; a differential test compares the two.
 
 mod deletion;
 mod existing;
@@ -36,20 +36,20 @@ pub use system_pools::why_it_stays;
 pub enum Verdict {
     /// It may start now.
     Admit,
-    /// Not yet, and why.
+    /// It has to wait, for this reason.
     Wait(String),
-    /// Never: something else takes its place.
+    /// It never starts, because something else replaces it.
     Replaced(Replacement),
-    /// Never, with a code and a message.
+    /// It never starts, with a code and a message.
     Refuse(OperationError),
 }
 
-/// What takes the place of a request.
+/// What replaces a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replacement {
-    /// Why, in words.
+    /// The reason, as text for people.
     pub reason: String,
-    /// The newer Operation, by name and uid, where it is one.
+    /// The newer Operation, by name and uid, if an Operation replaces it.
     pub by: Option<(String, String)>,
 }
 
@@ -58,7 +58,7 @@ pub struct Replacement {
 pub enum Source<'r> {
     /// An Operation that hasn't begun.
     Operation(&'r Operation<'r>),
-    /// A spec that needs an Operation, which there isn't yet.
+    /// A spec that needs an Operation that doesn't exist yet.
     Spec,
     /// The scale subresource of a pool.
     Scale,
@@ -67,16 +67,16 @@ pub enum Source<'r> {
 /// A request to start an operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'r> {
-    /// What is to be done.
+    /// The requested operation.
     pub spec: &'r OperationSpec,
     /// Who asks.
     pub source: Source<'r>,
-    /// The lock that it meets.
+    /// The lock that the request has to respect.
     pub lock: &'r [OperationInFlight],
 }
 
 impl<'r> Request<'r> {
-    /// The request that an Operation is.
+    /// Returns the request that an Operation makes.
     pub fn of(facts: &'r Facts<'_>, operation: &'r Operation<'r>) -> Self {
         Self {
             spec: operation.spec,
@@ -92,7 +92,7 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// The Operation, where a person asked for it and it doesn't hold the lock yet.
+    /// Returns the Operation if a person asked for it and it doesn't hold the lock yet.
     fn asked_by_person(&self) -> Option<&'r Operation<'r>> {
         self.operation()
             .filter(|operation| operation.is_asked() && !operation.holds_lock)
@@ -103,19 +103,19 @@ impl<'r> Request<'r> {
     }
 }
 
-/// A rule: the verdict that it gives; none where it has nothing to say.
+/// A rule. It returns its verdict; None if it doesn't apply.
 type Rule = fn(&Facts<'_>, &Request<'_>) -> Option<Verdict>;
 
-/// What a rule looks at.
+/// What a rule considers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LooksAt {
     /// The request and its target.
     Alone,
-    /// What else is asked for or in flight as well.
+    /// Also what else is asked for or in flight.
     Others,
 }
 
-/// The rules in their order: the first that has something to say decides.
+/// The rules in order. The first that returns a verdict decides.
 const RULES: &[(Rule, LooksAt)] = &[
     (origin::engine_runs_it, LooksAt::Others),
     (origin::copy_is_not_run, LooksAt::Alone),
@@ -139,14 +139,14 @@ const RULES: &[(Rule, LooksAt)] = &[
     (in_flight::turn_has_come, LooksAt::Others),
 ];
 
-/// What becomes of a request now.
+/// Returns the verdict on a request now.
 pub fn judge(facts: &Facts<'_>, request: &Request<'_>) -> Verdict {
     let mut rules = RULES.iter();
     let verdict = rules.find_map(|(rule, _)| rule(facts, request));
     verdict.unwrap_or(Verdict::Admit)
 }
 
-/// Whether a request could be done, whatever else is asked for or in flight.
+/// Whether a request is possible, regardless of what else is asked for or in flight.
 fn can_be_done(facts: &Facts<'_>, request: &Request<'_>) -> bool {
     let mut alone = RULES
         .iter()
@@ -154,8 +154,9 @@ fn can_be_done(facts: &Facts<'_>, request: &Request<'_>) -> bool {
     alone.all(|(rule, _)| rule(facts, request).is_none())
 }
 
-/// What of its spec a target may be brought to now: what is outstanding, without what is held back. The
-/// version of a pool that follows its cluster is its cluster's to change, until that is held back.
+/// Returns the aspects of a target that Belay may bring to its spec now: the outstanding ones that aren't on hold.
+/// The version of a pool that follows its cluster is changed by operations on the cluster, until the cluster's
+/// version is on hold.
 pub fn pursued(facts: &Facts<'_>, target: &Target<'_>, but: Option<&Operation<'_>>) -> Aspects {
     let held = target.held.all();
     let is_clusters = target.follows() && !facts.cluster.held.own.contains(&Aspect::Version);
@@ -167,7 +168,7 @@ pub fn pursued(facts: &Facts<'_>, target: &Target<'_>, but: Option<&Operation<'_
     aspects
 }
 
-/// The operation that a target needs now. `but` is left out of what is in flight.
+/// Returns the operation that a target needs now. The operation `but` doesn't count as in flight.
 pub fn next_operation(
     facts: &Facts<'_>,
     target: &Target<'_>,
@@ -177,8 +178,8 @@ pub fn next_operation(
     desired::operation(facts, target, &aspects, but)
 }
 
-/// The operations that Belay is to create now, for the specs: those whose request is admitted, or accepted
-/// into the queue.
+/// Returns the operations that Belay has to create now for the specs: those whose request is admitted or may enter
+/// the queue.
 pub fn admitted_operations(facts: &Facts<'_>, lock: &[OperationInFlight]) -> Vec<OperationSpec> {
     let next = facts
         .targets()
@@ -194,7 +195,7 @@ pub fn admitted_operations(facts: &Facts<'_>, lock: &[OperationInFlight]) -> Vec
     next.filter(is_admitted).collect()
 }
 
-/// Why a person's Operation, of that uid in the snapshot, is refused now; none where it isn't.
+/// Returns why a person's Operation, with that uid in the snapshot, is refused now. None if it isn't.
 pub fn refusal(snapshot: &Snapshot, uid: &str, now: Timestamp) -> Option<OperationError> {
     let facts = Facts::of(snapshot, now);
     let operation = facts.operation(uid)?;
@@ -204,7 +205,7 @@ pub fn refusal(snapshot: &Snapshot, uid: &str, now: Timestamp) -> Option<Operati
     }
 }
 
-/// Why a pool can't be scaled now, with that lock.
+/// Returns why a pool can't be scaled now, with that lock. None if it can.
 pub fn scale_refusal(
     facts: &Facts<'_>,
     lock: &[OperationInFlight],
@@ -227,7 +228,7 @@ pub fn scale_refusal(
     }
 }
 
-/// The refusal of what can't be done now.
+/// Returns the refusal of something that isn't possible now.
 fn not_allowed(message: String) -> Verdict {
     Verdict::Refuse(OperationError::new(OPERATION_NOT_ALLOWED, message))
 }
@@ -236,7 +237,7 @@ fn replaced(reason: String) -> Verdict {
     Verdict::Replaced(Replacement { reason, by: None })
 }
 
-/// The time that a refusal may name: an Operation has one, a change of a spec has none.
+/// Returns the current time, for the message of a refused Operation. None for a change of a spec.
 fn clock(facts: &Facts<'_>, request: &Request<'_>) -> Option<Timestamp> {
     request.operation().map(|_| facts.now)
 }

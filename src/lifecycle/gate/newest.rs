@@ -1,4 +1,4 @@
-//! The newest change of a target wins, whichever way it came: by an Operation or by an edit of the spec.
+//! The newest change of a target wins, whether it came by an Operation or by an edit of the spec.
 
 use serde_json::{Value, json};
 
@@ -13,16 +13,16 @@ use crate::{
 
 use super::{Replacement, Request, Verdict, can_be_done, in_flight::is_queued, pursued, replaced};
 
-/// What is to be done to a target before a person's Operation can run.
+/// The change of a target that is needed before a person's Operation can run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpecChange {
     /// The cluster or pool.
     pub target: OperationTarget,
-    /// What its spec is to say; none: it is to be deleted.
+    /// The fields for its spec. None: the target has to be deleted.
     pub spec: Option<Value>,
 }
 
-/// What is left to be written into the target's spec before a person's Operation can run.
+/// Returns what still has to be written into the target's spec before a person's Operation can run.
 pub fn spec_change(facts: &Facts<'_>, operation: &Operation<'_>) -> Option<SpecChange> {
     if !operation.is_asked() {
         return None;
@@ -59,8 +59,8 @@ pub fn spec_change(facts: &Facts<'_>, operation: &Operation<'_>) -> Option<SpecC
     })
 }
 
-/// Whether a target is to run that version: by its own spec, or a pool that names none under its control
-/// plane.
+/// Whether a target has to run that version: by its own spec, or, for a pool that follows its cluster, by the version
+/// of the control plane.
 fn says_version(facts: &Facts<'_>, target: &Target<'_>, wanted: &str) -> bool {
     if target.follows() {
         let runs = facts.control_plane().map(|runs| target.version_under(runs));
@@ -70,8 +70,7 @@ fn says_version(facts: &Facts<'_>, target: &Target<'_>, wanted: &str) -> bool {
     wanted_version(target) == parsed
 }
 
-/// Of the changes of a target that wait, only the newest that can be done is kept. A deletion is never
-/// replaced.
+/// Keeps only the newest possible change among those of a target that wait. A deletion is never replaced.
 pub fn newest_is_kept(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     let operation = request.operation()?;
     if operation.spec.type_ == OperationType::Delete {
@@ -94,7 +93,7 @@ pub fn newest_is_kept(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdic
     spec_is_newer(facts, operation).then(|| replaced(messages::SPEC_IS_NEWER.into()))
 }
 
-/// Whether what an operation of that type asks for is written into the spec.
+/// Whether an operation of that type writes what it asks for into the spec.
 fn is_written(type_: OperationType) -> bool {
     match type_ {
         OperationType::Upgrade
@@ -114,26 +113,26 @@ fn has_another_in_flight(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
     holders.any(|other| other.uid != operation.uid && other.spec.target == operation.spec.target)
 }
 
-/// Whether the target's spec was edited after a person asked for something else. In a queue the edit takes
-/// the place of the Operation; else only where both are about the same.
+/// Whether the target's spec was edited after a person's Operation arrived. In a queue the edit replaces the
+/// Operation; otherwise only if both change the same aspect.
 fn spec_is_newer(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
     let Some(target) = facts.target(&operation.spec.target) else {
         return false;
     };
     let is_edited = target.generation > operation.arrived_at;
     let is_queued = is_queued(facts, &operation.spec.target);
-    // What is in flight on the target may have written the edit itself: that it is in flight is the answer.
+    // The operation in flight may have made the edit itself. Then the rules about operations in flight decide.
     if !operation.holds_lock && !is_queued && has_another_in_flight(facts, operation) {
         return false;
     }
-    // Once it holds the lock, an edit that says the same is its own.
+    // Once it holds the lock, an edit with the same value is its own.
     let is_its_own = operation.holds_lock && spec_change(facts, operation).is_none();
     if !is_edited || is_its_own || target.deleted.is_some() || !is_written(operation.spec.type_) {
         return false;
     }
     let mut asked = pursued(facts, target, Some(operation));
     if let Some(before) = &operation.status.asked_before {
-        // Also what was changed to what is there already.
+        // Include an edit to a value that is already reached.
         asked.extend(changed(before, &target.asked));
     }
     if !operation.holds_lock && is_queued {

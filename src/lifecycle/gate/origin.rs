@@ -1,4 +1,4 @@
-//! Rules about where a request comes from: whether it is asked for at all, and still.
+//! Rules about the origin of a request: whether somebody asks for it, and still does.
 
 use crate::{
     api::{Aspect, OPERATION_UID_LABEL, OperationType, TargetKind},
@@ -10,8 +10,8 @@ use crate::{
 
 use super::{Request, Source, Verdict, in_flight, next_operation, replaced};
 
-/// What others began runs at the engine already, so no other rule applies. It is followed while the engine shows
-/// it.
+/// Admits what others began: it already runs at the engine, so no other rule applies. Belay follows it while the
+/// engine shows it.
 pub fn engine_runs_it(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     let operation = request.operation()?;
     let handle = operation.begun_by_others()?;
@@ -24,7 +24,7 @@ pub fn engine_runs_it(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdic
     })
 }
 
-/// A copy of an Operation, made by a person or brought back by a backup tool, isn't run again.
+/// Replaces a copy of an Operation, made by a person or restored by a backup tool: it isn't run again.
 pub fn copy_is_not_run(_: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     let operation = request.operation().filter(|operation| operation.is_copy)?;
     let labels = operation.object.metadata.labels.as_ref()?;
@@ -32,7 +32,7 @@ pub fn copy_is_not_run(_: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> 
     Some(replaced(messages::is_a_copy(of)))
 }
 
-/// An Operation that Belay made from a spec runs only while Belay would make the same one.
+/// Replaces an Operation that Belay created for a spec, unless Belay would create the same one now.
 pub fn spec_still_asks(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     let operation = request.operation()?;
     let Origin::Spec(made_for) = operation.origin else {
@@ -43,7 +43,7 @@ pub fn spec_still_asks(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdi
         coverage(facts, target, Some(operation)),
         Coverage::AboutToBegin(_)
     ) {
-        // What it leaves to be done is known once it has begun.
+        // What that operation leaves to do is known once it has begun.
         return None;
     }
     let is_asked = if operation.spec.type_ == OperationType::Delete {
@@ -55,14 +55,15 @@ pub fn spec_still_asks(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdi
     (!is_asked).then(|| replaced(messages::SPEC_CHANGED.into()))
 }
 
-/// What a person's Operation asks for is written into the spec first; where that was refused, so is it.
+/// Refuses a person's Operation if the spec change that it needs was refused.
 pub fn spec_could_be_written(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     let operation = request.operation()?;
     let error = facts.snapshot.refused_specs.get(operation.uid)?;
     Some(Verdict::Refuse(error.clone()))
 }
 
-/// What a cluster needs is done before what its pools need, but for what goes and what waits for its turn.
+/// Lets a pool's spec wait while its cluster needs an operation. A Delete doesn't wait, and neither does a change
+/// that enters a queue.
 pub fn cluster_goes_first(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     let Source::Spec = request.source else {
         return None;

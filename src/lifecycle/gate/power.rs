@@ -1,4 +1,4 @@
-//! A start or a stop at the wrong time.
+//! The rule about a start or a stop at the wrong time.
 
 use jiff::Timestamp;
 
@@ -18,7 +18,7 @@ use super::{
     not_allowed,
 };
 
-/// What the vendors' refusals name of a cluster or a pool.
+/// The state of a cluster or a pool that the vendors' refusals name.
 struct State<'t> {
     kind: TargetKind,
     provisioning: ProvisioningState,
@@ -39,8 +39,8 @@ impl<'t> State<'t> {
         }
     }
 
-    /// When the operation before began. A stop's refusal names the stop before; where another operation
-    /// came after it, none.
+    /// Returns when the previous operation began. A stop's refusal names only a previous stop: None if another
+    /// operation came after it.
     fn since(&self, type_: OperationType) -> Option<Timestamp> {
         let last = self.last?;
         let is_named = type_ != OperationType::Stop || last.type_ == OperationType::Stop;
@@ -58,7 +58,7 @@ impl<'t> State<'t> {
     }
 }
 
-/// What runs can't be started, what is stopped can't be stopped, and no pool of a cluster that is off.
+/// Refuses a start of what runs, a stop of what is stopped, and both for a pool of a cluster that is off.
 pub fn is_at_the_right_time(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     let type_ = request.spec.type_;
     if !matches!(type_, OperationType::Start | OperationType::Stop) {
@@ -69,7 +69,7 @@ pub fn is_at_the_right_time(facts: &Facts<'_>, request: &Request<'_>) -> Option<
         return Some(State::of(facts, &facts.cluster).refusal(type_, facts.now));
     }
     let state = State::of(facts, target);
-    // The status may show a power state of an operation that never took the lock, so the nodes have to agree.
+    // The status may show the power state of an operation that never took the lock, so the nodes have to agree.
     let power = (state.power == target.there.power).then_some(state.power);
     let is_so = matches!(
         (type_, power),
@@ -79,7 +79,7 @@ pub fn is_at_the_right_time(facts: &Facts<'_>, request: &Request<'_>) -> Option<
     (is_so && is_settled(facts, target)).then(|| state.refusal(type_, facts.now))
 }
 
-/// A start or a stop while `held` is in flight on the same target.
+/// Returns the refusal of a start or a stop while `held` is in flight on the same target.
 pub fn while_in_flight(
     facts: &Facts<'_>,
     request: &Request<'_>,

@@ -7,19 +7,19 @@ use crate::{
 
 use super::{Request, Verdict};
 
-/// While a cluster can't be seen, nothing new begins on it: what isn't seen may be there.
+/// Lets everything wait while a cluster can't be seen: objects that Belay can't see may exist.
 pub fn is_seen(facts: &Facts<'_>, _: &Request<'_>) -> Option<Verdict> {
     let trouble = facts.snapshot.observed.trouble.as_ref()?;
     Some(Verdict::Wait(trouble.sentence()))
 }
 
-/// An Operation that the provider can't do is refused, with what to do instead. What a spec needs is asked for
-/// all the same: the Operation then says it.
+/// Refuses an Operation that the provider can't do, and names an alternative. Belay still creates an Operation for
+/// what a spec needs: that Operation then reports the refusal.
 pub fn can_do_it(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     let operation = request.operation()?;
     let (type_, target) = (operation.spec.type_, &operation.spec.target);
     let instead = facts.snapshot.rules.instead_of(type_, target.kind)?;
-    // A deletion is always taken: an object that can't go would stay for ever.
+    // A deletion is always accepted: otherwise an object could never be removed.
     (type_ != OperationType::Delete).then(|| {
         Verdict::Refuse(OperationError::new(NOT_SUPPORTED, format!(
                 "the provider of this cluster can't do an Operation of type {type_:?} on {:?} {}: {instead}",
@@ -28,7 +28,7 @@ pub fn can_do_it(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     })
 }
 
-/// A version that the provider can't be asked for is refused, with what to write instead.
+/// Refuses a version that the provider can't be asked for, and says what to write instead.
 pub fn can_run_it(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     let operation = request.operation()?;
     let text = operation.spec.kubernetes_version.as_deref()?;
@@ -42,8 +42,7 @@ pub fn can_run_it(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     )))
 }
 
-/// A pool that something else scales, such as an autoscaler, isn't scaled by Belay as well: the two would work against
-/// each other.
+/// Refuses to scale a pool that something else scales, such as an autoscaler: the two would work against each other.
 pub fn nobody_else_scales_it(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     if request.spec.type_ != OperationType::Scale {
         return None;

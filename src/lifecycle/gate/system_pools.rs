@@ -10,7 +10,7 @@ use crate::{
 
 use super::{Request, Source, Verdict, not_allowed};
 
-/// The last System pool isn't deleted.
+/// Refuses the deletion of the last System pool.
 pub fn one_is_left(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     let is_asked = matches!(request.source, Source::Spec) || request.asked_by_person().is_some();
     let deletes_pool = request.spec.type_ == OperationType::Delete
@@ -22,16 +22,16 @@ pub fn one_is_left(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> 
     is_last(facts, pool).then(|| not_allowed(message(facts, pool)))
 }
 
-/// Why a pool stays though its spec, or its deletion, says otherwise: the cluster would be without a System
-/// pool.
+/// Returns why a pool stays although its spec or its deletion says otherwise: the cluster would have no System pool.
+/// None if it doesn't stay.
 pub fn why_it_stays(facts: &Facts<'_>, pool: &Target<'_>) -> Option<String> {
     let mode_is_kept = pool.pool.as_ref().is_some_and(|pool| pool.mode_is_kept);
     let stays = mode_is_kept || (pool.deleted.is_some() && is_last(facts, pool));
     stays.then(|| message(facts, pool))
 }
 
-/// Whether a pool is the last System pool of a cluster that lives. Of those that are deleted at once,
-/// before the API server could know, the one that was deleted last is.
+/// Whether a pool is the last System pool of a cluster that isn't being deleted. If several are deleted at once,
+/// before the API server can know, the one deleted last counts as the last.
 fn is_last(facts: &Facts<'_>, pool: &Target<'_>) -> bool {
     let goes_after =
         |pool: &Target<'_>| (pool.deleted.is_none(), pool.deleted, pool.key.name.clone());

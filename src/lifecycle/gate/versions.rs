@@ -1,4 +1,4 @@
-//! Which versions can be reached from what there is. What nodes really run counts, not what specs say.
+//! Which versions can be reached from the current ones. The versions that nodes really run count, not those in specs.
 
 use crate::{
     api::{Aspect, KubernetesVersion, OperationError, OperationType},
@@ -20,8 +20,8 @@ use super::{
 /// How many minor versions a pool may be behind its control plane (Kubernetes' version skew policy).
 const OLDEST_POOL_MINORS: u32 = 3;
 
-/// A change of version goes in the direction of its type, one minor version of a control plane at a time,
-/// and leaves no pool too far behind.
+/// Refuses a change of version in the wrong direction for its type, by more than one minor version of a control
+/// plane, or one that leaves a pool too far behind.
 pub fn can_be_reached(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     if let Some(holder) = request.operation().filter(|operation| operation.holds_lock) {
         return about_to_begin(facts, holder).map(Verdict::Refuse);
@@ -49,8 +49,8 @@ pub fn can_be_reached(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdic
     error.map(Verdict::Refuse)
 }
 
-/// What the cluster's spec asks for when an operation is about to bring it about, whatever its type: the
-/// API server may have let it pass, since it reads caches.
+/// Checks the version in the cluster's spec when an operation of any type is about to apply it. The API server may
+/// have accepted the spec wrongly, because it reads caches.
 fn about_to_begin(facts: &Facts<'_>, operation: &Operation<'_>) -> Option<OperationError> {
     let target = facts.target(&operation.spec.target)?;
     if !target.is_cluster() || target.deleted.is_some() || spec_change(facts, operation).is_some() {
@@ -63,7 +63,7 @@ fn about_to_begin(facts: &Facts<'_>, operation: &Operation<'_>) -> Option<Operat
     control_plane_step(facts, facts.control_plane()?, wanted)
 }
 
-/// Why a control plane can't go to that version.
+/// Returns why a control plane can't go to that version. None if it can.
 fn control_plane_step(
     facts: &Facts<'_>,
     runs: KubernetesVersion,
@@ -99,7 +99,7 @@ fn direction(
     ])))
 }
 
-/// A control plane goes one minor version at a time, up or down.
+/// Returns an error unless the control plane changes by at most one minor version, up or down.
 fn one_minor_at_a_time(
     runs: KubernetesVersion,
     wanted: KubernetesVersion,
@@ -140,8 +140,8 @@ fn is_too_old(control_plane: KubernetesVersion, pool: KubernetesVersion) -> bool
     control_plane.minor.saturating_sub(pool.minor) > OLDEST_POOL_MINORS
 }
 
-/// A pool that a control plane of that version would leave too far behind: by the oldest version that its
-/// nodes run, or by the version that it is to keep.
+/// Returns the error for a pool that a control plane of that version would leave too far behind: by the oldest
+/// version of its nodes, or by the pool's own version.
 fn pool_left_behind(facts: &Facts<'_>, wanted: KubernetesVersion) -> Option<OperationError> {
     let pools = facts.pools.iter().filter(|pool| pool.deleted.is_none());
     let (pool, behind) = pools

@@ -1,4 +1,4 @@
-//! What may happen to a cluster, and its happening.
+//! What may happen to a cluster, and how it is applied to a world.
 
 use serde_json::json;
 
@@ -10,42 +10,42 @@ use crate::{
     },
 };
 
-/// What may happen, by people and by machines.
+/// Something that people or machines may cause.
 #[derive(Clone, Copy, Debug)]
 pub enum Event {
     SetVersion(&'static str),
     SetPower(PowerState),
     SetPolicy(ConcurrencyPolicy),
-    /// An edit that no operation is about.
+    /// An edit of a field that no operation is about.
     EditElsewhere(i32),
-    /// How an abort on the cluster treats the step in process.
+    /// Sets how an abort on the cluster treats the step in process.
     SetAbortPolicy(Option<&'static str>),
     AbortCluster(&'static str),
     DeleteCluster,
-    /// To one of the pools.
+    /// Happens to one of the pools.
     Pool(&'static str, PoolEvent),
-    /// To one of the Operations that haven't ended.
+    /// Happens to one of the Operations that haven't ended.
     Operation(usize, OperationEvent),
-    /// Someone asks for an Operation on the cluster, or on a pool, by a name that may have been used before.
+    /// Someone creates an Operation on the cluster, or on a pool, with a name that may have been used before.
     Ask(usize, OperationType, Option<&'static str>),
-    /// Someone asks for a pool's size by an Operation, by a name that may have been used before.
+    /// Someone creates a Scale of a pool, with a name that may have been used before.
     AskForCount(usize, i32, &'static str),
     /// Someone deletes an Operation that a person asked for, whether it has ended or not.
     DeleteAsked(usize),
-    /// The API server begins to refuse what Operations ask for of specs, or ceases to.
+    /// The API server begins or ceases to refuse the spec changes that Operations ask for.
     RefuseSpecs(bool),
     LoseControlPlane,
-    /// The cluster can't be seen any more, or can again.
+    /// The provider loses or regains sight of the cluster.
     LoseSight(bool),
-    /// The engine begins to refuse to stop what it does, or ceases to.
+    /// The engine begins or ceases to refuse to stop its work.
     RefuseToStop(bool),
     /// The provider makes no progress until somebody stops it, or makes progress again.
     Stall(bool),
     /// Somebody begins to scale a pool at the engine, outside Belay.
     OthersBegin(&'static str),
-    /// All work in hand meets an error.
+    /// All running work fails.
     Fail,
-    /// All work in hand goes on by a tick.
+    /// All running work advances by one tick.
     Work,
     Wait,
 }
@@ -77,7 +77,7 @@ pub enum OperationEvent {
 }
 
 impl Event {
-    /// Whether it removes an object whatever keeps it: then nodes are left to the next operation.
+    /// Whether it removes an object despite its finalizers: then nodes are left for the next operation.
     pub fn forces_something_away(&self) -> bool {
         matches!(
             self,
@@ -86,7 +86,7 @@ impl Event {
         )
     }
 
-    /// Has it happen. Nothing happens to what isn't there.
+    /// Applies it to a world. Nothing happens to an object that doesn't exist.
     pub fn befall(&self, world: &mut World) {
         if world.is_gone() {
             return;

@@ -1,4 +1,4 @@
-//! What is held back.
+//! Rules about what is on hold.
 
 use kube::ResourceExt as _;
 
@@ -13,8 +13,8 @@ use crate::{
 
 use super::{Broken, HELD, holds};
 
-/// Nothing is created for what is held back. Where an object was removed by force, what was asked for by it is not
-/// known any more.
+/// Checks that nothing is created for an aspect on hold. If an object was removed by force, it is no longer known
+/// what it asked for.
 pub fn check_creation(
     world: &World,
     operation: &Operation,
@@ -29,7 +29,7 @@ pub fn check_creation(
     check_held(world, operation)
 }
 
-/// Nothing begins that is held back, also where it was created on an old view.
+/// Checks that nothing on hold begins, even if it was created on a stale view.
 pub fn check_beginning(
     world: &World,
     name: &str,
@@ -45,7 +45,7 @@ pub fn check_beginning(
     }
 }
 
-/// It is for what nobody asked for: a node that is gone.
+/// Whether it is for something that nobody asked for, such as a lost node.
 fn is_about_nothing_held(operation: &Operation) -> bool {
     matches!(
         operation.spec.type_,
@@ -66,15 +66,15 @@ fn check_held(world: &World, operation: &Operation) -> Result<(), Broken> {
     })
 }
 
-/// The generation of the spec that it was made for.
+/// Returns the generation of the spec that it was created for.
 fn generation(operation: &Operation) -> Option<i64> {
     let label = operation.labels().get(FOR_GENERATION_LABEL)?;
     label.parse().ok()
 }
 
-/// What was aborted, or failed once it had begun, isn't made again for the same generation of a spec; unless
-/// something newer took its place, a person asked for something since, or its cluster's spec has the mend of the
-/// failure.
+/// Checks that an operation that was aborted, or failed after its begin, isn't created again for the same generation
+/// of a spec. Exceptions: something newer replaced it, a person asked for something since, or its cluster's spec now
+/// has the fix for the failure.
 fn check_again(world: &World, made: &Operation) -> Result<(), Broken> {
     let Some(made_for) = generation(made) else {
         return Ok(());
@@ -92,7 +92,7 @@ fn check_again(world: &World, made: &Operation) -> Result<(), Broken> {
         _ => false,
     };
     let facts = Facts::of(&snapshot, world.now());
-    // The last of them is what holds.
+    // The last of them counts.
     let last = facts.operations.iter().rfind(|other| {
         *other.spec == made.spec
             && generation(other.object) == Some(made_for)
@@ -104,7 +104,7 @@ fn check_again(world: &World, made: &Operation) -> Result<(), Broken> {
     })
 }
 
-/// Whether an operation failed, and the cluster of its pool asks for another version or other options since.
+/// Whether an operation failed, and the cluster of its pool has asked for another version or other options since.
 fn is_mended_by_cluster(facts: &Facts<'_>, ended: &facts::Operation<'_>) -> bool {
     let target = &ended.spec.target;
     let failed = Some(ended).filter(|ended| ended.phase() == OperationPhase::Failed);

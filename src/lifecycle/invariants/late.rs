@@ -1,22 +1,22 @@
-//! What an operator wrote that leads no more. Each write carries the resourceVersion that it was decided on, so it is
-//! refused where the next operator has written the object since. Where that one hasn't, it lands, and the next
-//! operator learns of it by its next pass.
+//! Late writes of an operator that is no longer the leader. Each write carries the resourceVersion that it was
+//! decided on, so the API server refuses it if the next operator has already written the object. Otherwise the write
+//! succeeds, and the next operator learns of it in its next pass.
 
 use std::collections::BTreeSet;
 
 use crate::lifecycle::{action::Action, fixtures::World};
 
-/// Operations, by their uids, that something was written of late and that the next operator hasn't followed yet.
+/// The uids of Operations that a late write changed and that the next operator hasn't processed yet.
 #[derive(Clone, Debug, Default, Hash)]
 pub struct Late {
-    /// It hasn't looked since.
+    /// The next operator hasn't looked since the write.
     unseen: BTreeSet<String>,
-    /// It has looked, and its pass isn't done.
+    /// It has looked, but its pass isn't done.
     seen: BTreeSet<String>,
 }
 
 impl Late {
-    /// What is written late lands.
+    /// Records a late write that succeeded.
     pub fn lands(&mut self, world: &World, action: &Action) {
         match action {
             Action::WriteOperationStatus { name, .. } => {
@@ -32,24 +32,24 @@ impl Late {
         }
     }
 
-    /// The operator looks at what is there; whether there is something of that kind.
+    /// The operator looks at the objects. Returns whether there were unseen late writes.
     pub fn look(&mut self) -> bool {
         let is_more = !self.unseen.is_empty();
         self.seen.append(&mut self.unseen);
         is_more
     }
 
-    /// What it decided then is done.
+    /// Its pass is done.
     pub fn was_done(&mut self) {
         self.seen.clear();
     }
 
-    /// What it decided then met a conflict: it decides anew.
+    /// Its pass met a conflict, so it decides again.
     pub fn was_cut_off(&mut self) {
         self.unseen.append(&mut self.seen);
     }
 
-    /// Whether the operator that works on it hasn't followed a late write yet.
+    /// Whether the operator that works on the Operation hasn't processed a late write yet.
     pub fn is_about(&self, uid: &str) -> bool {
         self.unseen.contains(uid) || self.seen.contains(uid)
     }

@@ -1,5 +1,5 @@
-//! What always holds, whatever people do, and whenever the operator dies or reads an old view; and what may
-//! happen. Property tests draw from it at random, the model searches it.
+//! Rules that always hold, whatever people do, and even if the operator crashes or reads a stale view; and the events
+//! that may happen. Property tests draw events at random; the model searches all of them.
 
 mod events;
 mod hold;
@@ -44,36 +44,36 @@ pub const REFUSED: &str = "an abort that was accepted is refused by the provider
 pub const HELD: &str = "a hold is respected";
 pub const REST: &str = "what is settled is Ready, or Stalled with a reason";
 
-/// A rule that doesn't hold, and how that shows.
+/// A rule that is violated, and how that shows.
 #[derive(Clone, Debug)]
 pub struct Broken {
     pub rule: &'static str,
     pub why: String,
 }
 
-/// That a rule holds.
+/// Returns an error unless the rule holds.
 pub fn holds(rule: &'static str, is_so: bool, why: impl FnOnce() -> String) -> Result<(), Broken> {
     let broken = || Broken { rule, why: why() };
     is_so.then_some(()).ok_or_else(broken)
 }
 
-/// Looks at each thing that is done.
+/// Checks each action that is performed.
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
     /// The Operations that follow what others began, by name.
     followers: BTreeSet<String>,
-    /// The uids of the Operations that began on an old view. Their plans may name pools that were gone by then.
+    /// The uids of the Operations that began on a stale view. Their plans may name pools that were already deleted.
     begun_on_old_view: BTreeSet<String>,
-    /// Whether what is done now was decided on an old view.
+    /// Whether the current action was decided on a stale view.
     pub is_stale: bool,
-    /// What was written by an operator that leads no more.
+    /// The late writes of an operator that is no longer the leader.
     pub late: Late,
-    /// Whether an object was removed by force, whatever kept it.
+    /// Whether an object was removed by force, despite its finalizers.
     pub was_forced: bool,
 }
 
 impl Watch {
-    /// Whether the rules hold once that was done.
+    /// Checks the rules after that action.
     pub fn check(&mut self, world: &World, action: &Action) -> Result<(), Broken> {
         self.check_work(world)?;
         match action {
@@ -82,7 +82,7 @@ impl Watch {
                 if annotations.contains_key(ENGINE_HANDLE_ANNOTATION) {
                     self.followers.insert(operation.name_any());
                 }
-                // What is created on an old view doesn't begin.
+                // An Operation that is created on a stale view doesn't begin.
                 if self.is_stale {
                     return Ok(());
                 }
@@ -108,8 +108,8 @@ impl Watch {
         }
     }
 
-    /// Whose work goes on is there with its pools, and holds the lock. Where an operator that leads no more has ended
-    /// it late, the next one ends the work with its next pass.
+    /// Checks that each Operation whose work runs still exists, with its pools, and holds the lock. If an operator
+    /// that is no longer the leader released the lock late, the next operator stops the work in its next pass.
     pub fn check_work(&self, world: &World) -> Result<(), Broken> {
         let lock = world.lock_uids();
         for working in world.working() {
@@ -132,7 +132,7 @@ impl Watch {
         self.check_left(world)
     }
 
-    /// Also while something was written late, none begins beside another.
+    /// Checks that no two exclusive operations work in parallel, even after a late write.
     fn check_alone(&self, world: &World) -> Result<(), Broken> {
         let works = |name: &String| world.working().any(|uid| *uid == world.uid(name));
         let is_follower = |name: &String| self.followers.contains(name);
@@ -150,7 +150,7 @@ impl Watch {
         Ok(())
     }
 
-    /// What is Canceled stays so: nothing of it is in the middle later on either.
+    /// Checks that a Canceled Operation leaves nothing half-done, also later.
     fn check_left(&self, world: &World) -> Result<(), Broken> {
         for name in world.operations() {
             let is_canceled = world.phase(&name) == OperationPhase::Canceled;
@@ -162,7 +162,7 @@ impl Watch {
         Ok(())
     }
 
-    /// No two holders of the lock exclude each other, except those that others began outside Belay.
+    /// Checks that no two holders of the lock exclude each other, except those that others began outside Belay.
     fn check_lock(&self, held: &[OperationInFlight]) -> Result<(), Broken> {
         let held = held
             .iter()
@@ -196,7 +196,7 @@ impl Watch {
     }
 }
 
-/// What was accepted comes to a stop, unless the provider doesn't let it.
+/// Checks that an accepted abort stops the operation, unless the provider refuses.
 fn check_refusal(
     world: &World,
     name: &str,
@@ -212,7 +212,7 @@ fn check_refusal(
     )
 }
 
-/// What had begun has come to rest, and nothing of it is in the middle, once it is Canceled.
+/// Checks that a Canceled Operation's work has stopped and left nothing half-done.
 fn check_canceled(world: &World, name: &str) -> Result<(), Broken> {
     let status = world.status(name);
     if status.phase != OperationPhase::Canceled || status.start_time.is_none() {
@@ -227,7 +227,7 @@ fn check_canceled(world: &World, name: &str) -> Result<(), Broken> {
     })
 }
 
-/// Belay stops work where it stands only after `Canceling` is written, and only if the request says so.
+/// Checks that Belay stops work at once only after `Canceling` is written, and only if the request says so.
 fn check_stop(world: &World, uid: &str) -> Result<(), Broken> {
     let mut operations = world.operations();
     let Some(name) = operations.find(|name| world.uid(name) == *uid) else {

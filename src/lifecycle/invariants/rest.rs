@@ -1,4 +1,4 @@
-//! What holds once everything has come to rest.
+//! Rules that hold once everything has settled.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -9,7 +9,8 @@ use crate::lifecycle::{
 
 use super::{Broken, REST, holds};
 
-/// Whether the rules of rest hold. `was_forced`: an Operation was removed by force, and left nodes to the next one.
+/// Checks the rules for a settled world. `was_forced`: an object was removed by force, and left nodes for the next
+/// Operation.
 pub fn at_rest(world: &World, was_forced: bool) -> Result<(), Broken> {
     let nodes = world.nodes_of_no_pool();
     holds(REST, nodes.is_empty() || was_forced, || {
@@ -55,7 +56,7 @@ fn check_cluster(world: &World) -> Result<(), Broken> {
     Ok(())
 }
 
-/// No more finished Operations are kept than the spec says.
+/// Checks that no more finished Operations are kept than the spec allows.
 fn check_history(world: &World) -> Result<(), Broken> {
     let limit = world.history_limit();
     for target in std::iter::once(cluster()).chain(world.pools().map(|name| pool(&name))) {
@@ -86,7 +87,7 @@ fn check_pool(world: &World, pool: &str) -> Result<(), Broken> {
     })
 }
 
-/// It is as its spec says, or says itself that it waits for someone.
+/// Checks that an object is either Ready, or Stalled with a reason.
 fn check_told(conditions: &[Condition], of: &str) -> Result<(), Broken> {
     let (is_stalled, reason) = condition(conditions, "Stalled");
     let is_stalled = is_stalled == "True";

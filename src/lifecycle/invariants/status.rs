@@ -1,10 +1,10 @@
-//! What may become of an Operation's status by one write.
+//! Rules about what one write may change in an Operation's status.
 
 use crate::api::{AbortPolicy, Cancellation, CancellationStatus, OperationPhase, OperationStatus};
 
 use super::{Broken, PERCENT, PHASES, STOPS, TERMINAL, holds};
 
-/// Whether that write of an Operation's status may be.
+/// Checks one write of an Operation's status.
 pub fn check(name: &str, before: &OperationStatus, after: &OperationStatus) -> Result<(), Broken> {
     use OperationPhase::{Canceling, InProgress, Succeeded};
     let change = || format!("{name}: {before:#?} to {after:#?}");
@@ -13,7 +13,7 @@ pub fn check(name: &str, before: &OperationStatus, after: &OperationStatus) -> R
         !before.phase.is_finished() || after == before,
         change,
     )?;
-    // Where an abort is refused, the operation goes on.
+    // If an abort is refused, the operation goes on.
     let goes_on = before.phase == Canceling && after.phase == InProgress;
     let may_follow = before.phase.may_become(after.phase) && (!goes_on || is_refused(after));
     holds(PHASES, may_follow, change)?;
@@ -30,7 +30,7 @@ pub fn check(name: &str, before: &OperationStatus, after: &OperationStatus) -> R
     check_cancellation(after, change)
 }
 
-/// An abort that was accepted gets no milder.
+/// Checks that an accepted abort never becomes milder.
 fn check_policy(
     before: &OperationStatus,
     after: &OperationStatus,
@@ -55,14 +55,14 @@ fn check_cancellation(after: &OperationStatus, change: impl Fn() -> String) -> R
     };
     let expected = match after.phase {
         Canceled => Status::Successful,
-        // It goes on where the abort was refused.
+        // The operation goes on or ends normally, because the abort was refused.
         Succeeded | Failed | InProgress | Pending => Status::Failed,
         Canceling => Status::InProgress,
     };
     holds(PHASES, *status == expected, change)
 }
 
-/// Whether an abort was refused, or came too late.
+/// Whether an abort was refused or came too late.
 pub fn is_refused(status: &OperationStatus) -> bool {
     let cancellation = status.cancellation.as_ref();
     cancellation.is_some_and(|cancellation| cancellation.status == CancellationStatus::Failed)

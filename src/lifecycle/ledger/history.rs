@@ -1,4 +1,4 @@
-//! The history: how many finished Operations are kept, and which waiting change is asked for again.
+//! The history: how many finished Operations are kept, and which waiting change is created again.
 
 use crate::{
     api::{Operation as Object, OperationPhase, OperationTarget, is_kept},
@@ -11,12 +11,12 @@ use crate::{
     },
 };
 
-/// How many are deleted in one go.
+/// The maximum number of Operations that one pass deletes.
 const BATCH: usize = 20;
 
-/// The finished Operations beyond the limit, of each target those that arrived first. Those that never ran
-/// count for themselves, so that they push out none that did. What isn't kept on its target yet, is kept by
-/// a finalizer, or would be made again by who applied it, stays.
+/// Returns the finished Operations beyond the limit, for each target those that ended first. Operations that never
+/// ran are counted separately, so that they don't displace any that ran. An Operation stays if its end isn't recorded
+/// on its target yet, if it has a finalizer, or if the tool that applied it would create it again.
 pub fn surplus<'f, 'a>(facts: &'f Facts<'a>) -> Vec<&'f Operation<'a>> {
     let spec = &facts.snapshot.cluster.spec;
     let limit = usize::try_from(spec.operation_history_limit).unwrap_or_default();
@@ -47,13 +47,14 @@ pub fn surplus<'f, 'a>(facts: &'f Facts<'a>) -> Vec<&'f Operation<'a>> {
     surplus
 }
 
-/// When it ended, and for those of one second, which arrived first.
+/// Returns when it ended. For Operations that ended in the same second, the order of arrival decides.
 fn ended(operation: &Operation<'_>) -> (Option<jiff::Timestamp>, crate::lifecycle::facts::Arrival) {
     let end = operation.status.end_time.as_ref().map(|end| end.0);
     (end, operation.arrival.clone())
 }
 
-/// Whether a tool applies an Operation, such as one from Git: deleted, it would be made again, and run again.
+/// Whether a tool applies an Operation, for example from Git. If Belay deleted it, the tool would create it again,
+/// and it would run again.
 fn is_applied(operation: &Object) -> bool {
     const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
     let metadata = &operation.metadata;
@@ -64,8 +65,8 @@ fn is_applied(operation: &Object) -> bool {
     by_client || by_server
 }
 
-/// Operations that are asked for again: a newer one took the place of a person's while it waited, and then
-/// couldn't be done. (What a spec asks for is asked for by the spec itself.)
+/// Returns the Operations to create again: a newer Operation replaced a person's Operation while it waited, and then
+/// couldn't be done. (For a spec this isn't necessary: the spec itself still asks for the change.)
 pub fn asked_again(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<Object> {
     let failed = transitions.iter().filter(|transition| {
         transition.status.phase == OperationPhase::Failed
@@ -89,7 +90,7 @@ pub fn asked_again(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec
         .collect()
 }
 
-/// Whether it failed since its target has what it asked for: then the older change is over as well.
+/// Whether it failed because its target already has what it asked for. Then the older change is obsolete, too.
 fn asks_for_what_is_so(facts: &Facts<'_>, transition: &Transition<'_, '_>) -> bool {
     let error = transition.status.error.as_ref();
     let is_not_allowed = error.is_some_and(|error| error.code == OPERATION_NOT_ALLOWED);

@@ -1,4 +1,4 @@
-//! The holds: what a canceled or failed operation left undone, aspect by aspect, as it was asked for then.
+//! The holds: what a canceled or failed operation left undone, aspect by aspect, with what was asked for then.
 
 use crate::{
     api::{
@@ -15,16 +15,16 @@ use crate::{
 
 use super::last::End;
 
-/// What is held back on a target.
+/// The holds on a target.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Holds {
-    /// By an operation on the target itself.
+    /// Caused by an operation on the target itself.
     pub own: Option<Hold>,
-    /// On a pool: by an operation on its cluster.
+    /// On a pool: caused by an operation on its cluster.
     pub by_cluster: Option<Hold>,
 }
 
-/// What is held back on a target once these operations have ended.
+/// Returns the holds on a target once these operations have ended.
 pub fn holds(facts: &Facts<'_>, target: &Target<'_>, ends: &[End<'_, '_>]) -> Holds {
     let (own, by_cluster) = before(facts, target);
     let mut holds = Holds {
@@ -50,7 +50,7 @@ pub fn holds(facts: &Facts<'_>, target: &Target<'_>, ends: &[End<'_, '_>]) -> Ho
     holds
 }
 
-/// The holds as they were read.
+/// Returns the holds as they were read.
 fn before(facts: &Facts<'_>, target: &Target<'_>) -> (Option<Hold>, Option<Hold>) {
     let Some(pool) = &target.pool else {
         let status = facts.snapshot.cluster.status.as_ref();
@@ -70,8 +70,8 @@ fn without(hold: Option<Hold>, stays: impl Fn(Aspect) -> bool) -> Option<Hold> {
     (!hold.aspects.is_empty()).then_some(hold)
 }
 
-/// A hold without what an operation that ends was about. What was asked for otherwise, and aborted while it
-/// waited for that end, stays held back.
+/// Returns the hold without the aspects that the ending operation covered. An aspect stays on hold if it was held
+/// with another desired value: that change was aborted while it waited for this operation to end.
 fn without_covered(hold: Option<Hold>, covered: &PlannedTarget) -> Option<Hold> {
     let asked = hold.as_ref()?.asked_for.clone();
     without(hold, |aspect| {
@@ -79,14 +79,14 @@ fn without_covered(hold: Option<Hold>, covered: &PlannedTarget) -> Option<Hold> 
     })
 }
 
-/// What an operation that ends was to bring about on a target; none where it was about others.
+/// Returns what an operation that ends had to bring about on a target. None if it wasn't about this target.
 fn covered(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Option<PlannedTarget> {
     if end.operation.begun_by_others().is_some() {
         let mut aspects = aspects_of(end.record.type_);
         if end.record.target == target.key {
             aspects.extend(changed_by_others(facts, target, end));
         } else {
-            // Whoever took the control plane elsewhere didn't ask for the nodes to follow.
+            // Whoever changed the control plane's version didn't ask for the nodes to follow.
             let of_cluster = end.record.target.kind == TargetKind::ManagedCluster;
             aspects.retain(|aspect| *aspect == Aspect::Version && of_cluster && target.follows());
         }
@@ -98,8 +98,8 @@ fn covered(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Option<
     }
     let is_on = |on: &OperationTarget| *on == target.key;
     let aspects: Aspects = if end.had_begun {
-        // Its plan is lost. It may have left undone all that differs, and what its type is about even where that
-        // doesn't differ: its last change may not be seen yet.
+        // Its plan is lost. It may have left undone everything that differs. It may also have left undone what its
+        // type is about even if that doesn't seem to differ, because its last change may not be visible yet.
         let whole = end.record.target.kind == TargetKind::ManagedCluster;
         (whole || is_on(&end.record.target)).then(|| {
             let about = aspects_of(end.record.type_);
@@ -108,7 +108,7 @@ fn covered(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Option<
     } else if is_on(&end.record.target) {
         let asked = outstanding(facts, target, Some(end.operation));
         if end.operation.is_from_spec() {
-            // A deletion that came after it is another wish.
+            // A deletion that came after it is a separate request.
             let deletes = end.record.type_ == OperationType::Delete;
             let is_its_own = |aspect: &Aspect| deletes || *aspect != Aspect::Deletion;
             asked.into_iter().filter(is_its_own).collect()
@@ -120,7 +120,7 @@ fn covered(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Option<
             asked.into_iter().filter(is_its_own).collect()
         }
     } else if end.record.target.kind == TargetKind::ManagedCluster && target.follows() {
-        // Its nodes are its cluster's to upgrade, and that one was not to be.
+        // The nodes of this pool are upgraded with the cluster, and the cluster's operation never began.
         let asked = outstanding(facts, target, Some(end.operation));
         asked
             .into_iter()
@@ -132,8 +132,9 @@ fn covered(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Option<
     Some(planned_so(target, aspects))
 }
 
-/// In what a target differs from its spec after others changed it: they may have changed more than the engine calls it.
-/// What its spec asks for otherwise than before is a person's.
+/// Returns the aspects in which a target differs from its spec after others changed it: they may have changed more
+/// than the engine's name for it says. A difference that comes from a new edit of the spec doesn't count, because a
+/// person asked for it.
 fn changed_by_others(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Aspects {
     let asked = end.operation.status.asked_before.as_ref();
     let asked = asked.map_or_else(Aspects::new, |before| changed(before, &target.asked));
@@ -141,7 +142,7 @@ fn changed_by_others(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) 
     differs.difference(&asked).copied().collect()
 }
 
-/// What Operations that its spec asked for are to bring about on the target of this one, and haven't begun.
+/// Returns what Operations for the target's spec, which haven't begun yet, have to bring about on the same target.
 fn about_to_be_done_by_others(facts: &Facts<'_>, but: &Operation<'_>) -> Aspects {
     let waiting = facts.unfinished().filter(|other| {
         let is_on_it = other.spec.target == but.spec.target && other.uid != but.uid;
@@ -152,7 +153,7 @@ fn about_to_be_done_by_others(facts: &Facts<'_>, but: &Operation<'_>) -> Aspects
         .collect()
 }
 
-/// A target as an operation would plan it now, for these aspects.
+/// Returns a target as an operation would plan it now, for these aspects.
 fn planned_so(target: &Target<'_>, aspects: Aspects) -> PlannedTarget {
     PlannedTarget {
         target: target.key.clone(),
@@ -164,7 +165,7 @@ fn planned_so(target: &Target<'_>, aspects: Aspects) -> PlannedTarget {
     }
 }
 
-/// What of it isn't there.
+/// Returns the covered aspects that aren't reached.
 fn left_undone(
     facts: &Facts<'_>,
     target: &Target<'_>,
@@ -172,7 +173,7 @@ fn left_undone(
     covered: &PlannedTarget,
 ) -> Aspects {
     if end.operation.begun_by_others().is_some() {
-        // What others changed is reported and not undone, until somebody asks for something else.
+        // Belay reports what others changed and doesn't undo it, until somebody asks for something else.
         let differs = differs(facts, target);
         return differs.intersection(&covered.aspects).copied().collect();
     }
@@ -188,20 +189,21 @@ fn left_undone(
         return covered.aspects.clone();
     }
     let mut left = differs(facts, target);
-    // What was made to take another node's place stays beside it, so the count is left as it is as well.
+    // A node that was made to replace another one stays beside it, so the count is left alone, too.
     let replaces_nodes = covered.aspects.contains(&Aspect::Version);
     left.retain(|aspect| {
         covered.aspects.contains(aspect) || (*aspect == Aspect::Count && replaces_nodes)
     });
-    // What it was to bring about may not be there though it seems so: the last that its work did, such as
-    // the deletion of a node that never came up, isn't seen yet.
+    // An aspect that the operation had to change may not be reached although it seems so: its work's last action
+    // isn't visible yet, for example the deletion of a node that never came up.
     left.extend(covered.aspects.intersection(&covered.differed));
-    // A pool whose nodes its cluster's Stop took is shown as stopped from now on: it isn't to be started again.
+    // A pool whose nodes were removed by its cluster's Stop shows Stopped from now on. Belay must not start it again.
     let was_emptied = end.record.type_ == OperationType::Stop && target.there.count == 0;
     if was_emptied && left.contains(&Aspect::Count) && covered.aspects.contains(&Aspect::Power) {
         left.insert(Aspect::Power);
     }
-    // A rollback that was stopped while nodes went back: the pools converge to what the control plane runs.
+    // A rollback that was stopped while nodes went back: the pools still converge to the version of the control
+    // plane.
     if was_stopped && !target.is_cluster() && goes_back(facts, end.operation) {
         left.remove(&Aspect::Version);
         left.remove(&Aspect::Count);
@@ -226,9 +228,9 @@ fn hold_of(end: &End<'_, '_>, covered: &PlannedTarget, left: Aspects) -> Option<
     })
 }
 
-/// The later hold, with what an earlier one covers besides. It is kept as it was asked for then, and as it ended.
-/// Of an aspect that both cover, the one counts that was asked for as it is now: what waited for the later end may
-/// have been aborted before it.
+/// Returns the later hold, plus the aspects that only the earlier hold covers, each with what was asked for and how
+/// the operation ended. If both cover an aspect, the later hold counts, unless only the earlier one asks for what the
+/// spec asks for now: a change that waited for the later operation may have been aborted before that operation ended.
 fn merged(before: Option<Hold>, after: Option<Hold>, now: &AskedFor) -> Option<Hold> {
     let (Some(before), Some(mut after)) = (before.clone(), after.clone()) else {
         return after.or(before);

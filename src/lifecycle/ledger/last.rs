@@ -1,4 +1,4 @@
-//! Which operations count as the last one on their target once they have ended.
+//! Which operations count as the last one on their target after their end.
 
 use crate::{
     api::{Cancellation, LastOperation, OperationPhase, OperationStatus, OperationTarget, is_kept},
@@ -12,19 +12,19 @@ use crate::{
 
 use super::lock;
 
-/// The end of an operation that counts.
+/// The end of an operation that counts as the last one.
 pub struct End<'f, 'a> {
     /// The Operation.
     pub operation: &'f Operation<'a>,
-    /// What its target keeps of it.
+    /// What its target records of it.
     pub record: LastOperation,
-    /// What it was to bring about; none where it never began, or where that can't be known any more.
+    /// What it had to bring about. None if it never began, or if its plan is lost.
     pub plan: Option<&'f Plan>,
     /// Whether it had begun.
     pub had_begun: bool,
 }
 
-/// The operations that end now, or that ended and aren't kept on their targets yet, oldest first.
+/// Returns the operations that end now, or that ended and aren't recorded on their targets yet, oldest first.
 pub fn ends<'f, 'a>(facts: &'f Facts<'a>, transitions: &[Transition<'f, 'a>]) -> Vec<End<'f, 'a>> {
     let mut ends: Vec<_> = of_holders(facts, transitions).collect();
     let is_deleted = |target: &OperationTarget| {
@@ -32,7 +32,7 @@ pub fn ends<'f, 'a>(facts: &'f Facts<'a>, transitions: &[Transition<'f, 'a>]) ->
         ended.any(|record| record.target == *target && record.has_deleted())
             || facts.target(target).is_some_and(Target::is_gone)
     };
-    // A copy of the Delete that is canceled beside it doesn't count: nothing is left to be deleted.
+    // A copy of a Delete, canceled together with it, doesn't count: nothing is left to delete.
     let never_begun: Vec<_> = never_begun(facts, transitions)
         .filter(|end| !is_deleted(&end.record.target))
         .collect();
@@ -40,7 +40,7 @@ pub fn ends<'f, 'a>(facts: &'f Facts<'a>, transitions: &[Transition<'f, 'a>]) ->
     ends
 }
 
-/// Of those that hold the lock.
+/// Returns those that hold the lock.
 fn of_holders<'f, 'a>(
     facts: &'f Facts<'a>,
     transitions: &[Transition<'f, 'a>],
@@ -60,8 +60,8 @@ fn of_holders<'f, 'a>(
     })
 }
 
-/// Of those that somebody aborted while they waited, and those that a spec asked for and that were refused: neither is
-/// asked for again until the spec changes.
+/// Returns those that somebody aborted while they waited, and those that a spec asked for and that were refused.
+/// Belay creates neither again until the spec changes.
 fn never_begun<'f, 'a>(
     facts: &'f Facts<'a>,
     transitions: &[Transition<'f, 'a>],
@@ -83,13 +83,13 @@ fn never_begun<'f, 'a>(
     })
 }
 
-/// Whether it is the last that ended on its target. An old view may show it at work still.
+/// Whether it is the last operation recorded on its target. A stale view may show it as still running.
 fn is_last(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
     last_beside(facts, operation).is_some_and(|last| last.uid == operation.uid)
 }
 
-/// Whether its end was counted before, and the lock shows it again: an old view of it, in which it was at work, put
-/// it back. Something else may have ended on its target since, or been asked for.
+/// Whether its end was already recorded, although the lock shows it again: a write based on a stale view, in which it
+/// still ran, put it back. Since then another operation may have ended on its target, or the spec may have changed.
 fn was_counted(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
     let is_released = !is_kept(&operation.object.metadata);
     let is_as_late = |last: &LastOperation| {
@@ -101,7 +101,7 @@ fn was_counted(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
         && last_beside(facts, operation).is_some_and(is_as_late)
 }
 
-/// What its target keeps as the last operation there.
+/// Returns what its target records as the last operation.
 fn last_beside<'f>(facts: &'f Facts<'_>, operation: &Operation<'_>) -> Option<&'f LastOperation> {
     facts.target(&operation.spec.target)?.last
 }
@@ -129,19 +129,19 @@ fn end<'f, 'a>(
     }
 }
 
-/// Whether an operation ends that never held the lock. It is kept on its target first: were it forgotten in
-/// between, the spec would ask for the same again.
+/// Whether an operation ends without having held the lock. Its end is recorded on its target first: if Belay lost it
+/// in between, the spec would ask for the same operation again.
 pub fn never_took_the_lock(transition: &Transition<'_, '_>) -> bool {
     transition.status.phase.is_finished() && !transition.operation.holds_lock
 }
 
-/// Whether a person's Operation was refused before it began: its target stays as it was.
+/// Whether a person's Operation was refused before it began. Then its target stays unchanged.
 fn is_refusal(operation: &Operation<'_>, status: &OperationStatus) -> bool {
     operation.is_asked() && status.phase == OperationPhase::Failed && status.start_time.is_none()
 }
 
-/// Whether an Operation was canceled before it began without that anybody asked for it: something newer took
-/// its place, or it was a copy.
+/// Whether an Operation was canceled before it began although nobody asked for that: something newer replaced it, or
+/// it was a copy.
 fn was_replaced(status: &OperationStatus) -> bool {
     let was_accepted = |cancellation: &Cancellation| cancellation.accepted_at.is_some();
     status.phase == OperationPhase::Canceled

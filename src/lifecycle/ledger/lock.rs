@@ -1,4 +1,4 @@
-//! The next lock: without the operations that ended, then with those whose turn it is.
+//! The next lock: without the operations that ended, and with those whose turn has come.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -12,8 +12,9 @@ use crate::{
     },
 };
 
-/// The order of the queue is that of arrival, deletions first; what waits lets nothing pass that would keep
-/// it waiting. An operation that has begun and whose place in the lock is lost goes before all others.
+/// Returns the next lock. The queue is in the order of arrival, with deletions first. A waiting operation lets no
+/// later one pass that would keep it waiting. An operation that has begun and lost its place in the lock goes before
+/// all others.
 pub fn next(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<OperationInFlight> {
     let held = facts.snapshot.lock();
     let of = |uid: &str| {
@@ -39,7 +40,7 @@ pub fn next(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<Operat
         .map(|transition| transition.operation)
         .filter(|operation| !operation.holds_lock && may_hold(operation))
         .collect();
-    // What others began already runs at the engine: it is entered beside whoever holds the lock.
+    // What others began already runs at the engine, so it enters the lock beside any other holder.
     let runs_already = |operation: &Operation<'_>| operation.begun_by_others().is_some();
     queue.sort_by_key(|operation| {
         let has_begun = operation.phase() != OperationPhase::Pending || runs_already(operation);
@@ -60,8 +61,8 @@ pub fn next(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<Operat
     lock
 }
 
-/// The percent that the lock shows. It changes once for each ten, so that cluster and pools aren't written for
-/// each percent.
+/// Returns the percentage that the lock shows. It changes only once per ten percent, so that the statuses of cluster
+/// and pools aren't written for each percent.
 fn about(shown: i32, now: i32) -> i32 {
     if now / 10 == shown / 10 { shown } else { now }
 }
@@ -70,21 +71,22 @@ fn is_gone(facts: &Facts<'_>, held: &OperationInFlight) -> bool {
     facts.snapshot.gone.contains(&held.uid)
 }
 
-/// The holders of the lock that the store doesn't show: deleted by force, or not seen yet.
+/// Returns the holders of the lock that no cache shows: deleted by force, or not visible yet.
 pub fn unseen<'f>(facts: &'f Facts<'_>) -> Vec<&'f OperationInFlight> {
     let held = facts.snapshot.lock().iter();
     held.filter(|held| facts.operation(&held.uid).is_none() && !is_gone(facts, held))
         .collect()
 }
 
-/// Whether an Operation may hold the lock: one that goes away by itself could leave it held for ever.
+/// Whether an Operation may hold the lock. One without a finalizer could disappear and leave the lock held forever.
 fn may_hold(operation: &Operation<'_>) -> bool {
     let metadata = &operation.object.metadata;
     is_kept(metadata) || metadata.deletion_timestamp.is_some()
 }
 
-/// The generation that a holder of the lock brings about. The plan knows it; the lock may be behind after a crash.
-/// A person's Operation that hasn't begun is still being written into the spec.
+/// Returns the generation that a holder of the lock brings about. The plan has it; the lock may be outdated after a
+/// crash. If a person's Operation hasn't begun, Belay is still writing it into the spec, so this is the current
+/// generation.
 pub fn generation(facts: &Facts<'_>, operation: &Operation<'_>, held: &OperationInFlight) -> i64 {
     let plan = operation.begun();
     if let Some(planned) = plan.and_then(|plan| plan.of_target(&held.target)) {
@@ -97,7 +99,7 @@ pub fn generation(facts: &Facts<'_>, operation: &Operation<'_>, held: &Operation
     }
 }
 
-/// The generation of a target's spec, as it was read.
+/// Returns the generation of a target's spec, as it was read.
 pub fn target_generation(facts: &Facts<'_>, target: &OperationTarget) -> i64 {
     facts.target(target).map_or(0, |target| target.generation)
 }

@@ -1,5 +1,5 @@
-//! What comes to its end once nothing more happens. Stateright's `eventually` overlooks circles and joins, so
-//! each state is let run instead: what one state runs into that another ran into before, is known.
+//! What finally happens once no more events come. Stateright's `eventually` overlooks cycles and joins, so each state
+//! is run to its end instead. A state that another one already reached isn't run again.
 
 use std::{
     collections::HashSet,
@@ -19,12 +19,12 @@ use super::state::State;
 pub const ABORTS: &str = "an abort ends, also while what blocked it stays";
 pub const NEWEST: &str = "the newest change wins";
 
-/// Rounds that are more than enough for anything to come to rest.
+/// More rounds than anything needs to settle.
 const ENOUGH: usize = 200;
-/// Rounds that are more than enough for an abort.
+/// More rounds than an abort needs.
 const ABORTED: usize = 12;
 
-/// Worlds that come to a good end, by their keys.
+/// The keys of worlds that are known to settle correctly.
 #[derive(Default)]
 pub struct Known(Mutex<HashSet<u64>>);
 
@@ -40,7 +40,7 @@ impl Known {
     }
 }
 
-/// Nobody does more, and nothing is in the way: it all comes to rest, as it should be.
+/// Checks that everything settles correctly once nobody does anything more and nothing blocks it.
 pub fn settles(state: &State, known: &Known) -> Result<(), Broken> {
     let mut world = state.world.clone();
     world.unguard().refuse_specs(false).catch_up();
@@ -63,7 +63,7 @@ pub fn settles(state: &State, known: &Known) -> Result<(), Broken> {
     holds(REST, false, || "it doesn't come to rest".into())
 }
 
-/// What was asked for last is what the spec says, whichever way it was asked for.
+/// Checks that the pool has the count that was requested last, by spec or by Operation.
 fn check_newest(world: &World, newest: Option<i32>) -> Result<(), Broken> {
     let Some(newest) = newest.filter(|_| !world.is_gone()) else {
         return Ok(());
@@ -74,7 +74,8 @@ fn check_newest(world: &World, newest: Option<i32>) -> Result<(), Broken> {
     })
 }
 
-/// Whatever is in flight is aborted, and what is in the way stays: each ends, or its abort is refused.
+/// Aborts everything in flight while whatever blocks it stays. Checks that each operation ends, or that its abort is
+/// refused.
 pub fn aborts_end(state: &State, known: &Known) -> Result<(), Broken> {
     let mut world = state.world.clone();
     world.catch_up();
@@ -96,7 +97,7 @@ pub fn aborts_end(state: &State, known: &Known) -> Result<(), Broken> {
     if !world.is_gone() {
         for name in world.unfinished() {
             let status = world.status(&name);
-            // Past the point of no return, or where the provider refuses, it goes on.
+            // Past the point of no return, or if the provider refuses, the operation goes on.
             let is_told = is_refused(&status)
                 && status.phase == OperationPhase::InProgress
                 && world.cannot_stop();
@@ -109,7 +110,7 @@ pub fn aborts_end(state: &State, known: &Known) -> Result<(), Broken> {
     Ok(())
 }
 
-/// One pass and a tick; false where there was nothing to do.
+/// Runs one pass and one tick. Returns false if there was nothing to do.
 fn round(world: &mut World) -> bool {
     let mut pass = world.pass();
     let works = world.is_working();

@@ -1,15 +1,15 @@
-//! A model of the core: Stateright searches what [`decide`](super::decide) does, the very function that the
-//! operator calls, in a world in memory. A property test draws what happens at random; here all of it
-//! happens, in each order, within the bounds of a scenario.
+//! A model of the core: Stateright searches what [`decide`](super::decide) does, the same function that the
+//! operator calls, in a world in memory. A property test draws events at random; the model tries all events
+//! in every order, within the bounds of a scenario.
 //!
-//! - `state`: a state, the steps that may be next, and what each does. A pass of the operator is a step for
-//!   each thing that it does, so that it may die, or something may happen, between any two.
-//! - `scenario`: where a search begins, and what may happen in it how often. These bounds alone end a search;
-//!   neither depth nor time does, so the number of states is the same in each run.
-//! - `liveness`: what each state comes to once nothing more happens.
+//! - `state`: a state, the possible next steps, and what each step does. Each action of an operator's pass is
+//!   a separate step, so that the operator may crash, or an event may happen, between any two actions.
+//! - `scenario`: where a search begins, which events may happen, and how often. Only these bounds end a search,
+//!   not its depth or its time, so the number of states is the same in each run.
+//! - `liveness`: what each state leads to once no more events come.
 //! - `report`: how a counterexample is printed, and the table in `docs/model.md`.
 //!
-//! The rules of safety are those of the property tests: see [`invariants`](super::invariants).
+//! The safety rules are those of the property tests: see [`invariants`](super::invariants).
 
 mod liveness;
 mod report;
@@ -47,7 +47,7 @@ const MEETS_LATE: &str = "an operation ends before its abort takes hold";
 
 const ONCE: &str = "an abort annotation is honoured once";
 
-/// The core, its world, and what may happen.
+/// The core, its world, and the possible events.
 struct Lifecycle {
     scenario: Scenario,
     comes_to_rest: Known,
@@ -63,7 +63,7 @@ impl Lifecycle {
         }
     }
 
-    /// Whether it comes to rest as that rule says.
+    /// Whether the state settles without breaking that rule.
     fn settles(&self, state: &State, rule: &str) -> bool {
         !state.is_between_passes()
             || liveness::settles(state, &self.comes_to_rest)
@@ -130,7 +130,7 @@ fn sometimes(met: &'static str, condition: Condition) -> Property<Lifecycle> {
     Property::sometimes(met, condition)
 }
 
-/// What is to be met somewhere: a rule that nothing could break proves nothing.
+/// Returns the conditions that a search has to meet in some state: a rule that nothing could break proves nothing.
 fn meetings() -> Vec<Property<Lifecycle>> {
     use OperationPhase::{Canceled, Canceling, Failed, InProgress, Pending};
     vec![
@@ -167,7 +167,7 @@ fn meetings() -> Vec<Property<Lifecycle>> {
     ]
 }
 
-/// Searches a scenario to its end.
+/// Searches a scenario completely.
 fn search(scenario: Scenario) {
     let name = scenario.name;
     let is_deep = std::env::var("BELAY_MODEL").is_ok_and(|how| how == "deep");

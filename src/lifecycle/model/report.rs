@@ -17,7 +17,7 @@ use super::{
     state::{Held, State, Step},
 };
 
-/// Fails with the steps that lead to a rule that doesn't hold, and where something isn't met that is to be.
+/// Panics with the steps that lead to a violated rule, or with a required condition that no state meets.
 pub fn assert_kept(checker: &impl Checker<Lifecycle>) {
     let model = checker.model();
     let discoveries = checker.discoveries();
@@ -60,7 +60,7 @@ fn trace(model: &Lifecycle, path: Vec<(State, Option<Step>)>) -> String {
 }
 
 impl State {
-    /// What a step does, in words.
+    /// Describes a step in words.
     pub fn describe(&self, scenario: &Scenario, step: Step) -> String {
         let next = |held: &Option<Held>| {
             let action = held.as_ref().and_then(Held::next);
@@ -106,7 +106,7 @@ impl State {
     }
 }
 
-/// The table's place in the page.
+/// The markers around the table in the page.
 const TABLE: (&str, &str) = ("<!-- counts -->\n", "<!-- end of counts -->\n");
 
 /// Compares a search with its row in `docs/model.md`, or writes it there (`make generate`).

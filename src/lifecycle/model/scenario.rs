@@ -1,4 +1,4 @@
-//! What is searched: from which world on, what may happen in it, and how often.
+//! What a search covers: the initial world, the events that may happen in it, and how often.
 
 use crate::{
     api::{AbortPolicy, ConcurrencyPolicy, OperationStatus, OperationType},
@@ -9,27 +9,27 @@ use crate::{
     },
 };
 
-/// A part of what may happen, small enough to be searched to its end.
+/// A part of the possible events, small enough to search completely.
 #[derive(Clone)]
 pub struct Scenario {
     pub name: &'static str,
-    /// Where it begins.
+    /// The initial world.
     pub begin: fn() -> World,
-    /// What may happen by people and machines, each once.
+    /// The events by people and machines, each at most once.
     pub may: Vec<Event>,
-    /// How many of these.
+    /// The maximum number of these events.
     pub most: usize,
-    /// How often the operator dies.
+    /// How often the operator crashes.
     pub crashes: usize,
-    /// How often an event isn't seen at once.
+    /// How often an event isn't visible at once.
     pub unseen: usize,
-    /// Of each event, which cache is old then.
+    /// For each event, the cache that is stale then.
     pub kinds: Vec<Kind>,
     /// How often another operator takes over.
     pub takeovers: usize,
-    /// Whether Belay has seen what was asked for before more is asked for; and the newest wins.
+    /// Whether Belay sees each request before the next one comes. Then the search also checks that the newest wins.
     pub each_is_seen: bool,
-    /// What has to be met, so that the search proves something.
+    /// The conditions that some state has to meet, so that the search proves something.
     pub meets: &'static [&'static str],
 }
 
@@ -67,7 +67,7 @@ impl Scenario {
         }
     }
 
-    /// An upgrade is aborted, fails or ends, and the operator dies.
+    /// An upgrade is aborted or ends, and the operator crashes.
     pub fn upgrade_and_crash() -> Self {
         let may = vec![on(0, OperationEvent::Abort)];
         Self {
@@ -92,7 +92,7 @@ impl Scenario {
         }
     }
 
-    /// A pool is scaled while an upgrade is blocked, under each concurrencyPolicy.
+    /// A pool is scaled while an upgrade is blocked, with the concurrencyPolicy Forbid or Replace.
     pub fn scale_and_replace() -> Self {
         let may = vec![
             Event::SetPolicy(ConcurrencyPolicy::Replace),
@@ -109,7 +109,7 @@ impl Scenario {
         }
     }
 
-    /// A cluster, a pool and an Operation are deleted while an upgrade is blocked, and aborts meet that.
+    /// A cluster, a pool or an Operation is deleted while an upgrade is blocked, which aborts the upgrade.
     pub fn delete_and_abort() -> Self {
         let may = vec![
             Event::DeleteCluster,
@@ -123,7 +123,7 @@ impl Scenario {
         }
     }
 
-    /// Changes come while another is in flight, by a spec and by Operations: the newest wins.
+    /// Changes come from a spec and from Operations while another is in flight: the newest wins.
     pub fn queue_and_newest() -> Self {
         let may = vec![np1(PoolEvent::SetCount(2)), Event::AskForCount(1, 4, "np1")];
         Self {
@@ -133,7 +133,7 @@ impl Scenario {
         }
     }
 
-    /// A name is used again: of an Operation that ended, and of a pool.
+    /// The name of an Operation that ended is used again.
     pub fn names_again() -> Self {
         let may = vec![
             Event::AskForCount(1, 3, "np1"),
@@ -163,7 +163,7 @@ impl Scenario {
         }
     }
 
-    /// What happens isn't seen at once, for the cache of a kind is old.
+    /// An event isn't visible at once, because the cache of one kind is stale.
     pub fn old_caches() -> Self {
         let may = vec![
             Event::AbortCluster("stop"),
@@ -267,7 +267,7 @@ impl Scenario {
         }
     }
 
-    /// With more of everything: it takes long.
+    /// Allows one more event and one more crash. The search then takes long.
     pub fn deep(mut self) -> Self {
         self.most += 1;
         self.crashes += 1;
@@ -302,7 +302,7 @@ fn guarded_upgrade() -> World {
     world
 }
 
-/// The same, and newer changes take its place.
+/// The same, with the policy Replace, so that newer changes replace it.
 fn replaceable() -> World {
     let mut world = small();
     world.set_policy(ConcurrencyPolicy::Replace).settle();
@@ -319,7 +319,7 @@ fn scaling() -> World {
     world
 }
 
-/// The cluster is about to go back, with the pool's node first.
+/// A rollback of the cluster has begun. The pool's node goes back first.
 fn rollback() -> World {
     let mut world = small();
     world.set_version(NEW).settle().set_version(OLD);
@@ -336,7 +336,7 @@ fn queue() -> World {
     world
 }
 
-/// Someone asked for a Scale by a name, and it has ended.
+/// A Scale was created with a name, has ended, and was deleted.
 fn used_name() -> World {
     let mut world = small();
     world.ask_for_count("asked-1", 2, &pool("np1"));

@@ -18,30 +18,30 @@ use crate::{
 
 use super::scenario::Scenario;
 
-/// What may be next.
+/// A possible next step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step {
-    /// The operator looks at what it sees, and decides.
+    /// The operator reads its caches and decides.
     Decide,
-    /// It does one thing of what it decided.
+    /// It performs one action of its pass.
     Act,
-    /// All work goes on by a tick.
+    /// All work advances by one tick.
     Work,
-    /// The event of that number happens.
+    /// The event with that index happens.
     Happen(usize),
     /// The event happens, and the operator's cache of that kind doesn't show it yet.
     Unseen(usize, Kind),
-    /// The cache shows it.
+    /// The cache shows the event.
     CatchUp,
-    /// The operator dies; another begins.
+    /// The operator crashes; another one starts.
     Crash,
-    /// Another operator leads from now on; what the first decided arrives late.
+    /// Another operator becomes the leader. The actions that the first one decided on arrive late.
     TakeOver,
-    /// One thing of it arrives.
+    /// One of these late actions arrives.
     ArriveLate,
 }
 
-/// A pass, and the keys of what it is to do.
+/// A pass, with the keys of its actions.
 #[derive(Clone)]
 pub struct Held {
     pass: Pass,
@@ -59,13 +59,13 @@ impl Held {
         })
     }
 
-    /// What it does next.
+    /// Returns its next action.
     pub fn next(&self) -> Option<&Action> {
         self.pass.left().next()
     }
 
-    /// Whether it matters if work goes on before the next thing or after it. Before what neither reads nor changes
-    /// what work does, it may as well wait.
+    /// Whether it matters if work advances before or after the next action. If the action neither reads nor changes
+    /// what work does, the work can wait.
     fn meets_work(&self) -> bool {
         matches!(
             self.next(),
@@ -88,12 +88,12 @@ impl Held {
     }
 }
 
-/// What may still happen.
+/// The events that may still happen.
 #[derive(Clone, Debug, Hash)]
 struct Budget {
-    /// Which events are left, by their numbers.
+    /// Which events are left, by index.
     events: Vec<bool>,
-    /// How many of them.
+    /// How many of them may still happen.
     most: usize,
     crashes: usize,
     unseen: usize,
@@ -104,13 +104,13 @@ struct Budget {
 #[derive(Clone)]
 pub struct State {
     pub world: World,
-    /// What the operator decided and hasn't done yet.
+    /// The actions that the operator decided on and hasn't performed yet.
     pub pass: Option<Held>,
-    /// What one decided that leads no more.
+    /// The actions of an operator that is no longer the leader.
     pub late: Option<Held>,
-    /// The rule that doesn't hold.
+    /// The rule that is violated.
     pub broken: Option<Broken>,
-    /// The size that somebody asked for last, whichever way.
+    /// The size that somebody requested last, by spec or by Operation.
     pub newest: Option<i32>,
     watch: Watch,
     left: Budget,
@@ -158,17 +158,17 @@ impl State {
         key.finish()
     }
 
-    /// Whether nothing is decided that isn't done.
+    /// Whether all actions that were decided on are performed.
     pub fn is_between_passes(&self) -> bool {
         self.pass.is_none() && self.late.is_none()
     }
 
-    /// Whether something was removed by force.
+    /// Whether an object was removed by force.
     pub fn was_forced(&self) -> bool {
         self.watch.was_forced
     }
 
-    /// The steps that may be next.
+    /// Adds the possible next steps.
     pub fn steps(&self, scenario: &Scenario, steps: &mut Vec<Step>) {
         if self.broken.is_some() {
             return;
@@ -207,13 +207,13 @@ impl State {
         }
     }
 
-    /// Whether Belay has seen all that was asked for.
+    /// Whether Belay has seen every Operation.
     fn all_is_seen(&self) -> bool {
         let mut operations = self.world.operations();
         self.pass.is_none() && operations.all(|name| self.world.status(&name).arrival.is_some())
     }
 
-    /// The state after a step; none where nothing changes.
+    /// Returns the state after a step. None if nothing changes.
     pub fn after(&self, scenario: &Scenario, step: Step) -> Option<Self> {
         let mut next = self.clone();
         match step {
@@ -314,7 +314,7 @@ impl State {
         let event = scenario.may[number];
         let world = &self.world;
         match event {
-            // The API server takes it for no change.
+            // For the API server this isn't a change.
             Event::Pool(pool, PoolEvent::SetCount(count))
                 if world.exists(&ObjectId::Pool(pool.into()))
                     && world.wanted_nodes(pool).0 == usize::try_from(count).ok()? =>
@@ -341,14 +341,14 @@ impl State {
         Some(())
     }
 
-    /// Whether that rule doesn't hold.
+    /// Whether that rule is violated.
     pub fn breaks(&self, rule: &str) -> bool {
         self.broken
             .as_ref()
             .is_some_and(|broken| broken.rule == rule)
     }
 
-    /// Whether an Operation goes on of which nobody asks an abort any more that somebody asked for.
+    /// Whether an Operation goes on after its request to abort was withdrawn.
     pub fn is_taken_back(&self) -> bool {
         let mut unfinished = self.world.unfinished().into_iter();
         unfinished.any(|name| {
@@ -356,7 +356,7 @@ impl State {
         })
     }
 
-    /// Whether no two Operations were aborted by the same annotation of a target, which is set once at most.
+    /// Whether no two Operations were aborted by the same annotation of a target, which is set at most once.
     pub fn honours_once(&self) -> bool {
         let mut seen = HashSet::new();
         let mut operations = self.world.operations();
@@ -369,26 +369,26 @@ impl State {
         })
     }
 
-    /// Whether something that was written late was written indeed.
+    /// Whether a late write succeeded that the next operator hasn't processed yet.
     pub fn has_late_write(&self) -> bool {
         !self.watch.late.is_empty()
     }
 
-    /// Whether what is done next will be refused, for it was decided on an old view.
+    /// Whether the next action will be refused because it was decided on a stale view.
     pub fn is_next_stale(&self) -> bool {
         let held = [&self.pass, &self.late].into_iter().flatten();
         let mut first = held.map(|held| self.world.is_current(&held.pass));
         first.any(|current| current.first() == Some(&false))
     }
 
-    /// Whether something is held back on the cluster or on a pool.
+    /// Whether the cluster or a pool has a hold.
     pub fn holds_something(&self) -> bool {
         let mut pools = self.world.pools();
         self.world.cluster_status().hold.is_some()
             || pools.any(|name| self.world.pool_status(&name).hold.is_some())
     }
 
-    /// Whether an Operation is so.
+    /// Whether the status of an Operation meets a condition.
     pub fn has(&self, is_so: impl Fn(&crate::api::OperationStatus) -> bool) -> bool {
         let mut operations = self.world.operations();
         operations.any(|name| is_so(&self.world.status(&name)))

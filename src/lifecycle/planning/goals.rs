@@ -1,4 +1,4 @@
-//! The goals of a pool's nodes: as its spec says, as they are, or none.
+//! The goals for a pool's nodes: as its spec says, unchanged, or none.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::{
     },
 };
 
-/// The version of new nodes where none will be made.
+/// The version of new nodes if none will be created.
 const NO_VERSION: KubernetesVersion = KubernetesVersion {
     major: 0,
     minor: 0,
     patch: 0,
 };
 
-/// The pool as its spec says, with nodes of `version`.
+/// Returns the goal by the pool's spec, with nodes of `version`.
 pub fn goal(facts: &Facts<'_>, target: &Target<'_>, version: KubernetesVersion) -> PoolGoal {
     let name = target.key.name.clone();
     let cluster = &facts.cluster.key.name;
@@ -44,7 +44,7 @@ pub fn goal(facts: &Facts<'_>, target: &Target<'_>, version: KubernetesVersion) 
         replace_outdated: true,
         update_settings: true,
         surge,
-        // Both can come out as 0 of a small count; then one is taken, as Deployments do it.
+        // With a small count both can be 0. Then use 1, as Deployments do.
         unavailable: if surge == 0 {
             unavailable.max(1)
         } else {
@@ -64,7 +64,7 @@ pub fn goal(facts: &Facts<'_>, target: &Target<'_>, version: KubernetesVersion) 
     }
 }
 
-/// The pool's nodes as they are, with its settings.
+/// Returns the goal that keeps the pool's nodes and gives them its settings.
 pub fn in_place(facts: &Facts<'_>, pool: &Target<'_>) -> PoolGoal {
     let version = facts.control_plane().unwrap_or(NO_VERSION);
     PoolGoal {
@@ -75,7 +75,7 @@ pub fn in_place(facts: &Facts<'_>, pool: &Target<'_>) -> PoolGoal {
     }
 }
 
-/// The pool without nodes.
+/// Returns the goal without nodes.
 pub fn gone(facts: &Facts<'_>, pool: &Target<'_>, drain: bool) -> PoolGoal {
     let version = facts.control_plane().unwrap_or(NO_VERSION);
     PoolGoal {
@@ -89,7 +89,7 @@ pub fn gone(facts: &Facts<'_>, pool: &Target<'_>, drain: bool) -> PoolGoal {
     }
 }
 
-/// The goal of nodes whose pool there isn't any more.
+/// Returns the goal for nodes whose pool no longer exists.
 pub fn gone_with_pool(pool: &str, nodes: &[NodeView]) -> PoolGoal {
     PoolGoal {
         pool: pool.to_owned(),
@@ -110,8 +110,8 @@ pub fn gone_with_pool(pool: &str, nodes: &[NodeView]) -> PoolGoal {
     }
 }
 
-/// How many nodes a setting means: a percentage of `count` is rounded up for a surge, down for what may
-/// be unavailable, as Deployments do it.
+/// Returns the number of nodes that a setting means. A percentage of `count` is rounded up for the surge and down for
+/// the unavailable nodes, as Deployments do.
 fn resolve(setting: &IntOrString, count: usize, round_up: bool) -> usize {
     match setting {
         IntOrString::Int(number) => usize::try_from(*number).unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! The work of an Operation, as a provider is given it.
+//! The work of an Operation, as a provider gets it.
 
 use crate::{
     api::OperationError,
@@ -9,10 +9,10 @@ use crate::{
     },
 };
 
-/// The work of an Operation that has begun.
+/// Returns the work of an Operation that has begun.
 ///
 /// # Errors
-/// Where its plan can't be read.
+/// Returns an error if its plan can't be read.
 pub fn job(snapshot: &Snapshot, operation: &Operation<'_>) -> Result<Job, OperationError> {
     match &operation.plan {
         PlanState::Begun(plan) => Ok(job_of(snapshot, operation, plan)),
@@ -21,7 +21,7 @@ pub fn job(snapshot: &Snapshot, operation: &Operation<'_>) -> Result<Job, Operat
     }
 }
 
-/// The work of an Operation by that plan.
+/// Returns the work of an Operation by that plan.
 pub fn job_of(snapshot: &Snapshot, operation: &Operation<'_>, plan: &Plan) -> Job {
     let mut job = job_without_operation(snapshot, plan);
     operation.name.clone_into(&mut job.operation);
@@ -32,12 +32,12 @@ pub fn job_of(snapshot: &Snapshot, operation: &Operation<'_>, plan: &Plan) -> Jo
     job
 }
 
-/// The work by a plan, where no Operation can be made for it.
+/// Returns the work by a plan when no Operation can be created for it.
 pub fn job_without_operation(snapshot: &Snapshot, plan: &Plan) -> Job {
     let cluster = &snapshot.cluster;
     let name = |name: &Option<String>| name.clone().unwrap_or_default();
     let mut stages = plan.stages.clone();
-    // No node is made for a pool that there isn't any more.
+    // No node is created for a pool that no longer exists.
     stages.retain(|stage| match stage {
         Stage::Pool(goal) => goal.count == 0 || snapshot.pool(&goal.pool).is_some(),
         Stage::ControlPlane(_) | Stage::Follow(_) => true,

@@ -1,4 +1,4 @@
-//! A world whose every action is checked.
+//! A world in which every action is checked.
 
 use serde_json::json;
 
@@ -9,14 +9,14 @@ use crate::lifecycle::{
 
 use super::events::Turn;
 
-/// A world whose every action is checked.
+/// A world in which every action is checked.
 pub struct Checked {
     pub world: World,
     watch: Watch,
 }
 
 impl Checked {
-    /// From a cluster that is settled, or from one that Belay has just seen.
+    /// Returns a world with a settled cluster, or with one that Belay has just seen for the first time.
     pub fn new(is_settled: bool) -> Self {
         let mut world = World::new().with_pool("np1", 2);
         if is_settled {
@@ -51,7 +51,8 @@ impl Checked {
         event.befall(&mut self.world);
     }
 
-    /// One pass of the shell: at most `actions` of it, or something happens after them.
+    /// Runs one pass of the shell: at most `actions` actions, or, with `meanwhile`, all of them with that event after
+    /// `actions`.
     fn stride(&mut self, actions: usize, meanwhile: Option<&Event>) {
         let mut pass = self.world.pass();
         for _ in 0..actions {
@@ -67,7 +68,7 @@ impl Checked {
         }
     }
 
-    /// Two operators act in turns. The other one's cache of a kind is old.
+    /// Runs a pass of this operator and one of another in turns. The other operator's cache of a kind is stale.
     fn strides_beside(&mut self, kind: Kind) {
         self.watch.is_stale = true;
         let mut passes = [self.world.pass_on_old(kind), self.world.pass()];
@@ -75,7 +76,7 @@ impl Checked {
         while is_going {
             is_going = false;
             for (number, pass) in passes.iter_mut().enumerate() {
-                // Work is a leader's alone: the other's writes are fenced, and its work with them.
+                // Only the leader runs work: the other operator's writes to machines are fenced.
                 if let Some(action) = self.world.act(pass) {
                     is_going = true;
                     if number == 0 {
@@ -86,12 +87,12 @@ impl Checked {
             }
         }
         self.watch.is_stale = false;
-        // A write that conflicts is followed by a pass on what is there, before the work goes on.
+        // After a conflict, a pass on the current objects follows before the work goes on.
         self.stride(usize::MAX, None);
         self.watch.late = Late::default();
     }
 
-    /// People have had their say, and nothing hangs any more: it all comes to rest.
+    /// Checks that everything settles once people do nothing more and nothing blocks.
     pub fn comes_to_rest(&mut self) {
         self.world.unguard().refuse_specs(false);
         self.world

@@ -1,4 +1,4 @@
-//! What always holds, whatever people do, and whenever the operator dies or reads an old view.
+//! Rules that always hold, whatever people do, and even if the operator crashes or reads a stale view.
 
 mod checked;
 mod events;
@@ -18,7 +18,8 @@ use events::{POOLS, turns};
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 1536,
-        // The same histories each time, so that a failure is due to what has changed. `make histories` walks others.
+        // The same histories in each run, so that a failure comes from a change of the code. `make histories` tries
+        // others.
         rng_seed: RngSeed::Fixed(1),
         ..ProptestConfig::default()
     })]
@@ -65,7 +66,7 @@ proptest! {
         }
         let world = &checked.world;
         for name in world.unfinished() {
-            // A rollback past its return goes on, and a deletion that came meanwhile was not asked to end.
+            // A rollback past its point of no return goes on. A deletion that came in between wasn't asked to end.
             let is_rollback = world.spec(&name).type_ == Rollback;
             prop_assert!(
                 is_rollback || !asked.contains(&world.uid(&name)),
@@ -90,7 +91,7 @@ proptest! {
             world.wait(1);
             let asked = usize::try_from(*count).unwrap_or_default();
             if !by_operation && world.wanted_nodes("np1").0 == asked {
-                // The API server takes it for no change.
+                // For the API server this isn't a change.
                 continue;
             }
             if *by_operation {
@@ -98,7 +99,7 @@ proptest! {
             } else {
                 world.set_count("np1", *count);
             }
-            // Belay sees each before the next.
+            // Belay sees each change before the next one.
             world.stride();
             expected = asked;
             for _ in 0..*strides {

@@ -11,7 +11,7 @@ use crate::{
 use super::{Report, pool::number, power};
 
 impl Report<'_, '_> {
-    /// The cluster's status.
+    /// Returns the cluster's status.
     pub fn cluster(&self) -> ManagedClusterStatus {
         let cluster = &self.facts.cluster;
         let before = self
@@ -32,7 +32,7 @@ impl Report<'_, '_> {
         let power_state = Some(PowerStateStatus {
             code: power::of_cluster(self.facts.snapshot, held),
         });
-        // What can't be seen now is as it was shown.
+        // Keep the previous values of what can't be seen now.
         let (power_state, kubernetes_version) = if self.is_unseen() {
             (before.power_state, before.kubernetes_version)
         } else {
@@ -62,7 +62,7 @@ impl Report<'_, '_> {
         }
     }
 
-    /// Nodes whose pool somebody removed by force.
+    /// Returns a text about nodes whose pool somebody removed by force. Empty if there are none.
     fn of_no_pool(&self) -> String {
         let left = self.facts.snapshot.nodes_of_no_pool();
         let left: Vec<_> = left
@@ -94,7 +94,7 @@ impl Report<'_, '_> {
             .collect()
     }
 
-    /// The cluster with that status, as its pools show it.
+    /// Returns the cluster, with that status, as its pools show it.
     pub(super) fn cluster_of_pools(
         &self,
         status: &ManagedClusterStatus,

@@ -1,5 +1,5 @@
-//! Conditions, as Kubernetes' API conventions and kstatus read them: `Ready`, and the abnormal-true
-//! `Reconciling` and `Stalled`; on an Operation also `Succeeded` and `Finished`; on a pool also `Autoscaled`.
+//! Conditions as Kubernetes' API conventions and kstatus define them: `Ready`, and the abnormal-true conditions
+//! `Reconciling` and `Stalled`. Operations also have `Succeeded` and `Finished`; pools also have `Autoscaled`.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -12,21 +12,21 @@ use crate::{
     },
 };
 
-/// The condition of a pool that something else than Belay scales.
+/// The condition of a pool that something other than Belay scales.
 const AUTOSCALED: &str = "Autoscaled";
 
-/// Where an object stands.
+/// The health of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
     /// It is as its spec says.
     Ready,
-    /// It is on its way there.
+    /// Belay is bringing it to its spec, or it waits for its turn.
     Reconciling,
     /// It stays as it is until someone acts.
     Stalled,
 }
 
-/// The conditions of one object, to be set. A condition keeps its transition time while its status stays.
+/// The conditions of one object, for changes. A condition keeps its transition time while its status stays the same.
 pub struct Conditions<'c> {
     all: &'c mut Vec<Condition>,
     generation: Option<i64>,
@@ -34,7 +34,7 @@ pub struct Conditions<'c> {
 }
 
 impl<'c> Conditions<'c> {
-    /// Those of an object of that generation.
+    /// Returns the conditions of an object of that generation.
     pub fn of(all: &'c mut Vec<Condition>, generation: Option<i64>, now: Timestamp) -> Self {
         Self {
             all,
@@ -55,12 +55,12 @@ impl<'c> Conditions<'c> {
         self.set("Stalled", stalled, reason, message);
     }
 
-    /// Sets Ready to Unknown: whether the object is as its spec says can't be seen now.
+    /// Sets Ready to Unknown, because Belay can't see now whether the object is as its spec says.
     pub fn set_unknown(&mut self, trouble: &Trouble) {
         self.set("Ready", "Unknown", &trouble.reason, &trouble.sentence());
     }
 
-    /// Sets Autoscaled where something else than Belay scales a pool, and takes it away where nothing does.
+    /// Sets Autoscaled if something other than Belay scales a pool, and removes it otherwise.
     pub fn set_scaled_by(&mut self, scaled_by: Option<&str>) {
         match scaled_by {
             Some(by) => {
@@ -167,7 +167,7 @@ pub fn of_operation(
     conditions.set("Finished", finished, reason, &message);
 }
 
-/// Says of an object that it stays as it is until someone acts.
+/// Sets the conditions of an object that stays as it is until someone acts.
 pub fn stalled(
     conditions: &mut Vec<Condition>,
     reason: &str,

@@ -1,11 +1,11 @@
-//! Which transition of an Operation is published as which Event.
+//! Which transition of an Operation is published as an Event.
 
 use crate::{
     api::{CancellationStatus, OperationPhase, OperationStatus, TargetKind},
     lifecycle::{facts::Facts, messages::reason, transition::Transition},
 };
 
-/// An Event to be published.
+/// An Event to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// The Operation's name.
@@ -14,15 +14,15 @@ pub struct Note {
     pub target_kind: TargetKind,
     /// The name of its target.
     pub target_name: String,
-    /// A word for it, such as `OperationCanceled`.
+    /// The Event's reason in one word, such as `OperationCanceled`.
     pub reason: &'static str,
     /// What happened.
     pub note: String,
-    /// Whether it calls for someone.
+    /// Whether someone has to act.
     pub warning: bool,
 }
 
-/// The Event of an Operation's transition, if there is one.
+/// Returns the Event of an Operation's transition, if there is one.
 pub fn note(facts: &Facts<'_>, transition: &Transition<'_, '_>) -> Option<Note> {
     let operation = transition.operation;
     let (before, after) = (operation.status.as_ref(), &transition.status);
@@ -54,7 +54,7 @@ pub fn note(facts: &Facts<'_>, transition: &Transition<'_, '_>) -> Option<Note> 
     })
 }
 
-/// Whether a request to abort was refused now, and the operation goes on.
+/// Whether a request to abort was refused in this transition, so that the operation goes on.
 fn was_refused(before: &OperationStatus, after: &OperationStatus) -> bool {
     let failed = |status: &OperationStatus| {
         let cancellation = status.cancellation.as_ref();

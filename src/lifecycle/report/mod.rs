@@ -1,4 +1,4 @@
-//! What clusters, pools and Operations say of themselves: their statuses, conditions and Events.
+//! What Belay reports about clusters, pools and Operations: statuses, conditions and Events.
 
 mod cluster;
 mod conditions;
@@ -22,24 +22,24 @@ pub use conditions::{of_operation, stalled};
 pub use events::{Note, note};
 use summary::Summary;
 
-/// What the statuses of cluster and pools are made from.
+/// The inputs for the statuses of the cluster and its pools.
 pub struct Report<'f, 'a> {
     /// The facts.
     pub facts: &'f Facts<'a>,
-    /// What becomes of the Operations that haven't ended, with their conditions.
+    /// The transitions of the Operations that haven't ended, with their conditions.
     pub transitions: &'f [Transition<'f, 'a>],
-    /// The lock, the last operations and the holds as they will be.
+    /// The lock, the last operations and the holds after this pass.
     pub ledger: &'f Ledger,
 }
 
 impl Report<'_, '_> {
-    /// The operation in flight on the whole cluster.
+    /// Returns the operation in flight on the whole cluster.
     fn held_by_cluster(&self) -> Option<&OperationInFlight> {
         let mut lock = self.ledger.lock.iter();
         lock.find(|held| held.target.kind == TargetKind::ManagedCluster)
     }
 
-    /// The status, as it will be, of an Operation that hasn't ended.
+    /// Returns the new status of an Operation that hasn't ended.
     fn operation(&self, uid: &str) -> Option<&OperationStatus> {
         let mut transitions = self.transitions.iter();
         let found = transitions.find(|transition| transition.operation.uid == uid);
@@ -55,14 +55,14 @@ impl Report<'_, '_> {
         }
     }
 
-    /// Whether the cluster can't be seen now and never was since the operator started.
+    /// Whether the cluster can't be seen now and wasn't seen since the operator started.
     fn is_unseen(&self) -> bool {
         let trouble = self.facts.snapshot.observed.trouble.as_ref();
         trouble.is_some_and(|trouble| trouble.seen_at.is_none())
     }
 
-    /// What is kept of a target's abort annotation: a request is honoured once the operation in flight on
-    /// the very target has decided on it, or where there is none.
+    /// Returns what the target's status records of its abort annotation. A request counts as done once the operation
+    /// in flight on exactly this target has decided on it, or if there is no such operation.
     fn observed_abort(&self, target: &Target<'_>) -> Option<String> {
         let asked = observed_abort(target.metadata);
         let mut on_target = self.transitions.iter().filter(|transition| {
@@ -84,7 +84,7 @@ impl Report<'_, '_> {
     }
 }
 
-/// The status of an Operation where something there isn't (its target, or its target's cluster), with its conditions.
+/// Returns the status, with conditions, of an Operation that misses an object: its target, or its target's cluster.
 pub fn failed_without_target(
     operation: &Operation,
     missing: &OperationTarget,

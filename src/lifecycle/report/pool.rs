@@ -17,7 +17,7 @@ use crate::{
 use super::{Conditions, Report, power};
 
 impl Report<'_, '_> {
-    /// A pool's status, where its cluster has that one.
+    /// Returns a pool's status, given its cluster's status.
     pub fn pool(
         &self,
         target: &Target<'_>,
@@ -69,7 +69,7 @@ impl Report<'_, '_> {
         status
     }
 
-    /// The operation that ends now on the pool, or on its cluster with the pool in it.
+    /// Returns the operation that ends now on the pool, or on its cluster if that operation includes the pool.
     fn ended_on(&self, target: &Target<'_>) -> Option<&LastOperation> {
         self.ledger.ended.iter().rev().find(|last| {
             if last.target.kind == TargetKind::AgentPool {
@@ -80,8 +80,8 @@ impl Report<'_, '_> {
         })
     }
 
-    /// What the pool's nodes run. Where it has none, what its next ones will run, as the last operation on
-    /// it left it.
+    /// Returns the versions of the pool's nodes. For a pool without nodes, returns the version of its next nodes, as
+    /// the last operation on it left it.
     fn versions(
         &self,
         target: &Target<'_>,
@@ -121,7 +121,7 @@ impl Report<'_, '_> {
     }
 }
 
-/// What can't be seen now is as it was shown.
+/// Keeps the previous values of what can't be seen now.
 fn keep_shown(status: &mut AgentPoolStatus, before: AgentPoolStatus) {
     status.power_state = before.power_state;
     status.count = before.count;
@@ -140,7 +140,7 @@ fn of_pool(held: &OperationInFlight) -> PoolOperation {
     }
 }
 
-/// Whether an operation in flight changes the pool: one on itself, or one on its cluster that does.
+/// Whether an operation in flight changes the pool: one on the pool, or one on its cluster that includes the pool.
 fn is_at_work_on(held: &OperationInFlight, pool: &Target<'_>) -> bool {
     if held.target.kind == TargetKind::AgentPool {
         return held.target == pool.key;
@@ -175,14 +175,14 @@ fn counted(versions: impl Iterator<Item = KubernetesVersion>) -> Vec<VersionCoun
     counts.into_iter().map(count).collect()
 }
 
-/// `1.35.7 (2), 1.36.3 (1)`.
+/// Returns a text such as `1.35.7 (2), 1.36.3 (1)`.
 fn version_summary(versions: &[VersionCount]) -> Option<String> {
     let one = |of: &VersionCount| format!("{} ({})", of.kubernetes_version, of.count);
     let all: Vec<_> = versions.iter().map(one).collect();
     (!all.is_empty()).then(|| all.join(", "))
 }
 
-/// A number as the API has it.
+/// Returns a number in the API's type.
 pub fn number(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }

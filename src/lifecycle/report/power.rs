@@ -1,5 +1,5 @@
-//! The power state that a cluster and a pool show. As in AKS, one that is `Stopped` with provisioningState
-//! `Stopping` hasn't fully stopped yet, and one that is `Running` with `Starting` hasn't fully started.
+//! The power state that a cluster and a pool show. As in AKS, `Stopped` with the provisioningState `Stopping` means
+//! not fully stopped yet, and `Running` with `Starting` means not fully started yet.
 
 use crate::{
     api::{LastOperation, OperationInFlight, OperationPhase, OperationType, PowerState},
@@ -9,7 +9,7 @@ use crate::{
     },
 };
 
-/// The cluster's: where it is going, or where its control plane is.
+/// Returns the cluster's power state: the one that it is going to, or that of its control plane.
 pub fn of_cluster(snapshot: &Snapshot, held: Option<&OperationInFlight>) -> PowerState {
     let reached = match snapshot.observed.control_plane {
         Some(control_plane) if !control_plane.running => PowerState::Stopped,
@@ -18,8 +18,8 @@ pub fn of_cluster(snapshot: &Snapshot, held: Option<&OperationInFlight>) -> Powe
     going_to(held).unwrap_or(reached)
 }
 
-/// A pool's: where it is going, or what its nodes show; where it has none, what the operation that ended
-/// left it in.
+/// Returns a pool's power state: the one that it is going to, or the one that its nodes show. For a pool without
+/// nodes, this is the state in which the operation that ended left it.
 pub fn of_pool(
     facts: &Facts<'_>,
     pool: &Target<'_>,
@@ -30,7 +30,7 @@ pub fn of_pool(
     if let Some(going_to) = going_to(held) {
         return match asked {
             PowerState::Running => going_to,
-            // It was stopped by itself, and a start of its cluster leaves it so.
+            // The pool itself was stopped, and a start of its cluster leaves it stopped.
             PowerState::Stopped => PowerState::Stopped,
         };
     }
@@ -55,7 +55,7 @@ pub fn of_pool(
     }
 }
 
-/// Whether the last operation, on the pool or on its cluster, was to start it and didn't come to that.
+/// Whether the last operation, on the pool or on its cluster, was a Start that didn't succeed.
 fn was_not_started(facts: &Facts<'_>, pool: &Target<'_>) -> bool {
     let end = |last: &&LastOperation| last.end_time.as_ref().map(|end| end.0);
     let last = pool.last.into_iter().chain(facts.cluster.last);

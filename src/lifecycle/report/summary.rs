@@ -1,4 +1,4 @@
-//! The summary of a cluster or a pool: what is done to it, what it waits for, or what is held back.
+//! The summary of a cluster or a pool: what is being done to it, what it waits for, or what is on hold.
 
 use std::collections::BTreeSet;
 
@@ -17,19 +17,19 @@ use super::{Report, conditions::Health};
 
 /// The summary of a target.
 pub struct Summary {
-    /// What is done to it, or how the last operation on it ended.
+    /// What is being done to it, or how the last operation on it ended.
     pub state: ProvisioningState,
-    /// Whether it is ready, on its way, or waits for someone.
+    /// Whether it is ready, reconciling, or waits for someone.
     pub health: Health,
-    /// In one word.
+    /// The reason in one word.
     pub reason: String,
-    /// In one sentence.
+    /// The message in one sentence.
     pub message: String,
 }
 
 impl Report<'_, '_> {
-    /// The summary of a target. `held` is in flight on it, `last` ended last, `ready` is what it says where it
-    /// is as its spec says.
+    /// Returns the summary of a target. `held` is the operation in flight on it, `last` the one that ended last, and
+    /// `ready` the message if the target is as its spec says.
     pub(super) fn summary(
         &self,
         target: &Target<'_>,
@@ -81,14 +81,14 @@ impl Report<'_, '_> {
         }
     }
 
-    /// Who began an operation outside Belay, as the end of a sentence.
+    /// Returns who began an operation outside Belay, as the end of a sentence. Empty if unknown.
     fn begun_by(&self, uid: &str) -> String {
         let operation = self.facts.operation(uid);
         let by = operation.and_then(|operation| operation.begun_by());
         by.map_or_else(String::new, |by| format!(", begun by {}", bounded(by)))
     }
 
-    /// Where a target stands on which nothing is in flight.
+    /// Returns the health, reason and message of a target on which nothing is in flight.
     fn at_rest(&self, target: &Target<'_>, ready: &str) -> (Health, String, String) {
         if let Some(words) = self.facts.snapshot.refused_writes.get(target.uid) {
             let message = format!(
@@ -135,11 +135,11 @@ impl Report<'_, '_> {
         target.follows() && desired::differs(self.facts, target).contains(&Aspect::Version)
     }
 
-    /// The hold on a target, with what of it still differs from the spec.
+    /// Returns the hold on a target, and the held aspects that still differ from the spec.
     pub(super) fn hold(&self, target: &Target<'_>) -> Option<(Hold, BTreeSet<Aspect>)> {
         let holds = self.ledger.holds_of(&target.key);
         let mut differs = desired::differs(self.facts, target);
-        // A target of which nothing is there and nothing is made has all that it was to have before it.
+        // If nothing of a target exists or was created, it lacks every aspect.
         if target.is_new() {
             differs.extend([
                 Aspect::Version,
@@ -175,7 +175,7 @@ impl Report<'_, '_> {
 }
 
 impl Target<'_> {
-    /// Whether it was made: something of it is there, or an operation on it has ended, `ends` now.
+    /// Whether it was created: something of it exists, or an operation on it has ended before or ends now (`ends`).
     fn there_or_made(&self, ends: bool) -> bool {
         self.there.exists || self.last.is_some() || ends
     }

@@ -1,5 +1,5 @@
-//! The one place that decides what becomes of an Operation: every combination has an answer here, so a new
-//! phase, state of work or policy doesn't compile until someone has decided about it.
+//! The only place that decides what happens to an Operation. Every combination has an answer here, so a new phase,
+//! state of work or policy doesn't compile until someone has decided about it.
 
 use crate::api::OperationPhase;
 
@@ -10,12 +10,12 @@ pub enum Going {
     Pending,
     /// It runs.
     InProgress,
-    /// It was aborted and is coming to a stop.
+    /// It was aborted and is stopping.
     Canceling,
 }
 
 impl Going {
-    /// The phase; none where it is an end.
+    /// Returns the phase. None if the Operation has ended.
     pub fn of(phase: OperationPhase) -> Option<Self> {
         match phase {
             OperationPhase::Pending => Some(Self::Pending),
@@ -26,37 +26,37 @@ impl Going {
     }
 }
 
-/// How its work is doing.
+/// The state of its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkState {
-    /// There is none in hand: it never started, or a restart lost it.
+    /// There is none in this process: it never started, or a restart lost it.
     Lost,
-    /// It goes on.
+    /// It runs.
     Running,
-    /// It was asked to stop: no step begins any more.
+    /// It was asked to stop, so no new step begins.
     BeginsNothingNew,
     /// It has stopped.
     Stopped,
     /// The engine refused to stop it, and goes on.
     Refused,
-    /// All that was asked for is there.
+    /// Everything that was asked for is reached.
     Done,
-    /// It can't be done.
+    /// It failed.
     Failed,
 }
 
-/// What is asked of it.
+/// What is requested of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Abort {
-    /// To go on.
+    /// It may go on.
     No,
-    /// To stop once the step in process is done.
+    /// It has to stop once the step in process is done.
     AfterStep,
-    /// To stop where it stands.
+    /// It has to stop at once.
     Now,
 }
 
-/// Whether the request can be taken, and the provider can still stop the work.
+/// Whether the request can be accepted, and the provider can still stop the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CanStop {
     /// It can.
@@ -65,37 +65,37 @@ pub enum CanStop {
     No,
 }
 
-/// What becomes of it.
+/// What happens to the Operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It has ended, and stays so.
+    /// It has ended and doesn't change any more.
     Stay,
-    /// It waits: the gate says whether it may begin.
+    /// It waits: the gate decides whether it may begin.
     AskGate,
-    /// It never began, and is Canceled at once.
+    /// It never began and is Canceled at once.
     CancelUnbegun,
-    /// It goes on; work that a restart lost is started.
+    /// It goes on. If a restart lost its work, the work is started.
     GoOn,
-    /// Its work has stopped though nobody aborts it any more: it is started again.
+    /// Its work has stopped although nobody aborts it any more, so it is started again.
     StartAgain,
-    /// Its work is asked to begin nothing new. What has begun by then is reported with `Canceling`, and from
-    /// that write on no step starts.
+    /// Its work is asked to begin nothing new. What has begun by then is reported with `Canceling`. After that write
+    /// no step starts.
     BeginNothingNew,
-    /// The abort is accepted: `Canceling`.
+    /// The abort is accepted: `Canceling` is written.
     AcceptAbort,
-    /// The abort was accepted: its work comes to a stop.
+    /// The abort was accepted: its work is stopping.
     ComeToAStop,
-    /// The abort is refused: it goes on as if nobody had asked.
+    /// The abort is refused, and the Operation goes on as if nobody had asked.
     RefuseAbort,
-    /// It has stopped: Canceled.
+    /// It has stopped: it is Canceled.
     Cancel,
-    /// It is done: Succeeded.
+    /// It is done: it is Succeeded.
     Succeed,
-    /// It can't be done: Failed.
+    /// It can't be done: it is Failed.
     Fail,
 }
 
-/// What becomes of an Operation.
+/// Decides what happens to an Operation.
 #[expect(
     clippy::match_same_arms,
     reason = "what hasn't begun is decided on before what has, though some of it is decided alike"
@@ -105,7 +105,7 @@ pub fn decide(phase: Going, work: WorkState, abort: Abort, can_stop: CanStop) ->
     use Going::{Canceling, InProgress, Pending};
     use WorkState::{BeginsNothingNew, Done, Failed, Lost, Refused, Running, Stopped};
     match (phase, work, abort, can_stop) {
-        // What hasn't begun has no work; whatever a memory says of it is of no account.
+        // An Operation that hasn't begun has no work, so any work in memory is ignored.
         (
             Pending,
             Lost | Running | BeginsNothingNew | Stopped | Refused | Done | Failed,
@@ -125,7 +125,7 @@ pub fn decide(phase: Going, work: WorkState, abort: Abort, can_stop: CanStop) ->
             CanStop::No,
         ) => Decision::RefuseAbort,
 
-        // Work that came to its end before an abort took hold ends as it ended.
+        // Work that ended before an abort took effect keeps its result.
         (InProgress | Canceling, Done, No | AfterStep | Now, CanStop::Yes | CanStop::No) => {
             Decision::Succeed
         }
@@ -141,15 +141,15 @@ pub fn decide(phase: Going, work: WorkState, abort: Abort, can_stop: CanStop) ->
         (InProgress, Lost | BeginsNothingNew | Stopped, AfterStep | Now, CanStop::Yes) => {
             Decision::AcceptAbort
         }
-        // A step that was in process may lead past the point of no return: then the work has not come to
-        // rest where it says that it stopped.
+        // A step in process may go past the point of no return. Then the work isn't really stopped even if it reports
+        // so.
         (
             InProgress | Canceling,
             Lost | Running | BeginsNothingNew | Stopped,
             AfterStep | Now,
             CanStop::No,
         ) => Decision::RefuseAbort,
-        // The engine has the last word.
+        // The engine's refusal is final.
         (InProgress | Canceling, Refused, AfterStep | Now, CanStop::Yes | CanStop::No)
         | (Canceling, Refused, No, CanStop::Yes | CanStop::No) => Decision::RefuseAbort,
 
@@ -157,7 +157,7 @@ pub fn decide(phase: Going, work: WorkState, abort: Abort, can_stop: CanStop) ->
         (Canceling, Lost | Running | BeginsNothingNew, No | AfterStep | Now, CanStop::Yes) => {
             Decision::ComeToAStop
         }
-        // An abort that was accepted is kept in the status; without it, it was refused before a crash.
+        // The status keeps an accepted abort. Without one, the abort was refused before a crash.
         (Canceling, Lost | Running | BeginsNothingNew | Stopped, No, CanStop::No) => {
             Decision::RefuseAbort
         }

@@ -1,5 +1,5 @@
-//! The life of one Operation: what becomes of it now, from its phase, its work, the request to abort it,
-//! and whether it can still be stopped.
+//! The life of one Operation: its next state, from its phase, its work, the request to abort it, and whether it can
+//! still be stopped.
 
 mod decision;
 mod status;
@@ -20,23 +20,23 @@ use crate::{
 use decision::{Abort, CanStop, Decision, Going, WorkState, decide};
 pub use status::failed_without_target;
 
-/// What becomes of an Operation that hasn't ended.
+/// The next state of an Operation that hasn't ended.
 pub struct Transition<'f, 'a> {
     /// The Operation as it was read.
     pub operation: &'f Operation<'a>,
-    /// Its status from now on.
+    /// Its new status.
     pub status: OperationStatus,
-    /// How its work is to stop.
+    /// How its work has to stop.
     pub stop: Stop,
-    /// The work to be started, once the status is written.
+    /// The work to start once the status is written.
     pub start: Option<Box<Job>>,
-    /// What is to be written into its target's spec before it begins.
+    /// What to write into its target's spec before it begins.
     pub change: Option<SpecChange>,
-    /// What it waits for; empty where it waits for nothing.
+    /// What it waits for. Empty if it waits for nothing.
     pub waits: String,
 }
 
-/// The transitions of all Operations that haven't ended.
+/// Returns the transitions of all Operations that haven't ended.
 pub fn all<'f, 'a>(facts: &'f Facts<'a>) -> Vec<Transition<'f, 'a>> {
     facts
         .unfinished()
@@ -45,7 +45,7 @@ pub fn all<'f, 'a>(facts: &'f Facts<'a>) -> Vec<Transition<'f, 'a>> {
 }
 
 impl<'f, 'a> Transition<'f, 'a> {
-    /// Takes an Operation one transition further.
+    /// Computes the next transition of an Operation.
     fn of(facts: &'f Facts<'a>, operation: &'f Operation<'a>) -> Self {
         let mut this = Self {
             operation,
@@ -128,7 +128,7 @@ impl<'f, 'a> Transition<'f, 'a> {
         }
     }
 
-    /// An Operation that hasn't begun: the gate says whether it may.
+    /// Asks the gate whether an Operation that hasn't begun may begin.
     fn ask_gate(&mut self, facts: &Facts<'_>) {
         let (operation, now) = (self.operation, facts.now);
         let verdict = gate::judge(facts, &Request::of(facts, operation));
@@ -142,7 +142,7 @@ impl<'f, 'a> Transition<'f, 'a> {
             Verdict::Admit => {}
         }
         self.status.phase = OperationPhase::Pending;
-        // A deletion is issued at once, as it is by `kubectl delete`: then it waits for its turn.
+        // A Delete deletes its target at once, as `kubectl delete` does; then it waits for its turn.
         let deletes = operation.spec.type_ == crate::api::OperationType::Delete;
         let change = gate::spec_change(facts, operation);
         if change.is_some() {
@@ -166,7 +166,7 @@ impl<'f, 'a> Transition<'f, 'a> {
         }
     }
 
-    /// Starts the work where a restart lost it.
+    /// Starts the work if a restart lost it.
     fn resume_if_lost(&mut self, facts: &Facts<'_>, stop: Stop) {
         if self.operation.work.is_some() {
             self.stop = stop;
@@ -175,7 +175,7 @@ impl<'f, 'a> Transition<'f, 'a> {
         }
     }
 
-    /// Starts the work again where it has stopped, or was lost.
+    /// Starts the work again if it has stopped or was lost.
     fn resume_if_stopped(&mut self, facts: &Facts<'_>) {
         match work_state(self.operation) {
             WorkState::Running | WorkState::BeginsNothingNew => {}
@@ -203,12 +203,12 @@ impl<'f, 'a> Transition<'f, 'a> {
     }
 }
 
-/// Whether what others began runs at the engine, and isn't followed yet: it is followed first, and then stopped.
+/// Whether what others began runs at the engine and isn't followed yet. Belay first follows it, and then stops it.
 fn runs_unfollowed(operation: &Operation<'_>) -> bool {
     operation.phase() == OperationPhase::Pending && operation.begun_by_others().is_some()
 }
 
-/// With concurrencyPolicy Replace, an operation makes room for a newer change.
+/// Returns the request by which an operation makes room for a newer change, with concurrencyPolicy Replace.
 fn replacement(facts: &Facts<'_>, operation: &Operation<'_>) -> Option<AbortRequest> {
     let newer = gate::makes_room_for(facts, operation)?;
     let reason = format!("replaced by Operation {}", newer.name);
@@ -227,8 +227,8 @@ fn abort(request: Option<&AbortRequest>) -> Abort {
     }
 }
 
-/// Whether an operation can still be stopped: not where the request can't be taken, and not once its
-/// control plane has begun to go back.
+/// Whether an operation can still be stopped. It can't if the request is invalid, if the provider can't stop it, or
+/// once its control plane has begun to go back.
 fn can_stop(
     facts: &Facts<'_>,
     operation: &Operation<'_>,
@@ -243,7 +243,7 @@ fn can_stop(
     }
 }
 
-/// Why the provider can't stop an operation of that type once it has begun.
+/// Returns why the provider can't stop an operation of that type once it has begun. None if it can try.
 fn is_unstoppable(facts: &Facts<'_>, operation: &Operation<'_>) -> Option<&'static str> {
     let (type_, on) = (operation.spec.type_, operation.spec.target.kind);
     let has_begun = operation.phase() != OperationPhase::Pending;
@@ -251,7 +251,7 @@ fn is_unstoppable(facts: &Facts<'_>, operation: &Operation<'_>) -> Option<&'stat
     has_begun.then(why).flatten()
 }
 
-/// Whether the control plane that an operation takes back has begun to go back.
+/// Whether the control plane that an operation rolls back has begun to go back.
 fn is_past_return(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
     let control_plane = facts.snapshot.observed.control_plane;
     let has_begun = control_plane.is_some_and(|control_plane| {
@@ -272,8 +272,8 @@ fn why_not(facts: &Facts<'_>, operation: &Operation<'_>, request: &AbortRequest)
     why.unwrap_or(messages::ROLLBACK_HAS_BEGUN).into()
 }
 
-/// Whether an abort by a deletion, or by a newer change, was refused before. Such a request has no value by which
-/// to distinguish a new one from the old one, so it is made once.
+/// Whether an abort by a deletion, or by a newer change, was already refused. Such a request has no value that
+/// distinguishes a new one from the old one, so it counts only once.
 fn was_refused(operation: &Operation<'_>, request: &AbortRequest) -> bool {
     let cancellation = operation.status.cancellation.as_ref();
     let refused =

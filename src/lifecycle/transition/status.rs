@@ -21,11 +21,11 @@ use crate::{
     },
 };
 
-/// How many things are named that couldn't be left as they were.
+/// The maximum number of named things that couldn't be cleaned up.
 const MOST_LEFT: usize = 20;
 
 impl Operation<'_> {
-    /// Why its work failed, with what couldn't be left as it was.
+    /// Returns why its work failed, with what couldn't be cleaned up.
     pub(super) fn work_error(&self) -> Option<OperationError> {
         match self.work? {
             Work::Failed(error, _) => {
@@ -37,7 +37,7 @@ impl Operation<'_> {
         }
     }
 
-    /// What couldn't be left as it was when its work stopped.
+    /// Returns what couldn't be cleaned up when its work stopped.
     pub(super) fn left_behind(&self) -> Vec<ErrorDetail> {
         let left = self.work.map_or(&[][..], |work| &work.progress().left);
         let detail = |(what, why): &(String, String)| ErrorDetail {
@@ -49,7 +49,8 @@ impl Operation<'_> {
     }
 }
 
-/// The status with what its work reports. Percent never goes down, and a block keeps its beginning.
+/// Returns the status updated with the reports of its work. The percentage never decreases, and a block keeps its
+/// start time.
 pub(super) fn progressed(operation: &Operation<'_>, now: Timestamp) -> OperationStatus {
     let mut status = operation.status.clone().into_owned();
     let Some(progress) = operation.work.map(Work::progress) else {
@@ -84,7 +85,7 @@ pub(super) fn begin(status: &mut OperationStatus, plan: String, steps: Vec<Step>
     status.steps = steps;
 }
 
-/// A request to abort is accepted; one that was refused before is forgotten.
+/// Accepts a request to abort. It overwrites an earlier refusal.
 pub(super) fn accept(status: &mut OperationStatus, request: &AbortRequest, now: Timestamp) {
     status.cancellation = Some(cancellation(request, CancellationStatus::InProgress, now));
     status.observed_abort.clone_from(&request.fingerprint);
@@ -108,7 +109,7 @@ fn cancellation(
     }
 }
 
-/// An abort that was accepted may be hurried, and nothing else.
+/// Changes an accepted abort to the policy `Now` if the request has it. Nothing else of it can change.
 pub(super) fn hurry(status: &mut OperationStatus, request: &AbortRequest) {
     if let Some(cancellation) = &mut status.cancellation
         && request.policy == AbortPolicy::Now
@@ -117,7 +118,7 @@ pub(super) fn hurry(status: &mut OperationStatus, request: &AbortRequest) {
     }
 }
 
-/// A request to abort is refused: the operation goes on.
+/// Refuses a request to abort, so that the operation goes on.
 pub(super) fn refuse(
     status: &mut OperationStatus,
     request: &AbortRequest,
@@ -135,7 +136,7 @@ pub(super) fn refuse(
     }
 }
 
-/// The operation ended before a request to abort took hold, where there was one.
+/// Records that the operation ended before a request to abort took effect, if there was one.
 pub(super) fn came_too_late(status: &mut OperationStatus, request: &AbortRequest, now: Timestamp) {
     let is_asked = *request != AbortRequest::default();
     if status.cancellation.is_none() && is_asked {
@@ -149,20 +150,20 @@ pub(super) fn came_too_late(status: &mut OperationStatus, request: &AbortRequest
     }
 }
 
-/// Something newer takes the place of an operation that waits.
+/// Records that something newer replaces an operation that waits.
 pub(super) fn replace(status: &mut OperationStatus, replacement: &Replacement, now: Timestamp) {
     let request = AbortRequest {
         replaced_by: replacement.by.clone(),
         ..AbortRequest::now(replacement.reason.clone())
     };
-    // Nobody asked for an abort, so none was accepted.
+    // Nobody requested an abort, so none was accepted.
     status.cancellation = Some(Cancellation {
         accepted_at: None,
         ..cancellation(&request, CancellationStatus::InProgress, now)
     });
 }
 
-/// The operation has stopped; `left` is what couldn't be left as it was.
+/// Ends an operation that has stopped as Canceled. `left` is what couldn't be cleaned up.
 pub(super) fn cancel(status: &mut OperationStatus, left: Vec<ErrorDetail>, now: Timestamp) {
     status.steps = steps::end(&status.steps, StepPhase::Canceled, now);
     if let Some(cancellation) = &mut status.cancellation {
@@ -192,7 +193,7 @@ fn end(status: &mut OperationStatus, phase: OperationPhase, now: Timestamp) {
     status.end_time = Some(steps::end_of(status.start_time.as_ref(), now));
 }
 
-/// The status of an Operation where something there isn't: its target, or its target's cluster.
+/// Returns the status of an Operation that misses an object: its target, or its target's cluster.
 pub fn failed_without_target(
     operation: &Object,
     missing: &OperationTarget,

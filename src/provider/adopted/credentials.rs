@@ -1,5 +1,4 @@
-//! Whose credentials a cloud is asked with: the operator's own identity, or what a Secret in the cluster's namespace
-//! says.
+//! The credentials for requests to a cloud: the operator's own identity, or a Secret in the cluster's namespace.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
@@ -10,18 +9,18 @@ use crate::provider::{
     requests::{Failure, Passing},
 };
 
-/// Who asks where no Secret says it.
+/// Whose identity is used if no Secret is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Person {
-    /// The operator, by its own identity, for the clusters of these namespaces; `*` for all.
+    /// The operator, with its own identity, for the clusters of these namespaces; `*` for all.
     Operator(Vec<String>),
-    /// A person, by what they are logged in with.
+    /// A person, with what they are logged in with.
     AtTheKeyboard,
 }
 
 impl Person {
-    /// Whether a cluster may be operated without a Secret. The operator's rights at the cloud aren't those of who wrote
-    /// the cluster. `cloud` is the member of `spec.provider`.
+    /// Checks whether a cluster may be operated without a Secret. The person who wrote the cluster doesn't have the
+    /// operator's rights at the cloud. `cloud` is the member of `spec.provider`.
     pub fn may_operate(&self, site: &Site, cloud: &str) -> Result<(), EngineError> {
         let is_allowed = match self {
             Self::AtTheKeyboard => true,
@@ -40,7 +39,7 @@ impl Person {
     }
 }
 
-/// What a Secret has of these keys. All but the `optional` ones have to be there.
+/// Returns the values of these keys of a Secret. All but the `optional` keys must exist. A missing value is empty.
 pub async fn read<const KEYS: usize>(
     client: &Client,
     (namespace, name): (&str, &str),
@@ -77,12 +76,12 @@ pub async fn read<const KEYS: usize>(
     Err(refused("InvalidCredentials", why))
 }
 
-/// Credentials don't do. Somebody may mend that.
+/// Returns the failure for credentials that don't work. Somebody may fix them.
 pub fn refused(reason: &str, message: impl Into<String>) -> EngineError {
     Failure::Passing(Passing::new(reason, message))
 }
 
-/// An error with what caused it: the reason is often the innermost.
+/// Returns the words of an error and of its causes: the reason is often the innermost cause.
 pub fn words_of(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();

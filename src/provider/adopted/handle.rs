@@ -1,22 +1,22 @@
-//! Handles: what an operation of a cloud is known by, also after a restart: whether it is the cluster's or a node
-//! pool's, and its id.
+//! Handles identify an operation of a cloud, also after a restart. A handle contains whether the operation is the
+//! cluster's or a node pool's, and its id.
 
 use std::fmt;
 
 /// What a handle names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handle {
-    /// The name of the node pool at the cloud; none for the cluster.
+    /// The name of the node pool at the cloud. None for the cluster.
     pub node_pool: Option<String>,
-    /// The operation's id; empty where nothing had to be done, or where the cloud shows none.
+    /// The operation's id. Empty if nothing had to be done, or if the cloud doesn't show an id.
     pub operation: String,
 }
 
-/// What the handle of a node pool begins with.
+/// The prefix of a node pool's handle.
 const NODE_POOL: &str = "nodepool/";
 
 impl Handle {
-    /// The handle that a text names.
+    /// Returns the handle that a text names.
     pub fn parse(text: &str) -> Self {
         let (of, operation) = text.rsplit_once('/').unwrap_or(("", text));
         Self {

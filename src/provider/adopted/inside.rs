@@ -1,5 +1,5 @@
-//! What goes on inside a cloud's cluster, seen with a kubeconfig of it: which pod and which budget hold up a drain, and
-//! how many nodes have their new version. A cloud shows neither.
+//! A look into a cloud's cluster, with its kubeconfig: which pod and which budget block a drain, and how many nodes
+//! have their new version. A cloud shows neither.
 
 use std::{future::Future, time::Duration};
 
@@ -25,12 +25,12 @@ use crate::{
 
 use super::credentials;
 
-/// The key of a Secret with a kubeconfig.
+/// The key of the kubeconfig in its Secret.
 const KEY: &str = "kubeconfig";
-/// How long a look may take. The cloud's own answer counts without it.
+/// How long a look may take. After that, the cloud's own answer counts alone.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// The nodes of a node pool that is at work.
+/// The nodes of a node pool on which work is running.
 pub struct Inside<'a> {
     /// Reads Secrets.
     pub client: &'a Client,
@@ -40,12 +40,12 @@ pub struct Inside<'a> {
     pub secret: &'a str,
     /// The label that all nodes of the pool have.
     pub nodes: String,
-    /// The version that they go to, where they go to one.
+    /// The version that they go to. None if they don't go to another version.
     pub version: Option<KubernetesVersion>,
 }
 
 impl Inside<'_> {
-    /// Adds what is seen to what the cloud says. Where nothing can be seen, the message says why.
+    /// Adds what is seen to what the cloud reports. If nothing can be seen, the message says why.
     pub async fn add_to(&self, running: &mut Running) {
         let looked = tokio::time::timeout(PATIENCE, self.look()).await;
         let looked = looked.unwrap_or_else(|_| {
@@ -125,7 +125,7 @@ struct Seen {
     nodes_left: Option<i32>,
 }
 
-/// How many nodes run an older version.
+/// Returns how many nodes run another minor version.
 fn left(nodes: &[Node], version: KubernetesVersion) -> i32 {
     let is_older = |node: &&Node| {
         let info = node
@@ -138,12 +138,13 @@ fn left(nodes: &[Node], version: KubernetesVersion) -> i32 {
     i32::try_from(nodes.iter().filter(is_older).count()).unwrap_or(i32::MAX)
 }
 
-/// The minor version in a kubelet's, such as `v1.34.2-eks-113cf36`.
+/// Returns the minor version in a kubelet's version, such as `v1.34.2-eks-113cf36`.
 fn minor_of(kubelet: &str) -> Option<u32> {
     kubelet.split('.').nth(1)?.parse().ok()
 }
 
-/// Why a kubeconfig isn't taken: who writes a Secret has no right to have the operator run a program or read a file.
+/// Returns why a kubeconfig isn't accepted: a person who may write a Secret must not make the operator run a program or
+/// read a file.
 fn leaves_the_text(kubeconfig: &Kubeconfig) -> Option<String> {
     let of_user = |user: &AuthInfo| {
         [

@@ -1,9 +1,9 @@
-//! Labels of node pools that aren't an `AgentPool`'s.
+//! Labels of node pools that don't come from an `AgentPool`.
 
-/// The domains whose labels `AgentPools` can't have. Such labels of a node pool are the cloud's own, and stay.
+/// The domains whose labels `AgentPools` can't have. On a node pool, such labels are the cloud's own, and stay.
 const RESERVED: [&str; 3] = ["kubernetes.io", "k8s.io", "belay.dev"];
 
-/// Whether a label is the cloud's, Kubernetes' or Belay's own.
+/// Returns whether a label is the cloud's, Kubernetes' or Belay's own.
 pub fn is_reserved(key: &str) -> bool {
     let domain = key.split_once('/').map(|(domain, _)| domain);
     domain.is_some_and(|domain| {

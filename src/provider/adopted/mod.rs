@@ -1,5 +1,5 @@
-//! Clusters that exist already, at a cloud or in Cluster API: what takes them under Belay's operations, and what their
-//! providers have in common. The manifests ask for what is there, so that applying them begins no operation.
+//! Adopts clusters that already exist, at a cloud or in Cluster API, and contains what their providers have in common.
+//! The manifests ask for the existing state, so that applying them begins no operation.
 
 #[cfg(any(feature = "aws", feature = "azure"))]
 pub mod credentials;
@@ -19,15 +19,15 @@ use serde_json::{Value, json};
 
 use crate::api::{AgentPool, KubernetesVersion};
 
-/// What takes a cluster under Belay's operations.
+/// The result of an adoption, which puts a cluster under Belay's operations.
 pub struct Adopted {
     /// The `ManagedCluster`, then its `AgentPools`.
     pub manifests: Vec<Value>,
-    /// What of the cluster Belay doesn't operate, and why.
+    /// The parts of the cluster that Belay doesn't operate, and why.
     pub left_out: Vec<String>,
 }
 
-/// A cluster as it is adopted, pool by pool.
+/// A cluster that is being adopted, pool by pool.
 pub struct Adoption<'a> {
     namespace: &'a str,
     name: &'a str,
@@ -39,10 +39,11 @@ pub struct Adoption<'a> {
 }
 
 impl<'a> Adoption<'a> {
-    /// A cluster without pools, in a namespace. `name` is the `ManagedCluster`'s, `version` the control plane's.
+    /// Begins with a cluster without pools, in a namespace. `name` is the `ManagedCluster`'s, `version` the control
+    /// plane's.
     ///
     /// # Errors
-    /// Where the `AgentPools` of the namespace can't be listed.
+    /// If the `AgentPools` of the namespace can't be listed.
     pub async fn begin(
         client: &Client,
         (namespace, name): (&'a str, &'a str),
@@ -58,7 +59,8 @@ impl<'a> Adoption<'a> {
         })
     }
 
-    /// Adds a pool by its name at the engine. `version` is its own, and `spec` what else its `AgentPool` asks for.
+    /// Adds a pool by its name at the engine. `version` is the pool's own, and `spec` is everything else that its
+    /// `AgentPool` asks for.
     pub fn add(&mut self, at_engine: &str, version: Option<KubernetesVersion>, mut spec: Value) {
         let pool = pool_name(at_engine, self.name, self.taken.contains(at_engine));
         spec["clusterName"] = json!(self.name);
@@ -72,12 +74,12 @@ impl<'a> Adoption<'a> {
         }
     }
 
-    /// The pools that have another name at the engine, each with that.
+    /// Returns the pools that have another name at the engine, each with that name.
     pub fn names(&self) -> &BTreeMap<String, String> {
         &self.names
     }
 
-    /// The manifests. `spec` is what else the `ManagedCluster` asks for.
+    /// Returns the manifests. `spec` is everything else that the `ManagedCluster` asks for.
     pub fn finish(self, mut spec: Value) -> Vec<Value> {
         spec["kubernetesVersion"] = json!(self.version.map(|version| version.to_string()));
         let cluster = manifest("ManagedCluster", self.namespace, self.name, &spec);
@@ -85,7 +87,8 @@ impl<'a> Adoption<'a> {
     }
 }
 
-/// The name of an `AgentPool`: that at the engine, as far as Kubernetes allows it and no other cluster's pool has it.
+/// Returns the name of an `AgentPool`: its name at the engine, if Kubernetes allows it and no other cluster's pool has
+/// it. Otherwise a similar name.
 fn pool_name(at_engine: &str, cluster: &str, is_taken: bool) -> String {
     let small = at_engine.to_lowercase().replace('_', "-");
     let small = small.trim_matches('-');
@@ -96,7 +99,7 @@ fn pool_name(at_engine: &str, cluster: &str, is_taken: bool) -> String {
     }
 }
 
-/// A manifest of that kind.
+/// Returns a manifest of that kind.
 fn manifest(kind: &str, namespace: &str, name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "belay.dev/v1alpha1", "kind": kind,
         "metadata": {"name": name, "namespace": namespace}, "spec": spec})

@@ -1,5 +1,5 @@
-//! How many nodes each pool had when it rested. A cloud shows at once how many nodes a pool is to have: those beyond what
-//! it had come up as long as something goes on there.
+//! How many nodes each pool had when no work was running on it. A cloud shows at once how many nodes a pool should
+//! have. While work is running, the nodes beyond the earlier number are still coming up.
 
 use std::{
     collections::HashMap,
@@ -8,14 +8,14 @@ use std::{
 
 use crate::{lifecycle::Observation, provider::engine::Site};
 
-/// The pools that were seen at rest, by their cluster's namespace and name, and their own name.
+/// How many nodes the pools had at rest, by the namespace and name of their cluster, and by their own name.
 #[derive(Default)]
 pub struct Rested {
     counts: Mutex<HashMap<(String, String, String), usize>>,
 }
 
 impl Rested {
-    /// Corrects what is observed of a cluster's pools. `is_moving` says whether something goes on at a pool.
+    /// Corrects what is observed of a cluster's pools. `is_moving` returns whether work is running on a pool.
     pub fn correct(&self, site: &Site, seen: &mut Observation, is_moving: impl Fn(&str) -> bool) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         for (pool, nodes) in &mut seen.nodes {
@@ -24,7 +24,7 @@ impl Rested {
                 counts.insert(key, nodes.len());
                 continue;
             }
-            // Nobody knows what comes up where the operator began to look in the middle of it.
+            // If the operator began to look in the middle of the work, nobody knows which nodes are coming up.
             let had = counts.get(&key).copied().unwrap_or(nodes.len());
             for node in nodes.iter_mut().skip(had) {
                 (node.ready, node.joining) = (false, true);

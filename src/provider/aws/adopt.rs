@@ -1,4 +1,4 @@
-//! The manifests that take an existing EKS cluster under Belay's operations.
+//! The manifests that put an existing EKS cluster under Belay's operations.
 
 use kube::Client;
 use serde_json::{Value, json};
@@ -20,10 +20,10 @@ use super::{
     settings::Settings,
 };
 
-/// The manifests for an EKS cluster, in a namespace. `name` is the `ManagedCluster`'s.
+/// Returns the manifests for an EKS cluster, in a namespace. `name` is the `ManagedCluster`'s.
 ///
 /// # Errors
-/// Where it can't be read.
+/// If it can't be read.
 pub async fn manifests(
     client: &Client,
     settings: &Settings,
@@ -75,7 +75,7 @@ async fn adopted(
     })
 }
 
-/// What an `AgentPool` asks for that is as its nodegroup is now.
+/// Returns the spec of an `AgentPool` that asks for its nodegroup as it is now.
 fn pool_spec(now: &Nodegroup) -> Value {
     let settings = now.settings();
     let mut spec = json!({"mode": settings.mode, "count": now.sizes.desired,
@@ -95,7 +95,7 @@ fn pool_spec(now: &Nodegroup) -> Value {
     spec
 }
 
-/// How nodes are replaced now, in the words of an `AgentPool`.
+/// Returns how nodes are replaced now, in the terms of an `AgentPool`.
 fn upgrade_settings(pace: Pace) -> Value {
     let at_once = match pace.at_once {
         Share::Nodes(nodes) => json!(nodes),

@@ -15,17 +15,17 @@ use crate::{
 /// The code of an answer that isn't AWS's own, such as a proxy's.
 const UNNAMED: &str = "Refused";
 
-/// The reason where no credentials were found, or who gives them doesn't answer.
+/// The reason if no credentials were found, or if their provider doesn't answer.
 pub const NO_CREDENTIALS: &str = "NoCredentials";
 
-/// Why a request wasn't done.
+/// Why a request failed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refused {
-    /// Whether there is no such cluster, nodegroup or update.
+    /// Whether the cluster, nodegroup or update doesn't exist.
     pub is_missing: bool,
-    /// Whether AWS doesn't know, or no longer takes, who asks.
+    /// Whether AWS doesn't know the credentials, or no longer accepts them.
     pub is_about_credentials: bool,
-    /// What that means.
+    /// What that means for the engine.
     pub error: EngineError,
 }
 
@@ -74,13 +74,13 @@ where
     }
 }
 
-/// Whether nobody gave credentials.
+/// Returns whether nobody provided credentials.
 fn has_no_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut causes = std::iter::successors(Some(error), |error| error.source());
     causes.any(|cause| cause.downcast_ref::<CredentialsError>().is_some())
 }
 
-/// A refusal by its status, its code and its message.
+/// Returns what a refusal means, by its status, its code and its message.
 fn refusal(status: u16, code: Option<&str>, message: Option<&str>) -> EngineError {
     let message = message.map_or_else(|| format!("AWS answered {status}"), ToOwned::to_owned);
     let code = code.unwrap_or(UNNAMED);
@@ -94,7 +94,7 @@ fn refusal(status: u16, code: Option<&str>, message: Option<&str>) -> EngineErro
         _ if code.contains("Throttl") || code == "TooManyRequestsException" => {
             return Failure::Passing(Passing::new("Throttled", message));
         }
-        // Rights may be given, credentials renewed, servers come back.
+        // Somebody may grant rights or renew credentials, and servers may come back.
         _ => matches!(status, 401 | 403 | 408 | 429 | 500..) || code == UNNAMED,
     };
     if passes {

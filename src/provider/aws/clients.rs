@@ -1,5 +1,5 @@
-//! A client of EKS for each account and region: with the operator's own identity, or with what a Secret in the cluster's
-//! namespace says.
+//! A client of EKS for each account and region: with the operator's own identity, or with a Secret in the cluster's
+//! namespace.
 
 use std::{
     collections::HashMap,
@@ -28,16 +28,16 @@ use super::{
     settings::Settings,
 };
 
-/// The keys of a Secret with credentials. The last one is of credentials that end.
+/// The keys of a Secret with credentials. Only temporary credentials have the last one.
 const KEYS: [&str; 3] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
 ];
-/// How long a connection may take to be made.
+/// How long it may take to open a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// A region, and a Secret by namespace and name; none for the operator's own identity.
+/// A region, and a Secret by namespace and name. No Secret means the operator's own identity.
 type Key = (String, Option<(String, String)>);
 
 /// The clients that are in use. Each keeps its credentials until they are about to expire.
@@ -49,10 +49,10 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Clients with these settings. Secrets are read by `kube`.
+    /// Returns clients with these settings. `kube` reads Secrets.
     ///
     /// # Errors
-    /// Where the authorities' certificates can't be read.
+    /// If the CA certificates can't be read.
     pub fn new(kube: Client, settings: &Settings, person: Person) -> anyhow::Result<Self> {
         let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
         let http = match &settings.certificates {
@@ -71,7 +71,7 @@ impl Clients {
         })
     }
 
-    /// The client for a cluster.
+    /// Returns the client for a cluster.
     pub async fn of(&self, site: &Site) -> Result<aws_sdk_eks::Client, EngineError> {
         let key = key_of(site);
         if key.1.is_none() {
@@ -85,12 +85,12 @@ impl Clients {
         Ok(client)
     }
 
-    /// AWS didn't take the credentials of a cluster: a Secret may have been written anew.
+    /// Removes the client of a cluster whose credentials AWS didn't accept: its Secret may have changed.
     pub fn forget(&self, site: &Site) {
         self.lock().remove(&key_of(site));
     }
 
-    /// A refusal with what to do, where no Secret is named and nothing else gives credentials.
+    /// Adds advice to a refusal if no Secret is named and nothing else provides credentials.
     pub fn with_advice(&self, site: &Site, mut refused: Refused) -> Refused {
         let advice = match self.person {
             Person::AtTheKeyboard => {
@@ -114,7 +114,7 @@ impl Clients {
         let config = aws_config::defaults(BehaviorVersion::latest())
             .http_client(self.http.clone())
             .region(Region::new(region.clone()))
-            // Belay tries again itself, and shows that it does.
+            // Belay itself tries again, and shows that it does.
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts);
         let Some((namespace, name)) = secret else {

@@ -8,30 +8,30 @@ use crate::api::{NodeTaint, TaintEffect};
 
 use super::resource::{Pace, Share, Sizes};
 
-/// What is to change of a nodegroup's configuration. What it doesn't name stays.
+/// The changes of a nodegroup's configuration. What it doesn't name stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// Labels that are to be there.
+    /// Labels to set.
     pub labels: BTreeMap<String, String>,
-    /// Labels that are to go, by their keys.
+    /// Labels to remove, by their keys.
     pub old_labels: Vec<String>,
-    /// Taints that are to be there.
+    /// Taints to set.
     pub taints: Vec<NodeTaint>,
-    /// Taints that are to go.
+    /// Taints to remove.
     pub old_taints: Vec<NodeTaint>,
-    /// Its sizes.
+    /// The sizes to set.
     pub sizes: Option<Sizes>,
-    /// How its nodes are replaced.
+    /// How nodes are to be replaced.
     pub pace: Option<Pace>,
 }
 
 impl Config {
-    /// Whether nothing is to change.
+    /// Returns whether nothing is to change.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The labels in the words of EKS.
+    /// Returns the labels in the terms of EKS. None if they stay.
     pub fn written_labels(&self) -> Option<types::UpdateLabelsPayload> {
         let is_needed = !self.labels.is_empty() || !self.old_labels.is_empty();
         is_needed.then(|| {
@@ -46,7 +46,7 @@ impl Config {
         })
     }
 
-    /// The taints in the words of EKS.
+    /// Returns the taints in the terms of EKS. None if they stay.
     pub fn written_taints(&self) -> Option<types::UpdateTaintsPayload> {
         let is_needed = !self.taints.is_empty() || !self.old_taints.is_empty();
         is_needed.then(|| {
@@ -61,7 +61,7 @@ impl Config {
         })
     }
 
-    /// The sizes in the words of EKS.
+    /// Returns the sizes in the terms of EKS. None if they stay.
     pub fn written_sizes(&self) -> Option<types::NodegroupScalingConfig> {
         let Sizes {
             least,
@@ -73,7 +73,7 @@ impl Config {
         Some(written.desired_size(desired).build())
     }
 
-    /// How nodes are replaced, in the words of EKS.
+    /// Returns how nodes are replaced, in the terms of EKS. None if that stays.
     pub fn written_pace(&self) -> Option<types::NodegroupUpdateConfig> {
         let pace = self.pace?;
         let written = types::NodegroupUpdateConfig::builder();

@@ -30,16 +30,16 @@ pub struct Eks {
 }
 
 impl Eks {
-    /// A client with these settings.
+    /// Returns a client with these settings.
     ///
     /// # Errors
-    /// Where the settings don't fit.
+    /// If the settings are invalid.
     pub fn new(kube: kube::Client, settings: &Settings, person: Person) -> anyhow::Result<Self> {
         let clients = Clients::new(kube, settings, person)?;
         Ok(Self { clients })
     }
 
-    /// The control plane of a cluster; none where there is no such cluster.
+    /// Returns the control plane of a cluster. None if the cluster doesn't exist.
     pub async fn control_plane(&self, site: &Site) -> Result<Option<ControlPlane>, EngineError> {
         let read = self.asked(site, |client, name| {
             client.describe_cluster().name(name).send()
@@ -49,7 +49,7 @@ impl Eks {
         Ok(cluster.map(ControlPlane::from))
     }
 
-    /// The names of the nodegroups of a cluster.
+    /// Returns the names of the nodegroups of a cluster.
     pub async fn nodegroups(&self, site: &Site) -> Result<Vec<String>, EngineError> {
         let (mut names, mut next) = (Vec::new(), None);
         loop {
@@ -67,7 +67,7 @@ impl Eks {
         }
     }
 
-    /// A nodegroup; none where there is no such nodegroup.
+    /// Returns a nodegroup. None if it doesn't exist.
     pub async fn nodegroup(
         &self,
         site: &Site,
@@ -82,7 +82,7 @@ impl Eks {
         Ok(group.map(Nodegroup::from))
     }
 
-    /// The ids of the updates of a nodegroup, or of a control plane.
+    /// Returns the ids of the updates of a nodegroup, or of a control plane.
     pub async fn updates(
         &self,
         site: &Site,
@@ -105,7 +105,7 @@ impl Eks {
         }
     }
 
-    /// An update; none where it isn't known.
+    /// Returns an update. None if EKS doesn't know it.
     pub async fn update(
         &self,
         site: &Site,
@@ -170,7 +170,7 @@ impl Eks {
         Ok(id_of(begun.await?.update))
     }
 
-    /// Begins the deletion of a nodegroup. One that is gone already is as it is to be.
+    /// Begins the deletion of a nodegroup. It is no error if the nodegroup is already gone.
     pub async fn delete(&self, site: &Site, group: &str) -> Result<(), EngineError> {
         let begun = self.asked(site, |client, name| {
             let begun = client.delete_nodegroup().cluster_name(name);
@@ -187,7 +187,7 @@ impl Eks {
         asked.await.map(|asked| asked.update)
     }
 
-    /// Asks with the client of a cluster, and with the cluster's name in AWS.
+    /// Makes a request with the client of a cluster, and with the cluster's name in AWS.
     async fn asked<T, E, F>(
         &self,
         site: &Site,
@@ -209,7 +209,7 @@ impl Eks {
     }
 }
 
-/// What was asked for; none where it doesn't exist.
+/// Returns what was asked for. None if it doesn't exist.
 fn found<T>(answered: Result<T, Refused>) -> Result<Option<T>, EngineError> {
     match answered {
         Ok(answer) => Ok(Some(answer)),

@@ -1,4 +1,4 @@
-//! EKS as an engine: it begins and shows updates, and stops the few that it can stop.
+//! EKS as an engine: it begins and shows updates, and stops the few that can be stopped.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,10 +25,10 @@ use super::{
     updates::{Updates, is_of, param},
 };
 
-/// The provider, for clusters of any account and region.
+/// Returns the provider, for clusters of any account and region.
 ///
 /// # Errors
-/// Where the settings don't fit.
+/// If the settings are invalid.
 pub fn provider(client: &Client, settings: &Settings) -> anyhow::Result<EngineProvider> {
     let operator = Person::Operator(settings.identity_namespaces.clone());
     Ok(EngineProvider::new(Arc::new(ByUpdates {
@@ -49,7 +49,7 @@ struct ByUpdates {
     look_every: Duration,
 }
 
-/// A control plane or a nodegroup, and what it needs to be as a change asks for it.
+/// A control plane or a nodegroup, and the next request that a change needs for it.
 struct Needed {
     group: Option<String>,
     doing: Doing,
@@ -73,7 +73,7 @@ impl ByUpdates {
         read.ok_or_else(|| Failure::Final(missing(&settings(&site.provider), None)))
     }
 
-    /// Reads what a change is about.
+    /// Reads the resource that a change is about.
     async fn needed(&self, site: &Site, change: &Change) -> Result<Needed, EngineError> {
         let settings = settings(&site.provider);
         let Stage::Pool(goal) = &change.stage else {
@@ -101,8 +101,8 @@ impl ByUpdates {
         })
     }
 
-    /// The id of the update that goes on there and that leads to what is needed; none where none does. That a control
-    /// plane rests says nothing about it, see `look`.
+    /// Returns the id of the running update that leads to what is needed. None if there is none. The status of a
+    /// control plane doesn't show whether an update is running, see `look`.
     async fn going_on(&self, site: &Site, needed: &Needed) -> Result<Option<String>, EngineError> {
         let group = needed.group.as_deref();
         if group.is_some() && needed.doing != Doing::Updates {
@@ -116,7 +116,7 @@ impl ByUpdates {
         })
     }
 
-    /// Adds to what EKS says of an update what the nodegroup's nodes show, where a kubeconfig is given.
+    /// Adds what the nodegroup's nodes show to what EKS reports of an update, if a kubeconfig is given.
     async fn look_inside(&self, site: &Site, group: &str, update: &Update, running: &mut Running) {
         let Some(secret) = settings(&site.provider).kubeconfig_secret else {
             return;
@@ -131,7 +131,7 @@ impl ByUpdates {
         inside.add_to(running).await;
     }
 
-    /// What a refusal to cancel an update means. An operator that died may have had it cancelled already.
+    /// Returns what a refusal to cancel an update means. An operator that died may already have cancelled it.
     async fn why_not(
         &self,
         site: &Site,
@@ -176,7 +176,7 @@ impl ByUpdates {
     }
 }
 
-/// There is no such cluster, or no such nodegroup.
+/// Returns the error for a cluster or a nodegroup that doesn't exist.
 pub fn missing(settings: &AwsProviderSpec, group: Option<&str>) -> OperationError {
     let AwsProviderSpec { name, region, .. } = settings;
     match group {
@@ -223,7 +223,7 @@ impl Engine for ByUpdates {
         let control_plane = self.control_plane(site).await?;
         let mut groups = Vec::<Nodegroup>::new();
         for name in self.eks.nodegroups(site).await? {
-            // One that goes in this moment is gone.
+            // A nodegroup that is deleted at this moment counts as gone.
             groups.extend(self.eks.nodegroup(site, &name).await?);
         }
         let mut seen = look::observation(site, &control_plane, &groups);
@@ -234,7 +234,7 @@ impl Engine for ByUpdates {
         });
         let moving = groups.iter().filter(|group| group.doing == Doing::Updates);
         let moving = moving.map(|group| Some(group.name.as_str()));
-        // A cluster of EKS Auto Mode whose nodes go back is ACTIVE until its control plane goes back, too.
+        // A cluster of EKS Auto Mode whose nodes are rolled back is ACTIVE until its control plane is rolled back, too.
         // Source: the user guide of EKS, "Rollback EKS Auto Mode clusters".
         for group in [None].into_iter().chain(moving) {
             let update = self.updates.in_progress(&self.eks, site, group).await?;
@@ -258,7 +258,7 @@ impl Engine for ByUpdates {
         Ok(self.needed(site, change).await?.request.is_none())
     }
 
-    /// EKS shows no token of an update. What was begun shows what was asked for.
+    /// EKS doesn't show the token of an update. The begun update shows what was asked for.
     async fn find(&self, site: &Site, change: &Change) -> Result<Option<String>, EngineError> {
         let needed = self.needed(site, change).await?;
         let id = self.going_on(site, &needed).await?;
@@ -281,7 +281,7 @@ impl Engine for ByUpdates {
         }
         let doing = match group {
             None => self.control_plane(site).await?.doing,
-            // A nodegroup that is gone rests.
+            // Nothing runs on a nodegroup that is gone.
             Some(name) => self
                 .eks
                 .nodegroup(site, name)
@@ -291,8 +291,8 @@ impl Engine for ByUpdates {
         Ok(progress::of_resource(doing))
     }
 
-    /// Source: the API reference of EKS, `CancelUpdate`: only the rollback of a cluster of EKS Auto Mode can be cancelled,
-    /// while its nodes go back. A nodegroup's updates can't even be named there.
+    /// Source: the API reference of EKS, `CancelUpdate`: only the rollback of a cluster of EKS Auto Mode can be
+    /// cancelled, and only while its nodes are rolled back. The request can't even name a nodegroup's update.
     async fn stop(&self, site: &Site, handle: &str) -> Result<Answer, EngineError> {
         let handle = Handle::parse(handle);
         if let Some(group) = &handle.node_pool {

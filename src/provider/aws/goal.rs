@@ -1,5 +1,5 @@
-//! The requests that lead to a goal. EKS takes one update of a control plane or a nodegroup at a time, so what differs is
-//! asked for one after the other: configuration, version, sizes.
+//! The requests that lead to a goal. EKS takes one update of a control plane or a nodegroup at a time, so Belay asks
+//! for the differences one after the other: configuration, version, sizes.
 
 use std::hash::{Hash as _, Hasher as _};
 
@@ -16,33 +16,34 @@ use super::{
     resource::{ControlPlane, Doing, LEAST, MODE, Nodegroup, Pace, Share, Sizes},
 };
 
-/// A request that leads nearer to a goal.
+/// A request that brings a resource nearer to a goal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Another version.
     Version(KubernetesVersion),
     /// Another configuration of a nodegroup.
     Config(Config),
-    /// The end of a nodegroup.
+    /// The deletion of a nodegroup.
     Delete,
 }
 
 impl Request {
-    /// What EKS knows the request by when it gets it twice, at most 64 characters. `change` is the change's own token.
+    /// Returns the token by which EKS recognises the request if it gets it twice, at most 64 characters. `change` is
+    /// the change's own token.
     pub fn token(&self, change: &str) -> String {
-        // EKS takes a token again only with the same parameters.
+        // EKS accepts a token again only with the same parameters.
         let mut hasher = FnvHasher::default();
         format!("{self:?}").hash(&mut hasher);
         format!("{change}-{:016x}", hasher.finish())
     }
 }
 
-/// The next request that a control plane needs to be so; none where nothing is missing.
+/// Returns the next request that a control plane needs to reach the goal. None if nothing is missing.
 pub fn of_control_plane(now: &ControlPlane, goal: ControlPlaneGoal) -> Option<Request> {
     (now.version != Some(goal.version)).then_some(Request::Version(goal.version))
 }
 
-/// The next request that a nodegroup needs to be so.
+/// Returns the next request that a nodegroup needs to reach the goal. None if nothing is missing.
 pub fn of_nodegroup(now: &Nodegroup, goal: &PoolGoal) -> Option<Request> {
     if goal.deleted {
         return (now.doing != Doing::Goes).then_some(Request::Delete);
@@ -63,7 +64,7 @@ pub fn of_nodegroup(now: &Nodegroup, goal: &PoolGoal) -> Option<Request> {
     is_outdated.then_some(Request::Version(goal.version))
 }
 
-/// The labels and taints of a goal. Labels that `AgentPools` can't have stay.
+/// Sets the labels and taints of a goal. Labels that `AgentPools` can't have stay.
 fn settle(config: &mut Config, now: &Nodegroup, goal: &PoolGoal) {
     let (before, asked) = (now.settings(), &goal.settings);
     let new = asked.labels.iter();
@@ -85,7 +86,7 @@ fn settle(config: &mut Config, now: &Nodegroup, goal: &PoolGoal) {
     let lacks = asked.taints.iter();
     let lacks = lacks.filter(|taint| !now.taints.contains(taint));
     config.taints = lacks.cloned().collect();
-    // A taint is known by its key and effect: one with another value is written over.
+    // A taint is identified by its key and effect: a taint with another value is overwritten.
     let is_asked = |taint: &&NodeTaint| {
         let mut asked = asked.taints.iter();
         asked.any(|asked| asked.key == taint.key && asked.effect == taint.effect)
@@ -94,7 +95,7 @@ fn settle(config: &mut Config, now: &Nodegroup, goal: &PoolGoal) {
     config.old_taints = old.cloned().collect();
 }
 
-/// How nodes are replaced, where EKS does it otherwise now.
+/// Returns how nodes are to be replaced. None if EKS already does it so.
 fn pace(now: &Nodegroup, goal: &PoolGoal) -> Option<Pace> {
     let number = |nodes: usize| i32::try_from(nodes).unwrap_or(i32::MAX).max(1);
     let is_minimal = goal.surge == 0;
@@ -111,7 +112,8 @@ fn pace(now: &Nodegroup, goal: &PoolGoal) -> Option<Pace> {
     })
 }
 
-/// Its sizes. The least and the most give way to a count that somebody asks for; the least comes back when nodes do.
+/// Sets the sizes. The minimum and the maximum are adapted to the count that somebody asks for. The minimum is restored
+/// when a nodegroup without nodes gets nodes again.
 fn resize(config: &mut Config, now: &Nodegroup, goal: &PoolGoal) {
     let Sizes {
         least,
@@ -196,7 +198,7 @@ mod tests {
         }
     }
 
-    /// A nodegroup after an update that did what was asked.
+    /// Returns a nodegroup after an update that did what was asked.
     fn after(mut group: Nodegroup, request: &Request) -> Nodegroup {
         match request {
             Request::Version(version) => group.version = Some(*version),
@@ -217,7 +219,7 @@ mod tests {
         group
     }
 
-    /// What is asked for until nothing is missing, in short, and the nodegroup then.
+    /// Returns what is asked for until nothing is missing, in short, and the nodegroup after that.
     fn asked(mut group: Nodegroup, goal: &PoolGoal) -> (Vec<String>, Nodegroup) {
         let mut asked = Vec::new();
         while let Some(request) = of_nodegroup(&group, goal) {

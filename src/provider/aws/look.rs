@@ -1,4 +1,4 @@
-//! What there is of a cluster, from one look at it.
+//! The observed state of a cluster, from one look at it.
 
 use aws_sdk_eks::types::{Update, UpdateParamType, UpdateType};
 use jiff::Timestamp;
@@ -14,14 +14,14 @@ use super::{
     updates::param,
 };
 
-/// What is observed of a cluster.
+/// Returns the observed state of a cluster.
 pub fn observation(site: &Site, control_plane: &ControlPlane, groups: &[Nodegroup]) -> Observation {
     let settings = settings(&site.provider);
     let mut seen = Observation {
         control_plane: control_plane.version.map(|version| ControlPlaneView {
             version,
             running: true,
-            // EKS says itself until when a rollback can be cancelled.
+            // EKS itself says until when a rollback can be cancelled.
             changing_to: None,
         }),
         ..Observation::default()
@@ -42,7 +42,7 @@ pub fn observation(site: &Site, control_plane: &ControlPlane, groups: &[Nodegrou
     seen
 }
 
-/// EKS shows how many nodes a nodegroup is to have, and not their names.
+/// Returns the nodes of a nodegroup. EKS shows how many nodes it should have, but not their names.
 fn nodes(group: &Nodegroup, count: usize) -> Vec<NodeView> {
     let Some(version) = group.version else {
         return Vec::new();
@@ -62,7 +62,7 @@ fn nodes(group: &Nodegroup, count: usize) -> Vec<NodeView> {
     (0..count).map(node).collect()
 }
 
-/// What goes on at a nodegroup, or at the control plane, as somebody else's Operation.
+/// Returns the update of a nodegroup, or of the control plane, as somebody else's Operation.
 pub fn begun(site: &Site, group: Option<&str>, update: &Update) -> Option<BegunByOthers> {
     let version = param(update, &UpdateParamType::Version).and_then(version_of);
     let size = param(update, &UpdateParamType::DesiredSize).and_then(|size| size.parse().ok());

@@ -1,5 +1,5 @@
-//! EKS clusters, which exist already: they are changed, watched and, where EKS can, stopped by the API of EKS. Belay makes
-//! and deletes no node itself.
+//! EKS clusters that already exist. Belay changes and watches them through the API of EKS, and stops changes if EKS
+//! can. Belay itself creates and deletes no node.
 
 mod rules;
 mod settings;
@@ -39,10 +39,10 @@ use kube::Client;
 
 use super::Provider;
 
-/// The provider, for clusters of any account and region; none in a program that was built without it.
+/// Returns the provider, for clusters of any account and region. None if the program was built without it.
 ///
 /// # Errors
-/// Where the settings don't fit.
+/// If the settings are invalid.
 pub fn provider(client: &Client, settings: &Settings) -> anyhow::Result<Option<Arc<dyn Provider>>> {
     #[cfg(feature = "aws")]
     let provider: Option<Arc<dyn Provider>> = Some(Arc::new(engine::provider(client, settings)?));

@@ -9,7 +9,7 @@ use crate::{
 
 use super::{resource::Doing, updates::param};
 
-/// The state of an update.
+/// Returns the state of an update.
 pub fn of_update(update: &Update) -> State {
     match update.status() {
         Some(UpdateStatus::Successful) => State::Done,
@@ -23,7 +23,8 @@ pub fn of_update(update: &Update) -> State {
     }
 }
 
-/// The state of something without an update, such as a deletion, or with one that EKS doesn't know any more.
+/// Returns the state of something without an update, such as a deletion, or with an update that EKS doesn't know any
+/// more.
 pub fn of_resource(doing: Doing) -> State {
     let says = match doing {
         Doing::Rests => return State::Done,
@@ -37,7 +38,7 @@ pub fn of_resource(doing: Doing) -> State {
     })
 }
 
-/// An update in a few words, such as `VersionUpdate to 1.34`.
+/// Returns an update in a few words, such as `VersionUpdate to 1.34`.
 fn what(update: &Update) -> String {
     let type_ = update.r#type().map_or("update", UpdateType::as_str);
     match param(update, &UpdateParamType::Version) {
@@ -46,7 +47,7 @@ fn what(update: &Update) -> String {
     }
 }
 
-/// Why an update goes on that was to be cancelled.
+/// Returns why an update goes on although it should be cancelled. None if its cancellation hasn't failed.
 fn not_stopped(update: &Update) -> Option<String> {
     let cancellation = update.cancellation()?;
     let has_failed = cancellation.status() == Some(&CancellationStatus::Failed);
@@ -54,7 +55,7 @@ fn not_stopped(update: &Update) -> Option<String> {
     has_failed.then(|| reason.to_owned())
 }
 
-/// Why it failed, in the words of EKS.
+/// Returns why an update failed, in the words of EKS.
 fn failure(update: &Update) -> OperationError {
     let errors = update.errors();
     let code = errors.first().and_then(|first| first.error_code());

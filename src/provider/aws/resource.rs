@@ -1,4 +1,4 @@
-//! Control planes and nodegroups, as much of them as Belay reads.
+//! Control planes and nodegroups, with the fields that Belay reads.
 
 use std::collections::BTreeMap;
 
@@ -12,25 +12,25 @@ use crate::{
     provider::adopted::labels::is_reserved,
 };
 
-/// The label of a nodegroup whose pool is a System pool. EKS knows no modes.
+/// The label of a nodegroup whose pool is a System pool. EKS has no modes.
 pub const MODE: &str = "belay.dev/mode";
-/// The label of a nodegroup without nodes that says how many it had at least.
+/// The label of a nodegroup without nodes that keeps the minimum size that it had before.
 pub const LEAST: &str = "belay.dev/min-size";
 /// The tag of a nodegroup that the cluster autoscaler scales.
 /// Source: the cluster autoscaler's documentation for AWS, "Auto-Discovery Setup".
 const AUTOSCALED: &str = "k8s.io/cluster-autoscaler/enabled";
 
-/// The settings of a cluster on EKS.
+/// Returns the settings of a cluster on EKS.
 pub fn settings(provider: &ProviderSpec) -> AwsProviderSpec {
     provider.aws.clone().unwrap_or_default()
 }
 
-/// A version as EKS writes it, such as `1.34`.
+/// Returns the version in a text as EKS writes it, such as `1.34`.
 pub fn version_of(text: &str) -> Option<KubernetesVersion> {
     format!("{text}.0").parse().ok()
 }
 
-/// A version in the words of EKS.
+/// Returns a version as EKS writes it.
 pub fn written(version: KubernetesVersion) -> String {
     format!("{}.{}", version.major, version.minor)
 }
@@ -45,14 +45,14 @@ pub enum Doing {
     Updates,
     /// It is being deleted.
     Goes,
-    /// It is being made.
+    /// It is being created.
     Comes,
 }
 
 /// A control plane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ControlPlane {
-    /// What it runs.
+    /// The version that it runs.
     pub version: Option<KubernetesVersion>,
     /// What it is doing.
     pub doing: Doing,
@@ -73,7 +73,7 @@ impl From<&types::Cluster> for ControlPlane {
     }
 }
 
-/// How many nodes a nodegroup has: at least, at most, and now or soon.
+/// How many nodes a nodegroup has: the minimum, the maximum, and the desired number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
     pub least: i32,
@@ -81,17 +81,17 @@ pub struct Sizes {
     pub desired: i32,
 }
 
-/// How many nodes EKS replaces at the same time, and whether it makes new ones first.
+/// How many nodes EKS replaces at the same time, and whether it creates new ones first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// How many.
+    /// How many nodes.
     pub at_once: Share,
-    /// Whether it takes nodes away before it makes others.
+    /// Whether it removes nodes before it creates others.
     pub is_minimal: bool,
 }
 
 impl Default for Pace {
-    /// What EKS takes where nothing is set.
+    /// Returns what EKS uses if nothing is set.
     fn default() -> Self {
         Self {
             at_once: Share::Nodes(1),
@@ -103,14 +103,14 @@ impl Default for Pace {
 /// A number of nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
-    /// So many.
+    /// This many nodes.
     Nodes(i32),
-    /// So many of a hundred.
+    /// This percentage of the nodes.
     Percent(i32),
 }
 
 impl Share {
-    /// How many nodes of `all` that is.
+    /// Returns how many nodes of `all` that is, rounded up, at least one.
     pub fn of(self, all: i32) -> i32 {
         match self {
             Self::Nodes(nodes) => nodes,
@@ -124,23 +124,23 @@ impl Share {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Nodegroup {
     pub name: String,
-    /// What its nodes run.
+    /// The version that its nodes run.
     pub version: Option<KubernetesVersion>,
     pub doing: Doing,
     pub sizes: Sizes,
-    /// All its labels, also those that aren't an `AgentPool`'s.
+    /// All its labels, also those that don't come from an `AgentPool`.
     pub labels: BTreeMap<String, String>,
     pub taints: Vec<NodeTaint>,
     pub pace: Pace,
     pub is_spot: bool,
     pub instance_type: Option<String>,
     pub is_autoscaled: bool,
-    /// Whether EKS says that it doesn't work.
+    /// Whether EKS reports that it doesn't work.
     pub is_degraded: bool,
 }
 
 impl Nodegroup {
-    /// What of it its nodes carry as an `AgentPool`'s settings.
+    /// Returns the settings of an `AgentPool` that its nodes carry.
     pub fn settings(&self) -> NodeSettings {
         let is_system = self.labels.get(MODE).is_some_and(|mode| mode == "System");
         let own = self.labels.iter().filter(|(key, _)| !is_reserved(key));
@@ -157,7 +157,7 @@ impl Nodegroup {
         }
     }
 
-    /// How many nodes it had at least before it had none.
+    /// Returns the minimum size that it had before it had no nodes.
     pub fn kept_least(&self) -> Option<i32> {
         self.labels.get(LEAST)?.parse().ok()
     }

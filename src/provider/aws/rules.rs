@@ -1,4 +1,4 @@
-//! What Belay can do with EKS, and what to do instead where it can't.
+//! What Belay can do with EKS, and what to do instead if it can't.
 
 use crate::{
     api::{KubernetesVersion, OperationType, ProviderSpec, TargetKind},
@@ -6,7 +6,7 @@ use crate::{
     provider::engine,
 };
 
-/// EKS orders the nodes itself, by nodegroups.
+/// EKS manages the nodes itself, in nodegroups.
 #[derive(Debug)]
 pub struct ByEks;
 
@@ -27,12 +27,12 @@ impl Rules for ByEks {
 
     fn retains(&self, provider: &ProviderSpec, pool: Option<&str>) -> bool {
         let settings = provider.aws.as_ref();
-        // A cluster stays, and so do its nodegroups with it.
+        // A cluster always stays, and its nodegroups stay with it.
         settings.is_none_or(|settings| pool.is_none_or(|pool| settings.retains(pool)))
     }
 
-    /// A nodegroup, or a control plane, does one thing at a time, so what goes on where Belay works is Belay's: also what
-    /// is begun after another part of the same change.
+    /// A nodegroup, or a control plane, does one thing at a time. So what runs there while Belay works is Belay's, also
+    /// if it was begun after another part of the same change.
     fn may_be_same_work(&self, _: Option<&str>, _: &str) -> bool {
         true
     }

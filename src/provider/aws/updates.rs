@@ -1,5 +1,5 @@
-//! What goes on at a control plane or a nodegroup. EKS lists all updates that there ever were, and not which of them go
-//! on.
+//! The running updates of a control plane or a nodegroup. EKS lists all updates that ever existed, but not which of
+//! them are running.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -12,17 +12,17 @@ use crate::provider::engine::{EngineError, Site};
 
 use super::{eks::Eks, goal::Request, resource::written};
 
-/// A control plane, or a nodegroup by its name, by its cluster's namespace and name.
+/// The namespace and name of a cluster, and the name of a nodegroup. No nodegroup means the control plane.
 type Key = (String, String, Option<String>);
 
-/// The updates that have ended. What has ended is not asked for again.
+/// The updates that have ended. Belay doesn't ask for them again.
 #[derive(Default)]
 pub struct Updates {
     ended: Mutex<HashMap<Key, BTreeSet<String>>>,
 }
 
 impl Updates {
-    /// The update that goes on there; none where none does.
+    /// Returns the update that is running there. None if none is.
     pub async fn in_progress(
         &self,
         eks: &Eks,
@@ -58,7 +58,7 @@ impl Updates {
     }
 }
 
-/// Whether an update may be what a request has begun.
+/// Returns whether a request may have begun an update.
 pub fn is_of(update: &Update, request: &Request) -> bool {
     match request {
         Request::Version(version) => {
@@ -69,7 +69,7 @@ pub fn is_of(update: &Update, request: &Request) -> bool {
     }
 }
 
-/// A parameter of an update.
+/// Returns a parameter of an update.
 pub fn param<'a>(update: &'a Update, of: &UpdateParamType) -> Option<&'a str> {
     let mut params = update.params().iter();
     params.find(|param| param.r#type() == Some(of))?.value()

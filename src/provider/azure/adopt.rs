@@ -1,4 +1,4 @@
-//! The manifests that take an existing AKS cluster under Belay's operations.
+//! The manifests that put an existing AKS cluster under Belay's operations.
 
 use kube::Client;
 use serde_json::{Value, json};
@@ -21,10 +21,10 @@ use super::{
     settings::Settings,
 };
 
-/// The manifests for an AKS cluster, in a namespace. `name` is the `ManagedCluster`'s.
+/// Returns the manifests for an AKS cluster, in a namespace. `name` is the `ManagedCluster`'s.
 ///
 /// # Errors
-/// Where it can't be read.
+/// If it can't be read.
 pub async fn manifests(
     client: &Client,
     settings: &Settings,
@@ -79,7 +79,7 @@ async fn adopted(
     })
 }
 
-/// What an `AgentPool` asks for that is as its node pool is now.
+/// Returns the spec of an `AgentPool` that asks for its node pool as it is now.
 fn pool_spec(now: Properties<'_>) -> Value {
     let settings = now.node_settings();
     let mut spec = json!({"mode": settings.mode, "count": now.count(),
@@ -102,7 +102,7 @@ fn pool_spec(now: Properties<'_>) -> Value {
     spec
 }
 
-/// How nodes are replaced now, in the words of an `AgentPool`. AKS writes numbers as texts.
+/// Returns how nodes are replaced now, in the terms of an `AgentPool`. AKS writes numbers as strings.
 fn upgrade_settings(now: &Value) -> Value {
     let of = |field: &str, or: Value| match now[field].as_str() {
         Some(text) => text
@@ -110,7 +110,7 @@ fn upgrade_settings(now: &Value) -> Value {
             .map_or(json!(text), |number| json!(number)),
         None => or,
     };
-    // What AKS takes where nothing is set. Source: Microsoft Learn, "Customize node surge upgrade".
+    // What AKS uses if nothing is set. Source: Microsoft Learn, "Customize node surge upgrade".
     let mut settings = json!({"maxSurge": of("maxSurge", json!("10%")), "maxUnavailable": of("maxUnavailable", json!(0))});
     if let Some(minutes) = now["drainTimeoutInMinutes"].as_u64() {
         settings["drainTimeout"] = json!(format!("{minutes}m"));

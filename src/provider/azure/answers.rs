@@ -13,11 +13,12 @@ use crate::{
     },
 };
 
-/// What another operation that is in progress makes AKS answer.
+/// The code of AKS's answer while another operation is in progress.
 /// Source: Microsoft Learn, "Troubleshoot the OperationNotAllowed error".
 pub const OTHER_IN_PROGRESS: &str = "OperationNotAllowed";
 
-/// A refusal. Azure writes the code and the message of an error in the body, some services one level deeper.
+/// Returns what a refusal means. Azure writes the code and the message of an error in the body, some services one level
+/// deeper.
 pub fn refused(status: StatusCode, retry_after: Option<Duration>, body: &Value) -> EngineError {
     let text = |field: &str| {
         let inner = body["error"][field].as_str();
@@ -31,7 +32,8 @@ pub fn refused(status: StatusCode, retry_after: Option<Duration>, body: &Value) 
     let passes = match status {
         StatusCode::BAD_REQUEST => code == OTHER_IN_PROGRESS && is_about_another(&message),
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => false,
-        // Rights may be given, tokens renewed, others' operations end, quotas of requests refill, servers come back.
+        // Somebody may grant rights, tokens are renewed, others' operations end, quotas of requests refill, servers
+        // come back.
         _ => true,
     };
     if passes {
@@ -49,7 +51,8 @@ pub fn refused(status: StatusCode, retry_after: Option<Duration>, body: &Value) 
     Failure::Final(OperationError::new(code, message))
 }
 
-/// AKS uses one code for what is never allowed, and for what isn't allowed yet.
+/// Returns whether another operation is in progress. AKS uses the same code for what is never allowed, and for what
+/// isn't allowed yet.
 fn is_about_another(message: &str) -> bool {
     message.contains("in progress")
 }

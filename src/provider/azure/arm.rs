@@ -1,5 +1,5 @@
 //! The few requests to the Resource Manager that operate a cluster. Bodies are JSON as Azure wrote it: what Belay
-//! doesn't know of a cluster is written back to the letter.
+//! doesn't know of a cluster is written back unchanged.
 
 use std::{fs, time::Duration};
 
@@ -15,14 +15,14 @@ use crate::provider::{
 
 use super::{answers::refused, identity::Identities, resource::Id, settings::Settings};
 
-/// The newest stable version of the API: by it Belay reads and writes.
+/// The newest stable version of the API. Belay reads and writes with it.
 /// Source: Microsoft's SDK azure-mgmt-containerservice 41.8.0.
 const STABLE: &str = "2026-08-01";
 /// The version of the API that shows how far an operation is. A subscription may not have it.
 const PREVIEW: &str = "2026-08-02-preview";
-/// How long a connection may take to be made.
+/// How long it may take to open a connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// The operation that an answer has begun.
+/// The header with the operation that a request has begun.
 const OPERATION: &str = "azure-asyncoperation";
 
 /// A client of the Resource Manager.
@@ -32,23 +32,23 @@ pub struct Arm {
     identities: Identities,
 }
 
-/// What a request begins or changes.
+/// A request that begins or changes something.
 #[derive(Clone, Copy, Debug)]
 pub enum Call<'a> {
     /// Writes the resource, if it still has that tag.
     Put(&'a Value, Option<&'a str>),
-    /// Begins something that has a name: `start`, `stop` or `abort`.
+    /// Begins an action that has a name: `start`, `stop` or `abort`.
     Post(&'a str),
     /// Deletes the resource.
     Delete,
 }
 
-/// Why a request wasn't done.
+/// Why a request failed.
 #[derive(Debug)]
 pub struct Refused {
-    /// What Azure answered; none where no answer came.
+    /// The status that Azure answered. None if no answer came.
     pub status: Option<StatusCode>,
-    /// What that means.
+    /// What that means for the engine.
     pub error: EngineError,
 }
 
@@ -68,12 +68,12 @@ impl From<Refused> for EngineError {
 }
 
 impl Arm {
-    /// A client with these settings.
+    /// Returns a client with these settings.
     ///
     /// # Errors
-    /// Where the authorities' certificates can't be read.
+    /// If the CA certificates can't be read.
     pub fn new(client: Client, settings: &Settings, person: Person) -> anyhow::Result<Self> {
-        // The first one counts; there is one of them only, so it doesn't matter whose.
+        // Only the first call counts. All callers install the same provider, so it doesn't matter which call is first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut http = reqwest::Client::builder()
             .connect_timeout(CONNECT)
@@ -91,12 +91,12 @@ impl Arm {
         })
     }
 
-    /// A resource; none where it doesn't exist.
+    /// Returns a resource. None if it doesn't exist.
     pub async fn get(&self, site: &Site, id: &Id<'_>) -> Result<Option<Value>, EngineError> {
         self.read(site, &id.to_string(), STABLE).await
     }
 
-    /// An operation on a resource, by its id or as `latest`. None where it isn't known, or where the subscription
+    /// Returns an operation on a resource, by its id or as `latest`. None if it isn't known, or if the subscription
     /// doesn't have the version of the API that shows it.
     pub async fn operation(
         &self,
@@ -127,7 +127,7 @@ impl Arm {
         Ok(Some(response.json().await.map_err(|error| lost(&error))?))
     }
 
-    /// Begins something. Returns the id of the operation that does it.
+    /// Begins an operation. Returns its id.
     pub async fn begin(&self, site: &Site, id: &Id<'_>, call: Call<'_>) -> Result<String, Refused> {
         let (method, path, written) = match call {
             Call::Put(body, tag) => (Method::PUT, id.to_string(), Some((body, tag))),
@@ -164,7 +164,7 @@ impl Arm {
         request.send().await.map_err(|error| lost(&error))
     }
 
-    /// An answer that isn't a refusal.
+    /// Returns the answer if it isn't a refusal.
     async fn accepted(&self, site: &Site, response: Response) -> Result<Response, Refused> {
         let status = response.status();
         if status.is_success() {
@@ -183,13 +183,13 @@ impl Arm {
     }
 }
 
-/// The id in an operation's URL, which is signed behind it.
+/// Returns the id in an operation's URL. The signature follows it in the URL.
 fn id_of(url: &str) -> Option<String> {
     let path = url.split('?').next()?;
     Some(path.rsplit('/').next()?.to_owned())
 }
 
-/// No answer came.
+/// Returns the failure of a request without an answer.
 fn lost(error: &reqwest::Error) -> EngineError {
     Failure::Passing(Passing::new("Unreachable", words_of(error)))
 }

@@ -25,10 +25,10 @@ use super::{
     resource::{Id, Properties, settings, tag},
 };
 
-/// The provider, for clusters of any subscription.
+/// Returns the provider, for clusters of any subscription.
 ///
 /// # Errors
-/// Where the settings don't fit.
+/// If the settings are invalid.
 pub fn provider(client: &Client, settings: &Settings) -> anyhow::Result<EngineProvider> {
     let operator = Person::Operator(settings.identity_namespaces.clone());
     let arm = Arm::new(client.clone(), settings, operator)?;
@@ -48,10 +48,10 @@ struct Aks {
     look_every: Duration,
 }
 
-/// A cluster or a node pool, and what it needs to be as a change asks for it.
+/// A cluster or a node pool, and the next request that a change needs for it.
 struct Needed {
     node_pool: Option<String>,
-    /// Null where it is to be gone, and is.
+    /// Null if it should be gone, and is.
     resource: Value,
     request: Option<Request>,
 }
@@ -61,7 +61,7 @@ impl Needed {
         Properties(&self.resource["properties"])
     }
 
-    /// Whether all of it is there, and at rest. What failed is not, whatever it seems to be.
+    /// Returns whether the goal is reached, and nothing is running. What failed isn't there, whatever it looks like.
     fn is_there(&self) -> bool {
         self.request.is_none() && self.now().state() == "Succeeded"
     }
@@ -77,7 +77,7 @@ impl Needed {
 }
 
 impl Aks {
-    /// Reads what a change is about.
+    /// Reads the resource that a change is about.
     async fn needed(&self, site: &Site, change: &Change) -> Result<Needed, EngineError> {
         let settings = settings(&site.provider);
         let (node_pool, is_to_go) = match &change.stage {
@@ -103,14 +103,14 @@ impl Aks {
         })
     }
 
-    /// The id of what goes on at a resource; empty where Azure doesn't show it.
+    /// Returns the id of what runs on a resource. Empty if Azure doesn't show it.
     async fn latest(&self, site: &Site, id: &Id<'_>) -> Result<String, EngineError> {
         let latest = self.arm.operation(site, id, "latest").await?;
         let name = latest.as_ref().and_then(|latest| latest["name"].as_str());
         Ok(name.unwrap_or_default().to_owned())
     }
 
-    /// What of the operation of a handle Azure shows.
+    /// Returns the operation of a handle. None if Azure doesn't show it.
     async fn operation(
         &self,
         site: &Site,
@@ -124,7 +124,7 @@ impl Aks {
     }
 }
 
-/// There is no such cluster, or no such node pool.
+/// Returns the error for a cluster or a node pool that doesn't exist.
 pub fn missing(settings: &AzureProviderSpec, node_pool: Option<&str>) -> OperationError {
     let AzureProviderSpec {
         name,
@@ -203,7 +203,7 @@ impl Engine for Aks {
             None if needed.is_there() => {
                 return Ok(needed.handle(String::new()));
             }
-            // Written once more, it is brought to its end.
+            // If it is written once more, Azure completes it.
             None => Call::Put(&needed.resource, tag(&needed.resource)),
         };
         let operation = self.arm.begin(site, &id, call).await?;
@@ -214,7 +214,7 @@ impl Engine for Aks {
         Ok(self.needed(site, change).await?.is_there())
     }
 
-    /// Azure keeps no token of a change. What was begun shows what was asked for.
+    /// Azure keeps no token of a change. The resource shows what was asked for.
     async fn find(&self, site: &Site, change: &Change) -> Result<Option<String>, EngineError> {
         let settings = settings(&site.provider);
         let needed = self.needed(site, change).await?;
@@ -234,7 +234,7 @@ impl Engine for Aks {
         let id = Id::new(&settings, node_pool);
         let Some(resource) = self.arm.get(site, &id).await? else {
             return match node_pool {
-                // Its deletion is done, or what it was asked for is of no account any more.
+                // Its deletion is done, or the change doesn't matter any more.
                 Some(_) => Ok(State::Done),
                 None => Err(Failure::Final(missing(&settings, None))),
             };
@@ -262,7 +262,7 @@ impl Engine for Aks {
         let aborted = self.arm.begin(site, &id, Call::Post("abort")).await;
         match aborted {
             Ok(_) => Ok(Answer::Accepted),
-            // Source: Microsoft Learn, "Terminate a long running operation on an AKS cluster": 409 where it has ended.
+            // Source: Microsoft Learn, "Terminate a long running operation on an AKS cluster": 409 if it has ended.
             Err(refused) if refused.status == Some(StatusCode::CONFLICT) => Ok(Answer::TooLate),
             Err(refused) => match refused.error {
                 Failure::Final(error) => Ok(Answer::Refused(error.message)),

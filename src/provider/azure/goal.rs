@@ -1,5 +1,5 @@
-//! The requests that lead to a goal. AKS takes one change of a resource at a time, so what differs is asked for one
-//! after the other: power, settings, version, count.
+//! The requests that lead to a goal. AKS takes one change of a resource at a time, so Belay asks for the differences
+//! one after the other: power, settings, version, count.
 
 use serde_json::{Value, json};
 
@@ -11,19 +11,19 @@ use crate::{
 
 use super::resource::{Properties, written};
 
-/// A request that leads nearer to a goal.
+/// A request that brings a resource nearer to a goal.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     /// The whole resource, changed.
     Put(Value),
-    /// Something that has a name.
+    /// An action that has a name.
     Post(&'static str),
-    /// The end of the resource.
+    /// The deletion of the resource.
     Delete,
 }
 
-/// The next request that a cluster needs for its control plane to be so; none where nothing is missing, or where what
-/// goes on leads there.
+/// Returns the next request that a cluster needs for its control plane to reach the goal. None if nothing is missing,
+/// or if the running operation leads there.
 pub fn of_cluster(cluster: &Value, goal: ControlPlaneGoal) -> Option<Request> {
     let now = Properties(&cluster["properties"]);
     if now.is_on() != goal.running {
@@ -37,7 +37,7 @@ pub fn of_cluster(cluster: &Value, goal: ControlPlaneGoal) -> Option<Request> {
     Some(Request::Put(wanted))
 }
 
-/// The next request that a node pool needs to be so.
+/// Returns the next request that a node pool needs to reach the goal. None if nothing is missing.
 pub fn of_node_pool(pool: &Value, goal: &PoolGoal) -> Option<Request> {
     let now = Properties(&pool["properties"]);
     if goal.deleted {
@@ -63,13 +63,13 @@ pub fn of_node_pool(pool: &Value, goal: &PoolGoal) -> Option<Request> {
     Some(Request::Put(wanted))
 }
 
-/// Whether a version is there, or what goes on leads to it.
+/// Returns whether the resource runs a version, or the running operation leads to it.
 fn runs(now: Properties<'_>, version: KubernetesVersion) -> bool {
     let is_coming = now.is_moving() && now.wanted_version() == Some(version);
     is_coming || now.version() == Some(version)
 }
 
-/// The labels and taints of a goal. Labels that Belay's API doesn't take are Azure's own, and stay.
+/// Sets the labels and taints of a goal. Labels that Belay's API doesn't take are Azure's own, and stay.
 fn settle(properties: &mut Value, goal: &PoolGoal) {
     let settings = &goal.settings;
     let before = properties["nodeLabels"].as_object().into_iter().flatten();
@@ -84,7 +84,7 @@ fn settle(properties: &mut Value, goal: &PoolGoal) {
     properties["mode"] = json!(settings.mode);
 }
 
-/// How nodes are replaced. AKS takes nodes away first only where it makes none more.
+/// Returns how nodes are to be replaced. AKS removes nodes first only if it creates no extra nodes.
 /// Source: Microsoft Learn, "Customize unavailable nodes during upgrade".
 fn upgrade_settings(before: &Value, goal: &PoolGoal) -> Value {
     let mut settings = before["upgradeSettings"].clone();
@@ -138,7 +138,7 @@ mod tests {
         }
     }
 
-    /// What a request writes otherwise than it is.
+    /// Returns the fields that a request changes.
     fn differs(pool: &Value, goal: &PoolGoal) -> Vec<String> {
         match of_node_pool(pool, goal) {
             Some(Request::Put(wanted)) => {

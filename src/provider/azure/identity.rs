@@ -1,4 +1,4 @@
-//! Who Belay is in Azure: the operator's own workload identity, or what a Secret in the cluster's namespace says.
+//! Belay's identity in Azure: the operator's own workload identity, or a Secret in the cluster's namespace.
 
 use std::{
     collections::HashMap,
@@ -23,10 +23,10 @@ use crate::provider::{
 /// The keys of a Secret with credentials.
 const KEYS: [&str; 3] = ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"];
 
-/// What a person can do who has no credentials.
+/// What a person without credentials can do.
 const LOG_IN: &str = "log in by az login, or name a Secret by --credentials-secret: ";
 
-/// A Secret, by namespace and name; none for the operator's own identity.
+/// A Secret, by namespace and name. None for the operator's own identity.
 type Key = Option<(String, String)>;
 
 /// The identities that are in use. Each keeps its token until it is about to expire.
@@ -38,10 +38,10 @@ pub struct Identities {
 }
 
 impl Identities {
-    /// Identities whose tokens are asked for by `http`. Secrets are read by `client`.
+    /// Returns identities that ask for their tokens with `http`. `client` reads Secrets.
     pub fn new(client: Client, http: reqwest::Client, person: Person) -> Self {
         let options = ClientOptions {
-            // Belay tries again itself, and shows that it does.
+            // Belay itself tries again, and shows that it does.
             retry: RetryOptions::none(),
             transport: Some(Transport::new(Arc::new(http))),
             ..ClientOptions::default()
@@ -54,7 +54,7 @@ impl Identities {
         }
     }
 
-    /// A token for a cluster.
+    /// Returns a token for a cluster.
     pub async fn token(&self, site: &Site, scope: &str) -> Result<String, EngineError> {
         let key = key_of(site);
         if key.is_none() {
@@ -71,7 +71,7 @@ impl Identities {
                 Ok(token.token.secret().to_owned())
             }
             Err(error) => {
-                // A Secret may have been written anew.
+                // The Secret may have changed.
                 self.lock().remove(&key);
                 let hint = match (&key, &self.person) {
                     (None, Person::AtTheKeyboard) => LOG_IN,
@@ -86,7 +86,7 @@ impl Identities {
         }
     }
 
-    /// Azure didn't take the token of a cluster.
+    /// Removes the identity of a cluster whose token Azure didn't accept.
     pub fn forget(&self, site: &Site) {
         self.lock().remove(&key_of(site));
     }
@@ -113,7 +113,7 @@ impl Identities {
     }
 }
 
-/// The operator's own identity, by the token that its pod is given.
+/// Returns the operator's own identity, with the token that its pod gets.
 fn workload_identity(
     client_options: ClientOptions,
 ) -> Result<Arc<dyn TokenCredential>, EngineError> {
@@ -132,7 +132,7 @@ fn workload_identity(
     }
 }
 
-/// The identity of who is logged in by `az login`.
+/// Returns the identity of the person who is logged in with `az login`.
 fn persons_own() -> Result<Arc<dyn TokenCredential>, EngineError> {
     match AzureCliCredential::new(None) {
         Ok(made) => Ok(made),

@@ -1,4 +1,4 @@
-//! What there is of a cluster, from one look at it.
+//! The observed state of a cluster, from one look at it.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -11,14 +11,14 @@ use crate::{
 
 use super::resource::Properties;
 
-/// The node pools of a cluster, each by its name in Azure.
+/// Returns the node pools of a cluster, each with its name in Azure.
 pub fn node_pools(cluster: &Value) -> impl Iterator<Item = (&str, Properties<'_>)> {
     let profiles = cluster["properties"]["agentPoolProfiles"].as_array();
     let profiles = profiles.into_iter().flatten();
     profiles.filter_map(|profile| Some((profile["name"].as_str()?, Properties(profile))))
 }
 
-/// What is observed of a cluster.
+/// Returns the observed state of a cluster.
 pub fn observation(cluster: &Value, settings: &AzureProviderSpec) -> Observation {
     let control_plane = Properties(&cluster["properties"]);
     let mut seen = Observation {
@@ -47,7 +47,7 @@ pub fn observation(cluster: &Value, settings: &AzureProviderSpec) -> Observation
     seen
 }
 
-/// Azure shows how many nodes a node pool has, and not their names.
+/// Returns the nodes of a node pool. Azure shows how many nodes it has, but not their names.
 fn nodes(name: &str, node_pool: Properties<'_>, count: usize) -> Vec<NodeView> {
     let Some(version) = node_pool.version() else {
         return Vec::new();
@@ -67,14 +67,15 @@ fn nodes(name: &str, node_pool: Properties<'_>, count: usize) -> Vec<NodeView> {
     (0..count).map(node).collect()
 }
 
-/// A resource on which something goes on.
+/// A resource on which an operation is running.
 pub struct Moving<'a> {
-    /// The name of the node pool in Azure; none for the cluster.
+    /// The name of the node pool in Azure. None for the cluster.
     pub node_pool: Option<&'a str>,
     now: Properties<'a>,
 }
 
-/// The resources on which something goes on: the cluster alone, which then has all of them; else its node pools.
+/// Returns the resources on which an operation is running: only the cluster if one is running there, because it
+/// includes all node pools. Otherwise the node pools.
 pub fn moving(cluster: &Value) -> Vec<Moving<'_>> {
     let whole = Properties(&cluster["properties"]);
     if whole.is_moving() {
@@ -92,8 +93,8 @@ pub fn moving(cluster: &Value) -> Vec<Moving<'_>> {
 }
 
 impl Moving<'_> {
-    /// What goes on there, as somebody else's Operation. None for what no Operation follows: a node pool that is made or
-    /// deleted, and what is coming to a stop already.
+    /// Returns the running operation as somebody else's Operation. None if no Operation can follow it: if a node pool
+    /// is being created or deleted, or if the operation is already stopping.
     pub fn begun(
         &self,
         cluster: &Value,

@@ -1,5 +1,5 @@
-//! AKS clusters, which exist already: they are changed, watched and aborted by the Resource Manager of Azure. Belay
-//! makes and deletes no node itself.
+//! AKS clusters that already exist. Belay changes, watches and aborts them through the Resource Manager of Azure. Belay
+//! itself creates and deletes no node.
 
 mod rules;
 mod settings;
@@ -35,12 +35,12 @@ use kube::Client;
 
 use super::Provider;
 
-/// The provider, for clusters of any subscription; none in a program that was built without it.
+/// Returns the provider, for clusters of any subscription. None if the program was built without it.
 ///
 /// # Errors
-/// Where the settings don't fit.
+/// If the settings are invalid.
 pub fn provider(client: &Client, settings: &Settings) -> anyhow::Result<Option<Arc<dyn Provider>>> {
-    // Who asks there shows a token.
+    // Requests there carry a token.
     anyhow::ensure!(
         settings.resource_manager.starts_with("https://"),
         "the Resource Manager is reached at {}: it has to begin with https://",
@@ -50,7 +50,7 @@ pub fn provider(client: &Client, settings: &Settings) -> anyhow::Result<Option<A
     let provider: Option<Arc<dyn Provider>> = match engine::provider(client, settings) {
         Ok(provider) => Some(Arc::new(provider)),
         Err(error) if settings.certificates.is_none() => {
-            // Whoever has no such clusters needs no authorities.
+            // A system without such clusters needs no CA certificates.
             tracing::warn!(%error, "clusters of the provider azure can't be reached");
             None
         }

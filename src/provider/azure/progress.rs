@@ -9,8 +9,8 @@ use crate::{
 
 use super::resource::Properties;
 
-/// The state of an operation, by its resource and by the operation as Azure shows it, where it does. The operation has
-/// the last word: a resource may be in the middle of the next one.
+/// Returns the state of an operation, from its resource and, if Azure shows it, from the operation itself. The
+/// operation decides: its resource may be in the middle of the next one.
 pub fn state(resource: &Value, operation: Option<&Value>) -> State {
     let now = Properties(&resource["properties"]);
     let status = operation.and_then(|operation| operation["status"].as_str());
@@ -25,7 +25,7 @@ pub fn state(resource: &Value, operation: Option<&Value>) -> State {
 
 fn running(doing: &str, operation: Option<&Value>) -> Running {
     let percent = operation.and_then(|operation| operation["percentComplete"].as_f64());
-    // AKS counts in tenths.
+    // AKS reports tenths of a percent.
     #[expect(clippy::cast_possible_truncation, reason = "it is clamped")]
     let percent = percent.map(|percent| percent.clamp(0.0, 99.0) as i32);
     Running {
@@ -35,7 +35,7 @@ fn running(doing: &str, operation: Option<&Value>) -> Running {
     }
 }
 
-/// Why it failed, in the words of AKS.
+/// Returns why an operation failed, in the words of AKS.
 fn failure(operation: Option<&Value>) -> OperationError {
     let text = |field: &str| operation?["error"][field].as_str();
     OperationError::new(
@@ -66,7 +66,7 @@ mod tests {
                 Some(json!({"status": "InProgress", "percentComplete": 33.4})),
                 "Running",
             ),
-            // What is read of the resource may be older.
+            // The resource may have been read earlier.
             (
                 "Succeeded",
                 Some(json!({"status": "InProgress"})),

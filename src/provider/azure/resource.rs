@@ -1,4 +1,4 @@
-//! Clusters and node pools as Azure shows them: their paths, and what Belay reads of their JSON.
+//! Clusters and node pools as Azure shows them: their paths, and the fields of their JSON that Belay reads.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -12,7 +12,7 @@ use crate::{
     provider::adopted::labels::is_reserved,
 };
 
-/// Which cluster, or which node pool of it.
+/// Identifies a cluster, or one of its node pools.
 #[derive(Clone, Copy, Debug)]
 pub struct Id<'a> {
     settings: &'a AzureProviderSpec,
@@ -20,7 +20,7 @@ pub struct Id<'a> {
 }
 
 impl<'a> Id<'a> {
-    /// A cluster, or one of its node pools, by its name in Azure.
+    /// Returns the id of a cluster, or of one of its node pools, by its name in Azure.
     pub fn new(settings: &'a AzureProviderSpec, node_pool: Option<&'a str>) -> Self {
         Self {
             settings,
@@ -29,7 +29,7 @@ impl<'a> Id<'a> {
     }
 }
 
-/// As a path of the Resource Manager.
+/// Writes the id as a path of the Resource Manager.
 impl fmt::Display for Id<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -48,32 +48,33 @@ impl fmt::Display for Id<'_> {
     }
 }
 
-/// The settings of a cluster on AKS.
+/// Returns the settings of a cluster on AKS.
 pub fn settings(provider: &ProviderSpec) -> AzureProviderSpec {
     provider.azure.clone().unwrap_or_default()
 }
 
-/// What a cluster or a node pool is, and is to be: the `properties` of a resource, or an entry of `agentPoolProfiles`.
+/// The observed and desired state of a cluster or a node pool: the `properties` of a resource, or an entry of
+/// `agentPoolProfiles`.
 #[derive(Clone, Copy, Debug)]
 pub struct Properties<'a>(pub &'a Value);
 
 impl<'a> Properties<'a> {
-    /// What is being done to it, or how that ended.
+    /// Returns what is being done to it, or how that ended.
     pub fn state(self) -> &'a str {
         self.text("provisioningState").unwrap_or("Succeeded")
     }
 
-    /// Whether something goes on.
+    /// Returns whether an operation is running.
     pub fn is_moving(self) -> bool {
         !matches!(self.state(), "Succeeded" | "Failed" | "Canceled")
     }
 
-    /// Whether it is on.
+    /// Returns whether it is on.
     pub fn is_on(self) -> bool {
         self.0["powerState"]["code"] != "Stopped"
     }
 
-    /// What it runs.
+    /// Returns the version that it runs.
     pub fn version(self) -> Option<KubernetesVersion> {
         let current = self
             .text("currentKubernetesVersion")
@@ -81,19 +82,19 @@ impl<'a> Properties<'a> {
         current.map_or_else(|| self.wanted_version(), |current| current.parse().ok())
     }
 
-    /// What it was asked to run. None where only a minor version was asked for.
+    /// Returns the version that it was asked to run. None if only a minor version was asked for.
     pub fn wanted_version(self) -> Option<KubernetesVersion> {
         let wanted = self.text("kubernetesVersion");
         wanted.or(self.text("orchestratorVersion"))?.parse().ok()
     }
 
-    /// How many nodes a node pool has, or is to have; also one that is off.
+    /// Returns how many nodes a node pool has or should have. A node pool that is off keeps its count.
     pub fn count(self) -> usize {
         let count = self.0["count"].as_u64().unwrap_or_default();
         usize::try_from(count).unwrap_or_default()
     }
 
-    /// What of a node pool its nodes carry.
+    /// Returns the settings of a node pool that its nodes carry.
     pub fn node_settings(self) -> NodeSettings {
         let labels = self.0["nodeLabels"].as_object().into_iter().flatten();
         let labels = labels.filter(|(key, _)| !is_reserved(key));
@@ -114,7 +115,7 @@ impl<'a> Properties<'a> {
         }
     }
 
-    /// Between how many nodes the cluster autoscaler scales a node pool, where it does.
+    /// Returns the minimum and maximum of the cluster autoscaler. None if it doesn't scale the node pool.
     pub fn autoscaled(self) -> Option<(u64, u64)> {
         (self.0["enableAutoScaling"] == true).then(|| {
             let bound = |of: &str| self.0[of].as_u64().unwrap_or_default();
@@ -127,7 +128,7 @@ impl<'a> Properties<'a> {
     }
 }
 
-/// A taint as AKS writes it: `key=value:effect`, or `key:effect`.
+/// Returns the taint in a text as AKS writes it: `key=value:effect`, or `key:effect`. None for another text.
 pub fn taint_of(text: &str) -> Option<NodeTaint> {
     let (what, effect) = text.rsplit_once(':')?;
     let (key, value) = what.split_once('=').unwrap_or((what, ""));
@@ -143,7 +144,7 @@ pub fn taint_of(text: &str) -> Option<NodeTaint> {
     })
 }
 
-/// A taint in the words of AKS.
+/// Returns a taint as AKS writes it.
 pub fn written(taint: &NodeTaint) -> String {
     let NodeTaint { key, value, effect } = taint;
     if value.is_empty() {
@@ -153,7 +154,7 @@ pub fn written(taint: &NodeTaint) -> String {
     }
 }
 
-/// The tag that changes with each write of a resource.
+/// Returns the tag of a resource, which changes with each write.
 pub fn tag(resource: &Value) -> Option<&str> {
     let own = resource["eTag"].as_str();
     own.or_else(|| resource["properties"]["eTag"].as_str())

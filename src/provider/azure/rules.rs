@@ -1,4 +1,4 @@
-//! What Belay can do with AKS, and what to do instead where it can't.
+//! What Belay can do with AKS, and what to do instead if it can't.
 
 use crate::{
     api::{OperationType, ProviderSpec, Step, StepAction, TargetKind},
@@ -9,7 +9,7 @@ use crate::{
     provider::engine,
 };
 
-/// AKS orders the nodes itself, by node pools.
+/// AKS manages the nodes itself, in node pools.
 #[derive(Debug)]
 pub struct ByAks;
 
@@ -28,7 +28,7 @@ impl Rules for ByAks {
 
     fn retains(&self, provider: &ProviderSpec, pool: Option<&str>) -> bool {
         let settings = provider.azure.as_ref();
-        // A cluster stays, and so do its node pools with it.
+        // A cluster always stays, and its node pools stay with it.
         settings.is_none_or(|settings| pool.is_none_or(|pool| settings.retains(pool)))
     }
 
@@ -36,7 +36,7 @@ impl Rules for ByAks {
         true
     }
 
-    /// What failed is brought to its end, also where it seems to be as it is to be.
+    /// A node pool that failed has a step, even if it seems to have reached its goal: AKS has to complete it.
     fn steps(&self, goal: &PoolGoal, _: &str, nodes: &[NodeView], _: usize) -> Vec<Step> {
         let has_failed = nodes.iter().any(|node| !node.ready);
         let settled = || {
@@ -49,8 +49,8 @@ impl Rules for ByAks {
             .collect()
     }
 
-    /// A node pool, or a cluster, does one thing at a time, so what goes on where Belay works is Belay's: also what is
-    /// begun after another part of the same change.
+    /// A node pool, or a cluster, does one thing at a time. So what runs there while Belay works is Belay's, also if it
+    /// was begun after another part of the same change.
     fn may_be_same_work(&self, _: Option<&str>, _: &str) -> bool {
         true
     }

@@ -5,14 +5,15 @@ use std::{path::PathBuf, time::Duration};
 /// Settings of the provider on AKS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where the Resource Manager is reached, without a slash at its end.
+    /// The URL of the Resource Manager, without a slash at its end.
     pub resource_manager: String,
-    /// Authorities that the Resource Manager's certificates are checked by, PEM; none: those of the system.
+    /// The CA certificates that the Resource Manager's certificates are checked with, as a PEM file. None for those of
+    /// the system.
     pub certificates: Option<PathBuf>,
-    /// The namespaces whose clusters may be operated by the operator's own identity; `*` for all. Whoever may write a
-    /// `ManagedCluster` there may operate each AKS cluster that the identity may.
+    /// The namespaces whose clusters may be operated with the operator's own identity; `*` for all. A person who may
+    /// write a `ManagedCluster` there may operate every AKS cluster that the identity may operate.
     pub identity_namespaces: Vec<String>,
-    /// How often a cluster is looked at on which nothing goes on.
+    /// How often Belay looks at a cluster on which no work is running.
     pub look_every: Duration,
 }
 

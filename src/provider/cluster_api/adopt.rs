@@ -1,4 +1,4 @@
-//! The manifests that take an existing Cluster under Belay's operations.
+//! The manifests that put an existing Cluster under Belay's operations.
 
 use kube::{Client, ResourceExt as _, core::DynamicObject};
 use serde_json::{Value, json};
@@ -18,10 +18,10 @@ use super::{
     look,
 };
 
-/// The manifests for the Cluster of that name.
+/// Returns the manifests for the Cluster of that name.
 ///
 /// # Errors
-/// Where it can't be read, or has no control plane yet.
+/// If it can't be read, or has no control plane yet.
 pub async fn manifests(client: &Client, namespace: &str, name: &str) -> Result<Adopted, Passing> {
     let adopted = adopted(client, namespace, name).await;
     adopted.map_err(|error| error.as_passing())
@@ -63,7 +63,7 @@ async fn adopted(client: &Client, namespace: &str, name: &str) -> Result<Adopted
     })
 }
 
-/// How Machines are replaced now, in the words of an `AgentPool`.
+/// Returns how Machines are replaced now, in the terms of an `AgentPool`.
 fn upgrade_settings(found: &Found, deployment: &DynamicObject) -> Value {
     let of = |field: &str, or: u64| {
         let own = format!("/spec/rollout/strategy/rollingUpdate/{field}");
@@ -83,7 +83,7 @@ async fn machine_pools(client: &Client, namespace: &str, name: &str) -> Vec<Stri
     let pools = Kind::MachinePool.api(client, namespace);
     let pools = match pools.list(&kinds::of_cluster(name)).await {
         Ok(pools) => pools.items,
-        // Cluster API may be installed without them.
+        // Cluster API may be installed without MachinePools.
         Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
         Err(error) => {
             return vec![format!(

@@ -9,10 +9,10 @@ use crate::{
     },
 };
 
-/// A request that failed.
+/// Returns what a failed request means for the engine.
 pub fn failed(error: &kube::Error) -> EngineError {
     match error {
-        // Written by somebody else meanwhile: it is read again.
+        // Somebody else wrote the object meanwhile: it is read again.
         kube::Error::Api(status) if status.code == 409 => {
             Failure::Passing(Passing::new("Conflict", &status.message))
         }
@@ -24,7 +24,7 @@ pub fn failed(error: &kube::Error) -> EngineError {
     }
 }
 
-/// What Belay doesn't do by Cluster API, and what to do instead.
+/// Returns the error for what Belay doesn't do with Cluster API. The message says what to do instead.
 pub fn not_supported(message: String) -> EngineError {
     Failure::Final(OperationError::new("OperationNotSupported", message))
 }

@@ -1,4 +1,4 @@
-//! Which `MachineDeployments` something else than Belay scales: their replicas are never Belay's to write.
+//! Which `MachineDeployments` are scaled by something other than Belay. Belay never writes their replicas.
 
 use kube::core::DynamicObject;
 
@@ -7,14 +7,14 @@ use super::{
     kinds,
 };
 
-/// By these annotations of a `MachineDeployment`, where it has both, the cluster autoscaler scales it.
+/// The cluster autoscaler scales a `MachineDeployment` that has both of these annotations.
 /// Source: Cluster API's book, "Using the Cluster Autoscaler", "Enabling Autoscaling".
 const BOUNDS: [&str; 2] = [
     "cluster.x-k8s.io/cluster-api-autoscaler-node-group-min-size",
     "cluster.x-k8s.io/cluster-api-autoscaler-node-group-max-size",
 ];
 
-/// What scales a `MachineDeployment`, where that isn't Belay.
+/// Returns what scales a `MachineDeployment`. None if Belay does.
 pub fn scaled_by(found: &Found, deployment: &DynamicObject) -> Option<String> {
     let name = deployment.metadata.name.as_deref().unwrap_or_default();
     let bounds = BOUNDS.map(|bound| kinds::annotation(deployment, bound));
@@ -23,7 +23,7 @@ pub fn scaled_by(found: &Found, deployment: &DynamicObject) -> Option<String> {
             "the cluster autoscaler ({least} to {most} nodes, by the annotations of MachineDeployment {name})"
         ));
     }
-    // Then Cluster API takes it that somebody else decides the number.
+    // Without replicas, Cluster API assumes that somebody else decides the number.
     let is_open = found.spec_of(deployment)["replicas"].is_null();
     let is_of_topology = matches!(found.place(deployment), Place::Topology(_));
     (is_open && is_of_topology).then(|| {
@@ -56,7 +56,7 @@ mod tests {
         Arc::new(serde_json::from_value(object).expect("an object"))
     }
 
-    /// A Cluster whose topology has the pool `md-0` with so many replicas, and the pool's `MachineDeployment`.
+    /// Returns a Cluster whose topology has the pool `md-0` with these replicas, and the pool's `MachineDeployment`.
     fn found(replicas: &Value, annotations: &Value) -> Found {
         let entry = json!({"class": "worker", "name": "md-0", "replicas": replicas});
         let topology = json!({"topology": {"version": "v1.36.0",

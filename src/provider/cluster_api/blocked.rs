@@ -1,4 +1,4 @@
-//! What is in the way of a change, the nearest cause first, in Cluster API's words.
+//! What blocks a change, the nearest cause first, in Cluster API's words.
 
 use kube::{ResourceExt as _, core::DynamicObject};
 
@@ -10,7 +10,7 @@ use super::{
     kinds::{self, PAUSED},
 };
 
-/// What is in the way of a change of an object and its Machines; none where all goes on.
+/// Returns what blocks a change of an object and its Machines. None if nothing does.
 pub fn of(found: &Found, object: &DynamicObject, machines: &[&DynamicObject]) -> Option<Blocked> {
     let first = |of: fn(&DynamicObject) -> Option<Blocked>| machines.iter().find_map(|one| of(one));
     paused_cluster(found)
@@ -21,7 +21,7 @@ pub fn of(found: &Found, object: &DynamicObject, machines: &[&DynamicObject]) ->
         .or_else(|| unreconciled_topology(found.cluster()))
 }
 
-/// Why Cluster API can't make of a topology what it says, in the reasons of its condition that somebody has to act on.
+/// Returns why Cluster API can't reconcile a topology. None if its condition has no reason that somebody has to act on.
 fn unreconciled_topology(cluster: &DynamicObject) -> Option<Blocked> {
     let (reason, message) = kinds::condition(cluster, "TopologyReconciled", "False")?;
     let waits_for_somebody = matches!(
@@ -58,7 +58,7 @@ fn paused(object: &DynamicObject) -> Option<Blocked> {
     Some(("Paused".into(), message))
 }
 
-/// The drain of a Machine that a budget holds up.
+/// Returns the block if a budget blocks the drain of a Machine.
 fn held_drain(machine: &DynamicObject) -> Option<Blocked> {
     let (reason, message) = kinds::condition(machine, "Deleting", "True")?;
     let is_held = reason == "DrainingNode" && message.contains("disruption budget");
@@ -66,7 +66,7 @@ fn held_drain(machine: &DynamicObject) -> Option<Blocked> {
     is_held.then(|| ("PodDisruptionBudget".into(), message))
 }
 
-/// A Machine that failed a health check, and is to be replaced for it.
+/// Returns the block by a Machine that failed a health check and is to be replaced for that.
 fn remediation(machine: &DynamicObject) -> Option<Blocked> {
     let (_, message) = kinds::condition(machine, "OwnerRemediated", "False")?;
     let name = machine.name_any();

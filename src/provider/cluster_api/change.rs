@@ -1,5 +1,5 @@
-//! How a change is begun: one write to the Cluster, or to a `MachineDeployment` that stands alone, with the change
-//! and its token. Whoever finds the token there knows that the change was begun.
+//! How a change is begun: one write of the change and its token, to the Cluster or to a `MachineDeployment` outside a
+//! topology. If the token is there, the change was begun.
 
 use crate::{
     lifecycle::Stage,
@@ -10,7 +10,7 @@ use super::{
     answers::not_supported, creation, goal, handle::Handle, reader::Reader, stop, write::write,
 };
 
-/// Begins a change.
+/// Begins a change. Returns its handle.
 pub async fn begin(reader: &Reader, site: &Site, change: &Change) -> Result<Handle, EngineError> {
     let handle = Handle::of(change);
     let Some(found) = reader.now(site).await? else {
@@ -30,7 +30,7 @@ pub async fn begin(reader: &Reader, site: &Site, change: &Change) -> Result<Hand
             return Err(not_supported("this is no change of a Cluster".into()));
         }
     }
-    // What an abort has set is lifted first: the change couldn't begin.
+    // First, what an abort has set is removed: it would keep the change from beginning.
     stop::lift(&reader.client, site, &found, &handle).await?;
     write(&reader.client, site, kind, object, &changed).await?;
     Ok(handle)

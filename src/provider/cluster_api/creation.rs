@@ -1,4 +1,5 @@
-//! How a Cluster is made: by one write, of a `ClusterClass`, without workers. These are added pool by pool.
+//! How a Cluster is created: with one write, from a `ClusterClass`, without workers. The workers are added pool by
+//! pool.
 
 use kube::{Client, core::DynamicObject};
 use serde_json::json;
@@ -17,10 +18,11 @@ use super::{
     kinds::{Kind, MADE_FOR},
 };
 
-/// Makes the Cluster for a change of its control plane.
+/// Creates the Cluster for a change of its control plane.
 ///
 /// # Errors
-/// `ClusterNotFound` where it is to exist already, or where the change isn't the one that it begins with.
+/// `ClusterNotFound` if the Cluster should already exist, or if the change isn't that of its control plane.
+/// `ClusterExists` if somebody else has created it.
 pub async fn make(
     client: &Client,
     site: &Site,
@@ -41,7 +43,7 @@ pub async fn make(
     }
 }
 
-/// The Cluster; none where it is to exist already, or where the stage isn't that of its control plane.
+/// Returns the Cluster. None if it should already exist, or if the stage isn't that of its control plane.
 fn manifest(site: &Site, stage: &Stage) -> Option<DynamicObject> {
     let Stage::ControlPlane(Some(goal)) = stage else {
         return None;

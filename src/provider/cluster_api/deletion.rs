@@ -1,5 +1,5 @@
-//! Deletions: of a pool's `MachineDeployment`, or of the Cluster. Cluster API deletes their Machines itself, all at once,
-//! so a deletion that has begun can't be stopped.
+//! Deletions of a pool's `MachineDeployment`, or of the Cluster. Cluster API itself deletes their Machines, all at
+//! once, so a deletion that has begun can't be stopped.
 
 use std::fmt;
 
@@ -22,17 +22,17 @@ use super::{
     write::write,
 };
 
-/// What the handle of a deletion begins with.
+/// The prefix of a deletion's handle.
 const DELETED: &str = "deleted/";
 
-/// The deletion of a pool, or of the Cluster where it is none.
+/// The deletion of a pool, or of the Cluster if there is no pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deletion {
     pool: Option<String>,
 }
 
 impl Deletion {
-    /// Of a change; none where it deletes nothing.
+    /// Returns the deletion of a change. None if the change deletes nothing.
     pub fn of(change: &Change) -> Option<Self> {
         let pool = match &change.stage {
             Stage::Pool(goal) if goal.deleted => Some(goal.pool.clone()),
@@ -42,21 +42,21 @@ impl Deletion {
         Some(Self { pool })
     }
 
-    /// The deletion that a handle names; none where it names another change.
+    /// Returns the deletion that a handle names. None if the handle names another change.
     pub fn parse(handle: &str) -> Option<Self> {
         let what = handle.strip_prefix(DELETED)?;
         let pool = what.strip_prefix("pool/").map(ToOwned::to_owned);
         Some(Self { pool })
     }
 
-    /// Begins it. What is gone already is fine.
+    /// Begins the deletion. It is no error if the object is already gone.
     pub async fn begin(&self, reader: &Reader, site: &Site) -> Result<(), EngineError> {
         let client = &reader.client;
         let Some(found) = reader.now(site).await? else {
             return Ok(());
         };
         let Some(pool) = &self.pool else {
-            // What an abort has paused would never go.
+            // Cluster API would never delete what an abort has paused.
             stop::lift_control_plane(client, site, &found).await?;
             return delete(client, site, Kind::Cluster, found.cluster()).await;
         };
@@ -74,7 +74,7 @@ impl Deletion {
         }
     }
 
-    /// Whether it was begun.
+    /// Returns whether the deletion was begun.
     pub async fn was_begun(&self, reader: &Reader, site: &Site) -> Result<bool, EngineError> {
         let found = reader.now(site).await?;
         Ok(found.is_none_or(|found| {
@@ -88,7 +88,7 @@ impl Deletion {
         }))
     }
 
-    /// How far it is.
+    /// Returns how far the deletion is.
     pub fn state(&self, found: Option<&Found>) -> State {
         let Some(found) = found else {
             return State::Done;
@@ -109,7 +109,7 @@ impl Deletion {
         })
     }
 
-    /// It can't be stopped.
+    /// Refuses to stop the deletion, or answers that it is too late if the deletion is done.
     pub async fn stop(&self, reader: &Reader, site: &Site) -> Result<Answer, EngineError> {
         let found = reader.now(site).await?;
         if self.state(found.as_ref()) == State::Done {
@@ -130,7 +130,7 @@ impl fmt::Display for Deletion {
     }
 }
 
-/// Takes a pool out of its Cluster's topology. Cluster API allows no empty list there, and no empty object.
+/// Removes a pool from its Cluster's topology. Cluster API allows no empty list there, and no empty object.
 fn remove_entry(cluster: &mut DynamicObject, at: usize) {
     let topology = cluster.data.pointer_mut("/spec/topology");
     let Some(topology) = topology.and_then(Value::as_object_mut) else {
@@ -148,7 +148,7 @@ fn remove_entry(cluster: &mut DynamicObject, at: usize) {
     }
 }
 
-/// Deletes that very object.
+/// Deletes exactly this object.
 async fn delete(
     client: &Client,
     site: &Site,
@@ -159,7 +159,7 @@ async fn delete(
     delete_with(client, site, (kind, object), &params).await
 }
 
-/// Deletes that very object, where these parameters allow it.
+/// Deletes exactly this object, if these parameters allow it.
 pub async fn delete_with(
     client: &Client,
     site: &Site,

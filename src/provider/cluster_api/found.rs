@@ -1,4 +1,4 @@
-//! A Cluster with its `MachineDeployments` and Machines, as they are at one moment.
+//! A Cluster with its `MachineDeployments` and Machines, as they were at one moment.
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ use super::{
 
 /// A Cluster and what belongs to it.
 pub struct Found {
-    /// Which one, by the `ManagedCluster`.
+    /// The settings of the `ManagedCluster`, which name the Cluster.
     pub spec: ClusterApiProviderSpec,
     cluster: Arc<DynamicObject>,
     objects: Objects,
 }
 
-/// What a pool or a control plane is to be, by Cluster API's own specs.
+/// The desired state of a pool or a control plane, according to Cluster API's own specs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
     pub version: Option<KubernetesVersion>,
@@ -35,7 +35,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Whether a Machine has the version, where one is wanted.
+    /// Returns whether a Machine has the wanted version. True if no version is wanted.
     pub fn has_version_of(self, machine: &DynamicObject) -> bool {
         self.version.is_none() || kinds::version(machine, "/spec/version") == self.version
     }
@@ -46,12 +46,12 @@ impl Wanted {
 pub enum Place {
     /// In its Cluster's topology, at that index.
     Topology(usize),
-    /// By itself.
+    /// In its own object.
     Own,
 }
 
 impl Place {
-    /// What says how many Machines there are, and how they are replaced.
+    /// Returns the spec that says how many Machines there are, and how they are replaced.
     pub fn spec(self, object: &mut DynamicObject) -> &mut Value {
         let spec = &mut object.data["spec"];
         match self {
@@ -60,7 +60,7 @@ impl Place {
         }
     }
 
-    /// What says what a Machine is.
+    /// Returns the spec of a Machine.
     pub fn machine(self, object: &mut DynamicObject) -> &mut Value {
         let spec = self.spec(object);
         match self {
@@ -69,7 +69,7 @@ impl Place {
         }
     }
 
-    /// The metadata of Machines.
+    /// Returns the metadata of Machines.
     pub fn metadata(self, object: &mut DynamicObject) -> &mut Value {
         let spec = self.spec(object);
         match self {
@@ -80,14 +80,14 @@ impl Place {
 }
 
 impl Found {
-    /// Reads what there is of the Cluster now.
+    /// Reads the current state of the Cluster.
     pub async fn read(client: &Client, site: &Site) -> Result<Option<Self>, EngineError> {
         let (objects, _) = Objects::read(client, &site.namespace, cluster_name(site)).await?;
         Ok(Self::of(site, objects))
     }
 
-    /// The Cluster and what belongs to it; none where there is no such Cluster. Where Belay is to make it, one that was
-    /// made otherwise isn't it.
+    /// Returns the Cluster and what belongs to it. None if there is no such Cluster. If Belay is to create it, a
+    /// Cluster that was created otherwise doesn't count.
     pub fn of(site: &Site, objects: Objects) -> Option<Self> {
         let spec = site.provider.cluster_api.clone().unwrap_or_default();
         let is_it = |cluster: &Arc<DynamicObject>| {
@@ -102,34 +102,35 @@ impl Found {
         })
     }
 
-    /// The Cluster.
+    /// Returns the Cluster.
     pub fn cluster(&self) -> &DynamicObject {
         &self.cluster
     }
 
-    /// The control plane, where it is one of kubeadm.
+    /// Returns the control plane. None if it isn't one of kubeadm.
     pub fn control_plane(&self) -> Option<&DynamicObject> {
         self.objects.control_plane.as_deref()
     }
 
-    /// Whether the control plane has answered once.
+    /// Returns whether the control plane has answered once.
     pub fn is_initialized(&self) -> bool {
         let initialized = "/status/initialization/controlPlaneInitialized";
         self.cluster.data.pointer(initialized) == Some(&true.into())
     }
 
-    /// Whether Belay made the Cluster, and Cluster API has made nothing of it yet.
+    /// Returns whether Belay created the Cluster, and Cluster API has created nothing for it yet.
     pub fn is_untouched(&self) -> bool {
         let has = |reference: &str| self.cluster.data["spec"][reference].is_object();
         self.spec.create.is_some() && !has("controlPlaneRef") && !has("infrastructureRef")
     }
 
-    /// Whether the Cluster is made of a `ClusterClass`.
+    /// Returns whether the Cluster is made of a `ClusterClass`.
     pub fn has_topology(&self) -> bool {
         self.cluster.data.pointer("/spec/topology").is_some()
     }
 
-    /// What specifies the version of the control plane: the Cluster by its topology, or the control plane itself.
+    /// Returns the object that specifies the version of the control plane: the Cluster with its topology, or the
+    /// control plane itself.
     pub fn control_plane_spec(&self) -> Result<(Kind, &DynamicObject), EngineError> {
         if self.has_topology() {
             return Ok((Kind::Cluster, &self.cluster));
@@ -143,7 +144,7 @@ impl Found {
         Ok((Kind::KubeadmControlPlane, control_plane))
     }
 
-    /// What the control plane is to run.
+    /// Returns the version that the control plane should run.
     pub fn wanted_version(&self) -> Option<KubernetesVersion> {
         if self.has_topology() {
             return kinds::version(&self.cluster, "/spec/topology/version");
@@ -151,13 +152,13 @@ impl Found {
         kinds::version(self.control_plane()?, "/spec/version")
     }
 
-    /// The `MachineDeployments`, each with its pool's name.
+    /// Returns the `MachineDeployments`, each with its pool's name.
     pub fn pools(&self) -> impl Iterator<Item = (&str, &DynamicObject)> {
         let deployments = self.objects.deployments.iter();
         deployments.map(|deployment| (self.spec.pool_of(name_of(deployment)), deployment.as_ref()))
     }
 
-    /// The `MachineDeployment` of a pool.
+    /// Returns the `MachineDeployment` of a pool.
     pub fn deployment(&self, pool: &str) -> Result<&DynamicObject, EngineError> {
         let name = self.spec.deployment_of(pool);
         let mut deployments = self.objects.deployments.iter().map(Arc::as_ref);
@@ -170,8 +171,8 @@ impl Found {
         })
     }
 
-    /// Where a pool is specified, also before Cluster API has made its `MachineDeployment`; none where it is to be added
-    /// to the topology, in the class that is named for it.
+    /// Returns where a pool is specified, also before Cluster API has created its `MachineDeployment`. None if it has
+    /// to be added to the topology, in the class that is named for it.
     pub fn place_of(&self, pool: &str) -> Result<Option<Place>, EngineError> {
         let deployment = self.deployment(pool);
         if matches!(&deployment, Ok(alone) if !kinds::is_of_topology(alone)) {
@@ -186,7 +187,7 @@ impl Found {
         deployment.map(|_| Some(Place::Own))
     }
 
-    /// The object that specifies a pool: its `MachineDeployment`, or the Cluster with its topology.
+    /// Returns the object that specifies a pool: its `MachineDeployment`, or the Cluster with its topology.
     pub fn pool_spec(&self, pool: &str) -> Result<(Kind, &DynamicObject), EngineError> {
         Ok(match self.place_of(pool)? {
             Some(Place::Own) => (Kind::MachineDeployment, self.deployment(pool)?),
@@ -194,7 +195,7 @@ impl Found {
         })
     }
 
-    /// The `MachineDeployment` of a pool; where Cluster API hasn't made it yet, that passes.
+    /// Returns the `MachineDeployment` of a pool. If Cluster API hasn't created it yet, the error may pass.
     pub fn made_deployment(&self, pool: &str) -> Result<&DynamicObject, EngineError> {
         let deployment = self.deployment(pool);
         if deployment.is_err() && self.entry_of(pool).is_some() {
@@ -206,14 +207,14 @@ impl Found {
         deployment
     }
 
-    /// Where a `MachineDeployment` is specified.
+    /// Returns where a `MachineDeployment` is specified.
     pub fn place(&self, deployment: &DynamicObject) -> Place {
         let name = kinds::label(deployment, TOPOLOGY_NAME);
         let entry = name.and_then(|name| self.entry(name));
         entry.map_or(Place::Own, Place::Topology)
     }
 
-    /// The index of a pool in its Cluster's topology.
+    /// Returns the index of a pool in its Cluster's topology.
     pub fn entry_of(&self, pool: &str) -> Option<usize> {
         self.entry(self.spec.deployment_of(pool))
     }
@@ -224,7 +225,7 @@ impl Found {
         all.iter().position(|one| one["name"] == name)
     }
 
-    /// What says how many Machines a `MachineDeployment` has, and how they are replaced.
+    /// Returns the spec that says how many Machines a `MachineDeployment` has, and how they are replaced.
     pub fn spec_of<'a>(&'a self, deployment: &'a DynamicObject) -> &'a Value {
         match self.place(deployment) {
             Place::Topology(at) => {
@@ -234,7 +235,7 @@ impl Found {
         }
     }
 
-    /// What says what a Machine of a `MachineDeployment` is.
+    /// Returns the spec of a Machine of a `MachineDeployment`.
     pub fn machine_spec_of<'a>(&'a self, deployment: &'a DynamicObject) -> &'a Value {
         let spec = self.spec_of(deployment);
         match self.place(deployment) {
@@ -243,10 +244,10 @@ impl Found {
         }
     }
 
-    /// What a `MachineDeployment` is to be.
+    /// Returns the desired state of a `MachineDeployment`.
     pub fn wanted(&self, deployment: &DynamicObject) -> Wanted {
         let spec = self.spec_of(deployment);
-        // The topology then keeps it on its version.
+        // With this annotation, the topology keeps it on its version.
         let is_deferred = !spec["metadata"]["annotations"][kinds::DEFER_UPGRADE].is_null();
         let version = match self.place(deployment) {
             Place::Topology(_) if !is_deferred => {
@@ -266,21 +267,22 @@ impl Found {
         }
     }
 
-    /// The `MachineSets` of a `MachineDeployment`.
+    /// Returns the `MachineSets` of a `MachineDeployment`.
     pub fn sets_of(&self, deployment: &DynamicObject) -> impl Iterator<Item = &DynamicObject> {
         let name = deployment.name_any();
         let sets = self.objects.sets.iter().map(Arc::as_ref);
         sets.filter(move |set| kinds::label(set, DEPLOYMENT_NAME) == Some(&name))
     }
 
-    /// How many Machines the `MachineSets` of a `MachineDeployment` are to have: what they lack is made at once.
+    /// Returns how many Machines the `MachineSets` of a `MachineDeployment` should have. Cluster API creates the
+    /// missing ones at once.
     pub fn ordered(&self, deployment: &DynamicObject) -> usize {
         let sets = self.sets_of(deployment);
         sets.filter_map(|set| kinds::count(set, "/spec/replicas"))
             .sum()
     }
 
-    /// The Machines of a `MachineDeployment`.
+    /// Returns the Machines of a `MachineDeployment`.
     pub fn machines_of(&self, deployment: &DynamicObject) -> Vec<&DynamicObject> {
         let name = deployment.name_any();
         let machines = self.objects.machines.iter().map(Arc::as_ref);
@@ -289,12 +291,12 @@ impl Found {
             .collect()
     }
 
-    /// All Machines.
+    /// Returns all Machines.
     pub fn machines(&self) -> Vec<&DynamicObject> {
         self.objects.machines.iter().map(Arc::as_ref).collect()
     }
 
-    /// The Machines of the control plane.
+    /// Returns the Machines of the control plane.
     pub fn machines_of_control_plane(&self) -> Vec<&DynamicObject> {
         let machines = self.objects.machines.iter().map(Arc::as_ref);
         machines
@@ -303,20 +305,20 @@ impl Found {
     }
 }
 
-/// The name of a `MachineDeployment`, as people know it.
+/// Returns the name of a `MachineDeployment`, as people know it.
 fn name_of(deployment: &DynamicObject) -> &str {
     kinds::label(deployment, TOPOLOGY_NAME)
         .or(deployment.metadata.name.as_deref())
         .unwrap_or_default()
 }
 
-/// The name of the Cluster.
+/// Returns the name of the Cluster.
 pub fn cluster_name(site: &Site) -> &str {
     let settings = site.provider.cluster_api.as_ref();
     settings.map_or("", |settings| &settings.cluster_name)
 }
 
-/// There is no such Cluster.
+/// Returns the error for a Cluster that doesn't exist.
 pub fn no_cluster(site: &Site) -> OperationError {
     let name = cluster_name(site);
     OperationError::new(

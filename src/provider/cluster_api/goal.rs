@@ -17,16 +17,16 @@ use super::{
 
 /// The annotation of a `MachineDeployment` with the settings that its Machines were given.
 pub const SETTINGS: &str = "belay.dev/settings";
-/// The value of what Belay sets on Cluster API's objects, so that it takes away nothing of others.
+/// The value that marks what Belay sets on Cluster API's objects, so that it removes nothing that others set.
 pub const OURS: &str = "belay";
-/// On a `MachineDeployment` whose roll-out an abort stopped: which change it was.
+/// The annotation of a `MachineDeployment` whose roll-out an abort stopped: which change it was.
 pub const STOPPED_BY: &str = "belay.dev/stopped-by";
 
-/// The annotations with the numbers of Machines that Belay asked for last, by pool. Who writes the number that is there
-/// already doesn't appear in the managed fields.
+/// The annotations with the number of Machines that Belay last asked for, by pool. Somebody who writes the number that
+/// is already there doesn't appear in the managed fields.
 const POOL_COUNT: &str = "count.pool.belay.dev/";
 
-/// How many Machines Belay asked for last; none where it never did.
+/// Returns how many Machines Belay last asked for. None if it never did.
 pub fn count_asked_for(found: &Found, pool: &str) -> Option<usize> {
     let (_, object) = found.pool_spec(pool).ok()?;
     kinds::annotation(object, &format!("{POOL_COUNT}{pool}"))?
@@ -34,8 +34,8 @@ pub fn count_asked_for(found: &Found, pool: &str) -> Option<usize> {
         .ok()
 }
 
-/// Asks for a version of the control plane, where it is specified. The `MachineDeployments` of a topology stay on
-/// theirs until their own turn comes.
+/// Asks for a version of the control plane, in the object that specifies it. The `MachineDeployments` of a topology
+/// stay on their version until their own turn comes.
 pub fn to_version(found: &Found, object: &mut DynamicObject, goal: ControlPlaneGoal) {
     let version = json!(format!("v{}", goal.version));
     if !found.has_topology() {
@@ -117,7 +117,7 @@ fn add_entry(found: &Found, object: &mut DynamicObject, pool: &str) -> Place {
     Place::Topology(at)
 }
 
-/// A `MachineDeployment` of a topology follows its version.
+/// Lets a `MachineDeployment` of a topology follow the topology's version. It can't go to another one.
 fn follow_topology(found: &Found, entry: &mut Value, goal: &PoolGoal) -> Result<(), EngineError> {
     let of_topology = kinds::version(found.cluster(), "/spec/topology/version");
     if of_topology != Some(goal.version) {
@@ -135,7 +135,7 @@ fn follow_topology(found: &Found, entry: &mut Value, goal: &PoolGoal) -> Result<
     Ok(())
 }
 
-/// Gives Machines their pool's labels and taints in place; what others gave them stays.
+/// Gives Machines their pool's labels and taints in place. What others gave them stays.
 fn settle(place: Place, object: &mut DynamicObject, before: &NodeSettings, goal: &PoolGoal) {
     let text = serde_json::to_string(&goal.settings).unwrap_or_default();
     match place {

@@ -1,4 +1,4 @@
-//! Handles: what the engine's work is known by, also after a restart. A handle names what the change is about, and the
+//! Handles identify the engine's work, also after a restart. A handle contains what the change is about, and the
 //! change's token, which the changed object carries as an annotation.
 
 use std::fmt;
@@ -20,31 +20,31 @@ use super::{
 const CONTROL_PLANE_CHANGE: &str = "belay.dev/control-plane-change";
 /// The annotations with the pools' last changes.
 const POOL_CHANGE: &str = "pool.belay.dev/";
-/// The annotations with the versions that Belay asked for last: of the control plane, and of the pools.
+/// The annotations with the versions that Belay last asked for: of the control plane, and of the pools.
 const CONTROL_PLANE_VERSION: &str = "belay.dev/control-plane-version";
 const POOL_VERSION: &str = "version.pool.belay.dev/";
-/// What the handle of a pool begins with whose Machines are replaced.
+/// The prefix of a pool's handle if its Machines are replaced.
 const REPLACED: &str = "replaced/";
-/// What the handle of another pool begins with.
+/// The prefix of another pool's handle.
 const RESIZED: &str = "resized/";
-/// What the handle of a change begins with that others asked for.
+/// The prefix of the handle of a change that others asked for.
 const OTHERS: &str = "others/";
 
 /// What a handle names: the control plane or a pool, and the token of its change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handle {
-    /// The pool; none for the control plane.
+    /// The pool. None for the control plane.
     pub pool: Option<String>,
     /// Whether Machines of another version are replaced.
     pub replaces: bool,
-    /// The change's token; where others asked for it, what they asked for.
+    /// The change's token. If others asked for the change, what they asked for.
     pub token: String,
     /// Whether others asked for it, outside Belay.
     pub by_others: bool,
 }
 
 impl Handle {
-    /// The handle of a change.
+    /// Returns the handle of a change.
     pub fn of(change: &Change) -> Self {
         let (pool, replaces) = match &change.stage {
             Stage::Pool(goal) => (Some(goal.pool.clone()), goal.replace_outdated),
@@ -58,7 +58,8 @@ impl Handle {
         }
     }
 
-    /// The handle of what others asked for: of a pool or of the control plane, a version or a number of Machines.
+    /// Returns the handle of what others asked for: a version or a number of Machines, of a pool or of the control
+    /// plane.
     pub fn of_others(pool: Option<&str>, replaces: bool, asked: &str) -> Self {
         Self {
             pool: pool.map(ToOwned::to_owned),
@@ -68,7 +69,7 @@ impl Handle {
         }
     }
 
-    /// The handle that a text names.
+    /// Returns the handle that a text names.
     pub fn parse(text: &str) -> Self {
         let of_others = text.strip_prefix(OTHERS);
         let rest = of_others.unwrap_or(text);
@@ -82,7 +83,7 @@ impl Handle {
         }
     }
 
-    /// The annotation that has its token.
+    /// Returns the annotation that has its token.
     pub fn annotation(&self) -> String {
         match &self.pool {
             Some(pool) => format!("{POOL_CHANGE}{pool}"),
@@ -90,8 +91,8 @@ impl Handle {
         }
     }
 
-    /// The annotation that has the version that Belay asked for last. Where others have asked for the same before, the
-    /// managed fields don't show that.
+    /// Returns the annotation that has the version that Belay last asked for. If others asked for the same version
+    /// before, the managed fields don't show that Belay did.
     pub fn version_annotation(&self) -> String {
         match &self.pool {
             Some(pool) => format!("{POOL_VERSION}{pool}"),
@@ -99,7 +100,7 @@ impl Handle {
         }
     }
 
-    /// Writes into an object that its change was begun, and the version that the change asks for.
+    /// Writes into an object that its change was begun, and which version the change asks for.
     pub fn mark(&self, object: &mut DynamicObject, change: &Change) {
         let annotations = object.annotations_mut();
         annotations.insert(self.annotation(), change.token.clone());
@@ -108,7 +109,7 @@ impl Handle {
         }
     }
 
-    /// The object that carries the annotation.
+    /// Returns the object that carries the annotation.
     pub fn object<'a>(&self, found: &'a Found) -> Result<(Kind, &'a DynamicObject), EngineError> {
         let Some(pool) = &self.pool else {
             return found.control_plane_spec();
@@ -116,8 +117,8 @@ impl Handle {
         found.pool_spec(pool)
     }
 
-    /// What is written of its change: the token, and, once it was asked to stop, when. None where somebody has asked
-    /// for something else since.
+    /// Returns what is written of its change: the token and, once it was asked to stop, the time of that. None if
+    /// somebody has asked for something else since.
     pub fn written(&self, found: &Found) -> Result<Option<String>, EngineError> {
         let (_, object) = self.object(found)?;
         let written = kinds::annotation(object, &self.annotation());
@@ -128,7 +129,7 @@ impl Handle {
         Ok(self.asked_now(found)?.filter(|asked| *asked == self.token))
     }
 
-    /// What is asked for now, in the words of a handle of others.
+    /// Returns what is asked for now, in the form of a handle of others.
     fn asked_now(&self, found: &Found) -> Result<Option<String>, EngineError> {
         let Some(pool) = &self.pool else {
             return Ok(found.wanted_version().map(|version| version.to_string()));
@@ -142,7 +143,7 @@ impl Handle {
     }
 }
 
-/// The version that a stage asks for; none where it changes none.
+/// Returns the version that a stage asks for. None if it changes no version.
 fn version_of(stage: &Stage) -> Option<KubernetesVersion> {
     match stage {
         Stage::ControlPlane(goal) => goal.map(|goal| goal.version),

@@ -1,6 +1,6 @@
-//! Cluster API's kinds, and what is read of their objects. The objects are read and written as JSON: what Belay
-//! doesn't know of them stays as it is. (The generated types of cluster-api-rs are for an older kube, and would
-//! be compiled beside this one.)
+//! Cluster API's kinds, and what Belay reads of their objects. The objects are read and written as JSON, so that what
+//! Belay doesn't know of them stays as it is. (The generated types of cluster-api-rs are for an older kube, which would
+//! be compiled in addition to this one.)
 
 use kube::{
     Api, Client, ResourceExt as _,
@@ -10,7 +10,7 @@ use kube::{
 
 use crate::api::KubernetesVersion;
 
-/// The label of all that belongs to a Cluster.
+/// The label of everything that belongs to a Cluster.
 pub const CLUSTER_NAME: &str = "cluster.x-k8s.io/cluster-name";
 /// The label of a `MachineDeployment`'s Machines.
 pub const DEPLOYMENT_NAME: &str = "cluster.x-k8s.io/deployment-name";
@@ -23,7 +23,7 @@ pub const PAUSED: &str = "cluster.x-k8s.io/paused";
 /// The annotation that keeps a topology's `MachineDeployment` on its version.
 pub const DEFER_UPGRADE: &str = "topology.cluster.x-k8s.io/defer-upgrade";
 
-/// On a Cluster that Belay made: the `ManagedCluster` that it was made for.
+/// On a Cluster that Belay created: the `ManagedCluster` that it was created for.
 pub const MADE_FOR: &str = "belay.dev/made-for";
 
 /// A kind that Belay reads.
@@ -38,12 +38,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The objects of that kind in a namespace.
+    /// Returns the API for the objects of that kind in a namespace.
     pub fn api(self, client: &Client, namespace: &str) -> Api<DynamicObject> {
         Api::namespaced_with(client.clone(), namespace, &self.resource())
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cluster => "Cluster",
@@ -55,7 +55,7 @@ impl Kind {
         }
     }
 
-    /// What the API server calls it.
+    /// Returns the resource that the API server knows it as.
     pub fn resource(self) -> ApiResource {
         let group = match self {
             Self::KubeadmControlPlane => "controlplane.cluster.x-k8s.io",
@@ -65,7 +65,8 @@ impl Kind {
         ApiResource::from_gvk(&kind)
     }
 
-    /// Takes away what Belay doesn't read of the many objects of a kind that it never writes.
+    /// Returns a function that removes what Belay doesn't read. It is for kinds with many objects that Belay never
+    /// writes.
     pub fn trim(self) -> fn(&mut DynamicObject) {
         match self {
             Self::Machine | Self::MachineSet => |object| object.metadata.managed_fields = None,
@@ -74,28 +75,28 @@ impl Kind {
     }
 }
 
-/// All that belongs to a Cluster.
+/// Returns the parameters to list everything that belongs to a Cluster.
 pub fn of_cluster(name: &str) -> ListParams {
     ListParams::default().labels(&format!("{CLUSTER_NAME}={name}"))
 }
 
-/// A text of an object.
+/// Returns a text of an object.
 pub fn text<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a str> {
     object.data.pointer(pointer)?.as_str()
 }
 
-/// A count of an object.
+/// Returns a count of an object.
 pub fn count(object: &DynamicObject, pointer: &str) -> Option<usize> {
     let number = object.data.pointer(pointer)?.as_u64()?;
     usize::try_from(number).ok()
 }
 
-/// A version of an object, which Cluster API writes as `v1.36.3`.
+/// Returns a version of an object, which Cluster API writes as `v1.36.3`.
 pub fn version(object: &DynamicObject, pointer: &str) -> Option<KubernetesVersion> {
     text(object, pointer)?.trim_start_matches('v').parse().ok()
 }
 
-/// The reason and the message of a condition that has this status.
+/// Returns the reason and the message of a condition. None if it doesn't have this status.
 pub fn condition<'a>(
     object: &'a DynamicObject,
     type_: &str,
@@ -108,29 +109,29 @@ pub fn condition<'a>(
     Some((found["reason"].as_str()?, found["message"].as_str()?))
 }
 
-/// Whether a condition is True.
+/// Returns whether a condition is True.
 pub fn is(object: &DynamicObject, type_: &str) -> bool {
     condition(object, type_, "True").is_some()
 }
 
-/// Whether an object's controller has seen its spec.
+/// Returns whether an object's controller has seen its current spec.
 pub fn is_observed(object: &DynamicObject) -> bool {
     let observed = object.data.pointer("/status/observedGeneration");
     let observed = observed.and_then(serde_json::Value::as_i64);
     observed.is_some() && observed == object.metadata.generation
 }
 
-/// Whether a `MachineDeployment` is its topology's to make and delete.
+/// Returns whether the topology creates and deletes a `MachineDeployment`.
 pub fn is_of_topology(deployment: &DynamicObject) -> bool {
     label(deployment, TOPOLOGY_NAME).is_some()
 }
 
-/// An object's label.
+/// Returns an object's label.
 pub fn label<'a>(object: &'a DynamicObject, key: &str) -> Option<&'a str> {
     object.labels().get(key).map(String::as_str)
 }
 
-/// An object's annotation.
+/// Returns an object's annotation.
 pub fn annotation<'a>(object: &'a DynamicObject, key: &str) -> Option<&'a str> {
     object.annotations().get(key).map(String::as_str)
 }

@@ -1,4 +1,4 @@
-//! What there is of a cluster, from Cluster API's objects.
+//! The observed state of a cluster, from Cluster API's objects.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use crate::{
 
 use super::{autoscaled, found::Found, goal::SETTINGS, kinds, strangers};
 
-/// What is observed of a cluster.
+/// Returns the observed state of a cluster.
 pub fn observation(found: &Found, site: &Site) -> Result<Observation, EngineError> {
     let version = control_plane_version(found);
-    // One that Belay makes has no control plane until that has come up once.
+    // A Cluster that Belay creates has no control plane until that has come up once.
     let is_coming_up = found.spec.create.is_some() && !found.is_initialized();
     if version.is_none() && !is_coming_up {
         return Err(Failure::Passing(Passing::new(
@@ -57,7 +57,7 @@ pub fn observation(found: &Found, site: &Site) -> Result<Observation, EngineErro
     })
 }
 
-/// What the control plane runs: while it changes, the oldest version that it still has.
+/// Returns the version that the control plane runs. During a change, that is the oldest version that it still has.
 pub fn control_plane_version(found: &Found) -> Option<KubernetesVersion> {
     let shown = found
         .cluster()

@@ -1,5 +1,5 @@
-//! Cluster API's objects as watches show them, so that looking at a Cluster asks nothing of the API server. What is
-//! shown may be some milliseconds old: who acts on it, or reports that something has ended, reads it anew.
+//! Cluster API's objects as watches show them, so that a look at a Cluster needs no request to the API server. The
+//! objects may be some milliseconds old. Code that acts on them, or reports that something has ended, reads them again.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -25,10 +25,10 @@ use super::{
     objects::{LISTED, Moment, Objects},
 };
 
-/// For how long a watch isn't relied on after it failed. One that fails again does so sooner.
+/// How long a watch isn't trusted after it failed. A watch that fails again does so within that time.
 const DOUBT: Duration = Duration::from_secs(20);
 
-/// How long it is kept how new a Cluster was as it was read. A watch that is up shows that long before.
+/// How long Belay remembers how new a Cluster was when it was read. A watch that is up shows that state long before.
 const KEPT: Duration = Duration::from_mins(5);
 
 /// What watches show of Clusters. Clones share it.
@@ -40,9 +40,9 @@ struct Shared {
     scope: Scope,
     /// How often Clusters have changed, by namespace and name.
     counts: Mutex<Counts>,
-    /// They begin once there is a Cluster to look at: Cluster API may not be installed.
+    /// The watches start once there is a Cluster to look at, because Cluster API may not be installed.
     watched: Mutex<BTreeMap<Kind, Watched>>,
-    /// What was read of Clusters that watches may not show yet.
+    /// How new Clusters were when they were read. Watches may not show that state yet.
     read: Mutex<HashMap<Key, (Instant, Moment)>>,
 }
 
@@ -54,7 +54,7 @@ struct Watched {
 }
 
 impl Watched {
-    /// Whether it shows all that there is.
+    /// Returns whether it shows all objects.
     fn is_up(&self) -> bool {
         let failed_at = *lock(&self.failed_at);
         self.objects.is_complete() && failed_at.is_none_or(|at| at.elapsed() > DOUBT)
@@ -62,7 +62,7 @@ impl Watched {
 }
 
 impl Mirror {
-    /// For the Clusters in these namespaces.
+    /// Returns a mirror of the Clusters in these namespaces.
     pub fn new(client: &Client, scope: &Scope) -> Self {
         Self(Arc::new(Shared {
             client: client.clone(),
@@ -73,14 +73,14 @@ impl Mirror {
         }))
     }
 
-    /// Whether no change goes unnoticed.
+    /// Returns whether no change goes unnoticed.
     pub fn is_up(&self) -> bool {
         let watched = lock(&self.0.watched);
         let mut listed = LISTED.iter();
         listed.all(|kind| watched.get(kind).is_some_and(Watched::is_up))
     }
 
-    /// Counts the changes of a Cluster.
+    /// Returns a receiver that counts the changes of a Cluster.
     pub fn changes_of(&self, namespace: &str, cluster: &str) -> watch::Receiver<u64> {
         for kind in LISTED {
             self.watch(kind);
@@ -88,7 +88,7 @@ impl Mirror {
         lock(&self.0.counts).of(&(namespace.to_owned(), cluster.to_owned()))
     }
 
-    /// A Cluster's objects; none where watches don't show all of it, or where something newer was read.
+    /// Returns a Cluster's objects. None if watches don't show all of them, or if something newer was read.
     pub fn objects(&self, namespace: &str, cluster: &str) -> Option<Objects> {
         if !self.is_up() {
             return None;
@@ -115,11 +115,11 @@ impl Mirror {
         Some(objects)
     }
 
-    /// Notes what was read of a Cluster: what is older isn't shown from now on.
+    /// Notes how new a Cluster was when it was read. From now on, nothing older is shown.
     pub fn has_read(&self, namespace: &str, cluster: &str, at: Moment) {
         let key = (namespace.to_owned(), cluster.to_owned());
         let mut read = lock(&self.0.read);
-        // Clusters that nobody looks at any more are forgotten.
+        // Clusters that nobody looks at any more are removed.
         read.retain(|_, (since, _)| since.elapsed() < KEPT);
         read.insert(key, (Instant::now(), at));
     }
@@ -138,7 +138,7 @@ impl Mirror {
         watched.unwrap_or_default()
     }
 
-    /// Control planes of kubeadm are watched once there is one: the kind may not be installed.
+    /// Returns a control plane of kubeadm. A watch for these starts when there is one: the kind may not be installed.
     fn control_plane(&self, namespace: &str, name: &str) -> Option<Arc<DynamicObject>> {
         self.watch(Kind::KubeadmControlPlane);
         let watched = lock(&self.0.watched);
@@ -190,7 +190,7 @@ impl Mirror {
     }
 }
 
-/// The Cluster of an object.
+/// Returns the Cluster of an object.
 fn groups(object: &DynamicObject) -> Vec<Key> {
     let types = object.types.as_ref();
     let is_cluster = types.is_some_and(|types| types.kind == Kind::Cluster.name());

@@ -1,5 +1,5 @@
-//! Nodes by Cluster API: a Cluster is operated through its own objects, whether it existed before or Belay made it, and
-//! Cluster API stays the engine. Belay makes and deletes no Machine itself.
+//! Nodes by Cluster API. Belay operates a Cluster through the Cluster's own objects, whether it existed before or Belay
+//! created it. Cluster API stays the engine: Belay itself creates and deletes no Machine.
 
 mod adopt;
 mod answers;
@@ -43,7 +43,7 @@ use mirror::Mirror;
 use reader::Reader;
 pub use rules::ByClusterApi;
 
-/// The provider on the cluster that `client` reaches, for the clusters of these namespaces.
+/// Returns the provider on the cluster that `client` reaches, for the clusters of these namespaces.
 pub fn provider(client: &Client, scope: &Scope) -> EngineProvider {
     EngineProvider::new(Arc::new(ClusterApi(Reader {
         client: client.clone(),
@@ -51,7 +51,7 @@ pub fn provider(client: &Client, scope: &Scope) -> EngineProvider {
     })))
 }
 
-/// What is there of a cluster now, asked of the API server once; where it can't be read, why.
+/// Reads the current state of a cluster from the API server, once. If that fails, the result says why.
 pub async fn look_once(client: &Client, cluster: &ManagedCluster) -> Observation {
     let site = Site::of(cluster);
     let found = Found::read(client, &site).await;
@@ -72,7 +72,7 @@ pub async fn look_once(client: &Client, cluster: &ManagedCluster) -> Observation
 fn observation(found: Option<&Found>, site: &Site) -> Result<Observation, EngineError> {
     match found {
         Some(found) => look::observation(found, site),
-        // It isn't made yet, or it was deleted as it was asked for.
+        // It isn't created yet, or it was deleted as requested.
         None if is_made_by_belay(site) || !ByClusterApi.retains(&site.provider, None) => {
             Ok(Observation::default())
         }
@@ -80,7 +80,7 @@ fn observation(found: Option<&Found>, site: &Site) -> Result<Observation, Engine
     }
 }
 
-/// How far the change of a handle is.
+/// Returns how far the change of a handle is.
 fn state(found: Option<&Found>, site: &Site, handle: &str) -> Result<State, EngineError> {
     if let Some(deletion) = Deletion::parse(handle) {
         return Ok(deletion.state(found));
@@ -88,13 +88,13 @@ fn state(found: Option<&Found>, site: &Site, handle: &str) -> Result<State, Engi
     let handle = Handle::parse(handle);
     match found {
         Some(found) => progress::state(found, &handle),
-        // The abort of a creation deletes a Cluster of which nothing was made.
+        // The abort of a creation deletes a Cluster if nothing was created for it yet.
         None if is_made_by_belay(site) && handle.pool.is_none() => Ok(State::Stopped),
         None => Err(EngineError::Final(no_cluster(site))),
     }
 }
 
-/// Whether Belay makes the Cluster where there is none.
+/// Returns whether Belay creates the Cluster if it doesn't exist.
 fn is_made_by_belay(site: &Site) -> bool {
     let settings = site.provider.cluster_api.as_ref();
     settings.is_some_and(|settings| settings.create.is_some())
@@ -104,7 +104,7 @@ fn is_made_by_belay(site: &Site) -> bool {
 struct ClusterApi(Reader);
 
 impl ClusterApi {
-    /// Whether a change that was stopped is left as it is to be left.
+    /// Settles a change that was stopped. Returns whether nothing is left to settle.
     async fn is_settled(
         &self,
         site: &Site,
@@ -141,7 +141,7 @@ impl Engine for ClusterApi {
         }
     }
 
-    /// All are on one API server.
+    /// All clusters are on one API server.
     fn account(&self, _: &Site) -> String {
         "cluster-api".into()
     }
@@ -160,7 +160,7 @@ impl Engine for ClusterApi {
         if let Ok(seen) = observation(found.as_ref(), site) {
             return Ok(seen);
         }
-        // What can't be shown isn't said of an old view.
+        // An old view is no reason to report an error: read the Cluster again.
         let found = self.0.now(site).await?;
         observation(found.as_ref(), site)
     }
@@ -194,7 +194,7 @@ impl Engine for ClusterApi {
         if let Ok(State::Running(running)) = state(found.as_ref(), site, handle) {
             return Ok(State::Running(running));
         }
-        // An end is said only of what there is now.
+        // An end is reported only from the current state.
         let found = self.0.now(site).await?;
         let state = state(found.as_ref(), site, handle)?;
         match &found {

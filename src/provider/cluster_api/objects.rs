@@ -1,4 +1,4 @@
-//! A Cluster's objects at one moment, and whether others were read later.
+//! A Cluster's objects at one moment, and whether others that were read are newer.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,7 +15,7 @@ use super::{
     kinds::{self, Kind},
 };
 
-/// The kinds of what belongs to a Cluster, itself among them, as far as all of it is listed.
+/// The kinds that are listed to find everything that belongs to a Cluster, including the Cluster itself.
 pub const LISTED: [Kind; 4] = [
     Kind::Cluster,
     Kind::MachineDeployment,
@@ -23,12 +23,12 @@ pub const LISTED: [Kind; 4] = [
     Kind::Machine,
 ];
 
-/// A Cluster's objects. What watches have shown is shared with who else looks at it.
+/// A Cluster's objects. Those that watches have shown are shared with everybody else who looks at them.
 #[derive(Clone, Debug, Default)]
 pub struct Objects {
-    /// The Cluster; none where there is none.
+    /// The Cluster. None if it doesn't exist.
     pub cluster: Option<Arc<DynamicObject>>,
-    /// The control plane, where it is one of kubeadm.
+    /// The control plane. None if it isn't one of kubeadm.
     pub control_plane: Option<Arc<DynamicObject>>,
     /// Its `MachineDeployments`.
     pub deployments: Vec<Arc<DynamicObject>>,
@@ -39,7 +39,7 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// What there is now, as the API server answers; how new it is.
+    /// Reads the current objects from the API server. Returns them, and how new they are.
     pub async fn read(
         client: &Client,
         namespace: &str,
@@ -78,7 +78,7 @@ impl Objects {
         Ok((read, moment))
     }
 
-    /// The name of the control plane, where it is one of kubeadm.
+    /// Returns the name of the control plane. None if it isn't one of kubeadm.
     pub fn control_plane_name(&self) -> Option<&str> {
         let cluster = self.cluster.as_deref()?;
         let kind = kinds::text(cluster, "/spec/controlPlaneRef/kind");
@@ -86,7 +86,7 @@ impl Objects {
         name.filter(|_| kind == Some("KubeadmControlPlane"))
     }
 
-    /// Whether none of it is older than what was read at that moment.
+    /// Returns whether none of the objects is older than what was read at that moment.
     pub fn are_as_new_as(&self, moment: &Moment) -> bool {
         let clusters: Vec<_> = self.cluster.iter().cloned().collect();
         let seen = [&clusters, &self.deployments, &self.sets, &self.machines];
@@ -95,7 +95,7 @@ impl Objects {
     }
 }
 
-/// How new a Cluster's objects were as they were read, by kind.
+/// How new a Cluster's objects were when they were read, by kind.
 #[derive(Debug)]
 pub struct Moment([Listed; LISTED.len()]);
 
@@ -104,7 +104,7 @@ pub struct Moment([Listed; LISTED.len()]);
 struct Listed {
     /// The resourceVersion of the list.
     version: u64,
-    /// Those of its objects, by their uids.
+    /// The resourceVersions of its objects, by their uids.
     objects: HashMap<String, u64>,
 }
 
@@ -116,7 +116,7 @@ impl Listed {
             (uid.unwrap_or_default(), version(object).unwrap_or(u64::MAX))
         };
         Self {
-            // What can't be compared is read each time.
+            // If versions can't be compared, the objects are read each time.
             version: listed
                 .and_then(|listed| listed.parse().ok())
                 .unwrap_or(u64::MAX),
@@ -124,8 +124,8 @@ impl Listed {
         }
     }
 
-    /// Whether objects that are seen are no older: each that was listed is there, or a newer one, and what wasn't
-    /// listed was made later.
+    /// Returns whether the objects that are seen are no older than the list: each listed object is there, or a newer
+    /// version of it, and objects that weren't listed were created later.
     fn is_shown_by(&self, seen: &[Arc<DynamicObject>]) -> bool {
         let mut left = self.objects.len();
         let is_newer = |object: &Arc<DynamicObject>| {

@@ -1,4 +1,4 @@
-//! How far a change is, and whether it has come to rest.
+//! How far a change is, and whether nothing moves any more.
 
 use std::time::Duration;
 
@@ -19,16 +19,16 @@ use super::{
     kinds, look,
 };
 
-/// How long Machines that come up, or that go, are waited for after the stop. One that comes up no more, or whose
-/// drain is blocked, would else keep the abort from its end for ever.
+/// How long a stop waits for Machines that come up or are being deleted. Otherwise, a Machine that never comes up, or
+/// whose drain is blocked, would keep the abort from ending.
 const REST: Duration = Duration::from_mins(1);
 
-/// The Machines of a change, and what they are to be.
+/// The Machines of a change, and their desired state.
 struct Work<'a> {
     object: &'a DynamicObject,
-    /// Where it counts its Machines.
+    /// The status that counts its Machines.
     shown: &'a Value,
-    /// Whether it shows the version that is wanted. Of a pool, its Machines show that.
+    /// Whether it shows the wanted version. For a pool, its Machines show that.
     has_version: bool,
     /// Whether Machines of another version are replaced.
     replaces: bool,
@@ -36,10 +36,10 @@ struct Work<'a> {
     wanted: Wanted,
 }
 
-/// How far the change of a handle is.
+/// Returns how far the change of a handle is.
 pub fn state(found: &Found, handle: &Handle) -> Result<State, EngineError> {
     let Some(written) = handle.written(found)? else {
-        // Somebody wrote over it; what is asked for now isn't this change.
+        // Somebody overwrote it. What is asked for now isn't this change.
         return Ok(State::Stopped);
     };
     if let Some(pool) = &handle.pool
@@ -67,7 +67,7 @@ pub fn state(found: &Found, handle: &Handle) -> Result<State, EngineError> {
     Ok(State::Running(work.running(found)))
 }
 
-/// How long ago a change was asked to stop, by what is written of it.
+/// Returns how long ago a change was asked to stop, according to what is written of it. None if it wasn't.
 fn waited(written: &str) -> Option<Duration> {
     let since = written.split('/').nth(1)?;
     let since: Timestamp = since.parse().unwrap_or(Timestamp::UNIX_EPOCH);
@@ -75,7 +75,7 @@ fn waited(written: &str) -> Option<Duration> {
     Some(waited.try_into().unwrap_or_default())
 }
 
-/// Whether a stopped change may be left to be settled: what it waits for may never come.
+/// Returns whether there is still time to settle a stopped change: what it waits for may never come.
 pub fn may_settle(found: &Found, handle: &Handle) -> Result<bool, EngineError> {
     let waited = handle
         .written(found)?
@@ -83,7 +83,7 @@ pub fn may_settle(found: &Found, handle: &Handle) -> Result<bool, EngineError> {
     Ok(waited.is_some_and(|waited| waited < 2 * REST))
 }
 
-/// The state of a change that was stopped, and isn't left as it is to be left.
+/// Returns the state of a change that was stopped, but isn't settled yet.
 pub fn settling(found: &Found, handle: &Handle) -> Result<State, EngineError> {
     Ok(work(found, handle)?.stopping())
 }
@@ -120,12 +120,12 @@ fn work<'a>(found: &'a Found, handle: &Handle) -> Result<Work<'a>, EngineError> 
 }
 
 impl Work<'_> {
-    /// Whether all of it is there. A `MachineDeployment` says so for up to two seconds after a change that it hasn't
-    /// seen, so each Machine is looked at as well.
+    /// Returns whether all of it is done. For up to two seconds after a change that it hasn't seen, a
+    /// `MachineDeployment` still says that it is done, so each Machine is checked as well.
     fn is_done(&self) -> bool {
         let mut counts = vec!["replicas", "readyReplicas", "availableReplicas"];
         counts.extend(self.replaces.then_some("upToDateReplicas"));
-        // A roll-out that was stopped may have left one more.
+        // A roll-out that was stopped may have left one Machine more.
         let is_paused = kinds::annotation(self.object, STOPPED_BY).is_some();
         let is_enough = |count: usize| {
             count == self.wanted.replicas || (is_paused && count > self.wanted.replicas)
@@ -141,7 +141,7 @@ impl Work<'_> {
             && self.machines.iter().all(|machine| self.has_come(machine))
     }
 
-    /// Whether a Machine is as it is to be.
+    /// Returns whether a Machine is in its desired state.
     fn has_come(&self, machine: &DynamicObject) -> bool {
         let is_new = self.wanted.has_version_of(machine);
         machine.metadata.deletion_timestamp.is_none()
@@ -149,7 +149,7 @@ impl Work<'_> {
             && (!self.replaces || (is_new && kinds::is(machine, "UpToDate")))
     }
 
-    /// How many Machines are as they are to be.
+    /// Returns how many Machines are in their desired state.
     fn come(&self) -> usize {
         let machines = self.machines.iter();
         machines.filter(|machine| self.has_come(machine)).count()
@@ -169,7 +169,8 @@ impl Work<'_> {
         format!("{done}; {}", moving.join(", "))
     }
 
-    /// A change that was stopped, and has not come to rest. What it shows last stays with its step.
+    /// Returns the state of a change that was stopped, but whose Machines still move. What it shows last stays with its
+    /// step.
     fn stopping(&self) -> State {
         State::Running(Running {
             message: self.message(),
@@ -190,7 +191,7 @@ impl Work<'_> {
     }
 }
 
-/// Whether a Machine comes up or goes.
+/// Returns whether a Machine is coming up or being deleted.
 fn moves(machine: &DynamicObject) -> bool {
     let phase = kinds::text(machine, "/status/phase").unwrap_or("Pending");
     machine.metadata.deletion_timestamp.is_some()

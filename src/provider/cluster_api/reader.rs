@@ -19,8 +19,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A Cluster as watches show it, some milliseconds ago, and no older than what was read of it before. Where they
-    /// don't, it is read.
+    /// Returns a Cluster as watches showed it some milliseconds ago, and no older than what was read of it before. If
+    /// watches don't show it, it is read.
     pub async fn seen(&self, site: &Site) -> Result<Option<Found>, EngineError> {
         match self.mirror.objects(&site.namespace, cluster_name(site)) {
             Some(objects) => Ok(Found::of(site, objects)),
@@ -28,7 +28,7 @@ impl Reader {
         }
     }
 
-    /// A Cluster as it is now.
+    /// Reads a Cluster as it is now.
     pub async fn now(&self, site: &Site) -> Result<Option<Found>, EngineError> {
         let (namespace, cluster) = (&site.namespace, cluster_name(site));
         let (objects, at) = Objects::read(&self.client, namespace, cluster).await?;

@@ -1,4 +1,4 @@
-//! What Belay can do with Cluster API, and what to do instead where it can't.
+//! What Belay can do with Cluster API, and what to do instead if it can't.
 
 use crate::{
     api::{DeletionPolicy, OperationType, ProviderSpec, TargetKind},
@@ -6,7 +6,7 @@ use crate::{
     provider::engine,
 };
 
-/// Cluster API orders the nodes itself, by `MachineDeployments`.
+/// Cluster API manages the nodes itself, in `MachineDeployments`.
 #[derive(Debug)]
 pub struct ByClusterApi;
 

@@ -1,5 +1,5 @@
-//! How a change is stopped, and nothing is rolled back: no Machine more is begun, and none more is deleted. What has
-//! begun comes to its end. The next change lifts what the stop has set, and only that.
+//! How a change is stopped, without a rollback: no more Machines are created or deleted. What has begun comes to its
+//! end. The next change removes what the stop has set, and only that.
 
 use kube::{Client, ResourceExt as _, core::DynamicObject};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ pub async fn stop(reader: &Reader, site: &Site, handle: &Handle) -> Result<Answe
         return stop_pool(client, site, &found, handle, pool).await;
     }
     if found.is_untouched() {
-        // A pause would not do: the webhooks take no change while the ClusterClass is missing.
+        // A pause isn't possible: the webhooks accept no change while the ClusterClass is missing.
         let cluster = (Kind::Cluster, found.cluster());
         let params = delete_params_as_read(found.cluster());
         deletion::delete_with(client, site, cluster, &params).await?;
@@ -71,7 +71,8 @@ pub async fn stop(reader: &Reader, site: &Site, handle: &Handle) -> Result<Answe
     Ok(Answer::Accepted)
 }
 
-/// A roll-out is paused. A scale has begun all of its Machines at once, as soon as its `MachineSet` has it.
+/// Stops the change of a pool. A roll-out is paused. A scale has begun all of its Machines as soon as its `MachineSet`
+/// has the new number.
 async fn stop_pool(
     client: &Client,
     site: &Site,
@@ -88,7 +89,7 @@ async fn stop_pool(
         paused.data["spec"]["paused"] = json!(true);
         let by = handle.token.clone();
         paused.annotations_mut().insert(STOPPED_BY.into(), by);
-        // Between two Machines a paused roll-out would make one more: it has room for it.
+        // Between two Machines, a paused roll-out would create one more, because it has room for it.
         let is_between = machines.len() == wanted.replicas;
         if is_between {
             strategy(Place::Own, &mut paused);
@@ -112,14 +113,14 @@ async fn stop_pool(
     Ok(Answer::Accepted)
 }
 
-/// Has no Machine replaced any more but those that somebody deletes.
+/// Sets the strategy that replaces only Machines that somebody deletes.
 fn strategy(place: Place, object: &mut DynamicObject) {
     place.spec(object)["rollout"]["strategy"] = json!({"type": "OnDelete"});
 }
 
-/// What is left to be done once the Machines of a stopped roll-out have come up: paused, it could be scaled only by
-/// Machines of the old version, which the control plane doesn't take. So it goes on, and replaces only what somebody
-/// deletes. The Machine that a new one has replaced goes. Whether all of that is done.
+/// Settles a stopped roll-out once its Machines have come up. If it stayed paused, a scale could only create Machines
+/// of the old version, which the control plane doesn't accept. So the roll-out continues, but replaces only Machines
+/// that somebody deletes. A Machine that already has a replacement is deleted. Returns whether all of that is done.
 pub async fn settle(
     client: &Client,
     site: &Site,
@@ -139,7 +140,7 @@ pub async fn settle(
     let is_broken =
         |machine: &&DynamicObject| wanted.has_version_of(machine) && !kinds::is(machine, "Ready");
     if machines.iter().any(is_broken) {
-        // An old one would go for it. It stays paused.
+        // An old Machine would be deleted for it. So the roll-out stays paused.
         return Ok(true);
     }
     let place = found.place(deployment);
@@ -151,7 +152,7 @@ pub async fn settle(
             write(client, site, Kind::Cluster, found.cluster(), &cluster).await?;
             return Ok(false);
         }
-        // The topology has to bring it there itself: it would write over it.
+        // The topology has to change the MachineDeployment itself: it would overwrite a change by Belay.
         if replaces(&deployment.data["spec"]) {
             return Ok(false);
         }
@@ -163,7 +164,7 @@ pub async fn settle(
     Ok(false)
 }
 
-/// Notes that a change was asked to stop, and that the topology replaces no Machine by itself any more.
+/// Notes that a change was asked to stop, and that the topology no longer replaces Machines by itself.
 async fn note(
     client: &Client,
     site: &Site,
@@ -194,8 +195,8 @@ fn mark(object: &mut DynamicObject, handle: &Handle) {
         .insert(handle.annotation(), written);
 }
 
-/// Takes away what an abort has set on what a change replaces. A pool that is only resized stays as it is: it would
-/// else go on with the roll-out that was stopped.
+/// Removes what an abort has set, for a change that replaces Machines. A pool that is only resized stays as it is:
+/// otherwise, the stopped roll-out would continue.
 pub async fn lift(
     client: &Client,
     site: &Site,
@@ -219,7 +220,7 @@ pub async fn lift(
     lift_control_plane(client, site, found).await
 }
 
-/// Takes away what an abort has set on the control plane.
+/// Removes what an abort has set on the control plane.
 pub async fn lift_control_plane(
     client: &Client,
     site: &Site,

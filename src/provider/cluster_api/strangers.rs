@@ -1,5 +1,5 @@
-//! What others change at Cluster API's own objects, outside Belay, while its Machines move. Who wrote a field last is
-//! who asked for it: the API server keeps that in the object's managed fields.
+//! Changes that others make to Cluster API's own objects, outside Belay, while Machines move. The last writer of a
+//! field is the one who asked for it: the API server keeps the writers in the object's managed fields.
 
 use std::time::Duration;
 
@@ -22,14 +22,14 @@ use super::{
     look,
 };
 
-/// How long after somebody wrote a number of Machines a difference is taken for a scale. Later, a Machine is missing
-/// since it was lost or deleted, and is made again.
+/// How long after somebody wrote a number of Machines a difference counts as a scale. Later, a Machine is missing
+/// because it was lost or deleted, and it is created again.
 const SCALE: Duration = Duration::from_mins(10);
 
-/// The version of a topology, in managed fields.
+/// The path of a topology's version in managed fields.
 const TOPOLOGY_VERSION: [&str; 3] = ["f:spec", "f:topology", "f:version"];
 
-/// What others began, and what still moves.
+/// Returns what others began, and what still moves.
 pub fn begun(found: &Found, site: &Site) -> Result<Vec<BegunByOthers>, EngineError> {
     let mut begun: Vec<_> = control_plane(found, site).into_iter().collect();
     begun.extend(
@@ -88,7 +88,7 @@ fn of_pool(
         let begun = begun_by(&handle, &by.manager, target, OperationType::Upgrade);
         return Some((handle, begun));
     }
-    // Belay's own roll-out has one Machine more, or one less, for a while.
+    // Belay's own roll-out has one Machine more or less for a while.
     let is_its_own = is_rolling && goal::count_asked_for(found, pool) == Some(wanted.replicas);
     if machines.len() == wanted.replicas || is_its_own {
         return None;
@@ -124,7 +124,7 @@ fn begun_by(
     }
 }
 
-/// Who wrote a field last.
+/// The last writer of a field.
 struct Writer {
     manager: String,
     time: Option<jiff::Timestamp>,
@@ -152,7 +152,7 @@ fn writer_of_replicas(found: &Found, deployment: &DynamicObject) -> Option<Write
     last_writer(found.cluster(), &path)
 }
 
-/// Who wrote a field last; none where Belay did, or nobody owns it.
+/// Returns who wrote a field last. None if Belay did, or if nobody owns the field.
 fn last_writer(object: &DynamicObject, path: &[&str]) -> Option<Writer> {
     let entries = object.metadata.managed_fields.iter().flatten();
     let owners: Vec<_> = entries.filter(|entry| owns(entry, path)).collect();

@@ -1,5 +1,5 @@
 //! How an object is written: only what was changed of it. Cluster API's controllers write the same objects several
-//! times a second; what they write meanwhile neither is lost nor keeps Belay's write from landing.
+//! times a second. Belay's write doesn't overwrite theirs, and theirs don't make Belay's fail.
 
 use json_patch::{Patch as Changes, PatchOperation, TestOperation, jsonptr::PointerBuf};
 use kube::{
@@ -19,8 +19,8 @@ use crate::{
 
 use super::{answers::failed, kinds::Kind};
 
-/// Writes what was changed of an object since it was read. It is refused as a conflict where somebody has changed
-/// the spec since, or the very annotations that are written.
+/// Writes what was changed of an object since it was read. It is refused as a conflict if somebody has changed the spec
+/// since, or the annotations that are written.
 pub async fn write(
     client: &Client,
     site: &Site,
@@ -45,8 +45,8 @@ pub async fn write(
     Ok(())
 }
 
-/// The changes, after the tests that they are made to what was read. A generation counts the changes of a spec, not
-/// those of metadata.
+/// Returns the changes, after tests that the object is still as it was read. A generation counts the changes of a spec,
+/// not those of metadata.
 fn changes(read: &Value, changed: &Value) -> Changes {
     let changes = json_patch::diff(read, changed);
     if changes.is_empty() {
@@ -64,7 +64,7 @@ fn changes(read: &Value, changed: &Value) -> Changes {
     let tests = tested.map(|path| {
         let value = read.pointer(path.as_str()).cloned();
         PatchOperation::Test(TestOperation {
-            // A test for null passes where there is nothing.
+            // A test for null passes if there is nothing.
             value: value.unwrap_or_default(),
             path,
         })
@@ -72,7 +72,7 @@ fn changes(read: &Value, changed: &Value) -> Changes {
     Changes(tests.chain(changes.iter().cloned()).collect())
 }
 
-/// Whether a test of the changes failed. The API server says no more of it than this.
+/// Returns whether a test of the changes failed. The API server gives no more details than this message.
 fn is_outdated(status: &Status) -> bool {
     status.code == 422
         && status

@@ -11,7 +11,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Each account allows `per_second` looks, at least one. Each look waits for up to `spread` longer.
+    /// Allows `per_second` looks for each account, at least one. Each look waits up to `spread` longer.
     pub fn new(per_second: u32, spread: Duration) -> Self {
         let each = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
         Self {
@@ -20,14 +20,14 @@ impl Accounts {
         }
     }
 
-    /// Waits for the account's turn.
+    /// Waits until the account's rate limit allows a look.
     pub async fn turn_of(&self, account: &String) {
         self.limits
             .until_key_ready_with_jitter(account, self.spread)
             .await;
     }
 
-    /// Forgets accounts that nobody asks any more.
+    /// Removes accounts that nobody asks any more.
     pub fn tidy(&self) {
         self.limits.retain_recent();
     }

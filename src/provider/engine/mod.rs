@@ -1,7 +1,7 @@
-//! Providers whose engine does the work itself, in its own time: Cluster API, or a cloud. Belay asks the engine
-//! to begin, follows it, and asks it to stop. A provider says how that is done, by the few functions of
-//! [`Engine`]; [`EngineProvider`] does the rest for all of them: polling with jitter and in bounds, handles that
-//! outlive a restart, failures that pass, and clusters that can't be seen for a while.
+//! Providers whose engine does the work itself, at its own pace: Cluster API, or a cloud. Belay asks the engine to
+//! begin, follows its progress, and asks it to stop. A provider says how to do that, in the few functions of
+//! [`Engine`]. [`EngineProvider`] does the rest for all of them: polling with jitter and rate limits, handles that
+//! survive a restart, failures that pass, and clusters that can't be seen for a while.
 
 mod accounts;
 mod outcome;
@@ -32,8 +32,8 @@ use work::Work;
 /// Why an engine didn't do what it was asked for.
 pub type EngineError = Failure<OperationError>;
 
-/// A cluster, as much of it as an engine needs to reach it. Its credentials follow from it: a Secret is one of
-/// its own namespace.
+/// The part of a cluster that an engine needs to reach it. Its credentials follow from it: a Secret is always in the
+/// cluster's own namespace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Site {
     /// Its namespace.
@@ -45,7 +45,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// Of a cluster.
+    /// Returns the site of a cluster.
     pub fn of(cluster: &ManagedCluster) -> Self {
         let metadata = &cluster.metadata;
         Self {
@@ -71,47 +71,47 @@ impl Site {
 /// A change that an engine is asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// What is to be reached.
+    /// The stage to reach.
     pub stage: Stage,
-    /// Identifies the change, also after a restart: an engine that gets the same token twice begins once. Letters,
-    /// digits and hyphens, at most 64.
+    /// Identifies the change, also after a restart: an engine that gets the same token twice begins only once. Letters,
+    /// digits and hyphens, at most 64 characters.
     pub token: String,
 }
 
 /// The state of the work that a handle names.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
-    /// It goes on.
+    /// It is still running.
     Running(Running),
     /// It is done.
     Done,
-    /// It was stopped, and has come to rest.
+    /// It was stopped, and nothing runs any more.
     Stopped,
     /// It failed for good.
     Failed(OperationError),
 }
 
-/// How far an engine is while it goes on.
+/// The progress of work that is still running.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Running {
-    /// In percent, where it says so.
+    /// The progress in percent. None if the engine doesn't report it.
     pub percent: Option<i32>,
-    /// How many nodes are left to be done, where it shows them.
+    /// How many nodes are left to do. None if the engine doesn't show it.
     pub nodes_left: Option<i32>,
-    /// What is going on.
+    /// What the engine is doing.
     pub message: String,
-    /// What is in its way, in its own words.
+    /// What blocks the work, in the engine's own words.
     pub blocked: Option<Blocked>,
-    /// Why it goes on although it was asked to stop, and had accepted that.
+    /// Why the work goes on although the engine had accepted a request to stop it.
     pub not_stopped: Option<String>,
 }
 
-/// What an engine answers to who asks it to stop.
+/// An engine's answer to a request to stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It will come to rest.
+    /// It will stop.
     Accepted,
-    /// It goes on, with these words.
+    /// It goes on, for this reason.
     Refused(String),
     /// It has ended already, or is about to.
     TooLate,
@@ -120,51 +120,51 @@ pub enum Answer {
 /// How often an engine is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// The pause between two looks at a cluster on which nothing goes on.
+    /// The pause between two looks at a cluster on which no work is running.
     pub idle: Duration,
-    /// The pause between two looks at what goes on.
+    /// The pause between two looks at running work.
     pub busy: Duration,
-    /// How many looks an account allows per second. Requests that begin or stop something don't count.
+    /// How many looks per second an account allows. Requests that begin or stop something don't count.
     pub per_second: u32,
 }
 
 /// The engine behind a provider. Each function makes one attempt; the caller sets a timeout and retries.
 #[async_trait]
 pub trait Engine: Send + Sync + 'static {
-    /// What it can do.
+    /// Returns what the engine can do.
     fn rules(&self) -> &'static dyn Rules;
 
-    /// How often it is asked.
+    /// Returns how often the engine is asked.
     fn pace(&self) -> Pace;
 
-    /// The account whose rate limit counts, such as a subscription.
+    /// Returns the account whose rate limit counts, such as a subscription.
     fn account(&self, site: &Site) -> String;
 
-    /// Counts the changes of a cluster, where the engine shows that there are some: then it is looked at sooner when
-    /// something changes, and more seldom when nothing does.
+    /// Returns a count of the changes of a cluster. None if the engine doesn't show changes. With it, Belay looks
+    /// sooner when something changes, and less often when nothing does.
     fn changes(&self, _: &Site) -> Option<watch::Receiver<u64>> {
         None
     }
 
-    /// What is there of a cluster now.
+    /// Returns the observed state of a cluster.
     async fn look(&self, site: &Site) -> Result<Observation, EngineError>;
 
-    /// Begins a change. Returns what the engine calls it.
+    /// Begins a change. Returns its handle, which is what the engine calls it.
     async fn begin(&self, site: &Site, change: &Change) -> Result<String, EngineError>;
 
-    /// Whether a change is done whose begun part is. An engine that takes a change in several requests, each after the
-    /// end of the one before, begins the next part when it is asked to begin the change again.
+    /// Returns whether a change is done once its begun part is done. An engine may take a change in several requests,
+    /// each after the one before has ended. It begins the next part when it is asked to begin the change again.
     async fn is_whole(&self, _: &Site, _: &Change) -> Result<bool, EngineError> {
         Ok(true)
     }
 
-    /// The handle of the change that was begun with that token; none where none was.
+    /// Returns the handle of the change that was begun with that token. None if none was begun.
     async fn find(&self, site: &Site, change: &Change) -> Result<Option<String>, EngineError>;
 
-    /// How far it is.
+    /// Returns the state of the work with that handle.
     async fn poll(&self, site: &Site, handle: &str) -> Result<State, EngineError>;
 
-    /// Asks it to stop. It may be asked again.
+    /// Asks the work to stop. It may be called again.
     async fn stop(&self, site: &Site, handle: &str) -> Result<Answer, EngineError>;
 }
 
@@ -176,7 +176,7 @@ pub struct EngineProvider {
 }
 
 impl EngineProvider {
-    /// The provider of that engine.
+    /// Returns the provider of that engine.
     pub fn new(engine: Arc<dyn Engine>) -> Self {
         let (changed, changes) = Changes::new();
         Self {
@@ -209,7 +209,7 @@ impl Provider for EngineProvider {
 
     async fn ready(&self) {}
 
-    /// An engine deletes its machines itself.
+    /// Returns none: an engine deletes its machines itself.
     fn nodes(&self) -> Vec<(ObjectRef<ManagedCluster>, Vec<String>)> {
         Vec::new()
     }
@@ -228,7 +228,7 @@ impl Provider for EngineProvider {
             .await
     }
 
-    /// Nothing to mend: what stopped at an engine has come to rest there.
+    /// There is nothing to mend: when an engine has stopped, nothing runs there any more.
     async fn mend(&self, _: &str, _: &str, _: &BTreeSet<String>) -> LeftBehind {
         LeftBehind::new()
     }

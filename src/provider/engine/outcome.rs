@@ -1,8 +1,8 @@
-//! The nodes of a pool once an engine has reached a goal, as a forecast needs them.
+//! The nodes of a pool after an engine has reached a goal, as a forecast needs them.
 
 use crate::lifecycle::{NodeView, PoolGoal};
 
-/// The nodes of a pool once its goal is reached. An engine names new ones itself.
+/// Returns the nodes of a pool after its goal is reached. The engine itself chooses the names of new nodes.
 pub fn outcome(goal: &PoolGoal, nodes: &[NodeView]) -> Vec<NodeView> {
     let mut nodes: Vec<_> = nodes
         .iter()

@@ -4,22 +4,22 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// Where an engine shows that something changes, it is asked so much more seldom as long as nothing does.
+/// If an engine shows changes, the pause is up to this many times longer while nothing changes.
 const PATIENCE: u32 = 5;
 
-/// Waits between two looks at what goes on: for the pause where the engine doesn't show changes, else until something
-/// changes, and no shorter than the pause.
+/// Waits between two looks at running work. If the engine doesn't show changes, it waits for the pause. Otherwise it
+/// waits until something changes, at least for the pause, and at most for `PATIENCE` pauses.
 pub async fn while_busy(pause: Duration, changes: Option<watch::Receiver<u64>>) {
     tokio::time::sleep(pause).await;
     if let Some(changes) = changes {
         let longest = tokio::time::timeout(pause * (PATIENCE - 1), changed(changes));
-        // Either way it is time.
+        // It is time to look, after a change or a timeout.
         let _ = longest.await;
     }
 }
 
-/// Waits between two looks at a cluster on which nothing goes on: for the pause, or until something changes. Changes
-/// come in groups, so the look comes a moment after the first.
+/// Waits between two looks at a cluster on which no work is running: for the pause, or until something changes. Changes
+/// come in groups, so after the first change it waits for `group`.
 pub async fn while_idle(pause: Duration, group: Duration, changes: Option<watch::Receiver<u64>>) {
     match changes {
         None => tokio::time::sleep(pause).await,
@@ -33,7 +33,7 @@ pub async fn while_idle(pause: Duration, group: Duration, changes: Option<watch:
 
 async fn changed(mut changes: watch::Receiver<u64>) {
     if changes.changed().await.is_err() {
-        // Nobody counts any more.
+        // Nobody counts changes any more.
         std::future::pending::<()>().await;
     }
 }

@@ -1,5 +1,5 @@
-//! What is there of each cluster, as it was seen last. Each cluster is looked at by a task of its own, so that
-//! one whose engine doesn't answer keeps nobody waiting.
+//! The last observed state of each cluster. Each cluster has its own task that looks at it, so that an engine that
+//! doesn't answer delays no other cluster.
 
 use std::{
     collections::HashMap,
@@ -26,12 +26,12 @@ use crate::{
 
 use super::{Engine, EngineError, Site, accounts::Accounts, pauses};
 
-/// How long a cluster may be out of sight before its condition says so.
+/// How long a cluster may be out of sight before its condition reports that.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 type Key = ObjectRef<ManagedCluster>;
 
-/// All clusters, as they were seen last. Clones share them.
+/// The last observed state of all clusters. Clones share it.
 #[derive(Clone)]
 pub struct Sights {
     engine: Arc<dyn Engine>,
@@ -42,13 +42,13 @@ pub struct Sights {
     changed: Changed,
 }
 
-/// One cluster.
+/// The last observed state of one cluster.
 struct Sight {
     site: Site,
-    /// The number of the look that was noted last. One that began before it shows an older state.
+    /// The number of the look that was noted last. A look that began before that one shows an older state.
     noted: u64,
     last: Option<Seen>,
-    /// Why it can't be seen, and since when.
+    /// Why the cluster can't be seen, and since when.
     trouble: Option<(Passing, Instant)>,
     task: AbortHandle,
 }
@@ -65,7 +65,7 @@ impl Drop for Sight {
 }
 
 impl Sight {
-    /// What is shown of it. None until the first look has ended.
+    /// Returns what is shown of the cluster. None until the first look has ended.
     fn shown(&self) -> Option<Observation> {
         let seen = self.last.as_ref();
         let trouble = self.trouble.as_ref();
@@ -88,7 +88,7 @@ impl Sight {
 }
 
 impl Sights {
-    /// No cluster yet. Those of which something changed are sent to `changed`.
+    /// Starts without any cluster. A cluster whose state changes is sent to `changed`.
     pub fn new(engine: Arc<dyn Engine>, changed: Changed) -> Self {
         let pace = engine.pace();
         Self {
@@ -100,7 +100,7 @@ impl Sights {
         }
     }
 
-    /// What was seen of a cluster last. The first call starts the looks at it.
+    /// Returns the last observed state of a cluster. The first call starts the looks at it.
     pub fn of(&self, site: &Site) -> Option<Observation> {
         let mut all = self.lock();
         let sight = all.entry(site.key()).or_insert_with(|| Sight {
@@ -114,23 +114,23 @@ impl Sights {
         sight.shown()
     }
 
-    /// Nobody looks at any cluster any more.
+    /// Stops looking at all clusters.
     pub fn end(&self) {
         self.lock().clear();
     }
 
-    /// Nobody looks at a cluster any more.
+    /// Stops looking at a cluster.
     pub fn forget(&self, cluster: &Key) {
         self.lock().remove(cluster);
         self.accounts.tidy();
     }
 
-    /// Waits until an account may be asked.
+    /// Waits until the account's rate limit allows a request.
     pub async fn turn_of(&self, site: &Site) {
         self.accounts.turn_of(&self.engine.account(site)).await;
     }
 
-    /// Looks at a cluster now, notes what was seen, and returns it.
+    /// Looks at a cluster now, notes the result, and returns it.
     pub async fn look(&self, site: &Site) -> Result<Observation, EngineError> {
         self.turn_of(site).await;
         let number = self.looks.fetch_add(1, Ordering::Relaxed) + 1;
@@ -156,7 +156,7 @@ impl Sights {
                 .get(&key)
                 .is_some_and(|sight| sight.trouble.is_some());
             if is_troubled {
-                // Trouble that lasts is shown.
+                // Trouble has to be shown once it lasts.
                 tokio::time::sleep(pause.min(PATIENCE)).await;
                 self.wake(&key);
             } else {
@@ -228,7 +228,7 @@ mod tests {
         },
     };
 
-    /// An engine whose first answer takes long, and is old by then.
+    /// An engine whose first answer takes long, and is out of date by then.
     #[derive(Default)]
     struct Slow {
         asked: AtomicU64,

@@ -1,5 +1,5 @@
-//! The work of one Operation at an engine: it begins one stage after the other, follows each to its end, and
-//! stops it where somebody asks for that.
+//! The work of one Operation at an engine. It begins one stage after the other, follows each to its end, and stops it
+//! when somebody asks for that.
 
 use std::time::Duration;
 
@@ -19,9 +19,9 @@ use crate::{
 
 use super::{Answer, Change, Engine, EngineError, Running, Site, State, pauses, sights::Sights};
 
-/// In how many parts an engine does a change at most.
+/// The highest number of parts in which an engine does a change.
 const MOST_PARTS: usize = 8;
-/// How long an engine that answers may take to show what it says is done.
+/// How long an engine may take to show what it reports as done.
 const UNTIL_SHOWN: Duration = Duration::from_secs(30);
 
 /// The work of one Operation.
@@ -31,12 +31,12 @@ pub struct Work<'a> {
     site: Site,
     job: &'a Job,
     control: &'a Control,
-    /// For requests that an abort doesn't cut short, such as the one that stops the engine.
+    /// For requests that an abort doesn't interrupt, such as the one that stops the engine.
     unstoppable: Control,
 }
 
 impl<'a> Work<'a> {
-    /// The work of a job.
+    /// Returns the work of a job.
     pub fn new(
         engine: &'a dyn Engine,
         sights: &'a Sights,
@@ -53,7 +53,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Does it, from wherever things stand.
+    /// Does the work, from the current state on.
     pub async fn run(&self) -> Result<End, OperationError> {
         for (number, stage) in self.job.stages.iter().enumerate() {
             let name = step_of(stage);
@@ -82,14 +82,14 @@ impl<'a> Work<'a> {
         Ok(End::Done)
     }
 
-    /// Whether an Operation's status keeps the handles. The deletion of a cluster in a terminating namespace has no
-    /// Operation.
+    /// Returns whether an Operation's status keeps the handles. The deletion of a cluster in a terminating namespace
+    /// has no Operation.
     fn has_operation(&self) -> bool {
         self.job.uid != self.job.cluster_uid
     }
 
-    /// The handle of the change: the kept one, or that of a change that begins now. None where it wasn't begun, and
-    /// the work is asked to stop.
+    /// Returns the handle of the change: the kept one, or that of a change that begins now. None if the change wasn't
+    /// begun and the work is asked to stop.
     async fn handle(
         &self,
         step: &str,
@@ -101,7 +101,7 @@ impl<'a> Work<'a> {
         }
         let is_begun = self.control.begin(report(step, StepPhase::InProgress));
         if !is_begun {
-            // A restart may have lost the handle of what was begun.
+            // A restart may have lost the handle of a change that was begun.
             return self.found(step, change).await;
         }
         if self.has_operation() {
@@ -111,9 +111,9 @@ impl<'a> Work<'a> {
         self.begin(step, change).await
     }
 
-    /// Begins a change, or its next part. None where the work is asked to stop, and nothing was begun.
+    /// Begins a change, or its next part. None if the work is asked to stop and nothing was begun.
     async fn begin(&self, step: &str, change: &Change) -> Result<Option<String>, OperationError> {
-        // Once sent, its answer is waited for, so that nothing begins after the work has stopped.
+        // Once the request is sent, Belay waits for its answer, so that nothing begins after the work has stopped.
         let (control, what) = ((self.control, REQUEST_TIMEOUT), format!("begin {step}"));
         let begin = || self.engine.begin(&self.site, change);
         let handle = match self.asked(control, &what, begin).await {
@@ -125,7 +125,7 @@ impl<'a> Work<'a> {
         Ok(Some(handle))
     }
 
-    /// Keeps the handle of what was begun in the Operation's status.
+    /// Keeps the handle of a begun change in the Operation's status.
     async fn keep(&self, step: &str, handle: &str) {
         tracing::info!(step, handle, "begun at the engine");
         if self.has_operation() {
@@ -143,7 +143,7 @@ impl<'a> Work<'a> {
             .await
     }
 
-    /// Follows a change, part by part, to its end. Handle is that of the part that goes on.
+    /// Follows a change, part by part, to its end. `handle` is that of the part that is running.
     async fn follow_parts(
         &self,
         step: &str,
@@ -163,7 +163,7 @@ impl<'a> Work<'a> {
                 });
                 return Ok(End::Done);
             }
-            // What is done is at rest: where the work is asked to stop now, no next part begins.
+            // Between two parts, nothing is running. If the work is asked to stop now, no next part begins.
             handle = match self.begin(step, change).await? {
                 Some(next) => next,
                 None => return Ok(End::Stopped),
@@ -172,7 +172,7 @@ impl<'a> Work<'a> {
         Err(not_reached(step))
     }
 
-    /// Whether nothing of a change is left to be begun. What others began is theirs.
+    /// Returns whether no part of a change is left to begin. Belay begins no part of work that others began.
     async fn is_whole(&self, step: &str, change: &Change) -> Result<bool, OperationError> {
         if let Stage::Follow(_) = change.stage {
             return Ok(true);
@@ -194,7 +194,7 @@ impl<'a> Work<'a> {
             }
             let changes = self.engine.changes(&self.site);
             match self.poll(handle, is_asked_to_stop).await? {
-                // Asked to stop meanwhile.
+                // It was asked to stop meanwhile.
                 None => continue,
                 Some(State::Running(running)) => {
                     let not_stopped = running.not_stopped.clone();
@@ -223,13 +223,13 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Looks at what is left before an end is reported; not for long, since the engine may not answer.
+    /// Looks at the cluster before an end is reported. It doesn't wait long, because the engine may not answer.
     async fn look_once(&self) {
         let look = self.sights.look(&self.site);
         let _ = tokio::time::timeout(GRACE, look).await;
     }
 
-    /// How far it is. None where the work is asked to stop before it is answered.
+    /// Returns how far the work is. None if it is asked to stop before the engine answers.
     async fn poll(
         &self,
         handle: &str,
@@ -255,7 +255,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Asks the engine to stop. Returns its words where it refuses.
+    /// Asks the engine to stop. Returns its words if it refuses.
     async fn stop(&self, handle: &str) -> Result<Option<String>, OperationError> {
         let stop = || self.engine.stop(&self.site, handle);
         match self.surely("stop it", stop).await? {
@@ -268,8 +268,9 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// What comes next is decided on what is observed, so the end is to be seen first. Somebody may have asked the
-    /// engine for something else meanwhile: then it never shows what the stage was to reach, and what it shows counts.
+    /// Waits until the end of a stage is observed, because the next decision depends on the observed state. Somebody
+    /// may have asked the engine for something else meanwhile. Then the engine never shows the stage's goal, and what
+    /// it shows counts.
     async fn until_seen(&self, stage: &Stage) {
         let (mut is_reported, mut first_look) = (false, None);
         loop {
@@ -312,7 +313,7 @@ impl<'a> Work<'a> {
         });
     }
 
-    /// Asks until it is answered, whatever the work is asked for.
+    /// Asks until it is answered, even if the work is asked to stop.
     async fn surely<T, F>(
         &self,
         what: &str,
@@ -349,7 +350,7 @@ impl<'a> Work<'a> {
     }
 }
 
-/// The name of a stage's step.
+/// Returns the name of a stage's step.
 fn step_of(stage: &Stage) -> String {
     match stage {
         Stage::ControlPlane(_) => CONTROL_PLANE_STEP.into(),
@@ -358,7 +359,8 @@ fn step_of(stage: &Stage) -> String {
     }
 }
 
-/// How many of a step's nodes are done. An engine shows how many are left, also of those that were done before.
+/// Returns how many of a step's nodes are done. An engine shows how many are left, and may count nodes that were done
+/// before.
 fn nodes_done(planned: Option<i32>, left: Option<i32>) -> Option<i32> {
     Some((planned? - left?).max(0))
 }
@@ -371,7 +373,7 @@ fn report(step: &str, phase: StepPhase) -> StepReport {
     }
 }
 
-/// Whether a cluster shows what a stage was to reach.
+/// Returns whether a cluster shows the goal of a stage.
 fn is_reached(stage: &Stage, seen: &Observation) -> bool {
     match stage {
         Stage::ControlPlane(goal) => {
@@ -392,7 +394,7 @@ fn is_reached(stage: &Stage, seen: &Observation) -> bool {
     }
 }
 
-/// The engine says again and again that it is done, and what was asked for isn't there.
+/// Returns the error if the engine repeatedly reports that it is done, but doesn't show what was asked for.
 fn not_reached(step: &str) -> OperationError {
     OperationError::new(
         "NotReached",

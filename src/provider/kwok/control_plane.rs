@@ -1,7 +1,7 @@
 //! The control plane: a record of its version and of whether it is on.
 //!
-//! A record is first marked as an Operation's, then changed as it was read then: what is answered late, after
-//! the Operation has ended, changes nothing.
+//! An Operation first marks the record as its own, and then changes it as it was read at that time. So a write that is
+//! answered late, after the Operation has ended, changes nothing.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -41,7 +41,7 @@ pub struct Records {
 }
 
 impl Records {
-    /// The records of these namespaces, and the future that watches them and sends the clusters that changed.
+    /// Returns the records of these namespaces, and the future that watches them and sends the clusters that changed.
     pub fn new(client: &Client, scope: &Scope, changed: Changed) -> (Self, BoxFuture<'static, ()>) {
         let of = scope.clone();
         let seen = Index::keeping(
@@ -70,18 +70,18 @@ impl Records {
         (records, watching.boxed())
     }
 
-    /// A control plane as the watch shows it.
+    /// Returns a control plane as the watch shows it.
     pub fn view(&self, namespace: &str, cluster: &str) -> Option<ControlPlaneView> {
         view(&self.seen.get(namespace, cluster)?.spec)
     }
 
-    /// The Operation whose mark a record carries, by its uid, as the watch shows it.
+    /// Returns the uid of the Operation whose mark a record carries, as the watch shows it.
     pub fn in_work_of(&self, namespace: &str, cluster: &str) -> Option<String> {
         self.seen.get(namespace, cluster)?.spec.operation.clone()
     }
 
-    /// Takes the mark of one of these Operations off a record: nothing of it that is still on its way changes the
-    /// control plane then.
+    /// Removes the mark of one of these Operations from a record. After that, no request of that
+    /// Operation that is in flight changes the control plane.
     pub async fn release(
         &self,
         namespace: &str,
@@ -101,7 +101,7 @@ impl Records {
         Ok(())
     }
 
-    /// Whether the first look is complete.
+    /// Returns whether the first look is complete.
     pub fn is_ready(&self) -> bool {
         self.seen.is_complete()
     }
@@ -112,7 +112,7 @@ impl Records {
     }
 }
 
-/// A control plane, asked of the API server.
+/// Reads a control plane from the API server.
 pub async fn look(
     client: &Client,
     namespace: &str,
@@ -131,7 +131,7 @@ fn view(record: &KwokControlPlaneSpec) -> Option<ControlPlaneView> {
     })
 }
 
-/// Brings the control plane to the goal, or takes it away.
+/// Brings the control plane to the goal, or deletes it if there is no goal.
 pub async fn bring_to(
     records: &Records,
     job: &Job,
@@ -168,7 +168,8 @@ pub async fn bring_to(
     end
 }
 
-/// Reports that the control plane is as it is to be, perhaps by an operator that died before it said so.
+/// Reports that the control plane has reached its goal. The operator that brought it there may have died before it
+/// reported that.
 fn report_reached(job: &Job, control: &Control) {
     let reached = step(StepPhase::Succeeded);
     if job.steps.iter().any(|step| step.name == reached.name) {
@@ -197,7 +198,7 @@ struct ControlPlane<'a> {
     job: &'a Job,
     /// Whether the change may still be stopped.
     control: Control,
-    /// Where it is reported.
+    /// Where the change reports its progress.
     whole: &'a Control,
 }
 
@@ -216,7 +217,8 @@ impl ControlPlane<'_> {
             let runs = record.spec.kubernetes_version;
             let goes_back = runs.is_some_and(|runs| runs > goal.version);
             if goes_back {
-                // Noted before it begins, so that everyone knows, also after a crash, that there is no way back.
+                // This is noted before the change begins, so that everybody knows, also after a crash, that there is no
+                // way back.
                 let changing = json!({"changingTo": goal.version});
                 let Some(record) = self.patch(&record, changing).await? else {
                     continue;
@@ -297,7 +299,7 @@ impl ControlPlane<'_> {
         }
     }
 
-    /// Makes the record, without a version: so there is no control plane yet.
+    /// Creates the record without a version, which means that there is no control plane yet.
     async fn create(&self) -> Result<Option<KwokControlPlane>, OperationError> {
         let what = "create the control plane's record";
         let (record, params) = (record(self.job), post_params());
@@ -305,8 +307,8 @@ impl ControlPlane<'_> {
         answer(what, created.await)
     }
 
-    /// Changes the record as it was read and returns it. Returns None where somebody has changed it since, or
-    /// once the work was asked to stop.
+    /// Changes the record as it was read and returns it. Returns None if somebody has changed it since, or once the
+    /// work was asked to stop.
     async fn patch(
         &self,
         record: &KwokControlPlane,
@@ -338,7 +340,7 @@ impl ControlPlane<'_> {
         }
     }
 
-    /// How long the change takes: turning it off takes none.
+    /// Returns how long the change takes. Turning the control plane off takes no time.
     fn takes(&self, goal: ControlPlaneGoal) -> Duration {
         if !goal.running {
             return Duration::ZERO;
@@ -346,7 +348,7 @@ impl ControlPlane<'_> {
         super::time(self.job, |kwok| kwok.node_provisioning_time)
     }
 
-    /// What comes next is decided on what is observed, so the change is to be seen first.
+    /// Waits until the change is observed, because the next decision depends on the observed state.
     async fn until_reached(&self, goal: Option<ControlPlaneGoal>) -> Result<End, OperationError> {
         let of = (self.job.namespace.clone(), self.job.cluster.clone());
         let mut changes = self.seen.changes_of(&of);
@@ -365,8 +367,8 @@ impl ControlPlane<'_> {
     }
 }
 
-/// The answer to a request. Returns None where somebody has changed the object since it was read, or once
-/// the work was asked to stop.
+/// Returns the answer to a request. Returns None if somebody has changed the object since it was read, or once the work
+/// was asked to stop.
 fn answer<T>(what: &str, answer: Result<T, Ended>) -> Result<Option<T>, OperationError> {
     match answer {
         Ok(answer) => Ok(Some(answer)),

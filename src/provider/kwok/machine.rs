@@ -1,4 +1,4 @@
-//! The Node object of a machine that isn't there.
+//! The Node object of a machine that doesn't exist.
 
 use k8s_openapi::{
     api::core::v1::{Node, NodeSpec, NodeStatus, NodeSystemInfo, Taint},
@@ -14,13 +14,13 @@ use crate::{
     provider::nodes,
 };
 
-/// On a node: kwok keeps it alive. It is there from the first moment on, for kwok takes the Lease of nodes
-/// that come with it alone.
+/// The annotation by which kwok keeps a node alive. The node has it from the beginning, because kwok takes over the
+/// Lease only of nodes that are created with it.
 const KWOK: (&str, &str) = ("kwok.x-k8s.io/node", "fake");
-/// The label that AKS and Belay's pools know the machines' price by.
+/// The label with the price class of the machines, as AKS and Belay's pools know it.
 const PRIORITY_LABEL: &str = "belay.dev/scale-set-priority";
 
-/// A new node of a pool, which is still to join it.
+/// Returns a new node of a pool, which still has to join the pool.
 pub fn node(job: &Job, goal: &PoolGoal, name: &str) -> Node {
     let mut labels = nodes::labels(&goal.settings);
     let mut label = |key: &str, value: &str| labels.insert(key.to_owned(), value.to_owned());
@@ -63,7 +63,7 @@ pub fn node(job: &Job, goal: &PoolGoal, name: &str) -> Node {
     }
 }
 
-/// The taints of a new node: kwok's, as kwok's own manifests have it, and those of its pool. The first isn't one
+/// Returns the taints of a new node: kwok's, as in kwok's own manifests, and those of its pool. kwok's taint isn't one
 /// of the pool's settings, so a change of the settings keeps it.
 fn taints(job: &Job, goal: &PoolGoal) -> Vec<Taint> {
     let mut taints = nodes::taints(&goal.settings);
@@ -73,7 +73,7 @@ fn taints(job: &Job, goal: &PoolGoal) -> Vec<Taint> {
         effect: "NoSchedule".to_owned(),
         time_added: None,
     };
-    // A node has one taint of a key and effect.
+    // A node has at most one taint with the same key and effect.
     let is_there = taints
         .iter()
         .any(|taint| taint.key == fake.key && taint.effect == fake.effect);

@@ -23,8 +23,8 @@ use super::{
 };
 use control_plane::Records;
 
-/// The provider on the cluster that `client` reaches, for the clusters of these namespaces, and the future
-/// that keeps its watches going.
+/// Returns the provider on the cluster that `client` reaches, for the clusters of these namespaces, and the future that
+/// keeps its watches running.
 pub fn provider(client: &Client, scope: &Scope) -> (NodeProvider, BoxFuture<'static, ()>) {
     NodeProvider::new(client.clone(), scope, |changed| {
         let (records, watching) = Records::new(client, scope, changed);
@@ -32,10 +32,10 @@ pub fn provider(client: &Client, scope: &Scope) -> (NodeProvider, BoxFuture<'sta
     })
 }
 
-/// What is there of a cluster now, asked of the API server: for who looks once, without watches.
+/// Reads the current state of a cluster from the API server. It is for callers that look once, without watches.
 ///
 /// # Errors
-/// Where it can't be read.
+/// If it can't be read.
 pub async fn look(client: &Client, namespace: &str, cluster: &str) -> kube::Result<Observation> {
     let (control_plane, nodes) = tokio::try_join!(
         control_plane::look(client, namespace, cluster),
@@ -48,7 +48,7 @@ pub async fn look(client: &Client, namespace: &str, cluster: &str) -> kube::Resu
     })
 }
 
-/// Machines that aren't there: Node objects alone.
+/// Machines that don't exist: there are only Node objects.
 struct Kwok {
     records: Records,
 }

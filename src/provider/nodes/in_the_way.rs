@@ -1,4 +1,4 @@
-//! What is in the way of a pool's work now, the nearest cause first.
+//! What blocks a pool's work now, the nearest cause first.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use super::{
 /// How long a node's deletion may take before that is reported.
 const SLACK: Duration = Duration::from_secs(3);
 
-/// What is in the way; none where all goes on.
+/// Returns what blocks the work. None if nothing does.
 pub(super) fn of(
     shared: &Shared,
     nodes: &[Arc<Node>],
@@ -53,7 +53,8 @@ pub(super) fn of(
         .or_else(|| nodes.iter().find_map(|node| held(node)))
 }
 
-/// A node of this operation that says that it isn't Ready, rather than that it is coming up.
+/// Returns the block by a node of this operation whose Ready condition isn't True. A node without that condition is
+/// still coming up.
 fn unready(node: &Node, uid: &str) -> Option<Blocked> {
     let is_ours = node.annotations().get(MADE_BY).map(String::as_str) == Some(uid);
     let is_going = node.metadata.deletion_timestamp.is_some();
@@ -66,7 +67,7 @@ fn unready(node: &Node, uid: &str) -> Option<Blocked> {
     Some(("NodeNotReady".to_owned(), message))
 }
 
-/// A node whose deletion waits for someone else.
+/// Returns the block by a node whose deletion waits for someone else.
 fn held(node: &Node) -> Option<Blocked> {
     let since = node.metadata.deletion_timestamp.as_ref()?.0;
     (clock::after(since, SLACK) <= clock::now()).then(|| {

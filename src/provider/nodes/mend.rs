@@ -1,8 +1,8 @@
-//! Nodes that are in the middle of an Operation's work when that ends: one that hadn't joined its pool is
-//! deleted, for no pod ever ran there; one whose drain isn't done takes pods again.
+//! Mends the nodes that are in the middle of an Operation's work when the Operation ends. A node that hasn't joined its
+//! pool is deleted, because no pod ever ran there. A node whose drain isn't done takes pods again.
 //!
-//! A node may refuse to be mended: a policy or a webhook of somebody else is in the way. Its marks stay on it,
-//! so it is found and mended later, whoever looks.
+//! A policy or a webhook of somebody else may refuse the change. The node keeps its marks, so that any operator can
+//! find and mend it later.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -23,7 +23,7 @@ use super::{node, requests::was_changed};
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_millis(600);
 
-/// A node that couldn't be mended: its name, and in whose words.
+/// A node that couldn't be mended: its name, and the error message.
 pub type Left = (String, String);
 
 /// The nodes of one cluster, as the API server has them.
@@ -33,7 +33,7 @@ pub struct Mender {
 }
 
 impl Mender {
-    /// For a cluster's nodes.
+    /// Returns the mender of a cluster's nodes.
     pub fn new(client: &Client, namespace: &str, cluster: &str) -> Self {
         let ours = format!("{NAMESPACE_LABEL}={namespace},{CLUSTER_LABEL}={cluster}");
         Self {
@@ -42,10 +42,10 @@ impl Mender {
         }
     }
 
-    /// Leaves no node in the middle of these Operations' work, by their uids. It is tried once, and reads from the API
-    /// server, not from a watch that may lag behind.
+    /// Mends the nodes that are in the middle of the work of these Operations, given by uid. It tries once. It reads
+    /// from the API server, because a watch may lag behind.
     ///
-    /// Those that are left are returned.
+    /// Returns the nodes that couldn't be mended.
     pub async fn mend(&self, uids: &BTreeSet<String>) -> Vec<Left> {
         let listed = match bounded(self.nodes.list(&self.ours)).await {
             Ok(listed) => listed.map(|listed| listed.items).unwrap_or_default(),
@@ -56,7 +56,7 @@ impl Mender {
         mended.into_iter().flatten().collect()
     }
 
-    /// Mends a node; what stood in the way, where that failed.
+    /// Mends a node. Returns what blocked that if it failed.
     async fn one(&self, node: &Node) -> Option<Left> {
         let name = node.name_any();
         if node.metadata.deletion_timestamp.is_some() {
@@ -83,7 +83,8 @@ impl Mender {
     }
 }
 
-/// A request, bounded; the words of what is in its way. That the node is gone is as good as mended.
+/// Makes a request with a timeout. Returns None if the node is gone, which is as good as mended. The error is the
+/// message of what blocks it.
 pub async fn bounded<T>(
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<Option<T>, String> {

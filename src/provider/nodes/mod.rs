@@ -1,5 +1,5 @@
-//! Providers that order their nodes themselves: nodes are made, joined, cordoned, drained and deleted one by
-//! one, as the rollout says. Where the machines come from is behind [`Machines`].
+//! Providers that manage their nodes themselves. They create, join, cordon, drain and delete nodes one by one, as the
+//! rollout says. [`Machines`] hides where the machines come from.
 
 mod coming_up;
 mod drain;
@@ -43,43 +43,43 @@ pub use requests::{Ended, Requests, passing, refused, was_changed};
 pub use settings::{labels, taints, to_annotation};
 use stores::Stores;
 
-/// How long nodes may take to be left as they were when work stops: the whole stop takes less than two
-/// seconds. What takes longer is mended later.
+/// How long mending may take when work stops: the whole stop takes less than two seconds. What takes longer is mended
+/// later.
 const MEND_WITHIN: Duration = Duration::from_millis(500);
-/// The same, where nothing waits for it.
+/// How long mending may take if nothing waits for it.
 const MEND_LATER: Duration = Duration::from_secs(5);
-/// How soon that is tried again.
+/// How soon mending is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Where machines come from.
 #[async_trait]
 pub trait Machines: Send + Sync {
-    /// A new Node of a pool, cordoned and marked as this Operation's: it joins its pool when it is Ready.
+    /// Returns a new Node of a pool, cordoned and marked as this Operation's. It joins its pool when it is Ready.
     fn node(&self, job: &Job, goal: &PoolGoal, name: &str) -> Node;
 
-    /// How long it takes until a new machine shows as a node.
+    /// Returns how long it takes until a new machine shows as a node.
     fn takes(&self, job: &Job) -> Duration;
 
-    /// How long a node may take to be Ready.
+    /// Returns how long a node may take to be Ready.
     fn patience(&self, job: &Job) -> Duration;
 
-    /// Whether a cluster that has so many nodes may have one more.
+    /// Checks whether a cluster that has `nodes` nodes may have one more.
     ///
     /// # Errors
-    /// `QuotaExceeded` where it may not.
+    /// `QuotaExceeded` if it may not.
     fn check_room(&self, job: &Job, nodes: usize) -> Result<(), OperationError>;
 
-    /// The control plane of a cluster as it was seen last.
+    /// Returns the control plane of a cluster as it was last seen.
     fn control_plane(&self, namespace: &str, cluster: &str) -> Option<ControlPlaneView>;
 
-    /// Whether the first look at the control planes is complete.
+    /// Returns whether the first look at the control planes is complete.
     fn is_ready(&self) -> bool;
 
     /// Waits until the first look at the control planes is complete.
     async fn ready(&self);
 
-    /// Brings the control plane to the goal, or takes it away. Where it doesn't get there, the control plane is
-    /// released afterwards.
+    /// Brings the control plane to the goal, or deletes it if there is no goal. If it doesn't get there, the control
+    /// plane is released afterwards.
     async fn bring_control_plane_to(
         &self,
         job: &Job,
@@ -87,14 +87,14 @@ pub trait Machines: Send + Sync {
         control: &Control,
     ) -> Result<End, OperationError>;
 
-    /// The Operation in whose work a control plane is, by its uid, as it was seen last.
+    /// Returns the uid of the Operation that is working on a control plane, as it was last seen.
     fn in_work_of(&self, namespace: &str, cluster: &str) -> Option<String>;
 
-    /// Sees to it that nothing of these Operations, by their uids, changes the control plane any more, also nothing
-    /// that an operator which died has left on its way. Tried once.
+    /// Makes sure that these Operations, given by uid, no longer change the control plane. This includes requests in
+    /// flight from an operator that died. It tries once.
     ///
     /// # Errors
-    /// In whose words that failed.
+    /// The error message if that failed.
     async fn release_control_plane(
         &self,
         namespace: &str,
@@ -103,7 +103,7 @@ pub trait Machines: Send + Sync {
     ) -> Result<(), String>;
 }
 
-/// A provider that orders the nodes of its machines itself.
+/// A provider that manages the nodes of its machines itself.
 pub struct NodeProvider {
     client: Client,
     stores: Stores,
@@ -112,10 +112,10 @@ pub struct NodeProvider {
 }
 
 impl NodeProvider {
-    /// A provider on the cluster that `client` reaches, for the clusters of these namespaces, and the future
-    /// that keeps its watches going. `machines` sends the clusters whose control planes changed.
+    /// Returns a provider on the cluster that `client` reaches, for the clusters of these namespaces, and the future
+    /// that keeps its watches running. `machines` sends the clusters whose control planes changed.
     ///
-    /// `client` must not retry by itself: an eviction that a PDB refuses is to be reported, not repeated.
+    /// `client` must not retry by itself: if a PDB refuses an eviction, that has to be reported, not repeated.
     pub fn new<M: Machines + 'static>(
         client: Client,
         scope: &Scope,
@@ -134,8 +134,8 @@ impl NodeProvider {
         (provider, watching.map(|_| ()).boxed())
     }
 
-    /// Leaves nothing in the middle of these Operations' work, by their uids, as far as that can be done in so much
-    /// time; the control plane where it is asked for. What is left is returned.
+    /// Mends everything that is in the middle of the work of these Operations, given by uid, as far as `within` allows.
+    /// It mends the control plane only if `has_control_plane` is true. Returns what is left.
     async fn leave_nothing(
         &self,
         (namespace, cluster): (&str, &str),
@@ -175,7 +175,7 @@ impl NodeProvider {
                     let machines = &self.machines;
                     machines.bring_control_plane_to(job, *goal, control).await?
                 }
-                // There is no engine at which others could have begun anything.
+                // There is no engine at which others could have begun work.
                 Stage::Follow(_) => End::Done,
                 Stage::Pool(goal) => {
                     let (client, stores, machines) = (&self.client, &self.stores, &self.machines);
@@ -243,7 +243,7 @@ impl Provider for NodeProvider {
             () = control.until_stop(Stop::Now) => {}
         }
         let end = self.stages(job, control).await;
-        // Done leaves nothing half-done; what stopped or failed may.
+        // Work that is done leaves nothing half-done. Work that stopped or failed may.
         if end != Ok(End::Done) {
             let uids = BTreeSet::from([job.uid.clone()]);
             let is_control_plane = |stage: &Stage| matches!(stage, Stage::ControlPlane(_));
@@ -273,10 +273,11 @@ impl Provider for NodeProvider {
     }
 }
 
-/// Nodes that carry a cluster's labels, asked of the API server: for who looks once, without watches.
+/// Returns the nodes that carry a cluster's labels, read from the API server. It is for callers that look once, without
+/// watches.
 ///
 /// # Errors
-/// Where they can't be read.
+/// If they can't be read.
 pub async fn look(
     client: &Client,
     namespace: &str,
@@ -288,7 +289,7 @@ pub async fn look(
     Ok(node::by_pool(listed.items))
 }
 
-/// How a provider goes about it that orders its nodes itself.
+/// The rules of a provider that manages its nodes itself.
 #[derive(Debug)]
 pub struct NodeByNode;
 

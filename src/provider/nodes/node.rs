@@ -1,4 +1,4 @@
-//! How Belay marks a Node and reads it. The marks name the Operation that works on the node. Every write carries
+//! How Belay marks a Node and reads the marks. The marks name the Operation that works on the node. Every write carries
 //! the resourceVersion of a node that still carries the mark of its Operation.
 
 use std::{borrow::Borrow, collections::BTreeMap};
@@ -21,7 +21,7 @@ use crate::{
 
 use super::settings;
 
-/// Those of these nodes that are the cluster's, by pool.
+/// Returns those of these nodes that belong to the cluster, by pool.
 pub fn by_pool<N: Borrow<Node>>(
     nodes: impl IntoIterator<Item = N>,
 ) -> BTreeMap<String, Vec<NodeView>> {
@@ -38,14 +38,14 @@ pub fn by_pool<N: Borrow<Node>>(
     pools
 }
 
-/// Whether a node carries the labels of a cluster.
+/// Returns whether a node carries the labels of a cluster.
 pub fn is_of(node: &Node, namespace: &str, cluster: &str) -> bool {
     let labels = node.labels();
     labels.get(NAMESPACE_LABEL).map(String::as_str) == Some(namespace)
         && labels.get(CLUSTER_LABEL).map(String::as_str) == Some(cluster)
 }
 
-/// A node, as much of it as the core needs to know; none where it isn't one of Belay's.
+/// Returns the part of a node that the core needs to know. None if it isn't one of Belay's nodes.
 pub fn view(node: &Node) -> Option<NodeView> {
     let version: KubernetesVersion = node.labels().get(VERSION_LABEL)?.parse().ok()?;
     let annotation = |name: &str| node.annotations().get(name).cloned();
@@ -63,18 +63,19 @@ pub fn view(node: &Node) -> Option<NodeView> {
     })
 }
 
-/// When a node was made.
+/// Returns when a node was created.
 pub fn created(node: &Node) -> Timestamp {
     let created = node.metadata.creation_timestamp.as_ref();
     created.map_or(Timestamp::UNIX_EPOCH, |Time(time)| *time)
 }
 
-/// Whether a node is Ready.
+/// Returns whether a node is Ready.
 pub fn is_ready(node: &Node) -> bool {
     ready_condition(node).is_some_and(|ready| ready.status == "True")
 }
 
-/// Since when the node itself, or who looks after it, says that it isn't Ready.
+/// Returns since when the node's Ready condition says that it isn't Ready. None if it is Ready or has no such
+/// condition.
 pub fn unready_since(node: &Node) -> Option<Timestamp> {
     let ready = ready_condition(node).filter(|ready| ready.status != "True")?;
     ready.last_transition_time.as_ref().map(|since| since.0)
@@ -87,30 +88,30 @@ fn ready_condition(node: &Node) -> Option<&NodeCondition> {
         .find(|condition| condition.type_ == "Ready")
 }
 
-/// Whether no new pods come to the node.
+/// Returns whether the node is cordoned, so that no new pods come to it.
 pub fn is_cordoned(node: &Node) -> bool {
     let spec = node.spec.as_ref();
     spec.and_then(|spec| spec.unschedulable).unwrap_or(false)
 }
 
-/// Whether a node was made and isn't part of its pool yet.
+/// Returns whether a node was created but isn't part of its pool yet.
 pub fn is_joining(node: &Node) -> bool {
     node.annotations().contains_key(JOINING)
 }
 
-/// Whether the Operation of that uid drains the node, and no pods come to it meanwhile.
+/// Returns whether the Operation of that uid drains the node, and the node is still cordoned.
 pub fn is_drained_by(node: &Node, uid: &str) -> bool {
     is_cordoned(node) && node.annotations().get(DRAINED_BY).map(String::as_str) == Some(uid)
 }
 
-/// The uids of Operations whose work the node is in the middle of.
+/// Returns the uids of the Operations that are in the middle of work on the node.
 pub fn in_work_of(node: &Node) -> impl Iterator<Item = &str> {
     let made = node.annotations().get(MADE_BY).filter(|_| is_joining(node));
     let drained = node.annotations().get(DRAINED_BY);
     made.into_iter().chain(drained).map(String::as_str)
 }
 
-/// What makes a node that is up a part of its pool.
+/// Returns the patch that makes a node that is up part of its pool.
 pub fn join(node: &Node) -> Value {
     json!({
         "metadata": {"resourceVersion": node.resource_version(), "annotations": {JOINING: null}},
@@ -118,7 +119,7 @@ pub fn join(node: &Node) -> Value {
     })
 }
 
-/// What ends a node's drain before it is done.
+/// Returns the patch that ends a node's drain before it is done.
 pub fn uncordon(node: &Node) -> Value {
     let stays = node.annotations().contains_key(WAS_CORDONED);
     json!({
@@ -130,7 +131,7 @@ pub fn uncordon(node: &Node) -> Value {
     })
 }
 
-/// What begins a node's drain, for the Operation of that uid.
+/// Returns the patch that begins a node's drain for the Operation of that uid.
 pub fn cordon(node: &Node, uid: &str) -> Value {
     let mut annotations = json!({DRAINED_BY: uid});
     if node.annotations().get(DRAINED_BY).map(String::as_str) != Some(uid) {
@@ -145,7 +146,7 @@ pub fn cordon(node: &Node, uid: &str) -> Value {
     })
 }
 
-/// What notes how long a drain has taken, in seconds.
+/// Returns the patch that notes how long a drain has taken, in seconds.
 pub fn note_drained_for(node: &Node, seconds: u64) -> Value {
     json!({"metadata": {
         "resourceVersion": node.resource_version(),
@@ -153,13 +154,13 @@ pub fn note_drained_for(node: &Node, seconds: u64) -> Value {
     }})
 }
 
-/// How long the drain has taken by the node's mark, in seconds.
+/// Returns how long the drain has taken according to the node's mark, in seconds.
 pub fn drained_for(node: &Node) -> u64 {
     let noted = node.annotations().get(DRAINED_FOR);
     noted.and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
 }
 
-/// Who has to let a node go that is being deleted.
+/// Returns the finalizers that hold a node that is being deleted.
 pub fn held_by(node: &Node) -> String {
     node.finalizers().join(", ")
 }

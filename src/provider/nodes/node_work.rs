@@ -1,4 +1,4 @@
-//! What is done to one node: it is made, given its pool's settings, or drained and deleted.
+//! The work on one node: it is created, given its pool's settings, or drained and deleted.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ use super::{
     stores::Stores,
 };
 
-/// How often it is looked whether a node is gone that no watch has shown.
+/// How often Belay checks whether a node that no watch has shown is gone.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// What the tasks of a pool share.
@@ -48,17 +48,17 @@ pub(super) struct Shared {
 pub(super) struct Reported {
     /// How far the drains are.
     pub drains: BTreeMap<String, Draining>,
-    /// What is in the way of anything else.
+    /// What blocks anything else.
     pub blocked: BTreeMap<String, Blocked>,
 }
 
 /// What was done to a node.
 pub(super) enum NodeDone {
-    /// It was made, or had been made before.
+    /// It was created, now or before.
     Made,
     /// A node that isn't of this cluster has its name.
     NameTaken,
-    /// It is a part of its pool.
+    /// It is part of its pool.
     Joined,
     /// It was drained, and its deletion is under way.
     Removed,
@@ -66,7 +66,7 @@ pub(super) enum NodeDone {
     Updated,
 }
 
-/// How the work on a node ended that wasn't completed.
+/// Why the work on a node wasn't completed.
 #[derive(Debug)]
 pub(super) enum NodeEnd {
     /// It was asked to stop.
@@ -76,7 +76,7 @@ pub(super) enum NodeEnd {
 }
 
 impl Shared {
-    /// What the tasks report.
+    /// Returns what the tasks report.
     pub fn reported(&self) -> MutexGuard<'_, Reported> {
         self.reported.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,7 +85,7 @@ impl Shared {
         Api::all(self.client.clone())
     }
 
-    /// Makes a node. It comes cordoned: it isn't part of its pool before it is up and has joined.
+    /// Creates a node. It is cordoned at first: it isn't part of its pool before it is up and has joined.
     pub async fn make(&self, name: &str) -> Result<NodeDone, NodeEnd> {
         tokio::select! {
             () = tokio::time::sleep(self.machines.takes(&self.job)) => {}
@@ -100,7 +100,7 @@ impl Shared {
         match made {
             Ok(_) => tracing::info!(node = name, version = %self.goal.version, "node made"),
             Err(Ended::Refused(status)) if status.code == 409 => {
-                // It was made before a crash, or by a request whose answer was lost; or it isn't ours.
+                // It was created before a crash, or by a request whose answer was lost; or it isn't ours.
                 if self.read(name).await?.is_none() {
                     tracing::info!(node = name, "a node of another cluster has that name");
                     return Ok(NodeDone::NameTaken);
@@ -112,8 +112,7 @@ impl Shared {
         Ok(NodeDone::Made)
     }
 
-    /// Waits until the watch shows a node that was made; or until it is gone, for someone may delete it
-    /// before.
+    /// Waits until the watch shows a node that was created, or until the node is gone: someone may delete it before.
     async fn until_shown(&self, name: &str) -> Result<(), NodeEnd> {
         let gone = async {
             loop {
@@ -129,7 +128,8 @@ impl Shared {
         }
     }
 
-    /// Waits as long as the watch shows a node so; none where it shows no node of that name.
+    /// Waits while `is_so` returns true for the node that the watch shows. It gets None if the watch shows no node of
+    /// that name.
     async fn while_shown(
         &self,
         name: &str,
@@ -145,14 +145,14 @@ impl Shared {
         Ok(())
     }
 
-    /// The same, of that very node.
+    /// Waits while the watch shows exactly this node, and `is_so` returns true for it.
     async fn while_it_is(&self, node: &Node, is_so: impl Fn(&Node) -> bool) -> Result<(), NodeEnd> {
         let is_it = |seen: &Node| seen.uid() == node.uid() && is_so(seen);
         self.while_shown(&node.name_any(), |seen| seen.is_some_and(is_it))
             .await
     }
 
-    /// Makes a node that is up a part of its pool.
+    /// Makes a node that is up part of its pool.
     pub async fn join(&self, name: &str) -> Result<NodeDone, NodeEnd> {
         let patch = |node: &Node| node::is_joining(node).then(|| node::join(node));
         self.change(name, "join", patch).await?;
@@ -169,8 +169,8 @@ impl Shared {
 
     /// Cordons, drains and deletes a node.
     ///
-    /// The node is deleted as it was read: cordoned, marked as this Operation's, before a complete list of
-    /// its pods showed that none is left. Where any of that changed since, it begins again.
+    /// The node is deleted as it was read: cordoned and marked as this Operation's. After that read, a complete list of
+    /// its pods has to show that none is left. If the node or its pods have changed since, the removal begins again.
     pub async fn remove(&self, name: &str) -> Result<NodeDone, NodeEnd> {
         let api = self.api();
         while let Some(node) = self.cordon(name).await? {
@@ -212,7 +212,7 @@ impl Shared {
         Ok(NodeDone::Removed)
     }
 
-    /// Whether the API server shows no pod on the node that has to go first.
+    /// Returns whether the API server shows no pod on the node that has to go first.
     async fn is_empty(&self, node: &Node) -> Result<bool, NodeEnd> {
         if !self.goal.drain {
             return Ok(true);
@@ -225,7 +225,7 @@ impl Shared {
         Ok(!pods.items.iter().any(super::drain::has_to_go))
     }
 
-    /// The node, cordoned for this operation; none where there is no such node any more.
+    /// Returns the node, cordoned for this operation. None if the node no longer exists.
     async fn cordon(&self, name: &str) -> Result<Option<Node>, NodeEnd> {
         let uid = &self.job.uid;
         loop {
@@ -245,7 +245,8 @@ impl Shared {
         }
     }
 
-    /// Another Operation's work is on the node, though none is in flight: what it left is mended first.
+    /// Waits because the node carries another Operation's mark, although that Operation has ended. What it left is
+    /// mended first.
     async fn wait_for_another(&self, node: &Node) -> Result<(), NodeEnd> {
         let name = node.name_any();
         let others: Vec<_> = node::in_work_of(node).collect();
@@ -268,12 +269,12 @@ impl Shared {
         let (api, what) = (self.api(), format!("read node {name}"));
         let read = self.request(name, &what, || api.get_opt(name)).await;
         let node = read.map_err(|ended| node_end(&what, ended))?;
-        // One without the labels was taken out of the cluster by someone: it is nobody's here.
+        // A node without the labels doesn't count any more: someone took it out of the cluster.
         Ok(node.filter(|node| node::is_of(node, &self.job.namespace, &self.job.cluster)))
     }
 
-    /// The node, changed where `patch` says so; none where there is no such node any more. Someone else may
-    /// write to it at the same time; then it is read and tried again.
+    /// Returns the node, changed if `patch` returns a patch. None if the node no longer exists. If someone else writes
+    /// to it at the same time, it is read and tried again.
     async fn change(
         &self,
         name: &str,
@@ -292,7 +293,7 @@ impl Shared {
             let patched = self.request(name, &what, || api.patch(name, &params, &patch));
             match patched.await {
                 Ok(node) => {
-                    // What comes next is decided on what the watch shows.
+                    // The next decision depends on what the watch shows.
                     let lags = |seen: &Node| version(seen) < version(&node);
                     self.while_it_is(&node, lags).await?;
                     return Ok(Some(node));
@@ -303,8 +304,8 @@ impl Shared {
         }
     }
 
-    /// Drains the node; whether it is drained. False where the node isn't this Operation's any more, or takes
-    /// pods again: then it begins anew.
+    /// Drains the node. Returns whether it is drained. False if the node isn't this Operation's any more, or takes pods
+    /// again: then the removal begins again.
     async fn drain(&self, node: &Node) -> Result<bool, NodeEnd> {
         let name = node.name_any();
         self.report_drain(&name, Draining::default());
@@ -313,7 +314,7 @@ impl Shared {
             node,
             report: &|draining| self.report_drain(&name, draining),
         };
-        // Someone may delete it, let pods come to it again, or take the mark off it.
+        // Someone may delete it, uncordon it, or remove the mark.
         let is_ours = |seen: &Node| node::is_drained_by(seen, &self.job.uid);
         tokio::select! {
             end = drain.run() => end.map(|()| true),
@@ -321,13 +322,13 @@ impl Shared {
         }
     }
 
-    /// Counts the changes of the cluster's nodes.
+    /// Returns a receiver that counts the changes of the cluster's nodes.
     pub fn changes(&self) -> watch::Receiver<u64> {
         let group = (self.job.namespace.clone(), self.job.cluster.clone());
         self.stores.nodes.changes_of(&group)
     }
 
-    /// A request for a node; what is in its way is reported.
+    /// Makes a request about a node. Reports what blocks it.
     pub async fn request<T, F>(
         &self,
         node: &str,

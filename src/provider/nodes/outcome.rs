@@ -6,10 +6,10 @@ use crate::lifecycle::{NodeView, PoolGoal, Stop};
 
 use super::rollout::{self, NodeAction};
 
-/// Strides that are more than enough where all nodes may change at once.
+/// More rounds than a rollout needs if all nodes may change at once.
 const ENOUGH: usize = 10;
 
-/// Takes the pool to its goal, by what the rollout says is to be done.
+/// Brings the pool to its goal, with the actions of the rollout.
 pub(super) fn roll_out(nodes: &mut Vec<NodeView>, goal: &PoolGoal, uid: &str) {
     let at_once = PoolGoal {
         surge: goal.count,

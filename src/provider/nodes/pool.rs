@@ -1,5 +1,4 @@
-//! The work on one pool: what the rollout says next is done to each node in a task of its own, until the
-//! goal is reached.
+//! The work on one pool. Each action that the rollout returns runs in its own task, until the goal is reached.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,9 +27,9 @@ use super::{
     stores::Stores,
 };
 
-/// How long tasks may take to come to a stop by themselves. Their requests give up before.
+/// How long tasks may take to stop by themselves. Their requests give up before that.
 const STOPPING: Duration = Duration::from_millis(1200);
-/// How often the work looks again where nothing wakes it: what is overdue shows with the time.
+/// How often the work looks again if nothing wakes it: some things become overdue only because time passes.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// The work on one pool.
@@ -39,11 +38,11 @@ pub(super) struct PoolWork {
     tasks: JoinSet<(String, Result<NodeDone, NodeEnd>)>,
     /// Nodes that a task is busy with.
     busy: BTreeSet<String>,
-    /// Those of them that are being made, and since when.
+    /// The nodes that are being created, and since when.
     making: BTreeMap<String, Instant>,
-    /// Nodes that this operator sees come up, and since when.
+    /// The nodes that are coming up, and since when this operator has seen that.
     coming: BTreeMap<String, Instant>,
-    /// Names that nodes of other clusters have.
+    /// Names that are taken by nodes of other clusters.
     taken: BTreeSet<String>,
 }
 
@@ -123,7 +122,7 @@ impl PoolWork {
         }
     }
 
-    /// The nodes of the pool as the watch shows them, by name.
+    /// Returns the nodes of the pool as the watch shows them, by name.
     fn nodes(&self) -> Vec<Arc<Node>> {
         let (job, pool) = (&self.shared.job, &self.shared.goal.pool);
         let mut nodes = self.shared.stores.nodes_of(&job.namespace, &job.cluster);
@@ -175,7 +174,7 @@ impl PoolWork {
         self.tasks.spawn(work.in_current_span());
     }
 
-    /// Whether the cluster may have one node more.
+    /// Checks whether the cluster may have one more node.
     fn check_room(&self) -> Result<(), OperationError> {
         let job = &self.shared.job;
         let nodes = self.shared.stores.nodes_of(&job.namespace, &job.cluster);
@@ -184,7 +183,7 @@ impl PoolWork {
         self.shared.machines.check_room(job, names.len())
     }
 
-    /// Makes the nodes that are up parts of their pool.
+    /// Makes the nodes that are up part of their pool.
     fn join(&mut self, nodes: &[Arc<Node>]) {
         let uid = self.shared.job.uid.clone();
         for node in nodes {
@@ -198,7 +197,7 @@ impl PoolWork {
         }
     }
 
-    /// The node of this operation that hasn't been Ready for longest.
+    /// Returns the node of this operation that has been not Ready for the longest time.
     fn slowest(&mut self, nodes: &[Arc<Node>]) -> ComingUp {
         let uid = &self.shared.job.uid;
         let is_coming = |node: &&Arc<Node>| {
@@ -252,7 +251,7 @@ impl PoolWork {
         }
     }
 
-    /// Waits until no task acts any more. They stop by themselves; what hangs is dropped.
+    /// Waits until all tasks have stopped. They stop by themselves. A task that hangs is dropped.
     async fn come_to_a_stop(&mut self) {
         let stopped = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(STOPPING, stopped).await.is_err() {
@@ -273,7 +272,7 @@ impl PoolWork {
         };
         let making: Vec<_> = self.making.keys().map(String::as_str).collect();
         let mut steps = steps::report(goal, &job.uid, &job.steps, views, &making, &draining);
-        // Steps of other pools aren't this one's to report.
+        // This pool doesn't report the steps of other pools.
         steps.retain(|step| !self.is_of_another_pool(&step.name));
         let blocked = in_the_way::of(&self.shared, nodes, views, &reported, self.tasks.is_empty());
         drop(reported);

@@ -1,4 +1,4 @@
-//! Requests to the API server about nodes: which of its answers may pass, and in whose words they are reported.
+//! Requests to the API server about nodes: which failures may pass, and how they are reported.
 
 use std::{future::Future, time::Duration};
 
@@ -12,22 +12,21 @@ use crate::{
     },
 };
 
-/// How a request ended that didn't bring what it asked for.
+/// How a request ended without a result.
 pub type Ended = requests::Ended<Box<Status>>;
 
-/// Where requests report what is in their way.
+/// How requests report what blocks them.
 pub struct Requests<'a> {
     /// Whether the work may go on.
     pub control: &'a Control,
-    /// Called with what is in the way, and with none once it no longer is.
+    /// Called with what blocks a request, and with None when nothing blocks it any more.
     pub report: &'a (dyn Fn(Option<Blocked>) + Send + Sync),
 }
 
 impl Requests<'_> {
-    /// Makes a request until it is answered.
+    /// Repeats a request until it is answered.
     ///
-    /// Every write carries the resourceVersion of what it is about, so that one that is answered late
-    /// changes nothing.
+    /// Every write carries the resourceVersion of its object, so that a write whose answer comes late changes nothing.
     pub async fn answered<T, F>(&self, what: &str, request: impl Fn() -> F) -> Result<T, Ended>
     where
         F: Future<Output = Result<T, Error>>,
@@ -46,7 +45,7 @@ impl Requests<'_> {
     }
 }
 
-/// Whether the same request may be answered otherwise later.
+/// Sorts an error: a passing failure if the same request may succeed later, otherwise a final one.
 fn sort(error: Error) -> Failure<Box<Status>> {
     match error {
         Error::Api(status) if !matches!(status.code, 401 | 403 | 408 | 429 | 500..) => {
@@ -56,7 +55,7 @@ fn sort(error: Error) -> Failure<Box<Status>> {
     }
 }
 
-/// A failure of a request that may pass.
+/// Returns the failure of a request that may succeed later.
 pub fn passing(error: &Error) -> Passing {
     let (reason, message) = match error {
         Error::Api(status) => (reason_of(status), status.message.clone()),
@@ -69,11 +68,11 @@ pub fn passing(error: &Error) -> Passing {
     }
 }
 
-/// How long API Priority and Fairness asks to wait. It says so only in the header `Retry-After`, which kube
-/// doesn't pass on.
+/// How long to wait if API Priority and Fairness throttles. It asks for that only in the header `Retry-After`, which
+/// kube doesn't pass on.
 const THROTTLED: Duration = Duration::from_secs(1);
 
-/// When the server wishes to be asked again.
+/// Returns how long the server asks to wait.
 fn wish_of(error: &Error) -> Option<Duration> {
     let Error::Api(status) = error else {
         return None;
@@ -84,12 +83,12 @@ fn wish_of(error: &Error) -> Option<Duration> {
     wish.or_else(|| (status.code == 429).then_some(THROTTLED))
 }
 
-/// Whether a write was refused since its object isn't as it was read.
+/// Returns whether a write was refused because its object has changed or is gone since it was read.
 pub fn was_changed(status: &Status) -> bool {
     matches!(status.code, 404 | 409)
 }
 
-/// The reason in one word of a refusal that may pass.
+/// Returns the one-word reason of a refusal that may pass.
 pub fn reason_of(status: &Status) -> &'static str {
     match status.code {
         401 | 403 => "Forbidden",
@@ -98,7 +97,7 @@ pub fn reason_of(status: &Status) -> &'static str {
     }
 }
 
-/// A refusal as an operation's error.
+/// Returns a refusal as an operation's error.
 pub fn refused(what: &str, status: &Status) -> OperationError {
     OperationError {
         code: if status.reason.is_empty() {

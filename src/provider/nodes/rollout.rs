@@ -1,5 +1,5 @@
-//! The rollout of one pool, node by node: what to make and what to take away next, from the nodes that
-//! there are. Nothing of it is remembered; called again after a crash, it goes on where the nodes stand.
+//! The rollout of one pool, node by node. From the existing nodes, it decides which nodes to create and remove next. It
+//! keeps no state: if it is called again after a crash, it continues from the nodes as they are.
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
@@ -8,16 +8,16 @@ use crate::lifecycle::{NodeView, PoolGoal, Stop, suffixed};
 /// What to do next to one node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NodeAction {
-    /// Make a node of that name.
+    /// Create a node of that name.
     Create(String),
-    /// Cordon it, drain it where the goal says so, delete it.
+    /// Cordon it, drain it if the goal says so, delete it.
     Remove(String),
     /// Give it the pool's settings, in place.
     Update(String),
 }
 
 impl NodeAction {
-    /// The node's name.
+    /// Returns the node's name.
     pub fn node(&self) -> &str {
         match self {
             Self::Create(name) | Self::Remove(name) | Self::Update(name) => name,
@@ -25,30 +25,30 @@ impl NodeAction {
     }
 }
 
-/// Whether an action goes on with what this operation has begun.
+/// Returns whether an action continues what this operation has begun.
 pub fn has_begun(action: &NodeAction, uid: &str, nodes: &[NodeView]) -> bool {
     let node = nodes.iter().find(|node| node.name == action.node());
     let is_going = node.is_some_and(|node| node.drained_by.as_deref() == Some(uid));
     matches!(action, NodeAction::Remove(_)) && is_going
 }
 
-/// What to do next to a pool, and whether there is anything left to do or to wait for.
+/// The next actions for a pool, and whether anything is left to do or to wait for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Next {
-    /// What may go on now, side by side.
+    /// Actions that may run now, in parallel.
     pub actions: Vec<NodeAction>,
-    /// Whether the goal is reached.
+    /// Whether nothing is left to do or to wait for.
     pub done: bool,
 }
 
-/// What brings the pool nearer to its goal without breaking its bounds: never more than
-/// `count + surge` nodes, never fewer than `count - unavailable` available ones while replacing.
-/// With [`Stop::AfterStep`] only what has begun goes on.
+/// Returns the actions that bring the pool nearer to its goal within its bounds: never more than `count + surge` nodes,
+/// and while replacing, never fewer than `count - unavailable` available nodes. With [`Stop::AfterStep`], only removals
+/// that have begun continue.
 pub fn next(goal: &PoolGoal, uid: &str, nodes: &[NodeView], stop: Stop) -> Next {
     next_beside(&BTreeSet::new(), goal, uid, nodes, stop)
 }
 
-/// The same, where nodes of others have some names: nodes of all clusters share theirs.
+/// Like [`next`], but without the names that other nodes have: the nodes of all clusters share one set of names.
 pub fn next_beside(
     taken: &BTreeSet<String>,
     goal: &PoolGoal,
@@ -90,8 +90,8 @@ pub fn next_beside(
     Next { actions, done }
 }
 
-/// What the rollout waits for though it does nothing about it: a node that isn't Ready keeps others from
-/// being replaced. A reason in one word, and a message.
+/// Returns what the rollout waits for without acting on it: a node that isn't Ready keeps others from being replaced.
+/// The result is a reason in one word, and a message.
 pub fn waits_for(goal: &PoolGoal, uid: &str, nodes: &[NodeView]) -> Option<(String, String)> {
     let pool = Pool::new(goal, uid, nodes);
     let node = pool
@@ -104,7 +104,7 @@ pub fn waits_for(goal: &PoolGoal, uid: &str, nodes: &[NodeView]) -> Option<(Stri
     (!pool.outdated().is_empty()).then(|| ("NodeNotReady".to_owned(), message))
 }
 
-/// The nodes of a pool, seen with its goal.
+/// The nodes of a pool, together with its goal.
 pub(super) struct Pool<'a> {
     pub goal: &'a PoolGoal,
     uid: &'a str,
@@ -116,12 +116,12 @@ impl<'a> Pool<'a> {
         Self { goal, uid, nodes }
     }
 
-    /// The nodes that are to stay for now.
+    /// Returns the nodes that aren't being deleted.
     fn present(&self) -> impl Iterator<Item = &'a NodeView> + Clone + use<'a> {
         self.nodes.iter().filter(|node| !node.deleting)
     }
 
-    /// Whether this operation has begun to take the node away.
+    /// Returns whether this operation has begun to remove the node.
     fn is_going(&self, node: &NodeView) -> bool {
         node.drained_by.as_deref() == Some(self.uid)
     }
@@ -130,7 +130,8 @@ impl<'a> Pool<'a> {
         self.goal.replace_outdated && node.version != self.goal.version
     }
 
-    /// Those of another version, in the order in which they are replaced: what is of no use first, then the oldest.
+    /// Returns the nodes of another version in the order of their replacement: first those whose removal has begun,
+    /// then those that aren't Ready, then the oldest.
     pub fn outdated(&self) -> Vec<&'a NodeView> {
         let mut nodes: Vec<_> = self
             .present()
@@ -153,8 +154,8 @@ impl<'a> Pool<'a> {
             .count()
     }
 
-    /// Those beyond the count that no replacement takes away: cordoned ones first, then those that are
-    /// not Ready, of the older version, the newest.
+    /// Returns the nodes beyond the count that no replacement removes, in the order of their removal: first those whose
+    /// removal has begun, then those that are cordoned, not Ready, of an older version, the newest.
     pub fn surplus(&self) -> Vec<&'a NodeView> {
         let mut nodes: Vec<_> = self
             .present()
@@ -176,7 +177,7 @@ impl<'a> Pool<'a> {
         nodes
     }
 
-    /// Those that stay as they are but for their settings.
+    /// Returns the nodes of which only the settings change.
     pub fn unlike_their_settings(&self) -> Vec<&'a NodeView> {
         if !self.goal.update_settings {
             return Vec::new();
@@ -192,29 +193,29 @@ impl<'a> Pool<'a> {
             .collect()
     }
 
-    /// Removals that this operation has begun, in this life of the operator or in an earlier one.
+    /// Returns the nodes whose removal this operation has begun, in this run of the operator or in an earlier one.
     fn begun_removals(&self) -> Vec<&'a NodeView> {
         self.present().filter(|node| self.is_going(node)).collect()
     }
 
-    /// How many nodes are still to be made.
+    /// Returns how many nodes are still to be created.
     pub fn wanted_new(&self) -> usize {
         self.goal.count.saturating_sub(self.up_to_date())
     }
 
-    /// How many of them may be made now.
+    /// Returns how many of them may be created now.
     fn room_for_new(&self) -> usize {
         let outdated = self.present().any(|node| self.is_outdated(node));
         let surge = if outdated { self.goal.surge } else { 0 };
-        // A node that is going still takes its place, until it is gone.
+        // A node that is being removed still takes its place until it is gone.
         let room = (self.goal.count + surge).saturating_sub(self.nodes.len());
         self.wanted_new().min(room)
     }
 
-    /// Outdated nodes that may go now: those that aren't available anyway, and as many others as
-    /// leave enough available ones.
+    /// Returns the outdated nodes that may go now: those that aren't available anyway, and others as long as enough
+    /// nodes stay available.
     fn replaceable(&self) -> Vec<&'a NodeView> {
-        // What is taken as surplus in the same stride is no longer there to count on.
+        // Surplus nodes that are removed in the same round don't count as available.
         let surplus = self.surplus();
         let available = self
             .present()
@@ -239,20 +240,20 @@ impl<'a> Pool<'a> {
             .collect()
     }
 
-    /// Those that this operation has made.
+    /// Returns the nodes that this operation has created.
     pub fn made(&self) -> impl Iterator<Item = &'a NodeView> + Clone {
         let uid = self.uid;
         self.present()
             .filter(move |node| node.made_by.as_deref() == Some(uid))
     }
 
-    /// Those of them that come up, or that aren't Ready any more.
+    /// Returns those of them that are coming up, or that are no longer Ready.
     pub fn made_and_not_ready(&self) -> impl Iterator<Item = &'a NodeView> {
         self.made().filter(|node| !node.ready)
     }
 
-    /// Names of nodes that this operation may make. They follow from its uid, so that a stale view or a
-    /// crash leads to the same ones again.
+    /// Returns names of nodes that this operation may create. They follow from its uid, so that a stale view or a crash
+    /// leads to the same names again.
     pub fn new_names(&self) -> impl Iterator<Item = String> {
         let prefix = self.goal.node_prefix.clone();
         let (uid, nodes, pool) = (self.uid, self.nodes, self.goal.pool.clone());
@@ -261,7 +262,7 @@ impl<'a> Pool<'a> {
             .filter(move |name| !nodes.iter().any(|node| node.name == *name))
     }
 
-    /// Whether nothing is left to wait for.
+    /// Returns whether nothing is left to wait for.
     fn is_settled(&self, stop: Stop) -> bool {
         let going = self
             .nodes

@@ -1,4 +1,4 @@
-//! Rollouts of a pool in memory, driven to their end, with their bounds checked at every stride.
+//! Tests of the rollouts of a pool in memory. They run to their end, and each stride checks their bounds.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,8 @@ use crate::{
 
 const UID: &str = "uid-1";
 
-/// The nodes as letters: `o` runs the old version, `n` the new one, `d` is drained, `c` is coming up; `-` is none.
+/// Draws the nodes as letters: `o` runs the old version, `n` the new one, `d` is drained, `c` is coming up. `-` means
+/// no node.
 fn picture(nodes: &[NodeView]) -> String {
     let letter = |node: &NodeView| match node {
         node if node.drained_by.is_some() => 'd',
@@ -29,7 +30,7 @@ fn picture(nodes: &[NodeView]) -> String {
     letters.into_iter().collect()
 }
 
-/// The picture of a pool that has reached its goal.
+/// Returns the picture of a pool that has reached its goal.
 fn reached(count: usize) -> String {
     if count == 0 {
         return "-".into();
@@ -43,13 +44,13 @@ fn old(count: usize) -> Vec<NodeView> {
         .collect()
 }
 
-/// Available: Ready, and not on its way out.
+/// Returns how many nodes are available: Ready, and not on their way out.
 fn available(nodes: &[NodeView]) -> usize {
     let is_available = |node: &&NodeView| node.ready && node.drained_by.is_none();
     nodes.iter().filter(is_available).count()
 }
 
-/// One stride, with its bounds checked; whether it was the last.
+/// Makes one stride, and checks its bounds. Returns whether it was the last.
 fn stride(goal: &PoolGoal, uid: &str, nodes: &mut Vec<NodeView>, stop: Stop) -> bool {
     let next = next(goal, uid, nodes, stop);
     let (before, removed) = (nodes.clone(), removals(&next));
@@ -89,7 +90,7 @@ fn removals(next: &Next) -> Vec<String> {
     removed.collect()
 }
 
-/// Strides to the end; the picture at each.
+/// Makes strides to the end. Returns the picture at each.
 fn roll(goal: &PoolGoal, uid: &str, nodes: &mut Vec<NodeView>) -> Vec<String> {
     let mut pictures = vec![picture(nodes)];
     while !stride(goal, uid, nodes, Stop::No) {
@@ -142,7 +143,7 @@ fn every_rollout_ends_with_the_nodes_that_were_asked_for() {
     }
 }
 
-/// How many nodes, with which surge and unavailability, from how many.
+/// Returns combinations of: the count to reach, surge, unavailable, and the count at the start.
 fn combinations() -> impl Iterator<Item = (usize, usize, usize, usize)> {
     let counts = (0..5).flat_map(|count| (0..7).map(move |there| (count, there)));
     let settings = [(1, 0), (0, 1), (1, 1), (2, 0), (0, 3), (3, 2)];
@@ -161,7 +162,7 @@ fn a_rollout_goes_on_after_a_restart_at_any_stride() {
         };
         let mut nodes = old(there);
         loop {
-            // The one that takes over reads the nodes, in whichever order.
+            // The operator that takes over reads the nodes, in whichever order.
             let mut seen: Vec<_> = nodes.iter().rev().cloned().collect();
             let actions = |nodes: &[NodeView]| {
                 let actions = next(&goal, UID, nodes, Stop::No).actions;

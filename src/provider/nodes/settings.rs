@@ -1,4 +1,4 @@
-//! A pool's settings on its nodes: labels and taints, beside those that others put there.
+//! A pool's settings on its nodes: labels and taints, in addition to those that others put there.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::{
     lifecycle::NodeSettings,
 };
 
-/// The settings that were applied to a node last.
+/// Returns the settings that were last applied to a node.
 pub fn applied(node: &Node) -> NodeSettings {
     let applied = node.annotations().get(APPLIED_SETTINGS);
     applied
@@ -19,18 +19,18 @@ pub fn applied(node: &Node) -> NodeSettings {
         .unwrap_or_default()
 }
 
-/// The settings as their annotation has them.
+/// Returns the settings as the annotation has them.
 pub fn to_annotation(settings: &NodeSettings) -> String {
     serde_json::to_string(settings).unwrap_or_default()
 }
 
-/// The labels that a pool's settings put on a node.
+/// Returns the labels that a pool's settings put on a node.
 pub fn labels(settings: &NodeSettings) -> BTreeMap<String, String> {
     let role = match settings.mode {
         AgentPoolMode::System => "node-role.kubernetes.io/system",
         AgentPoolMode::User => "node-role.kubernetes.io/user",
     };
-    // The definition refuses reserved keys. A pool that was stored before that rule may have some still: nodes don't
+    // The definition refuses reserved keys. A pool that was stored before that rule may still have some. Nodes don't
     // get them, and a node that has one keeps it, because Belay or a kubelet may have set it.
     let mut labels = settings.labels.clone();
     labels.retain(|key, _| !is_reserved(key));
@@ -38,7 +38,7 @@ pub fn labels(settings: &NodeSettings) -> BTreeMap<String, String> {
     labels
 }
 
-/// Whether a label's key is of a domain of Kubernetes or Belay.
+/// Returns whether a label's key belongs to a domain of Kubernetes or Belay.
 fn is_reserved(key: &str) -> bool {
     let domain = key.split_once('/').map_or("", |(domain, _)| domain);
     ["kubernetes.io", "k8s.io", "belay.dev"]
@@ -50,7 +50,7 @@ fn is_reserved(key: &str) -> bool {
         })
 }
 
-/// The taints that a pool's settings put on a node.
+/// Returns the taints that a pool's settings put on a node.
 pub fn taints(settings: &NodeSettings) -> Vec<Taint> {
     let taint = |taint: &NodeTaint| Taint {
         key: taint.key.clone(),
@@ -61,8 +61,8 @@ pub fn taints(settings: &NodeSettings) -> Vec<Taint> {
     settings.taints.iter().map(taint).collect()
 }
 
-/// What gives a node its pool's settings in place: what was applied before and is no longer asked for
-/// goes, what others put on the node stays.
+/// Returns the patch that gives a node its pool's settings in place. It removes what was applied before and is no
+/// longer asked for, and keeps what others put on the node.
 pub fn update(node: &Node, settings: &NodeSettings) -> serde_json::Value {
     let before = applied(node);
     let dropped = labels(&before).into_keys().map(|key| (key, json!(null)));

@@ -1,5 +1,4 @@
-//! The steps of one pool's rollout: one for each node, or, where there are too many of them, one for
-//! all the rest.
+//! The steps of one pool's rollout: one for each node. If there are too many nodes, one more step stands for the rest.
 
 use crate::{
     api::{Step, StepAction, StepPhase},
@@ -11,8 +10,8 @@ use crate::{
 
 use super::rollout::{NodeAction, Pool};
 
-/// The steps that lead from these nodes to the goal, in the order in which they will begin; at most `most`
-/// of single nodes.
+/// Returns the steps that lead from these nodes to the goal, in the order in which they will begin. At most `most` of
+/// them are steps of single nodes.
 pub(super) fn plan(goal: &PoolGoal, uid: &str, nodes: &[NodeView], most: usize) -> Vec<Step> {
     let pool = Pool::new(goal, uid, nodes);
     let surplus = pool.surplus();
@@ -35,7 +34,7 @@ pub(super) fn plan(goal: &PoolGoal, uid: &str, nodes: &[NodeView], most: usize) 
             .iter()
             .map(|unlike| node(&unlike.name, StepAction::Update, String::new())),
     );
-    // Those that replace none are made first: there is room for them at once.
+    // Nodes that replace no other are created first: there is room for them at once.
     let extra = pool.new_names().take(more);
     steps.extend(extra.map(|name| node(&name, StepAction::Create, String::new())));
     steps.extend(replaced.iter().map(|old| {
@@ -60,7 +59,7 @@ fn fold(goal: &PoolGoal, mut steps: Vec<Step>, most: usize) -> Vec<Step> {
     steps
 }
 
-/// The message of a node's step as it begins.
+/// Returns the report of a node's step as it begins.
 pub fn beginning(action: &NodeAction) -> StepReport {
     let message = match action {
         NodeAction::Create(_) => "making the node",
@@ -75,8 +74,8 @@ pub fn beginning(action: &NodeAction) -> StepReport {
     }
 }
 
-/// How far the steps of a pool are, as its nodes show. `making` are being made and aren't seen yet;
-/// `draining` says how far the drains are that go on.
+/// Returns how far the steps of a pool are, as its nodes show. `making` are nodes that are being created and aren't
+/// seen yet. `draining` returns how far a running drain is.
 pub fn report(
     goal: &PoolGoal,
     uid: &str,
@@ -122,9 +121,9 @@ pub fn report(
     reports
 }
 
-/// The replacements that come up and that a step which hasn't begun waits for. `begun` are the phases of the steps that
-/// have begun to replace a node. Each of these has had one replacement: where that isn't Ready any more, no other step
-/// waits for it.
+/// Returns the replacements that are coming up and that a step that hasn't begun waits for. `begun` are the phases of
+/// the steps that have begun to replace a node. Each of these has had one replacement. If that isn't Ready any more, no
+/// other step waits for it.
 fn waited_for<'a>(
     pool: &Pool<'a>,
     steps: &[Step],
@@ -143,7 +142,7 @@ fn waited_for<'a>(
         .copied()
         .filter(|name| !has_own_step(name) && !pool.nodes.iter().any(|node| node.name == *name));
     let count = made.clone().count() + unseen.clone().count();
-    // Without a surge a node goes before its replacement is made.
+    // Without a surge, a node is removed before its replacement is created.
     let goes_first = pool.goal.surge == 0 && !begun.contains(&StepPhase::InProgress);
     if count <= begun.len() && !goes_first {
         return Vec::new();
@@ -155,9 +154,9 @@ fn waited_for<'a>(
     waited_for
 }
 
-/// Whether a step that is seen as begun is this Operation's doing, and not that of somebody who deletes or changes
-/// nodes as well: its status says so, or nodes bear the Operation's mark. Who made a mark may have died before the step
-/// was written as begun.
+/// Returns whether a step that is seen as begun was begun by this Operation, and not by somebody else who deletes or
+/// changes nodes: its status says so, or nodes carry the Operation's mark. The operator that made the mark may have
+/// died before it wrote that the step has begun.
 pub fn is_its_own(steps: &[Step], seen: &StepReport, uid: &str, nodes: &[NodeView]) -> bool {
     let Some(step) = steps.iter().find(|step| step.name == seen.name) else {
         return false;
@@ -168,13 +167,13 @@ pub fn is_its_own(steps: &[Step], seen: &StepReport, uid: &str, nodes: &[NodeVie
         let marks = [&node.drained_by, &node.made_by];
         marks.iter().any(|mark| mark.as_deref() == Some(uid))
     };
-    // A node that is there and isn't marked waits for its replacement, which is.
+    // A node that exists without a mark waits for its replacement, which has the mark.
     let waits = step.action == StepAction::Replace && seen.phase == StepPhase::InProgress;
     step.phase != StepPhase::Pending || node.is_some_and(|node| waits || is_marked(node))
 }
 
-/// What a node shows of its step; nothing where nothing is done to it yet. The node's own marks count too: who made
-/// them may have died before the step was written as begun.
+/// Returns what a node shows of its step. None if nothing is done to the node yet. The node's own marks count too: the
+/// operator that made them may have died before it wrote that the step has begun.
 fn of_node(
     goal: &PoolGoal,
     uid: &str,
@@ -203,7 +202,7 @@ fn of_node(
     }
 }
 
-/// How far the step is that stands for all nodes which have none of their own.
+/// Returns how far the step is that stands for all nodes without a step of their own.
 fn of_rest(pool: &Pool<'_>, steps: &[Step], rest: &Step) -> StepReport {
     let has_own_step = |name: &str| {
         steps

@@ -24,15 +24,15 @@ use super::node;
 /// The stores, filled by watches. Clones share them.
 #[derive(Clone)]
 pub struct Stores {
-    /// The nodes of all clusters that are looked after, by cluster.
+    /// The nodes of all clusters that are managed, by cluster.
     pub nodes: Index<Node>,
     /// The budgets of all namespaces, by namespace.
     pub budgets: Index<PodDisruptionBudget>,
 }
 
 impl Stores {
-    /// The stores for the clusters of these namespaces, and the future that fills them and sends the
-    /// clusters that changed.
+    /// Returns the stores for the clusters of these namespaces, and the future that fills them and sends the clusters
+    /// that changed.
     pub fn new(client: &Client, scope: &Scope, changed: Changed) -> (Self, BoxFuture<'static, ()>) {
         let of = scope.clone();
         let stores = Self {
@@ -67,12 +67,12 @@ impl Stores {
         (stores, filling.map(|_| ()).boxed())
     }
 
-    /// The nodes of a cluster.
+    /// Returns the nodes of a cluster.
     pub fn nodes_of(&self, namespace: &str, cluster: &str) -> Vec<Arc<Node>> {
         self.nodes.of(&(namespace.to_owned(), cluster.to_owned()))
     }
 
-    /// The names of the nodes of each cluster that is looked after, also of those that don't exist any more.
+    /// Returns the names of the nodes of each cluster that is managed, also of clusters that no longer exist.
     pub fn by_cluster(&self) -> Vec<(ObjectRef<ManagedCluster>, Vec<String>)> {
         let mut all: HashMap<Key, Vec<String>> = HashMap::new();
         for node in self.nodes.all() {
@@ -87,7 +87,7 @@ impl Stores {
         named.collect()
     }
 
-    /// Whether the first look is complete.
+    /// Returns whether the first look is complete.
     pub fn are_ready(&self) -> bool {
         self.nodes.is_complete() && self.budgets.is_complete()
     }
@@ -101,7 +101,7 @@ impl Stores {
 
 /// Wakes the clusters whose nodes changed.
 struct Wakes {
-    /// What the core was shown of each node, by its uid.
+    /// The last view of each node that the core got, by the node's uid.
     known: Mutex<HashMap<Option<String>, Option<NodeView>>>,
     nodes: Index<Node>,
     changed: Changed,
@@ -113,7 +113,7 @@ impl Wakes {
             Change::Applied(node) => {
                 let view = node::view(&node);
                 let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-                // A heartbeat changes nothing.
+                // A heartbeat changes nothing that is shown.
                 if known.get(&node.uid()) != Some(&view) {
                     known.insert(node.uid(), view);
                     self.wake(&node);
@@ -136,25 +136,25 @@ impl Wakes {
     }
 }
 
-/// The group of all budgets: a drain waits for a change of any.
+/// Returns the group of all budgets: a drain waits for a change of any budget.
 pub fn all_budgets() -> Key {
     (String::new(), "all".to_owned())
 }
 
-/// The cluster that a node's labels name.
+/// Returns the cluster that a node's labels name.
 fn cluster_of(node: &impl Resource) -> Option<Key> {
     let labels = node.labels();
     let (namespace, name) = (labels.get(NAMESPACE_LABEL)?, labels.get(CLUSTER_LABEL)?);
     Some((namespace.clone(), name.clone()))
 }
 
-/// Whether a node is of a cluster that is looked after.
+/// Returns whether a node belongs to a cluster that is managed.
 fn has(scope: &Scope, node: &Node) -> bool {
     let cluster = cluster_of(node);
     cluster.is_some_and(|(namespace, name)| scope.has_cluster(&namespace, &name))
 }
 
-/// Nobody here reads who wrote which field.
+/// Removes the managed fields: nobody here reads them.
 fn prune(object: &mut impl Resource) {
     object.meta_mut().managed_fields = None;
 }

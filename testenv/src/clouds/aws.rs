@@ -1,6 +1,6 @@
-//! A fake of AWS, as much of it as operates EKS clusters: EKS itself with its clusters, nodegroups and updates, and
-//! STS and EKS Pod Identity, which give credentials. It answers as the API is published and AWS's user guide has it,
-//! and refuses in words that others had from real EKS, where they are known.
+//! A fake of the part of AWS that operates EKS clusters: EKS itself with its clusters, nodegroups and updates, and STS
+//! and EKS Pod Identity, which issue credentials. It answers as the published API and AWS's user guide describe. Where
+//! the texts of real EKS refusals are known, it uses them.
 
 mod answers;
 mod call;
@@ -43,16 +43,16 @@ pub use resources::Nodegroup;
 pub const REGION: &str = "eu-west-1";
 /// The account of all clusters.
 pub const ACCOUNT: &str = "123456789012";
-/// The long-lived key of who may operate all clusters.
+/// The long-lived access key of a user who may operate all clusters.
 pub const ACCESS_KEY: &str = "AKIDEXAMPLE0FAKE";
 /// The secret of that key.
 pub const SECRET_KEY: &str = "not-so-secret";
-/// The role that a token of a web identity may assume.
+/// The role that a web identity token may assume.
 pub const ROLE: &str = "arn:aws:iam::123456789012:role/belay";
-/// The header `Authorization` that EKS Pod Identity takes.
+/// The `Authorization` header that EKS Pod Identity accepts.
 pub const POD_IDENTITY_TOKEN: &str = "a.pod.identity.token";
 
-/// A fake of AWS, which ends with its owner.
+/// A fake of AWS. It stops when it is dropped.
 pub struct FakeAws {
     server: Server,
     state: Arc<Mutex<State>>,
@@ -60,7 +60,7 @@ pub struct FakeAws {
     exchanges: Exchanges,
 }
 
-/// What there is.
+/// The state of the fake.
 #[derive(Default)]
 struct State {
     resources: resources::Resources,
@@ -69,10 +69,10 @@ struct State {
 }
 
 impl FakeAws {
-    /// Starts one without clusters.
+    /// Starts a fake without clusters.
     ///
     /// # Errors
-    /// Where no server can be started.
+    /// If no server can be started.
     pub async fn start() -> Result<Self, Error> {
         let (order, exchanges) = (Order::default(), Exchanges::default());
         let state = Arc::new(Mutex::new(State::default()));
@@ -94,30 +94,30 @@ impl FakeAws {
         })
     }
 
-    /// Where EKS, STS and EKS Pod Identity are reached.
+    /// Returns the URL of EKS, STS and EKS Pod Identity.
     pub fn url(&self) -> &str {
         &self.server.url
     }
 
-    /// The certificate of its authority, PEM.
+    /// Returns the certificate of the fake's authority, PEM.
     pub fn authority(&self) -> &str {
         &self.server.authority
     }
 
-    /// Makes a cluster of that name, with a control plane of a version and nodegroups of the same; `is_auto` for EKS
-    /// Auto Mode.
+    /// Creates a cluster with this name, with a control plane of a version and nodegroups of the same version.
+    /// `is_auto` means EKS Auto Mode.
     pub fn create(&self, name: &str, version: &str, is_auto: bool, nodegroups: &[Nodegroup<'_>]) {
         lock(&self.state)
             .resources
             .create(name, version, is_auto, nodegroups);
     }
 
-    /// A cluster as EKS shows it; null where there is none.
+    /// Returns a cluster as EKS shows it; null if it doesn't exist.
     pub fn cluster(&self, name: &str) -> Value {
         self.shown(&resources::Id::cluster(name))
     }
 
-    /// A nodegroup as EKS shows it; null where there is none.
+    /// Returns a nodegroup as EKS shows it; null if it doesn't exist.
     pub fn nodegroup(&self, cluster: &str, name: &str) -> Value {
         self.shown(&resources::Id::cluster(cluster).nodegroup(name))
     }
@@ -128,14 +128,14 @@ impl FakeAws {
         state.resources.get(id).cloned().unwrap_or_default()
     }
 
-    /// Somebody else asks for a change, by the console or the aws command: a path below `/clusters/`, such as
-    /// `demo/updates`, and a body. The answer's body, also where EKS refuses.
+    /// Requests a change as another user would, with the console or the aws command. `path` is below `/clusters/`, such
+    /// as `demo/updates`. Returns the body of the answer, also if EKS refuses.
     pub fn somebody_asks(&self, path: &str, body: &Value) -> Value {
         let answer = lock(&self.state).answer(&call::Call::post(path, body));
         answer.unwrap_or_else(|refusal| refusal.body())
     }
 
-    /// Sets fields of a nodegroup at once, without an update; null takes one away.
+    /// Sets fields of a nodegroup at once, without an update. Null removes a field.
     pub fn set_nodegroup(&self, cluster: &str, name: &str, fields: &Value) {
         let id = resources::Id::cluster(cluster).nodegroup(name);
         let mut state = lock(&self.state);
@@ -143,23 +143,23 @@ impl FakeAws {
         state.resources.set(&id, fields);
     }
 
-    /// How long each update takes from now on, and how long one takes to stop.
+    /// Sets how long each update takes from now on, and how long an update takes to stop.
     pub fn takes(&self, update: Duration, cancel: Duration) {
         lock(&self.state).updates.takes(update, cancel);
     }
 
-    /// Updates on nodegroups of that name, or on clusters of that name, halt where they are, or go on.
+    /// Pauses the updates of nodegroups or clusters with this name, or lets them continue.
     pub fn hold(&self, name: &str, is_held: bool) {
         lock(&self.state).updates.hold(name, is_held);
     }
 
-    /// The next update on a nodegroup or a cluster of that name fails with this code and this message.
+    /// Makes the next update of a nodegroup or a cluster with this name fail with this code and message.
     pub fn fail_next(&self, name: &str, code: &str, message: &str) {
         lock(&self.state).updates.fail_next(name, code, message);
     }
 
-    /// From now on a rollback of that cluster has left the phase in which its nodes roll back: the control plane's own
-    /// has begun, so it can't be cancelled, and one that is being cancelled isn't.
+    /// Ends the phase of a cluster's rollback in which its nodes roll back. From now on the control plane itself rolls
+    /// back: the rollback can't be cancelled, and a pending cancellation fails.
     pub fn nodes_are_back(&self, cluster: &str) {
         let mut state = lock(&self.state);
         state.settle();
@@ -169,39 +169,40 @@ impl FakeAws {
         updates.nodes_are_back(cluster, resources);
     }
 
-    /// No update is known any more by its id; what they changed, and what they still will change, stays.
+    /// Forgets the ids of all updates. What they changed stays, and what they still change goes on.
     pub fn forget_updates(&self) {
         lock(&self.state).updates.forget();
     }
 
-    /// The credentials of sessions that were given are no longer taken.
+    /// Expires all session credentials that were issued.
     pub fn expire_tokens(&self) {
         lock(&self.state).credentials.expire();
     }
 
-    /// Begins an outage of EKS, or ends it. STS and EKS Pod Identity go on.
+    /// Starts or ends an outage of EKS. STS and EKS Pod Identity go on.
     pub fn fails(&self, outage: Option<Outage>) {
         self.order.set(outage);
     }
 
-    /// The answer to that change from now on, counted from 0, is lost: what it asks for is done, and nobody hears of it.
+    /// Loses the answer to a later change, counted from 0 from now on. The change is made, but the client gets no
+    /// answer.
     pub fn lose_answer(&self, change: usize) {
         self.exchanges.lose_answer(change);
     }
 
-    /// Whether that answer was lost.
+    /// Whether this answer was lost.
     pub fn has_lost_answer(&self) -> bool {
         self.exchanges.has_lost_answer()
     }
 
-    /// What it was asked for so far, and what it answered.
+    /// Returns the requests so far, with their answers.
     pub fn exchanges(&self) -> Vec<Exchange> {
         self.exchanges.all()
     }
 }
 
 impl State {
-    /// Brings what has ended by now to its end.
+    /// Ends all work whose time is over.
     fn settle(&mut self) {
         self.updates.settle(&mut self.resources);
     }

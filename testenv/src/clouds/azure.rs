@@ -1,5 +1,5 @@
-//! A fake of Azure, as much of it as operates AKS clusters: Entra ID's tokens, and the Resource Manager's managed
-//! clusters with their agent pools. It answers as the recordings of azure-cli's own tests of real AKS have it
+//! A fake of the part of Azure that operates AKS clusters: Entra ID's tokens, and the Resource Manager's managed
+//! clusters with their agent pools. It answers as the recordings of azure-cli's own tests of real AKS show
 //! (`test_aks_abort.yaml`, `test_aks_nodepool_abort.yaml`), and refuses what AKS is documented to refuse.
 
 mod answers;
@@ -36,10 +36,10 @@ pub const SUBSCRIPTION: &str = "00000000-1111-2222-3333-444444444444";
 pub const STABLE: &str = "2026-08-01";
 /// An older stable version of the API, which az uses.
 const OLDER: &str = "2026-06-01";
-/// The version of the API that shows how far an operation is.
+/// The version of the API that shows the progress of an operation.
 pub const PREVIEW: &str = "2026-08-02-preview";
 
-/// A fake of Azure, which ends with its owner.
+/// A fake of Azure. It stops when it is dropped.
 pub struct FakeAzure {
     server: Server,
     state: Arc<Mutex<State>>,
@@ -47,9 +47,9 @@ pub struct FakeAzure {
     exchanges: Exchanges,
 }
 
-/// What there is.
+/// The state of the fake.
 struct State {
-    /// Where all of it is reached.
+    /// The base URL of the fake.
     url: String,
     resources: resources::Resources,
     operations: operations::Operations,
@@ -58,10 +58,10 @@ struct State {
 }
 
 impl FakeAzure {
-    /// Starts one without clusters.
+    /// Starts a fake without clusters.
     ///
     /// # Errors
-    /// Where no server can be started.
+    /// If no server can be started.
     pub async fn start() -> Result<Self, Error> {
         let (order, exchanges) = (Order::default(), Exchanges::default());
         let state = Arc::new(Mutex::new(State {
@@ -95,24 +95,24 @@ impl FakeAzure {
         })
     }
 
-    /// Where the Resource Manager and Entra ID are reached.
+    /// Returns the URL of the Resource Manager and Entra ID.
     pub fn url(&self) -> &str {
         &self.server.url
     }
 
-    /// The certificate of its authority, PEM.
+    /// Returns the certificate of the fake's authority, PEM.
     pub fn authority(&self) -> &str {
         &self.server.authority
     }
 
-    /// Makes a cluster of that name in a resource group, with a control plane of a version and these pools.
+    /// Creates a cluster with this name in a resource group, with a control plane of a version and these pools.
     pub fn create(&self, group: &str, name: &str, version: &str, pools: &[Pool<'_>]) {
         lock(&self.state)
             .resources
             .create(group, name, version, pools);
     }
 
-    /// A cluster as the Resource Manager shows it; null where there is none.
+    /// Returns a cluster as the Resource Manager shows it; null if it doesn't exist.
     pub fn cluster(&self, group: &str, name: &str) -> Value {
         let mut state = lock(&self.state);
         state.settle();
@@ -120,7 +120,7 @@ impl FakeAzure {
         state.resources.shown(&id).unwrap_or_default()
     }
 
-    /// A pool as the Resource Manager shows it; null where there is none.
+    /// Returns a pool as the Resource Manager shows it; null if it doesn't exist.
     pub fn pool(&self, group: &str, cluster: &str, name: &str) -> Value {
         let mut state = lock(&self.state);
         state.settle();
@@ -128,7 +128,7 @@ impl FakeAzure {
         state.resources.shown(&id).unwrap_or_default()
     }
 
-    /// Somebody else changes these properties of a cluster, or of one of its pools: by az, or in the console.
+    /// Changes properties of a cluster or of a pool as another user would, with az or in the console.
     pub fn somebody_changes(
         &self,
         group: &str,
@@ -147,59 +147,60 @@ impl FakeAzure {
         state.put(&call::Call::put(&id, body), &id);
     }
 
-    /// How long each operation takes from now on, and how long one takes to stop.
+    /// Sets how long each operation takes from now on, and how long an operation takes to stop.
     pub fn takes(&self, operation: Duration, stop: Duration) {
         lock(&self.state).operations.takes(operation, stop);
     }
 
-    /// Operations on pools of that name, or on clusters of that name, halt where they are, or go on.
+    /// Pauses the operations on pools or clusters with this name, or lets them continue.
     pub fn hold(&self, name: &str, is_held: bool) {
         lock(&self.state).operations.hold(name, is_held);
     }
 
-    /// The next operation on a pool or a cluster of that name fails with this code and this message.
+    /// Makes the next operation on a pool or a cluster with this name fail with this code and message.
     pub fn fail_next(&self, name: &str, code: &str, message: &str) {
         lock(&self.state).operations.fail_next(name, code, message);
     }
 
-    /// Whether the preview of the API is registered for the subscription.
+    /// Sets whether the preview of the API is registered for the subscription.
     pub fn set_preview(&self, has_preview: bool) {
         lock(&self.state).has_preview = has_preview;
     }
 
-    /// No operation is known any more by its id; what they changed stays.
+    /// Forgets the ids of all operations. What they changed stays.
     pub fn forget_operations(&self) {
         lock(&self.state).operations.forget();
     }
 
-    /// The tokens that were given are no longer taken.
+    /// Rejects all tokens that were issued so far.
     pub fn expire_tokens(&self) {
         lock(&self.state).tokens.expire();
     }
 
-    /// Begins an outage of the Resource Manager, or ends it.
+    /// Starts or ends an outage of the Resource Manager.
     pub fn fails(&self, outage: Option<Outage>) {
         self.order.set(outage);
     }
 
-    /// The answer to that change from now on, counted from 0, is lost: what it asks for is done, and nobody hears of it.
+    /// Loses the answer to a later change, counted from 0 from now on. The change is made, but the client gets no
+    /// answer.
     pub fn lose_answer(&self, change: usize) {
         self.exchanges.lose_answer(change);
     }
 
-    /// Whether that answer was lost.
+    /// Whether this answer was lost.
     pub fn has_lost_answer(&self) -> bool {
         self.exchanges.has_lost_answer()
     }
 
-    /// What it was asked for so far, and what it answered.
+    /// Returns the requests so far, with their answers.
     pub fn exchanges(&self) -> Vec<Exchange> {
         self.exchanges.all()
     }
 }
 
 impl State {
-    /// Brings what has ended by now to its end.
+    /// Ends all work whose time is over.
     fn settle(&mut self) {
         self.operations.settle(&mut self.resources);
     }

@@ -1,4 +1,4 @@
-//! What a fake was asked for, and what it answered.
+//! The requests to a fake, and its answers.
 
 use std::{
     fmt,
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::{LONGEST, lock};
 
-/// A request and its answer. Only bodies of JSON are kept, so that no secret of a login is.
+/// A request and its answer. Only JSON bodies are stored, so that the secrets of logins aren't.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Exchange {
     /// The request's method.
@@ -50,30 +50,31 @@ pub(super) struct Exchanges(Arc<Mutex<Kept>>);
 #[derive(Default)]
 struct Kept {
     all: Vec<Exchange>,
-    /// How many changes are answered before the answer to one is lost; none where no answer is.
+    /// The number of changes to answer before an answer is lost; `None` if no answer gets lost.
     until_lost: Option<usize>,
     /// Whether an answer was lost.
     has_lost: bool,
 }
 
 impl Exchanges {
-    /// All of them, in the order in which they were answered.
+    /// Returns all of them, in the order of their answers.
     pub fn all(&self) -> Vec<Exchange> {
         lock(&self.0).all.clone()
     }
 
-    /// The answer to that change from now on, counted from 0, is lost: what it asks for is done, and nobody hears of it.
+    /// Loses the answer to a later change, counted from 0 from now on. The change is made, but the client gets no
+    /// answer.
     pub fn lose_answer(&self, change: usize) {
         let mut kept = lock(&self.0);
         (kept.until_lost, kept.has_lost) = (Some(change), false);
     }
 
-    /// Whether that answer was lost.
+    /// Whether this answer was lost.
     pub fn has_lost_answer(&self) -> bool {
         lock(&self.0).has_lost
     }
 
-    /// Adds one. Whether its answer is lost.
+    /// Adds an exchange. Returns whether its answer is lost.
     fn add(&self, exchange: Exchange) -> bool {
         let mut kept = lock(&self.0);
         let is_change = exchange.method != "GET" && !is_login(&exchange.path);
@@ -88,12 +89,12 @@ impl Exchanges {
     }
 }
 
-/// Whether credentials are asked for: of Entra ID, of STS, or of EKS Pod Identity.
+/// Whether a request asks for credentials: from Entra ID, from STS, or from EKS Pod Identity.
 fn is_login(path: &str) -> bool {
     path.ends_with("/token") || path == "/" || path == "/v1/credentials"
 }
 
-/// Has a request answered, and keeps both.
+/// Lets a request be answered, and stores both.
 pub(super) async fn keep(
     State(exchanges): State<Exchanges>,
     request: Request,
@@ -126,7 +127,7 @@ pub(super) async fn keep(
         },
     });
     if is_lost {
-        // Who asked hangs up.
+        // The client hangs up.
         std::future::pending::<()>().await;
     }
     Response::from_parts(head, Body::from(answered))

@@ -1,4 +1,4 @@
-//! What a cloud does while it is out of order.
+//! What a cloud does during an outage.
 
 use std::{
     sync::{Arc, Mutex},
@@ -14,21 +14,21 @@ use http::{StatusCode, header::RETRY_AFTER};
 
 use super::lock;
 
-/// How a cloud is out of order.
+/// The kind of an outage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outage {
-    /// It takes requests and doesn't answer.
+    /// It accepts requests and doesn't answer.
     Silence,
-    /// It answers all requests with this status, and asks to be asked again after so many seconds.
+    /// It answers all requests with this status, and asks the client to retry after this many seconds.
     Status(u16, Option<u64>),
 }
 
-/// The outage that there is now. Clones share it.
+/// The current outage. Clones share it.
 #[derive(Clone, Default)]
 pub(super) struct Order(Arc<Mutex<Option<Outage>>>);
 
 impl Order {
-    /// Begins an outage, or ends it.
+    /// Starts an outage, or ends it.
     pub fn set(&self, outage: Option<Outage>) {
         *lock(&self.0) = outage;
     }
@@ -38,7 +38,7 @@ impl Order {
     }
 }
 
-/// Answers as the outage has it, and otherwise as the cloud does.
+/// Answers as the outage requires, and otherwise as the cloud does.
 pub(super) async fn answer(State(order): State<Order>, request: Request, next: Next) -> Response {
     match order.get() {
         None => next.run(request).await,

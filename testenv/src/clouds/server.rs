@@ -7,9 +7,9 @@ use axum_server::{Handle, tls_rustls::RustlsConfig};
 
 use crate::{Error, certificates::Authority, tried};
 
-/// A server that ends with its owner.
+/// A server that stops when it is dropped.
 pub(super) struct Server {
-    /// Where it is reached.
+    /// Its URL.
     pub url: String,
     /// The certificate of its authority, PEM.
     pub authority: String,
@@ -17,7 +17,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Serves what `routes` makes of the server's own address.
+    /// Serves the routes that `routes` returns for the server's own address.
     pub async fn start(routes: impl FnOnce(&str) -> Router) -> Result<Self, Error> {
         let listener = tried("failed to listen", TcpListener::bind("127.0.0.1:0"))?;
         tried("failed to listen", listener.set_nonblocking(true))?;

@@ -1,5 +1,5 @@
-//! Work of a cloud: it takes its time, halts where a test holds it, stops some time after it was asked to, and fails
-//! where a test says so.
+//! Work of a cloud: it takes time, a test can pause it, it stops some time after a request to stop, and a test can make
+//! it fail.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,22 +14,22 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// It comes to rest.
+    /// Begins to stop it.
     pub fn stop(&mut self) {
         self.stopping = Some(Instant::now());
     }
 
-    /// It doesn't stop after all.
+    /// Cancels the stop.
     pub fn go_on(&mut self) {
         self.stopping = None;
     }
 
-    /// Whether it comes to rest.
+    /// Whether it is stopping.
     pub fn is_stopping(&self) -> bool {
         self.stopping.is_some()
     }
 
-    /// How long it has been at work.
+    /// Returns how long it has been at work.
     pub fn worked(&self) -> Duration {
         self.worked
     }
@@ -39,7 +39,7 @@ impl Work {
 pub(super) enum End {
     Done,
     Stopped,
-    /// With a code and a message.
+    /// Failed with a code and a message.
     Failed(String, String),
 }
 
@@ -65,17 +65,17 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// How long a piece of work takes from now on, and how long one takes to stop.
+    /// Sets how long a piece of work takes from now on, and how long it takes to stop.
     pub fn set(&mut self, work: Duration, stop: Duration) {
         (self.takes, self.takes_to_stop) = (work, stop);
     }
 
-    /// How long a piece of work takes.
+    /// Returns how long a piece of work takes.
     pub fn takes(&self) -> Duration {
         self.takes
     }
 
-    /// Work on what has that name halts where it is, or goes on.
+    /// Pauses the work on resources with this name, or lets it continue.
     pub fn hold(&mut self, name: &str, is_held: bool) {
         if is_held {
             self.held.insert(name.to_owned());
@@ -84,20 +84,20 @@ impl Pace {
         }
     }
 
-    /// The next work on what has that name fails.
+    /// Makes the next work on a resource with this name fail.
     pub fn fail_next(&mut self, name: &str, code: &str, message: &str) {
         let why = (code.to_owned(), message.to_owned());
         self.failing.insert(name.to_owned(), why);
     }
 
-    /// The time that has passed since this was asked last.
+    /// Returns the time since the last call.
     pub fn passed(&mut self) -> Duration {
         let passed = self.settled.elapsed();
         self.settled = Instant::now();
         passed
     }
 
-    /// Advances work on what has that name by a time. How it ends, where it does.
+    /// Advances the work on a resource with this name by a time. Returns how it ends, if it ends.
     pub fn advance(&mut self, work: &mut Work, name: &str, passed: Duration) -> Option<End> {
         if !self.held.contains(name) {
             work.worked += passed;

@@ -1,20 +1,20 @@
-//! Which controllers there are, and what each is.
+//! The controllers of Cluster API.
 
 use std::path::PathBuf;
 
 use crate::{Error, binaries};
 
-/// The module of the development provider; the others are in Cluster API's own.
+/// The module of the development provider; the other controllers are in Cluster API's own module.
 const DEV_MODULE: &str = "sigs.k8s.io/cluster-api/test";
 
 /// One of Cluster API's controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Controller {
-    /// Clusters, their topology, machines, and sets and deployments of machines.
+    /// Clusters, their topology, Machines, `MachineSets` and `MachineDeployments`.
     Core,
-    /// What makes a machine a node, by kubeadm.
+    /// Turns a machine into a node with kubeadm.
     Bootstrap,
-    /// Control planes, by kubeadm.
+    /// Control planes with kubeadm.
     ControlPlane,
     /// The development provider: machines in memory.
     Dev,
@@ -23,17 +23,18 @@ pub enum Controller {
 /// How often the controllers reconcile an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// At once when it changes: a single Cluster comes up in half the time. Many of them cost many conflicts.
+    /// At once when it changes: a single Cluster comes up in half the time. With many Clusters this causes many
+    /// conflicts.
     AtOnce,
     /// At most once a second, as a release does.
     AsReleased,
 }
 
 impl Controller {
-    /// All, in the order in which they start.
+    /// All controllers, in the order in which they start.
     pub const ALL: [Self; 4] = [Self::Core, Self::Bootstrap, Self::ControlPlane, Self::Dev];
 
-    /// The name of its binary and of its log.
+    /// Returns the name of its binary and of its log.
     pub fn name(self) -> &'static str {
         match self {
             Self::Core => "cluster-api-core",
@@ -43,7 +44,7 @@ impl Controller {
         }
     }
 
-    /// The namespace and name of its service account.
+    /// Returns the namespace and the name of its service account.
     pub fn account(self) -> (&'static str, &'static str) {
         match self {
             Self::Core => ("capi-system", "capi-manager"),
@@ -59,7 +60,7 @@ impl Controller {
         }
     }
 
-    /// What is switched on, and whether an object is reconciled at most once a second.
+    /// Returns the feature gates, including whether an object is reconciled at most once a second.
     pub(super) fn feature_gates(self, pace: Pace) -> String {
         let gates = match self {
             Self::Core => "ClusterTopology=true,RuntimeSDK=false,MachinePool=true",
@@ -70,7 +71,7 @@ impl Controller {
         format!("{gates},ReconcilerRateLimiting={is_limited}")
     }
 
-    /// The folder with the kustomization of its manifests.
+    /// Returns the folder with the kustomization of its manifests.
     pub(super) fn manifests(self) -> Result<PathBuf, Error> {
         let (module, folder) = match self {
             Self::Core => (None, "core"),

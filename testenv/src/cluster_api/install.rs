@@ -1,4 +1,4 @@
-//! Makes the kinds, accounts and webhooks known to the API server.
+//! Installs the kinds, accounts and webhooks on the API server.
 
 use std::{
     io::{Error as IoError, ErrorKind},
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{Manifests, READY};
 use crate::{Error, tried};
 
-/// Makes the kinds known, and the accounts, and waits until both can be used.
+/// Installs the kinds and the accounts, and waits until both can be used.
 pub(super) async fn kinds_and_accounts(
     client: &Client,
     manifests: &Manifests,
@@ -26,9 +26,9 @@ pub(super) async fn kinds_and_accounts(
     wait_for_roles(client, &manifests.accounts).await
 }
 
-/// Makes the webhooks known, and waits until the API server asks them.
+/// Installs the webhooks, and waits until the API server calls them.
 pub(super) async fn webhooks(client: &Client, manifests: &Manifests) -> Result<(), Error> {
-    // The API server learns of them in this order. The core's are last, and are what is waited for.
+    // The API server sees them in this order. The core's webhooks come last, and `wait_for_webhooks` waits for them.
     let webhooks: Vec<_> = manifests.webhooks.iter().rev().cloned().collect();
     apply(client, &webhooks).await?;
     wait_for_webhooks(client).await
@@ -79,7 +79,7 @@ fn is_served(kind: &DynamicObject) -> bool {
     conditions.any(|it| it["type"] == "Established" && it["status"] == "True")
 }
 
-/// Waits until the controller-manager has filled the roles that are made of others.
+/// Waits until the controller-manager has filled the aggregated roles.
 async fn wait_for_roles(client: &Client, accounts: &[Value]) -> Result<(), Error> {
     let roles = Api::<ClusterRole>::all(client.clone());
     let aggregated = accounts
@@ -100,7 +100,7 @@ async fn wait_for_roles(client: &Client, accounts: &[Value]) -> Result<(), Error
     Ok(())
 }
 
-/// Waits until a machine is refused by the validating webhook, with the version that the mutating one gave it.
+/// Waits until the validating webhook refuses a Machine and shows the version that the mutating webhook set.
 async fn wait_for_webhooks(client: &Client) -> Result<(), Error> {
     let spec = json!({
         "clusterName": "probe",
@@ -127,7 +127,7 @@ async fn wait_for_webhooks(client: &Client) -> Result<(), Error> {
     }
 }
 
-/// Waits before the next try, and fails where it took too long.
+/// Waits before the next attempt, and fails if it took too long.
 async fn wait_a_little(began: Instant, what: String) -> Result<(), Error> {
     if began.elapsed() > READY {
         let late = IoError::from(ErrorKind::TimedOut);

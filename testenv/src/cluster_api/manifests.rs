@@ -1,5 +1,5 @@
-//! The controllers' manifests, made fit for processes: the release's own, without what needs a container or
-//! cert-manager, and with webhooks that the API server finds by address.
+//! The controllers' manifests, adapted to processes: the manifests of the release, without the parts that need a
+//! container or cert-manager, and with webhooks that the API server reaches by address.
 
 use std::{process::Command, thread};
 
@@ -11,22 +11,23 @@ use crate::{Error, binaries, process, tried};
 
 /// Kinds that only controllers in pods need.
 const LEFT_OUT: [&str; 4] = ["Deployment", "Service", "Certificate", "Issuer"];
-/// Kinds that others need first.
+/// Kinds that other objects need first.
 const ORDER: [&str; 4] = ["Namespace", "ServiceAccount", "ClusterRole", "Role"];
-/// An annotation by which cert-manager fills in a certificate.
+/// The annotation that makes cert-manager fill in a certificate.
 const INJECT: &str = "cert-manager.io/inject-ca-from";
 
 /// The manifests of all controllers.
 #[derive(Debug, Default)]
 pub(super) struct Manifests {
     pub kinds: Vec<Value>,
-    /// Namespaces, service accounts, and what these may do.
+    /// Namespaces, service accounts, and their rights.
     pub accounts: Vec<Value>,
     pub webhooks: Vec<Value>,
 }
 
 impl Manifests {
-    /// Reads those of controllers, each with the port of its webhooks, whose certificates are an authority's (PEM).
+    /// Reads the manifests of controllers. `ports` has the port of each controller's webhooks; `authority` (PEM) issued
+    /// their certificates.
     pub fn read(ports: &[(Controller, u16)], authority: &str) -> Result<Self, Error> {
         let bundle = STANDARD.encode(authority);
         // kustomize takes some seconds for each.
@@ -76,14 +77,14 @@ impl Manifests {
     }
 }
 
-/// No service leads to a process.
+/// Replaces the service of a webhook by its address, because no Service leads to a process.
 fn find_by_address(config: &mut Value, port: u16, bundle: &str) {
     let path = config["service"]["path"].as_str().unwrap_or("/");
     let url = format!("https://127.0.0.1:{port}{path}");
     *config = json!({"url": url, "caBundle": bundle});
 }
 
-/// A controller's manifests as they are released.
+/// Returns a controller's manifests as they are released.
 fn build(controller: Controller) -> Result<Vec<Value>, Error> {
     let mut kubectl = Command::new(binaries::binary("kubectl")?);
     let text = process::output(kubectl.arg("kustomize").arg(controller.manifests()?))?;

@@ -1,4 +1,4 @@
-//! The ports that controllers listen on, which stay taken until the controllers start.
+//! The ports that controllers listen on. They stay reserved until the controllers start.
 
 use std::{
     collections::BTreeMap,
@@ -13,18 +13,18 @@ use crate::{Error, tried};
 /// A port that the development provider always listens on. No flag changes it.
 const DEBUG: u16 = 19000;
 
-/// Where free ports are looked for: below those that the kernel gives to connections, one of which could else take a
-/// port in the moment between its release and the controller's start.
+/// The range of free ports: below the ports that the kernel gives to connections. Otherwise a connection could take a
+/// port between its release and the controller's start.
 const FREE: RangeInclusive<u16> = 20_000..=31_999;
 
-/// Ports that no other process can take. They are taken on all addresses, as controllers listen on all.
+/// Reserved ports that no other process can take. They are taken on all addresses, because controllers listen on all.
 pub(super) struct Reserved {
     webhooks: BTreeMap<Controller, TcpListener>,
     _debug: TcpListener,
 }
 
 impl Reserved {
-    /// Takes the port of the development provider, and a free one for each controller's webhooks.
+    /// Reserves the port of the development provider, and a free port for each controller's webhooks.
     pub fn take() -> Result<Self, Error> {
         let debug = take_debug_port()?;
         let take = |controller| {
@@ -38,7 +38,7 @@ impl Reserved {
         })
     }
 
-    /// The port of each controller's webhooks.
+    /// Returns the port of each controller's webhooks.
     pub fn webhooks(&self) -> Result<Vec<(Controller, u16)>, Error> {
         let port = |(controller, listener): (&Controller, &TcpListener)| {
             let address = tried("failed to find a free port", listener.local_addr())?;
@@ -48,7 +48,7 @@ impl Reserved {
     }
 }
 
-/// Other processes begin to look elsewhere.
+/// Takes a free port. Each process starts its search at a different port.
 fn take_free_port() -> std::io::Result<TcpListener> {
     let count = usize::from(FREE.end() - FREE.start()) + 1;
     let first = usize::try_from(std::process::id()).unwrap_or_default() * 31 % count;
@@ -57,7 +57,8 @@ fn take_free_port() -> std::io::Result<TcpListener> {
     taken.ok_or_else(|| ErrorKind::AddrInUse.into())
 }
 
-/// The development provider of a second instance would end, and say why only in its log.
+/// Takes the development provider's port. Otherwise the provider of a second instance would end, and report why only in
+/// its log.
 fn take_debug_port() -> Result<TcpListener, Error> {
     match TcpListener::bind((Ipv4Addr::UNSPECIFIED, DEBUG)) {
         Err(error) if error.kind() == ErrorKind::AddrInUse => Err(Error::Missing {

@@ -1,4 +1,4 @@
-//! Ways to a control plane: kubeconfigs of users and accounts, clients, kubectl.
+//! Access to a control plane: kubeconfigs of users and accounts, clients, kubectl.
 
 use std::{path::PathBuf, process::Command};
 
@@ -20,20 +20,20 @@ use crate::{
 };
 
 impl ControlPlane {
-    /// A kubeconfig that may do everything.
+    /// Returns a kubeconfig of the administrator, with all rights.
     pub fn kubeconfig_admin(&self) -> Kubeconfig {
         self.kubeconfig(&User::Certificate(&self.admin))
     }
 
-    /// A kubeconfig of a user, in these groups and in `system:authenticated`.
+    /// Returns a kubeconfig of a user in these groups and in `system:authenticated`.
     pub fn kubeconfig_for_user(&self, name: &str, groups: &[&str]) -> Kubeconfig {
         self.kubeconfig(&User::As(&self.admin, name, groups))
     }
 
-    /// A kubeconfig of a `ServiceAccount`, which is made where there is none, with a token for a day.
+    /// Returns a kubeconfig of a `ServiceAccount` with a token for a day. Creates the account if it doesn't exist.
     ///
     /// # Errors
-    /// Where the API server refuses.
+    /// If the API server refuses.
     pub async fn kubeconfig_for_service_account(
         &self,
         namespace: &str,
@@ -71,26 +71,26 @@ impl ControlPlane {
         kubeconfig(&self.url(), &self.authority.certificate(), user)
     }
 
-    /// A client that may do everything.
+    /// Returns a client of the administrator, with all rights.
     ///
     /// # Errors
-    /// Where none can be made.
+    /// If no client can be made.
     pub async fn client(&self) -> Result<Client, Error> {
         self.client_for(&self.kubeconfig_admin()).await
     }
 
-    /// A client of a kubeconfig.
+    /// Returns a client for a kubeconfig.
     ///
     /// # Errors
-    /// Where none can be made.
+    /// If no client can be made.
     pub async fn client_for(&self, kubeconfig: &Kubeconfig) -> Result<Client, Error> {
         Ok(Client::try_from(self.config(kubeconfig).await?)?)
     }
 
-    /// A client's configuration of a kubeconfig.
+    /// Returns a client's configuration for a kubeconfig.
     ///
     /// # Errors
-    /// Where the kubeconfig can't be used.
+    /// If the kubeconfig can't be used.
     pub async fn config(&self, kubeconfig: &Kubeconfig) -> Result<Config, Error> {
         Ok(
             Config::from_custom_kubeconfig(kubeconfig.clone(), &KubeConfigOptions::default())
@@ -98,19 +98,19 @@ impl ControlPlane {
         )
     }
 
-    /// Writes a kubeconfig into the folder, for programs.
+    /// Writes a kubeconfig into the folder, for programs. Returns its path.
     ///
     /// # Errors
-    /// Where it can't be written.
+    /// If it can't be written.
     pub fn write_kubeconfig(&self, kubeconfig: &Kubeconfig, name: &str) -> Result<PathBuf, Error> {
         let text = serde_json::to_string_pretty(kubeconfig).unwrap_or_default();
         self.write(&format!("{name}.kubeconfig"), &text)
     }
 
-    /// A kubectl of the control plane's version, as administrator.
+    /// Returns a kubectl command of the control plane's version, as administrator.
     ///
     /// # Errors
-    /// Where it can't be built.
+    /// If kubectl can't be built.
     pub fn kubectl(&self) -> Result<Command, Error> {
         let mut command = Command::new(binaries::binary("kubectl")?);
         command.env("KUBECONFIG", self.path.join("admin.kubeconfig"));

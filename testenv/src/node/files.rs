@@ -1,4 +1,4 @@
-//! The files that configure a node's parts.
+//! The configuration files of a node's parts.
 
 use std::{env, ffi::OsString, fs, path::Path};
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{NAME, PAUSE};
 use crate::{ControlPlane, Error, binaries, tried};
 
-/// Where pods have their addresses from.
+/// The address range of the pods.
 const PODS: &str = "10.244.0.0/24";
 
 pub(super) fn write(control_plane: &ControlPlane, folder: &Path) -> Result<(), Error> {
@@ -38,7 +38,7 @@ fn text(kubeconfig: &Kubeconfig) -> String {
     serde_json::to_string_pretty(kubeconfig).unwrap_or_default()
 }
 
-/// PATH with the folders of these programs before it.
+/// Returns PATH with the folders of these programs in front.
 pub(super) fn path_with(programs: &[&Path]) -> Result<OsString, Error> {
     let folders = programs.iter().filter_map(|program| program.parent());
     let path = env::var_os("PATH").unwrap_or_default();
@@ -47,7 +47,7 @@ pub(super) fn path_with(programs: &[&Path]) -> Result<OsString, Error> {
     tried("failed to make a PATH", joined)
 }
 
-/// `oom_score_adj` can't be lowered in every place that tests run in.
+/// Returns containerd's configuration. Not every environment for tests lets a process lower `oom_score_adj`.
 fn containerd(folder: &Path) -> Result<String, Error> {
     let plugins = binaries::binary("bridge")?;
     for plugin in ["host-local", "loopback"] {
@@ -116,7 +116,7 @@ fn proxy(folder: &Path) -> Value {
         "clusterCIDR": PODS,
         "clientConnection": {"kubeconfig": folder.join("kube-proxy.kubeconfig")},
         "hostnameOverride": NAME,
-        // The namespace's own tables are left as they are.
+        // Leaves the namespace's own tables as they are.
         "conntrack": {"maxPerCore": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
     })
 }

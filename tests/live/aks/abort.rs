@@ -1,4 +1,4 @@
-//! The abort annotation stops what goes on at AKS.
+//! The abort annotation stops operations in progress at AKS.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ pub async fn an_aborted_upgrade_of_a_node_pool_stops_at_azure_and_stays_so(world
     for exchange in stage.changes() {
         println!("{exchange}");
     }
-    // It goes on where somebody asks for it.
+    // It goes on when somebody asks for it.
     belay.reconcile(TargetKind::AgentPool, "np1", "go-on").await;
     belay.succeeds("go-on").await;
     assert_eq!(stage.np1("currentOrchestratorVersion"), NEW);
@@ -107,7 +107,7 @@ pub async fn an_abort_that_azure_calls_too_late_changes_nothing(world: Arc<World
     let belay = &stage.belay;
     stage.takes(1500, 100);
     let scale = stage.begins_a_scale().await;
-    // It ends before Belay has looked again.
+    // It ends before Belay polls again.
     stage.is_in_state("np1", "Succeeded").await;
     belay.abort(&scale, "too late").await;
     let status = belay.succeeds(&scale).await;

@@ -1,4 +1,4 @@
-//! An AKS cluster that exists is adopted as it is, and left as it is.
+//! Belay adopts an existing AKS cluster without changing it, and leaves it unchanged when Belay's objects are deleted.
 
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ pub async fn without_a_secret_the_identity_of_the_operator_is_used_where_the_nam
     assert!(manifests.contains(&line), "{manifests}");
     stage.belay.kubectl(&["delete", "secret", CREDENTIALS]);
     stage.belay.apply_manifests(&manifests.replace(&line, ""));
-    // Its rights in Azure aren't everybody's.
+    // Not everybody may use the operator's own rights in Azure.
     stage.start_operator();
     stage
         .belay

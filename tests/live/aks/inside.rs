@@ -1,4 +1,4 @@
-//! What blocks an operation of AKS, seen inside the cluster.
+//! Belay sees inside the cluster what blocks an AKS operation.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! AKS clusters under Belay's operations, on a fake of Azure that answers as real AKS was recorded to.
+//! AKS clusters that Belay operates, on a fake of Azure that answers as real AKS was recorded to.
 
 mod abort;
 mod adopt;

@@ -1,4 +1,4 @@
-//! What can be done to an AKS cluster.
+//! The operations on an AKS cluster.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub async fn a_cluster_of_aks_goes_up_control_plane_first_and_one_pool_after_the
     assert_eq!(stage.demo("currentKubernetesVersion"), NEW);
     assert_eq!(stage.np1("currentOrchestratorVersion"), NEW);
     stage.is_ready().await;
-    // What Belay doesn't know of is written back as it was.
+    // Belay writes properties that it doesn't know back unchanged.
     let changes = stage.changes();
     assert_eq!(changes[0].request["sku"]["tier"], "Free");
     assert_eq!(changes[2].request["properties"]["osDiskSizeGB"], 128);
@@ -60,7 +60,7 @@ pub async fn a_node_pool_shows_the_percent_that_azure_says(world: Arc<World>) {
             })
         })
         .await;
-    // Azure shows five at once.
+    // Azure shows the count 5 at once.
     let ready = stage.belay.pool_status("np1").await.ready_count;
     assert_eq!(ready, 3, "two of them come up");
     stage.takes(1, 1);
@@ -110,7 +110,7 @@ pub async fn what_a_stopped_pool_is_to_be_comes_after_its_start(world: Arc<World
     let start = belay.operation(Start, "np1").await;
     belay.succeeds(&start).await;
     assert_eq!(stage.np1("count"), 4);
-    // Power, then the count.
+    // Power first, then the count.
     assert_eq!(stage.changed(), ["PUT np1 200"; 3]);
     stage.is_ready().await;
 }
@@ -167,7 +167,7 @@ pub async fn why_an_operation_of_aks_failed_is_said_in_its_words(world: Arc<Worl
         (error.code.as_str(), error.message.as_str()),
         ("PodDrainFailure", words)
     );
-    // What failed is brought to its end by who asks for it again.
+    // A failed operation is completed when somebody asks for it again.
     reconciles(&stage.belay, "np1").await;
     assert_eq!(stage.np1("provisioningState"), "Succeeded");
     stage.is_ready().await;

@@ -1,4 +1,4 @@
-//! What others do at AKS, by az or in the console, while Belay operates it.
+//! Changes that others make at AKS, with az or in the console, while Belay operates the cluster.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Azure is out of order.
+//! Outages of Azure.
 
 use std::sync::Arc;
 
@@ -91,8 +91,8 @@ pub async fn an_operation_that_azure_forgets_is_judged_by_its_resource(world: Ar
     assert_eq!(stage.np1("count"), 5);
 }
 
-/// Begins something, kills the operator when Azure has done what it asked for by its n-th change and hasn't answered, and
-/// starts another one.
+/// Starts an operation, kills the operator when Azure has made its n-th change but hasn't answered yet, and starts
+/// another operator.
 async fn is_killed_at(stage: &Stage, change: usize) {
     stage
         .belay

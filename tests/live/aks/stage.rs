@@ -1,4 +1,4 @@
-//! An AKS cluster on a fake of Azure, under Belay's operations.
+//! An AKS cluster on a fake of Azure, operated by Belay.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -16,13 +16,13 @@ use crate::{
 
 /// The resource group of the cluster.
 pub const GROUP: &str = "fleet";
-/// What the cluster runs at first, and what it goes to.
+/// The first version of the cluster, and the version of the upgrade.
 pub const OLD: &str = "1.33.4";
 pub const NEW: &str = "1.34.1";
 /// The Secret with the credentials.
 pub const CREDENTIALS: &str = "azure";
 
-/// A fake of Azure with a cluster `demo` of the pools `system` and `np1`, and Belay.
+/// A fake of Azure with a cluster `demo` that has the pools `system` and `np1`, and Belay.
 pub struct Stage {
     pub azure: FakeAzure,
     pub belay: Arc<Belay>,
@@ -38,7 +38,7 @@ impl Drop for Stage {
 }
 
 impl Stage {
-    /// The cluster is there, and Belay doesn't know of it yet.
+    /// Creates the cluster in Azure, which Belay doesn't know yet.
     pub async fn unadopted(world: &Arc<World>) -> Self {
         let azure = FakeAzure::start().await.expect("a fake");
         let pool = |name, count, mode| Pool { name, count, mode };
@@ -61,14 +61,14 @@ impl Stage {
         this
     }
 
-    /// The cluster is under Belay's operations, and Ready.
+    /// Creates the cluster, adopts it, and waits until it is Ready.
     pub async fn set(world: &Arc<World>) -> Self {
         let this = Self::unadopted(world).await;
         this.is_operated().await;
         this
     }
 
-    /// Takes the cluster under Belay's operations, and waits until it is Ready.
+    /// Adopts the cluster, and waits until it is Ready.
     pub async fn is_operated(&self) {
         let manifests = self.adopt(&["--credentials-secret", CREDENTIALS]).await;
         self.belay.apply_manifests(&manifests);
@@ -76,7 +76,7 @@ impl Stage {
         self.is_ready().await;
     }
 
-    /// Makes the Secret with the credentials, or writes it anew.
+    /// Creates or replaces the Secret with the credentials.
     pub fn make_secret(&self, secret: &str) {
         let data = json!({"AZURE_TENANT_ID": TENANT, "AZURE_CLIENT_ID": CLIENT, "AZURE_CLIENT_SECRET": secret});
         let made = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": CREDENTIALS},
@@ -84,12 +84,12 @@ impl Stage {
         self.belay.apply(&made);
     }
 
-    /// Starts an operator whose Azure is the fake.
+    /// Starts an operator that uses the fake as Azure.
     pub fn start_operator(&self) {
         self.start_operator_for("");
     }
 
-    /// The same; clusters of these namespaces may be operated by its own identity.
+    /// Does the same; clusters of these namespaces may use the operator's own identity.
     pub fn start_operator_for(&self, namespaces: &str) {
         let path = |path: &PathBuf| path.to_str().expect("a path").to_owned();
         let environment = [
@@ -108,7 +108,7 @@ impl Stage {
         self.belay.start_operator_with(&environment);
     }
 
-    /// What `kubectl belay adopt azure demo` prints.
+    /// Returns what `kubectl belay adopt azure demo` prints.
     pub async fn adopt(&self, more: &[&str]) -> String {
         let args = [
             "adopt",
@@ -137,24 +137,24 @@ impl Stage {
         self.belay.all_is_ready(&["np1", "system"]).await;
     }
 
-    /// A property of the pool np1 in Azure.
+    /// Returns a property of the pool np1 in Azure.
     pub fn np1(&self, property: &str) -> Value {
         self.azure.pool(GROUP, "demo", "np1")["properties"][property].clone()
     }
 
-    /// A property of the cluster in Azure.
+    /// Returns a property of the cluster in Azure.
     pub fn demo(&self, property: &str) -> Value {
         self.azure.cluster(GROUP, "demo")["properties"][property].clone()
     }
 
-    /// What Belay has asked Azure to change so far.
+    /// Returns the changes that Belay has requested from Azure so far.
     pub fn changes(&self) -> Vec<Exchange> {
         let exchanges = self.azure.exchanges().into_iter();
         let changes = exchanges.filter(|one| one.method != "GET" && !one.path.ends_with("/token"));
         changes.collect()
     }
 
-    /// The same in short, such as `PUT np1` and `POST demo/abort`.
+    /// Returns the same in short, such as `PUT np1` and `POST demo/abort`.
     pub fn changed(&self) -> Vec<String> {
         let changes = self.changes().into_iter();
         let short = |one: Exchange| {
@@ -169,17 +169,17 @@ impl Stage {
         changes.map(short).collect()
     }
 
-    /// From now on what is begun on that pool or cluster goes on until it is let go.
+    /// From now on, operations that start on that pool or cluster don't end until [`Stage::release`].
     pub fn hold(&self, name: &str) {
         self.azure.hold(name, true);
     }
 
-    /// Lets it go on.
+    /// Lets the operations continue.
     pub fn release(&self, name: &str) {
         self.azure.hold(name, false);
     }
 
-    /// Waits until Azure says that something goes on there.
+    /// Waits until Azure shows this provisioning state of the pool or the cluster.
     pub async fn is_in_state(&self, name: &str, state: &str) {
         let what = format!("has {name} {state}");
         self.belay
@@ -193,7 +193,7 @@ impl Stage {
             .await;
     }
 
-    /// Begins to scale np1 to 5 nodes; gives the Operation's name once Azure is at it.
+    /// Starts to scale np1 to 5 nodes. Returns the Operation's name once Azure works on it.
     pub async fn begins_a_scale(&self) -> String {
         self.belay.set_count("np1", 5).await;
         let scale = self.belay.operation(Scale, "np1").await;
@@ -210,7 +210,7 @@ impl Stage {
         assert_eq!(self.np1("powerState")["code"], "Stopped");
     }
 
-    /// How long what is begun takes from now on, and to stop.
+    /// Sets how long operations take from now on, and how long they take to stop.
     pub fn takes(&self, operation: u64, stop: u64) {
         self.azure.takes(
             Duration::from_millis(operation),

@@ -1,4 +1,4 @@
-//! The abort annotation stops what EKS can stop, and says why where it can't.
+//! The abort annotation stops what EKS can stop; otherwise Belay says why it can't.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::belay::World;
 use super::stage::{Identity, NEW, OLD, Stage};
 
 impl Stage {
-    /// Begins a rollback of an EKS Auto Mode cluster, whose nodes go back; gives the Operation's name.
+    /// Starts a rollback of an EKS Auto Mode cluster whose nodes roll back. Returns the Operation's name.
     async fn begins_a_rollback(&self) -> String {
         self.hold("demo");
         self.belay.set_version(OLD).await;

@@ -1,4 +1,4 @@
-//! An EKS cluster that exists is adopted as it is, and left as it is.
+//! Belay adopts an existing EKS cluster without changing it, and leaves it unchanged when Belay's objects are deleted.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub async fn what_adopt_aws_prints_begins_no_operation(world: Arc<World>) {
     assert_eq!(cluster.kubernetes_version.as_deref(), Some(OLD));
 }
 
-/// Applies the cluster without a Secret: the operator's own identity counts.
+/// Applies the cluster without a Secret: Belay uses the operator's own identity.
 async fn by_the_operators_identity(world: Arc<World>, identity: Identity) {
     let stage = Stage::unadopted(&world, false).await;
     let manifests = stage.adopt().await;
@@ -46,7 +46,7 @@ async fn by_the_operators_identity(world: Arc<World>, identity: Identity) {
     assert!(manifests.contains(&line), "{manifests}");
     stage.belay.kubectl(&["delete", "secret", CREDENTIALS]);
     stage.belay.apply_manifests(&manifests.replace(&line, ""));
-    // Its rights in AWS aren't everybody's.
+    // Not everybody may use the operator's own rights in AWS.
     stage.start_operator(identity, "");
     stage
         .belay
@@ -56,7 +56,7 @@ async fn by_the_operators_identity(world: Arc<World>, identity: Identity) {
     let namespaces = format!("elsewhere,{}", stage.belay.namespace);
     stage.start_operator(identity, &namespaces);
     stage.is_ready().await;
-    // What AWS gave ends, and is asked for anew.
+    // The credentials from AWS expire, and Belay requests new ones.
     stage.aws.expire_tokens();
     stage.belay.set_count("np1", 5).await;
     let scale = stage.belay.operation(OperationType::Scale, "np1").await;

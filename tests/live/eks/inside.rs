@@ -1,4 +1,4 @@
-//! What blocks an update of EKS, seen inside the cluster.
+//! Belay sees inside the cluster what blocks an EKS update.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub async fn with_a_kubeconfig_an_upgrade_of_eks_shows_which_budget_holds_which_
     belay.set_version(NEW).await;
     let upgrade = belay.operation(Upgrade, "demo").await;
     inside::is_shown_as_blocked(belay, &upgrade).await;
-    // EKS shows no percent: nodes that have the version count.
+    // EKS shows no percentage, so Belay counts the nodes with the new version.
     belay
         .eventually("shows how many nodes are done", || async {
             let status = belay.status(&upgrade).await;

@@ -1,4 +1,4 @@
-//! EKS clusters under Belay's operations, on a fake of AWS that verifies signatures and answers as AWS documents it.
+//! EKS clusters that Belay operates, on a fake of AWS that verifies signatures and answers as AWS documents it.
 
 mod abort;
 mod adopt;

@@ -1,4 +1,4 @@
-//! What can be done to an EKS cluster.
+//! The operations on an EKS cluster.
 
 use std::sync::Arc;
 
@@ -180,7 +180,7 @@ pub async fn what_eks_can_not_do_is_refused_with_what_to_do_instead(world: Arc<W
         .belay
         .set_pool("np1", json!({"kubernetesVersion": null}))
         .await;
-    // What its version was on hold for is over: until then the API server refuses other changes.
+    // The hold because of the version must end first: until then the API server refuses other changes.
     stage
         .belay
         .eventually("takes another change", || async {

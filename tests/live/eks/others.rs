@@ -1,4 +1,4 @@
-//! What others do at EKS, by aws, eksctl or in the console, while Belay operates it.
+//! Changes that others make at EKS, with aws, eksctl or in the console, while Belay operates the cluster.
 
 use std::sync::Arc;
 
@@ -67,7 +67,7 @@ pub async fn what_eks_refuses_while_others_operate_is_reported_and_done_after(wo
     belay.kill_operator();
     belay.set_count("np1", 5).await;
     stage.somebody_asks("demo/updates", &json!({"version": "1.34"}));
-    // The update isn't known to who asks for it.
+    // Belay can't find the update by its id.
     stage.aws.forget_updates();
     stage.start_operator(super::stage::Identity::None, "");
     let scale = belay.operation(Scale, "np1").await;

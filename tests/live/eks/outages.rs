@@ -1,4 +1,4 @@
-//! AWS is out of order.
+//! Outages of AWS.
 
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ pub async fn an_update_that_eks_forgets_is_judged_by_its_nodegroup(world: Arc<Wo
     assert_eq!(stage.sizes()[1], 5);
 }
 
-/// Kills the operator when EKS has done what it asked for by its n-th change and hasn't answered, and starts another one.
+/// Kills the operator when EKS has made its n-th change but hasn't answered yet, and starts another operator.
 async fn is_killed_at(stage: &Stage, change: usize) {
     stage
         .belay

@@ -1,4 +1,4 @@
-//! An EKS cluster on a fake of AWS, under Belay's operations.
+//! An EKS cluster on a fake of AWS, operated by Belay.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,13 +14,13 @@ use crate::{
     exchanges, plugin,
 };
 
-/// What the cluster runs at first, and what it goes to.
+/// The first version of the cluster, and the version of the upgrade.
 pub const OLD: &str = "1.33.0";
 pub const NEW: &str = "1.34.0";
 /// The Secret with the credentials.
 pub const CREDENTIALS: &str = "aws";
 
-/// A fake of AWS with a cluster `demo` of the nodegroups `np0` and `np1`, and Belay.
+/// A fake of AWS with a cluster `demo` that has the nodegroups `np0` and `np1`, and Belay.
 pub struct Stage {
     pub aws: FakeAws,
     pub belay: Arc<Belay>,
@@ -29,7 +29,7 @@ pub struct Stage {
     _folder: tempfile::TempDir,
 }
 
-/// How the operator gets an identity of its own.
+/// How the operator gets its own identity.
 #[derive(Clone, Copy)]
 pub enum Identity {
     None,
@@ -44,12 +44,12 @@ impl Drop for Stage {
 }
 
 impl Stage {
-    /// The cluster is there, and Belay doesn't know of it yet.
+    /// Creates the cluster in AWS, which Belay doesn't know yet.
     pub async fn unadopted(world: &Arc<World>, is_auto: bool) -> Self {
         let aws = FakeAws::start().await.expect("a fake");
         let group = |name, size| Nodegroup { name, size };
         let groups = [group("np0", 2), group("np1", 3)];
-        // EKS Auto Mode has nodes of its own.
+        // EKS Auto Mode manages its own nodes.
         aws.create("demo", "1.33", is_auto, if is_auto { &[] } else { &groups });
         aws.takes(Duration::from_millis(600), Duration::from_millis(300));
         let folder = tempfile::tempdir().expect("a folder");
@@ -69,14 +69,14 @@ impl Stage {
         this
     }
 
-    /// The cluster is under Belay's operations, and Ready.
+    /// Creates the cluster, adopts it, and waits until it is Ready.
     pub async fn set(world: &Arc<World>) -> Self {
         let this = Self::unadopted(world, false).await;
         this.is_operated().await;
         this
     }
 
-    /// The same with EKS Auto Mode, on the newer version.
+    /// Does the same with EKS Auto Mode, on the newer version.
     pub async fn set_auto(world: &Arc<World>) -> Self {
         let this = Self::unadopted(world, true).await;
         this.somebody_asks("demo/updates", &json!({"version": "1.34"}));
@@ -85,7 +85,7 @@ impl Stage {
         this
     }
 
-    /// Takes the cluster under Belay's operations, and waits until it is Ready.
+    /// Adopts the cluster, and waits until it is Ready.
     pub async fn is_operated(&self) {
         let manifests = self.adopt().await;
         self.belay.apply_manifests(&manifests);
@@ -93,7 +93,7 @@ impl Stage {
         self.is_ready().await;
     }
 
-    /// Makes the Secret with the credentials, or writes it anew.
+    /// Creates or replaces the Secret with the credentials.
     pub fn make_secret(&self, secret: &str) {
         let data = json!({"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": secret});
         let made = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": CREDENTIALS},
@@ -114,7 +114,7 @@ impl Stage {
         ]
     }
 
-    /// Starts an operator whose AWS is the fake. Clusters of these namespaces may be operated by its own identity.
+    /// Starts an operator that uses the fake as AWS. Clusters of these namespaces may use its own identity.
     pub fn start_operator(&self, identity: Identity, namespaces: &str) {
         let mut environment = self.environment();
         environment.push(("BELAY_AWS_LOOK_SECONDS", "1".to_owned()));
@@ -147,7 +147,7 @@ impl Stage {
         self.belay.start_operator_with(&environment);
     }
 
-    /// What `kubectl belay adopt aws demo` prints.
+    /// Returns what `kubectl belay adopt aws demo` prints.
     pub async fn adopt(&self) -> String {
         let args = ["adopt", "aws", "demo", "--region", REGION];
         let more = ["--credentials-secret", CREDENTIALS];
@@ -167,36 +167,36 @@ impl Stage {
         self.belay.all_is_ready(&pools).await;
     }
 
-    /// The nodegroup np1 in AWS.
+    /// Returns the nodegroup np1 in AWS.
     pub fn np1(&self) -> Value {
         self.aws.nodegroup("demo", "np1")
     }
 
-    /// The sizes of np1 in AWS: least, desired, most.
+    /// Returns the sizes of np1 in AWS: minimum, desired, maximum.
     pub fn sizes(&self) -> [i64; 3] {
         let sizes = self.np1()["scalingConfig"].clone();
         ["minSize", "desiredSize", "maxSize"].map(|size| sizes[size].as_i64().expect("a size"))
     }
 
-    /// The cluster in AWS.
+    /// Returns the cluster in AWS.
     pub fn demo(&self) -> Value {
         self.aws.cluster("demo")
     }
 
-    /// Somebody asks EKS for something, by the aws CLI or in the console.
+    /// Sends a request to EKS as somebody else, with the aws CLI or in the console.
     pub fn somebody_asks(&self, path: &str, body: &Value) {
         let answer = self.aws.somebody_asks(path, body);
         assert!(answer["update"]["id"].is_string(), "{answer}");
     }
 
-    /// What Belay has asked EKS to change so far.
+    /// Returns the changes that Belay has requested from EKS so far.
     pub fn changes(&self) -> Vec<Exchange> {
         let exchanges = self.aws.exchanges().into_iter();
         let changes = exchanges.filter(|one| one.method != "GET" && one.path != "/");
         changes.collect()
     }
 
-    /// The same in short, such as `POST np1/update-version 200`.
+    /// Returns the same in short, such as `POST np1/update-version 200`.
     pub fn changed(&self) -> Vec<String> {
         let changes = self.changes().into_iter();
         let short = |one: Exchange| {
@@ -212,17 +212,17 @@ impl Stage {
         changes.map(short).collect()
     }
 
-    /// From now on what is begun on that nodegroup or cluster goes on until it is let go.
+    /// From now on, updates that start on that nodegroup or cluster don't end until [`Stage::release`].
     pub fn hold(&self, name: &str) {
         self.aws.hold(name, true);
     }
 
-    /// Lets it go on.
+    /// Lets the updates continue.
     pub fn release(&self, name: &str) {
         self.aws.hold(name, false);
     }
 
-    /// Waits until EKS says so of the cluster or of np1.
+    /// Waits until EKS shows this status of the cluster or of np1.
     pub async fn is_in_state(&self, name: &str, state: &str) {
         let what = format!("has {name} {state}");
         self.belay
@@ -236,7 +236,7 @@ impl Stage {
             .await;
     }
 
-    /// Begins to scale np1 to 5 nodes; gives the Operation's name once EKS is at it.
+    /// Starts to scale np1 to 5 nodes. Returns the Operation's name once EKS works on it.
     pub async fn begins_a_scale(&self) -> String {
         self.belay.set_count("np1", 5).await;
         let scale = self.belay.operation(Scale, "np1").await;
@@ -244,7 +244,7 @@ impl Stage {
         scale
     }
 
-    /// Waits until EKS is at the control plane's step of a rollback, and the Operation says so.
+    /// Waits until EKS works on the control plane's step of a rollback, and the Operation shows it.
     pub async fn goes_back(&self, rollback: &str) {
         self.belay
             .eventually("rolls back", || async {
@@ -255,7 +255,7 @@ impl Stage {
             .await;
     }
 
-    /// How long what is begun takes from now on, and to be cancelled.
+    /// Sets how long updates take from now on, and how long their cancellation takes.
     pub fn takes(&self, update: u64, cancel: u64) {
         self.aws
             .takes(Duration::from_millis(update), Duration::from_millis(cancel));

@@ -1,4 +1,4 @@
-//! A provider whose engine does the work itself, in its own time: what the seam promises for it.
+//! A provider whose engine does the work itself, in its own time: what the interface between them promises.
 
 mod script;
 mod stage;
@@ -83,7 +83,7 @@ pub async fn an_abort_lasts_until_the_engine_has_come_to_rest(world: Arc<World>)
             stage.script.state().stops > 0
         })
         .await;
-    // A restart asks again, and claims nothing.
+    // After a restart Belay asks again, and claims nothing that it doesn't know.
     stage.crash();
     stage.start_operator();
     belay
@@ -209,7 +209,7 @@ pub async fn what_the_engine_can_not_do_is_refused_with_what_to_do_instead(world
     let error = belay.fails("stop").await;
     assert_eq!(error.code, "OperationNotSupported");
     assert!(error.message.contains("scale its pools to 0"), "{error:?}");
-    // The abort of what the engine can't stop is refused at once.
+    // If the engine can't stop the work, the abort is refused at once.
     belay.set_count("np1", 3).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
     stage.goes_on().await;
@@ -228,7 +228,7 @@ pub async fn a_cluster_that_can_not_be_seen_says_so_and_keeps_nobody_waiting(wor
     stage.script.state().unreachable.insert("demo".into());
     let ready = stage.is_ready("Unknown", "Unreachable").await;
     assert!(ready.message.contains("the region is down"), "{ready:?}");
-    // Nothing begins on what can't be seen, also after a restart, which has never seen it.
+    // Nothing starts on a cluster that can't be seen, not even after a restart, when Belay has never seen it.
     stage.crash();
     stage.start_operator();
     belay.set_version("1.36.3").await;
@@ -374,7 +374,7 @@ pub async fn what_others_changed_is_shown_and_not_fought(world: Arc<World>) {
         })
         .await;
     assert_eq!(belay.pool("np1").await.spec.count, 2);
-    // A change of the spec asks for something else.
+    // A change of the spec asks for another count.
     stage.script.state().is_quick = true;
     belay.set_count("np1", 4).await;
     belay
@@ -403,7 +403,7 @@ pub async fn an_account_is_asked_in_bounds(world: Arc<World>) {
             .filter(|at| **at >= *from && **at < *from + second);
         within.count()
     });
-    // 50 a second, and as many at once after a pause.
+    // 50 a second, and a burst of as many after a pause.
     assert!(
         most.max().unwrap_or_default() <= 105,
         "too many looks in a second"

@@ -1,5 +1,5 @@
-//! A scripted engine: it does what it is asked for when the test says so, and misbehaves as the test says. It
-//! shows clusters without a single Node, as a cloud does that orders its machines itself.
+//! A scripted engine: it does its work when the test says so, and misbehaves as the test says. Its clusters have no
+//! Node objects, as in a cloud that orders its machines itself.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use belay::{
 };
 use kube::{Api, Client, api::ListParams};
 
-/// What this engine can do.
+/// The abilities of this engine.
 #[derive(Debug)]
 struct ScriptRules;
 
@@ -43,47 +43,47 @@ pub struct Script {
     state: Mutex<Everything>,
 }
 
-/// All that it knows.
+/// The engine's whole state.
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Everything {
-    /// What there is, by cluster.
+    /// The observed state of each cluster.
     clusters: BTreeMap<String, Observation>,
-    /// What was begun, by handle.
+    /// The changes that were started, by handle.
     pub begun: BTreeMap<String, Begun>,
-    /// Whether what is begun is done at once.
+    /// Whether a change is done at once when it is started.
     pub is_quick: bool,
-    /// The clusters that nobody can reach.
+    /// The clusters that can't be reached.
     pub unreachable: BTreeSet<String>,
-    /// Whether what is done never shows what was asked for.
+    /// Whether a finished change never shows the desired state.
     pub is_never_whole: bool,
-    /// Whether a change is begun and its answer never comes.
+    /// Whether a change is started but its answer never comes.
     pub loses_answers: bool,
-    /// With what the next changes are refused.
+    /// The error that refuses the next changes.
     pub refuses_to_begin: Option<EngineError>,
-    /// What it answers to who asks it to stop.
+    /// The answer to a request to stop.
     pub answers_stop: Option<Answer>,
-    /// Whether what is stopped comes to rest at once.
+    /// Whether a stopped change comes to rest at once.
     pub stops_at_once: bool,
-    /// How often it was asked to stop something.
+    /// How often the engine was asked to stop a change.
     pub stops: usize,
     /// Handles that were polled before an Operation's status had them.
     pub polled_too_early: Vec<String>,
-    /// When clusters were looked at.
+    /// The times at which clusters were observed.
     pub looks: Vec<Instant>,
 }
 
-/// A change that was begun.
+/// A change that was started.
 pub struct Begun {
     cluster: String,
     token: String,
     stage: Option<Stage>,
-    /// How far it is.
+    /// The state of the change.
     pub state: State,
 }
 
 impl Script {
-    /// An engine that does at once what it is asked for, and comes to rest at once.
+    /// Creates an engine that does each change at once, and comes to rest at once.
     pub fn new(client: Client) -> Self {
         let state = Everything {
             is_quick: true,
@@ -96,12 +96,12 @@ impl Script {
         }
     }
 
-    /// All that it knows, to be read and changed.
+    /// Returns the whole state, to read and to change it.
     pub fn state(&self) -> MutexGuard<'_, Everything> {
         self.state.lock().expect("the engine")
     }
 
-    /// The handles of what goes on.
+    /// Returns the handles of the changes in progress.
     pub fn running(&self) -> Vec<String> {
         let state = self.state();
         let running = state
@@ -111,7 +111,7 @@ impl Script {
         running.map(|(handle, _)| handle.clone()).collect()
     }
 
-    /// What goes on is so far.
+    /// Sets the progress of the running changes.
     pub fn is_at(&self, percent: i32) {
         for begun in self.state().begun.values_mut() {
             if let State::Running(running) = &mut begun.state {
@@ -120,12 +120,12 @@ impl Script {
         }
     }
 
-    /// What goes on is done.
+    /// Completes the running changes.
     pub fn finishes(&self) {
         self.ends(&State::Done);
     }
 
-    /// What goes on ends so.
+    /// Ends the running changes with this state.
     pub fn ends(&self, end: &State) {
         let mut state = self.state();
         let Everything {
@@ -144,7 +144,7 @@ impl Script {
         }
     }
 
-    /// Somebody begins something at the engine, outside Belay.
+    /// Starts a change at the engine as somebody else, outside Belay.
     pub fn others_begin(&self, cluster: &str, handle: &str, spec: OperationSpec, by: &str) {
         let mut state = self.state();
         let seen = state.clusters.entry(cluster.into()).or_default();
@@ -162,7 +162,7 @@ impl Script {
         state.begun.insert(handle.into(), begun);
     }
 
-    /// Somebody gives a pool so many nodes at the engine, outside Belay.
+    /// Gives a pool this many nodes at the engine as somebody else, outside Belay.
     pub fn others_scale(&self, cluster: &str, pool: &str, count: usize) {
         let mut state = self.state();
         let seen = state.clusters.get_mut(cluster).expect("a cluster");
@@ -182,7 +182,7 @@ impl Script {
         Ok(())
     }
 
-    /// Whether an Operation's status has a handle, asked of the API server.
+    /// Whether an Operation's status on the API server has a handle.
     async fn is_kept(&self, site: &Site, handle: &str) -> bool {
         let operations = Api::<Operation>::namespaced(self.client.clone(), &site.namespace);
         let all = operations.list(&ListParams::default()).await;
@@ -194,7 +194,7 @@ impl Script {
     }
 }
 
-/// What is there once a change is done.
+/// Updates the observed state once a change is done.
 fn reach(seen: &mut Observation, begun: &Begun) {
     match &begun.stage {
         Some(Stage::ControlPlane(goal)) => {

@@ -1,4 +1,4 @@
-//! A namespace whose clusters are a scripted engine's, and an operator for it in the test's process.
+//! A namespace whose clusters belong to a scripted engine, and an operator for it in the test's process.
 
 use std::sync::{Arc, Mutex};
 
@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use super::script::Script;
 use crate::belay::{Belay, World};
 
-/// A namespace whose clusters are the script's, and an operator for it in this process.
+/// A namespace whose clusters belong to the script, and an operator for it in this process.
 pub struct Stage {
     pub belay: Arc<Belay>,
     pub script: Arc<Script>,
@@ -43,7 +43,7 @@ impl Stage {
         this
     }
 
-    /// A cluster with one pool of two nodes, ready; what is begun from now on takes its time.
+    /// Creates a ready cluster with one pool of two nodes. Changes that start from now on take time.
     pub async fn ready(world: &Arc<World>) -> Self {
         let this = Self::set(world).await;
         this.belay.create_cluster(0).await;
@@ -77,14 +77,14 @@ impl Stage {
         *self.operator.lock().expect("the operator") = Some(task);
     }
 
-    /// The operator ends where it stands.
+    /// Ends the operator at once.
     pub fn crash(&self) {
         if let Some(task) = self.operator.lock().expect("the operator").take() {
             task.abort();
         }
     }
 
-    /// An upgrade of the cluster that goes on at the engine, by its Operation's name.
+    /// Starts an upgrade of the cluster, and waits until it is in progress at the engine. Returns the Operation's name.
     pub async fn upgrading(&self) -> String {
         self.belay.set_version("1.36.3").await;
         let upgrade = self.belay.operation(OperationType::Upgrade, "demo").await;
@@ -92,7 +92,7 @@ impl Stage {
         upgrade
     }
 
-    /// Waits until something goes on at the engine.
+    /// Waits until a change is in progress at the engine.
     pub async fn goes_on(&self) {
         self.belay
             .eventually("has something go on at the engine", || async {
@@ -101,7 +101,7 @@ impl Stage {
             .await;
     }
 
-    /// Waits until an Operation's status keeps a handle.
+    /// Waits until an Operation's status has a handle.
     pub async fn keeps_a_handle(&self, operation: &str) {
         self.belay
             .eventually("keeps the handle", || async {
@@ -111,7 +111,7 @@ impl Stage {
             .await;
     }
 
-    /// Sets how far the engine is, and waits until a step of the Operation shows it.
+    /// Sets the engine's progress, and waits until a step of the Operation shows it.
     pub async fn follows_to(&self, operation: &str, percent: i32) {
         self.script.is_at(percent);
         self.belay
@@ -123,7 +123,7 @@ impl Stage {
             .await;
     }
 
-    /// Waits until the abort of an Operation that runs is refused; why.
+    /// Waits until the abort of a running Operation is refused. Returns the reason.
     pub async fn refuses_the_abort(&self, operation: &str) -> String {
         let refused = || async {
             let status = self.belay.status(operation).await;
@@ -140,7 +140,7 @@ impl Stage {
         refused().await.expect("a reason")
     }
 
-    /// What goes on at the engine ends as planned, and so does what follows, until the Operation has ended.
+    /// Completes the changes at the engine as planned, including those that follow, until the Operation has ended.
     pub async fn finishes(&self, operation: &str) {
         self.belay
             .eventually("has succeeded", || async {

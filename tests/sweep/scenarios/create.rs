@@ -1,4 +1,4 @@
-//! Clusters and pools that are made.
+//! Clusters and pools are created.
 
 use belay::api::OperationType::Create;
 
@@ -21,7 +21,7 @@ pub async fn abort_of_the_cluster(place: &Place) {
     place.cancels(&create).await;
 }
 
-/// A cluster whose nodes never come up.
+/// Creates a cluster whose nodes never come up.
 pub async fn slow(place: &Place) {
     place.belay.create_cluster(0).await;
     place.belay.cluster_is_ready().await;

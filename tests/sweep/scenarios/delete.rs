@@ -1,4 +1,4 @@
-//! Pools and clusters that go.
+//! Pools and clusters are deleted.
 
 use belay::api::{
     AgentPool, ManagedCluster,
@@ -42,7 +42,7 @@ pub async fn the_cluster_in_its_upgrade(place: &Place) {
     place.belay.set_version("1.36.3").await;
     let upgrade = place.belay.operation(Upgrade, "demo").await;
     place.is_stuck(&upgrade, 1).await;
-    // The nodes of a cluster that goes aren't drained.
+    // The nodes of a deleted cluster aren't drained.
     place.budgets.keep(&place.belay.namespace, 0);
     the_cluster(place).await;
 }

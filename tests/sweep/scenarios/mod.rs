@@ -1,5 +1,5 @@
-//! The scenarios: each row of docs/operations.md, and its abort. A scenario comes to a state that stays until the
-//! person's next act, so that each run is asked for the same.
+//! The scenarios: each row of docs/operations.md, and its abort. A scenario leads to a state that stays until the
+//! person's next act, so that each run gets the same requests.
 
 mod create;
 mod delete;
@@ -20,12 +20,12 @@ use crate::place::Place;
 
 type Act = fn(Arc<Place>) -> BoxFuture<'static, ()>;
 
-/// What a person does, and waits for.
+/// The actions of a person, and what the person waits for.
 pub struct Scenario {
     pub name: &'static str,
-    /// Until everything is as it is to be when it begins. Nothing disturbs it.
+    /// Prepares the start of the scenario, without disturbances.
     pub prepare: Act,
-    /// What is disturbed.
+    /// The part that is disturbed.
     pub act: Act,
 }
 
@@ -80,7 +80,7 @@ impl Place {
         self.belay.is_canceled(operation).await;
     }
 
-    /// Has an Operation finish the step in process: then it is canceled.
+    /// Requests that an Operation finishes the step in progress and is canceled then.
     pub async fn asks_to_stop_after_step(&self, operation: &str) {
         let asked = json!({"belay.dev/abort": "swept", "belay.dev/abort-policy": "AfterStep"});
         self.belay
@@ -91,15 +91,15 @@ impl Place {
             .await;
     }
 
-    /// Aborts an Operation that is stuck; what the test refused is refused no more once it is canceled.
+    /// Aborts a blocked Operation. Once it is canceled, ends the test's refusals.
     pub async fn cancels_once_stuck(&self, operation: &str, steps: usize) {
         self.is_stuck(operation, steps).await;
         self.cancels(operation).await;
         self.faults.refuse_no_more();
     }
 
-    /// Waits until an Operation is blocked with so many steps in process. What blocks it is shown over a crash; a
-    /// step is in process once the operator that follows is at work.
+    /// Waits until an Operation is blocked with this many steps in progress. The block stays in the status over a
+    /// crash; a step in progress shows that the next operator is at work.
     pub async fn is_stuck(&self, operation: &str, steps: usize) {
         self.belay
             .eventually("is stuck", || async {
@@ -111,7 +111,7 @@ impl Place {
             .await;
     }
 
-    /// Waits until a step is in process.
+    /// Waits until a step is in progress.
     pub async fn is_at_work(&self, operation: &str) {
         self.belay
             .eventually("has a step in process", || async {

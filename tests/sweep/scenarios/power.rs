@@ -9,19 +9,19 @@ use crate::{belay::is_cordoned, place::Place};
 pub use super::upgrade::guarded;
 pub use update::ready;
 
-/// The power state that an operation of that type brings about.
+/// Returns the power state that an operation of that type leads to.
 fn power(type_: OperationType) -> Value {
     let state = if type_ == Stop { "Stopped" } else { "Running" };
     json!({"powerState": state})
 }
 
-/// Has the pool stopped or started; the operation.
+/// Stops or starts the pool. Returns the operation.
 async fn turns_pool(place: &Place, type_: OperationType) -> String {
     place.belay.set_pool("np1", power(type_)).await;
     place.belay.operation(type_, "np1").await
 }
 
-/// Has the cluster stopped or started; the operation.
+/// Stops or starts the cluster. Returns the operation.
 async fn turns_cluster(place: &Place, type_: OperationType) -> String {
     place.belay.set_cluster(power(type_)).await;
     place.belay.operation(type_, "demo").await

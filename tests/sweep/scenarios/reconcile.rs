@@ -1,4 +1,4 @@
-//! What is left to be done, and what breaks by itself.
+//! Work that is left to be done, and nodes that break by themselves.
 
 use belay::api::{OperationType::Reconcile, TargetKind};
 use k8s_openapi::api::core::v1::Node;
@@ -9,7 +9,7 @@ use crate::place::Place;
 
 pub use super::update::ready;
 
-/// A cluster whose upgrade was aborted in a drain.
+/// Creates a cluster whose upgrade was aborted during a drain.
 pub async fn aborted(place: &Place) {
     upgrade::guarded(place).await;
     upgrade::abort_in_a_drain(place).await;

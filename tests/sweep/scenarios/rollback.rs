@@ -1,4 +1,4 @@
-//! A cluster that goes back one minor version.
+//! A cluster rolls back one minor version.
 
 use belay::api::OperationType::Rollback;
 use serde_json::json;
@@ -31,7 +31,7 @@ pub async fn to_the_end(place: &Place) {
     place.belay.succeeds(&rollback).await;
 }
 
-/// The pool then converges to what the control plane runs.
+/// After the abort, the pool converges to the version of the control plane.
 pub async fn abort_in_a_drain(place: &Place) {
     place.belay.set_version("1.35.7").await;
     let rollback = place.belay.operation(Rollback, "demo").await;

@@ -1,4 +1,4 @@
-//! Pools that become larger and smaller.
+//! Pools grow and shrink.
 
 use belay::api::OperationType::Scale;
 use serde_json::json;
@@ -56,7 +56,7 @@ pub async fn abort_down(place: &Place) {
     place.cancels_once_stuck(&scale, 1).await;
 }
 
-/// One waits while another is in flight, and a newer one takes its place.
+/// An Operation waits while another one is in flight, and a newer one replaces it.
 pub async fn replaced(place: &Place) {
     let scale = begins(place, 1).await;
     place.is_stuck(&scale, 1).await;

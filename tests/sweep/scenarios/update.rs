@@ -1,4 +1,4 @@
-//! Settings that change in place.
+//! Settings change in place.
 
 use belay::api::OperationType::Update;
 use serde_json::json;

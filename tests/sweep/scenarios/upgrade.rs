@@ -1,4 +1,4 @@
-//! Versions that go up.
+//! Versions are upgraded.
 
 use belay::api::OperationType::Upgrade;
 
@@ -7,7 +7,7 @@ use crate::place::Place;
 
 pub use update::ready;
 
-/// A workload whose budget lets one pod go at a time.
+/// Creates a workload whose budget allows one disruption at a time.
 pub async fn loose(place: &Place) {
     place.belay.ready_cluster(0, 2).await;
     place.belay.create_workload(4, 3).await;
@@ -15,14 +15,14 @@ pub async fn loose(place: &Place) {
     place.belay.lock_is_free().await;
 }
 
-/// A workload whose budget lets no pod go.
+/// Creates a workload whose budget allows no disruption.
 pub async fn guarded(place: &Place) {
     place.belay.ready_cluster(0, 2).await;
     place.guard(2).await;
     place.belay.lock_is_free().await;
 }
 
-/// A control plane whose changes never come to their end.
+/// Creates a cluster whose control plane never finishes its changes.
 pub async fn slow(place: &Place) {
     ready(place).await;
     place.belay.set_provisioning_time("1h").await;

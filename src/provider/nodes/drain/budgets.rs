@@ -17,7 +17,7 @@ use kube::{
 
 use super::BLOCKED_BY_BUDGET;
 
-/// The budgets that select a pod.
+/// Returns the budgets that select a pod.
 pub fn of(budgets: &Index<PodDisruptionBudget>, pod: &Pod) -> Vec<Arc<PodDisruptionBudget>> {
     let mut found = budgets.of(&(pod.namespace().unwrap_or_default(), String::new()));
     found.retain(|budget| {
@@ -28,20 +28,20 @@ pub fn of(budgets: &Index<PodDisruptionBudget>, pod: &Pod) -> Vec<Arc<PodDisrupt
     found
 }
 
-/// Whether every budget of the pod allows a disruption now.
+/// Returns whether every budget of the pod allows a disruption now.
 pub fn allow(budgets: &Index<PodDisruptionBudget>, pod: &Pod) -> bool {
     of(budgets, pod).iter().all(|budget| allowed(budget) > 0)
 }
 
-/// How many disruptions a budget allows now.
+/// Returns how many disruptions a budget allows now.
 pub fn allowed(budget: &PodDisruptionBudget) -> i32 {
     let status = budget.status.as_ref();
     let allowed = status.and_then(|status| status.disruptions_allowed);
     allowed.unwrap_or_default()
 }
 
-/// Explains a budget that waits for an eviction which was approved and never carried out, because the process
-/// that asked for it died. For two minutes the budget counts that pod as disrupted and allows no other eviction.
+/// Explains a budget that waits for an eviction that was approved but never carried out, because the process that asked
+/// for it died. For two minutes, the budget counts that pod as disrupted and allows no other eviction.
 pub fn cut_off(budget: &PodDisruptionBudget, pod: &Pod) -> String {
     let status = budget.status.as_ref();
     let disrupted = status.and_then(|status| status.disrupted_pods.as_ref());
@@ -54,7 +54,7 @@ pub fn cut_off(budget: &PodDisruptionBudget, pod: &Pod) -> String {
     })
 }
 
-/// What is in the way of a pod among these budgets; none where each of them lets it go now.
+/// Returns what blocks a pod among these budgets. None if each of them allows its eviction now.
 pub fn in_the_way(budgets: &[PodDisruptionBudget], pod: &Pod) -> Option<Blocked> {
     let holds = |budget: &&PodDisruptionBudget| {
         let spec = budget.spec.as_ref();
@@ -68,7 +68,7 @@ pub fn in_the_way(budgets: &[PodDisruptionBudget], pod: &Pod) -> Option<Blocked>
     Some((BLOCKED_BY_BUDGET.to_owned(), message))
 }
 
-/// That a budget doesn't let a pod go, in a sentence.
+/// Returns a sentence that says that a budget doesn't allow the eviction of a pod.
 pub fn would_violate(pod: &str, budget: &PodDisruptionBudget) -> String {
     let budget = full_name(budget);
     format!("eviction of {pod} would violate {BLOCKED_BY_BUDGET} {budget}")

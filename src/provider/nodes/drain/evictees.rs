@@ -1,4 +1,4 @@
-//! The pods of a node that have to go, as far as they are known.
+//! The known pods of a node that have to go.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -13,16 +13,16 @@ use crate::{
 
 use super::{BLOCKED_BY_POD, BLOCKED_BY_VOLUME, Draining};
 
-/// How long after its grace period a pod may be there still before that is reported.
+/// How long a pod may still exist after its grace period before that is reported.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// How an eviction was answered.
+/// The answer to an eviction.
 pub enum Answer {
     /// The pod is being deleted.
     Accepted,
-    /// There is no such pod any more.
+    /// The pod no longer exists.
     Gone,
-    /// It may not go now.
+    /// The pod may not be evicted now.
     Refused(Blocked),
 }
 
@@ -30,16 +30,16 @@ pub enum Answer {
 #[derive(Default)]
 pub struct Evictees {
     pods: BTreeMap<String, Evictee>,
-    /// Whether a complete list was seen: that none is known proves nothing before.
+    /// Whether a complete list was seen. Before that, an empty map proves nothing.
     is_complete: bool,
-    /// A volume that is attached still, though the pods are gone.
+    /// A volume that is still attached although the pods are gone.
     volume: Option<Blocked>,
 }
 
-/// A pod that has to go, and what the last attempt to evict it met.
+/// A pod that has to go, and the result of the last attempt to evict it.
 struct Evictee {
     pod: Arc<Pod>,
-    /// By when it is to have ended, once it is being deleted.
+    /// When it should have ended. None until it is being deleted.
     ends: Option<Timestamp>,
     refused: Option<Blocked>,
 }
@@ -69,12 +69,12 @@ impl Evictees {
         self.volume = None;
     }
 
-    /// Whether none is left, by a complete list.
+    /// Returns whether no pod is left, according to a complete list.
     pub fn is_done(&self) -> bool {
         self.is_complete && self.pods.is_empty()
     }
 
-    /// Those that aren't going yet and weren't refused since the last change.
+    /// Returns the pods to evict: those that aren't being deleted and weren't refused since the last change.
     pub fn due(&self) -> Vec<String> {
         let due = self
             .pods
@@ -83,18 +83,18 @@ impl Evictees {
         due.map(|(key, _)| key.clone()).collect()
     }
 
-    /// The pod of that name.
+    /// Returns the pod of that name.
     pub fn pod(&self, key: &str) -> Option<&Pod> {
         self.pods.get(key).map(|evictee| evictee.pod.as_ref())
     }
 
-    /// Notes how an eviction was answered.
+    /// Notes the answer to an eviction.
     pub fn answered(&mut self, key: &str, answer: Answer) {
         match answer {
             Answer::Gone => drop(self.pods.remove(key)),
             Answer::Accepted => {
                 if let Some(evictee) = self.pods.get_mut(key) {
-                    // As the API server sets it; its own word comes by the watch.
+                    // An estimate of what the API server sets. The watch brings the real value.
                     let spec = evictee.pod.spec.as_ref();
                     let grace = spec.and_then(|spec| spec.termination_grace_period_seconds);
                     let grace = clock::seconds(grace.unwrap_or(30));
@@ -109,7 +109,7 @@ impl Evictees {
         }
     }
 
-    /// Lets those be tried again of which `may` says so.
+    /// Allows another attempt to evict the refused pods for which `may` returns true.
     pub fn release(&mut self, may: impl Fn(&Pod) -> bool) {
         for evictee in self.pods.values_mut() {
             if evictee.refused.is_some() && may(&evictee.pod) {
@@ -118,7 +118,7 @@ impl Evictees {
         }
     }
 
-    /// No pod is left, but volumes are attached still.
+    /// Notes that no pod is left, but volumes are still attached.
     pub fn wait_for_volumes(&mut self, attached: &[String]) {
         let message = match attached {
             [one] => format!("volume {one} is attached to the node still"),
@@ -127,7 +127,7 @@ impl Evictees {
         self.volume = Some((BLOCKED_BY_VOLUME.to_owned(), message));
     }
 
-    /// How far the drain is.
+    /// Returns how far the drain is.
     pub fn draining(&self) -> Draining {
         let refused = || self.pods.values().find_map(|it| it.refused.clone());
         let overdue = || self.pods.values().find_map(Evictee::overdue);
@@ -137,13 +137,13 @@ impl Evictees {
         }
     }
 
-    /// Each pod that is left, and what is in its way.
+    /// Returns each pod that is left, and what blocks it.
     pub fn in_the_way(&self) -> impl Iterator<Item = (&str, Option<Blocked>)> {
         let pods = self.pods.iter();
         pods.map(|(key, evictee)| (key.as_str(), evictee.refused.clone()))
     }
 
-    /// The pods that should have ended by now.
+    /// Returns the pods that should have ended by now.
     pub fn overdue(&self) -> Vec<Arc<Pod>> {
         let overdue = self.pods.values().filter(|it| it.overdue().is_some());
         overdue.map(|it| it.pod.clone()).collect()
@@ -161,7 +161,7 @@ impl Evictees {
 }
 
 impl Evictee {
-    /// When it should be gone, where it is being deleted.
+    /// Returns when the pod should be gone. None if it isn't being deleted.
     fn due(&self) -> Option<Timestamp> {
         self.ends.map(|ends| clock::after(ends, SLACK))
     }
@@ -182,7 +182,7 @@ impl Evictee {
     }
 }
 
-/// Pods that end by themselves, mirror pods and those of `DaemonSets` stay.
+/// Returns whether a drain has to evict the pod. Pods that have ended, mirror pods and pods of `DaemonSets` stay.
 pub fn has_to_go(pod: &Pod) -> bool {
     let status = pod.status.as_ref();
     let phase = status.and_then(|status| status.phase.as_deref());

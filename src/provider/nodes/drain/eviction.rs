@@ -14,12 +14,12 @@ use crate::provider::{
     requests::{GRACE, REQUEST_TIMEOUT},
 };
 
-/// The cause that the API server gives where a budget refuses an eviction.
+/// The cause that the API server gives if a budget refuses an eviction.
 const DISRUPTION_BUDGET: &str = "DisruptionBudget";
 
-/// Evicts a pod, asked for once: that a PDB refuses it is to be reported, and a watch shows when it no longer
-/// does. (`kube::Api::evict` names its options so that the API server doesn't see them, and with them the uid
-/// that makes sure that it is this pod.)
+/// Evicts a pod with a single request: if a PDB refuses, that is reported, and a watch shows when the PDB allows it.
+/// (`kube::Api::evict` gives its options a name that the API server ignores. That would also lose the uid, which makes
+/// sure that it is this pod.)
 pub async fn evict(shared: &Shared, pod: &Pod) -> Result<Answer, NodeEnd> {
     if shared.control.stop() == Stop::Now {
         return Err(NodeEnd::Stopped);
@@ -36,13 +36,13 @@ pub async fn evict(shared: &Shared, pod: &Pod) -> Result<Answer, NodeEnd> {
     tokio::select! {
         answer = tokio::time::timeout(REQUEST_TIMEOUT, request) => Ok(match answer {
             Ok(Ok(_)) => Answer::Accepted,
-            // Gone, or another pod has its name.
+            // The pod is gone, or another pod has its name.
             Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Answer::Gone,
             Ok(Err(kube::Error::Api(status))) => Answer::Refused(refusal(shared, pod, &status)),
             Ok(Err(error)) => failed(error.to_string()),
             Err(_) => failed("the API server doesn't answer".into()),
         }),
-        // An eviction that was sent is waited for, but not for long: it may hang.
+        // Wait for an eviction that was sent, but not for long: it may hang.
         () = async {
             shared.control.until_stop(Stop::Now).await;
             tokio::time::sleep(GRACE).await;
@@ -67,7 +67,7 @@ fn eviction_of(pod: &Pod) -> Eviction {
     }
 }
 
-/// Why a pod may not be evicted, in whose words it is.
+/// Returns why a pod may not be evicted: a reason and a message.
 fn refusal(shared: &Shared, pod: &Pod, status: &Status) -> (String, String) {
     let name = full_name(pod);
     let budgets = budgets::of(&shared.stores.budgets, pod);
@@ -104,7 +104,7 @@ fn refusal(shared: &Shared, pod: &Pod, status: &Status) -> (String, String) {
     (BLOCKED_BY_BUDGET.into(), message)
 }
 
-/// Whether a budget refused the eviction, and not the API server's own throttling.
+/// Returns whether a budget refused the eviction, and not the API server's own throttling.
 fn is_by_budget(status: &Status) -> bool {
     let details = status.details.as_ref();
     let causes = details.map_or(&[][..], |details| &details.causes);

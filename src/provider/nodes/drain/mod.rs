@@ -1,6 +1,5 @@
-//! The drain of one node: its pods are evicted through the Eviction API, which honours
-//! `PodDisruptionBudgets` and the pods' grace periods, until none is left that has to go and their volumes are
-//! detached.
+//! The drain of one node. Its pods are evicted through the Eviction API, which honours `PodDisruptionBudgets` and the
+//! pods' grace periods. The drain ends when no pod is left that has to go, and their volumes are detached.
 
 mod budgets;
 mod evictees;
@@ -33,25 +32,26 @@ pub use evictees::has_to_go;
 use evictees::{Answer, Evictees};
 use time::TimeAtWork;
 
-/// The reason of a block by a `PodDisruptionBudget`.
+/// The reason for a block by a `PodDisruptionBudget`.
 const BLOCKED_BY_BUDGET: &str = "PodDisruptionBudget";
-/// The reason of a block by anything else.
+/// The reason for a block by anything else.
 const BLOCKED_BY_ERROR: &str = "EvictionFailed";
-/// The reason of a block by a pod that doesn't end.
+/// The reason for a block by a pod that doesn't end.
 const BLOCKED_BY_POD: &str = "PodTerminating";
-/// The reason of a block by a volume that is attached still.
+/// The reason for a block by a volume that is still attached.
 const BLOCKED_BY_VOLUME: &str = "VolumeAttached";
-/// How long a refused eviction rests where no watch shows that it may succeed; kubectl drain's pause.
+/// The pause before a refused eviction is tried again if no watch shows that it may succeed. kubectl drain uses the
+/// same pause.
 pub const RETRY: Duration = Duration::from_secs(5);
-/// How often it is noted on the node how long the drain has taken.
+/// How often Belay notes on the node how long the drain has taken.
 const NOTE: Duration = Duration::from_secs(30);
 
 /// How far a drain is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Draining {
-    /// How many pods have yet to go.
+    /// How many pods still have to go.
     pub left: usize,
-    /// What stands in the way.
+    /// What blocks the drain.
     pub blocked: Option<Blocked>,
 }
 
@@ -60,20 +60,20 @@ pub(super) struct Drain<'a> {
     pub shared: &'a Shared,
     /// The node, as this operation cordoned it.
     pub node: &'a Node,
-    /// Called with how far the drain is.
+    /// Called with the progress of the drain.
     pub report: &'a (dyn Fn(Draining) + Send + Sync),
 }
 
-/// Lists the pods of a node.
+/// Returns the parameters to list the pods of a node.
 pub fn pods_of(node: &str) -> ListParams {
     ListParams::default().fields(&format!("spec.nodeName={node}"))
 }
 
 impl Drain<'_> {
-    /// Evicts until no pod is left that has to go. Reported to stop, it evicts no more.
+    /// Evicts until no pod is left that has to go. When asked to stop, it evicts no more pods.
     ///
     /// # Errors
-    /// `PodDrainFailure` where the drain took longer than it may, as far as an operator was at work.
+    /// `PodDrainFailure` if the drain took longer than it may. Only the time in which an operator was at work counts.
     pub async fn run(&self) -> Result<(), NodeEnd> {
         let pods = Index::<Pod>::new(|_| vec![(String::new(), String::new())], |_| ());
         let (sender, mut changes) = tokio::sync::mpsc::unbounded_channel();
@@ -136,7 +136,7 @@ impl Drain<'_> {
         }
     }
 
-    /// Evicts each pod that isn't going yet and wasn't refused since the last change.
+    /// Evicts each pod that isn't being deleted and wasn't refused since the last change.
     async fn evict(&self, evictees: &mut Evictees) -> Result<(), NodeEnd> {
         for key in evictees.due() {
             let Some(pod) = evictees.pod(&key) else {
@@ -148,8 +148,8 @@ impl Drain<'_> {
         Ok(())
     }
 
-    /// Asks the API server for the pods that should have ended by now: a watch may have missed their end, as after a
-    /// restart of the API server. Where it isn't answered, they are looked for again.
+    /// Asks the API server for the pods that should have ended by now: a watch may have missed their end, for example
+    /// after a restart of the API server. If it doesn't answer, Belay asks again later.
     async fn look_for_overdue(&self, evictees: &mut Evictees) {
         let overdue = evictees.overdue();
         if overdue.is_empty() {

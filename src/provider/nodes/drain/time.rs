@@ -1,5 +1,5 @@
-//! How long a drain has taken, as far as an operator was at work: while none was, or its machine was paused,
-//! no pod could have been evicted.
+//! How long a drain has taken. Only the time in which an operator was at work counts: while none was, or its machine
+//! was paused, no pod could be evicted.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use jiff::Timestamp;
 
 use crate::machinery::clock;
 
-/// How often the time is counted. What lies between two counts for this much and no more.
+/// How often the time is counted.
 const TICK: Duration = Duration::from_secs(1);
-/// A little more than a tick, for a machine that is busy.
+/// The most that counts between two ticks. It is a little more than a tick, for a machine that is busy.
 const LONGEST_TICK: Duration = Duration::from_secs(3);
 
 /// The time at work.
@@ -19,7 +19,7 @@ pub struct TimeAtWork {
 }
 
 impl TimeAtWork {
-    /// Goes on from so many seconds, spent by an operator before.
+    /// Continues from the seconds that an earlier operator spent.
     pub fn since(seconds: u64) -> Self {
         Self {
             spent: Duration::from_secs(seconds),
@@ -27,13 +27,13 @@ impl TimeAtWork {
         }
     }
 
-    /// The time that was spent, in seconds.
+    /// Returns the time that was spent, in seconds.
     pub fn seconds(&mut self) -> u64 {
         self.count(clock::now());
         self.spent.as_secs()
     }
 
-    /// Waits until so much time was spent.
+    /// Waits until the time that was spent reaches `timeout`.
     pub async fn is_up(&mut self, timeout: Duration) {
         loop {
             self.count(clock::now());

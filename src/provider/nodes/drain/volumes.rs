@@ -1,5 +1,5 @@
-//! Volumes that are attached to a node: a machine that goes before they are detached keeps them from being
-//! attached elsewhere for minutes.
+//! Volumes that are attached to a node. If the machine is deleted before they are detached, they can't be attached
+//! elsewhere for minutes.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use kube::{Api, ResourceExt as _, api::ListParams};
 use super::{NodeEnd, Shared, pods_of};
 use crate::provider::nodes::node_work::node_end;
 
-/// The persistent volumes that are attached to a node and that no pod uses which stays there.
+/// Returns the persistent volumes that are attached to a node, except those of pods that stay there.
 pub async fn attached(shared: &Shared, node: &str) -> Result<Vec<String>, NodeEnd> {
     let what = format!("list the volumes attached to node {node}");
     let attachments = Api::<VolumeAttachment>::all(shared.client.clone());
@@ -34,7 +34,7 @@ pub async fn attached(shared: &Shared, node: &str) -> Result<Vec<String>, NodeEn
     Ok(volumes.into_iter().collect())
 }
 
-/// The persistent volumes of the pods that are on the node: those that a drain leaves there.
+/// Returns the persistent volumes of the pods on the node. These are the pods that a drain leaves there.
 async fn in_use(shared: &Shared, node: &str) -> Result<Vec<String>, NodeEnd> {
     let (pods, what) = (
         Api::<Pod>::all(shared.client.clone()),

@@ -1,4 +1,4 @@
-//! How EKS answers.
+//! The answers of EKS.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,11 +11,11 @@ use serde_json::json;
 
 use super::{credentials::Denial, resources::Id};
 
-/// What the header of a refusal says, besides its status.
+/// The headers of a refusal.
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
-/// Gives an answer the id of its request.
+/// Adds a request id to an answer.
 pub(super) async fn with_id(mut response: Response) -> Response {
     static ANSWERED: AtomicU64 = AtomicU64::new(1);
     let number = ANSWERED.fetch_add(1, Ordering::Relaxed);
@@ -26,7 +26,7 @@ pub(super) async fn with_id(mut response: Response) -> Response {
     response
 }
 
-/// Why EKS doesn't do what it is asked for.
+/// The reason why EKS refuses a request.
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
@@ -36,7 +36,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// With a code, in words.
+    /// Creates a refusal with a code and a message.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self {
             status,
@@ -46,7 +46,7 @@ impl Refusal {
         }
     }
 
-    /// A parameter isn't one that EKS takes.
+    /// EKS doesn't accept a parameter.
     pub fn parameter(message: impl Into<String>) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
@@ -55,12 +55,12 @@ impl Refusal {
         )
     }
 
-    /// There is no such thing.
+    /// The resource doesn't exist.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "ResourceNotFoundException", message)
     }
 
-    /// Something else goes on there.
+    /// Another update is in progress on the resource.
     pub fn in_use(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "ResourceInUseException", message)
     }
@@ -76,13 +76,13 @@ impl Refusal {
         Self::in_use(message).about(id)
     }
 
-    /// A body that can't be read.
+    /// The body can't be parsed.
     pub fn unreadable(error: &serde_json::Error) -> Self {
         let message = error.to_string();
         Self::new(StatusCode::BAD_REQUEST, "SerializationException", message)
     }
 
-    /// It is about that cluster, or that nodegroup.
+    /// Adds the cluster or the nodegroup that the refusal is about.
     pub fn about(self, id: &Id) -> Self {
         Self {
             about: Some(id.clone()),
@@ -90,7 +90,7 @@ impl Refusal {
         }
     }
 
-    /// Its body.
+    /// Returns the body of the refusal.
     pub fn body(&self) -> serde_json::Value {
         let mut body = json!({"message": self.message});
         if let Some(id) = &self.about {

@@ -1,4 +1,4 @@
-//! A request to EKS, taken apart.
+//! A parsed request to EKS.
 
 use std::collections::BTreeMap;
 
@@ -15,19 +15,19 @@ pub(super) struct Call {
     pub asked: Asked,
 }
 
-/// What a request asks for.
+/// The content of a request.
 #[derive(Clone, PartialEq)]
 pub(super) struct Asked {
-    /// What follows `/clusters/`.
+    /// The path after `/clusters/`.
     pub path: String,
     /// The idempotency token.
     pub token: Option<String>,
-    /// The rest of the body; an empty object where there is none.
+    /// The rest of the body; an empty object if there is no body.
     pub body: Value,
 }
 
 impl Call {
-    /// Takes a request apart.
+    /// Parses a request.
     pub fn of(parts: &Parts, body: &[u8]) -> Result<Self, Refusal> {
         let path = parts.uri.path().trim_end_matches('/');
         let path = path.strip_prefix("/clusters").ok_or_else(unknown)?;
@@ -43,7 +43,7 @@ impl Call {
         })
     }
 
-    /// A POST to a path below `/clusters/`.
+    /// Creates a POST to a path below `/clusters/`.
     pub fn post(path: &str, body: &Value) -> Self {
         Self::new(Method::POST, &format!("/{path}"), body.clone())
     }
@@ -68,12 +68,12 @@ fn pair(text: &str) -> Option<(String, String)> {
     Some((key.to_owned(), value.to_owned()))
 }
 
-/// Reads a body that has known fields only.
+/// Parses a body. Unknown fields are errors.
 pub(super) fn read<T: DeserializeOwned>(body: &Value) -> Result<T, Refusal> {
     T::deserialize(body).map_err(|error| Refusal::unreadable(&error))
 }
 
-/// This fake has no such thing.
+/// Refuses a request that this fake doesn't know.
 pub(super) fn unknown() -> Refusal {
     let message = "This isn't part of the fake.";
     Refusal::new(StatusCode::NOT_FOUND, "UnknownOperationException", message)

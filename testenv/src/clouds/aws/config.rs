@@ -1,4 +1,5 @@
-//! What of a nodegroup is configured: its labels, its taints, how many nodes it has, and how many are replaced at once.
+//! The configuration of a nodegroup: its labels, its taints, its number of nodes, and how many nodes it replaces at
+//! once.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use super::{
     update::{Change, Kind, Param, Plan},
 };
 
-/// What is asked for.
+/// The requested configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Config {
@@ -59,7 +60,7 @@ enum Effect {
     PreferNoSchedule,
 }
 
-/// How many nodes there are.
+/// The number of nodes.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Scaling {
@@ -90,7 +91,7 @@ enum Strategy {
     Minimal,
 }
 
-/// What a nodegroup does that is asked to be configured so.
+/// Returns what a nodegroup does when a request changes its configuration.
 pub(super) fn of_nodegroup(resources: &Resources, id: &Id, body: &Value) -> Result<Plan, Refusal> {
     let config: Config = read(body)?;
     let nodegroup = resources.get(id).unwrap_or(&Value::Null);
@@ -107,7 +108,7 @@ pub(super) fn of_nodegroup(resources: &Resources, id: &Id, body: &Value) -> Resu
 }
 
 impl Config {
-    /// Its parts, as an update shows them: what isn't a number or a word as JSON.
+    /// Returns the parts as an update shows them: anything but numbers and texts as JSON.
     fn params(&self) -> Vec<Param> {
         let (labels, taints) = (&self.labels, &self.taints);
         let (sizes, pace) = (&self.sizes, &self.pace);
@@ -133,7 +134,7 @@ impl Config {
         all.collect()
     }
 
-    /// Makes a nodegroup so.
+    /// Applies the configuration to a nodegroup.
     pub fn apply(&self, nodegroup: &mut Value) {
         self.labels.apply(&mut nodegroup["labels"]);
         self.taints.apply(&mut nodegroup["taints"]);
@@ -162,7 +163,7 @@ impl Labels {
 }
 
 impl Taints {
-    /// A taint is known by its key and its effect. A nodegroup without taints shows none.
+    /// Applies the changes. A taint is identified by its key and its effect. A nodegroup without taints shows none.
     fn apply(&self, taints: &mut Value) {
         let changed = self.added.iter().chain(&self.removed);
         let changed: Vec<_> = changed
@@ -196,7 +197,7 @@ impl Scaling {
         }
     }
 
-    /// Why EKS doesn't take it, with what it leaves as it is.
+    /// Returns why EKS refuses this change together with the current values.
     fn wrong(&self, now: &Value) -> Option<String> {
         let [min, max, desired] = self
             .fields()
@@ -232,7 +233,7 @@ impl Pace {
             .then(|| format!("maxUnavailable must be between 1 and 100, not {most}"))
     }
 
-    /// A number takes the place of a percentage, and the other way round.
+    /// Applies the change. A number replaces a percentage, and the other way round.
     fn apply(&self, config: &mut Value) {
         let (number, percentage) = (self.number, self.percentage);
         if number.or(percentage).is_some() {
@@ -246,7 +247,7 @@ impl Pace {
     }
 }
 
-/// What is null isn't shown.
+/// Removes fields that are null, because EKS doesn't show them.
 fn take_nulls(object: &mut Value) {
     let object = object.as_object_mut().into_iter();
     object.for_each(|object| object.retain(|_, value| !value.is_null()));

@@ -1,4 +1,4 @@
-//! Who may ask: the owner of the long-lived key, and who was given credentials of a session.
+//! Authentication: the owner of the long-lived key, and the owners of session credentials.
 
 use http::{HeaderMap, HeaderValue, header::HOST, request::Parts};
 use jiff::{SignedDuration, Timestamp};
@@ -8,9 +8,9 @@ use super::{
     signature::{Signature, Signed},
 };
 
-/// How long a session's credentials are good, in seconds.
+/// How long session credentials are valid, in seconds.
 const GOOD: i64 = 3600;
-/// How far a request's time may be from now.
+/// The maximum difference between a request's time and now.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// The credentials of a session.
@@ -22,22 +22,22 @@ pub(super) struct Session {
     pub expires: Timestamp,
 }
 
-/// Why a request isn't let in.
+/// The reason why a request isn't admitted.
 pub(super) enum Denial {
     /// It isn't signed.
     Unsigned,
-    /// Its signature isn't whole.
+    /// Its signature is incomplete.
     Incomplete,
-    /// Nobody has that key, or that token of a session.
+    /// The key or the session token is unknown.
     Unknown,
-    /// Its session is over.
+    /// Its session has expired.
     Expired,
-    /// Its signature is wrong, and what of it.
+    /// Its signature is wrong, with the details.
     Wrong(String),
 }
 
 impl Denial {
-    /// In AWS's words.
+    /// Returns the message in AWS's words.
     pub fn message(&self) -> String {
         match self {
             Self::Unsigned => "Missing Authentication Token".into(),
@@ -49,14 +49,14 @@ impl Denial {
     }
 }
 
-/// The credentials that are taken.
+/// The credentials that the fake accepts.
 #[derive(Default)]
 pub(super) struct Credentials {
     sessions: Vec<Session>,
 }
 
 impl Credentials {
-    /// Those of a new session.
+    /// Issues the credentials of a new session.
     pub fn give(&mut self) -> Session {
         let number = self.sessions.len() + 1;
         let expires = Timestamp::from_second(now().as_second() + GOOD);
@@ -70,14 +70,14 @@ impl Credentials {
         session
     }
 
-    /// All sessions so far are over.
+    /// Expires all sessions so far.
     pub fn expire(&mut self) {
         for session in &mut self.sessions {
             session.expires = now();
         }
     }
 
-    /// Lets a request to a service in, where who may ask has signed it.
+    /// Admits a request to a service if a known user has signed it.
     pub fn admit(&self, parts: &Parts, body: &[u8], service: &str) -> Result<(), Denial> {
         if !parts.headers.contains_key("authorization") {
             return Err(Denial::Unsigned);
@@ -101,7 +101,7 @@ impl Credentials {
         Err(Denial::Wrong("The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.".into()))
     }
 
-    /// The secret of who has signed; a session's key comes with its token, and no other key with one.
+    /// Returns the signer's secret. A session's key needs its token, and no other key may come with a token.
     fn secret_of(&self, parts: &Parts, signature: &Signature) -> Result<&str, Denial> {
         let key = &signature.access_key;
         let token = header(parts, "x-amz-security-token");
@@ -125,7 +125,7 @@ impl Credentials {
     }
 }
 
-/// The headers as they were signed: HTTP/2 has the host in the request's target.
+/// Returns the headers as they were signed. In HTTP/2 the host is in the request's target.
 fn with_host(parts: &Parts) -> HeaderMap {
     let mut headers = parts.headers.clone();
     if let Some(authority) = parts.uri.authority()
@@ -140,7 +140,7 @@ fn header<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
     parts.headers.get(name)?.to_str().ok()
 }
 
-/// What is wrong with a signature before it is compared.
+/// Returns what is wrong with a signature before the signatures are compared.
 fn wrong(signature: &Signature, time: &str, service: &str) -> Option<String> {
     for (header, name) in [("host", "Host"), ("x-amz-date", "X-Amz-Date")] {
         if !signature.has(header) {

@@ -1,13 +1,13 @@
-//! Lists, a page at a time.
+//! Paged lists.
 
 use serde_json::{Value, json};
 
 use super::{answers::Refusal, call::Call};
 
-/// How a token for the next page begins.
+/// The prefix of a token for the next page.
 const AFTER: &str = "after-";
 
-/// The page of a list that is asked for, with the token for the next one, where there is one.
+/// Returns the requested page of a list, with the token for the next page if there is one.
 pub(super) fn page(call: &Call, field: &str, all: &[String]) -> Result<Value, Refusal> {
     let size = call.query.get("maxResults").map_or("100", String::as_str);
     let size = size.parse().ok().filter(|size| (1..=100).contains(size));

@@ -1,4 +1,4 @@
-//! The agent of EKS Pod Identity: credentials of a session for a pod that has its token.
+//! The agent of EKS Pod Identity: it gives session credentials to a pod that has a token.
 
 use std::sync::{Arc, Mutex};
 

@@ -6,19 +6,19 @@ use serde_json::{Value, json};
 
 use super::{ACCOUNT, REGION, now, versions};
 
-/// What ends the names of nodegroups.
+/// The suffix of nodegroup names.
 const UNIQUE: &str = "00000000-1111-2222-3333-444444444444";
 
-/// A nodegroup of a cluster that is made.
+/// A nodegroup of a new cluster.
 #[derive(Clone, Copy, Debug)]
 pub struct Nodegroup<'a> {
     /// Its name.
     pub name: &'a str,
-    /// How many nodes it has.
+    /// The number of its nodes.
     pub size: u32,
 }
 
-/// Which cluster, or which nodegroup of one.
+/// Identifies a cluster, or a nodegroup of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Id {
     cluster: String,
@@ -26,7 +26,7 @@ pub(super) struct Id {
 }
 
 impl Id {
-    /// A cluster.
+    /// Returns the id of a cluster.
     pub fn cluster(name: &str) -> Self {
         Self {
             cluster: name.to_owned(),
@@ -34,7 +34,7 @@ impl Id {
         }
     }
 
-    /// A nodegroup of this cluster.
+    /// Returns the id of a nodegroup of this cluster.
     pub fn nodegroup(&self, name: &str) -> Self {
         Self {
             nodegroup: Some(name.to_owned()),
@@ -42,39 +42,39 @@ impl Id {
         }
     }
 
-    /// Its cluster.
+    /// Returns the id of its cluster.
     pub fn of_cluster(&self) -> Self {
         Self::cluster(&self.cluster)
     }
 
-    /// The name of its cluster.
+    /// Returns the name of its cluster.
     pub fn cluster_name(&self) -> &str {
         &self.cluster
     }
 
-    /// The name of the nodegroup; none where it is a cluster.
+    /// Returns the name of the nodegroup; `None` if this is a cluster.
     pub fn nodegroup_name(&self) -> Option<&str> {
         self.nodegroup.as_deref()
     }
 
-    /// Whether it is a nodegroup.
+    /// Whether this is a nodegroup.
     pub fn is_nodegroup(&self) -> bool {
         self.nodegroup.is_some()
     }
 
-    /// Its own name.
+    /// Returns its own name.
     pub fn name(&self) -> &str {
         self.nodegroup.as_deref().unwrap_or(&self.cluster)
     }
 
-    /// Whether an update of one keeps the other from being updated.
+    /// Whether an update of this resource prevents an update of the other one.
     pub fn excludes(&self, other: &Self) -> bool {
         let same_cluster = self.cluster == other.cluster;
         let same = self.nodegroup == other.nodegroup;
         same_cluster && (same || !self.is_nodegroup() || !other.is_nodegroup())
     }
 
-    /// What it is, in words.
+    /// Describes the resource in words.
     pub fn what(&self) -> String {
         let kind = if self.is_nodegroup() {
             "nodegroup"
@@ -92,7 +92,7 @@ pub(super) struct Resources {
 }
 
 impl Resources {
-    /// Makes a cluster with its nodegroups.
+    /// Creates a cluster with its nodegroups.
     pub fn create(&mut self, name: &str, version: &str, is_auto: bool, groups: &[Nodegroup<'_>]) {
         let id = Id::cluster(name);
         self.all.insert(id.clone(), cluster(name, version, is_auto));
@@ -102,42 +102,42 @@ impl Resources {
         }
     }
 
-    /// One, as EKS shows it.
+    /// Returns a resource as EKS shows it.
     pub fn get(&self, id: &Id) -> Option<&Value> {
         self.all.get(id)
     }
 
-    /// One that is to be changed.
+    /// Returns a resource, to change it.
     pub fn get_mut(&mut self, id: &Id) -> Option<&mut Value> {
         self.all.get_mut(id)
     }
 
-    /// A text of one; empty where there is none.
+    /// Returns a text field of a resource; empty if it doesn't exist.
     pub fn text(&self, id: &Id, field: &str) -> &str {
         let resource = self.get(id);
         let text = resource.and_then(|resource| resource[field].as_str());
         text.unwrap_or_default()
     }
 
-    /// Whether EKS Auto Mode has the nodes of a cluster.
+    /// Whether EKS Auto Mode manages the nodes of a cluster.
     pub fn is_auto(&self, cluster: &Id) -> bool {
         let cluster = self.get(cluster);
         cluster.is_some_and(|cluster| cluster["computeConfig"]["enabled"] == true)
     }
 
-    /// The names of all clusters.
+    /// Returns the names of all clusters.
     pub fn clusters(&self) -> Vec<String> {
         let all = self.all.keys().filter(|id| !id.is_nodegroup());
         all.map(|id| id.name().to_owned()).collect()
     }
 
-    /// The nodegroups of a cluster.
+    /// Returns the nodegroups of a cluster.
     pub fn nodegroups_of(&self, cluster: &Id) -> impl Iterator<Item = &Id> {
         let all = self.all.keys().filter(|id| id.is_nodegroup());
         all.filter(move |id| id.cluster == cluster.cluster)
     }
 
-    /// Sets fields of one.
+    /// Sets fields of a resource.
     pub fn set(&mut self, id: &Id, fields: &Value) {
         let resource = self.all.get_mut(id).and_then(Value::as_object_mut);
         let (Some(resource), Some(fields)) = (resource, fields.as_object()) else {
@@ -152,12 +152,12 @@ impl Resources {
         }
     }
 
-    /// Sets the status of one.
+    /// Sets the status of a resource.
     pub fn set_status(&mut self, id: &Id, status: &str) {
         self.set(id, &json!({"status": status}));
     }
 
-    /// Takes one away.
+    /// Removes a resource.
     pub fn remove(&mut self, id: &Id) {
         self.all.remove(id);
     }

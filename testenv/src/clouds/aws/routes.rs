@@ -1,4 +1,4 @@
-//! What EKS does with a request.
+//! The routes of EKS.
 
 use std::sync::{Arc, Mutex};
 
@@ -44,7 +44,7 @@ impl State {
         self.answer(&Call::of(parts, body)?)
     }
 
-    /// Answers who was let in.
+    /// Answers a request that was admitted.
     pub(super) fn answer(&mut self, call: &Call) -> Result<Value, Refusal> {
         self.settle();
         let path: Vec<_> = call.asked.path.split('/').collect();
@@ -91,7 +91,7 @@ impl State {
         }
     }
 
-    /// A cluster or a nodegroup that there is.
+    /// Returns the id if the cluster or the nodegroup exists.
     fn known(&self, id: Id) -> Result<Id, Refusal> {
         if self.resources.get(&id).is_some() {
             return Ok(id);
@@ -105,7 +105,7 @@ impl State {
         Err(Refusal::not_found(message).about(&id))
     }
 
-    /// What a request for updates is about: a cluster, or one of its nodegroups.
+    /// Returns the cluster or the nodegroup that a request for updates is about.
     fn asked_of(&self, call: &Call, cluster: Id) -> Result<Id, Refusal> {
         match call.query.get("nodegroupName") {
             Some(name) => self.known(cluster.nodegroup(name)),
@@ -113,7 +113,7 @@ impl State {
         }
     }
 
-    /// Begins what a request asks for, unless something else is in its way. What was asked before begins nothing new.
+    /// Starts the requested update, unless another update prevents it. A repeated request starts nothing new.
     fn begin(
         &mut self,
         call: &Call,

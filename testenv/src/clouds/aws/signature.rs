@@ -1,4 +1,4 @@
-//! Signatures of AWS's version 4, verified: independent of the signer of any SDK.
+//! Verifies signatures of AWS's version 4, independently of any SDK's signer.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderMap, header::AUTHORIZATION};
@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
-/// What a signature is of.
+/// The parts of a request that are signed.
 pub(super) struct Signed<'a> {
     pub method: &'a str,
     pub path: &'a str,
@@ -15,20 +15,20 @@ pub(super) struct Signed<'a> {
     pub body: &'a [u8],
 }
 
-/// Who signed a request, for whom, and with which result.
+/// The signature of a request, with the signer and the service.
 pub(super) struct Signature {
     pub access_key: String,
-    /// Such as `20150830`.
+    /// The date, such as `20150830`.
     pub date: String,
     pub region: String,
     pub service: String,
-    /// The names of what is signed of the request's headers, in lower case, in order.
+    /// The names of the signed headers, in lower case, in order.
     headers: Vec<String>,
     code: String,
 }
 
 impl Signature {
-    /// The signature of a request; none where the header `Authorization` isn't one.
+    /// Returns the signature of a request; `None` if the `Authorization` header isn't a signature.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let text = headers.get(AUTHORIZATION)?.to_str().ok()?;
         let parts = text.strip_prefix(ALGORITHM)?.split(',');
@@ -56,7 +56,8 @@ impl Signature {
         self.headers.iter().any(|signed| signed == header)
     }
 
-    /// Whether it is the one that the owner of a secret makes of a request at a time, such as `20150830T123600Z`.
+    /// Whether this is the signature that the owner of the secret makes for a request at a time such as
+    /// `20150830T123600Z`.
     pub fn is_of(&self, signed: &Signed<'_>, time: &str, secret: &str) -> bool {
         let text = format!(
             "{ALGORITHM}\n{time}\n{}\n{}",
@@ -73,7 +74,7 @@ impl Signature {
         [&self.date, &self.region, &self.service, "aws4_request"]
     }
 
-    /// The text that stands for a request.
+    /// Returns the canonical form of a request.
     fn canonical(&self, signed: &Signed<'_>) -> String {
         let headers = self.headers.iter().map(|name| {
             let values = signed.headers.get_all(name).iter();
@@ -92,7 +93,7 @@ impl Signature {
     }
 }
 
-/// A path, encoded once more than it is in the request. (No path of EKS has dots or empty parts.)
+/// Encodes a path once more than it is encoded in the request. (No path of EKS has dots or empty parts.)
 fn encoded(path: &str) -> String {
     let bytes = path.bytes().map(|byte| match byte {
         b'/' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
@@ -102,7 +103,7 @@ fn encoded(path: &str) -> String {
     bytes.collect()
 }
 
-/// A query by its keys, and equal keys by their values.
+/// Sorts a query by its keys, and equal keys by their values.
 fn sorted(query: &str) -> String {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let mut pairs: Vec<_> = pairs
@@ -113,7 +114,7 @@ fn sorted(query: &str) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
-/// A header's value without the spaces that say nothing.
+/// Removes the spaces that have no meaning from a header's value.
 fn spaced(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -124,7 +125,7 @@ fn keyed(key: &[u8], text: &str) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// The hash of bytes, as text.
+/// Returns the hash of bytes as hexadecimal text.
 pub(super) fn hash(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
@@ -143,7 +144,8 @@ mod tests {
 
     const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
-    /// Whether AWS's own example of a signature is taken for a query. (`get-vanilla` and its likes of AWS's test suite)
+    /// Whether AWS's own example signature for a query is accepted. (`get-vanilla` and similar cases of AWS's test
+    /// suite)
     fn is_taken(query: &str, signature: &str) -> bool {
         let authorization = format!(
             "{ALGORITHM} Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, \

@@ -1,4 +1,4 @@
-//! STS: credentials of a session for who has a token of a web identity.
+//! STS: it gives session credentials to a client with a web identity token.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +15,7 @@ use super::{ACCESS_KEY, ACCOUNT, LONGEST, ROLE, State, credentials::Denial, lock
 
 const XML: &str = "text/xml";
 
-/// What is asked for.
+/// The content of a request.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Asked {
@@ -30,7 +30,7 @@ struct Asked {
 }
 
 impl Asked {
-    /// Why no session begins.
+    /// Returns the refusal if no session may start.
     fn refusal(&self) -> Option<Response> {
         let name = self.role_session_name.as_str();
         let is_known = |char: char| char.is_ascii_alphanumeric() || "_+=,.@-".contains(char);
@@ -99,12 +99,12 @@ impl State {
     }
 }
 
-/// Who has assumed the role, by the name of a session.
+/// Returns the ARN of the assumed role, by the name of a session.
 fn assumed(session: &str) -> String {
     format!("arn:aws:sts::{ACCOUNT}:assumed-role/belay/{session}")
 }
 
-/// Who asks.
+/// Returns the identity of the client.
 fn identity(is_session: bool) -> Response {
     let (arn, user) = if is_session {
         (assumed("session"), "AROAFAKE:session")

@@ -10,10 +10,10 @@ use super::{
     work::{End, Work},
 };
 
-/// What an update changes, with its new value.
+/// A parameter of an update, with its new value.
 pub(super) type Param = (&'static str, String);
 
-/// What a request begins.
+/// The update that a request starts.
 pub(super) struct Plan {
     pub kind: Kind,
     pub params: Vec<Param>,
@@ -21,7 +21,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// A nodegroup goes.
+    /// Deletes a nodegroup.
     pub fn deletion() -> Self {
         Self {
             kind: Kind::Deletion,
@@ -31,18 +31,18 @@ impl Plan {
     }
 }
 
-/// What kind of work it is.
+/// The kind of an update.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     VersionUpdate,
     VersionRollback,
     ConfigUpdate,
-    /// A nodegroup goes. EKS has no update for that.
+    /// The deletion of a nodegroup. EKS shows no update for it.
     Deletion,
 }
 
 impl Kind {
-    /// As EKS writes it.
+    /// Returns the kind as EKS writes it.
     pub fn text(self) -> &'static str {
         match self {
             Self::VersionUpdate => "VersionUpdate",
@@ -53,9 +53,9 @@ impl Kind {
     }
 }
 
-/// What its resource is when it has succeeded.
+/// The change that a successful update makes to its resource.
 pub(super) enum Change {
-    /// At a version; a nodegroup at a release of it.
+    /// A new version; for a nodegroup also a release of this version.
     Version {
         version: String,
         release: Option<String>,
@@ -64,18 +64,18 @@ pub(super) enum Change {
     Gone,
 }
 
-/// How it stands.
+/// The status of an update.
 #[derive(PartialEq, Eq)]
 pub(super) enum Status {
     InProgress,
     Successful,
     Cancelled,
-    /// With a code and a message.
+    /// Failed with a code and a message.
     Failed(String, String),
 }
 
 impl Status {
-    /// As EKS writes it.
+    /// Returns the status as EKS writes it.
     pub fn text(&self) -> &'static str {
         match self {
             Self::InProgress => "InProgress",
@@ -94,17 +94,17 @@ pub(super) struct Update {
     pub status: Status,
     pub created: Timestamp,
     pub work: Work,
-    /// Whether the nodes of an EKS Auto Mode cluster roll back. The control plane does so after them.
+    /// Whether the nodes of an EKS Auto Mode cluster are rolling back. The control plane rolls back after them.
     pub rolls_nodes_back: bool,
     pub cancellation: Option<Value>,
-    /// Whether nobody can ask for it by its id any more.
+    /// Whether the update can no longer be found by its id.
     pub is_forgotten: bool,
-    /// By which request it was begun.
+    /// The request that started it.
     pub asked: Asked,
 }
 
 impl Update {
-    /// Whether it goes on.
+    /// Whether it is in progress.
     pub fn is_in_progress(&self) -> bool {
         self.status == Status::InProgress
     }
@@ -114,7 +114,7 @@ impl Update {
         self.plan.kind != Kind::Deletion && !self.is_forgotten
     }
 
-    /// What its resource's status is while it goes on. A cluster whose nodes roll back is as active as ever.
+    /// Returns the status of its resource while it is in progress. A cluster whose nodes roll back stays `ACTIVE`.
     pub fn status_of_resource(&self) -> &'static str {
         match self.plan.kind {
             Kind::Deletion => "DELETING",
@@ -123,7 +123,7 @@ impl Update {
         }
     }
 
-    /// Stops it, where it still can be.
+    /// Stops it, if it can still be stopped.
     pub fn cancel(&mut self) -> Result<(), String> {
         if !self.is_in_progress() || !self.rolls_nodes_back {
             let (kind, status) = (self.plan.kind.text(), self.status.text());
@@ -139,7 +139,7 @@ impl Update {
         Ok(())
     }
 
-    /// Its nodes are back: the control plane rolls back now, whether or not that was to be cancelled.
+    /// Ends the rollback of the nodes: the control plane rolls back now. A pending cancellation fails.
     pub fn nodes_are_back(&mut self) {
         self.rolls_nodes_back = false;
         if self.work.is_stopping() {
@@ -149,7 +149,7 @@ impl Update {
         }
     }
 
-    /// Brings it to its end, and its resource with it.
+    /// Ends it, and updates its resource.
     pub fn finish(&mut self, end: End, resources: &mut Resources) {
         self.status = match end {
             End::Done => Status::Successful,
@@ -187,7 +187,7 @@ impl Update {
         }
     }
 
-    /// As EKS shows it.
+    /// Returns it as EKS shows it.
     pub fn shown(&self) -> Value {
         let params = self.plan.params.iter();
         let params = params.map(|(name, value)| json!({"type": name, "value": value}));

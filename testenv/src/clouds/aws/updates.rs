@@ -1,4 +1,4 @@
-//! What goes on at clusters and nodegroups.
+//! The updates of clusters and nodegroups.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -22,29 +22,29 @@ pub(super) struct Updates {
 }
 
 impl Updates {
-    /// How long one takes, and how long one takes to stop.
+    /// Sets how long an update takes, and how long an update takes to stop.
     pub fn takes(&mut self, update: Duration, cancel: Duration) {
         self.pace.set(update, cancel);
     }
 
-    /// Those on resources of that name halt where they are, or go on.
+    /// Pauses the updates of resources with this name, or lets them continue.
     pub fn hold(&mut self, name: &str, is_held: bool) {
         self.pace.hold(name, is_held);
     }
 
-    /// The next one on a resource of that name fails.
+    /// Makes the next update of a resource with this name fail.
     pub fn fail_next(&mut self, name: &str, code: &str, message: &str) {
         self.pace.fail_next(name, code, message);
     }
 
-    /// None is known any more by its id, nor by the token of its request; what goes on goes on.
+    /// Forgets all updates by their ids and by the tokens of their requests. Updates in progress continue.
     pub fn forget(&mut self) {
         for update in &mut self.all {
             update.is_forgotten = true;
         }
     }
 
-    /// A rollback of that cluster is a rollback of its control plane from now on.
+    /// Turns the rollback of a cluster into a rollback of its control plane from now on.
     pub fn nodes_are_back(&mut self, cluster: &str, resources: &mut Resources) {
         self.back.insert(cluster.to_owned());
         let on = Id::cluster(cluster);
@@ -55,7 +55,7 @@ impl Updates {
         }
     }
 
-    /// The ids of a cluster's own, or of a nodegroup's: in no order of time.
+    /// Returns the ids of the updates of a cluster itself or of a nodegroup, not in order of time.
     pub fn ids(&self, on: &Id) -> Vec<String> {
         let all = self.all.iter().filter(|update| update.on == *on);
         let ids: BTreeSet<_> = all
@@ -65,14 +65,14 @@ impl Updates {
         ids.into_iter().collect()
     }
 
-    /// One by its id.
+    /// Returns an update by its id.
     pub fn get(&mut self, on: &Id, id: &str) -> Result<&mut Update, Refusal> {
         let mut all = self.all.iter_mut();
         let found = all.find(|update| update.on == *on && update.id == id && update.is_shown());
         found.ok_or_else(|| Refusal::not_found(format!("No update found for ID: {id}")).about(on))
     }
 
-    /// What a request has begun already, which is asked again.
+    /// Returns the update that the same request has already started.
     pub fn repeated(&self, call: &Call) -> Result<Option<&Update>, Refusal> {
         let Some(token) = &call.asked.token else {
             return Ok(None);
@@ -88,7 +88,7 @@ impl Updates {
         Err(Refusal::parameter(message).about(&update.on))
     }
 
-    /// Why nothing can begin at a resource now.
+    /// Returns why no update can start on a resource now.
     pub fn in_the_way_of(&self, on: &Id, kind: Kind) -> Option<Refusal> {
         let mut all = self.all.iter();
         let other = all.find(|other| other.is_in_progress() && other.on.excludes(on))?;
@@ -104,7 +104,7 @@ impl Updates {
         Some(Refusal::in_use(message).about(on))
     }
 
-    /// Begins one, by a request.
+    /// Starts an update for a request.
     pub fn begin(
         &mut self,
         on: &Id,
@@ -133,7 +133,7 @@ impl Updates {
         &self.all[at]
     }
 
-    /// Ends what has ended by now, at its resource as well.
+    /// Ends the updates whose time is over, and updates their resources.
     pub fn settle(&mut self, resources: &mut Resources) {
         let passed = self.pace.passed();
         let all = self.all.iter_mut();
@@ -146,7 +146,7 @@ impl Updates {
     }
 }
 
-/// An id that doesn't say when it was made.
+/// Returns an id that doesn't show when it was made.
 fn unique(number: usize) -> String {
     let hash = hash(number.to_string().as_bytes());
     let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &hash[part]);

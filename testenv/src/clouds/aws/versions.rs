@@ -1,4 +1,4 @@
-//! Which version a control plane and its nodegroups may go to.
+//! The versions that a control plane and its nodegroups may change to.
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -16,12 +16,12 @@ pub(super) const PLATFORM: &str = "eks.9";
 /// How many minor versions nodes may be behind their control plane.
 const BEHIND: u32 = 3;
 
-/// The newest release of nodes of a version.
+/// Returns the newest node release of a version.
 pub(super) fn newest_release(version: &str) -> String {
     format!("{version}.4-20251112")
 }
 
-/// The minor version of a version such as `1.33`.
+/// Returns the minor version of a version such as `1.33`.
 fn minor(version: &str) -> Option<u32> {
     version.strip_prefix("1.")?.parse().ok()
 }
@@ -48,7 +48,7 @@ impl RollbackConfig {
     }
 }
 
-/// What a control plane does that is asked to go to a version: one minor version up, or one back.
+/// Returns what a control plane does when a request changes its version: one minor version up, or one back.
 pub(super) fn of_cluster(resources: &Resources, id: &Id, body: &Value) -> Result<Plan, Refusal> {
     let asked: OfCluster = read(body)?;
     let (runs, version) = (resources.text(id, "version"), &asked.version);
@@ -113,7 +113,7 @@ fn rollback(resources: &Resources, id: &Id, to: u32, asked: &OfCluster) -> Resul
     Ok(Kind::VersionRollback)
 }
 
-/// The names of a cluster's nodegroups whose minor version is such.
+/// Returns the names of a cluster's nodegroups whose minor version matches.
 fn nodegroups<'a>(
     resources: &'a Resources,
     cluster: &'a Id,
@@ -130,13 +130,13 @@ fn nodegroups<'a>(
 struct OfNodegroup {
     version: Option<String>,
     release_version: Option<String>,
-    /// Whether pods go that can't be evicted. Here all can.
+    /// Whether to delete pods that can't be evicted. In this fake all pods can be evicted.
     #[serde(default, rename = "force")]
     _force: bool,
 }
 
-/// What a nodegroup does that is asked to go to a version: to its control plane's, to the one before that, or to a
-/// newer release of its own.
+/// Returns what a nodegroup does when a request changes its version: to its control plane's version, to the version
+/// before that, or to a newer release of its own version.
 pub(super) fn of_nodegroup(resources: &Resources, id: &Id, body: &Value) -> Result<Plan, Refusal> {
     let asked: OfNodegroup = read(body)?;
     let control_plane = resources.text(&id.of_cluster(), "version");

@@ -1,4 +1,4 @@
-//! How the Resource Manager answers.
+//! The answers of the Resource Manager.
 
 use axum::{
     Json,
@@ -9,30 +9,31 @@ use serde_json::{Value, json};
 
 use super::SUBSCRIPTION;
 
-/// A refusal, with a code and a message, as AKS and the Resource Manager write them.
+/// Returns a refusal with a code and a message, as AKS and the Resource Manager write them.
 pub(super) fn refusal(status: StatusCode, code: &str, message: &str) -> Response {
     let body = json!({"code": code, "details": null, "message": message, "subcode": "",
         "error": {"code": code, "message": message}});
     (status, Json(body)).into_response()
 }
 
-/// A resource, or another body.
+/// Returns an answer with a resource or another body.
 pub(super) fn found(body: Value) -> Response {
     Json(body).into_response()
 }
 
-/// There is no such thing.
+/// Returns the refusal for a resource that doesn't exist.
 pub(super) fn not_found(what: &str) -> Response {
     let message = format!("The Resource '{what}' under resource group was not found.");
     refusal(StatusCode::NOT_FOUND, "ResourceNotFound", &message)
 }
 
-/// The query that the URL of an operation is signed with: who follows it changes nothing of it.
+/// Returns the query that signs the URL of an operation. A client that follows the URL mustn't change it.
 pub(super) fn signature(id: &str) -> String {
     format!("api-version=2016-03-30&t=638000000000000000&c=MIIH&s=c2ln&h={id}")
 }
 
-/// What has begun: with the URL of its operation, and, where it is answered by 202, that of its result.
+/// Returns the answer when an operation has started: with the URL of the operation and, if the status is 202, the URL
+/// of its result.
 pub(super) fn begun(url: &str, id: &str, status: StatusCode, body: Option<Value>) -> Response {
     let of = |kind: &str| {
         format!(

@@ -1,4 +1,4 @@
-//! A request to the Resource Manager, taken apart.
+//! A parsed request to the Resource Manager.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,16 @@ pub(super) struct Call {
     pub method: Method,
     pub target: Target,
     pub query: BTreeMap<String, String>,
-    /// What follows `Bearer`.
+    /// The token after `Bearer`.
     pub token: Option<String>,
     pub if_match: Option<String>,
-    /// Null where there is none.
+    /// The body; null if there is none.
     pub body: Value,
 }
 
-/// What a request is about.
+/// The target of a request.
 pub(super) enum Target {
-    /// A cluster or a pool, and what follows it in the path, in lower case.
+    /// A cluster or a pool, and the rest of the path, in lower case.
     Resource(Id, Vec<String>),
     /// An operation, by `operations` or `operationresults` of a location.
     Operation { kind: String, id: String },
@@ -31,7 +31,7 @@ pub(super) enum Target {
 }
 
 impl Call {
-    /// Takes a request apart; none where its body can't be read.
+    /// Parses a request; `None` if its body can't be parsed.
     pub async fn of(request: Request) -> Option<Self> {
         let (parts, body) = request.into_parts();
         let body = to_bytes(body, LONGEST).await.ok()?;
@@ -56,7 +56,7 @@ impl Call {
         })
     }
 
-    /// A PUT of a resource that needs no token.
+    /// Creates a PUT of a resource that needs no token.
     pub fn put(id: &Id, body: Value) -> Self {
         Self {
             method: Method::PUT,
@@ -68,7 +68,7 @@ impl Call {
         }
     }
 
-    /// The version of the API that is asked for.
+    /// Returns the requested version of the API.
     pub fn version(&self) -> &str {
         let mut query = self.query.iter();
         let version = query.find(|(key, _)| key.eq_ignore_ascii_case("api-version"));
@@ -82,7 +82,7 @@ fn pair(text: &str) -> Option<(String, String)> {
 }
 
 impl Target {
-    /// The names in a path don't differ by case.
+    /// Parses a path. The names in it aren't case-sensitive.
     fn of(path: &str) -> Self {
         let path = path.to_ascii_lowercase();
         let parts: Vec<_> = path.trim_matches('/').split('/').collect();

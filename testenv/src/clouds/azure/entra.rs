@@ -1,4 +1,4 @@
-//! Entra ID: tokens for who has the client's secret, or a token that is federated with it.
+//! Entra ID: it gives tokens to a client with the client's secret, or with a federated token.
 
 use std::{
     collections::BTreeSet,
@@ -25,10 +25,10 @@ pub const CLIENT: &str = "00000000-0000-0000-0000-000000000008";
 /// The client's secret.
 pub const SECRET: &str = "not-so-secret";
 
-/// How long a token is good, in seconds.
+/// How long a token is valid, in seconds.
 const GOOD: i64 = 3600;
 
-/// The tokens that are taken.
+/// The tokens that are accepted.
 #[derive(Default)]
 pub(super) struct Tokens {
     taken: BTreeSet<String>,
@@ -36,17 +36,17 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// None that was given so far is taken any more.
+    /// Rejects all tokens that were issued so far.
     pub fn expire(&mut self) {
         self.taken.clear();
     }
 
-    /// Whether a token is taken.
+    /// Whether a token is accepted.
     pub fn takes(&self, token: &str) -> bool {
         self.taken.contains(token)
     }
 
-    /// A new one, for an audience. Nobody verifies its signature.
+    /// Issues a new token for an audience. Nobody verifies its signature.
     fn give(&mut self, url: &str, audience: &str) -> String {
         self.given += 1;
         let now = now().as_second();
@@ -60,7 +60,7 @@ impl Tokens {
     }
 }
 
-/// What a client asks for.
+/// The request of a client.
 #[derive(Deserialize)]
 struct Login {
     grant_type: String,
@@ -72,7 +72,7 @@ struct Login {
 }
 
 impl Login {
-    /// Why it gets no token.
+    /// Returns why the client gets no token.
     fn refusal(&self) -> Option<(&'static str, &'static str)> {
         let federated = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
         let has_assertion = self.client_assertion_type.as_deref() == Some(federated)
@@ -102,7 +102,7 @@ impl Login {
 
 type Known = Arc<Mutex<State>>;
 
-/// What a client asks before it asks the Resource Manager.
+/// The routes that a client uses before it uses the Resource Manager.
 pub(super) fn routes() -> Router<Known> {
     Router::new()
         .route("/metadata/endpoints", get(endpoints))

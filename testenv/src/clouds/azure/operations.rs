@@ -1,4 +1,4 @@
-//! What goes on at clusters and pools: it takes its time, halts where a test holds it, and can be aborted.
+//! The operations on clusters and pools: they take time, a test can pause them, and they can be aborted.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -11,11 +11,11 @@ use super::{
     work::{End, Pace, Work},
 };
 
-/// How an operation stands.
+/// The status of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     InProgress,
-    /// It was aborted, and comes to rest.
+    /// It was aborted and is stopping.
     Canceling,
     Succeeded,
     Canceled,
@@ -23,7 +23,7 @@ pub(super) enum Status {
 }
 
 impl Status {
-    /// As Azure writes it.
+    /// Returns the status as Azure writes it.
     pub fn text(&self) -> &'static str {
         match self {
             Self::InProgress => "InProgress",
@@ -45,20 +45,20 @@ impl Status {
 pub(super) struct Operation {
     pub id: String,
     pub on: Id,
-    /// What the resource's provisioning state says while it goes on, such as `Upgrading`.
+    /// The resource's provisioning state during the operation, such as `Upgrading`.
     pub kind: &'static str,
     pub status: Status,
     pub started: Timestamp,
     pub ended: Option<Timestamp>,
-    /// For an abort: the operation that it stops. It ends, and succeeds, when that one has.
+    /// For an abort: the id of the operation that it stops. The abort succeeds when that operation has ended.
     pub aborts: Option<String>,
-    /// The resource as it was before; null where there was none.
+    /// The resource before the operation; null if it didn't exist.
     before: Value,
     work: Work,
 }
 
 impl Operation {
-    /// How far it is, between 0 and 1.
+    /// Returns the progress, between 0 and 1.
     pub fn done(&self, takes: Duration) -> f64 {
         if self.status == Status::Succeeded {
             return 1.0;
@@ -76,51 +76,51 @@ pub(super) struct Operations {
 }
 
 impl Operations {
-    /// How long one takes, and how long one takes to stop.
+    /// Sets how long an operation takes, and how long an operation takes to stop.
     pub fn takes(&mut self, operation: Duration, stop: Duration) {
         self.pace.set(operation, stop);
     }
 
-    /// Those on resources of that name halt where they are, or go on.
+    /// Pauses the operations on resources with this name, or lets them continue.
     pub fn hold(&mut self, name: &str, is_held: bool) {
         self.pace.hold(&name.to_ascii_lowercase(), is_held);
     }
 
-    /// The next one on a resource of that name fails.
+    /// Makes the next operation on a resource with this name fail.
     pub fn fail_next(&mut self, name: &str, code: &str, message: &str) {
         let name = name.to_ascii_lowercase();
         self.pace.fail_next(&name, code, message);
     }
 
-    /// None is known any more; what goes on is left as it is.
+    /// Forgets all operations. Their resources stay as they are.
     pub fn forget(&mut self) {
         self.all.clear();
     }
 
-    /// One by its id.
+    /// Returns an operation by its id.
     pub fn get(&self, id: &str) -> Option<&Operation> {
         self.all.iter().find(|operation| operation.id == id)
     }
 
-    /// The last one on a resource. An abort isn't one of them.
+    /// Returns the last operation on a resource. Aborts don't count.
     pub fn latest(&self, on: &Id) -> Option<&Operation> {
         let mut all = self.all.iter().rev();
         all.find(|operation| operation.on == *on && operation.aborts.is_none())
     }
 
-    /// What keeps a new one on a resource from beginning.
+    /// Returns the operation that prevents a new operation on a resource.
     pub fn in_the_way_of(&self, on: &Id) -> Option<&Operation> {
         self.all.iter().find(|operation| {
             !operation.status.is_over() && operation.aborts.is_none() && operation.on.excludes(on)
         })
     }
 
-    /// Begins one. `before` is its resource as it was.
+    /// Starts an operation. `before` is the resource before it.
     pub fn begin(&mut self, on: &Id, kind: &'static str, before: Value) -> &Operation {
         self.add(on, kind, before, None)
     }
 
-    /// Has what goes on at a resource stop; none where nothing does.
+    /// Stops the operation in progress on a resource; `None` if there is none.
     pub fn abort(&mut self, on: &Id) -> Option<&Operation> {
         let mut all = self.all.iter_mut();
         let stopped = all.find(|operation| {
@@ -157,7 +157,7 @@ impl Operations {
         &self.all[at]
     }
 
-    /// Ends what has ended by now, at its resource as well.
+    /// Ends the operations whose time is over, and updates their resources.
     pub fn settle(&mut self, resources: &mut Resources) {
         let passed = self.pace.passed();
         for operation in &mut self.all {
@@ -189,7 +189,7 @@ impl Operations {
         }
     }
 
-    /// An operation as Azure shows it. With how far it is only by the preview of the API.
+    /// Returns an operation as Azure shows it. Only the preview of the API shows the progress.
     pub fn shown(&self, operation: &Operation, with_progress: bool) -> Value {
         let mut shown = json!({"id": format!("{}/operations/{}", operation.on.path(), operation.id),
             "name": operation.id, "status": operation.status.text(), "startTime": operation.started.to_string()});
@@ -208,7 +208,7 @@ impl Operations {
     }
 }
 
-/// What the end of an operation leaves of its resource, and of a cluster's pools where they were part of it.
+/// Updates a resource at the end of an operation, and a cluster's pools if they were part of it.
 fn finish(resources: &mut Resources, operation: &Operation, takes: Duration) {
     let on = &operation.on;
     let pools: Vec<_> = resources.pools_of(on).map(|(id, _)| id.clone()).collect();
@@ -239,7 +239,7 @@ fn finish(resources: &mut Resources, operation: &Operation, takes: Duration) {
     resources.set(on, "provisioningState", json!(state));
 }
 
-/// It runs the version that it was to run.
+/// Sets the current version to the desired version.
 fn succeed(resources: &mut Resources, id: &Id) {
     let (wanted, current) = if id.is_pool() {
         ("/orchestratorVersion", "currentOrchestratorVersion")
@@ -252,7 +252,7 @@ fn succeed(resources: &mut Resources, id: &Id) {
     }
 }
 
-/// What was made or taken away until then stays so.
+/// Stops a change of the count halfway: nodes that were added or removed by then stay so.
 fn stop_half_way(resources: &mut Resources, operation: &Operation, takes: Duration) {
     let count = |resource: &Value| resource["properties"]["count"].as_u64();
     let wanted = resources.get(&operation.on).and_then(count);

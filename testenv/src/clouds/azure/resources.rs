@@ -11,13 +11,13 @@ use super::SUBSCRIPTION;
 pub struct Pool<'a> {
     /// Its name.
     pub name: &'a str,
-    /// How many nodes it has.
+    /// The number of its nodes.
     pub count: u32,
     /// `System` or `User`.
     pub mode: &'a str,
 }
 
-/// Which cluster, or which pool of one. Names don't differ by case.
+/// Identifies a cluster, or a pool of a cluster. Names aren't case-sensitive.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Id {
     group: String,
@@ -26,7 +26,7 @@ pub(super) struct Id {
 }
 
 impl Id {
-    /// A cluster.
+    /// Returns the id of a cluster.
     pub fn cluster(group: &str, name: &str) -> Self {
         Self {
             group: group.to_ascii_lowercase(),
@@ -35,7 +35,7 @@ impl Id {
         }
     }
 
-    /// A pool of this cluster.
+    /// Returns the id of a pool of this cluster.
     pub fn pool(&self, name: &str) -> Self {
         Self {
             pool: Some(name.to_ascii_lowercase()),
@@ -43,7 +43,7 @@ impl Id {
         }
     }
 
-    /// Its cluster.
+    /// Returns the id of its cluster.
     pub fn of_cluster(&self) -> Self {
         Self {
             pool: None,
@@ -51,23 +51,23 @@ impl Id {
         }
     }
 
-    /// Whether it is a pool.
+    /// Whether this is a pool.
     pub fn is_pool(&self) -> bool {
         self.pool.is_some()
     }
 
-    /// Its own name.
+    /// Returns its own name.
     pub fn name(&self) -> &str {
         self.pool.as_deref().unwrap_or(&self.cluster)
     }
 
-    /// Whether an operation on one keeps the other from beginning one.
+    /// Whether an operation on this resource prevents an operation on the other one.
     pub fn excludes(&self, other: &Self) -> bool {
         let same_cluster = self.of_cluster() == other.of_cluster();
         same_cluster && (self.pool == other.pool || self.pool.is_none() || other.pool.is_none())
     }
 
-    /// Its path, as Azure writes it.
+    /// Returns its path as Azure writes it.
     pub fn path(&self) -> String {
         let cluster = format!(
             "/subscriptions/{SUBSCRIPTION}/resourceGroups/{}/providers/Microsoft.ContainerService/managedClusters/{}",
@@ -80,7 +80,7 @@ impl Id {
     }
 }
 
-/// What only Azure writes.
+/// The properties that only Azure writes.
 const READ_ONLY: [&str; 5] = [
     "provisioningState",
     "currentKubernetesVersion",
@@ -97,7 +97,7 @@ pub(super) struct Resources {
 }
 
 impl Resources {
-    /// Makes a cluster with its pools.
+    /// Creates a cluster with its pools.
     pub fn create(&mut self, group: &str, name: &str, version: &str, pools: &[Pool<'_>]) {
         let id = Id::cluster(group, name);
         let cluster = json!({
@@ -127,12 +127,12 @@ impl Resources {
         }
     }
 
-    /// One as it is kept; a cluster without its pools.
+    /// Returns a resource as it is stored; a cluster without its pools.
     pub fn get(&self, id: &Id) -> Option<&Value> {
         self.all.get(id)
     }
 
-    /// One as Azure shows it.
+    /// Returns a resource as Azure shows it.
     pub fn shown(&self, id: &Id) -> Option<Value> {
         let mut shown = self.get(id)?.clone();
         if !id.is_pool() {
@@ -146,19 +146,19 @@ impl Resources {
         Some(shown)
     }
 
-    /// The pools of a cluster.
+    /// Returns the pools of a cluster.
     pub fn pools_of(&self, cluster: &Id) -> impl Iterator<Item = (&Id, &Value)> {
         let of = cluster.clone();
         let all = self.all.iter();
         all.filter(move |(id, _)| id.is_pool() && id.of_cluster() == of)
     }
 
-    /// A text among the properties of one.
+    /// Returns a text property of a resource.
     pub fn text(&self, id: &Id, pointer: &str) -> Option<&str> {
         self.get(id)?["properties"].pointer(pointer)?.as_str()
     }
 
-    /// Sets a property of one.
+    /// Sets a property of a resource.
     pub fn set(&mut self, id: &Id, property: &str, value: Value) {
         if let Some(mut resource) = self.get(id).cloned() {
             resource["properties"][property] = value;
@@ -166,7 +166,8 @@ impl Resources {
         }
     }
 
-    /// Writes the body of a request over one: what it leaves out is gone, and what only Azure writes stays.
+    /// Replaces a resource by the body of a request: what the body leaves out is removed, and what only Azure writes
+    /// stays.
     pub fn put(&mut self, id: &Id, body: &Value) {
         let before = self.get(id).cloned().unwrap_or_default();
         let mut resource = if id.is_pool() {
@@ -190,7 +191,7 @@ impl Resources {
         self.write(id, resource);
     }
 
-    /// Takes one away.
+    /// Removes a resource.
     pub fn remove(&mut self, id: &Id) {
         self.all.remove(id);
     }
@@ -207,7 +208,7 @@ impl Resources {
     }
 }
 
-/// The tag that changes with each write of a resource.
+/// Returns the tag that changes with each write of a resource.
 pub(super) fn tag(resource: &Value) -> Option<&str> {
     let own = resource.get("eTag");
     own.unwrap_or(&resource["properties"]["eTag"]).as_str()

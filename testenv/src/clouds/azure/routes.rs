@@ -1,4 +1,4 @@
-//! What the Resource Manager does with a request.
+//! The routes of the Resource Manager.
 
 use std::sync::{Arc, Mutex};
 
@@ -54,7 +54,7 @@ impl State {
         })
     }
 
-    /// An operation by the URL that was given to who began it.
+    /// Answers with an operation, by the URL that the client got when it started the operation.
     fn of_operation(&self, call: &Call, kind: &str, id: &str) -> Response {
         let is_signed = signature(id).split('&').all(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or_default();
@@ -127,7 +127,7 @@ impl State {
         }
     }
 
-    /// How far an operation is, which only the preview of the API shows.
+    /// Answers with the progress of an operation, which only the preview of the API shows.
     fn progress(&self, id: &Id, which: &str, is_preview: bool) -> Response {
         let operation = match which {
             "latest" => self.operations.latest(id),
@@ -152,7 +152,7 @@ impl State {
         self.change(call, id, kind, StatusCode::OK)
     }
 
-    /// What a PUT begins.
+    /// Returns the kind of operation that a PUT starts.
     fn kind_of(&self, id: &Id, body: &Value) -> &'static str {
         let Some(before) = self.resources.get(id) else {
             return "Creating";
@@ -179,7 +179,7 @@ impl State {
         }
     }
 
-    /// Why AKS takes no such body.
+    /// Returns the refusal if AKS doesn't accept the body.
     fn invalid(&self, call: &Call, id: &Id) -> Option<Response> {
         let bad = |code: &str, message: &str| Some(refusal(StatusCode::BAD_REQUEST, code, message));
         let properties = &call.body["properties"];
@@ -224,7 +224,7 @@ impl State {
         })
     }
 
-    /// Begins an operation, unless another one is in its way.
+    /// Starts an operation, unless another operation prevents it.
     fn change(&mut self, call: &Call, id: &Id, kind: &'static str, status: StatusCode) -> Response {
         if let Some(other) = self.operations.in_the_way_of(id) {
             let message = format!(
@@ -244,7 +244,8 @@ impl State {
         begun(&self.url, &begun_as, status, body)
     }
 
-    /// The answer to an abort is the resource as it was, and an operation of the abort's own, which will succeed.
+    /// Aborts the operation in progress. The answer has the resource before the abort, and the abort's own operation,
+    /// which will succeed.
     fn abort(&mut self, id: &Id) -> Response {
         let before = self.resources.shown(id).unwrap_or_default();
         let Some(abort) = self.operations.abort(id) else {
@@ -261,7 +262,7 @@ impl State {
     }
 }
 
-/// Whether a version is newer than another.
+/// Whether a version is newer than another one.
 fn is_newer(version: &str, than: &str) -> bool {
     let numbers = |version: &str| -> Vec<u32> {
         let numbers = version.split('.');
