@@ -12,6 +12,12 @@ pub fn first_of(refusals: &[Refusal]) -> String {
     format!("{}\"\"", each.collect::<String>())
 }
 
+/// Returns whether a new pool pins a version. A field that is null is there for CEL, and means none.
+pub fn pins_version() -> String {
+    let version = "object.spec.kubernetesVersion";
+    format!("has({version}) && type({version}) == string")
+}
+
 /// A version as a number, by which versions are compared.
 pub fn rank(version: &str) -> String {
     format!(

@@ -7,12 +7,12 @@
 //! because it has no schema for them yet. Before Kubernetes 1.36 there are no such policies.
 //!
 //! Without this policy, objects have no such labels, and the other policies search everything. Nobody gains anything by
-//! setting the labels: this policy sets the kind of the target again, `super::rights` refuses a wrong one, and the core
-//! decides about versions again.
+//! setting the labels: `super::rights` and `super::new_pools` refuse wrong ones.
 
 use crate::api::{FOLLOWS_CLUSTER_LABEL, FOR_GENERATION_LABEL, TARGET_KIND_LABEL};
 
 use super::{
+    cel::pins_version,
     mutation::Mutation,
     policy::{Skip, on},
 };
@@ -39,7 +39,7 @@ pub fn policy() -> Mutation {
         skips: &[Skip::Labelled(FOR_GENERATION_LABEL)],
         condition: (
             "needs-no-search",
-            format!("!({is_pool}) || !has(object.spec.kubernetesVersion)"),
+            format!("!({is_pool}) || !({})", pins_version()),
         ),
         variables: Vec::new(),
         patch: format!("({none}) + [{labelled}]"),

@@ -39,6 +39,7 @@ fn validating() -> Vec<Policy> {
         pool_scale::policy(),
         new_pools::of_deleted_clusters(),
         new_pools::of_a_version(),
+        new_pools::of_a_wrong_label(),
         system_pools::policy(),
         operations::on_clusters(),
         operations::on_pools(),

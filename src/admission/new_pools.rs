@@ -4,11 +4,11 @@
 
 use crate::{
     api::{BEING_DELETED_LABEL, FOLLOWS_CLUSTER_LABEL},
-    lifecycle::messages::{OPERATION_NOT_ALLOWED, refusal},
+    lifecycle::messages::{FORBIDDEN, OPERATION_NOT_ALLOWED, refusal},
 };
 
 use super::{
-    cel::told_elapsed,
+    cel::{pins_version, told_elapsed},
     operator::is_operator,
     policy::{OURS, Params, Policy, Refusal, Skip, on},
     pool_changes::skew,
@@ -46,10 +46,7 @@ pub fn of_a_version() -> Policy {
         skips: &[Skip::Labelled(FOLLOWS_CLUSTER_LABEL)],
         condition: (
             "comes-to-the-cluster",
-            format!(
-                "has(object.spec.kubernetesVersion) && {}",
-                comes_to_the_cluster()
-            ),
+            format!("{} && {}", pins_version(), comes_to_the_cluster()),
         ),
         variables: vec![
             (
@@ -64,6 +61,34 @@ pub fn of_a_version() -> Policy {
             ),
         ],
         refusals: skew("true", "object.metadata.name"),
+        rights: Vec::new(),
+    }
+}
+
+/// The policy for pools that claim by their label that they pin no version.
+pub fn of_a_wrong_label() -> Policy {
+    let is_wrong = format!(
+        "object.metadata.?labels[?\"{FOLLOWS_CLUSTER_LABEL}\"].hasValue() && {}",
+        pins_version()
+    );
+    Policy {
+        name: "belay-new-pools-label",
+        description: "Refuses a new AgentPool that pins a version and has the label of those that pin none",
+        operations: &[on::CREATE],
+        group: OURS,
+        resources: &["agentpools"],
+        params: None,
+        skips: &[],
+        condition: ("has-the-wrong-label", is_wrong),
+        variables: Vec::new(),
+        refusals: vec![Refusal::new(
+            FORBIDDEN,
+            "true",
+            &refusal::NOT_YOURS.cel(&[
+                ("what", &format!("\"label {FOLLOWS_CLUSTER_LABEL}\"")),
+                ("whom", "\"Belay\""),
+            ]),
+        )],
         rights: Vec::new(),
     }
 }
