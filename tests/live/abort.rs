@@ -22,19 +22,9 @@ use super::belay::{Belay, KUBECTL_PATIENCE, PATIENCE, World, is_cordoned, is_tru
 /// The approximate number of sequential writes of an abort, if one node is being drained.
 const ABORT_WRITES: usize = 10;
 
-/// Creates a cluster whose upgrade hangs on a PDB, and returns the upgrade's name.
-async fn hanging_upgrade(belay: &Belay) -> String {
-    belay.ready_cluster(50, 3).await;
-    belay.create_workload(3, 3).await;
-    belay.set_version("1.36.3").await;
-    let operation = belay.operation(OperationType::Upgrade, "demo").await;
-    belay.is_blocked(&operation).await;
-    operation
-}
-
 pub async fn a_blocked_upgrade_is_canceled_where_it_stands(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let operation = hanging_upgrade(&belay).await;
+    let operation = belay.upgrading_of(3, 3).await;
     belay.abort(&operation, "stuck on a PDB").await;
     let status = belay
         .is_in_phase(&operation, OperationPhase::Canceled)
@@ -79,7 +69,7 @@ pub async fn a_blocked_upgrade_is_canceled_where_it_stands(world: Arc<World>) {
 
 pub async fn an_abort_takes_less_than_two_seconds(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let operation = hanging_upgrade(&belay).await;
+    let operation = belay.upgrading_of(3, 3).await;
     let aborted = async {
         let began = Instant::now();
         belay.abort(&operation, "in a hurry").await;
@@ -128,7 +118,7 @@ pub async fn an_abort_while_nodes_are_made_leaves_no_half_made_node(world: Arc<W
 pub async fn an_abort_of_a_pending_operation_cancels_it_before_it_began(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let queue = json!({"spec": {"concurrencyPolicy": "Queue"}});
-    let in_flight = hanging_upgrade(&belay).await;
+    let in_flight = belay.upgrading_of(3, 3).await;
     let clusters = belay.api::<belay::api::ManagedCluster>();
     clusters
         .patch("demo", &PatchParams::default(), &Patch::Merge(queue))
@@ -174,7 +164,7 @@ pub async fn an_abort_of_a_pending_operation_cancels_it_before_it_began(world: A
 
 pub async fn a_second_abort_changes_nothing(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let operation = hanging_upgrade(&belay).await;
+    let operation = belay.upgrading_of(3, 3).await;
     belay.abort(&operation, "first").await;
     let first = belay
         .is_in_phase(&operation, OperationPhase::Canceled)
@@ -266,7 +256,7 @@ async fn new_scale(belay: &Belay, known: &BTreeSet<String>) -> String {
 
 pub async fn after_step_lets_the_step_in_process_finish(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let operation = hanging_upgrade(&belay).await;
+    let operation = belay.upgrading_of(3, 3).await;
     belay.kubectl(&[
         "annotate",
         "operation",
@@ -303,7 +293,7 @@ pub async fn after_step_lets_the_step_in_process_finish(world: Arc<World>) {
 
 pub async fn a_node_that_others_delete_during_an_abort_is_no_step_that_began(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let operation = hanging_upgrade(&belay).await;
+    let operation = belay.upgrading_of(3, 3).await;
     let policy = "belay.dev/abort-policy=AfterStep";
     belay.kubectl(&["annotate", "operation", &operation, policy]);
     belay.abort(&operation, "after this node").await;
@@ -327,7 +317,7 @@ pub async fn a_node_that_others_delete_during_an_abort_is_no_step_that_began(wor
 
 pub async fn deleting_an_operation_aborts_it(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let operation = hanging_upgrade(&belay).await;
+    let operation = belay.upgrading_of(3, 3).await;
     belay.kubectl(&["delete", "operation", &operation, KUBECTL_PATIENCE]);
     assert!(
         belay

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use belay::api::{AgentPool, ManagedCluster, Operation, TargetKind};
+use belay::api::{AgentPool, Aspect, ManagedCluster, Operation, TargetKind};
 use futures::StreamExt as _;
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -429,6 +429,15 @@ impl Belay {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Waits until a pool's status holds an aspect of what an operation left undone.
+    pub async fn pool_holds(&self, pool: &str, aspect: Aspect) {
+        self.eventually(&format!("has {pool} hold {aspect:?}"), || async {
+            let hold = self.pool_status(pool).await.hold;
+            hold.is_some_and(|hold| hold.aspects.contains(&aspect))
+        })
+        .await;
     }
 
     /// Whether an Operation has ended or was deleted.

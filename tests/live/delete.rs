@@ -31,11 +31,7 @@ pub async fn deleting_a_pool_drains_its_nodes(world: Arc<World>) {
 
 pub async fn a_deletion_in_the_middle_of_an_upgrade_aborts_it(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.ready_cluster(50, 2).await;
-    belay.create_workload(2, 2).await;
-    belay.set_version("1.36.3").await;
-    let operation = belay.operation(OperationType::Upgrade, "demo").await;
-    belay.is_blocked(&operation).await;
+    let operation = belay.upgrading().await;
     belay.kubectl(&["delete", "managedcluster", "demo", KUBECTL_PATIENCE]);
     assert!(
         belay

@@ -203,7 +203,7 @@ pub async fn a_node_that_was_ready_and_is_no_longer_does_not_fail_its_operation(
         .iter()
         .find(|node| version(node) == "v1.36.3")
         .expect("a new node");
-    // By now it is older than the timeout for a node that has yet to come up.
+    // The node is now older than the timeout for new nodes.
     belay.comes_later(new, 92).await;
     belay.breaks(&new.name_any()).await;
     belay.keep_available(0).await;

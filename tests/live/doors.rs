@@ -122,8 +122,13 @@ impl Belay {
 
     /// Creates a Ready cluster whose upgrade is blocked by a disruption budget. Returns the upgrade's name.
     pub async fn upgrading(&self) -> String {
-        self.ready_cluster(50, 2).await;
-        self.create_workload(2, 2).await;
+        self.upgrading_of(2, 2).await
+    }
+
+    /// The same, with a pool of this many nodes, and with this many pods, of which the budget lets none go.
+    pub async fn upgrading_of(&self, nodes: usize, pods: usize) -> String {
+        self.ready_cluster(50, nodes).await;
+        self.create_workload(pods, pods).await;
         self.set_version("1.36.3").await;
         let upgrade = self.operation(OperationType::Upgrade, "demo").await;
         self.is_blocked(&upgrade).await;

@@ -7,11 +7,7 @@ use belay::api::{OperationPhase, OperationType, TargetKind};
 use super::belay::{Belay, World, is_true};
 
 async fn canceled_upgrade(belay: &Belay) -> String {
-    belay.ready_cluster(50, 2).await;
-    belay.create_workload(2, 2).await;
-    belay.set_version("1.36.3").await;
-    let operation = belay.operation(OperationType::Upgrade, "demo").await;
-    belay.is_blocked(&operation).await;
+    let operation = belay.upgrading().await;
     belay.abort(&operation, "not now").await;
     belay
         .is_in_phase(&operation, OperationPhase::Canceled)

@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use belay::{
-    api::{OperationPhase, OperationType},
-    machinery::clock,
-};
+use belay::machinery::clock;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::{
@@ -16,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::{
-    belay::{Belay, World, is_cordoned, version},
+    belay::{Belay, World},
     operators::{Operator, lease},
 };
 
@@ -26,33 +23,6 @@ fn renewed(lease: &LeaseSpec) -> Timestamp {
 
 fn taken(lease: &LeaseSpec) -> Timestamp {
     lease.acquire_time.as_ref().expect("a time").0
-}
-
-/// Starts an upgrade that a PDB blocks. Returns its name.
-async fn blocked_upgrade(belay: &Belay) -> String {
-    belay.ready_cluster(50, 2).await;
-    belay.create_workload(4, 4).await;
-    belay.set_version("1.36.3").await;
-    let operation = belay.operation(OperationType::Upgrade, "demo").await;
-    belay.is_blocked(&operation).await;
-    operation
-}
-
-/// Checks that an upgrade has ended as a single Operation.
-async fn is_upgraded_once(belay: &Belay, operation: &str) {
-    belay
-        .is_in_phase(operation, OperationPhase::Succeeded)
-        .await;
-    belay.cluster_is_ready().await;
-    let nodes = belay.nodes().await;
-    assert!(
-        nodes
-            .iter()
-            .all(|node| version(node) == "v1.36.3" && !is_cordoned(node))
-    );
-    let upgrades = belay.operations(OperationType::Upgrade, "demo").await;
-    assert_eq!(upgrades.len(), 1);
-    belay.check_history();
 }
 
 pub async fn of_two_operators_one_works_and_the_other_stands_by(world: Arc<World>) {
@@ -72,7 +42,7 @@ pub async fn a_leader_that_is_killed_is_followed_in_the_middle_of_an_upgrade(wor
     let belay = Belay::start_without_operator(&world).await;
     let first = Operator::leading(&belay, "first").await;
     let second = Operator::standing_by(&belay, "second").await;
-    let operation = blocked_upgrade(&belay).await;
+    let operation = belay.upgrading_of(2, 4).await;
     first.signal(Signal::KILL);
     first.has_ended(&belay).await;
     let before = lease(&belay).await;
@@ -83,7 +53,7 @@ pub async fn a_leader_that_is_killed_is_followed_in_the_middle_of_an_upgrade(wor
         waited.as_secs() >= 9,
         "the lease was taken {waited:?} after it was renewed"
     );
-    is_upgraded_once(&belay, &operation).await;
+    belay.is_upgraded_once(&operation, |_| true).await;
 }
 
 pub async fn a_leader_that_slept_longer_than_its_lease_writes_nothing_when_it_wakes(
@@ -92,11 +62,11 @@ pub async fn a_leader_that_slept_longer_than_its_lease_writes_nothing_when_it_wa
     let belay = Belay::start_without_operator(&world).await;
     let first = Operator::leading(&belay, "first").await;
     let second = Operator::standing_by(&belay, "second").await;
-    let operation = blocked_upgrade(&belay).await;
+    let operation = belay.upgrading_of(2, 4).await;
     first.signal(Signal::STOP);
     second.leads(&belay).await;
     belay.keep_available(1).await;
-    is_upgraded_once(&belay, &operation).await;
+    belay.is_upgraded_once(&operation, |_| true).await;
     second.rests(&belay).await;
     let before = belay.state().await;
     first.signal(Signal::CONT);
@@ -111,7 +81,7 @@ pub async fn a_leader_that_is_told_to_end_gives_its_lease_back(world: Arc<World>
     let belay = Belay::start_without_operator(&world).await;
     let first = Operator::leading(&belay, "first").await;
     let second = Operator::standing_by(&belay, "second").await;
-    let operation = blocked_upgrade(&belay).await;
+    let operation = belay.upgrading_of(2, 4).await;
     // So that nobody takes the lease while the test looks at it.
     second.signal(Signal::STOP);
     first.signal(Signal::TERM);
@@ -129,7 +99,7 @@ pub async fn a_leader_that_is_told_to_end_gives_its_lease_back(world: Arc<World>
         "the lease was taken {waited:?} after it could be"
     );
     belay.keep_available(1).await;
-    is_upgraded_once(&belay, &operation).await;
+    belay.is_upgraded_once(&operation, |_| true).await;
 }
 
 pub async fn a_leader_whose_lease_is_taken_ends(world: Arc<World>) {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, sync::Arc};
 
-use belay::api::{Operation, OperationPhase, OperationType};
+use belay::api::{Operation, OperationPhase};
 use kube::{ResourceExt, api::ListParams};
 use serde_json::Value;
 
@@ -11,11 +11,7 @@ use super::belay::{Belay, PATIENCE, World};
 pub async fn each_line_about_an_operation_names_it_and_its_cluster(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let (mut operator, log) = belay.operator(&[("BELAY_LOG_FORMAT", "json")]);
-    belay.ready_cluster(50, 2).await;
-    belay.create_workload(2, 2).await;
-    belay.set_version("1.36.3").await;
-    let operation = belay.operation(OperationType::Upgrade, "demo").await;
-    belay.is_blocked(&operation).await;
+    let operation = belay.upgrading().await;
     belay.abort(&operation, "enough").await;
     belay
         .is_in_phase(&operation, OperationPhase::Canceled)

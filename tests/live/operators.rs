@@ -6,11 +6,15 @@ use std::{
     sync::Mutex,
 };
 
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use belay::api::OperationType;
+use k8s_openapi::api::{
+    coordination::v1::{Lease, LeaseSpec},
+    core::v1::Node,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use testenv::Process;
 
-use super::belay::Belay;
+use super::belay::{Belay, is_cordoned, version};
 
 /// One of several operators of a namespace.
 pub struct Operator {
@@ -151,4 +155,19 @@ pub async fn lease_of(belay: &Belay, ending: &str) -> LeaseSpec {
     let name = format!("belay-{}{ending}", belay.namespace);
     let lease = belay.api::<Lease>().get_opt(&name).await.expect("answered");
     lease.and_then(|lease| lease.spec).unwrap_or_default()
+}
+
+impl Belay {
+    /// Waits until an upgrade of `demo` has succeeded. Checks that it was a single Operation, and that it left each of
+    /// these nodes upgraded.
+    pub async fn is_upgraded_once(&self, operation: &str, is_its: impl Fn(&Node) -> bool) {
+        self.succeeds(operation).await;
+        self.cluster_is_ready().await;
+        let nodes = self.nodes().await;
+        let is_done = |node: &Node| version(node) == "v1.36.3" && !is_cordoned(node);
+        assert!(nodes.iter().filter(|node| is_its(node)).all(is_done));
+        let upgrades = self.operations(OperationType::Upgrade, "demo").await;
+        assert_eq!(upgrades.len(), 1);
+        self.check_history();
+    }
 }

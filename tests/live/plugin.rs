@@ -48,11 +48,7 @@ pub fn text(bytes: &[u8]) -> String {
 
 /// Creates a cluster whose upgrade hangs on a PDB. Returns the upgrade's name.
 async fn hanging_upgrade(belay: &Belay) -> String {
-    belay.ready_cluster(50, 3).await;
-    belay.create_workload(3, 3).await;
-    belay.set_version("1.36.3").await;
-    let operation = belay.operation(OperationType::Upgrade, "demo").await;
-    belay.is_blocked(&operation).await;
+    let operation = belay.upgrading_of(3, 3).await;
     let is_told = || async {
         let made = belay.pool("np1").await.status.unwrap_or_default();
         let cluster = json!(belay.cluster().await.status);

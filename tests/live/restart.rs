@@ -88,11 +88,7 @@ pub async fn an_operator_that_is_killed_goes_on_where_things_stand(world: Arc<Wo
 
 pub async fn an_abort_is_honoured_by_the_next_operator(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.ready_cluster(50, 2).await;
-    belay.create_workload(2, 2).await;
-    belay.set_version("1.36.3").await;
-    let operation = belay.operation(OperationType::Upgrade, "demo").await;
-    belay.is_blocked(&operation).await;
+    let operation = belay.upgrading().await;
     belay.kill_operator();
     assert!(
         belay.nodes().await.iter().any(is_cordoned),

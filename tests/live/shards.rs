@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use belay::{
-    api::{AgentPool, CLUSTER_LABEL, ManagedCluster, OperationType},
+    api::{AgentPool, CLUSTER_LABEL, ManagedCluster},
     machinery::shard::Shard,
 };
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Node};
@@ -16,7 +16,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::{
-    belay::{Belay, World, is_cordoned, is_true, version},
+    belay::{Belay, World, is_cordoned, is_true},
     operators::{Operator, lease_of},
 };
 
@@ -76,27 +76,8 @@ async fn two_by_demo(belay: &Belay) -> (Operator, Operator) {
     }
 }
 
-/// Starts an upgrade of `demo` that a PDB blocks. Returns its name.
-async fn blocked_upgrade(belay: &Belay) -> String {
-    belay.ready_cluster(50, 2).await;
-    belay.create_workload(4, 4).await;
-    belay.set_version("1.36.3").await;
-    let operation = belay.operation(OperationType::Upgrade, "demo").await;
-    belay.is_blocked(&operation).await;
-    operation
-}
-
-/// Checks that an upgrade has ended as a single Operation.
-async fn is_upgraded_once(belay: &Belay, operation: &str) {
-    belay.succeeds(operation).await;
-    belay.cluster_is_ready().await;
-    let nodes = belay.nodes().await.into_iter();
-    let of_demo = nodes.filter(|node| node.labels()[CLUSTER_LABEL] == "demo");
-    let is_done = |node: &Node| version(node) == "v1.36.3" && !is_cordoned(node);
-    assert!(of_demo.collect::<Vec<_>>().iter().all(is_done));
-    let upgrades = belay.operations(OperationType::Upgrade, "demo").await;
-    assert_eq!(upgrades.len(), 1);
-    belay.check_history();
+fn is_of_demo(node: &Node) -> bool {
+    node.labels()[CLUSTER_LABEL] == "demo"
 }
 
 /// Whether an operator has decided anything for a cluster.
@@ -132,7 +113,7 @@ pub async fn a_new_operator_gets_its_share_and_gives_it_back_when_it_ends(world:
     let others = belay
         .ready_in_shard(1 - belay.shard_of_demo(), "other", 1)
         .await;
-    let operation = blocked_upgrade(&belay).await;
+    let operation = belay.upgrading_of(2, 4).await;
     let second = Operator::sharing(&belay, "second", "2");
     second.has_shards(&belay, &[1]).await;
     first.has_shards(&belay, &[0]).await;
@@ -143,7 +124,7 @@ pub async fn a_new_operator_gets_its_share_and_gives_it_back_when_it_ends(world:
     );
     // The operator that holds the shard now goes on, and the other one doesn't.
     belay.keep_available(1).await;
-    is_upgraded_once(&belay, &operation).await;
+    belay.is_upgraded_once(&operation, is_of_demo).await;
     belay.set_pool(&others, json!({"count": 2})).await;
     belay.pool_is_ready(&others).await;
     second.signal(Signal::TERM);
@@ -166,18 +147,18 @@ pub async fn a_new_operator_gets_its_share_and_gives_it_back_when_it_ends(world:
 pub async fn what_an_operator_that_is_killed_had_in_hand_goes_on(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let (works, other) = two_by_demo(&belay).await;
-    let operation = blocked_upgrade(&belay).await;
+    let operation = belay.upgrading_of(2, 4).await;
     works.signal(Signal::KILL);
     works.has_ended(&belay).await;
     belay.keep_available(1).await;
     other.has_shards(&belay, &[0, 1]).await;
-    is_upgraded_once(&belay, &operation).await;
+    belay.is_upgraded_once(&operation, is_of_demo).await;
 }
 
 pub async fn an_abort_while_nobody_holds_the_shard_is_honoured(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let (works, other) = two_by_demo(&belay).await;
-    let operation = blocked_upgrade(&belay).await;
+    let operation = belay.upgrading_of(2, 4).await;
     works.signal(Signal::KILL);
     works.has_ended(&belay).await;
     belay.abort(&operation, "enough").await;
@@ -196,11 +177,11 @@ pub async fn an_operator_that_slept_longer_than_its_leases_writes_nothing_when_i
 ) {
     let belay = Belay::start_without_operator(&world).await;
     let (works, other) = two_by_demo(&belay).await;
-    let operation = blocked_upgrade(&belay).await;
+    let operation = belay.upgrading_of(2, 4).await;
     works.signal(Signal::STOP);
     other.has_shards(&belay, &[0, 1]).await;
     belay.keep_available(1).await;
-    is_upgraded_once(&belay, &operation).await;
+    belay.is_upgraded_once(&operation, is_of_demo).await;
     other.rests(&belay).await;
     let before = belay.state().await;
     works.signal(Signal::CONT);

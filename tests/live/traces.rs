@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, routing::post};
-use belay::api::{Operation, OperationPhase, OperationType};
+use belay::api::{Operation, OperationPhase};
 use kube::ResourceExt as _;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest, trace::v1::Span,
@@ -60,11 +60,7 @@ pub async fn an_operation_is_a_trace_with_a_span_for_each_step(world: Arc<World>
     let endpoint = collector.start().await;
     let to = [("BELAY_OTLP_ENDPOINT", endpoint.as_str())];
     let (operator, _) = belay.operator(&to);
-    belay.ready_cluster(50, 2).await;
-    belay.create_workload(2, 2).await;
-    belay.set_version("1.36.3").await;
-    let name = belay.operation(OperationType::Upgrade, "demo").await;
-    belay.is_blocked(&name).await;
+    let name = belay.upgrading().await;
     // Another operator ends what this one started.
     drop(operator);
     let (_operator, _) = belay.operator(&to);

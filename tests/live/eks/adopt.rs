@@ -156,11 +156,5 @@ pub async fn a_pool_that_is_not_in_aws_fails_and_says_what_to_do(world: Arc<Worl
         "{}",
         error.message
     );
-    stage
-        .belay
-        .eventually("holds what failed", || async {
-            let hold = stage.belay.pool_status("np9").await.hold;
-            hold.is_some_and(|hold| hold.aspects.contains(&Aspect::Count))
-        })
-        .await;
+    stage.belay.pool_holds("np9", Aspect::Count).await;
 }
