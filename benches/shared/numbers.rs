@@ -81,17 +81,12 @@ pub fn check_exponent() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Converts a count into a floating-point number.
-pub fn float(count: usize) -> f64 {
-    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
-}
-
-/// Does the same for another type.
-pub fn float_of(count: u64) -> f64 {
-    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+/// Returns a count as a float. The counts of a benchmark are small.
+pub fn float(count: impl TryInto<u32>) -> f64 {
+    f64::from(count.try_into().unwrap_or(u32::MAX))
 }
 
 /// Converts kibibytes into kilobytes.
 pub fn kilobytes(kibibytes: u64) -> f64 {
-    float_of(kibibytes) * 1.024
+    float(kibibytes) * 1.024
 }

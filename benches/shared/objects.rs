@@ -7,10 +7,35 @@ use kube::{
     api::{ListParams, Patch, PatchParams},
     core::NamespaceResourceScope,
 };
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use belay::api::{ABORT_ANNOTATION, Operation};
+
+/// One of Belay's kinds.
+pub trait Kind:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Kind for K where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
 
 /// The objects of a namespace.
 #[derive(Clone)]
@@ -27,31 +52,16 @@ impl Objects {
         }
     }
 
-    pub fn api<K>(&self) -> Api<K>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-    {
+    pub fn api<K: Kind>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    pub async fn list<K>(&self) -> anyhow::Result<Vec<K>>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + DeserializeOwned,
-    {
+    pub async fn list<K: Kind>(&self) -> anyhow::Result<Vec<K>> {
         Ok(self.api::<K>().list(&ListParams::default()).await?.items)
     }
 
     /// Applies a merge patch to an object.
-    pub async fn patch<K>(&self, name: &str, patch: &Value) -> anyhow::Result<()>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + DeserializeOwned,
-    {
+    pub async fn patch<K: Kind>(&self, name: &str, patch: &Value) -> anyhow::Result<()> {
         let (patch, params) = (Patch::Merge(patch), PatchParams::default());
         self.api::<K>().patch(name, &params, &patch).await?;
         Ok(())

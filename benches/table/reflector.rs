@@ -3,12 +3,12 @@
 use belay::api::{AgentPool, ManagedCluster, Operation};
 use futures::StreamExt as _;
 use kube::{
-    Api, Client, Config, Resource,
+    Api, Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
-    core::NamespaceResourceScope,
     runtime::{WatchStreamExt as _, reflector, watcher},
 };
-use serde::de::DeserializeOwned;
+
+use crate::objects::Kind;
 
 /// The environment variable that makes this program run as the bare reflector of a namespace.
 pub const REFLECTOR: &str = "BENCH_REFLECTOR";
@@ -33,16 +33,7 @@ pub async fn reflect() -> anyhow::Result<()> {
     std::future::pending().await
 }
 
-async fn mirror<K>(client: &Client, namespace: &str) -> anyhow::Result<()>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
+async fn mirror<K: Kind>(client: &Client, namespace: &str) -> anyhow::Result<()> {
     let (store, writer) = reflector::store::<K>();
     let objects = Api::<K>::namespaced(client.clone(), namespace);
     let events = reflector::reflector(writer, watcher(objects, watcher::Config::default()));

@@ -1,6 +1,6 @@
 //! Many clusters at rest, without the work of creating them: copies of one that Belay created, with its final statuses.
 
-use std::{fmt::Debug, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use belay::api::{
@@ -8,17 +8,15 @@ use belay::api::{
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::{
-    Resource, ResourceExt as _,
+    ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, PostParams},
-    core::NamespaceResourceScope,
 };
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
     clusters,
     fleet::{Fleet, is},
-    objects::Objects,
+    objects::{Kind, Objects},
     stage::{Stage, until},
 };
 
@@ -135,14 +133,7 @@ struct Copy<'a> {
 
 impl Copy<'_> {
     /// Writes the copy of an object.
-    async fn create<K>(&mut self, of: &Value) -> anyhow::Result<K>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + Serialize
-            + DeserializeOwned,
-    {
+    async fn create<K: Kind>(&mut self, of: &Value) -> anyhow::Result<K> {
         let made: K = serde_json::from_value(as_written(&self.fill(of)?))?;
         let made = self
             .objects
@@ -165,13 +156,7 @@ impl Copy<'_> {
     }
 
     /// Writes the status of a copy.
-    async fn status<K>(&self, of: &Value) -> anyhow::Result<()>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + DeserializeOwned,
-    {
+    async fn status<K: Kind>(&self, of: &Value) -> anyhow::Result<()> {
         let filled = self.fill(of)?;
         let name = filled["metadata"]["name"].as_str().context("a name")?;
         let status = Patch::Merge(json!({"status": filled["status"]}));
@@ -209,14 +194,7 @@ fn as_written(object: &Value) -> Value {
     written
 }
 
-async fn values<K>(objects: &Objects) -> anyhow::Result<Vec<Value>>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + Debug
-        + Serialize
-        + DeserializeOwned,
-{
+async fn values<K: Kind>(objects: &Objects) -> anyhow::Result<Vec<Value>> {
     let all = objects.list::<K>().await?;
     Ok(all
         .iter()

@@ -133,7 +133,7 @@ impl Side {
 impl Took {
     /// Returns the number of requests of one upgrade.
     fn requests(&self) -> f64 {
-        numbers::float_of(self.counts.values().sum()) / float(ROUNDS)
+        float(self.counts.values().sum::<u64>()) / float(ROUNDS)
     }
 
     /// Returns the same in words, with the most frequent requests.
@@ -141,7 +141,7 @@ impl Took {
         let mut all: Vec<_> = self.counts.iter().collect();
         all.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         let words = all.iter().take(9).map(|(what, count)| {
-            let each = numbers::float_of(**count) / float(ROUNDS);
+            let each = float(**count) / float(ROUNDS);
             // Discovery requests name no resource.
             format!("{each:.0} {}", what.trim_end())
         });
