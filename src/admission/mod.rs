@@ -59,11 +59,7 @@ fn validating() -> Vec<Policy> {
 pub fn policy_files() -> Result<Vec<(String, String)>, Error> {
     let mut files = Vec::new();
     for policy in validating() {
-        let both = [
-            documents(&[policy.policy()])?,
-            documents(&[policy.binding()])?,
-        ];
-        files.push((format!("{}.yaml", policy.name), both.join("---\n")));
+        files.push(file(policy.name, &policy.policy(), &policy.binding())?);
     }
     files.push(mutating(&requested_by::policy())?);
     files.push(("roles.yaml".to_owned(), documents(&roles::roles())?));
@@ -79,11 +75,19 @@ pub fn policy_files_for_large_namespaces() -> Result<Vec<(String, String)>, Erro
 }
 
 fn mutating(policy: &Mutation) -> Result<(String, String), Error> {
-    let both = [
-        documents(&[policy.policy()])?,
-        documents(&[policy.binding()])?,
-    ];
-    Ok((format!("{}.yaml", policy.name), both.join("---\n")))
+    file(policy.name, &policy.policy(), &policy.binding())
+}
+
+fn file(
+    name: &str,
+    policy: &impl Serialize,
+    binding: &impl Serialize,
+) -> Result<(String, String), Error> {
+    let (policy, binding) = (
+        serde_saphyr::to_string(policy)?,
+        serde_saphyr::to_string(binding)?,
+    );
+    Ok((format!("{name}.yaml"), format!("{policy}---\n{binding}")))
 }
 
 fn documents<T: Serialize>(objects: &[T]) -> Result<String, Error> {
