@@ -18,7 +18,7 @@ pub fn pins_version() -> String {
     format!("has({version}) && type({version}) == string")
 }
 
-/// A version as a number, by which versions are compared.
+/// Converts a version to a number. Two versions compare as their numbers do.
 pub fn rank(version: &str) -> String {
     format!(
         "[{version}.split(\".\")].map(n, int(n[0]) * 10000000000 + int(n[1]) * 100000 + int(n[2]))[0]"

@@ -1,5 +1,5 @@
-//! Labels by which Belay recognizes its own objects. Whoever creates an object may set any of these labels, as a backup
-//! does when it restores the object, so the core doesn't trust them. On existing objects, only Belay changes them.
+//! Labels that Belay sets to recognize its own objects. Any user may set them on an object that the user creates, as a
+//! restore of a backup does, so the core doesn't trust them. On existing objects, only Belay changes them.
 
 use crate::{
     api::{

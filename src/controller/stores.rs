@@ -28,8 +28,8 @@ use super::trimmed;
 /// The stores of Belay's own kinds. Clones share the stores.
 ///
 /// The stores hold as little as possible about clusters that other operators manage. If an Operation's target is a
-/// pool, the pool shows which cluster it belongs to. A label shows it too, but whoever created the Operation may have
-/// written that label.
+/// pool, Belay takes the cluster's name from the pool. The Operation has a label with that name too, but a user may
+/// have set a wrong one.
 #[derive(Clone)]
 pub struct Stores {
     /// All clusters.

@@ -1,6 +1,6 @@
 //! Which writes go first. A busy API server answers all requests at the same slow pace. So writes that show people the
 //! state of their operation would wait behind writes that nobody waits for. Therefore the statuses of Operations are
-//! written at once, and only a limited number of other writes at a time.
+//! written at once, and only a limited number of other writes to existing objects at a time.
 
 use std::time::Duration;
 

@@ -22,7 +22,7 @@ pub enum Action {
     RemoveFinalizer(ObjectId),
     /// Makes the cluster the owner of a pool that already has the finalizer.
     AdoptPool(String),
-    /// Adds a label by which the API server finds an object, or removes it.
+    /// Adds a label to an object, or removes it. Admission policies select objects by it.
     Label {
         /// The object.
         id: ObjectId,

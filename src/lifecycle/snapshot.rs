@@ -211,7 +211,7 @@ pub struct Progress {
     /// What blocks it: a reason in one word, and a message.
     pub blocked: Option<(String, String)>,
     /// What couldn't be cleaned up when the work stopped: a name, such as a node's, and the reason in the words of
-    /// whoever refused.
+    /// the API server or the provider.
     pub left: Vec<(String, String)>,
 }
 

@@ -40,7 +40,7 @@ pub enum Failure<R> {
 pub struct Passing {
     /// The reason in one word, such as `Throttled`.
     pub reason: String,
-    /// The message of whoever refuses.
+    /// The error message of the server.
     pub message: String,
     /// When to try again. None if the server doesn't ask for a time.
     pub retry_after: Option<Duration>,

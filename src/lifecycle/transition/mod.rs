@@ -208,7 +208,8 @@ fn runs_unfollowed(operation: &Operation<'_>) -> bool {
     operation.phase() == OperationPhase::Pending && operation.begun_by_others().is_some()
 }
 
-/// Returns the request by which an operation makes room for a newer change, with concurrencyPolicy Replace.
+/// Returns the abort request for an operation that a newer change replaces (concurrencyPolicy Replace). None if no
+/// change replaces it.
 fn replacement(facts: &Facts<'_>, operation: &Operation<'_>) -> Option<AbortRequest> {
     let newer = gate::makes_room_for(facts, operation)?;
     let reason = format!("replaced by Operation {}", newer.name);

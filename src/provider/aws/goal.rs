@@ -28,8 +28,8 @@ pub enum Request {
 }
 
 impl Request {
-    /// Returns the token by which EKS recognises the request if it gets it twice, at most 64 characters. `change` is
-    /// the change's own token.
+    /// Returns the idempotency token of the request, at most 64 characters: EKS carries out a request once, even if it
+    /// gets it twice. `change` is the token of the change.
     pub fn token(&self, change: &str) -> String {
         // EKS accepts a token again only with the same parameters.
         let mut hasher = FnvHasher::default();

@@ -14,7 +14,7 @@ use crate::{
     provider::nodes,
 };
 
-/// The annotation by which kwok keeps a node alive. The node has it from the beginning, because kwok takes over the
+/// The annotation that makes kwok keep a node alive. The node has it from the beginning, because kwok takes over the
 /// Lease only of nodes that are created with it.
 const KWOK: (&str, &str) = ("kwok.x-k8s.io/node", "fake");
 /// The label with the price class of the machines, as AKS and Belay's pools know it.
