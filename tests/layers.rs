@@ -77,6 +77,14 @@ const LIFECYCLE: &[(&[&str], &str)] = &[
     (&["forecast"], "what will become of a cluster"),
 ];
 
+/// The plugin's modules, the lowest first.
+const CLI: &[(&[&str], &str)] = &[
+    (&["terminal"], "what any program on a terminal needs"),
+    (&["cluster"], "what the plugin reads from the API server"),
+    (&["display"], "what several commands show"),
+    (&["command"], "the commands"),
+];
+
 /// Modules that are compiled only for tests.
 const TESTS: &[&str] = &[
     "decide_tests",
@@ -281,6 +289,11 @@ fn the_core_is_built_in_one_direction() {
         upwards(&imports(), LIFECYCLE, &["lifecycle"]),
         Vec::<String>::new()
     );
+}
+
+#[test]
+fn the_plugin_is_built_in_one_direction() {
+    assert_eq!(upwards(&imports(), CLI, &["cli"]), Vec::<String>::new());
 }
 
 #[test]

@@ -1,58 +1,34 @@
 //! The kubectl plugin, with which people see, wait for and abort operations.
 //!
-//! Pure functions of the objects compute the output: see [`cluster_text`], [`progress`], [`left_behind`] and
-//! [`why::explain`].
+//! [`terminal`] knows nothing of clusters, [`cluster`] reads them, [`display`] makes texts of them, and each file in
+//! [`command`] is a command. Pure functions of the objects compute the output.
 
-mod abort;
-mod adopt;
-mod ask;
-mod change;
-mod cluster_text;
-mod completion;
-mod connection;
-mod errors;
-mod follow;
-mod in_the_way;
-mod left_behind;
-mod look;
-mod operation;
-mod output;
-mod plain;
-mod plan;
-mod progress;
-mod record;
-mod reference;
-mod screen;
-mod session;
-mod status;
-mod table;
-mod target;
-mod text;
-mod view;
-mod watch;
-mod why;
+mod cluster;
+mod command;
+mod display;
+mod terminal;
 
-#[cfg(test)]
-mod fixtures;
 #[cfg(test)]
 mod screens;
 
-pub use errors::words;
-pub use reference::reference;
+pub use cluster::errors::words;
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::api::OperationType;
 
-use change::{Change, ScaleFlags, TargetFlags, VersionFlags};
-use session::{GlobalFlags, Session};
-
-/// The field manager of everything that the plugin writes.
-const FIELD_MANAGER: &str = "kubectl-belay";
-/// The exit code after Ctrl-C, as shells use it.
-const INTERRUPTED: u8 = 130;
+use cluster::{
+    errors,
+    session::{GlobalFlags, Session},
+};
+use command::{
+    abort, adopt,
+    change::{Change, ScaleFlags, TargetFlags, VersionFlags},
+    completion, operation, plan, reference, status, why,
+};
+use terminal::output;
 
 /// See the operations on Kubernetes clusters, wait for them, abort them.
 ///
@@ -106,6 +82,11 @@ enum Command {
     },
 }
 
+/// Returns the help of all commands, as Markdown.
+pub fn reference() -> String {
+    reference::page(Cli::command())
+}
+
 /// Runs the command that the process's arguments name.
 pub async fn run() -> ExitCode {
     match Box::pin(execute(Cli::parse())).await {
@@ -126,8 +107,8 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Abort(flags) => return abort::run(&session().await?, flags).await,
         Command::Adopt(flags) => return adopt::run(&session().await?, flags).await,
         Command::Operation(flags) => return operation::run(&session().await?, flags).await,
-        Command::Completion(flags) => return completion::run(flags),
-        Command::Complete { words } => return completion::complete(words).await,
+        Command::Completion(flags) => return completion::run(flags, Cli::command()),
+        Command::Complete { words } => return completion::complete(words, Cli::command()).await,
         Command::Reference => {
             output::say(reference().trim_end())?;
             return Ok(ExitCode::SUCCESS);
@@ -140,12 +121,4 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Reconcile(flags) => Change::of(OperationType::Reconcile, flags),
     };
     change.run(&session().await?).await
-}
-
-/// Parses a duration as Kubernetes writes it: `90s`, `1h30m`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration: kube::core::Duration = text
-        .parse()
-        .map_err(|_| "write a duration such as 90s or 1h30m".to_owned())?;
-    Ok(duration.into())
 }

@@ -239,10 +239,11 @@ pub async fn a_plan_of_what_is_so_already_says_so(world: Arc<World>) {
     let shown = text(&planned.stdout);
     assert_eq!(planned.status.code(), Some(0), "{shown}");
     assert!(
-        shown.contains("No changes: all is as these manifests say."),
+        shown.contains("No changes: everything is as these manifests say."),
         "{shown}"
     );
-    let ignored = "Left out, as not Belay's: Deployment web and PodDisruptionBudget web.";
+    let ignored =
+        "Not shown, because Belay doesn't manage them: Deployment web and PodDisruptionBudget web.";
     assert!(shown.contains(ignored), "{shown}");
     assert_eq!(all_objects(&belay), objects, "nothing is written");
 }

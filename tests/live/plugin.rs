@@ -177,7 +177,7 @@ pub async fn a_pipe_gets_a_line_for_each_change(world: Arc<World>) {
     belay.lock_is_free().await;
     let late = run(&belay, &["abort", "cluster", "demo", "--yes"]).await;
     assert_eq!(late.status.code(), Some(1));
-    assert!(text(&late.stderr).contains("nothing is in flight on ManagedCluster demo"));
+    assert!(text(&late.stderr).contains("no operation is in flight on ManagedCluster demo"));
 }
 
 pub async fn an_abort_tells_what_it_leaves_behind_and_asks(world: Arc<World>) {
@@ -302,7 +302,7 @@ pub async fn a_change_is_made_once_by_its_name_and_followed(world: Arc<World>) {
     let other = run(&belay, &scale("5")).await;
     assert_eq!(other.status.code(), Some(1));
     assert!(
-        text(&other.stderr).contains("there is an Operation more-nodes already"),
+        text(&other.stderr).contains("Operation more-nodes exists already"),
         "{}",
         text(&other.stderr)
     );
@@ -361,7 +361,7 @@ pub async fn refusals_say_what_to_do(world: Arc<World>) {
         ),
         (
             &["abort", "pool", "np1", "--yes"],
-            "nothing is in flight on AgentPool np1",
+            "no operation is in flight on AgentPool np1",
         ),
         (
             &["scale", "cluster", "demo", "--count", "2"],

@@ -1,0 +1,8 @@
+//! The plugin's connection to the API server, and what it reads there.
+
+pub mod connection;
+pub mod errors;
+pub mod session;
+pub mod target;
+pub mod view;
+pub mod watch;

@@ -1,0 +1,26 @@
+//! The commands, each in a file or folder of its own: its flags, what it does, and what only it shows.
+//!
+//! A new command needs a file here with its flags and a function `run`, and a line in [`super::Command`].
+
+pub mod abort;
+pub mod adopt;
+pub mod change;
+pub mod completion;
+pub mod operation;
+pub mod plan;
+pub mod reference;
+pub mod status;
+pub mod why;
+
+use std::time::Duration;
+
+/// The exit code after Ctrl-C, as shells use it.
+const INTERRUPTED: u8 = 130;
+
+/// Parses a duration as Kubernetes writes it: `90s`, `1h30m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration: kube::core::Duration = text
+        .parse()
+        .map_err(|_| "write a duration such as 90s or 1h30m".to_owned())?;
+    Ok(duration.into())
+}

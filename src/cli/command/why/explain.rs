@@ -1,0 +1,348 @@
+//! The explanation: sentences that follow from one another, and then the commands that help.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use kube::ResourceExt as _;
+
+use crate::{
+    api::{
+        AgentPool, Hold, LastOperation, Operation, OperationInFlight, OperationPhase,
+        OperationStatus, OperationTarget, TargetKind,
+    },
+    cli::{
+        cluster::view::{self, condition, target_name, target_words, what_it_does},
+        display::progress,
+        terminal::{look::Look, text},
+    },
+    lifecycle::{
+        excludes,
+        messages::{aspects, reason},
+    },
+};
+
+use super::{Facts, Subject, in_the_way::InTheWay};
+
+/// Explains the chain from the condition to what blocks the operation, and then what helps.
+pub fn explain(facts: &Facts, look: &Look, now: Timestamp) -> String {
+    let mut chain = Chain {
+        look,
+        now,
+        sentences: Vec::new(),
+        remedies: Vec::new(),
+    };
+    match &facts.subject {
+        Subject::Cluster(cluster) => {
+            let status = cluster.status.clone().unwrap_or_default();
+            let target = named(TargetKind::ManagedCluster, &cluster.metadata);
+            chain.standing(
+                &target,
+                &cluster.metadata,
+                status.observed_generation,
+                &status.conditions,
+            );
+            if facts.operation.is_none() {
+                chain.last(&status.conditions, status.last_operation.as_ref());
+                chain.hold(status.hold.as_ref());
+                if !is_stalled(&status.conditions) {
+                    chain.pools(&facts.pools);
+                }
+            }
+        }
+        Subject::Pool(pool) => {
+            let status = pool.status.clone().unwrap_or_default();
+            let target = named(TargetKind::AgentPool, &pool.metadata);
+            chain.standing(
+                &target,
+                &pool.metadata,
+                status.observed_generation,
+                &status.conditions,
+            );
+            if facts.operation.is_none() {
+                chain.last(&status.conditions, status.last_operation.as_ref());
+                chain.hold(status.hold.as_ref());
+                chain.hold(status.cluster_hold.as_ref());
+            }
+        }
+        Subject::Operation(_) => {}
+    }
+    if let Some(operation) = &facts.operation {
+        chain.operation(operation, facts.in_the_way.as_ref(), &facts.lock);
+    }
+    chain.text()
+}
+
+fn named(kind: TargetKind, metadata: &ObjectMeta) -> OperationTarget {
+    let name = metadata.name.clone().unwrap_or_default();
+    OperationTarget { kind, name }
+}
+
+/// Sentences that follow from one another, and remedies.
+struct Chain<'a> {
+    look: &'a Look,
+    now: Timestamp,
+    sentences: Vec<String>,
+    remedies: Vec<(String, String)>,
+}
+
+impl Chain<'_> {
+    fn say(&mut self, sentence: impl Into<String>) {
+        self.sentences.push(sentence.into());
+    }
+
+    fn remedy(&mut self, what: &str, words: &str) {
+        let command = self.look.command(words);
+        self.remedies.push((what.to_owned(), command));
+    }
+
+    /// Says whether the object is Ready, according to its conditions.
+    fn standing(
+        &mut self,
+        target: &OperationTarget,
+        metadata: &ObjectMeta,
+        observed: Option<i64>,
+        conditions: &[Condition],
+    ) {
+        let name = target_name(target);
+        let Some(ready) = condition(conditions, "Ready") else {
+            self.say(format!("Belay has not looked at {name} yet: no operator runs for this namespace, or it has just started."));
+            return;
+        };
+        let since = text::since(Some(&ready.last_transition_time), self.now);
+        let at = text::at(&ready.last_transition_time, self.now);
+        match ready.status.as_str() {
+            "True" => self.say(format!("{name} is Ready, for {since}: {}.", ready.message)),
+            _ => self.say(format!(
+                "{name} is not Ready, for {since} (since {at}): {}.",
+                state(&ready.reason)
+            )),
+        }
+        if observed != metadata.generation {
+            self.say("Its spec was changed, and Belay has not looked at the change yet.");
+        }
+        if metadata.deletion_timestamp.is_some() {
+            self.say("It is being deleted.");
+        }
+        if ready.status != "True" && conditions_wait(ready) {
+            self.say(sentence(&ready.message));
+        }
+    }
+
+    /// Says how the last operation ended, if the target has been on hold since then.
+    fn last(&mut self, conditions: &[Condition], last: Option<&LastOperation>) {
+        let (true, Some(last)) = (is_stalled(conditions), last) else {
+            return;
+        };
+        let ago = text::since(last.end_time.as_ref(), self.now);
+        let how = match last.phase {
+            OperationPhase::Failed => "failed",
+            _ => "was canceled",
+        };
+        let why = text::why_it_ended(&last.message);
+        let target = target_name(&last.target);
+        self.say(format!(
+            "The {:?} of {target} ({}) {how} {ago} ago{why}.",
+            last.type_, last.name
+        ));
+        self.remedy("See what it did", &format!("operation show {}", last.name));
+        self.remedy(
+            "Bring it to its spec",
+            &format!("reconcile {}", target_words(&last.target)),
+        );
+    }
+
+    /// Says what is on hold, and what ends the hold.
+    fn hold(&mut self, hold: Option<&Hold>) {
+        let Some(hold) = hold else { return };
+        let on = target_name(&hold.target);
+        self.say(format!(
+            "Since then on hold, so that the same change does not begin again by itself: {}. The hold ends when the spec of {on} asks for something else, or when someone asks for the rest.",
+            aspects(&hold.aspects)
+        ));
+    }
+
+    /// Names the pools that aren't Ready. A cluster that is Ready itself may have such pools.
+    fn pools(&mut self, pools: &[AgentPool]) {
+        for pool in pools {
+            let status = pool.status.clone().unwrap_or_default();
+            let ready = condition(&status.conditions, "Ready");
+            if ready.is_some_and(|ready| ready.status == "True") {
+                continue;
+            }
+            let name = pool.name_any();
+            let why = ready.map_or("Belay has not looked at it yet", |ready| &ready.message);
+            self.say(format!("Its pool {name} is not Ready: {why}."));
+            self.remedy(
+                &format!("Why pool {name} is not"),
+                &format!("why pool/{name}"),
+            );
+        }
+    }
+
+    /// Says how far an Operation is, and what blocks it.
+    fn operation(
+        &mut self,
+        operation: &Operation,
+        in_the_way: Option<&InTheWay>,
+        lock: &[OperationInFlight],
+    ) {
+        let status = view::status(operation);
+        let (name, what) = (operation.name_any(), what_it_does(operation));
+        let ran = text::since(status.start_time.as_ref(), self.now);
+        match status.phase {
+            OperationPhase::Pending => {
+                self.say(format!("Operation {name} ({what}) waits for its turn."));
+                self.turn(operation, lock);
+            }
+            OperationPhase::InProgress => {
+                self.say(format!(
+                    "Operation {name} ({what}) is at {}%, after {ran}.",
+                    status.percent_complete
+                ));
+            }
+            OperationPhase::Canceling => {
+                self.say(format!(
+                    "Operation {name} ({what}) was aborted and is stopping."
+                ));
+            }
+            ended => self.say(format!(
+                "Operation {name} ({what}) has ended, {ended:?}: {}.",
+                progress::end(&status)
+            )),
+        }
+        if status.phase.is_finished() {
+            return;
+        }
+        if let Some(running) = progress::running(&status.steps) {
+            let since = text::since(running.start_time.as_ref(), self.now);
+            let at = status
+                .steps
+                .iter()
+                .position(|step| step.name == running.name);
+            let number = format!(
+                "step {} of {}",
+                at.unwrap_or_default() + 1,
+                status.steps.len()
+            );
+            self.say(format!(
+                "It is at {number}, for {since}: {}.",
+                progress::step(running)
+            ));
+        }
+        if let Some(blocked) = progress::in_the_way(&status) {
+            let since = text::since(blocked.since.as_ref(), self.now);
+            match in_the_way {
+                Some(in_the_way) => {
+                    self.say(format!(
+                        "It has been blocked for {since} by a {}.",
+                        blocked.reason
+                    ));
+                    self.sentences.extend(in_the_way.sentences());
+                    self.remedies.extend(in_the_way.remedies(self.look));
+                }
+                None => self.say(format!(
+                    "It has been blocked for {since} by {}: {}.",
+                    blocked.reason, blocked.message
+                )),
+            }
+        }
+        self.abort(&name, &status);
+    }
+
+    /// Adds the command that stops the Operation, if that helps.
+    fn abort(&mut self, name: &str, status: &OperationStatus) {
+        let abort = format!("abort operation {name}");
+        if let Some(refused) = progress::refused_abort(status) {
+            self.say(progress::refusal(refused));
+            if progress::has_more_to_begin(status) {
+                self.remedy(
+                    "Stop it after the step in progress",
+                    &format!("{abort} --after-step"),
+                );
+            }
+            return;
+        }
+        match (status.phase, &status.blocked) {
+            (OperationPhase::Canceling, None) => {}
+            (OperationPhase::Canceling, Some(_)) => {
+                self.remedy("Stop it now, without waiting for the step", &abort);
+            }
+            _ => self.remedy("Stop it where it is", &abort),
+        }
+    }
+
+    /// Says what an Operation that hasn't begun waits for.
+    fn turn(&mut self, operation: &Operation, lock: &[OperationInFlight]) {
+        let name = operation.name_any();
+        let target = &operation.spec.target;
+        let before = lock
+            .iter()
+            .find(|held| held.name != name && excludes(&held.target, target));
+        let Some(before) = before else {
+            let no_operator =
+                "no operator runs for this namespace, or it can't write: its log says why";
+            self.say(format!(
+                "No other operation excludes it, so it should begin at once: {no_operator}."
+            ));
+            return;
+        };
+        let (other, on) = (&before.name, target_name(&before.target));
+        self.say(format!(
+            "{:?} {other} of {on} is in flight and excludes it.",
+            before.type_
+        ));
+        self.remedy(
+            "See what that operation does",
+            &format!("why operation/{other}"),
+        );
+    }
+
+    fn text(&self) -> String {
+        let mut lines: Vec<String> = self
+            .sentences
+            .iter()
+            .enumerate()
+            .map(|(depth, sentence)| match depth {
+                0 => self.look.wrap("", "", sentence),
+                _ => self.look.wrap("- ", "  ", sentence),
+            })
+            .collect();
+        if !self.remedies.is_empty() {
+            lines.push(String::new());
+            lines.push("What helps:".into());
+        }
+        for (what, command) in &self.remedies {
+            lines.push(format!("  {what}:"));
+            lines.push(format!("    {command}"));
+        }
+        lines.join("\n")
+    }
+}
+
+/// Whether the object is on hold until someone acts.
+fn is_stalled(conditions: &[Condition]) -> bool {
+    condition(conditions, "Stalled").is_some_and(|it| it.status == "True")
+}
+
+/// Whether the condition shows a wait that no Operation shows.
+fn conditions_wait(ready: &Condition) -> bool {
+    ready.reason == reason::PENDING
+}
+
+/// Returns a condition's reason, such as `Upgrading` or `OperationCanceled`, in words.
+fn state(reason: &str) -> String {
+    match reason {
+        reason::CANCELED => "its last operation was canceled".into(),
+        reason::FAILED => "its last operation failed".into(),
+        reason::PENDING => "an operation is about to begin".into(),
+        other => format!("it is {other}"),
+    }
+}
+
+/// Returns a message as a sentence.
+fn sentence(message: &str) -> String {
+    let mut letters = message.chars();
+    let first = letters
+        .next()
+        .map(|letter| letter.to_uppercase().collect::<String>());
+    format!("{}{}.", first.unwrap_or_default(), letters.as_str())
+}
