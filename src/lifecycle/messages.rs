@@ -73,6 +73,8 @@ pub mod reason {
     pub const ABORT_REFUSED: &str = "OperationAbortRefused";
     /// A cluster keeps its last System pool, whatever that pool's spec says.
     pub const LAST_SYSTEM_POOL: &str = "LastSystemPool";
+    /// A pool pins a newer version than its control plane runs.
+    pub const NEWER_THAN_CONTROL_PLANE: &str = "NewerThanControlPlane";
     /// Somebody changed an object outside Belay, and it isn't as its spec says.
     pub const CHANGED_BY_OTHERS: &str = "ChangedByOthers";
     /// Something that belongs to the cluster can't be read.

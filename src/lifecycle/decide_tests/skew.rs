@@ -87,6 +87,27 @@ fn a_pool_that_is_to_keep_an_old_version_keeps_its_control_plane_near() {
 }
 
 #[test]
+fn a_pool_that_pins_a_newer_version_waits_for_its_control_plane() {
+    let mut world = World::settled().with_pool("own", 1).at_rest();
+    world.set_pool_version("own", Some("1.36.1")).settle();
+    assert_eq!(world.versions("own"), ["1.35.7"]);
+    let conditions = world.pool_status("own").conditions;
+    assert_eq!(
+        condition(&conditions, "Ready"),
+        ("False", "NewerThanControlPlane")
+    );
+    let ready = conditions.iter().find(|it| it.type_ == "Ready");
+    assert_eq!(
+        ready.expect("a condition").message,
+        "AgentPool own can't be newer than its control plane, which runs 1.35.7: upgrade the ManagedCluster first"
+    );
+    world.set_version("1.36.1").settle();
+    assert_eq!(world.versions("own"), ["1.36.1"]);
+    let conditions = world.pool_status("own").conditions;
+    assert_eq!(condition(&conditions, "Ready"), ("True", "Succeeded"));
+}
+
+#[test]
 fn of_system_pools_that_become_user_pools_at_once_one_stays_a_system_pool() {
     let mut world = World::settled().with_pool("sys1", 1).with_pool("sys2", 1);
     world.make_system("sys1").make_system("sys2").settle();

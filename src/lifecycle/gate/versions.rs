@@ -63,6 +63,16 @@ fn about_to_begin(facts: &Facts<'_>, operation: &Operation<'_>) -> Option<Operat
     control_plane_step(facts, facts.control_plane()?, wanted)
 }
 
+/// Returns why a pool's nodes don't run the version that the pool pins: its control plane is older. Nodes are never
+/// newer than their control plane, so they run the control plane's version until it is upgraded. None if they may run
+/// it.
+pub fn why_it_lags(facts: &Facts<'_>, pool: &Target<'_>) -> Option<String> {
+    let own = own_version(pool).filter(|_| pool.deleted.is_none())?;
+    let control_plane = facts.control_plane()?;
+    let lags = own > control_plane;
+    lags.then(|| too_new(pool, control_plane))
+}
+
 /// Returns why a control plane can't go to that version. None if it can.
 fn control_plane_step(
     facts: &Facts<'_>,
@@ -123,17 +133,18 @@ fn skew(
     control_plane: KubernetesVersion,
     wanted: KubernetesVersion,
 ) -> Option<OperationError> {
-    let template = if wanted > control_plane {
-        refusal::POOL_TOO_NEW
-    } else if is_too_old(control_plane, wanted) {
-        refusal::POOL_TOO_OLD
-    } else {
-        return None;
-    };
-    Some(invalid(template.fill(&[
-        ("name", &pool.key.name),
-        ("version", &control_plane),
-    ])))
+    if wanted > control_plane {
+        return Some(invalid(too_new(pool, control_plane)));
+    }
+    is_too_old(control_plane, wanted).then(|| {
+        invalid(
+            refusal::POOL_TOO_OLD.fill(&[("name", &pool.key.name), ("version", &control_plane)]),
+        )
+    })
+}
+
+fn too_new(pool: &Target<'_>, control_plane: KubernetesVersion) -> String {
+    refusal::POOL_TOO_NEW.fill(&[("name", &pool.key.name), ("version", &control_plane)])
 }
 
 fn is_too_old(control_plane: KubernetesVersion, pool: KubernetesVersion) -> bool {
@@ -156,6 +167,11 @@ fn pool_left_behind(facts: &Facts<'_>, wanted: KubernetesVersion) -> Option<Oper
 }
 
 fn oldest(pool: &Target<'_>) -> Option<KubernetesVersion> {
-    let own = (!pool.follows()).then(|| wanted_version(pool)).flatten();
-    own.into_iter().chain(pool.there.oldest).min()
+    own_version(pool).into_iter().chain(pool.there.oldest).min()
+}
+
+/// Returns the version that a pool pins. None if it follows its cluster.
+fn own_version(pool: &Target<'_>) -> Option<KubernetesVersion> {
+    let is_pinned = !pool.is_cluster() && !pool.follows();
+    is_pinned.then(|| wanted_version(pool)).flatten()
 }

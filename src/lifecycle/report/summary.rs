@@ -117,17 +117,33 @@ impl Report<'_, '_> {
             let message = messages::on_hold(target.key.kind, &hold, &aspects);
             return (Health::Stalled, reason.into(), message);
         }
+        if let Some(why) = self.lags(target) {
+            return (
+                Health::Stalled,
+                reason::NEWER_THAN_CONTROL_PLANE.into(),
+                why,
+            );
+        }
         let is_settled = target.deleted.is_none()
             && target.there_or_made(self.ledger.ended_on(&target.key).is_some())
             && self.facts.control_plane().is_some()
             && gate::next_operation(self.facts, target, None).is_none()
-            && !self.waits_for_cluster(target);
+            && !self.waits_for_cluster(target)
+            && gate::why_it_lags(self.facts, target).is_none();
         if is_settled {
             (Health::Ready, "Succeeded".into(), ready.to_owned())
         } else {
             let message = self.waiting_for(target);
             (Health::Reconciling, reason::PENDING.into(), message)
         }
+    }
+
+    /// Returns why a pool doesn't get the version that it pins, if nothing else is about to change it or its cluster.
+    fn lags(&self, target: &Target<'_>) -> Option<String> {
+        let is_idle =
+            |target: &Target<'_>| gate::next_operation(self.facts, target, None).is_none();
+        let rests = self.ledger.lock.is_empty() && is_idle(target) && is_idle(&self.facts.cluster);
+        gate::why_it_lags(self.facts, target).filter(|_| rests)
     }
 
     /// Whether the cluster is about to change a pool.
