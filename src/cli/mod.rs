@@ -26,7 +26,7 @@ use cluster::{
 use command::{
     abort, adopt,
     change::{Change, ScaleFlags, TargetFlags, VersionFlags},
-    completion, operation, plan, reference, status, why,
+    completion, operation, pause, plan, reference, status, why,
 };
 use terminal::output;
 
@@ -56,6 +56,8 @@ enum Command {
     Why(why::WhyFlags),
     Plan(plan::PlanFlags),
     Abort(abort::AbortFlags),
+    Pause(pause::PauseFlags),
+    Resume(pause::ResumeFlags),
     Adopt(adopt::AdoptFlags),
     Operation(operation::OperationFlags),
     /// Raise the Kubernetes version of a cluster or a pool, and follow the operation.
@@ -105,6 +107,8 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Why(flags) => return why::run(&session().await?, flags).await,
         Command::Plan(flags) => return plan::run(&session().await?, flags).await,
         Command::Abort(flags) => return abort::run(&session().await?, flags).await,
+        Command::Pause(flags) => return pause::pause(&session().await?, flags).await,
+        Command::Resume(flags) => return pause::resume(&session().await?, flags).await,
         Command::Adopt(flags) => return adopt::run(&session().await?, flags).await,
         Command::Operation(flags) => return operation::run(&session().await?, flags).await,
         Command::Completion(flags) => return completion::run(flags, Cli::command()),

@@ -7,7 +7,7 @@ use kube::{ResourceExt as _, api::ListParams};
 
 use crate::{
     api::{
-        AgentPool, CLUSTER_LABEL, ManagedCluster, Operation, OperationPhase, OperationStatus,
+        AgentPool, CLUSTER_LABEL, Hold, ManagedCluster, Operation, OperationPhase, OperationStatus,
         OperationTarget, TargetKind,
     },
     cli::{
@@ -28,6 +28,8 @@ pub struct View {
     pub pools: Vec<AgentPool>,
     /// The Operations on it and on its pools that haven't ended, oldest first.
     pub operations: Vec<Operation>,
+    /// The ended Operations that left something on hold.
+    pub held: Vec<Operation>,
 }
 
 impl View {
@@ -44,17 +46,24 @@ impl View {
             TargetKind::ManagedCluster => target.name == name,
             TargetKind::AgentPool => pools.iter().any(|pool| pool.name_any() == target.name),
         };
-        let mut operations: Vec<Operation> = operations
+        let (mut held, mut operations): (Vec<_>, Vec<_>) = operations
             .into_iter()
             .filter(|operation| is_ours(&operation.spec.target))
-            .filter(|operation| !phase(operation).is_finished())
+            .partition(|operation| phase(operation).is_finished());
+        let holders: Vec<_> = holds(&cluster, &pools)
+            .map(|hold| &hold.operation.uid)
             .collect();
-        operations.sort_by_key(|operation| (operation.creation_timestamp(), operation.name_any()));
-        operations.dedup_by_key(|operation| operation.name_any());
+        held.retain(|operation| operation.uid().is_some_and(|uid| holders.contains(&&uid)));
+        for operations in [&mut operations, &mut held] {
+            operations
+                .sort_by_key(|operation| (operation.creation_timestamp(), operation.name_any()));
+            operations.dedup_by_key(|operation| operation.name_any());
+        }
         Self {
             cluster,
             pools,
             operations,
+            held,
         }
     }
 
@@ -73,6 +82,19 @@ impl View {
         let operations = operations_on_any(session, targets).await?;
         Ok(Self::new(cluster, pools, operations))
     }
+}
+
+/// Returns what is on hold on a cluster, and then on each of its pools.
+pub fn holds<'a>(
+    cluster: &'a ManagedCluster,
+    pools: &'a [AgentPool],
+) -> impl Iterator<Item = &'a Hold> {
+    let of_cluster = cluster
+        .status
+        .iter()
+        .filter_map(|status| status.hold.as_ref());
+    let of_pools = pools.iter().filter_map(|pool| pool.status.as_ref());
+    of_cluster.chain(of_pools.filter_map(|status| status.hold.as_ref()))
 }
 
 /// Returns the Operations on targets with these names. Makes one request for each name.

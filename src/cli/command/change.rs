@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{ResourceExt as _, api::PostParams};
 
 use crate::{
-    api::{Operation, OperationPhase, OperationSpec, OperationTarget, OperationType},
+    api::{AbortPolicy, Operation, OperationPhase, OperationSpec, OperationTarget, OperationType},
     cli::{
         cluster::{
             errors,
@@ -101,10 +101,14 @@ pub struct Change<'a> {
 impl<'a> Change<'a> {
     /// Creates a change that needs only its target.
     pub fn of(type_: OperationType, flags: &'a TargetFlags) -> Self {
-        let target = flags.kind.named(&flags.name);
+        Self::on(type_, flags.kind.named(&flags.name), &flags.change)
+    }
+
+    /// Creates a change of this target that needs nothing else.
+    pub fn on(type_: OperationType, target: OperationTarget, flags: &'a ChangeFlags) -> Self {
         Self {
             spec: spec(type_, target),
-            flags: &flags.change,
+            flags,
         }
     }
 
@@ -278,17 +282,16 @@ fn leave(session: &Session, name: &str) {
 }
 
 async fn abort_now(session: &Session, operation: &Operation) -> anyhow::Result<ExitCode> {
-    let flags = abort::AbortFlags {
+    let request = abort::Stop {
         kind: abort::AbortKind::Operation,
         name: operation.name_any(),
         reason: "aborted by Ctrl-C".into(),
-        wait: true,
-        timeout: None,
-        after_step: false,
+        policy: AbortPolicy::Now,
+        wait: Some(None),
         yes: true,
         dry_run: None,
     };
-    abort::run(session, &flags).await
+    abort::stop(session, &request).await
 }
 
 fn spec(type_: OperationType, target: OperationTarget) -> OperationSpec {

@@ -7,6 +7,7 @@ pub mod adopt;
 pub mod change;
 pub mod completion;
 pub mod operation;
+pub mod pause;
 pub mod plan;
 pub mod reference;
 pub mod status;

@@ -82,6 +82,7 @@ fn one(session: &Session, flags: &StatusFlags, view: &View) -> anyhow::Result<()
                 cluster,
                 pools,
                 operations,
+                ..
             } = view;
             let mut items = vec![json!(cluster)];
             items.extend(pools.iter().map(|pool| json!(pool)));
@@ -240,7 +241,7 @@ fn row(cluster: &ManagedCluster, flags: &StatusFlags, look: &Look) -> Vec<String
     let mut cells = vec![
         cluster.name_any(),
         status.kubernetes_version.clone().unwrap_or_else(none),
-        cluster_text::state_word(status.provisioning_state, look),
+        cluster_text::state_word(status.provisioning_state, status.hold.as_ref(), look),
         ready.map_or_else(none, |ready| ready.status.clone()),
         each(operations.iter().map(|held| held.name.clone()).collect()),
         each(

@@ -4,9 +4,14 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::{
-    api::{AgentPool, ManagedCluster, Operation, OperationPhase, ProvisioningState, VersionCount},
+    api::{
+        AgentPool, Hold, ManagedCluster, Operation, OperationPhase, ProvisioningState, VersionCount,
+    },
     cli::{
-        cluster::view::{self, View, condition, target_words},
+        cluster::{
+            pause,
+            view::{self, View, condition, target_words},
+        },
         display::progress,
         terminal::{look::Look, table::Table, text},
     },
@@ -54,7 +59,7 @@ pub fn head(view: &View, look: &Look, now: Timestamp) -> String {
     let cluster = &view.cluster;
     let status = cluster.status.clone().unwrap_or_default();
     let name = look.bold(&cluster.name_any());
-    let state = state_word(status.provisioning_state, look);
+    let state = state_word(status.provisioning_state, status.hold.as_ref(), look);
     let mut lines = vec![format!("ManagedCluster {name}: {state}")];
     let mut fact = |what: &str, text: &str| {
         lines.push(look.wrap(&format!("  {what:<9}"), "           ", text));
@@ -73,7 +78,12 @@ pub fn head(view: &View, look: &Look, now: Timestamp) -> String {
         }
         None => fact("Ready", "Unknown: no operator has looked at it yet"),
     }
-    if let (Some(last), true) = (&status.last_operation, view.operations.is_empty()) {
+    let pauses = pauses(view, now);
+    for pause in &pauses {
+        fact("Paused", pause);
+    }
+    let is_at_rest = view.operations.is_empty() && pauses.is_empty();
+    if let (Some(last), true) = (&status.last_operation, is_at_rest) {
         let when = text::since(last.end_time.as_ref(), now);
         let why = text::why_it_ended(&last.message);
         fact(
@@ -85,6 +95,31 @@ pub fn head(view: &View, look: &Look, now: Timestamp) -> String {
         );
     }
     format!("{}\n\n{}", lines.join("\n"), pools(&view.pools, look))
+}
+
+/// Describes each paused operation: since when, why, and how much is left.
+fn pauses(view: &View, now: Timestamp) -> Vec<String> {
+    view::holds(&view.cluster, &view.pools)
+        .filter_map(|hold| Some((hold, pause::why_held(hold)?)))
+        .map(|(hold, why)| {
+            let since = text::since(hold.since.as_ref(), now);
+            let why = if why.is_empty() {
+                String::new()
+            } else {
+                format!(": {why}")
+            };
+            let of = |operation: &&Operation| operation.uid().as_ref() == Some(&hold.operation.uid);
+            let operation = view.held.iter().find(of);
+            let left = operation.map_or_else(String::new, |operation| {
+                let status = view::status(operation);
+                let left = usize::try_from(progress::left(&status)).unwrap_or_default();
+                let left = text::count(left, "step");
+                let what = view::what_it_does(operation);
+                format!(". {what}, at {}%: {left} left", status.percent_complete)
+            });
+            format!("{since} ago{why}{left}")
+        })
+        .collect()
 }
 
 fn version_text(cluster: &ManagedCluster) -> String {
@@ -155,19 +190,38 @@ fn pools(pools: &[AgentPool], look: &Look) -> String {
             format!("{:?}", pool.spec.mode),
             format!("{}/{}", status.ready_count, pool.spec.count),
             status.version_summary.unwrap_or_else(|| "-".into()),
-            state_word(status.provisioning_state, look),
+            state_word(
+                status.provisioning_state,
+                status.hold.as_ref().or(status.cluster_hold.as_ref()),
+                look,
+            ),
             operation,
         ]);
     }
     table.page(look)
 }
 
+/// Returns a provisioning state as people read it: `Paused` instead of Canceled after a pause.
+pub fn state(state: Option<ProvisioningState>, hold: Option<&Hold>) -> String {
+    match state {
+        Some(ProvisioningState::Canceled) if hold.and_then(pause::why_held).is_some() => {
+            "Paused".into()
+        }
+        Some(state) => format!("{state:?}"),
+        None => "Unknown".into(),
+    }
+}
+
 /// Returns a provisioning state in its colour.
-pub fn state_word(state: Option<ProvisioningState>, look: &Look) -> String {
-    let Some(state) = state else {
-        return look.warn("Unknown");
+pub fn state_word(
+    provisioning: Option<ProvisioningState>,
+    hold: Option<&Hold>,
+    look: &Look,
+) -> String {
+    let word = state(provisioning, hold);
+    let Some(state) = provisioning else {
+        return look.warn(&word);
     };
-    let word = format!("{state:?}");
     match state {
         ProvisioningState::Succeeded => look.good(&word),
         ProvisioningState::Failed => look.bad(&word),
@@ -214,19 +268,23 @@ pub fn what_helps(view: &View, look: &Look) -> Option<String> {
         let is_stalled = conditions.is_some_and(|it| is(it, "Stalled"));
         if is_stalled {
             commands.push(("What happened", look.command(&format!("why {name}"))));
-            commands.push((
-                "To go on",
-                look.command(&format!("reconcile cluster {name}")),
-            ));
+            let hold = view
+                .cluster
+                .status
+                .as_ref()
+                .and_then(|status| status.hold.as_ref());
+            let verb = goes_on_by(hold);
+            commands.push(("To go on", look.command(&format!("{verb} cluster {name}"))));
         }
         let held = view.pools.iter().filter(|pool| {
             let status = pool.status.as_ref();
             !is_stalled && status.is_some_and(|status| is(&status.conditions, "Stalled"))
         });
         for pool in held {
+            let verb = goes_on_by(pool.status.as_ref().and_then(|status| status.hold.as_ref()));
             let pool = pool.name_any();
             commands.push(("What happened", look.command(&format!("why {pool}"))));
-            commands.push(("To go on", look.command(&format!("reconcile pool {pool}"))));
+            commands.push(("To go on", look.command(&format!("{verb} pool {pool}"))));
         }
     }
     let lines: Vec<_> = commands
@@ -234,4 +292,10 @@ pub fn what_helps(view: &View, look: &Look) -> Option<String> {
         .map(|(what, command)| format!("{what:<20}{command}"))
         .collect();
     (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// Returns the command that brings about what is on hold.
+fn goes_on_by(hold: Option<&Hold>) -> &'static str {
+    let is_paused = hold.and_then(pause::why_held).is_some();
+    if is_paused { "resume" } else { "reconcile" }
 }

@@ -122,6 +122,15 @@ pub fn has_more_to_begin(status: &OperationStatus) -> bool {
     steps.any(|step| step.phase == StepPhase::Pending)
 }
 
+/// Returns how many steps never began or weren't finished: what is left to be done. A step that stands for many nodes
+/// counts as many.
+pub fn left(status: &OperationStatus) -> i32 {
+    [StepPhase::Pending, StepPhase::Canceled, StepPhase::Skipped]
+        .map(|phase| nodes_in(&status.steps, phase))
+        .iter()
+        .sum()
+}
+
 fn nodes_in(steps: &[Step], phase: StepPhase) -> i32 {
     let nodes = |step: &Step| step.nodes.unwrap_or(1);
     steps
@@ -236,7 +245,7 @@ fn summary<'a>(steps: impl Iterator<Item = &'a Step>) -> Option<String> {
 /// Returns an action as a verb.
 pub fn verb(action: StepAction) -> &'static str {
     match action {
-        StepAction::Create => "make",
+        StepAction::Create => "create",
         StepAction::Replace => "replace",
         StepAction::Upgrade => "upgrade",
         StepAction::Update => "update",

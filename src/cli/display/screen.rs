@@ -172,9 +172,7 @@ fn operation_line(operation: &Operation) -> (String, String) {
 /// Describes a cluster in one line, without its Operations.
 fn cluster_line(view: &View) -> String {
     let status = view.cluster.status.clone().unwrap_or_default();
-    let state = status
-        .provisioning_state
-        .map_or("Unknown".into(), |state| format!("{state:?}"));
+    let state = cluster_text::state(status.provisioning_state, status.hold.as_ref());
     let pools: Vec<_> = view
         .pools
         .iter()

@@ -3,6 +3,8 @@
 mod fixtures;
 
 use insta::assert_snapshot;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
 use serde_json::json;
 
 use crate::{
@@ -10,7 +12,7 @@ use crate::{
     cli::{
         cluster::view::View,
         command::{
-            abort::{left_behind, preview_text},
+            abort::{AbortKind, Stop, left_behind, preview_text},
             operation::{self, record},
             why::{Facts, Subject, explain, in_the_way::InTheWay},
         },
@@ -137,7 +139,48 @@ fn what_an_abort_leaves_behind_follows_from_the_step_in_process() {
 }
 
 fn preview(operation: &Operation, policy: AbortPolicy, look: &Look) -> String {
-    preview_text(operation, Some(&fixtures::hanging()), policy, look)
+    let request = Stop {
+        kind: AbortKind::Operation,
+        name: operation.name_any(),
+        reason: "stuck on a PDB".into(),
+        policy,
+        wait: None,
+        yes: false,
+        dry_run: None,
+    };
+    preview_text(operation, Some(&fixtures::hanging()), &request, look)
+}
+
+/// A cluster whose upgrade was paused.
+fn paused() -> View {
+    let mut view = fixtures::canceled();
+    let uid = Some("u1".to_owned());
+    let reason = "paused: lunch";
+    let status = view.cluster.status.as_mut().expect("a status");
+    let hold = status.hold.as_mut().expect("a hold");
+    hold.message = format!("canceled: {reason}");
+    hold.operation.uid = uid.clone().expect("a uid");
+    hold.since = Some("2026-11-24T21:15:00Z".parse().map(Time).expect("a time"));
+    let last = status.last_operation.as_mut().expect("an operation");
+    last.message = format!("canceled: {reason}");
+    View::new(view.cluster, view.pools, [fixtures::canceled_upgrade()])
+}
+
+#[test]
+fn status_of_a_paused_upgrade_says_how_much_is_left() {
+    let view = paused();
+    assert_snapshot!(at_each_width(|look| cluster_text::all(
+        &view,
+        look,
+        fixtures::now()
+    )));
+}
+
+#[test]
+fn why_an_upgrade_is_paused() {
+    let view = paused();
+    let facts = facts(view, None, None);
+    assert_snapshot!(at_each_width(|look| explain(&facts, look, fixtures::now())));
 }
 
 #[test]

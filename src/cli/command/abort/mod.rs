@@ -19,7 +19,7 @@ use crate::{
     },
     cli::{
         cluster::{
-            errors,
+            errors, pause,
             session::{FIELD_MANAGER, Session},
             target::{self, Kind},
             view::{self, View, phase, target_words},
@@ -98,20 +98,57 @@ pub enum DryRun {
     Server,
 }
 
-impl AbortFlags {
-    fn policy(&self) -> AbortPolicy {
-        if self.after_step {
-            AbortPolicy::AfterStep
-        } else {
-            AbortPolicy::Now
+/// The request to stop an operation: an abort or a pause.
+pub struct Stop {
+    /// The kind of the object.
+    pub kind: AbortKind,
+    /// The object's name.
+    pub name: String,
+    /// The reason that is stored with the Operation.
+    pub reason: String,
+    /// How the step in progress is treated.
+    pub policy: AbortPolicy,
+    /// Whether to wait until the operation is Canceled, and for how long at most.
+    pub wait: Option<Option<Duration>>,
+    /// Whether to stop it without asking.
+    pub yes: bool,
+    /// Whether the request is only tried.
+    pub dry_run: Option<DryRun>,
+}
+
+impl From<&AbortFlags> for Stop {
+    fn from(flags: &AbortFlags) -> Self {
+        Self {
+            kind: flags.kind,
+            name: flags.name.clone(),
+            reason: flags.reason.clone(),
+            policy: if flags.after_step {
+                AbortPolicy::AfterStep
+            } else {
+                AbortPolicy::Now
+            },
+            wait: flags.wait.then_some(flags.timeout),
+            yes: flags.yes,
+            dry_run: flags.dry_run,
         }
     }
+}
 
+impl Stop {
     fn policy_word(&self) -> &'static str {
-        match self.policy() {
+        match self.policy {
             AbortPolicy::AfterStep => ABORT_POLICY_AFTER_STEP,
             AbortPolicy::Now => ABORT_POLICY_NOW,
         }
+    }
+
+    fn is_pause(&self) -> bool {
+        pause::why(&self.reason).is_some()
+    }
+
+    fn question(&self, name: &str) -> String {
+        let verb = if self.is_pause() { "Pause" } else { "Abort" };
+        format!("{verb} Operation {name}?")
     }
 }
 
@@ -120,6 +157,14 @@ impl AbortFlags {
 /// # Errors
 /// Returns an error if there is nothing to abort, or if the API server refuses.
 pub async fn run(session: &Session, flags: &AbortFlags) -> anyhow::Result<ExitCode> {
+    stop(session, &flags.into()).await
+}
+
+/// Shows what the stop leaves behind, asks, and requests it.
+///
+/// # Errors
+/// Returns an error if there is nothing to stop, or if the API server refuses.
+pub async fn stop(session: &Session, flags: &Stop) -> anyhow::Result<ExitCode> {
     let operation = find(session, flags).await?;
     if let Some(end) = too_late(session, flags, &operation)? {
         return Ok(end);
@@ -127,8 +172,7 @@ pub async fn run(session: &Session, flags: &AbortFlags) -> anyhow::Result<ExitCo
     if phase(&operation) != OperationPhase::Canceling || is_hurried(&operation, flags) {
         output::say(&preview(session, flags, &operation).await?)?;
         if flags.dry_run.is_none() && !flags.yes {
-            let question = format!("Abort Operation {}?", operation.name_any());
-            if !ask::is_sure(&question).await? {
+            if !ask::is_sure(&flags.question(&operation.name_any())).await? {
                 output::say("The operation goes on: nothing was changed.")?;
                 return Ok(ExitCode::FAILURE);
             }
@@ -141,21 +185,21 @@ pub async fn run(session: &Session, flags: &AbortFlags) -> anyhow::Result<ExitCo
     if flags.dry_run.is_some() {
         return Ok(ExitCode::SUCCESS);
     }
-    if flags.wait {
-        wait(session, flags.timeout, &operation).await
-    } else {
-        let name = operation.name_any();
-        let command = session
-            .look
-            .command(&format!("operation wait {name} --for canceled"));
-        output::say(&format!(
-            "Asked Operation {name} to stop. To wait for it: {command}"
-        ))?;
-        Ok(ExitCode::SUCCESS)
+    if let Some(timeout) = flags.wait {
+        return wait(session, timeout, &operation).await;
     }
+    let name = operation.name_any();
+    let verb = if flags.is_pause() { "pause" } else { "stop" };
+    let command = session
+        .look
+        .command(&format!("operation wait {name} --for canceled"));
+    output::say(&format!(
+        "Asked Operation {name} to {verb}. To wait for it: {command}"
+    ))?;
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn find(session: &Session, flags: &AbortFlags) -> anyhow::Result<Operation> {
+async fn find(session: &Session, flags: &Stop) -> anyhow::Result<Operation> {
     match flags.kind {
         AbortKind::Operation => errors::get(&session.api(), &flags.name).await,
         AbortKind::Cluster => {
@@ -166,13 +210,14 @@ async fn find(session: &Session, flags: &AbortFlags) -> anyhow::Result<Operation
 }
 
 /// Whether this abort turns an earlier one, which lets the step in progress finish, into one that doesn't.
-fn is_hurried(operation: &Operation, flags: &AbortFlags) -> bool {
+fn is_hurried(operation: &Operation, flags: &Stop) -> bool {
     let policy = operation.annotations().get(ABORT_POLICY_ANNOTATION);
-    policy.is_some_and(|policy| policy == ABORT_POLICY_AFTER_STEP) && !flags.after_step
+    policy.is_some_and(|policy| policy == ABORT_POLICY_AFTER_STEP)
+        && flags.policy == AbortPolicy::Now
 }
 
 /// Whether the same abort was requested before. Another reason or another policy makes it a new request.
-fn was_asked_before(flags: &AbortFlags, operation: &Operation) -> bool {
+fn was_asked_before(flags: &Stop, operation: &Operation) -> bool {
     let is = |key: &str, value: &str| {
         let written = operation.annotations().get(key);
         written.is_some_and(|written| written == value)
@@ -184,7 +229,7 @@ fn was_asked_before(flags: &AbortFlags, operation: &Operation) -> bool {
 /// refused before.
 fn too_late(
     session: &Session,
-    flags: &AbortFlags,
+    flags: &Stop,
     operation: &Operation,
 ) -> anyhow::Result<Option<ExitCode>> {
     let status = view::status(operation);
@@ -211,8 +256,8 @@ fn too_late(
 }
 
 /// Returns what may help after a refused abort.
-fn other_way(flags: &AbortFlags, status: &OperationStatus) -> &'static str {
-    if flags.after_step || !progress::has_more_to_begin(status) {
+fn other_way(flags: &Stop, status: &OperationStatus) -> &'static str {
+    if flags.policy == AbortPolicy::AfterStep || !progress::has_more_to_begin(status) {
         "; to ask again, give another --reason"
     } else {
         "; --after-step stops it after the step in progress; to ask again, give another --reason"
@@ -220,30 +265,21 @@ fn other_way(flags: &AbortFlags, status: &OperationStatus) -> &'static str {
 }
 
 /// Describes the Operation, its progress, and what its abort leaves behind.
-async fn preview(
-    session: &Session,
-    flags: &AbortFlags,
-    operation: &Operation,
-) -> anyhow::Result<String> {
+async fn preview(session: &Session, flags: &Stop, operation: &Operation) -> anyhow::Result<String> {
     let cluster = match target::cluster_of(session, &operation.spec.target).await {
         Ok(cluster) => View::read(session, &cluster.name_any()).await.ok(),
         // The target may no longer exist. The Operation can be aborted nevertheless.
         Err(_) => None,
     };
     let look = session.look.now();
-    Ok(preview_text(
-        operation,
-        cluster.as_ref(),
-        flags.policy(),
-        &look,
-    ))
+    Ok(preview_text(operation, cluster.as_ref(), flags, &look))
 }
 
 /// Describes the Operation, its progress, and what its abort leaves behind, in words.
 pub fn preview_text(
     operation: &Operation,
     view: Option<&View>,
-    policy: AbortPolicy,
+    flags: &Stop,
     look: &Look,
 ) -> String {
     let status = view::status(operation);
@@ -267,14 +303,15 @@ pub fn preview_text(
         operation,
         control_plane: status.and_then(|status| status.kubernetes_version.as_deref()),
         pools: view.map_or(&[], |view| &view.pools),
-        policy,
+        policy: flags.policy,
         is_eks: cluster.is_some_and(|cluster| cluster.spec.provider.aws.is_some()),
     };
     if let Some(why) = left_behind::refusal(&facts) {
         lines.push(look.wrap("", "", &why));
         return lines.join("\n");
     }
-    lines.push("The abort leaves behind:".to_owned());
+    let what = if flags.is_pause() { "pause" } else { "abort" };
+    lines.push(format!("The {what} leaves behind:"));
     let sentences = left_behind::sentences(&facts);
     lines.extend(
         sentences
@@ -285,7 +322,12 @@ pub fn preview_text(
     lines.push(format!(
         "  {}",
         look.command(&format!(
-            "reconcile {}",
+            "{} {}",
+            if flags.is_pause() {
+                "resume"
+            } else {
+                "reconcile"
+            },
             target_words(&operation.spec.target)
         ))
     ));
@@ -293,11 +335,7 @@ pub fn preview_text(
 }
 
 /// Requests the abort of this very Operation, by its uid. Another Operation may get its name in the meantime.
-async fn request(
-    session: &Session,
-    flags: &AbortFlags,
-    operation: &Operation,
-) -> anyhow::Result<()> {
+async fn request(session: &Session, flags: &Stop, operation: &Operation) -> anyhow::Result<()> {
     // The policy is always written, so that it overrides an earlier abort that waits for its step.
     let policy = flags.policy_word();
     let annotations = json!({ABORT_ANNOTATION: flags.reason, ABORT_POLICY_ANNOTATION: policy});

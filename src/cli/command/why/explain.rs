@@ -10,6 +10,7 @@ use crate::{
         OperationStatus, OperationTarget, TargetKind,
     },
     cli::{
+        cluster::pause,
         cluster::view::{self, condition, target_name, target_words, what_it_does},
         display::progress,
         terminal::{look::Look, text},
@@ -133,21 +134,24 @@ impl Chain<'_> {
             return;
         };
         let ago = text::since(last.end_time.as_ref(), self.now);
-        let how = match last.phase {
-            OperationPhase::Failed => "failed",
-            _ => "was canceled",
+        let paused = last.message.strip_prefix("canceled: ").and_then(pause::why);
+        let (how, why) = match (last.phase, paused) {
+            (OperationPhase::Failed, _) => ("failed", text::why_it_ended(&last.message)),
+            (_, Some("")) => ("was paused", String::new()),
+            (_, Some(why)) => ("was paused", format!(": {why}")),
+            (_, None) => ("was canceled", text::why_it_ended(&last.message)),
         };
-        let why = text::why_it_ended(&last.message);
         let target = target_name(&last.target);
         self.say(format!(
             "The {:?} of {target} ({}) {how} {ago} ago{why}.",
             last.type_, last.name
         ));
         self.remedy("See what it did", &format!("operation show {}", last.name));
-        self.remedy(
-            "Bring it to its spec",
-            &format!("reconcile {}", target_words(&last.target)),
-        );
+        let (what, verb) = match paused {
+            Some(_) => ("Go on with it", "resume"),
+            None => ("Bring it to its spec", "reconcile"),
+        };
+        self.remedy(what, &format!("{verb} {}", target_words(&last.target)));
     }
 
     /// Says what is on hold, and what ends the hold.
