@@ -5,16 +5,16 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
-#[path = "../live/acts.rs"]
+#[path = "../live/stage/acts.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod acts;
-#[path = "../live/belay.rs"]
+#[path = "../live/stage/belay.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod belay;
-#[path = "../live/seen.rs"]
+#[path = "../live/stage/seen.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod seen;
-#[path = "../live/world.rs"]
+#[path = "../live/stage/world.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod world;
 

@@ -11,11 +11,11 @@ pub type Test<S> = (
     fn(Arc<S>) -> Pin<Box<dyn Future<Output = ()> + Send>>,
 );
 
-/// Lists the tests of a module with their names.
+/// Lists tests with the names of their modules.
 #[macro_export]
 macro_rules! tests {
-    ($($module:ident :: $name:ident),* $(,)?) => {
-        &[$((concat!(stringify!($module), "::", stringify!($name)), |stage| Box::pin($module::$name(stage)))),*]
+    ($($first:ident $(:: $rest:ident)*),* $(,)?) => {
+        &[$((concat!(stringify!($first) $(, "::", stringify!($rest))*), |stage| Box::pin($first $(:: $rest)*(stage)))),*]
     };
 }
 

@@ -2,29 +2,29 @@
 //! clocks, removed kinds. Each test asserts what a user sees in the end: no node is lost or duplicated, the operation
 //! ends as it should, and an abort is honoured.
 //!
-//! `tests/live` has the outages that need nothing special: `no_data`, `failure`, `leader`, `restart`, `late`,
-//! `isolated`.
+//! `tests/live` has the outages that need nothing special: `nodes::no_data`, `operations::failure`, `aborts::late`, and
+//! `leader`, `restart` and `isolated` of `operators`.
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
 #[allow(dead_code, reason = "shared with tests/live, which uses all of it")]
-#[path = "../live/acts.rs"]
+#[path = "../live/stage/acts.rs"]
 mod acts;
 #[allow(dead_code, reason = "shared with tests/live, which uses all of it")]
-#[path = "../live/belay.rs"]
+#[path = "../live/stage/belay.rs"]
 mod belay;
 #[allow(dead_code, reason = "shared with tests/live, which uses all of it")]
-#[path = "../live/operators.rs"]
+#[path = "../live/stage/operators.rs"]
 mod operators;
 #[allow(dead_code, reason = "shared with tests/live, which uses all of it")]
-#[path = "../live/seen.rs"]
+#[path = "../live/stage/seen.rs"]
 mod seen;
 #[allow(dead_code, reason = "shared with tests/live, which uses all of it")]
-#[path = "../live/shown.rs"]
+#[path = "../live/stage/shown.rs"]
 mod shown;
 #[allow(dead_code, reason = "shared with tests/live, which uses all of it")]
-#[path = "../live/world.rs"]
+#[path = "../live/stage/world.rs"]
 mod world;
 
 #[path = "../harness/pods.rs"]

@@ -1,0 +1,456 @@
+//! What an abort leaves behind, for each type of operation and both policies, and how to go on.
+
+use std::sync::Arc;
+
+use belay::api::{
+    AgentPool, CancellationStatus, OperationPhase, OperationType, PowerState, ProvisioningState,
+    StepPhase, TargetKind,
+};
+use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt as _;
+use serde_json::json;
+
+use crate::stage::belay::{
+    Belay, KUBECTL_PATIENCE, World, is_cordoned, is_node_ready, is_true, version,
+};
+
+/// What an abort does with the step in progress.
+const POLICIES: [&str; 2] = ["Now", "AfterStep"];
+
+/// Aborts an operation, and lets the steps in progress finish if the policy says so.
+async fn abort(belay: &Belay, operation: &str, policy: &str) {
+    belay
+        .annotate::<belay::api::Operation>(
+            operation,
+            json!({"belay.dev/abort": "test", "belay.dev/abort-policy": policy}),
+        )
+        .await;
+    if policy == "AfterStep" {
+        belay
+            .is_in_phase(operation, OperationPhase::Canceling)
+            .await;
+        belay.keep_available(0).await;
+        belay.refuse_no_more();
+    }
+    let status = belay.is_in_phase(operation, OperationPhase::Canceled).await;
+    let cancellation = status.cancellation.expect("a cancellation");
+    assert_eq!(cancellation.status, CancellationStatus::Successful);
+    belay.lock_is_free().await;
+    let nodes = belay.nodes().await;
+    assert!(
+        nodes
+            .iter()
+            .all(|node| !is_cordoned(node) && is_node_ready(node)),
+        "nothing is half-done"
+    );
+}
+
+/// Creates a Reconcile, and waits until it ends.
+async fn goes_on(belay: &Belay, kind: TargetKind, target: &str) {
+    belay.keep_available(0).await;
+    belay.reconcile(kind, target, "go-on").await;
+    belay.succeeds("go-on").await;
+    belay.lock_is_free().await;
+}
+
+/// Checks that a pool reports that it is on hold.
+async fn is_stalled(belay: &Belay, pool: &str) {
+    belay
+        .eventually("tells that the pool is on hold", || async {
+            let status = belay.pool_status(pool).await;
+            is_true(&status.conditions, "Stalled")
+                && status.provisioning_state == Some(ProvisioningState::Canceled)
+        })
+        .await;
+}
+
+fn versions(nodes: &[Node]) -> Vec<String> {
+    let mut versions: Vec<_> = nodes.iter().map(version).collect();
+    versions.sort();
+    versions
+}
+
+pub async fn a_create_leaves_the_nodes_that_are_up_and_goes_on_from_there(world: Arc<World>) {
+    for policy in POLICIES {
+        let belay = Belay::start(&world).await;
+        belay.guarded_cluster(1).await;
+        belay.set_provisioning_time("1h").await;
+        belay.cluster_is_ready().await;
+        // Two nodes are started at a time, and none of them comes up.
+        belay.create_pool("np2", 2).await;
+        let create = belay.operation(OperationType::Create, "np2").await;
+        belay.makes_nodes(&create, 2).await;
+        if policy == "Now" {
+            abort(&belay, &create, policy).await;
+            assert_eq!(belay.nodes().await.len(), 1, "no half-made node is left");
+            is_stalled(&belay, "np2").await;
+            belay.set_provisioning_time("0s").await;
+            belay.cluster_is_ready().await;
+            goes_on(&belay, TargetKind::AgentPool, "np2").await;
+            assert_eq!(belay.nodes().await.len(), 3);
+        } else {
+            // An abort with this policy starts nothing new; it ends when the steps in progress have ended.
+            belay
+                .annotate::<belay::api::Operation>(
+                    &create,
+                    json!({"belay.dev/abort": "test", "belay.dev/abort-policy": policy}),
+                )
+                .await;
+            belay.is_in_phase(&create, OperationPhase::Canceling).await;
+            // The nodes may still come up.
+            belay.makes_nodes(&create, 2).await;
+            abort(&belay, &create, "Now").await;
+            assert_eq!(
+                belay.nodes().await.len(),
+                1,
+                "at once is stronger than after the step"
+            );
+        }
+        belay.check_history();
+    }
+}
+
+pub async fn an_upgrade_leaves_the_old_control_plane_where_it_had_not_changed(world: Arc<World>) {
+    for policy in POLICIES {
+        let belay = Belay::start(&world).await;
+        belay.guarded_cluster(1).await;
+        // With `AfterStep`, the test prevents the end of the change until it should come.
+        let is_let_finish = policy == "AfterStep";
+        let takes = if is_let_finish { "1ms" } else { "1h" };
+        belay.set_provisioning_time(takes).await;
+        belay.cluster_is_ready().await;
+        if is_let_finish {
+            belay.refuse_end_of_control_plane_change().await;
+        }
+        belay.set_version("1.36.3").await;
+        let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+        belay
+            .eventually("changes the control plane", || async {
+                let steps = belay.status(&upgrade).await.steps;
+                steps
+                    .first()
+                    .is_some_and(|step| step.phase == StepPhase::InProgress)
+            })
+            .await;
+        abort(&belay, &upgrade, policy).await;
+        let runs = belay.cluster_status().await.kubernetes_version;
+        let (expected, step) = if policy == "Now" {
+            ("1.35.7", StepPhase::Canceled)
+        } else {
+            ("1.36.3", StepPhase::Succeeded)
+        };
+        assert_eq!(runs.as_deref(), Some(expected));
+        let phases: Vec<_> = belay
+            .status(&upgrade)
+            .await
+            .steps
+            .iter()
+            .map(|step| step.phase)
+            .collect();
+        assert_eq!(phases, [step, StepPhase::Skipped]);
+        assert_eq!(versions(&belay.nodes().await), ["v1.35.7"]);
+        belay.set_provisioning_time("0s").await;
+        goes_on(&belay, TargetKind::ManagedCluster, "demo").await;
+        belay.cluster_is_ready().await;
+        assert_eq!(versions(&belay.nodes().await), ["v1.36.3"]);
+        belay.check_history();
+    }
+}
+
+pub async fn an_upgrade_leaves_nodes_of_both_versions(world: Arc<World>) {
+    for policy in POLICIES {
+        let belay = Belay::start(&world).await;
+        belay.guarded_cluster(2).await;
+        belay.set_version("1.36.3").await;
+        let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+        belay.is_blocked(&upgrade).await;
+        abort(&belay, &upgrade, policy).await;
+        let expected: &[_] = if policy == "Now" {
+            &["v1.35.7", "v1.35.7", "v1.36.3"]
+        } else {
+            &["v1.35.7", "v1.36.3"]
+        };
+        assert_eq!(versions(&belay.nodes().await), expected);
+        goes_on(&belay, TargetKind::ManagedCluster, "demo").await;
+        assert_eq!(versions(&belay.nodes().await), ["v1.36.3", "v1.36.3"]);
+        belay.check_history();
+    }
+}
+
+pub async fn a_scale_down_leaves_the_nodes_that_were_not_drained(world: Arc<World>) {
+    for policy in POLICIES {
+        let belay = Belay::start(&world).await;
+        belay.guarded_cluster(3).await;
+        belay.set_count("np1", 1).await;
+        let scale = belay.operation(OperationType::Scale, "np1").await;
+        belay.is_blocked(&scale).await;
+        if policy == "AfterStep" {
+            // Both drains had begun: nothing is left to cancel, so the Operation succeeds.
+            belay
+                .annotate::<belay::api::Operation>(
+                    &scale,
+                    json!({"belay.dev/abort": "test", "belay.dev/abort-policy": policy}),
+                )
+                .await;
+            belay.is_in_phase(&scale, OperationPhase::Canceling).await;
+            belay.keep_available(0).await;
+            let status = belay.succeeds(&scale).await;
+            assert_eq!(
+                status.cancellation.expect("a cancellation").status,
+                CancellationStatus::Failed
+            );
+            assert_eq!(belay.nodes().await.len(), 1);
+        } else {
+            abort(&belay, &scale, policy).await;
+            assert_eq!(belay.nodes().await.len(), 3);
+            is_stalled(&belay, "np1").await;
+            goes_on(&belay, TargetKind::AgentPool, "np1").await;
+            assert_eq!(belay.nodes().await.len(), 1);
+        }
+        belay.check_history();
+    }
+}
+
+pub async fn a_scale_up_leaves_the_nodes_that_were_there(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.guarded_cluster(1).await;
+    belay.set_provisioning_time("1h").await;
+    belay.cluster_is_ready().await;
+    belay.set_count("np1", 3).await;
+    let scale = belay.operation(OperationType::Scale, "np1").await;
+    belay.makes_nodes(&scale, 2).await;
+    abort(&belay, &scale, "Now").await;
+    assert_eq!(belay.nodes().await.len(), 1);
+    is_stalled(&belay, "np1").await;
+    belay.set_provisioning_time("0s").await;
+    belay.cluster_is_ready().await;
+    goes_on(&belay, TargetKind::AgentPool, "np1").await;
+    assert_eq!(belay.nodes().await.len(), 3);
+    belay.check_history();
+}
+
+pub async fn a_stop_leaves_a_running_pool_with_the_nodes_that_were_not_drained(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.guarded_cluster(2).await;
+    belay
+        .set_pool("np1", json!({"powerState": "Stopped"}))
+        .await;
+    let stop = belay.operation(OperationType::Stop, "np1").await;
+    belay.is_blocked(&stop).await;
+    abort(&belay, &stop, "Now").await;
+    is_stalled(&belay, "np1").await;
+    let power = belay
+        .pool_status("np1")
+        .await
+        .power_state
+        .expect("a power state");
+    assert_eq!(power.code, PowerState::Running);
+    assert_eq!(belay.nodes().await.len(), 2);
+    goes_on(&belay, TargetKind::AgentPool, "np1").await;
+    assert!(belay.nodes().await.is_empty());
+    let power = belay
+        .pool_status("np1")
+        .await
+        .power_state
+        .expect("a power state");
+    assert_eq!(power.code, PowerState::Stopped);
+    belay.check_history();
+}
+
+pub async fn a_start_leaves_a_stopped_pool_where_no_node_was_up(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    belay
+        .set_pool("np1", json!({"powerState": "Stopped"}))
+        .await;
+    belay
+        .eventually("has no nodes", || async { belay.nodes().await.is_empty() })
+        .await;
+    belay.pool_is_ready("np1").await;
+    belay.set_provisioning_time("1h").await;
+    belay.cluster_is_ready().await;
+    belay.lock_is_free().await;
+    belay
+        .set_pool("np1", json!({"powerState": "Running"}))
+        .await;
+    let start = belay.operation(OperationType::Start, "np1").await;
+    belay.makes_nodes(&start, 1).await;
+    abort(&belay, &start, "Now").await;
+    is_stalled(&belay, "np1").await;
+    assert!(belay.nodes().await.is_empty());
+    let power = belay
+        .pool_status("np1")
+        .await
+        .power_state
+        .expect("a power state");
+    assert_eq!(power.code, PowerState::Stopped);
+    belay.set_provisioning_time("0s").await;
+    belay.cluster_is_ready().await;
+    belay.lock_is_free().await;
+    belay.ask_pool("go-on", "np1", "Start", json!({})).await;
+    belay.succeeds("go-on").await;
+    assert_eq!(belay.nodes().await.len(), 1);
+    belay.check_history();
+}
+
+pub async fn a_stop_of_a_cluster_leaves_its_control_plane_on(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.guarded_cluster(2).await;
+    // All nodes of a stopped cluster are deleted at once, so the test refuses their deletion to make the stop hang.
+    belay.refuse_node_changes("DELETE").await;
+    belay.set_cluster(json!({"powerState": "Stopped"})).await;
+    let stop = belay.operation(OperationType::Stop, "demo").await;
+    belay
+        .eventually("cordons nodes", || async {
+            belay.nodes().await.iter().all(is_cordoned)
+        })
+        .await;
+    abort(&belay, &stop, "Now").await;
+    let status = belay.cluster_status().await;
+    assert_eq!(
+        status.power_state.map(|power| power.code),
+        Some(PowerState::Running)
+    );
+    assert_eq!(status.provisioning_state, Some(ProvisioningState::Canceled));
+    assert_eq!(belay.nodes().await.len(), 2);
+    belay.refuse_no_more();
+    goes_on(&belay, TargetKind::ManagedCluster, "demo").await;
+    assert!(belay.nodes().await.is_empty());
+    belay.check_history();
+}
+
+pub async fn an_update_leaves_each_node_with_its_old_or_its_new_settings(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 2).await;
+    belay.lock_is_free().await;
+    belay.refuse_node_changes("UPDATE").await;
+    belay
+        .set_pool("np1", json!({"nodeLabels": {"tier": "gold"}}))
+        .await;
+    let update = belay.operation(OperationType::Update, "np1").await;
+    belay.is_in_phase(&update, OperationPhase::InProgress).await;
+    abort(&belay, &update, "Now").await;
+    is_stalled(&belay, "np1").await;
+    let labelled = || async {
+        belay
+            .nodes()
+            .await
+            .iter()
+            .filter(|node| node.labels().contains_key("tier"))
+            .count()
+    };
+    assert_eq!(labelled().await, 0);
+    belay.refuse_no_more();
+    belay.reconcile(TargetKind::AgentPool, "np1", "go-on").await;
+    belay.succeeds("go-on").await;
+    assert_eq!(labelled().await, 2);
+    belay.check_history();
+}
+
+pub async fn a_delete_leaves_a_terminating_pool_that_a_reconcile_deletes(world: Arc<World>) {
+    for policy in POLICIES {
+        let belay = Belay::start(&world).await;
+        belay.guarded_cluster(2).await;
+        belay.kubectl(&["delete", "ap", "np1", "--wait=false"]);
+        let delete = belay.operation(OperationType::Delete, "np1").await;
+        belay.is_blocked(&delete).await;
+        if policy == "AfterStep" {
+            belay
+                .annotate::<AgentPool>(
+                    "np1",
+                    json!({"belay.dev/abort": "on the pool", "belay.dev/abort-policy": "Now"}),
+                )
+                .await;
+            belay.is_in_phase(&delete, OperationPhase::Canceled).await;
+            belay.lock_is_free().await;
+        } else {
+            abort(&belay, &delete, policy).await;
+        }
+        is_stalled(&belay, "np1").await;
+        assert!(
+            belay
+                .pool("np1")
+                .await
+                .metadata
+                .deletion_timestamp
+                .is_some(),
+            "it stays, Terminating"
+        );
+        assert_eq!(belay.nodes().await.len(), 2);
+        belay.kill_operator();
+        belay.start_operator();
+        belay.keep_available(0).await;
+        belay.reconcile(TargetKind::AgentPool, "np1", "go-on").await;
+        belay.kubectl(&["wait", "--for=delete", "ap/np1", KUBECTL_PATIENCE]);
+        assert!(belay.nodes().await.is_empty());
+        belay.check_history();
+    }
+}
+
+pub async fn a_reconcile_leaves_what_it_had_not_come_to(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.guarded_cluster(2).await;
+    belay.set_count("np1", 1).await;
+    let scale = belay.operation(OperationType::Scale, "np1").await;
+    belay.is_blocked(&scale).await;
+    abort(&belay, &scale, "Now").await;
+    belay.reconcile(TargetKind::AgentPool, "np1", "again").await;
+    belay.is_blocked("again").await;
+    let state = belay.pool_status("np1").await.provisioning_state;
+    assert_eq!(state, Some(ProvisioningState::Updating));
+    abort(&belay, "again", "Now").await;
+    is_stalled(&belay, "np1").await;
+    assert_eq!(belay.nodes().await.len(), 2);
+    goes_on(&belay, TargetKind::AgentPool, "np1").await;
+    assert_eq!(belay.nodes().await.len(), 1);
+    belay.check_history();
+}
+
+pub async fn a_create_of_a_cluster_leaves_no_control_plane(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.create_cluster(3_600_000).await;
+    let create = belay.operation(OperationType::Create, "demo").await;
+    belay.is_in_phase(&create, OperationPhase::InProgress).await;
+    belay.create_pool("np1", 1).await;
+    abort(&belay, &create, "Now").await;
+    let status = belay.cluster_status().await;
+    assert_eq!(status.kubernetes_version, None);
+    assert_eq!(status.provisioning_state, Some(ProvisioningState::Canceled));
+    assert!(is_true(&status.conditions, "Stalled"));
+    // A change of how the work is done doesn't end the hold of an aborted operation.
+    belay.set_provisioning_time("0s").await;
+    belay
+        .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+        .await;
+    belay.succeeds("go-on").await;
+    belay.pool_is_ready("np1").await;
+    assert_eq!(belay.nodes().await.len(), 1);
+    belay.check_history();
+}
+
+pub async fn a_start_of_a_cluster_leaves_its_control_plane_off(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    belay.set_cluster(json!({"powerState": "Stopped"})).await;
+    let stop = belay.operation(OperationType::Stop, "demo").await;
+    belay.succeeds(&stop).await;
+    belay.set_provisioning_time("1h").await;
+    belay.cluster_is_ready().await;
+    belay.set_cluster(json!({"powerState": "Running"})).await;
+    let start = belay.operation(OperationType::Start, "demo").await;
+    belay.is_in_phase(&start, OperationPhase::InProgress).await;
+    abort(&belay, &start, "Now").await;
+    let status = belay.cluster_status().await;
+    assert_eq!(
+        status.power_state.map(|power| power.code),
+        Some(PowerState::Stopped)
+    );
+    assert_eq!(status.provisioning_state, Some(ProvisioningState::Canceled));
+    belay.set_provisioning_time("0s").await;
+    belay.ask_cluster("go-on", "Start", json!({})).await;
+    belay.succeeds("go-on").await;
+    belay.pool_is_ready("np1").await;
+    belay.cluster_is_ready().await;
+    assert_eq!(belay.nodes().await.len(), 1);
+    belay.check_history();
+}

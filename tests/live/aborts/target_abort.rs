@@ -1,0 +1,137 @@
+//! The abort annotation on a cluster or a pool aborts the operation in flight on this object, once for each value.
+
+use std::sync::Arc;
+
+use belay::api::{
+    AgentPool, CancellationStatus, ManagedCluster, OperationPhase, OperationType, TargetKind,
+};
+use serde_json::json;
+
+use crate::stage::belay::{Belay, World};
+
+pub async fn a_value_on_a_cluster_is_honoured_once_and_the_next_one_again(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.guarded_cluster(1).await;
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay.is_blocked(&upgrade).await;
+    belay
+        .annotate::<ManagedCluster>("demo", json!({"belay.dev/abort": "first"}))
+        .await;
+    let status = belay.is_in_phase(&upgrade, OperationPhase::Canceled).await;
+    let cancellation = status.cancellation.expect("a cancellation");
+    assert_eq!(
+        (cancellation.status, cancellation.reason.as_str()),
+        (CancellationStatus::Successful, "first")
+    );
+    belay.lock_is_free().await;
+    // The annotation is still there, but affects neither the next operation nor the next operator.
+    belay
+        .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+        .await;
+    belay.is_blocked("go-on").await;
+    belay.kill_operator();
+    belay.start_operator();
+    belay.create_pool("np2", 0).await;
+    belay.is_in_phase("go-on", OperationPhase::InProgress).await;
+    belay
+        .annotate::<ManagedCluster>("demo", json!({"belay.dev/abort": "second"}))
+        .await;
+    let status = belay.is_in_phase("go-on", OperationPhase::Canceled).await;
+    assert_eq!(
+        status.cancellation.expect("a cancellation").reason,
+        "second"
+    );
+    belay.check_history();
+}
+
+pub async fn a_value_on_a_pool_is_honoured_once_across_restarts(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.guarded_cluster(1).await;
+    belay.set_count("np1", 0).await;
+    let scale = belay.operation(OperationType::Scale, "np1").await;
+    belay.is_blocked(&scale).await;
+    belay.kill_operator();
+    belay
+        .annotate::<AgentPool>("np1", json!({"belay.dev/abort": "while nobody looked"}))
+        .await;
+    belay.start_operator();
+    belay.is_in_phase(&scale, OperationPhase::Canceled).await;
+    belay.kill_operator();
+    belay.start_operator();
+    belay.lock_is_free().await;
+    belay.reconcile(TargetKind::AgentPool, "np1", "go-on").await;
+    belay.is_blocked("go-on").await;
+    belay.keep_available(0).await;
+    belay.succeeds("go-on").await;
+    belay.check_history();
+}
+
+pub async fn a_value_that_an_object_is_created_with_counts_as_honoured(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let annotations = json!({"belay.dev/abort": "left in Git"});
+    for (kind, name, spec) in [
+        (
+            "ManagedCluster",
+            "demo",
+            json!({"kubernetesVersion": "1.35.7", "provider": {"kwok": {"nodeProvisioningTime": "0s"}}}),
+        ),
+        (
+            "AgentPool",
+            "np1",
+            json!({"clusterName": "demo", "count": 1}),
+        ),
+    ] {
+        let object = json!({"apiVersion": "belay.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "annotations": annotations}, "spec": spec});
+        belay.apply(&object);
+    }
+    belay.pool_is_ready("np1").await;
+    for target in ["demo", "np1"] {
+        let create = belay.operation(OperationType::Create, target).await;
+        assert!(belay.succeeds(&create).await.cancellation.is_none());
+    }
+    belay.check_history();
+}
+
+pub async fn an_abort_on_a_cluster_leaves_a_pools_operation_and_the_reverse(world: Arc<World>) {
+    let belay = Belay::start(&world.unguarded().await).await;
+    belay.guarded_cluster(1).await;
+    belay.set_count("np1", 0).await;
+    let scale = belay.operation(OperationType::Scale, "np1").await;
+    belay.is_blocked(&scale).await;
+    belay
+        .annotate::<ManagedCluster>("demo", json!({"belay.dev/abort": "not the pool's"}))
+        .await;
+    belay
+        .eventually("has seen the annotation", || async {
+            belay.cluster_status().await.observed_abort.is_some()
+        })
+        .await;
+    assert_eq!(belay.status(&scale).await.phase, OperationPhase::InProgress);
+    belay.keep_available(0).await;
+    belay.succeeds(&scale).await;
+    belay.lock_is_free().await;
+    belay.set_count("np1", 1).await;
+    belay.pool_is_ready("np1").await;
+    belay.lock_is_free().await;
+    belay.keep_available(1).await;
+    belay.is_guarded(1).await;
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay.is_blocked(&upgrade).await;
+    let before = belay.pool_status("np1").await.observed_abort;
+    belay
+        .annotate::<AgentPool>("np1", json!({"belay.dev/abort": "not the cluster's"}))
+        .await;
+    belay
+        .eventually("has seen the annotation", || async {
+            belay.pool_status("np1").await.observed_abort != before
+        })
+        .await;
+    let status = belay.status(&upgrade).await;
+    assert_eq!(
+        (status.phase, status.cancellation),
+        (OperationPhase::InProgress, None)
+    );
+    belay.check_history();
+}

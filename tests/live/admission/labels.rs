@@ -1,0 +1,161 @@
+//! Only Belay may change the labels that it relies on.
+
+use std::sync::Arc;
+
+use belay::api::OperationType;
+use kube::ResourceExt as _;
+use serde_json::{Value, json};
+
+use crate::stage::{
+    belay::{Belay, World},
+    doors::{operation, told},
+};
+
+pub async fn belay_alone_changes_the_labels_that_it_goes_by(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let scale = belay.scaling().await;
+    belay.grant("eve", "belay-editor");
+    let is_labelled = || async {
+        let pool = belay.pool("np1").await;
+        pool.labels().contains_key("belay.dev/scale-refused")
+    };
+    belay.eventually("has its label", is_labelled).await;
+    let what = format!("operation/{scale}");
+    for (what, label) in [
+        ("agentpool/np1", "belay.dev/scale-refused"),
+        ("managedcluster/demo", "belay.dev/being-deleted"),
+        (&what, "belay.dev/target-kind"),
+        (&what, "belay.dev/operation-uid"),
+        (&what, "belay.dev/for-generation"),
+        (&what, "belay.dev/cluster"),
+    ] {
+        let refusal = format!("(Forbidden) the label {label} is set by Belay alone");
+        // Nothing is being deleted, and an Operation for a spec lacks the labels that a person's Operation gets.
+        let is_missing = [
+            "belay.dev/being-deleted",
+            "belay.dev/target-kind",
+            "belay.dev/operation-uid",
+        ]
+        .contains(&label);
+        let removed = (!is_missing).then(|| format!("{label}-"));
+        for change in [Some(format!("{label}=7")), removed].iter().flatten() {
+            let change = ["label", what, "--overwrite", change];
+            assert_eq!(told(belay.try_as("eve", &change)), refusal);
+            assert_eq!(told(belay.try_kubectl(&change)), refusal, "whoever asks");
+        }
+    }
+    let scaled = belay.try_as("eve", &["scale", "agentpool", "np1", "--replicas=5"]);
+    assert!(told(scaled).contains(&format!("Another agentpool operation ({scale})")));
+    let note = ["label", "agentpool/np1", &what, "team=a"];
+    belay.try_as("eve", &note).expect("others pass");
+}
+
+pub async fn an_operation_that_names_another_kind_of_target_in_its_label_is_refused_all_the_same(
+    world: Arc<World>,
+) {
+    let belay = Belay::start(&world).await;
+    let scale = belay.scaling().await;
+    let asked = json!({"type": "Scale", "on": "np1", "count": 5});
+    for kind in ["ManagedCluster", "AgentPool"] {
+        let mut labelled: Value =
+            serde_json::from_str(&operation("refused", asked.clone())).expect("an operation");
+        labelled["metadata"]["labels"] = json!({"belay.dev/target-kind": kind});
+        let answer = told(belay.create(&labelled.to_string()));
+        // Before Kubernetes 1.36 nothing overwrites the label.
+        let is_refused = answer.contains(&format!("Another agentpool operation ({scale})"))
+            || answer.contains("the label belay.dev/target-kind is set by Belay alone");
+        assert!(is_refused, "{kind}: {answer}");
+    }
+}
+
+pub async fn a_new_pool_has_the_label_that_spares_a_search_only_until_belay_takes_it_up(
+    world: Arc<World>,
+) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 0).await;
+    let pool = |name: &str, version: Option<&str>| {
+        json!({"apiVersion": "belay.dev/v1alpha1", "kind": "AgentPool", "metadata": {"name": name, "labels": {"belay.dev/follows-cluster": "true"}}, "spec": {"clusterName": "demo", "count": 0, "kubernetesVersion": version}}).to_string()
+    };
+    let created = belay.create(&pool("np2", None));
+    created.expect("a pool that pins no version");
+    belay.pool_is_ready("np2").await;
+    let labels = belay.pool("np2").await.labels().clone();
+    assert!(
+        !labels.contains_key("belay.dev/follows-cluster"),
+        "{labels:?}"
+    );
+    let forged = told(belay.create(&pool("np3", Some("1.36.3"))));
+    let refusal = "(Forbidden) the label belay.dev/follows-cluster is set by Belay alone";
+    assert_eq!(forged, refusal);
+}
+
+pub async fn the_policy_for_large_namespaces_labels_what_needs_no_search(world: Arc<World>) {
+    if !world.stamps() {
+        return;
+    }
+    let belay = Belay::start(&world).await;
+    let policy = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/charts/belay/files/large-namespaces/belay-marks.yaml"
+    );
+    let pool = |version: Option<&str>| {
+        json!({"apiVersion": "belay.dev/v1alpha1", "kind": "AgentPool", "metadata": {"name": "np9"}, "spec": {"clusterName": "demo", "count": 0, "kubernetesVersion": version}}).to_string()
+    };
+    let created = |manifest: &str| {
+        let namespace = ["-n", belay.namespace.as_str()];
+        let create = ["create", "--dry-run=server", "-o", "yaml"];
+        world.kubectl_with(&[&namespace[..], &create].concat(), manifest)
+    };
+    belay.kubectl(&["apply", "-f", policy]);
+    belay
+        .eventually("labels a new pool that pins no version", || async {
+            created(&pool(None)).is_ok_and(|pool| pool.contains("belay.dev/follows-cluster"))
+        })
+        .await;
+    let pinned = created(&pool(Some("1.35.7"))).expect("a pool");
+    assert!(!pinned.contains("belay.dev/follows-cluster"), "{pinned}");
+    let asked = operation("it", json!({"type": "Update", "on": "np9"}));
+    let asked = created(&asked).expect("an Operation");
+    assert!(
+        asked.contains("belay.dev/target-kind: AgentPool"),
+        "{asked}"
+    );
+    belay.kubectl(&["delete", "-f", policy]);
+}
+
+pub async fn an_operation_may_come_with_belays_labels_and_gains_nothing_by_them(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    belay.lock_is_free().await;
+    let labelled = |labels: Value| json!({"labels": labels});
+    let forgeries = [
+        ("forged", labelled(json!({"belay.dev/for-generation": "1"}))),
+        (
+            "restored",
+            labelled(json!({"belay.dev/operation-uid": "another"})),
+        ),
+        (
+            "begun",
+            json!({"annotations": {"belay.dev/engine-handle": "az-1"}}),
+        ),
+    ];
+    for (name, metadata) in &forgeries {
+        let manifest = operation(name, json!({"type": "Scale", "on": "np1", "count": 9}));
+        let mut manifest: Value = serde_json::from_str(&manifest).expect("an operation");
+        for (key, value) in metadata.as_object().expect("metadata") {
+            manifest["metadata"][key] = value.clone();
+        }
+        belay.create(&manifest.to_string()).expect("it is taken");
+    }
+    for (name, _) in &forgeries {
+        belay
+            .eventually("has it ended", || async {
+                belay.status(name).await.phase.is_finished()
+            })
+            .await;
+        assert_eq!(belay.status(name).await.start_time, None, "{name} ran");
+    }
+    assert_eq!(belay.pool("np1").await.spec.count, 1);
+    assert_eq!(belay.nodes().await.len(), 1);
+    assert_eq!(belay.operations(OperationType::Scale, "np1").await.len(), 3);
+}

@@ -1,0 +1,193 @@
+//! Belay's account writes only Belay's nodes, and only Belay writes its labels and marks on them.
+
+use std::sync::Arc;
+
+use kube::ResourceExt as _;
+use serde_json::{Value, json};
+
+use crate::stage::{
+    belay::{Belay, World},
+    doors::told,
+};
+
+/// The rights of the user's role in all namespaces.
+const EDITS_NODES: &str = r#"[{"apiGroups": [""], "resources": ["nodes", "nodes/status"], "verbs": ["get", "create", "update", "patch", "delete"]}]"#;
+/// The same, with the right by which the policies recognise Belay.
+const OPERATES_NODES: &str = r#"[{"apiGroups": [""], "resources": ["nodes", "nodes/status"], "verbs": ["get", "create", "update", "patch", "delete"]},
+    {"apiGroups": ["belay.dev"], "resources": ["nodes"], "verbs": ["operate"]}]"#;
+
+impl Belay {
+    /// Creates a user with rights in all namespaces. Returns the user's name.
+    fn user_of_nodes(&self, name: &str, rules: &str) -> String {
+        let user = format!("{name}-{}", self.namespace);
+        let rules: Value = serde_json::from_str(rules).expect("rules");
+        let rbac = "rbac.authorization.k8s.io";
+        self.apply(
+            &json!({"apiVersion": format!("{rbac}/v1"), "kind": "ClusterRole",
+            "metadata": {"name": user}, "rules": rules}),
+        );
+        self.apply(
+            &json!({"apiVersion": format!("{rbac}/v1"), "kind": "ClusterRoleBinding",
+            "metadata": {"name": user},
+            "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": user},
+            "subjects": [{"apiGroup": rbac, "kind": "User", "name": user}]}),
+        );
+        user
+    }
+
+    /// Grants a user the verb by which Belay is recognised in the namespace.
+    fn let_operate(&self, user: &str) {
+        let rbac = "rbac.authorization.k8s.io";
+        self.apply(&json!({"apiVersion": format!("{rbac}/v1"), "kind": "Role",
+            "metadata": {"name": user, "namespace": self.namespace},
+            "rules": [{"apiGroups": ["belay.dev"], "resources": ["managedclusters"], "verbs": ["operate"]}]}));
+        self.apply(
+            &json!({"apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding",
+            "metadata": {"name": user, "namespace": self.namespace},
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": user},
+            "subjects": [{"apiGroup": rbac, "kind": "User", "name": user}]}),
+        );
+    }
+
+    fn create_node_as(&self, user: &str, name: &str, labels: &Value) -> Result<String, String> {
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}});
+        let create = [
+            "--as",
+            user,
+            "create",
+            "--field-manager=belay",
+            "--dry-run=server",
+        ];
+        self.world.kubectl_with(&create, &node.to_string())
+    }
+}
+
+pub async fn the_account_of_belay_writes_only_nodes_that_carry_its_labels(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    let ours = belay.nodes().await[0].name_any();
+    let plain = format!("plain-{}", belay.namespace);
+    belay.apply(&json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": plain}}));
+    let operator = belay.user_of_nodes("operator", OPERATES_NODES);
+    let refusal = |node: &str| {
+        format!(
+            "(Forbidden) User \"{operator}\" runs Belay and cannot write node {node}: it may write only nodes with the labels belay.dev/cluster and belay.dev/namespace, may not change these labels, and needs the verb operate on managedclusters in the namespace that the label names"
+        )
+    };
+    let tries = |args: &[&str]| {
+        let dry = ["--field-manager=belay", "--dry-run=server"];
+        belay.try_as(&operator, &[args, &dry].concat())
+    };
+    let deletes =
+        |node: &str| belay.try_as(&operator, &["delete", "node", node, "--dry-run=server"]);
+    let label = ["label", "node", &ours, "team=a"];
+    let stranger = tries(&label);
+    assert_eq!(told(stranger), refusal(&ours), "not of its namespaces");
+    belay.let_operate(&operator);
+    belay
+        .eventually("lets the operator write its node", || async {
+            tries(&label).is_ok()
+        })
+        .await;
+    deletes(&ours).expect("its node");
+    assert_eq!(told(deletes(&plain)), refusal(&plain));
+    let (cluster, namespace) = (
+        "belay.dev/cluster=demo",
+        format!("belay.dev/namespace={}", belay.namespace),
+    );
+    for change in [
+        &["label", "node", &plain, "team=a"][..],
+        &["annotate", "node", &plain, "belay.dev/made-by=me"],
+        &["label", "node", &plain, cluster, &namespace],
+        &["taint", "node", &plain, "a=b:NoExecute"],
+        &[
+            "patch",
+            "node",
+            &plain,
+            "--subresource=status",
+            "-p",
+            r#"{"status": {"phase": "Running"}}"#,
+        ],
+    ] {
+        assert_eq!(told(tries(change)), refusal(&plain), "{change:?}");
+    }
+    for change in ["belay.dev/cluster-", "belay.dev/namespace=default"] {
+        let change = ["label", "node", &ours, "--overwrite", change];
+        assert_eq!(told(tries(&change)), refusal(&ours), "{change:?}");
+    }
+    let labelled =
+        |namespace: &str| json!({"belay.dev/cluster": "demo", "belay.dev/namespace": namespace});
+    let made = format!("made-{}", belay.namespace);
+    for labels in [
+        json!({}),
+        json!({"belay.dev/namespace": belay.namespace}),
+        labelled("default"),
+    ] {
+        let created = belay.create_node_as(&operator, &made, &labels);
+        assert_eq!(told(created), refusal(&made), "{labels}");
+    }
+    let created = belay.create_node_as(&operator, &made, &labelled(&belay.namespace));
+    created.expect("a node of its own");
+    // An administrator may do everything, including what needs the verb operate.
+    belay.kubectl(&["delete", "node", &plain]);
+}
+
+pub async fn belay_alone_changes_its_labels_and_marks_of_a_node(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    let node = belay.nodes().await[0].name_any();
+    let eve = belay.user_of_nodes("eve", EDITS_NODES);
+    for (verb, what, change) in [
+        ("label", "belay.dev/cluster", "=other"),
+        ("label", "belay.dev/cluster", "-"),
+        ("label", "belay.dev/agentpool", "-"),
+        ("label", "belay.dev/anything", "=x"),
+        ("annotate", "belay.dev/made-by", "=me"),
+        ("annotate", "belay.dev/made-by", "-"),
+        ("annotate", "belay.dev/drained-by", "=me"),
+        ("annotate", "belay.dev/drained-for", "=1"),
+        ("annotate", "belay.dev/was-cordoned", "=true"),
+        ("annotate", "belay.dev/joining", "=true"),
+        ("annotate", "belay.dev/settings", "={}"),
+    ] {
+        let kind = if verb == "label" {
+            "label"
+        } else {
+            "annotation"
+        };
+        let refusal = format!("(Forbidden) the {kind} {what} is set by Belay alone");
+        let change = [
+            verb,
+            "node",
+            &node,
+            "--overwrite",
+            &format!("{what}{change}"),
+        ];
+        assert_eq!(told(belay.try_as(&eve, &change)), refusal);
+        assert_eq!(told(belay.try_kubectl(&change)), refusal, "whoever asks");
+        let by_name = [&change[..], &["--field-manager=belay"]].concat();
+        assert_eq!(told(belay.try_as(&eve, &by_name)), refusal);
+    }
+    let labels = json!({"belay.dev/cluster": "demo"});
+    let created = belay.create_node_as(&eve, "forged", &labels);
+    assert_eq!(
+        told(created),
+        "(Forbidden) the label belay.dev/cluster is set by Belay alone"
+    );
+    for change in [
+        &["label", "node", &node, "team=a"][..],
+        &["annotate", "node", &node, "example.com/note=a"],
+        &["taint", "node", &node, "a=b:NoSchedule"],
+        &[
+            "patch",
+            "node",
+            &node,
+            "-p",
+            r#"{"spec": {"unschedulable": true}}"#,
+        ],
+        &["delete", "node", &node],
+    ] {
+        let change = [change, &["--dry-run=server"]].concat();
+        belay.try_as(&eve, &change).expect("others pass");
+    }
+}

@@ -1,0 +1,477 @@
+//! The API server refuses changes that aren't possible now, with the same message for every way to make them.
+
+use std::sync::Arc;
+
+use belay::api::{OperationPhase, OperationType, PowerState};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use serde_json::json;
+
+use crate::stage::{
+    belay::{Belay, KUBECTL_PATIENCE, World},
+    doors::{and_abort, operation, told, without_elapsed},
+};
+
+pub async fn no_change_passes_while_the_cluster_is_busy(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let upgrade = belay.upgrading().await;
+    let refusal = format!(
+        "(OperationNotAllowed) Operation is not allowed: Another operation ({upgrade}) is in progress, {}",
+        and_abort(&upgrade)
+    );
+    let version = json!({"kubernetesVersion": "1.36.4"});
+    for told in belay.through_every_door("managedcluster", "demo", &version) {
+        assert_eq!(told, refusal);
+    }
+    for told in belay.through_every_door("agentpool", "np1", &json!({"count": 5})) {
+        assert_eq!(told, refusal);
+    }
+    let scale = belay.try_kubectl(&["scale", "agentpool", "np1", "--replicas=5"]);
+    assert_eq!(told(scale), refusal);
+    for asked in [
+        json!({"type": "Upgrade", "on": "demo", "kubernetesVersion": "1.36.4"}),
+        json!({"type": "Reconcile", "on": "demo"}),
+        json!({"type": "Scale", "on": "np1", "count": 5}),
+        json!({"type": "Stop", "on": "np1"}),
+    ] {
+        assert_eq!(belay.ask(asked), refusal);
+    }
+    assert_eq!(
+        belay.status(&upgrade).await.phase,
+        OperationPhase::InProgress
+    );
+    belay.check_history();
+}
+
+pub async fn a_busy_pool_refuses_changes_of_itself_and_of_its_cluster(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let scale = belay.scaling().await;
+    let on_pool = format!(
+        "(OperationNotAllowed) Operation is not allowed: Another agentpool operation ({scale}) is in progress, {}",
+        and_abort(&scale)
+    );
+    let on_cluster = format!(
+        "(OperationNotAllowed) Managed Cluster operation is not allowed: Another operation ({scale}) is in progress on agent pool (np1), {}",
+        and_abort(&scale)
+    );
+    for told in belay.through_every_door("agentpool", "np1", &json!({"count": 5})) {
+        assert_eq!(told, on_pool);
+    }
+    let again = belay.try_kubectl(&["scale", "agentpool", "np1", "--replicas=5"]);
+    assert_eq!(told(again), on_pool);
+    let version = json!({"kubernetesVersion": "1.36.4"});
+    for told in belay.through_every_door("managedcluster", "demo", &version) {
+        assert_eq!(told, on_cluster);
+    }
+    assert_eq!(
+        belay.ask(json!({"type": "Scale", "on": "np1", "count": 5})),
+        on_pool
+    );
+    assert_eq!(belay.ask(json!({"type": "Stop", "on": "demo"})), on_cluster);
+    // The other pool isn't affected.
+    belay.kubectl(&["scale", "agentpool", "np2", "--replicas=1"]);
+    belay.pool_is_ready("np2").await;
+    belay.check_history();
+}
+
+pub async fn what_starts_no_operation_always_passes(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let upgrade = belay.upgrading().await;
+    belay.kubectl(&["label", "managedcluster/demo", "agentpool/np1", "team=a"]);
+    belay.kubectl(&["annotate", "managedcluster/demo", "agentpool/np1", "note=b"]);
+    for spec in [
+        json!({"operationHistoryLimit": 7}),
+        json!({"concurrencyPolicy": "Queue"}),
+        // With Queue, changes wait.
+        json!({"kubernetesVersion": "1.36.4"}),
+    ] {
+        belay.patch("managedcluster/demo", &spec).expect("passes");
+    }
+    assert_eq!(
+        belay.status(&upgrade).await.phase,
+        OperationPhase::InProgress
+    );
+}
+
+pub async fn a_start_or_stop_at_the_wrong_time_tells_since_when(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.upgrading().await;
+    let since = belay.held_since().await;
+    let refusal = |change: &str| {
+        format!(
+            "(OperationNotAllowed) managed cluster is in Provisioning State(Upgrading) and Power State(Running), {change} cannot be performed The previous operation started at '{since}'"
+        )
+    };
+    for (type_, change) in [("Start", "starting"), ("Stop", "stopping")] {
+        let told = belay.ask(json!({"type": type_, "on": "demo"}));
+        assert_eq!(without_elapsed(&told, ""), refusal(change));
+    }
+    for told in
+        belay.through_every_door("managedcluster", "demo", &json!({"powerState": "Stopped"}))
+    {
+        assert_eq!(told, refusal("stopping"), "an update has no clock");
+    }
+}
+
+pub async fn a_start_of_what_runs_and_a_stop_of_what_is_stopped_tell_since_when(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    belay.lock_is_free().await;
+    let told = belay.ask(json!({"type": "Start", "on": "demo"}));
+    let since = belay.last_began().await;
+    assert_eq!(
+        without_elapsed(&told, ""),
+        format!(
+            "(OperationNotAllowed) managed cluster is in Provisioning State(Succeeded) and Power State(Running), starting cannot be performed The previous operation started at '{since}'"
+        )
+    );
+    belay
+        .patch("managedcluster/demo", &json!({"powerState": "Stopped"}))
+        .expect("passes");
+    belay.cluster_is_ready().await;
+    belay.pool_is_ready("np1").await;
+    belay.lock_is_free().await;
+    let state = belay.cluster().await.status.expect("a status").power_state;
+    assert_eq!(state.map(|state| state.code), Some(PowerState::Stopped));
+    let told = belay.ask(json!({"type": "Stop", "on": "demo"}));
+    let since = belay.last_began().await;
+    assert_eq!(
+        without_elapsed(&told, "0 days and "),
+        format!(
+            "(OperationNotAllowed) managed cluster is not currently running, stopping cannot be performed; The stop operation started at '{since}'"
+        )
+    );
+    assert_eq!(
+        belay.ask(json!({"type": "Start", "on": "np1"})),
+        "(OperationNotAllowed) managed cluster is in Provisioning State(Succeeded) and Power State(Stopped), starting cannot be performed"
+    );
+    assert_eq!(
+        belay.ask(json!({"type": "Stop", "on": "np1"})),
+        "(OperationNotAllowed) managed cluster is not currently running, stopping cannot be performed"
+    );
+    belay.check_history();
+}
+
+pub async fn what_is_being_deleted_allows_only_deletion(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    belay.create_pool("np2", 1).await;
+    belay.pool_is_ready("np2").await;
+    belay.lock_is_free().await;
+    // Somebody else's finalizers keep the objects during the test.
+    let keep = r#"{"metadata":{"finalizers":["example.com/kept","belay.dev/operation"]}}"#;
+    for what in ["agentpool/np1", "agentpool/np2", "managedcluster/demo"] {
+        belay.kubectl(&["patch", what, "--type=merge", "-p", keep]);
+    }
+    let refusal = |state: &str, name: &str, deleted: &str, since: Timestamp| {
+        format!(
+            "(OperationNotAllowed) Unable to perform '{state}' operation on '{name}' since deletion was issued on '{deleted}'. The only allowed operation is deletion once deletion has started. The delete operation started at '{since}'"
+        )
+    };
+    belay.kubectl(&["delete", "agentpool", "np1", "--wait=false"]);
+    belay
+        .eventually("lets np1 go", || async {
+            belay.pool("np1").await.finalizers() == ["example.com/kept"]
+        })
+        .await;
+    let since = belay
+        .pool("np1")
+        .await
+        .metadata
+        .deletion_timestamp
+        .expect("a time")
+        .0;
+    for told in belay.through_every_door("agentpool", "np1", &json!({"count": 5})) {
+        assert_eq!(told, refusal("Scaling", "np1", "np1", since));
+    }
+    let scale = belay.try_kubectl(&["scale", "agentpool", "np1", "--replicas=5"]);
+    assert_eq!(told(scale), refusal("Scaling", "np1", "np1", since));
+    let told_ = belay.ask(json!({"type": "Stop", "on": "np1"}));
+    assert_eq!(
+        without_elapsed(&told_, ""),
+        refusal("Stopping", "np1", "np1", since)
+    );
+
+    belay.kubectl(&["delete", "managedcluster", "demo", "--wait=false"]);
+    let since = belay
+        .cluster()
+        .await
+        .metadata
+        .deletion_timestamp
+        .expect("a time")
+        .0;
+    belay
+        .eventually("tells np2 of its cluster's deletion", || async {
+            let status = belay.pool("np2").await.status.unwrap_or_default();
+            status
+                .cluster
+                .is_some_and(|cluster| cluster.deletion_timestamp.is_some())
+        })
+        .await;
+    for told in belay.through_every_door(
+        "managedcluster",
+        "demo",
+        &json!({"kubernetesVersion": "1.36.3"}),
+    ) {
+        assert_eq!(told, refusal("Upgrading", "demo", "demo", since));
+    }
+    let told_ = belay.ask(json!({"type": "Stop", "on": "demo"}));
+    assert_eq!(
+        without_elapsed(&told_, ""),
+        refusal("Stopping", "demo", "demo", since)
+    );
+    let told_ = belay.ask(json!({"type": "Scale", "on": "np2", "count": 3}));
+    assert_eq!(
+        without_elapsed(&told_, ""),
+        refusal("Scaling", "np2", "demo", since)
+    );
+    let pool = r#"{"apiVersion": "belay.dev/v1alpha1", "kind": "AgentPool", "metadata": {"name": "np3"}, "spec": {"clusterName": "demo", "count": 1}}"#;
+    let told_ = told(belay.create(pool));
+    assert_eq!(
+        without_elapsed(&told_, ""),
+        refusal("Creating", "np3", "demo", since)
+    );
+    for what in ["agentpool/np1", "agentpool/np2", "managedcluster/demo"] {
+        let remove = r#"[{"op": "remove", "path": "/metadata/finalizers/0"}]"#;
+        // It may already be gone, if Belay has released it first.
+        drop(belay.try_kubectl(&["patch", what, "--type=json", "-p", remove]));
+    }
+    belay.kubectl(&[
+        "wait",
+        "--for=delete",
+        "managedcluster/demo",
+        KUBECTL_PATIENCE,
+    ]);
+}
+
+pub async fn what_is_so_already_is_refused(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 2).await;
+    belay.cluster_is_ready().await;
+    belay.lock_is_free().await;
+    for (asked, refusal) in [
+        (
+            json!({"type": "Create", "on": "demo"}),
+            "ManagedCluster demo exists already: use type Reconcile to bring it to its spec",
+        ),
+        (
+            json!({"type": "Create", "on": "np1"}),
+            "AgentPool np1 exists already: use type Reconcile to bring it to its spec",
+        ),
+        (
+            json!({"type": "Upgrade", "on": "demo", "kubernetesVersion": "1.35.7"}),
+            "ManagedCluster demo runs 1.35.7 already",
+        ),
+        (
+            json!({"type": "Rollback", "on": "np1", "kubernetesVersion": "1.35.7"}),
+            "AgentPool np1 runs 1.35.7 already",
+        ),
+        (
+            json!({"type": "Scale", "on": "np1", "count": 2}),
+            "AgentPool np1 has 2 nodes already",
+        ),
+    ] {
+        assert_eq!(belay.ask(asked), format!("(OperationNotAllowed) {refusal}"));
+    }
+}
+
+pub async fn versions_that_cluster_and_pools_cannot_have_are_refused(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    belay.lock_is_free().await;
+    let invalid = |told: &str| format!("(InvalidParameter) {told}");
+    for (asked, refusal) in [
+        (
+            json!({"type": "Upgrade", "on": "demo", "kubernetesVersion": "1.37.1"}),
+            "a control plane goes up one minor version at a time: it runs 1.35.7, so upgrade to a 1.36 first",
+        ),
+        (
+            json!({"type": "Rollback", "on": "demo", "kubernetesVersion": "1.33.1"}),
+            "a control plane goes back one minor version at most: it runs 1.35.7, so 1.34 is the oldest",
+        ),
+        (
+            json!({"type": "Upgrade", "on": "demo", "kubernetesVersion": "1.35.6"}),
+            "ManagedCluster demo runs 1.35.7, which is newer than 1.35.6: use type Rollback to go back",
+        ),
+        (
+            json!({"type": "Rollback", "on": "np1", "kubernetesVersion": "1.35.10"}),
+            "AgentPool np1 runs 1.35.7, which is older than 1.35.10: use type Upgrade to go up",
+        ),
+        (
+            json!({"type": "Upgrade", "on": "np1", "kubernetesVersion": "1.35.10"}),
+            "AgentPool np1 can't be newer than its control plane, which runs 1.35.7: upgrade the ManagedCluster first",
+        ),
+        (
+            json!({"type": "Rollback", "on": "np1", "kubernetesVersion": "1.31.9"}),
+            "AgentPool np1 can't be more than three minor versions older than its control plane, which runs 1.35.7",
+        ),
+    ] {
+        assert_eq!(belay.ask(asked), invalid(refusal));
+    }
+    for (version, refusal) in [
+        (
+            "1.37.1",
+            "a control plane goes up one minor version at a time: it runs 1.35.7, so upgrade to a 1.36 first",
+        ),
+        (
+            "1.33.1",
+            "a control plane goes back one minor version at most: it runs 1.35.7, so 1.34 is the oldest",
+        ),
+    ] {
+        let change = json!({"kubernetesVersion": version});
+        for told in belay.through_every_door("managedcluster", "demo", &change) {
+            assert_eq!(told, invalid(refusal));
+        }
+    }
+    let newer = "AgentPool np1 can't be newer than its control plane, which runs 1.35.7: upgrade the ManagedCluster first";
+    for told in
+        belay.through_every_door("agentpool", "np1", &json!({"kubernetesVersion": "1.36.0"}))
+    {
+        assert_eq!(told, invalid(newer));
+    }
+    let pool = |name: &str, version: &str| {
+        json!({"apiVersion": "belay.dev/v1alpha1", "kind": "AgentPool", "metadata": {"name": name}, "spec": {"clusterName": "demo", "count": 0, "kubernetesVersion": version}}).to_string()
+    };
+    assert_eq!(told(belay.create(&pool("np1", "1.35.8"))), invalid(newer));
+    let older = "AgentPool np1 can't be more than three minor versions older than its control plane, which runs 1.35.7";
+    assert_eq!(told(belay.create(&pool("np1", "1.31.8"))), invalid(older));
+    belay
+        .create(&pool("old", "1.32.5"))
+        .expect("three minor versions older");
+    belay.pool_is_ready("old").await;
+    belay.lock_is_free().await;
+    let behind = invalid(
+        "ManagedCluster demo can't go to 1.36.3: AgentPool old runs 1.32.5, and can't be more than three minor versions older; upgrade it first",
+    );
+    for told in belay.through_every_door(
+        "managedcluster",
+        "demo",
+        &json!({"kubernetesVersion": "1.36.3"}),
+    ) {
+        assert_eq!(told, behind);
+    }
+    let asked = json!({"type": "Upgrade", "on": "demo", "kubernetesVersion": "1.36.3"});
+    assert_eq!(belay.ask(asked), behind);
+}
+
+pub async fn what_nodes_still_run_counts_and_not_what_their_pool_is_to_run(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let mut upgrade = belay.upgrading().await;
+    for (nth, next) in [(2, "1.37.1"), (3, "1.38.1")] {
+        belay.kubectl(&["annotate", "operation", &upgrade, "belay.dev/abort=next"]);
+        belay.is_in_phase(&upgrade, OperationPhase::Canceled).await;
+        belay.lock_is_free().await;
+        belay.set_version(next).await;
+        upgrade = belay
+            .nth_operation(nth, OperationType::Upgrade, "demo")
+            .await;
+        belay.is_blocked(&upgrade).await;
+    }
+    belay.kubectl(&["annotate", "operation", &upgrade, "belay.dev/abort=enough"]);
+    belay.is_in_phase(&upgrade, OperationPhase::Canceled).await;
+    belay.lock_is_free().await;
+    let refusal = "(InvalidParameter) ManagedCluster demo can't go to 1.39.1: AgentPool np1 runs 1.35.7, and can't be more than three minor versions older; upgrade it first";
+    let change = json!({"kubernetesVersion": "1.39.1"});
+    for told in belay.through_every_door("managedcluster", "demo", &change) {
+        assert_eq!(told, refusal);
+    }
+    let asked = json!({"type": "Upgrade", "on": "demo", "kubernetesVersion": "1.39.1"});
+    assert_eq!(belay.ask(asked), refusal);
+}
+
+pub async fn the_last_system_pool_stays_as_long_as_its_cluster(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.create_cluster(0).await;
+    let pool = |name: &str| {
+        json!({"apiVersion": "belay.dev/v1alpha1", "kind": "AgentPool", "metadata": {"name": name}, "spec": {"clusterName": "demo", "count": 1, "mode": "System"}}).to_string()
+    };
+    for name in ["sys1", "sys2"] {
+        belay.create(&pool(name)).expect("created");
+        belay.pool_is_ready(name).await;
+    }
+    belay.lock_is_free().await;
+    belay.kubectl(&["delete", "agentpool", "sys1", KUBECTL_PATIENCE]);
+    belay
+        .eventually("counts one System pool", || async {
+            let status = belay.pool("sys2").await.status.unwrap_or_default();
+            status
+                .cluster
+                .is_some_and(|cluster| cluster.system_pools == 1)
+        })
+        .await;
+    belay.lock_is_free().await;
+    let refusal = "(OperationNotAllowed) AgentPool sys2 is the last System pool of ManagedCluster demo, which needs one as long as it lives: make another System pool first";
+    assert_eq!(
+        told(belay.try_kubectl(&["delete", "agentpool", "sys2"])),
+        refusal
+    );
+    assert_eq!(
+        told(belay.patch("agentpool/sys2", &json!({"mode": "User"}))),
+        refusal
+    );
+    // The result is the same with an Operation.
+    belay
+        .create(&operation("away", json!({"type": "Delete", "on": "sys2"})))
+        .expect("created");
+    let error = belay
+        .is_in_phase("away", OperationPhase::Failed)
+        .await
+        .error;
+    let error = error.expect("an error");
+    assert_eq!(format!("({}) {}", error.code, error.message), refusal);
+    belay.kubectl(&["delete", "managedcluster", "demo", KUBECTL_PATIENCE]);
+    belay.kubectl(&["wait", "--for=delete", "agentpool/sys2", KUBECTL_PATIENCE]);
+}
+
+pub async fn what_has_ended_or_never_began_can_not_be_aborted(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    belay.lock_is_free().await;
+    let create = belay.operation(OperationType::Create, "np1").await;
+    let abort = |what: &str| told(belay.try_kubectl(&["annotate", what, "belay.dev/abort=why"]));
+    assert_eq!(
+        abort(&format!("operation/{create}")),
+        format!(
+            "(OperationNotAllowed) Operation {create} has ended (Succeeded): there is nothing to abort"
+        )
+    );
+    assert_eq!(
+        abort("managedcluster/demo"),
+        "(OperationNotAllowed) no operation is in flight on ManagedCluster demo: there is nothing to abort"
+    );
+    assert_eq!(
+        abort("agentpool/np1"),
+        "(OperationNotAllowed) no operation is in flight on AgentPool np1: there is nothing to abort"
+    );
+}
+
+pub async fn the_field_manager_of_belay_opens_no_door_to_others(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let upgrade = belay.upgrading().await;
+    belay.kubectl(&[
+        "create",
+        "rolebinding",
+        "editors",
+        "--clusterrole=belay-editor",
+        "--user=eve",
+    ]);
+    for manager in ["belay", "belay-operation"] {
+        let manager = format!("--field-manager={manager}");
+        let spec = r#"{"spec":{"kubernetesVersion":"1.36.4"}}"#;
+        let patched = belay.try_kubectl(&[
+            "--as=eve",
+            "patch",
+            "managedcluster",
+            "demo",
+            "--type=merge",
+            "-p",
+            spec,
+            &manager,
+        ]);
+        let told = told(patched);
+        assert!(
+            told.contains(&format!("Another operation ({upgrade})")),
+            "{told}"
+        );
+    }
+}

@@ -1,0 +1,26 @@
+//! Belay sees inside the cluster what blocks an AKS operation.
+
+use std::sync::Arc;
+
+use belay::api::OperationType::Upgrade;
+
+use crate::{engines::inside, stage::belay::World};
+
+use super::stage::{NEW, Stage};
+
+pub async fn with_a_kubeconfig_an_upgrade_of_aks_shows_which_budget_holds_which_pod(
+    world: Arc<World>,
+) {
+    let stage = Stage::set(&world).await;
+    let belay = &stage.belay;
+    inside::is_given(belay, "azure", &inside::kubeconfig(belay)).await;
+    let label = ("kubernetes.azure.com/agentpool", "np1");
+    inside::has_a_drain_that_a_budget_holds(belay, label).await;
+    stage.hold("np1");
+    belay.set_version(NEW).await;
+    let upgrade = belay.operation(Upgrade, "demo").await;
+    inside::is_shown_as_blocked(belay, &upgrade).await;
+    belay.abort(&upgrade, "the budget holds").await;
+    belay.is_canceled(&upgrade).await;
+    inside::goes(belay);
+}

@@ -1,0 +1,137 @@
+//! The abort annotation stops what EKS can stop; otherwise Belay says why it can't.
+
+use std::sync::Arc;
+
+use belay::api::{
+    CancellationStatus,
+    OperationPhase::{Canceling, InProgress},
+    OperationType::{Rollback, Upgrade},
+    StepPhase,
+};
+
+use crate::stage::belay::World;
+
+use super::stage::{Identity, NEW, OLD, Stage};
+
+impl Stage {
+    /// Starts a rollback of an EKS Auto Mode cluster whose nodes roll back. Returns the Operation's name.
+    async fn begins_a_rollback(&self) -> String {
+        self.hold("demo");
+        self.belay.set_version(OLD).await;
+        let rollback = self.belay.operation(Rollback, "demo").await;
+        self.goes_back(&rollback).await;
+        rollback
+    }
+}
+
+pub async fn a_rollback_of_an_auto_mode_cluster_is_cancelled_while_its_nodes_go_back(
+    world: Arc<World>,
+) {
+    let stage = Stage::set_auto(&world).await;
+    let belay = &stage.belay;
+    let rollback = stage.begins_a_rollback().await;
+    stage.takes(600, 1500);
+    belay.abort(&rollback, "the workload complains").await;
+    belay.is_in_phase(&rollback, Canceling).await;
+    let status = belay.is_canceled(&rollback).await;
+    assert_eq!(stage.demo()["status"], "ACTIVE", "EKS has come to rest");
+    assert_eq!(stage.demo()["version"], "1.34");
+    let cancellation = status.cancellation.expect("a cancellation");
+    assert_eq!(cancellation.status, CancellationStatus::Successful);
+    stage.release("demo");
+    belay.lock_is_free().await;
+    belay.rests().await;
+    let changed = stage.changed();
+    let both = ["POST updates 200", "POST updates/ID/cancel-update 200"];
+    assert_eq!(changed[changed.len() - 2..], both);
+    belay.check_history();
+}
+
+pub async fn a_rollback_whose_nodes_are_back_goes_on_and_says_what_eks_says(world: Arc<World>) {
+    let stage = Stage::set_auto(&world).await;
+    let belay = &stage.belay;
+    let rollback = stage.begins_a_rollback().await;
+    stage.aws.nodes_are_back("demo");
+    belay.abort(&rollback, "too late").await;
+    belay
+        .eventually("says that it isn't stopped", || async {
+            let cancellation = belay.status(&rollback).await.cancellation;
+            cancellation.is_some_and(|cancellation| {
+                let words = cancellation.reason;
+                cancellation.status == CancellationStatus::Failed && words.starts_with("EKS says: ")
+            })
+        })
+        .await;
+    assert_eq!(belay.status(&rollback).await.phase, InProgress);
+    stage.release("demo");
+    belay.succeeds(&rollback).await;
+    assert_eq!(stage.demo()["version"], "1.33");
+    belay.check_history();
+}
+
+pub async fn an_abort_that_eks_can_not_do_leaves_the_operation_in_progress(world: Arc<World>) {
+    let stage = Stage::set(&world).await;
+    let belay = &stage.belay;
+    stage.hold("np1");
+    let scale = stage.begins_a_scale().await;
+    belay.is_in_phase(&scale, InProgress).await;
+    belay.abort(&scale, "not that many").await;
+    belay
+        .eventually("says that EKS can't", || async {
+            let status = belay.status(&scale).await;
+            status.cancellation.is_some_and(|cancellation| {
+                let words = cancellation.reason;
+                cancellation.status == CancellationStatus::Failed
+                    && words.contains("EKS can't stop what it does to nodegroup np1")
+            }) && status.phase == InProgress
+        })
+        .await;
+    stage.release("np1");
+    belay.succeeds(&scale).await;
+    assert_eq!(stage.changed(), ["POST np1/update-config 200"]);
+    belay.check_history();
+}
+
+pub async fn an_abort_after_the_step_begins_no_further_nodegroup(world: Arc<World>) {
+    let stage = Stage::set(&world).await;
+    let belay = &stage.belay;
+    stage.hold("np0");
+    belay.set_version(NEW).await;
+    let upgrade = belay.operation(Upgrade, "demo").await;
+    belay
+        .eventually("upgrades np0", || async {
+            stage.aws.nodegroup("demo", "np0")["status"] == "UPDATING"
+        })
+        .await;
+    let annotate = ["annotate", "operation", &upgrade];
+    let abort = [
+        "belay.dev/abort=enough for today",
+        "belay.dev/abort-policy=AfterStep",
+    ];
+    belay.kubectl(&[&annotate[..], &abort].concat());
+    belay.is_in_phase(&upgrade, Canceling).await;
+    stage.release("np0");
+    let status = belay.is_canceled(&upgrade).await;
+    let phases: Vec<_> = status.steps.iter().map(|step| step.phase).collect();
+    let ended = [
+        StepPhase::Succeeded,
+        StepPhase::Succeeded,
+        StepPhase::Skipped,
+    ];
+    assert_eq!(phases, ended);
+    belay.rests().await;
+    assert_eq!(stage.np1()["version"], "1.33");
+    belay.check_history();
+}
+
+pub async fn an_operator_that_is_killed_in_an_abort_at_eks_comes_to_its_end(world: Arc<World>) {
+    let stage = Stage::set_auto(&world).await;
+    let belay = &stage.belay;
+    let rollback = stage.begins_a_rollback().await;
+    belay.kill_operator();
+    belay.abort(&rollback, "while nobody is there").await;
+    stage.start_operator(Identity::None, "");
+    belay.is_canceled(&rollback).await;
+    assert_eq!(stage.demo()["version"], "1.34");
+    belay.check_history();
+}

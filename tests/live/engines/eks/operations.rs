@@ -1,0 +1,223 @@
+//! The operations on an EKS cluster.
+
+use std::sync::Arc;
+
+use belay::api::OperationType::{Rollback, Scale, Start, Stop, Update, Upgrade};
+use serde_json::{Value, json};
+
+use crate::stage::belay::World;
+
+use super::stage::{NEW, OLD, Stage};
+
+impl Stage {
+    fn set_cluster(&self, spec: &Value) -> Result<String, String> {
+        let patch = json!({"spec": spec}).to_string();
+        let cluster = ["patch", "managedcluster", "demo", "--type=merge", "-p"];
+        self.belay.try_kubectl(&[&cluster[..], &[&patch]].concat())
+    }
+}
+
+pub async fn a_cluster_of_eks_goes_up_control_plane_first_and_one_nodegroup_after_the_other(
+    world: Arc<World>,
+) {
+    let stage = Stage::set(&world).await;
+    stage.belay.set_version(NEW).await;
+    let upgrade = stage.belay.operation(Upgrade, "demo").await;
+    let status = stage.belay.succeeds(&upgrade).await;
+    let steps: Vec<_> = status.steps.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(steps, ["control-plane", "agentpool/np0", "agentpool/np1"]);
+    assert!(status.steps.iter().all(|step| step.handle.is_some()));
+    let once = [
+        "POST updates 200",
+        "POST np0/update-version 200",
+        "POST np1/update-version 200",
+    ];
+    assert_eq!(stage.changed(), once);
+    assert_eq!(stage.demo()["version"], "1.34");
+    assert_eq!(stage.np1()["version"], "1.34");
+    let uid = stage.belay.api::<belay::api::Operation>();
+    let uid = uid
+        .get(&upgrade)
+        .await
+        .expect("it")
+        .metadata
+        .uid
+        .expect("a uid");
+    for change in stage.changes() {
+        let token = change.request["clientRequestToken"].as_str();
+        assert!(token.is_some_and(|token| token.starts_with(&uid)));
+    }
+    stage.is_ready().await;
+    stage.belay.check_history();
+}
+
+pub async fn a_cluster_of_eks_goes_back_nodegroups_first_and_the_control_plane_last(
+    world: Arc<World>,
+) {
+    let stage = Stage::set(&world).await;
+    let belay = &stage.belay;
+    belay.set_version(NEW).await;
+    let upgrade = belay.operation(Upgrade, "demo").await;
+    belay.succeeds(&upgrade).await;
+    stage.is_ready().await;
+    belay.set_version(OLD).await;
+    let rollback = belay.operation(Rollback, "demo").await;
+    let status = belay.succeeds(&rollback).await;
+    let steps: Vec<_> = status.steps.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(steps.last(), Some(&"control-plane"));
+    assert_eq!(stage.demo()["version"], "1.33");
+    assert_eq!(stage.np1()["version"], "1.33");
+    let types = stage.changes().into_iter();
+    let types: Vec<_> = types
+        .map(|change| change.response["update"]["type"].clone())
+        .collect();
+    assert_eq!(types[5], "VersionRollback");
+    stage.is_ready().await;
+    belay.check_history();
+}
+
+pub async fn a_nodegroup_shows_what_eks_is_at(world: Arc<World>) {
+    let stage = Stage::set(&world).await;
+    stage.hold("np1");
+    let scale = stage.begins_a_scale().await;
+    stage
+        .belay
+        .eventually("says what EKS does", || async {
+            let status = stage.belay.status(&scale).await;
+            let step = status.steps.first();
+            step.is_some_and(|step| step.message == "EKS is at its ConfigUpdate")
+        })
+        .await;
+    stage.release("np1");
+    stage.belay.succeeds(&scale).await;
+    stage.belay.check_history();
+}
+
+pub async fn a_nodegroup_scales_stops_and_starts_with_its_least_size_kept(world: Arc<World>) {
+    let stage = Stage::set(&world).await;
+    let belay = &stage.belay;
+    belay.set_count("np1", 12).await;
+    let scale = belay.operation(Scale, "np1").await;
+    belay.succeeds(&scale).await;
+    assert_eq!(stage.sizes(), [1, 12, 12], "the most gives way");
+    let stopped = json!({"powerState": "Stopped"});
+    belay.set_pool("np1", stopped).await;
+    let stop = belay.operation(Stop, "np1").await;
+    belay.succeeds(&stop).await;
+    assert_eq!(stage.sizes(), [0, 0, 12]);
+    assert_eq!(belay.pool_status("np1").await.count, 0);
+    stage.is_ready().await;
+    let running = json!({"powerState": "Running"});
+    belay.set_pool("np1", running).await;
+    let start = belay.operation(Start, "np1").await;
+    belay.succeeds(&start).await;
+    assert_eq!(stage.sizes(), [1, 12, 12]);
+    assert_eq!(
+        stage.np1()["labels"],
+        json!({}),
+        "nothing of Belay's is left"
+    );
+    stage.is_ready().await;
+    belay.check_history();
+}
+
+pub async fn labels_and_taints_of_a_nodegroup_are_updated_and_others_stay(world: Arc<World>) {
+    let stage = Stage::unadopted(&world, false).await;
+    let own = json!({"labels": {"node.kubernetes.io/own": "x"}});
+    stage.aws.set_nodegroup("demo", "np1", &own);
+    stage.is_operated().await;
+    let taint = json!([{"key": "team", "value": "gold", "effect": "NoSchedule"}]);
+    let settings = json!({"nodeLabels": {"team": "gold"}, "nodeTaints": taint, "mode": "System"});
+    stage.belay.set_pool("np1", settings).await;
+    let update = stage.belay.operation(Update, "np1").await;
+    stage.belay.succeeds(&update).await;
+    let labels = json!({"team": "gold", "node.kubernetes.io/own": "x", "belay.dev/mode": "System"});
+    assert_eq!(stage.np1()["labels"], labels);
+    let taint = json!([{"key": "team", "value": "gold", "effect": "NO_SCHEDULE"}]);
+    assert_eq!(stage.np1()["taints"], taint);
+    stage.is_ready().await;
+}
+
+pub async fn how_nodes_are_replaced_is_written_before_an_upgrade(world: Arc<World>) {
+    let stage = Stage::set(&world).await;
+    let upgrades = json!({"upgradeSettings": {"maxSurge": 0, "maxUnavailable": 2}});
+    stage.belay.set_pool("np1", upgrades).await;
+    stage.belay.set_version(NEW).await;
+    let upgrade = stage.belay.operation(Upgrade, "demo").await;
+    stage.belay.succeeds(&upgrade).await;
+    let config = &stage.np1()["updateConfig"];
+    assert_eq!(
+        *config,
+        json!({"maxUnavailable": 2, "updateStrategy": "MINIMAL"})
+    );
+    let last_two = ["POST np1/update-config 200", "POST np1/update-version 200"];
+    assert!(stage.changed().ends_with(&last_two.map(Into::into)));
+    stage.is_ready().await;
+}
+
+pub async fn why_an_update_of_eks_failed_is_said_in_its_words(world: Arc<World>) {
+    let stage = Stage::set(&world).await;
+    let words = "Reached max retries while trying to evict pods from nodes in node group np1";
+    stage.aws.fail_next("np1", "PodEvictionFailure", words);
+    stage.belay.set_count("np1", 5).await;
+    let scale = stage.belay.operation(Scale, "np1").await;
+    let error = stage.belay.fails(&scale).await;
+    assert_eq!(error.code, "PodEvictionFailure");
+    assert!(error.message.starts_with(words), "{}", error.message);
+}
+
+pub async fn what_eks_can_not_do_is_refused_with_what_to_do_instead(world: Arc<World>) {
+    let stage = Stage::set(&world).await;
+    let patch = stage.set_cluster(&json!({"kubernetesVersion": "1.34.2"}));
+    let refused = patch.expect_err("EKS has no patch versions");
+    assert!(refused.contains("write 0 for it"), "{refused}");
+    let pool = json!({"kubernetesVersion": "1.32.2"});
+    stage.belay.set_pool("np1", pool).await;
+    let rollback = stage.belay.operation(Rollback, "np1").await;
+    let error = stage.belay.fails(&rollback).await;
+    assert_eq!(error.code, "OperationNotSupported");
+    stage
+        .belay
+        .set_pool("np1", json!({"kubernetesVersion": null}))
+        .await;
+    // The hold because of the version must end first: until then the API server refuses other changes.
+    stage
+        .belay
+        .eventually("takes another change", || async {
+            let stopped = json!({"powerState": "Stopped"});
+            stage.set_cluster(&stopped).is_ok()
+        })
+        .await;
+    let stop = stage.belay.operation(Stop, "demo").await;
+    let error = stage.belay.fails(&stop).await;
+    assert_eq!(error.code, "OperationNotSupported");
+    assert!(
+        error
+            .message
+            .contains("EKS has no control plane that is off"),
+        "{}",
+        error.message
+    );
+    assert_eq!(stage.changed(), Vec::<String>::new());
+}
+
+pub async fn nodes_of_a_nodegroup_that_eks_calls_degraded_are_not_ready(world: Arc<World>) {
+    let stage = Stage::set(&world).await;
+    let issue = json!({"code": "AsgInstanceLaunchFailures", "message": "no capacity", "resourceIds": ["asg"]});
+    let degraded = json!({"status": "DEGRADED", "health": {"issues": [issue]}});
+    stage.aws.set_nodegroup("demo", "np1", &degraded);
+    let belay = &stage.belay;
+    belay
+        .eventually("shows no node as Ready", || async {
+            belay.pool_status("np1").await.ready_count == 0
+        })
+        .await;
+    let well = json!({"status": "ACTIVE", "health": {"issues": []}});
+    stage.aws.set_nodegroup("demo", "np1", &well);
+    belay
+        .eventually("shows all nodes as Ready", || async {
+            belay.pool_status("np1").await.ready_count == 3
+        })
+        .await;
+    assert_eq!(stage.changed(), Vec::<String>::new());
+}

@@ -1,0 +1,102 @@
+//! Changes that others make at EKS, with aws, eksctl or in the console, while Belay operates the cluster.
+
+use std::sync::Arc;
+
+use belay::api::{
+    BEGUN_BY_ANNOTATION, Operation,
+    OperationType::{Scale, Upgrade},
+};
+use kube::ResourceExt as _;
+use serde_json::{Value, json};
+
+use crate::stage::belay::{World, is_true};
+
+use super::stage::{NEW, Stage};
+
+fn size(desired: i32) -> Value {
+    json!({"scalingConfig": {"minSize": 1, "maxSize": 10, "desiredSize": desired}})
+}
+
+pub async fn a_scale_that_aws_begins_is_in_the_lock_and_is_followed_to_its_end(world: Arc<World>) {
+    let stage = Stage::set(&world).await;
+    let belay = &stage.belay;
+    stage.hold("np1");
+    stage.somebody_asks("demo/node-groups/np1/update-config", &size(9));
+    let scale = belay.operation(Scale, "np1").await;
+    let followed = belay.api::<Operation>().get(&scale).await.expect("it");
+    assert!(followed.annotations().contains_key(BEGUN_BY_ANNOTATION));
+    assert_eq!(followed.spec.count, Some(9));
+    belay
+        .eventually("has it in the lock", || async {
+            let lock = belay.cluster_status().await.operations;
+            lock.iter().any(|held| held.name == scale)
+        })
+        .await;
+    stage.release("np1");
+    belay.succeeds(&scale).await;
+    belay.lock_is_free().await;
+    belay.rests().await;
+    assert_eq!(stage.sizes()[1], 9);
+    assert_eq!(stage.changed(), Vec::<String>::new());
+    assert_eq!(
+        belay.pool("np1").await.spec.count,
+        3,
+        "the spec is a person's"
+    );
+    belay.check_history();
+}
+
+pub async fn an_upgrade_that_eksctl_did_is_followed_and_not_taken_back(world: Arc<World>) {
+    let stage = Stage::set(&world).await;
+    let belay = &stage.belay;
+    stage.takes(2500, 100);
+    stage.somebody_asks("demo/updates", &json!({"version": "1.34"}));
+    let upgrade = belay.operation(Upgrade, "demo").await;
+    belay.succeeds(&upgrade).await;
+    belay.lock_is_free().await;
+    belay.rests().await;
+    assert_eq!(stage.demo()["version"], "1.34");
+    assert_eq!(stage.np1()["version"], "1.33", "nobody asked for that");
+    assert_eq!(stage.changed(), Vec::<String>::new());
+}
+
+pub async fn what_eks_refuses_while_others_operate_is_reported_and_done_after(world: Arc<World>) {
+    let stage = Stage::set(&world).await;
+    let belay = &stage.belay;
+    stage.hold("demo");
+    belay.kill_operator();
+    belay.set_count("np1", 5).await;
+    stage.somebody_asks("demo/updates", &json!({"version": "1.34"}));
+    // Belay can't find the update by its id.
+    stage.aws.forget_updates();
+    stage.start_operator(super::stage::Identity::None, "");
+    let scale = belay.operation(Scale, "np1").await;
+    let blocked = belay.is_blocked(&scale).await.blocked.expect("a block");
+    assert_eq!(blocked.reason, "ResourceInUseException");
+    stage.release("demo");
+    belay.succeeds(&scale).await;
+    assert_eq!(stage.sizes()[1], 5);
+}
+
+pub async fn what_the_cluster_autoscaler_scales_at_eks_belay_does_not(world: Arc<World>) {
+    let stage = Stage::set(&world).await;
+    let belay = &stage.belay;
+    let tags = json!({"tags": {"k8s.io/cluster-autoscaler/enabled": "true"},
+        "scalingConfig": {"minSize": 1, "maxSize": 9, "desiredSize": 4}});
+    stage.aws.set_nodegroup("demo", "np1", &tags);
+    belay
+        .eventually("shows who scales the pool", || async {
+            is_true(&belay.pool_status("np1").await.conditions, "Autoscaled")
+        })
+        .await;
+    let scale = ["scale", "agentpool/np1", "--replicas=5"];
+    let refused = belay.try_kubectl(&scale).expect_err("it is refused");
+    assert!(
+        refused.contains("the cluster autoscaler, by the tags"),
+        "{refused}"
+    );
+    belay.set_version(NEW).await;
+    let upgrade = belay.operation(Upgrade, "demo").await;
+    belay.succeeds(&upgrade).await;
+    assert_eq!(stage.sizes(), [1, 4, 9]);
+}

@@ -1,0 +1,411 @@
+//! A provider whose engine does the work itself, in its own time: what the interface between them promises.
+
+mod script;
+mod stage;
+
+use std::{sync::Arc, time::Duration};
+
+use belay::{
+    api::{
+        CancellationStatus, OperationError, OperationPhase, OperationSpec, OperationTarget,
+        OperationType, TargetKind,
+    },
+    provider::{
+        engine::{Answer, EngineError, Running, State},
+        requests::Passing,
+    },
+};
+use kube::ResourceExt as _;
+use serde_json::json;
+
+use crate::stage::belay::World;
+use stage::{Stage, ready_of};
+
+pub async fn an_operation_shows_how_far_the_engine_says_it_is(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let upgrade = stage.upgrading().await;
+    stage.script.is_at(40);
+    let belay = &stage.belay;
+    belay
+        .eventually("shows the engine's percent", || async {
+            let status = belay.status(&upgrade).await;
+            let percent = status.steps.first().and_then(|step| step.percent_complete);
+            percent == Some(40) && status.percent_complete > 0
+        })
+        .await;
+    let status = belay.status(&upgrade).await;
+    assert_eq!(status.phase, OperationPhase::InProgress);
+    assert!(status.percent_complete < 40, "pools are to follow");
+    stage.finishes(&upgrade).await;
+    let status = belay.status(&upgrade).await;
+    let names: Vec<_> = status.steps.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(names, ["control-plane", "agentpool/np1"]);
+    assert!(status.steps.iter().all(|step| step.handle.is_some()));
+    let early = stage.script.state().polled_too_early.clone();
+    assert_eq!(early, Vec::<String>::new(), "polled before it was kept");
+    stage.is_ready("True", "Succeeded").await;
+}
+
+pub async fn a_restart_before_the_answer_begins_nothing_twice(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    stage.script.state().loses_answers = true;
+    let upgrade = stage.upgrading().await;
+    stage.crash();
+    stage.script.state().loses_answers = false;
+    let begun = stage.script.state().begun.len();
+    stage.start_operator();
+    stage.keeps_a_handle(&upgrade).await;
+    assert_eq!(stage.script.state().begun.len(), begun);
+    stage.finishes(&upgrade).await;
+}
+
+pub async fn a_restart_follows_what_was_begun(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let upgrade = stage.upgrading().await;
+    stage.keeps_a_handle(&upgrade).await;
+    stage.crash();
+    let begun = stage.script.state().begun.len();
+    stage.start_operator();
+    stage.follows_to(&upgrade, 70).await;
+    assert_eq!(stage.script.state().begun.len(), begun);
+    stage.finishes(&upgrade).await;
+}
+
+pub async fn an_abort_lasts_until_the_engine_has_come_to_rest(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let upgrade = stage.upgrading().await;
+    stage.script.state().stops_at_once = false;
+    let belay = &stage.belay;
+    belay.abort(&upgrade, "not now").await;
+    belay.is_in_phase(&upgrade, OperationPhase::Canceling).await;
+    belay
+        .eventually("asks the engine to stop", || async {
+            stage.script.state().stops > 0
+        })
+        .await;
+    // After a restart Belay asks again, and claims nothing that it doesn't know.
+    stage.crash();
+    stage.start_operator();
+    belay
+        .eventually("asks the engine again", || async {
+            stage.script.state().stops > 1
+        })
+        .await;
+    assert_eq!(
+        belay.status(&upgrade).await.phase,
+        OperationPhase::Canceling
+    );
+    assert_eq!(belay.cluster_status().await.operations.len(), 1);
+    stage.script.ends(&State::Stopped);
+    let status = belay.is_canceled(&upgrade).await;
+    let cancellation = status.cancellation.expect("a cancellation");
+    assert_eq!(cancellation.status, CancellationStatus::Successful);
+    belay.lock_is_free_in_status().await;
+    assert_eq!(
+        belay.cluster_status().await.kubernetes_version.as_deref(),
+        Some("1.35.7")
+    );
+}
+
+pub async fn an_abort_that_the_engine_refuses_is_failed_and_may_be_asked_again(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let upgrade = stage.upgrading().await;
+    let words = "InvalidStateException: the update can't be canceled now";
+    stage.script.state().answers_stop = Some(Answer::Refused(words.into()));
+    let belay = &stage.belay;
+    belay.abort(&upgrade, "first").await;
+    assert_eq!(stage.refuses_the_abort(&upgrade).await, words);
+    stage.follows_to(&upgrade, 60).await;
+    assert_eq!(
+        stage.script.state().stops,
+        1,
+        "the same request is made once"
+    );
+    stage.script.state().answers_stop = None;
+    belay.abort(&upgrade, "second").await;
+    belay.is_canceled(&upgrade).await;
+    assert_eq!(stage.script.state().stops, 2);
+}
+
+pub async fn a_stop_that_the_engine_accepts_and_then_can_not_do_is_failed_with_its_words(
+    world: Arc<World>,
+) {
+    let stage = Stage::ready(&world).await;
+    let upgrade = stage.upgrading().await;
+    stage.script.state().stops_at_once = false;
+    let belay = &stage.belay;
+    belay.abort(&upgrade, "not now").await;
+    belay.is_in_phase(&upgrade, OperationPhase::Canceling).await;
+    let words = "the control plane has begun to go back";
+    stage.script.ends(&State::Running(Running {
+        not_stopped: Some(words.into()),
+        ..Running::default()
+    }));
+    assert_eq!(stage.refuses_the_abort(&upgrade).await, words);
+    stage.finishes(&upgrade).await;
+}
+
+pub async fn an_engine_that_is_done_again_and_again_and_shows_nothing_fails_the_operation(
+    world: Arc<World>,
+) {
+    let stage = Stage::ready(&world).await;
+    let upgrade = stage.upgrading().await;
+    {
+        let mut state = stage.script.state();
+        (state.is_never_whole, state.is_quick) = (true, true);
+    }
+    stage.script.finishes();
+    let error = stage.belay.fails(&upgrade).await;
+    assert_eq!(error.code, "NotReached");
+    assert!(error.message.contains("type Reconcile"), "{error:?}");
+}
+
+pub async fn a_deletion_that_the_engine_refuses_to_stop_for_is_not_asked_for_again_and_again(
+    world: Arc<World>,
+) {
+    let stage = Stage::ready(&world).await;
+    let upgrade = stage.upgrading().await;
+    stage.script.state().answers_stop = Some(Answer::Refused("no".into()));
+    let belay = &stage.belay;
+    belay.kubectl(&["delete", "operation", &upgrade, "--wait=false"]);
+    assert_eq!(stage.refuses_the_abort(&upgrade).await, "no");
+    stage.follows_to(&upgrade, 60).await;
+    assert_eq!(stage.script.state().stops, 1);
+    stage.script.state().is_quick = true;
+    stage.script.finishes();
+    belay
+        .eventually("is over and gone", || async {
+            stage
+                .operations()
+                .await
+                .iter()
+                .all(|one| one.name_any() != upgrade)
+        })
+        .await;
+    stage.is_ready("True", "Succeeded").await;
+}
+
+pub async fn an_abort_that_comes_too_late_ends_as_the_engine_ended(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let own = json!({"kubernetesVersion": "1.35.7"});
+    stage.belay.set_pool("np1", own).await;
+    stage.belay.lock_is_free_in_status().await;
+    let upgrade = stage.upgrading().await;
+    stage.script.state().answers_stop = Some(Answer::TooLate);
+    // It ends between the request and the answer.
+    stage.script.finishes();
+    let belay = &stage.belay;
+    belay.abort(&upgrade, "too late").await;
+    let status = belay.succeeds(&upgrade).await;
+    if let Some(cancellation) = status.cancellation {
+        assert_eq!(cancellation.status, CancellationStatus::Failed);
+    }
+}
+
+pub async fn what_the_engine_can_not_do_is_refused_with_what_to_do_instead(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let belay = &stage.belay;
+    belay.ask_cluster("stop", "Stop", json!({})).await;
+    let error = belay.fails("stop").await;
+    assert_eq!(error.code, "OperationNotSupported");
+    assert!(error.message.contains("scale its pools to 0"), "{error:?}");
+    // If the engine can't stop the work, the abort is refused at once.
+    belay.set_count("np1", 3).await;
+    let scale = belay.operation(OperationType::Scale, "np1").await;
+    stage.goes_on().await;
+    belay.abort(&scale, "no").await;
+    let why = stage.refuses_the_abort(&scale).await;
+    assert_eq!(why, "this engine can't stop a scale");
+    assert_eq!(stage.script.state().stops, 0);
+    stage.finishes(&scale).await;
+}
+
+pub async fn a_cluster_that_can_not_be_seen_says_so_and_keeps_nobody_waiting(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let belay = &stage.belay;
+    stage.script.state().is_quick = true;
+    stage.create_cluster("other").await;
+    stage.script.state().unreachable.insert("demo".into());
+    let ready = stage.is_ready("Unknown", "Unreachable").await;
+    assert!(ready.message.contains("the region is down"), "{ready:?}");
+    // Nothing starts on a cluster that can't be seen, not even after a restart, when Belay has never seen it.
+    stage.crash();
+    stage.start_operator();
+    belay.set_version("1.36.3").await;
+    let spec = r#"{"spec":{"kubernetesVersion":"1.36.3"}}"#;
+    belay.kubectl(&[
+        "patch",
+        "managedcluster",
+        "other",
+        "--type=merge",
+        "-p",
+        spec,
+    ]);
+    let upgrade = belay.operation(OperationType::Upgrade, "other").await;
+    belay.succeeds(&upgrade).await;
+    stage.is_ready("Unknown", "Unreachable").await;
+    let status = belay.cluster_status().await;
+    assert_eq!(status.kubernetes_version.as_deref(), Some("1.35.7"));
+    assert_eq!(belay.pool_status("np1").await.count, 2);
+    let upgrades = belay.operations(OperationType::Upgrade, "demo").await;
+    assert_eq!(upgrades.len(), 0);
+    stage.script.state().unreachable.clear();
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay.succeeds(&upgrade).await;
+    stage.is_ready("True", "Succeeded").await;
+}
+
+pub async fn an_abort_is_accepted_while_the_engine_is_away(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let upgrade = stage.upgrading().await;
+    stage.script.state().unreachable.insert("demo".into());
+    let belay = &stage.belay;
+    let status = belay.is_blocked(&upgrade).await;
+    let blocked = status.blocked.expect("what is in the way");
+    assert_eq!(blocked.reason, "Unreachable");
+    assert!(
+        blocked.message.contains("the region is down"),
+        "{blocked:?}"
+    );
+    belay.abort(&upgrade, "give up").await;
+    belay.is_in_phase(&upgrade, OperationPhase::Canceling).await;
+    assert_eq!(stage.script.state().stops, 0);
+    stage.script.state().unreachable.clear();
+    belay.is_canceled(&upgrade).await;
+}
+
+pub async fn a_failure_that_passes_is_reported_and_one_that_does_not_ends_it(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let belay = &stage.belay;
+    let passing = Passing {
+        reason: "Throttled".into(),
+        message: "429: rate exceeded".into(),
+        retry_after: Some(Duration::from_millis(200)),
+    };
+    stage.script.state().refuses_to_begin = Some(EngineError::Passing(passing));
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    let status = belay.is_blocked(&upgrade).await;
+    let blocked = status.blocked.expect("what is in the way");
+    assert_eq!(blocked.reason, "Throttled");
+    assert!(
+        blocked.message.ends_with("429: rate exceeded"),
+        "{blocked:?}"
+    );
+    let error = OperationError {
+        code: "QuotaExceeded".into(),
+        message: "no cores are left in the region".into(),
+        ..OperationError::default()
+    };
+    stage.script.state().refuses_to_begin = Some(EngineError::Final(error.clone()));
+    assert_eq!(belay.fails(&upgrade).await, error);
+}
+
+pub async fn what_others_began_holds_the_lock_and_can_be_aborted(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let belay = &stage.belay;
+    let spec = OperationSpec {
+        type_: OperationType::Upgrade,
+        target: OperationTarget {
+            kind: TargetKind::ManagedCluster,
+            name: "demo".into(),
+        },
+        kubernetes_version: Some("1.36.3".into()),
+        count: None,
+    };
+    stage.script.others_begin("demo", "az-1", spec, "az");
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay
+        .is_in_phase(&upgrade, OperationPhase::InProgress)
+        .await;
+    belay
+        .eventually("shows it in the lock, and by whom", || async {
+            let status = belay.cluster_status().await;
+            let ready = ready_of(&status.conditions);
+            status.operations.len() == 1
+                && ready.is_some_and(|ready| ready.message.ends_with("begun by az"))
+        })
+        .await;
+    let words = format!("Another operation ({upgrade}) is in progress");
+    belay
+        .eventually("refuses what would fail there", || async {
+            let scale = [
+                "scale",
+                "agentpool",
+                "np1",
+                "--replicas=3",
+                "--dry-run=server",
+            ];
+            belay
+                .try_kubectl(&scale)
+                .is_err_and(|why| why.contains(&words))
+        })
+        .await;
+    belay.abort(&upgrade, "not by hand").await;
+    belay.is_canceled(&upgrade).await;
+    assert_eq!(stage.script.state().stops, 1);
+    stage.script.ends(&State::Stopped);
+    stage.is_ready("True", "Succeeded").await;
+}
+
+pub async fn what_others_changed_is_shown_and_not_fought(world: Arc<World>) {
+    let stage = Stage::ready(&world).await;
+    let belay = &stage.belay;
+    let spec = OperationSpec {
+        type_: OperationType::Scale,
+        target: OperationTarget {
+            kind: TargetKind::AgentPool,
+            name: "np1".into(),
+        },
+        kubernetes_version: None,
+        count: Some(5),
+    };
+    stage.script.others_begin("demo", "az-2", spec, "az");
+    let scale = belay.operation(OperationType::Scale, "np1").await;
+    belay.is_in_phase(&scale, OperationPhase::InProgress).await;
+    stage.script.others_scale("demo", "np1", 5);
+    stage.script.finishes();
+    belay.succeeds(&scale).await;
+    belay
+        .eventually("says who changed it", || async {
+            let status = belay.pool_status("np1").await;
+            let ready = ready_of(&status.conditions);
+            status.count == 5 && ready.is_some_and(|ready| ready.reason == "ChangedByOthers")
+        })
+        .await;
+    assert_eq!(belay.pool("np1").await.spec.count, 2);
+    // A change of the spec asks for another count.
+    stage.script.state().is_quick = true;
+    belay.set_count("np1", 4).await;
+    belay
+        .eventually("is as its spec says", || async {
+            belay.pool_status("np1").await.count == 4
+        })
+        .await;
+}
+
+pub async fn an_account_is_asked_in_bounds(world: Arc<World>) {
+    let stage = Stage::set(&world).await;
+    for number in 0..40 {
+        stage.create_cluster(&format!("c{number}")).await;
+    }
+    let belay = &stage.belay;
+    belay
+        .eventually("has looked at all of them often", || async {
+            stage.script.state().looks.len() > 400
+        })
+        .await;
+    let looks = stage.script.state().looks.clone();
+    let second = Duration::from_secs(1);
+    let most = looks.iter().map(|from| {
+        let within = looks
+            .iter()
+            .filter(|at| **at >= *from && **at < *from + second);
+        within.count()
+    });
+    // 50 a second, and a burst of as many after a pause.
+    assert!(
+        most.max().unwrap_or_default() <= 105,
+        "too many looks in a second"
+    );
+}

@@ -1,0 +1,324 @@
+//! Others change nodes and pods during an operation: it goes on, or says what is missing.
+
+use std::sync::Arc;
+
+use axum::http::Method;
+use belay::api::{OperationPhase, OperationType};
+use k8s_openapi::api::{
+    core::v1::{Node, Pod},
+    policy::v1::PodDisruptionBudget,
+    storage::v1::VolumeAttachment,
+};
+use kube::{
+    Api, ResourceExt as _,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
+};
+use serde_json::{Value, json};
+
+use crate::stage::{
+    belay::{Belay, World, is_cordoned, version},
+    plugin::{run, text},
+    proxy::Fault,
+};
+
+impl Belay {
+    fn node_api(&self) -> Api<Node> {
+        Api::all(self.client.clone())
+    }
+
+    async fn patch_node(&self, node: &str, patch: &Value) {
+        // A policy lets only Belay change Belay's labels. This test acts as somebody whose cluster has no policies.
+        let as_belay = PatchParams {
+            field_manager: Some("belay".into()),
+            ..PatchParams::default()
+        };
+        let patched = self
+            .node_api()
+            .patch(node, &as_belay, &Patch::Merge(patch))
+            .await;
+        patched.expect("patched");
+    }
+
+    /// Starts an upgrade that hangs on the budget. Returns its name, and the node whose drain has begun.
+    async fn hanging_upgrade(&self) -> (String, Node) {
+        self.guarded_cluster(2).await;
+        self.set_version("1.36.3").await;
+        let upgrade = self.operation(OperationType::Upgrade, "demo").await;
+        self.is_blocked(&upgrade).await;
+        let cordoned = self.nodes().await.into_iter().find(is_cordoned);
+        (upgrade, cordoned.expect("a node that is drained"))
+    }
+
+    async fn is_blocked_by(&self, operation: &str, reason: &str) -> String {
+        let blocked = || async { self.status(operation).await.blocked };
+        self.eventually(&format!("is blocked by {reason}"), || async {
+            blocked()
+                .await
+                .is_some_and(|blocked| blocked.reason == reason)
+        })
+        .await;
+        blocked()
+            .await
+            .map(|blocked| blocked.message)
+            .unwrap_or_default()
+    }
+}
+
+pub async fn a_node_that_is_deleted_while_it_comes_up_is_made_again(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    belay.set_count("np1", 2).await;
+    let scale = belay.operation(OperationType::Scale, "np1").await;
+    belay
+        .eventually("makes a node", || async { belay.nodes().await.len() == 2 })
+        .await;
+    let nodes = belay.nodes().await;
+    let newest = nodes
+        .iter()
+        .max_by_key(|node| node.metadata.creation_timestamp.clone());
+    let (name, uid) = newest
+        .map(|node| (node.name_any(), node.uid()))
+        .expect("a node");
+    // It may have joined by then. In both cases the pool has its two nodes in the end.
+    let deleted = belay
+        .node_api()
+        .delete(&name, &DeleteParams::default())
+        .await;
+    deleted.expect("deleted");
+    belay.succeeds(&scale).await;
+    belay
+        .eventually("has two nodes", || async {
+            let nodes = belay.nodes().await;
+            nodes.len() == 2
+                && nodes
+                    .iter()
+                    .all(|node| node.name_any() != name || node.uid() != uid)
+        })
+        .await;
+}
+
+pub async fn a_node_that_is_deleted_before_anybody_saw_it_is_made_again(world: Arc<World>) {
+    let (belay, proxy) = Belay::start_behind_proxy(&world).await;
+    belay.ready_cluster(0, 1).await;
+    // The creation is answered late: by then the node is deleted again.
+    let late = Fault::Delay(std::time::Duration::from_millis(1));
+    proxy.on(Method::POST, "/nodes", "", late, 1);
+    belay.set_count("np1", 2).await;
+    let scale = belay.operation(OperationType::Scale, "np1").await;
+    belay.was_answered(&proxy, "/nodes").await;
+    let nodes = belay.nodes().await;
+    let joining = nodes
+        .iter()
+        .find(|node| node.annotations().contains_key("belay.dev/joining"));
+    if let Some(node) = joining {
+        // Only in the state that was seen: if it has joined in the meantime, it is an ordinary node.
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: node.uid(),
+                resource_version: node.resource_version(),
+            }),
+            ..DeleteParams::default()
+        };
+        let deleted = belay.node_api().delete(&node.name_any(), &params).await;
+        let was_changed =
+            |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 409);
+        assert!(
+            deleted.as_ref().err().is_none_or(was_changed),
+            "{deleted:?}"
+        );
+    }
+    belay.succeeds(&scale).await;
+    assert_eq!(belay.nodes().await.len(), 2);
+}
+
+pub async fn a_name_that_a_node_of_others_has_is_left_to_it_and_another_one_taken(
+    world: Arc<World>,
+) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(3000, 1).await;
+    belay.set_count("np1", 2).await;
+    let scale = belay.operation(OperationType::Scale, "np1").await;
+    belay.is_in_phase(&scale, OperationPhase::InProgress).await;
+    let steps = belay.status(&scale).await.steps;
+    let name = steps[0].name.strip_prefix("node/").expect("a node");
+    // The node comes up only after three seconds, so somebody else can create one with its name first.
+    let mut others = Node::default();
+    others.metadata.name = Some(name.to_owned());
+    let nodes = belay.node_api();
+    let created = nodes.create(&PostParams::default(), &others).await;
+    created.expect("created");
+    belay.succeeds(&scale).await;
+    let made = belay.nodes().await;
+    assert_eq!(made.len(), 2);
+    assert!(made.iter().all(|node| node.name_any() != name));
+    let left = nodes.get(name).await.expect("left alone");
+    assert!(!left.labels().contains_key("belay.dev/cluster"));
+    let gone = nodes.delete(name, &DeleteParams::default()).await;
+    gone.expect("deleted");
+}
+
+pub async fn a_node_that_is_uncordoned_in_mid_drain_is_cordoned_again(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let (upgrade, node) = belay.hanging_upgrade().await;
+    let name = node.name_any();
+    belay
+        .patch_node(&name, &json!({"spec": {"unschedulable": null}}))
+        .await;
+    belay
+        .eventually("cordons it again", || async {
+            let node = belay.node_api().get(&name).await.expect("the node");
+            is_cordoned(&node)
+        })
+        .await;
+    belay.keep_available(0).await;
+    belay.succeeds(&upgrade).await;
+}
+
+pub async fn a_node_whose_label_is_taken_off_is_left_to_who_took_it(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let (upgrade, node) = belay.hanging_upgrade().await;
+    let name = node.name_any();
+    let off = json!({"metadata": {"labels": {"belay.dev/cluster": null}}});
+    belay.patch_node(&name, &off).await;
+    belay.keep_available(0).await;
+    belay.succeeds(&upgrade).await;
+    belay
+        .node_api()
+        .get(&name)
+        .await
+        .expect("it is still there");
+    let nodes = belay.nodes().await;
+    let ours = nodes
+        .iter()
+        .filter(|node| node.labels().contains_key("belay.dev/cluster"));
+    assert!(ours.clone().all(|node| version(node) == "v1.36.3"));
+    assert_eq!(ours.count(), 2);
+    let deleted = belay
+        .node_api()
+        .delete(&name, &DeleteParams::default())
+        .await;
+    deleted.expect("deleted");
+}
+
+pub async fn a_node_that_a_finalizer_holds_is_waited_for_and_named(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 2).await;
+    let held = belay.nodes().await[0].name_any();
+    for node in belay.nodes().await {
+        let hold = json!({"metadata": {"finalizers": ["example.com/hold"]}});
+        belay.patch_node(&node.name_any(), &hold).await;
+    }
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    let message = belay.is_blocked_by(&upgrade, "NodeTerminating").await;
+    assert!(message.contains("example.com/hold"), "{message}");
+    let terminating = belay.nodes().await;
+    let going = terminating
+        .iter()
+        .filter(|node| node.metadata.deletion_timestamp.is_some());
+    assert_eq!(
+        going.count(),
+        1,
+        "no more at once than upgradeSettings allow"
+    );
+    for node in belay.nodes().await {
+        if node.finalizers().contains(&"example.com/hold".to_owned()) {
+            let free = json!({"metadata": {"finalizers": null}});
+            belay.patch_node(&node.name_any(), &free).await;
+        }
+    }
+    belay.succeeds(&upgrade).await;
+    assert!(
+        belay
+            .node_api()
+            .get_opt(&held)
+            .await
+            .expect("an answer")
+            .is_none()
+    );
+    assert_eq!(belay.nodes().await.len(), 2);
+}
+
+pub async fn two_budgets_on_one_pod_are_named(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    belay.create_workload(1, 0).await;
+    let second = json!({"minAvailable": 0, "selector": {"matchLabels": {"app": "web"}}});
+    belay.make::<PodDisruptionBudget>("second", second).await;
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    let message = belay.is_blocked_by(&upgrade, "PodDisruptionBudget").await;
+    let both = ["second", "web"].map(|name| format!("{}/{name}", belay.namespace));
+    assert!(both.iter().all(|name| message.contains(name)), "{message}");
+    let why = text(&run(&belay, &["why", &upgrade]).await.stdout);
+    assert!(why.contains("second"), "{why}");
+    belay.kubectl(&["delete", "pdb", "second"]);
+    belay.succeeds(&upgrade).await;
+}
+
+pub async fn a_pod_with_an_endless_grace_period_is_waited_for(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    let spec = json!({"nodeName": belay.nodes().await[0].name_any(),
+        "terminationGracePeriodSeconds": 300_000_000_000_i64,
+        "containers": [{"name": "web", "image": "web:1"}]});
+    let pod: Pod = serde_json::from_value(
+        json!({"metadata": {"name": "endless", "finalizers": ["example.com/hold"]}, "spec": spec}),
+    )
+    .expect("a pod");
+    let pods = belay.api::<Pod>();
+    pods.create(&PostParams::default(), &pod)
+        .await
+        .expect("created");
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay
+        .eventually("evicts the pod", || async {
+            let pod = pods.get("endless").await.expect("the pod");
+            pod.metadata.deletion_timestamp.is_some()
+        })
+        .await;
+    belay.abort(&upgrade, "it never ends").await;
+    belay.is_canceled(&upgrade).await;
+    assert!(!belay.log().contains("broke off"), "nothing panics");
+    let free = json!({"metadata": {"finalizers": null}});
+    let freed = pods
+        .patch("endless", &PatchParams::default(), &Patch::Merge(free))
+        .await;
+    freed.expect("patched");
+    let now = DeleteParams::default().grace_period(0);
+    drop(pods.delete("endless", &now).await);
+}
+
+pub async fn a_volume_that_is_attached_is_waited_for_and_named(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    let node = belay.nodes().await[0].name_any();
+    let name = format!("attached-{}", belay.namespace);
+    let attachment: VolumeAttachment = serde_json::from_value(json!({"metadata": {"name": name},
+        "spec": {"attacher": "csi.example.com", "nodeName": node, "source": {"persistentVolumeName": "disk-1"}}}))
+    .expect("an attachment");
+    let attachments = Api::<VolumeAttachment>::all(belay.client.clone());
+    let created = attachments
+        .create(&PostParams::default(), &attachment)
+        .await;
+    created.expect("created");
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    let message = belay.is_blocked_by(&upgrade, "VolumeAttached").await;
+    assert!(message.contains("disk-1"), "{message}");
+    belay
+        .node_api()
+        .get(&node)
+        .await
+        .expect("the node stays meanwhile");
+    let deleted = attachments.delete(&name, &DeleteParams::default()).await;
+    deleted.expect("deleted");
+    belay.succeeds(&upgrade).await;
+    let left = belay
+        .node_api()
+        .list(&ListParams::default())
+        .await
+        .expect("nodes");
+    assert!(left.items.iter().all(|it| it.name_any() != node));
+}

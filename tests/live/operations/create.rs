@@ -1,0 +1,184 @@
+//! Applied clusters and pools come up.
+
+use std::sync::Arc;
+
+use belay::api::{OperationPhase, OperationType, PowerState, ProvisioningState, TargetKind};
+
+use axum::http::Method;
+use serde_json::json;
+
+use crate::stage::{
+    belay::{Belay, KUBECTL_PATIENCE, World, is_true, version},
+    proxy::{Fault, status},
+};
+
+pub async fn a_cluster_and_its_pools_come_up_from_what_was_applied(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.kubectl(&[
+        "apply",
+        "-f",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart"),
+    ]);
+    belay.pool_is_ready("demo-np1").await;
+    belay.pool_is_ready("demo-system").await;
+    // A pool reports that it is ready a moment before the lock is free.
+    belay.lock_is_free().await;
+    let status = belay.cluster().await.status.expect("a status");
+    assert_eq!(
+        status.provisioning_state,
+        Some(ProvisioningState::Succeeded)
+    );
+    assert_eq!(status.kubernetes_version.as_deref(), Some("1.35.7"));
+    assert_eq!(
+        status.power_state.map(|state| state.code),
+        Some(PowerState::Running)
+    );
+    for (target, kind) in [("demo", "mc"), ("demo-np1", "ap"), ("demo-system", "ap")] {
+        let name = belay.operation(OperationType::Create, target).await;
+        let phases = belay.phases(&name).await;
+        assert!(
+            phases.ends_with(&[
+                OperationPhase::Pending,
+                OperationPhase::InProgress,
+                OperationPhase::Succeeded
+            ]),
+            "{name}: {phases:?}"
+        );
+        let status = belay.status(&name).await;
+        assert_eq!(status.percent_complete, 100);
+        assert!(status.start_time.is_some() && status.end_time >= status.start_time);
+        belay.kubectl(&[
+            "wait",
+            "--for=condition=Ready",
+            &format!("{kind}/{target}"),
+            KUBECTL_PATIENCE,
+        ]);
+        belay.kubectl(&[
+            "wait",
+            "--for=condition=Succeeded",
+            &format!("op/{name}"),
+            KUBECTL_PATIENCE,
+        ]);
+        let is_told = || async {
+            let events = belay.events(target).await;
+            ["OperationStarted", "OperationSucceeded"]
+                .iter()
+                .all(|reason| events.iter().any(|(told, _)| told == reason))
+        };
+        belay
+            .eventually("tells of it by Events on the target", is_told)
+            .await;
+    }
+    let nodes = belay.nodes().await;
+    assert_eq!(nodes.len(), 5);
+    assert!(nodes.iter().all(|node| version(node) == "v1.35.7"));
+    let pool = belay.pool("demo-np1").await.status.expect("a status");
+    assert_eq!((pool.count, pool.ready_count), (3, 3));
+    assert!(is_true(&pool.conditions, "Ready") && !is_true(&pool.conditions, "Stalled"));
+    belay.check_history();
+}
+
+pub async fn a_pool_without_its_cluster_says_so_and_comes_up_once_it_is_there(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.create_pool("np1", 1).await;
+    belay
+        .eventually("tells that the cluster is missing", || async {
+            let conditions = belay
+                .pool("np1")
+                .await
+                .status
+                .unwrap_or_default()
+                .conditions;
+            conditions.iter().any(|condition| {
+                condition.type_ == "Stalled"
+                    && condition.status == "True"
+                    && condition.reason == "ClusterNotFound"
+                    && condition
+                        .message
+                        .starts_with("ManagedCluster demo does not exist")
+            })
+        })
+        .await;
+    belay.create_cluster(0).await;
+    belay.pool_is_ready("np1").await;
+    belay.check_history();
+}
+
+pub async fn an_operation_on_nothing_fails_and_says_what_is_missing(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay
+        .reconcile(TargetKind::AgentPool, "nowhere", "lost")
+        .await;
+    let status = belay.is_in_phase("lost", OperationPhase::Failed).await;
+    let error = status.error.expect("an error");
+    assert_eq!(error.code, "NotFound");
+    assert!(
+        error
+            .message
+            .starts_with("AgentPool nowhere does not exist"),
+        "{}",
+        error.message
+    );
+    belay.kubectl(&["delete", "op", "lost", KUBECTL_PATIENCE]);
+}
+
+pub async fn an_operation_on_a_pool_without_its_cluster_fails_and_says_so(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.create_pool("np1", 1).await;
+    belay
+        .reconcile(TargetKind::AgentPool, "np1", "too-early")
+        .await;
+    let error = belay.fails("too-early").await;
+    assert_eq!(error.code, "NotFound");
+    let why = "ManagedCluster demo of AgentPool np1 does not exist";
+    assert!(error.message.starts_with(why), "{}", error.message);
+    belay.create_cluster(0).await;
+    belay.pool_is_ready("np1").await;
+    belay.check_history();
+}
+
+pub async fn an_operation_fails_that_is_seen_while_the_end_of_its_cluster_is_not(
+    world: Arc<World>,
+) {
+    let (belay, proxy) = Belay::start_behind_proxy(&world).await;
+    belay.ready_cluster(0, 1).await;
+    // From now on the operator sees no change of the cluster.
+    let refused = Fault::Answer(503, status(503, "ServiceUnavailable", "not now"));
+    proxy.on(Method::GET, "/managedclusters?", "", refused, usize::MAX);
+    proxy.cut("managedclusters");
+    let of_cluster = ["patch", "managedcluster", "demo", "--type=merge"];
+    let without = ["-p", r#"{"metadata": {"finalizers": null}}"#];
+    belay.kubectl(&[&of_cluster[..], &without[..]].concat());
+    belay.kubectl(&["delete", "managedcluster", "demo", KUBECTL_PATIENCE]);
+    belay
+        .reconcile(TargetKind::ManagedCluster, "demo", "too-late")
+        .await;
+    belay
+        .eventually("sees the Operation", || async {
+            belay.log().contains("too-late")
+        })
+        .await;
+    proxy.heal();
+    let error = belay.fails("too-late").await;
+    assert_eq!(error.code, "NotFound");
+}
+
+pub async fn an_operation_on_nothing_fails_though_its_end_could_not_be_written_at_first(
+    world: Arc<World>,
+) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    let create = belay.operation(OperationType::Create, "np1").await;
+    belay.refuse_changes_of_operations(&create).await;
+    belay
+        .ask_pool("on-nothing", "np9", "Scale", json!({"count": 2}))
+        .await;
+    belay
+        .eventually("fails to end it", || async {
+            belay.log().contains("failed to look after")
+        })
+        .await;
+    belay.refuse_no_more();
+    let error = belay.fails("on-nothing").await;
+    assert_eq!(error.code, "NotFound");
+}

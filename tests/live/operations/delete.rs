@@ -1,0 +1,144 @@
+//! A deleted object is removed by its own operation.
+
+use std::sync::Arc;
+
+use belay::api::{OperationPhase, OperationType};
+use serde_json::json;
+
+use crate::stage::belay::{Belay, KUBECTL_PATIENCE, World};
+
+pub async fn deleting_a_cluster_takes_its_pools_and_nodes(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 2).await;
+    belay.kubectl(&["delete", "managedcluster", "demo", KUBECTL_PATIENCE]);
+    assert!(belay.nodes().await.is_empty(), "no node is left");
+    belay.kubectl(&["wait", "--for=delete", "agentpool/np1", KUBECTL_PATIENCE]);
+    belay.check_history();
+}
+
+pub async fn deleting_a_pool_drains_its_nodes(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    belay.create_pool("np2", 2).await;
+    belay.pool_is_ready("np2").await;
+    belay.create_workload(3, 2).await;
+    belay.kubectl(&["delete", "agentpool", "np2", KUBECTL_PATIENCE]);
+    assert_eq!(belay.nodes().await.len(), 1, "the other pool stays");
+    let name = belay.operation(OperationType::Delete, "np2").await;
+    assert_eq!(belay.status(&name).await.phase, OperationPhase::Succeeded);
+    belay.check_history();
+}
+
+pub async fn a_deletion_in_the_middle_of_an_upgrade_aborts_it(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let operation = belay.upgrading().await;
+    belay.kubectl(&["delete", "managedcluster", "demo", KUBECTL_PATIENCE]);
+    assert!(
+        belay
+            .phases(&operation)
+            .await
+            .contains(&OperationPhase::Canceled),
+        "{:?}",
+        belay.phases(&operation).await
+    );
+    assert!(belay.nodes().await.is_empty(), "no node is left");
+    belay.check_history();
+}
+
+pub async fn a_finalizer_may_be_taken_away_by_who_may_update(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(0, 1).await;
+    belay.lock_is_free().await;
+    belay.kill_operator();
+    belay.grant("eve", "belay-editor");
+    let create = belay.operation(OperationType::Create, "np1").await;
+    let operation = format!("operation/{create}");
+    for what in [&operation, "agentpool/np1", "managedcluster/demo"] {
+        belay
+            .try_as("eve", &["delete", what, "--wait=false"])
+            .expect("eve may delete");
+        let none = r#"{"metadata":{"finalizers":null}}"#;
+        let patch = ["patch", what, "--type=merge", "-p", none];
+        // This may fail: an Operation that has ended has no finalizer.
+        drop(belay.try_as("eve", &patch));
+        belay.kubectl(&["wait", "--for=delete", what, "--timeout=30s"]);
+    }
+    assert_eq!(belay.nodes().await.len(), 1, "its node is left");
+    belay.kubectl(&[
+        "delete",
+        "nodes",
+        "-l",
+        &format!("belay.dev/namespace={}", belay.namespace),
+    ]);
+}
+
+pub async fn a_namespace_that_is_deleted_takes_its_cluster_and_its_nodes_with_it(
+    world: Arc<World>,
+) {
+    let belay = Belay::start(&world).await;
+    belay.guarded_cluster(2).await;
+    belay.lock_is_free().await;
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay.is_blocked(&upgrade).await;
+    belay.kubectl(&["delete", "namespace", &belay.namespace, "--wait=false"]);
+    belay
+        .eventually("has no node any more", || async {
+            belay.nodes().await.is_empty()
+        })
+        .await;
+    belay
+        .eventually("has no namespace any more", || async {
+            let found = belay.try_kubectl(&["get", "namespace", &belay.namespace]);
+            found.is_err_and(|why| why.contains("NotFound"))
+        })
+        .await;
+}
+
+pub async fn a_namespace_that_is_deleted_after_a_failed_deletion_goes_too(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.guarded_cluster(2).await;
+    belay.create_pool("np2", 1).await;
+    belay.pool_is_ready("np2").await;
+    let short = json!({"upgradeSettings": {"drainTimeout": "1s"}});
+    belay.set_pool("np1", short).await;
+    belay.pool_is_ready("np1").await;
+    belay.lock_is_free().await;
+    belay.kubectl(&["delete", "agentpool", "np1", "--wait=false"]);
+    let of_pool = belay.operation(OperationType::Delete, "np1").await;
+    assert_eq!(belay.fails(&of_pool).await.code, "PodDrainFailure");
+    belay.lock_is_free_in_status().await;
+    // The cluster's own deletion is aborted: after that nothing can be created in it any more.
+    belay.refuse_node_changes("DELETE").await;
+    belay.kubectl(&["delete", "managedcluster", "demo", "--wait=false"]);
+    let delete = belay.operation(OperationType::Delete, "demo").await;
+    belay.is_blocked(&delete).await;
+    belay.abort(&delete, "not yet").await;
+    belay.is_canceled(&delete).await;
+    belay.refuse_no_more();
+    belay.lock_is_free_in_status().await;
+    belay.rests().await;
+    belay.kubectl(&["delete", "namespace", &belay.namespace, "--wait=false"]);
+    belay
+        .eventually("has no namespace any more", || async {
+            let found = belay.try_kubectl(&["get", "namespace", &belay.namespace]);
+            found.is_err_and(|why| why.contains("NotFound"))
+        })
+        .await;
+    assert!(belay.nodes().await.is_empty());
+}
+
+pub async fn deleting_all_operations_in_flight_at_once_needs_the_right_to_abort_and_no_more(
+    world: Arc<World>,
+) {
+    let belay = Belay::start(&world).await;
+    let scale = belay.scaling().await;
+    belay.kubectl(&["delete", "operations", "--all", "--wait=false"]);
+    belay
+        .eventually("has aborted it", || async {
+            let found = belay.try_kubectl(&["get", "operation", &scale]);
+            found.is_err_and(|why| why.contains("NotFound"))
+        })
+        .await;
+    assert_eq!(belay.nodes().await.len(), 2);
+}

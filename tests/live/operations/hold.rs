@@ -1,0 +1,77 @@
+//! After an abort the target is on hold until somebody acts.
+
+use std::sync::Arc;
+
+use belay::api::{OperationPhase, OperationType, TargetKind};
+
+use crate::stage::belay::{Belay, World, is_true, version};
+
+async fn canceled_upgrade(belay: &Belay) -> String {
+    let operation = belay.upgrading().await;
+    belay.abort(&operation, "not now").await;
+    belay
+        .is_in_phase(&operation, OperationPhase::Canceled)
+        .await;
+    belay.lock_is_free().await;
+    operation
+}
+
+pub async fn a_canceled_target_is_left_alone_until_someone_asks(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let operation = canceled_upgrade(&belay).await;
+    belay
+        .eventually("says that it is on hold", || async {
+            let conditions = belay.cluster().await.status.unwrap_or_default().conditions;
+            conditions.iter().any(|condition| {
+                condition.type_ == "Stalled"
+                    && condition.status == "True"
+                    && condition.reason == "OperationCanceled"
+                    && condition.message.contains(&operation)
+            })
+        })
+        .await;
+    // A new operator knows the hold from the objects alone. By the time that another cluster's change is done, it would
+    // have started the upgrade again.
+    belay.kill_operator();
+    belay.start_operator();
+    belay.create_pool("np2", 1).await;
+    belay.pool_is_ready("np2").await;
+    assert_eq!(
+        belay.operations(OperationType::Upgrade, "demo").await.len(),
+        1,
+        "it wasn't begun again"
+    );
+    belay.keep_available(1).await;
+    belay
+        .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+        .await;
+    belay.is_in_phase("go-on", OperationPhase::Succeeded).await;
+    belay.cluster_is_ready().await;
+    belay.pool_is_ready("np1").await;
+    assert!(!is_true(
+        &belay.cluster().await.status.expect("a status").conditions,
+        "Stalled"
+    ));
+    belay.check_history();
+}
+
+pub async fn a_change_of_the_spec_ends_the_hold(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    canceled_upgrade(&belay).await;
+    belay.keep_available(1).await;
+    belay.set_version("1.36.4").await;
+    belay.cluster_is_ready().await;
+    belay.pool_is_ready("np1").await;
+    assert_eq!(
+        belay.operations(OperationType::Upgrade, "demo").await.len(),
+        2
+    );
+    assert!(
+        belay
+            .nodes()
+            .await
+            .iter()
+            .all(|node| version(node) == "v1.36.4")
+    );
+    belay.check_history();
+}

@@ -1,0 +1,56 @@
+//! `belay check`: whether Belay works.
+
+use std::{process::Command, sync::Arc};
+
+use crate::stage::belay::{Belay, World};
+
+impl Belay {
+    /// Returns whether `belay check` succeeds, and what it prints.
+    fn check(&self, flags: &[&str]) -> (bool, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_belay"))
+            .args(["check", "--namespace", &self.namespace])
+            .args(flags)
+            .env("KUBECONFIG", &self.world.kubeconfig)
+            .output()
+            .expect("runs");
+        let text = [output.stdout, output.stderr].concat();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&text).into_owned(),
+        )
+    }
+}
+
+pub async fn it_tells_what_works_and_leaves_nothing(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let expected = "\
+        ok  the API server refuses what can't be done (policies)\n\
+        ok  the API server has Belay's kinds\n\
+        ok  the operator answers\n";
+    assert_eq!(belay.check(&[]), (true, expected.to_owned()));
+    let left = belay.kubectl(&["get", "operations", "-o", "name"]);
+    assert_eq!(left, "");
+}
+
+pub async fn it_tells_what_is_missing_and_what_to_do(world: Arc<World>) {
+    let unguarded = world.unguarded().await;
+    let belay = Belay::start(&unguarded).await;
+    let (works, told) = belay.check(&[]);
+    assert!(
+        !works && told.contains("`belay policies | kubectl apply -f -`"),
+        "{told}"
+    );
+    let expected = "ok  the API server has Belay's kinds\nok  the operator answers\n";
+    assert_eq!(
+        belay.check(&["--without-policies"]),
+        (true, expected.to_owned())
+    );
+    let idle = Belay::start_without_operator(&world).await;
+    let (works, told) = idle.check(&[]);
+    assert!(
+        !works && told.contains("no operator answers in 40 s"),
+        "{told}"
+    );
+    let left = idle.kubectl(&["get", "operations", "-o", "name"]);
+    assert_eq!(left, "");
+}

@@ -1,0 +1,48 @@
+//! How many writes operations need besides the writes to nodes.
+
+use std::{sync::Arc, time::Instant};
+
+use crate::stage::{
+    belay::{Belay, World},
+    proxy::Proxy,
+};
+
+/// The fixed number of writes of an operation: to itself, its lock, its pool, their finalizers and labels.
+const WRITES: u64 = 14;
+/// The number of writes for each second of an operation: its own progress, its pool's and its cluster's.
+const EACH_SECOND: u64 = 3;
+
+pub async fn an_operation_writes_a_few_times_and_then_its_progress_once_a_second(
+    world: Arc<World>,
+) {
+    let (belay, proxy) = Belay::start_behind_proxy(&world).await;
+    belay.ready_cluster(0, 0).await;
+    for count in [2, 20] {
+        belay.lock_is_free().await;
+        let (before, began) = (writes(&proxy), Instant::now());
+        belay.set_count("np1", count).await;
+        let has_nodes = || async {
+            let pool = belay.pool_status("np1").await;
+            usize::try_from(pool.ready_count) == Ok(count) && pool.operation.is_none()
+        };
+        belay.eventually("has its nodes", has_nodes).await;
+        belay.lock_is_free().await;
+        let (made, took) = (writes(&proxy) - before, began.elapsed().as_secs() + 1);
+        let allowed = WRITES + EACH_SECOND * took;
+        assert!(
+            made <= allowed,
+            "{made} writes within {took} s for {count} nodes: {:#?}",
+            proxy.writes()
+        );
+    }
+}
+
+/// Returns the number of writes that the work on nodes itself doesn't need. Events don't count.
+fn writes(proxy: &Proxy) -> u64 {
+    let is_meant = |path: &&String| {
+        let others = ["/nodes", "/events", "/leases", "/kwokcontrolplanes"];
+        !others.iter().any(|other| path.contains(other))
+    };
+    let count = proxy.writes().iter().filter(is_meant).count();
+    u64::try_from(count).expect("a few")
+}

@@ -1,0 +1,390 @@
+//! The kubectl plugin as a person uses it: on a terminal, and in pipes.
+
+use std::{io::Write as _, sync::Arc};
+
+use belay::api::{ManagedCluster, OperationPhase, OperationType};
+use kube::api::PostParams;
+use serde_json::json;
+
+use crate::stage::{
+    belay::{Belay, KUBECTL_PATIENCE, World},
+    plugin::{self, run, text},
+    terminal::{CTRL_C, Terminal, words},
+};
+
+/// Creates a cluster whose upgrade hangs on a PDB. Returns the upgrade's name.
+async fn hanging_upgrade(belay: &Belay) -> String {
+    let operation = belay.upgrading_of(3, 3).await;
+    let is_told = || async {
+        let made = belay.pool("np1").await.status.unwrap_or_default();
+        let cluster = json!(belay.cluster().await.status);
+        made.ready_count == 4 && cluster.to_string().contains("is blocked")
+    };
+    belay.eventually("tells of what blocks it", is_told).await;
+    operation
+}
+
+/// Returns a text without the parts that differ each time: generated names, and times.
+fn lasting(text: &str) -> String {
+    let lines = text.lines().map(|line| {
+        let words = line.split(' ').filter(|word| !is_spinner(word));
+        words.map(lasting_word).collect::<Vec<_>>().join(" ")
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Returns a screen's text, wrapped anew, because longer names change the line ends.
+fn lasting_screen(screen: &str) -> String {
+    let options = textwrap::Options::new(100).word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::fill(&lasting(&words(screen)), options)
+}
+
+fn lasting_word(word: &str) -> String {
+    let is_end = |letter: char| !letter.is_ascii_alphanumeric() && letter != '/' && letter != '-';
+    let bare = word.trim_matches(is_end);
+    let is_time = bare.starts_with(|letter: char| letter.is_ascii_digit())
+        && (bare.ends_with(['s', 'm']) || bare.matches(':').count() == 2);
+    if is_time {
+        return word.replace(bare, "TIME");
+    }
+    let made_up = ["demo-upgrade-", "np1-", "team-", "web-"]
+        .iter()
+        .find_map(|prefix| Some((bare.split_once(prefix)?, prefix)));
+    match made_up {
+        Some(((before, after), prefix)) => {
+            let name = if after.contains('/') { "/NAME" } else { "" };
+            word.replace(bare, &format!("{before}{prefix}X{name}"))
+        }
+        None => word.to_owned(),
+    }
+}
+
+fn is_spinner(word: &str) -> bool {
+    let is_braille = |letter: char| ('\u{2800}'..'\u{2900}').contains(&letter);
+    !word.is_empty() && word.chars().all(is_braille)
+}
+
+/// Creates a cluster and a pool `np1` with this many nodes as a person would, and waits until the pool is ready. An
+/// Operation may change the fields that kubectl owns.
+async fn cluster_made_with_kubectl(belay: &Belay, count: usize) {
+    let manifest = format!(
+        "{{apiVersion: belay.dev/v1alpha1, kind: ManagedCluster, metadata: {{name: demo}}, \
+         spec: {{kubernetesVersion: 1.35.7, provider: {{kwok: {{nodeProvisioningTime: 50ms}}}}}}}}\n---\n\
+         {{apiVersion: belay.dev/v1alpha1, kind: AgentPool, metadata: {{name: np1}}, \
+         spec: {{clusterName: demo, count: {count}}}}}\n"
+    );
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(manifest.as_bytes()).expect("written");
+    belay.kubectl(&["apply", "-f", &file.path().display().to_string()]);
+    belay.pool_is_ready("np1").await;
+}
+
+pub async fn a_terminal_shows_a_live_bar_and_what_blocks_it(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    hanging_upgrade(&belay).await;
+    for columns in [80, 120] {
+        let mut terminal = Terminal::run(&belay, columns, &["status", "demo", "-w"]);
+        terminal
+            .shows("To stop it kubectl belay abort cluster demo")
+            .await;
+        terminal.shows("Blocked for").await;
+        assert!(terminal.is_coloured());
+        let shown = lasting_screen(&terminal.text());
+        insta::assert_snapshot!(format!("status_on_{columns}_columns"), shown);
+        terminal.types(CTRL_C).await;
+        let (status, left) = terminal.end().await;
+        assert_eq!(status.code(), Some(130), "{left}");
+        assert!(
+            left.contains("Blocked for"),
+            "what was shown stays:\n{left}"
+        );
+    }
+}
+
+pub async fn a_pipe_gets_a_line_for_each_change(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let operation = hanging_upgrade(&belay).await;
+    let mut command = plugin::command(
+        &belay,
+        &["operation", "wait", &operation, "--for", "canceled"],
+    );
+    let follows = tokio::task::spawn_blocking(move || command.output());
+    let aborted = run(&belay, &["abort", "cluster", "demo", "--yes", "--wait"]).await;
+    assert_eq!(aborted.status.code(), Some(0), "{}", text(&aborted.stderr));
+    let followed = follows.await.expect("not cut short").expect("runs");
+    let lines = text(&followed.stdout);
+    assert_eq!(followed.status.code(), Some(0), "{lines}");
+    let last = lines.lines().last().expect("a line");
+    assert!(
+        last.contains(&operation) && last.contains("Canceled"),
+        "{lines}"
+    );
+    let mut distinct: Vec<_> = lines
+        .lines()
+        .map(|line| line.split_once(' ').map(|(_, rest)| rest))
+        .collect();
+    distinct.dedup();
+    assert_eq!(
+        distinct.len(),
+        lines.lines().count(),
+        "each line tells of a change:\n{lines}"
+    );
+    assert!(
+        !lines.contains('\x1b') && !text(&aborted.stdout).contains('\x1b'),
+        "no colours: {lines}"
+    );
+    let late = run(&belay, &["abort", "operation", &operation, "--yes"]).await;
+    assert_eq!(
+        late.status.code(),
+        Some(0),
+        "it is Canceled, as was asked for"
+    );
+    // The Operation reports its end a moment before the cluster's lock is free.
+    belay.lock_is_free().await;
+    let late = run(&belay, &["abort", "cluster", "demo", "--yes"]).await;
+    assert_eq!(late.status.code(), Some(1));
+    assert!(text(&late.stderr).contains("no operation is in flight on ManagedCluster demo"));
+}
+
+pub async fn an_abort_tells_what_it_leaves_behind_and_asks(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let operation = hanging_upgrade(&belay).await;
+    let question = format!("Abort Operation {operation}? [y/N]");
+    let arguments = [
+        "abort",
+        "cluster",
+        "demo",
+        "--wait",
+        "--reason",
+        "stuck on a PDB",
+    ];
+
+    let mut terminal = Terminal::run(&belay, 80, &arguments);
+    terminal.shows(&question).await;
+    terminal.types("n\n").await;
+    let (status, screen) = terminal.end().await;
+    assert_eq!(status.code(), Some(1), "{screen}");
+    assert_eq!(
+        belay.status(&operation).await.phase,
+        OperationPhase::InProgress
+    );
+
+    let unasked = run(&belay, &arguments).await;
+    assert_eq!(
+        unasked.status.code(),
+        Some(1),
+        "nobody can be asked in a pipe"
+    );
+    assert!(
+        text(&unasked.stderr).contains("add --yes"),
+        "{}",
+        text(&unasked.stderr)
+    );
+    assert_eq!(
+        belay.status(&operation).await.phase,
+        OperationPhase::InProgress
+    );
+
+    let mut terminal = Terminal::run(&belay, 80, &arguments);
+    terminal.shows(&question).await;
+    let shown = lasting_screen(&terminal.text());
+    insta::assert_snapshot!("an_abort_on_80_columns", shown);
+    terminal.types("y\n").await;
+    let (status, screen) = terminal.end().await;
+    assert_eq!(status.code(), Some(0), "{screen}");
+    assert!(
+        words(&screen).contains("Canceled stuck on a PDB"),
+        "{screen}"
+    );
+    let cancellation = belay.status(&operation).await.cancellation;
+    assert_eq!(
+        cancellation.expect("a cancellation").reason,
+        "stuck on a PDB"
+    );
+    belay.check_history();
+}
+
+pub async fn an_abort_without_after_step_hurries_one_with_it(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let operation = hanging_upgrade(&belay).await;
+    let patient = ["abort", "cluster", "demo", "--yes", "--after-step"];
+    let patient = run(&belay, &patient).await;
+    assert_eq!(patient.status.code(), Some(0), "{}", text(&patient.stderr));
+    belay
+        .is_in_phase(&operation, OperationPhase::Canceling)
+        .await;
+    let hurried = run(&belay, &["abort", "cluster", "demo", "--yes", "--wait"]).await;
+    assert_eq!(hurried.status.code(), Some(0), "{}", text(&hurried.stderr));
+    belay.check_history();
+}
+
+pub async fn what_why_suggests_lets_the_upgrade_go_on(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    let operation = hanging_upgrade(&belay).await;
+    let why = run(&belay, &["why", "demo"]).await;
+    let told = text(&why.stdout);
+    assert_eq!(why.status.code(), Some(0), "{told}");
+    insta::assert_snapshot!("why_in_a_pipe", lasting(&told));
+    let suggested = told
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("kubectl scale "));
+    let suggested = suggested.unwrap_or_else(|| panic!("a command that helps:\n{told}"));
+    let arguments: Vec<&str> = std::iter::once("scale")
+        .chain(suggested.split(' '))
+        .collect();
+    world.kubectl(&arguments);
+    let waited = run(&belay, &["operation", "wait", &operation, KUBECTL_PATIENCE]).await;
+    assert_eq!(waited.status.code(), Some(0), "{}", text(&waited.stdout));
+    belay.cluster_is_ready().await;
+    let why = text(&run(&belay, &["why", "demo"]).await.stdout);
+    assert!(why.contains("ManagedCluster demo is Ready"), "{why}");
+}
+
+pub async fn a_change_is_made_once_by_its_name_and_followed(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    cluster_made_with_kubectl(&belay, 2).await;
+    let scale = |count| {
+        [
+            "scale",
+            "pool",
+            "np1",
+            "--count",
+            count,
+            "--operation",
+            "more-nodes",
+        ]
+    };
+    for _ in 0..2 {
+        let scaled = run(&belay, &scale("4")).await;
+        assert_eq!(scaled.status.code(), Some(0), "{}", text(&scaled.stderr));
+        assert!(
+            text(&scaled.stdout).contains("100%   Succeeded"),
+            "{}",
+            text(&scaled.stdout)
+        );
+    }
+    assert_eq!(belay.operations(OperationType::Scale, "np1").await.len(), 1);
+    assert_eq!(belay.nodes().await.len(), 4);
+    let other = run(&belay, &scale("5")).await;
+    assert_eq!(other.status.code(), Some(1));
+    assert!(
+        text(&other.stderr).contains("Operation more-nodes exists already"),
+        "{}",
+        text(&other.stderr)
+    );
+    let record = run(
+        &belay,
+        &["operation", "show-latest", "pool", "np1", "-o", "json"],
+    )
+    .await;
+    let record: serde_json::Value = serde_json::from_slice(&record.stdout).expect("JSON");
+    assert_eq!(record["name"], "more-nodes");
+    assert_eq!(
+        (&record["status"], &record["percentComplete"]),
+        (&json!("Succeeded"), &json!(100))
+    );
+    assert!(
+        record["endTime"].is_string() && record["error"].is_null(),
+        "{record}"
+    );
+}
+
+pub async fn ctrl_c_offers_to_abort_what_is_followed(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    cluster_made_with_kubectl(&belay, 3).await;
+    belay.create_workload(3, 3).await;
+    let arguments = [
+        "upgrade",
+        "cluster",
+        "demo",
+        "--kubernetes-version",
+        "1.36.3",
+    ];
+    let mut terminal = Terminal::run(&belay, 100, &arguments);
+    terminal.shows("Blocked for").await;
+    terminal.types(CTRL_C).await;
+    terminal
+        .shows("[a]bort it, [l]eave it running, or [f]ollow it again?")
+        .await;
+    terminal.types("a\n").await;
+    let (status, screen) = terminal.end().await;
+    assert_eq!(status.code(), Some(0), "{screen}");
+    let operation = belay.operation(OperationType::Upgrade, "demo").await;
+    assert_eq!(
+        belay.status(&operation).await.phase,
+        OperationPhase::Canceled
+    );
+}
+
+pub async fn refusals_say_what_to_do(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    belay.ready_cluster(50, 1).await;
+    belay.lock_is_free().await;
+    let cases: [(&[&str], &str); 5] = [
+        (
+            &["status", "nope"],
+            "there is no ManagedCluster nope in namespace",
+        ),
+        (
+            &["abort", "pool", "np1", "--yes"],
+            "no operation is in flight on AgentPool np1",
+        ),
+        (
+            &["scale", "cluster", "demo", "--count", "2"],
+            "only an AgentPool can be scaled",
+        ),
+        (
+            &["upgrade", "cluster", "demo", "--kubernetes-version", "1.36"],
+            "spec.kubernetesVersion: must be MAJOR.MINOR.PATCH",
+        ),
+        (
+            &["status", "--context", "nope"],
+            "kubectl config get-contexts",
+        ),
+    ];
+    for (arguments, expected) in cases {
+        let output = run(&belay, arguments).await;
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "one sentence: {error}");
+    }
+}
+
+pub async fn many_clusters_are_listed_page_by_page(world: Arc<World>) {
+    let belay = Belay::start_without_operator(&world).await;
+    let clusters = belay.api::<ManagedCluster>();
+    for number in 0..260 {
+        let cluster = json!({
+            "apiVersion": "belay.dev/v1alpha1", "kind": "ManagedCluster", "metadata": {"name": format!("c{number}")},
+            "spec": {"kubernetesVersion": "1.35.7", "provider": {"kwok": {}}},
+        });
+        let cluster = serde_json::from_value(cluster).expect("a cluster");
+        clusters
+            .create(&PostParams::default(), &cluster)
+            .await
+            .expect("created");
+    }
+    let listed = text(&run(&belay, &["status"]).await.stdout);
+    assert_eq!(
+        listed.lines().count(),
+        261,
+        "each once, below one line of titles"
+    );
+    let names = text(&run(&belay, &["status", "-o", "name"]).await.stdout);
+    assert_eq!(names.lines().count(), 260);
+    assert!(
+        names
+            .lines()
+            .any(|name| name == "managedcluster.belay.dev/c259")
+    );
+    // The plugin doesn't wait long at a TAB: if the names come too late, it offers none.
+    let line = ["__complete", "--", "-n", &belay.namespace, "status", "c25"];
+    belay
+        .eventually("offers names", || async {
+            let offered = text(&run(&belay, &line).await.stdout);
+            assert!(!offered.contains("c10\n"), "{offered}");
+            offered.contains("c259\n")
+        })
+        .await;
+}

@@ -1,0 +1,5 @@
+//! The kubectl plugin as a person uses it.
+
+pub mod commands;
+pub mod plain;
+pub mod plan;

@@ -1,0 +1,7 @@
+//! What the operator says about itself: logs, metrics, traces and alerts.
+
+pub mod exposition;
+pub mod logs;
+pub mod metrics;
+pub mod prometheus;
+pub mod traces;
