@@ -185,6 +185,13 @@ pub struct UpgradeSettings {
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')").message("must be a duration from 1s to 24h, for example 30m"))]
     pub drain_timeout: Duration,
+
+    /// How long Belay waits after a node is replaced before it replaces the next one: 0s to 30m. The wait begins when the
+    /// newest new node is Ready.
+    #[serde(default = "default_node_soak_duration")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) <= duration('30m')").message("must be a duration from 0s to 30m, for example 5m"))]
+    pub node_soak_duration: Duration,
 }
 
 impl Default for UpgradeSettings {
@@ -193,6 +200,7 @@ impl Default for UpgradeSettings {
             max_surge: default_max_surge(),
             max_unavailable: default_max_unavailable(),
             drain_timeout: default_drain_timeout(),
+            node_soak_duration: default_node_soak_duration(),
         }
     }
 }
@@ -207,6 +215,10 @@ fn default_max_unavailable() -> IntOrString {
 
 fn default_drain_timeout() -> Duration {
     std::time::Duration::from_mins(30).into()
+}
+
+fn default_node_soak_duration() -> Duration {
+    std::time::Duration::ZERO.into()
 }
 
 /// What Belay reports about a pool.

@@ -93,6 +93,8 @@ pub struct NodeView {
     pub version: KubernetesVersion,
     /// Whether it is Ready.
     pub ready: bool,
+    /// Since when it has been Ready, if that is known.
+    pub ready_since: Option<Timestamp>,
     /// Whether it is cordoned: no new pods are scheduled on it.
     pub cordoned: bool,
     /// Whether it was created but hasn't joined its pool yet.

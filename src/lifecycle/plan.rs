@@ -151,6 +151,9 @@ pub struct PoolGoal {
     /// How long the drain of one node may take.
     #[serde(default = "half_an_hour")]
     pub drain_timeout: Duration,
+    /// How long after the replacement of a node the next one waits.
+    #[serde(default)]
+    pub soak: Duration,
     /// Whether it has no nodes because it has to be off. An engine with a notion of stopped pools keeps their count.
     #[serde(default)]
     pub stopped: bool,
@@ -175,6 +178,7 @@ impl PoolGoal {
             name,
             version: self.version,
             ready: true,
+            ready_since: None,
             cordoned: false,
             joining: false,
             deleting: false,

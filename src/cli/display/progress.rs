@@ -86,7 +86,10 @@ pub fn step(step: &Step) -> String {
 /// Names the next step, for the time when none runs.
 fn next(steps: &[Step]) -> String {
     let next = steps.iter().find(|step| step.phase == StepPhase::Pending);
-    next.map_or_else(String::new, |next| format!("next: {}", next.name))
+    next.map_or_else(String::new, |next| match next.message.as_str() {
+        soaking if soaking.starts_with("soaking") => format!("next: {}, {soaking}", next.name),
+        _ => format!("next: {}", next.name),
+    })
 }
 
 /// Returns the first step that runs. A step that works comes before steps that wait for it.

@@ -54,6 +54,7 @@ pub fn goal(facts: &Facts<'_>, target: &Target<'_>, version: KubernetesVersion) 
         stopped: !target.is_to_run(),
         deleted: false,
         drain_timeout: upgrades.drain_timeout.into(),
+        soak: upgrades.node_soak_duration.into(),
         settings: target
             .pool
             .as_ref()
@@ -104,6 +105,7 @@ pub fn gone_with_pool(pool: &str, nodes: &[NodeView]) -> PoolGoal {
         stopped: false,
         deleted: true,
         drain_timeout: Duration::ZERO,
+        soak: Duration::ZERO,
         settings: NodeSettings::default(),
         vm_size: None,
         priority: ScaleSetPriority::default(),

@@ -52,6 +52,7 @@ mod tests {
                 patch: 0,
             },
             ready: true,
+            ready_since: None,
             cordoned: false,
             joining: false,
             deleting: false,

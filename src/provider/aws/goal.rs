@@ -187,6 +187,7 @@ mod tests {
             unavailable: 0,
             drain: true,
             drain_timeout: Duration::from_secs(90),
+            soak: Duration::from_secs(90),
             stopped: false,
             deleted: false,
             settings: NodeSettings {

@@ -51,6 +51,7 @@ fn nodes(group: &Nodegroup, count: usize) -> Vec<NodeView> {
         name: format!("{}-{number}", group.name),
         version,
         ready: !group.is_degraded,
+        ready_since: None,
         cordoned: false,
         joining: group.doing == Doing::Comes,
         deleting: false,

@@ -115,6 +115,9 @@ fn upgrade_settings(now: &Value) -> Value {
     if let Some(minutes) = now["drainTimeoutInMinutes"].as_u64() {
         settings["drainTimeout"] = json!(format!("{minutes}m"));
     }
+    if let Some(minutes) = now["nodeSoakDurationInMinutes"].as_u64() {
+        settings["nodeSoakDuration"] = json!(format!("{minutes}m"));
+    }
     settings
 }
 

@@ -92,6 +92,7 @@ fn upgrade_settings(before: &Value, goal: &PoolGoal) -> Value {
     settings["maxSurge"] = json!(goal.surge.to_string());
     settings["maxUnavailable"] = json!(unavailable.to_string());
     settings["drainTimeoutInMinutes"] = json!(goal.drain_timeout.as_secs().div_ceil(60));
+    settings["nodeSoakDurationInMinutes"] = json!(goal.soak.as_secs().div_ceil(60));
     settings
 }
 
@@ -130,6 +131,7 @@ mod tests {
             unavailable: 0,
             drain: true,
             drain_timeout: Duration::from_secs(90),
+            soak: Duration::from_secs(90),
             stopped: false,
             deleted: false,
             settings: NodeSettings::default(),

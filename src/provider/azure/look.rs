@@ -56,6 +56,7 @@ fn nodes(name: &str, node_pool: Properties<'_>, count: usize) -> Vec<NodeView> {
         name: format!("{name}-{number}"),
         version,
         ready: node_pool.state() != "Failed",
+        ready_since: None,
         cordoned: false,
         joining: false,
         deleting: false,

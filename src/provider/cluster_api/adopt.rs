@@ -76,6 +76,10 @@ fn upgrade_settings(found: &Found, deployment: &DynamicObject) -> Value {
     if let Some(seconds) = timeout.as_u64().filter(|seconds| *seconds > 0) {
         settings["drainTimeout"] = json!(format!("{seconds}s"));
     }
+    let soak = &found.machine_spec_of(deployment)["minReadySeconds"];
+    if let Some(seconds) = soak.as_u64().filter(|seconds| *seconds > 0) {
+        settings["nodeSoakDuration"] = json!(format!("{seconds}s"));
+    }
     settings
 }
 

@@ -94,7 +94,11 @@ pub fn to_nodes(
             json!({"type": "RollingUpdate", "rollingUpdate": within});
     }
     let drain_timeout = json!(goal.drain_timeout.as_secs());
-    place.machine(object)["deletion"]["nodeDrainTimeoutSeconds"] = drain_timeout;
+    let machine = place.machine(object);
+    machine["deletion"]["nodeDrainTimeoutSeconds"] = drain_timeout;
+    if !goal.soak.is_zero() || machine.get("minReadySeconds").is_some() {
+        machine["minReadySeconds"] = json!(goal.soak.as_secs());
+    }
     if goal.update_settings || is_new {
         let before = deployment.and_then(|deployment| kinds::annotation(deployment, SETTINGS));
         let before = before.and_then(|text| serde_json::from_str(text).ok());

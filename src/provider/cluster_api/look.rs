@@ -87,6 +87,7 @@ fn node(machine: &DynamicObject, settings: &NodeSettings) -> Option<NodeView> {
         name: machine.name_any(),
         version: kinds::version(machine, "/spec/version")?,
         ready: kinds::is(machine, "Ready"),
+        ready_since: None,
         cordoned: false,
         joining: kinds::text(machine, "/status/nodeRef/name").is_none(),
         deleting: machine.metadata.deletion_timestamp.is_some(),

@@ -12,6 +12,7 @@ mod pool;
 mod requests;
 pub mod rollout;
 mod settings;
+mod soak;
 pub mod steps;
 mod stores;
 

@@ -53,6 +53,7 @@ pub fn view(node: &Node) -> Option<NodeView> {
         name: node.name_any(),
         version,
         ready: is_ready(node) && !is_joining(node),
+        ready_since: ready_since(node),
         cordoned: is_cordoned(node),
         joining: is_joining(node),
         deleting: node.metadata.deletion_timestamp.is_some(),
@@ -72,6 +73,12 @@ pub fn created(node: &Node) -> Timestamp {
 /// Returns whether a node is Ready.
 pub fn is_ready(node: &Node) -> bool {
     ready_condition(node).is_some_and(|ready| ready.status == "True")
+}
+
+/// Returns since when the node has been Ready. None if it isn't Ready.
+fn ready_since(node: &Node) -> Option<Timestamp> {
+    let ready = ready_condition(node).filter(|ready| ready.status == "True")?;
+    ready.last_transition_time.as_ref().map(|since| since.0)
 }
 
 /// Returns since when the node's Ready condition says that it isn't Ready. None if it is Ready or has no such

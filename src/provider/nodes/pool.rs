@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::{Client, ResourceExt as _};
 use tokio::{sync::watch, task::JoinSet};
@@ -14,6 +15,7 @@ use tracing::Instrument as _;
 use crate::{
     api::{AGENT_POOL_LABEL, MADE_BY, OperationError},
     lifecycle::{Job, NodeView, PoolGoal, Progress, StepReport, Stop},
+    machinery::clock,
     provider::{Control, End},
 };
 
@@ -23,7 +25,7 @@ use super::{
     in_the_way, node,
     node_work::{NodeDone, NodeEnd, Shared},
     rollout::{self, NodeAction},
-    steps,
+    soak, steps,
     stores::Stores,
 };
 
@@ -92,7 +94,10 @@ impl PoolWork {
             let views: Vec<_> = nodes.iter().filter_map(|node| node::view(node)).collect();
             self.report(&nodes, &views);
             let (goal, uid) = (&self.shared.goal, &self.shared.job.uid);
-            let next = rollout::next_beside(&self.taken, goal, uid, &views, stop);
+            let mut next = rollout::next_beside(&self.taken, goal, uid, &views, stop);
+            if soaks_until(goal, uid, &views).is_some() {
+                next.actions = soak::during(next.actions, goal, uid, &views);
+            }
             if next.done && self.tasks.is_empty() {
                 let is_reached = rollout::next(goal, uid, &views, Stop::No).done;
                 return Ok(if is_reached { End::Done } else { End::Stopped });
@@ -271,7 +276,14 @@ impl PoolWork {
             })
         };
         let making: Vec<_> = self.making.keys().map(String::as_str).collect();
-        let mut steps = steps::report(goal, &job.uid, &job.steps, views, &making, &draining);
+        let soaking = soaks_until(goal, &job.uid, views);
+        let seen = steps::Seen {
+            nodes: views,
+            making: &making,
+            draining: &draining,
+            soaking: soaking.map(|until| soak::message(until, clock::now())),
+        };
+        let mut steps = steps::report(goal, &job.uid, &job.steps, &seen);
         // This pool doesn't report the steps of other pools.
         steps.retain(|step| !self.is_of_another_pool(&step.name));
         let blocked = in_the_way::of(&self.shared, nodes, views, &reported, self.tasks.is_empty());
@@ -290,4 +302,9 @@ impl PoolWork {
         let node = self.shared.stores.nodes.get("", name);
         node.is_some_and(|node| node.labels().get(AGENT_POOL_LABEL) != Some(&self.shared.goal.pool))
     }
+}
+
+/// Returns until when no further node is replaced. None if one may be replaced now.
+fn soaks_until(goal: &PoolGoal, uid: &str, nodes: &[NodeView]) -> Option<Timestamp> {
+    soak::until(goal, uid, nodes).filter(|until| *until > clock::now())
 }

@@ -346,7 +346,17 @@ fn what_is_planned_is_what_is_done() {
         let mut nodes = old(there);
         let steps = steps::plan(&goal, UID, &nodes, 200);
         roll(&goal, UID, &mut nodes);
-        let reports = steps::report(&goal, UID, &steps, &nodes, &[], &|_| None);
+        let reports = steps::report(
+            &goal,
+            UID,
+            &steps,
+            &steps::Seen {
+                nodes: &nodes,
+                making: &[],
+                draining: &|_| None,
+                soaking: None,
+            },
+        );
         let phases: Vec<_> = reports.iter().map(|report| report.phase).collect();
         assert_eq!(
             phases,
@@ -367,7 +377,17 @@ fn a_replacement_that_is_no_longer_ready_begins_no_other_step() {
     let mut nodes = old(2);
     let steps = steps::plan(&goal, UID, &nodes, 200);
     let phases = |nodes: &[NodeView]| {
-        let reports = steps::report(&goal, UID, &steps, nodes, &[], &|_| None);
+        let reports = steps::report(
+            &goal,
+            UID,
+            &steps,
+            &steps::Seen {
+                nodes: nodes,
+                making: &[],
+                draining: &|_| None,
+                soaking: None,
+            },
+        );
         let phases = reports
             .into_iter()
             .map(|report| (report.name, report.phase));
@@ -419,7 +439,17 @@ fn a_step_is_in_process_once_its_node_is_marked_also_where_nobody_drains_it() {
     let steps = steps::plan(&goal, UID, &nodes, 200);
     nodes[0].drained_by = Some(UID.into());
     nodes[1].drained_by = Some("another".into());
-    let reports = steps::report(&goal, UID, &steps, &nodes, &[], &|_| None);
+    let reports = steps::report(
+        &goal,
+        UID,
+        &steps,
+        &steps::Seen {
+            nodes: &nodes,
+            making: &[],
+            draining: &|_| None,
+            soaking: None,
+        },
+    );
     let begun: Vec<_> = reports
         .iter()
         .filter(|report| report.phase == StepPhase::InProgress)

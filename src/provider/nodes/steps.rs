@@ -74,16 +74,21 @@ pub fn beginning(action: &NodeAction) -> StepReport {
     }
 }
 
-/// Returns how far the steps of a pool are, as its nodes show. `making` are nodes that are being created and aren't
-/// seen yet. `draining` returns how far a running drain is.
-pub fn report(
-    goal: &PoolGoal,
-    uid: &str,
-    steps: &[Step],
-    nodes: &[NodeView],
-    making: &[&str],
-    draining: &dyn Fn(&str) -> Option<String>,
-) -> Vec<StepReport> {
+/// What is seen of a pool's nodes.
+pub struct Seen<'a> {
+    /// The nodes.
+    pub nodes: &'a [NodeView],
+    /// The names of nodes that are being created and aren't seen yet.
+    pub making: &'a [&'a str],
+    /// Returns how far the running drain of a node is.
+    pub draining: &'a dyn Fn(&str) -> Option<String>,
+    /// What the next replacement says while it waits for the end of the soak.
+    pub soaking: Option<String>,
+}
+
+/// Returns how far the steps of a pool are, as its nodes show.
+pub fn report(goal: &PoolGoal, uid: &str, steps: &[Step], seen: &Seen<'_>) -> Vec<StepReport> {
+    let (nodes, draining) = (seen.nodes, seen.draining);
     let pool = Pool::new(goal, uid, nodes);
     let shown = |step: &Step| {
         let name = step.name.strip_prefix(NODE_STEP_PREFIX)?;
@@ -95,7 +100,8 @@ pub fn report(
     let replacing = replacing.filter(|(step, _)| step.action == StepAction::Replace);
     let begun = replacing.filter_map(|(_, shown)| shown.as_ref().map(|(phase, _)| *phase));
     let begun: Vec<_> = begun.collect();
-    let mut waiting_for = waited_for(&pool, steps, making, &begun);
+    let mut waiting_for = waited_for(&pool, steps, seen.making, &begun);
+    let mut soaking = seen.soaking.clone();
     let mut reports = Vec::new();
     for (step, shown) in steps.iter().zip(&shown) {
         let report = |phase, message: String| StepReport {
@@ -112,6 +118,11 @@ pub fn report(
                     let message = format!("waiting for its replacement {made} to be Ready");
                     (StepPhase::InProgress, message)
                 })
+            });
+            // The next replacement waits. It has begun if its replacement was created.
+            let shown = shown.or_else(|| {
+                let message = soaking.take_if(|_| step.action == StepAction::Replace)?;
+                Some((step.phase, message))
             });
             reports.extend(shown.map(|(phase, message)| report(phase, message)));
         } else if step.name.strip_prefix(POOL_STEP_PREFIX) == Some(&goal.pool) {

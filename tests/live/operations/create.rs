@@ -104,6 +104,35 @@ pub async fn a_pool_without_its_cluster_says_so_and_comes_up_once_it_is_there(wo
     belay.check_history();
 }
 
+pub async fn a_pool_that_pins_a_newer_version_gets_the_one_of_its_control_plane(world: Arc<World>) {
+    let belay = Belay::start(&world).await;
+    // Without its cluster, nothing can compare the versions.
+    belay
+        .create_pool_with("np1", json!({"count": 1, "kubernetesVersion": "1.36.3"}))
+        .await;
+    belay.create_cluster(0).await;
+    belay
+        .eventually("says that the control plane is older", || async {
+            let status = belay.pool("np1").await.status.unwrap_or_default();
+            status.conditions.iter().any(|condition| {
+                condition.type_ == "Stalled"
+                    && condition.status == "True"
+                    && condition.reason == "NewerThanControlPlane"
+                    && condition.message == "AgentPool np1 can't be newer than its control plane, which runs 1.35.7: upgrade the ManagedCluster first"
+            })
+        })
+        .await;
+    let runs = || async {
+        let nodes = belay.nodes().await;
+        nodes.iter().map(version).collect::<Vec<_>>()
+    };
+    assert_eq!(runs().await, ["v1.35.7"]);
+    belay.set_version("1.36.3").await;
+    belay.pool_is_ready("np1").await;
+    assert_eq!(runs().await, ["v1.36.3"]);
+    belay.check_history();
+}
+
 pub async fn an_operation_on_nothing_fails_and_says_what_is_missing(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay

@@ -10,6 +10,7 @@ pub mod hold;
 pub mod progress;
 pub mod rollback;
 pub mod scale;
+pub mod soak;
 pub mod start_stop;
 pub mod update;
 pub mod upgrade;

@@ -1,5 +1,6 @@
 //! The kubectl plugin as a person uses it.
 
 pub mod commands;
+pub mod pause;
 pub mod plain;
 pub mod plan;
