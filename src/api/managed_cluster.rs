@@ -47,6 +47,14 @@ pub struct ManagedClusterSpec {
     #[serde(default)]
     pub concurrency_policy: ConcurrencyPolicy,
 
+    /// How long an operation on the cluster or on one of its pools may be InProgress: 1m to 168h. After that Belay aborts it:
+    /// after the step in progress, and at once if that step takes longer than another drain may. If absent, there is no
+    /// limit. `spec.timeout` of an Operation takes precedence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) >= duration('1m') && duration(self) <= duration('168h')").message("must be a duration from 1m to 168h, for example 2h"))]
+    pub operation_timeout: Option<Duration>,
+
     /// How many finished Operations are kept for this cluster, and for each of its pools. Operations that never ran are
     /// counted separately.
     #[serde(default = "default_operation_history_limit")]

@@ -1,7 +1,7 @@
 //! [`Operation`]: one change to a cluster or a pool, from its request to its end.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::{CustomResource, KubeSchema};
+use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +94,12 @@ pub struct OperationSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub count: Option<i32>,
+    /// How long the operation may be InProgress: 1m to 168h. After that Belay aborts it: after the step in progress, and at
+    /// once if that step takes longer than another drain may. If absent, `spec.operationTimeout` of the cluster applies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) >= duration('1m') && duration(self) <= duration('168h')").message("must be a duration from 1m to 168h, for example 2h"))]
+    pub timeout: Option<Duration>,
 }
 
 /// How far an operation is, what blocks it, and how it ended.

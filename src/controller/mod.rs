@@ -42,7 +42,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::{
     api::{AgentPool, ManagedCluster, Operation},
-    lifecycle,
+    lifecycle::{self, Snapshot},
     machinery::{clock, watches::Scope},
     provider::Providers,
     telemetry::{Health, Outcome, Telemetry},
@@ -327,12 +327,13 @@ async fn decide_and_do(
         // checked below.
         let rests = actions.is_empty() && is_going(cluster) && !snapshot.namespace_is_terminating;
         let wait = context.pacing.hold_back(&mut actions, &snapshot);
+        let due = until_due(&snapshot);
         let writes = Writes::new(context.clone(), snapshot);
         if rests {
             writes.look_at_namespace().await?;
         }
         if actions.is_empty() {
-            return Ok(wait);
+            return Ok(wait.into_iter().chain(due).min());
         }
         let stops = pass::cut_to_stops(&mut actions);
         let is_shown_at_once = actions.iter().all(pass::is_shown_at_once);
@@ -346,6 +347,15 @@ async fn decide_and_do(
         }
     }
     Ok(Some(SOON))
+}
+
+/// Returns how long until a timeout of an operation is over, if that comes before the next look at the cluster. The core
+/// compares whole seconds.
+fn until_due(snapshot: &Snapshot) -> Option<Duration> {
+    let now = clock::now();
+    let due = lifecycle::due_at(snapshot, now)?;
+    let left = due.duration_since(now).unsigned_abs() + Duration::from_secs(1);
+    (left < RESYNC).then_some(left)
 }
 
 #[expect(

@@ -409,6 +409,7 @@ impl Writes {
             },
             kubernetes_version: None,
             count: None,
+            timeout: None,
         };
         let params = PostParams {
             dry_run: true,

@@ -16,6 +16,16 @@ use super::{
     transition::{self, Transition},
 };
 
+/// Returns when to decide again although nothing changes: when the next timeout of an operation is over. None if there is
+/// no such time.
+pub fn due_at(snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
+    let facts = Facts::of(snapshot, now);
+    let unfinished = facts.unfinished();
+    unfinished
+        .filter_map(|operation| operation.due_at(&facts))
+        .min()
+}
+
 /// Decides what to do now. A settled snapshot needs nothing, so it returns no action.
 ///
 /// `now` is truncated to whole seconds, as times in Kubernetes are.

@@ -12,6 +12,7 @@ mod queue;
 mod refused_aborts;
 mod reported;
 mod skew;
+mod timeout;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 

@@ -269,5 +269,6 @@ fn spec(
             .filter(|_| names_version)
             .map(|version| version.to_string()),
         count,
+        timeout: None,
     }
 }

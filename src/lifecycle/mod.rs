@@ -51,7 +51,7 @@ mod text;
 mod transition;
 
 pub use action::Action;
-pub use decide::decide;
+pub use decide::{decide, due_at};
 pub use finalizers::owned_by_nothing;
 pub use gate::{SpecChange, excludes, refusal};
 pub use names::suffixed;

@@ -20,6 +20,7 @@ use stage::world::World;
 
 const TESTS: &[harness::Test<World>] = tests![
     // The slowest tests come first.
+    operations::timeout::an_operation_that_takes_longer_than_it_may_is_aborted_by_belay,
     nodes::disturbed::a_node_that_was_ready_and_is_no_longer_does_not_fail_its_operation,
     nodes::no_data::an_api_server_that_is_killed_again_and_again_costs_no_guarded_pod,
     nodes::no_data::a_watch_that_is_cut_costs_no_guarded_pod,

@@ -300,5 +300,6 @@ fn spec(type_: OperationType, target: OperationTarget) -> OperationSpec {
         target,
         kubernetes_version: None,
         count: None,
+        timeout: None,
     }
 }

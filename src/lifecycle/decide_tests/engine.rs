@@ -19,6 +19,7 @@ fn scale() -> OperationSpec {
         target: pool("np1"),
         kubernetes_version: None,
         count: Some(5),
+        timeout: None,
     }
 }
 
@@ -136,6 +137,7 @@ fn a_control_plane_that_others_upgraded_takes_no_pool_along() {
         target: cluster(),
         kubernetes_version: Some(NEW.into()),
         count: None,
+        timeout: None,
     };
     world.others_begin(upgrade).stride();
     world.observe(|observed| {

@@ -65,6 +65,7 @@ impl Operation<'_> {
         self.by_annotation()
             .or_else(|| self.by_target(facts))
             .or_else(|| self.by_deletion(facts))
+            .or_else(|| self.by_timeout(facts))
     }
 
     /// Whether somebody asked to abort it, on the Operation itself.
@@ -88,7 +89,7 @@ impl Operation<'_> {
     }
 
     /// Returns the accepted request, with the policy `Now` if someone has asked for that since: with an explicit
-    /// policy `Now`, or by a deletion.
+    /// policy `Now`, by a deletion, or because the step in progress takes too long after a timeout.
     fn hurried(&self, accepted: AbortRequest, facts: &Facts<'_>) -> AbortRequest {
         let own = &self.object.metadata;
         let by_own = annotation(own, ABORT_ANNOTATION).is_some() && says_now(own);
@@ -103,7 +104,8 @@ impl Operation<'_> {
                 .is_some_and(|request| target.has_new_abort() || is_known(request));
             is_meant && says_now(target.metadata)
         });
-        if by_own || by_target || self.by_deletion(facts).is_some() {
+        let by_others = by_own || by_target || self.by_deletion(facts).is_some();
+        if by_others || self.has_timed_out_twice(facts) {
             AbortRequest {
                 policy: AbortPolicy::Now,
                 ..accepted

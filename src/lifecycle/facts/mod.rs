@@ -7,6 +7,7 @@ mod coverage;
 mod hold;
 mod operation;
 mod target;
+mod timeout;
 
 use jiff::Timestamp;
 

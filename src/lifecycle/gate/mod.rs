@@ -217,6 +217,7 @@ pub fn scale_refusal(
         target: pool.key.clone(),
         kubernetes_version: None,
         count: None,
+        timeout: None,
     };
     let request = Request {
         spec: &spec,

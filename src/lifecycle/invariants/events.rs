@@ -118,6 +118,7 @@ impl Event {
                 target: pool(name),
                 kubernetes_version: None,
                 count: Some(1),
+                timeout: None,
             }),
             Self::Fail => world.fail(),
             Self::Work => world.work(),

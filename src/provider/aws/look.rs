@@ -97,6 +97,7 @@ pub fn begun(site: &Site, group: Option<&str>, update: &Update) -> Option<BegunB
                 .map(|version| version.to_string()),
             count: size.filter(|_| type_ == OperationType::Scale),
             type_,
+            timeout: None,
         },
         by: "somebody in AWS (CloudTrail says who)".into(),
     })

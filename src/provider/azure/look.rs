@@ -138,6 +138,7 @@ impl Moving<'_> {
                     .then(|| i32::try_from(now.count()).ok())
                     .flatten(),
                 type_,
+                timeout: None,
             },
             by: by.unwrap_or("somebody in Azure").to_owned(),
         })

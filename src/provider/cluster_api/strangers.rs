@@ -119,6 +119,7 @@ fn begun_by(
             },
             kubernetes_version: (!is_scale).then(|| handle.token.clone()),
             count: is_scale.then(|| handle.token.parse().ok()).flatten(),
+            timeout: None,
         },
         by: by.to_owned(),
     }

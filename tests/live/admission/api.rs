@@ -99,6 +99,30 @@ const REFUSALS: &[(&str, &str, &str, &str)] = &[
         "should be less than or equal to 50",
     ),
     (
+        CLUSTER,
+        "provider:",
+        "operationTimeout: 59s, provider:",
+        "must be a duration from 1m to 168h, for example 2h",
+    ),
+    (
+        CLUSTER,
+        "provider:",
+        "operationTimeout: 169h, provider:",
+        "must be a duration from 1m to 168h, for example 2h",
+    ),
+    (
+        OPERATION,
+        "type: Reconcile",
+        "timeout: soon, type: Reconcile",
+        "must be a duration from 1m to 168h, for example 2h",
+    ),
+    (
+        POOL,
+        "count: 1",
+        "upgradeSettings: {nodeSoakDuration: 31m}, count: 1",
+        "must be a duration from 0s to 30m, for example 5m",
+    ),
+    (
         POOL,
         "count: 1",
         "count: 0",

@@ -12,5 +12,6 @@ pub mod rollback;
 pub mod scale;
 pub mod soak;
 pub mod start_stop;
+pub mod timeout;
 pub mod update;
 pub mod upgrade;

@@ -312,6 +312,7 @@ pub async fn what_others_began_holds_the_lock_and_can_be_aborted(world: Arc<Worl
         },
         kubernetes_version: Some("1.36.3".into()),
         count: None,
+        timeout: None,
     };
     stage.script.others_begin("demo", "az-1", spec, "az");
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
@@ -359,6 +360,7 @@ pub async fn what_others_changed_is_shown_and_not_fought(world: Arc<World>) {
         },
         kubernetes_version: None,
         count: Some(5),
+        timeout: None,
     };
     stage.script.others_begin("demo", "az-2", spec, "az");
     let scale = belay.operation(OperationType::Scale, "np1").await;
