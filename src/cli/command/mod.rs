@@ -11,12 +11,27 @@ pub mod pause;
 pub mod plan;
 pub mod reference;
 pub mod status;
+pub mod wait;
 pub mod why;
 
 use std::time::Duration;
 
+use crate::api::OperationType;
+
 /// The exit code after Ctrl-C, as shells use it.
 const INTERRUPTED: u8 = 130;
+
+/// Parses a type of operations, such as `Upgrade`, in any case.
+fn operation_type(text: &str) -> Result<OperationType, String> {
+    let is_meant = |type_: &OperationType| format!("{type_:?}").eq_ignore_ascii_case(text);
+    OperationType::ALL
+        .into_iter()
+        .find(is_meant)
+        .ok_or_else(|| {
+            let all = OperationType::ALL.map(|type_| format!("{type_:?}"));
+            format!("write one of {}", all.join(", "))
+        })
+}
 
 /// Parses a duration as Kubernetes writes it: `90s`, `1h30m`.
 fn duration(text: &str) -> Result<Duration, String> {

@@ -1,5 +1,6 @@
 //! `kubectl belay abort`: stops an Operation where it is, after it has shown what the abort leaves behind.
 
+mod fleet;
 pub mod left_behind;
 
 use std::{process::ExitCode, time::Duration};
@@ -15,7 +16,7 @@ use serde_json::json;
 use crate::{
     api::{
         ABORT_ANNOTATION, ABORT_POLICY_AFTER_STEP, ABORT_POLICY_ANNOTATION, ABORT_POLICY_NOW,
-        AbortPolicy, Operation, OperationPhase, OperationStatus,
+        AbortPolicy, Operation, OperationPhase, OperationStatus, OperationType,
     },
     cli::{
         cluster::{
@@ -32,23 +33,40 @@ use crate::{
     },
 };
 
-use super::duration;
+use super::{duration, operation_type};
 
 /// Stop an operation where it is.
 ///
 /// Shows what the abort leaves behind, and asks for confirmation. After the abort, no new step begins, the step in
 /// progress stops where it is, and nothing is rolled back. For a cluster or a pool, this aborts the operation in flight
-/// on that very object.
+/// on that very object. With --all, it lists all operations that it would stop, asks once, and goes on if one of them
+/// can't be stopped.
 ///
-/// Exit codes: 0 if the operation was asked to stop, with --wait only if it is Canceled; 1 otherwise.
+/// Exit codes: 0 if each operation was asked to stop, with --wait only if each is Canceled; 1 otherwise.
 #[derive(Args, Debug)]
 pub struct AbortFlags {
     /// The kind of the object NAME.
-    #[arg(value_enum)]
-    pub kind: AbortKind,
+    #[arg(value_enum, required_unless_present = "all", requires = "name")]
+    pub kind: Option<AbortKind>,
 
     /// Its name.
-    pub name: String,
+    pub name: Option<String>,
+
+    /// Abort all operations in flight in the namespace, and those that wait for their turn.
+    #[arg(long, conflicts_with = "kind")]
+    pub all: bool,
+
+    /// With --all: in all namespaces.
+    #[arg(long, short = 'A', requires = "all")]
+    pub all_namespaces: bool,
+
+    /// With --all: only operations on clusters with these labels and on their pools, such as `region=eu,tier!=prod`.
+    #[arg(long, short = 'l', requires = "all")]
+    pub selector: Option<String>,
+
+    /// With --all: only operations of this type, such as Upgrade.
+    #[arg(long = "type", value_parser = operation_type, requires = "all", value_name = "TYPE")]
+    pub type_: Option<OperationType>,
 
     /// The reason. It is stored with the Operation.
     #[arg(long, default_value = "aborted with kubectl belay")]
@@ -116,11 +134,12 @@ pub struct Stop {
     pub dry_run: Option<DryRun>,
 }
 
-impl From<&AbortFlags> for Stop {
-    fn from(flags: &AbortFlags) -> Self {
+impl Stop {
+    /// Returns what the flags ask for, for one Operation.
+    fn of(flags: &AbortFlags, kind: AbortKind, name: String) -> Self {
         Self {
-            kind: flags.kind,
-            name: flags.name.clone(),
+            kind,
+            name,
             reason: flags.reason.clone(),
             policy: if flags.after_step {
                 AbortPolicy::AfterStep
@@ -157,7 +176,10 @@ impl Stop {
 /// # Errors
 /// Returns an error if there is nothing to abort, or if the API server refuses.
 pub async fn run(session: &Session, flags: &AbortFlags) -> anyhow::Result<ExitCode> {
-    stop(session, &flags.into()).await
+    match (flags.kind, &flags.name) {
+        (Some(kind), Some(name)) => stop(session, &Stop::of(flags, kind, name.clone())).await,
+        _ => fleet::run(session, flags).await,
+    }
 }
 
 /// Shows what the stop leaves behind, asks, and requests it.

@@ -59,6 +59,9 @@ enum Command {
         /// List the operations of all namespaces.
         #[arg(long, short = 'A', conflicts_with = "kind")]
         all_namespaces: bool,
+        /// List only operations that haven't ended.
+        #[arg(long)]
+        in_flight: bool,
         /// The output format.
         #[arg(long, short, value_enum)]
         output: Option<Format>,
@@ -118,6 +121,7 @@ pub async fn run(session: &Session, flags: &OperationFlags) -> anyhow::Result<Ex
             kind,
             name,
             all_namespaces,
+            in_flight,
             output,
         } => {
             let mut operations = match (kind, name) {
@@ -126,7 +130,11 @@ pub async fn run(session: &Session, flags: &OperationFlags) -> anyhow::Result<Ex
                 }
                 _ => target::all_operations(session, *all_namespaces).await?,
             };
-            operations.truncate(MOST);
+            if *in_flight {
+                operations.retain(|operation| !view::phase(operation).is_finished());
+            } else {
+                operations.truncate(MOST);
+            }
             list(session, &operations, *all_namespaces, *output)?;
         }
         Command::Show { name, output } => {

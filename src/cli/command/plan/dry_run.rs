@@ -12,10 +12,8 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{AgentPool, ManagedCluster, Operation},
-    cli::cluster::{errors, session::Session},
+    cli::cluster::{errors, manifests::Manifest, session::Session},
 };
-
-use super::manifests::Manifest;
 
 /// The annotation in which kubectl stores what it applied, unless it applies server-side.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";

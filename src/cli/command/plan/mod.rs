@@ -1,7 +1,6 @@
 //! `kubectl belay plan`: which Operations an apply of manifests would start. Writes nothing.
 
 mod dry_run;
-mod manifests;
 mod outlook;
 mod report;
 mod text;
@@ -14,11 +13,13 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use crate::cli::{
-    cluster::session::Session,
+    cluster::{
+        manifests::{self, Source},
+        session::Session,
+    },
     terminal::output::{self, Format},
 };
 
-use manifests::Source;
 use report::Report;
 
 /// Show which operations an apply of manifests would start, and which objects would be refused.

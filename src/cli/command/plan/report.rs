@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     api::{Operation, OperationPhase, OperationTarget, OperationType, StepAction},
-    cli::cluster::view,
+    cli::cluster::{manifests::Manifest, view},
     lifecycle::{
         excludes,
         forecast::{Foreseen, Part},
@@ -16,7 +16,6 @@ use crate::{
 
 use super::{
     dry_run::{Effect, Ours, Tried},
-    manifests::Manifest,
     outlook::Outlook,
 };
 

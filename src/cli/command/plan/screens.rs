@@ -5,13 +5,12 @@ use serde_json::{Value, json};
 
 use crate::{
     api::Operation,
-    cli::screens::at_each_width,
+    cli::{cluster::manifests::Manifest, screens::at_each_width},
     lifecycle::forecast::{Foreseen, Part},
 };
 
 use super::{
     dry_run::{Effect, Ours, Tried},
-    manifests::Manifest,
     outlook::Outlook,
     report::Report,
     text,
