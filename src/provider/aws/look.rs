@@ -97,7 +97,7 @@ pub fn begun(site: &Site, group: Option<&str>, update: &Update) -> Option<BegunB
             count: size.filter(|_| type_ == OperationType::Scale),
             type_,
         },
-        by: "somebody in AWS (CloudTrail says who)".into(),
+        by: "somebody in AWS (CloudTrail shows who)".into(),
     })
 }
 

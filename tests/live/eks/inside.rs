@@ -52,7 +52,7 @@ pub async fn a_kubeconfig_that_would_run_a_program_is_not_used_and_says_so(world
             let status = belay.status(&scale).await;
             let message = status.steps.first().map(|step| step.message.clone());
             message.is_some_and(|message| {
-                message.starts_with("EKS is at its ConfigUpdate; what is in its way can't be seen")
+                message.starts_with("EKS is running a ConfigUpdate. Belay can't see what blocks it")
                     && message.contains("the kubeconfig has exec:")
             })
         })
