@@ -16,7 +16,7 @@ use super::{
     shards::two,
 };
 
-const NODES_ARE_LEFT: &str = "nodes are left of a cluster that there isn't any more";
+const NODES_ARE_LEFT: &str = "nodes of a cluster that no longer exists are left";
 
 impl Belay {
     /// Waits until a pool reports that its cluster doesn't exist.
