@@ -17,7 +17,7 @@ pub fn of_update(update: &Update) -> State {
         Some(UpdateStatus::Cancelled) => State::Stopped,
         Some(UpdateStatus::Failed) => State::Failed(failure(update)),
         _ => State::Running(Running {
-            message: format!("EKS is running a {}", what(update)),
+            message: format!("EKS update in progress: {}", what(update)),
             not_stopped: not_stopped(update),
             ..Running::default()
         }),
@@ -108,7 +108,7 @@ mod tests {
             (update(UpdateStatus::Cancelled), "Stopped"),
             (
                 update(UpdateStatus::InProgress),
-                "EKS is running a VersionUpdate to 1.34",
+                "EKS update in progress: VersionUpdate to 1.34",
             ),
             (
                 update(UpdateStatus::Failed).errors(error),

@@ -85,7 +85,7 @@ pub async fn a_nodegroup_shows_what_eks_is_at(world: Arc<World>) {
         .eventually("says what EKS does", || async {
             let status = stage.belay.status(&scale).await;
             let step = status.steps.first();
-            step.is_some_and(|step| step.message == "EKS is running a ConfigUpdate")
+            step.is_some_and(|step| step.message == "EKS update in progress: ConfigUpdate")
         })
         .await;
     stage.release("np1");
