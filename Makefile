@@ -17,7 +17,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 ARCH = $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
 PACKAGE = kubectl-belay-v$(VERSION)-linux-$(ARCH).tar.gz
 
-# The image, as an archive, what its program is built for, and what both ways to build it are told.
+# The image, as an archive, what its program is built for, and the arguments of both ways to build it.
 IMAGE = belay:$(VERSION)
 IMAGE_ARCHIVE := target/image/belay.tar
 STATIC_TARGET = $(shell rustc --print host-tuple)
@@ -34,10 +34,10 @@ GENERATED := crds policies charts/belay/files/crds charts/belay/files/policies \
 .DEFAULT_GOAL := help
 .PHONY: help demo picture test test-oldest check bench load load-capi fmt generate generated model mutants package release workflows sbom licences build tools needs image image-here chart e2e gitops outages sweep soak histories test-capi sweep-capi clouds smoke-aks smoke-eks
 
-help: ## Show this
+help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
-demo: tools ## Show an upgrade hang on a PodDisruptionBudget, and abort it (KEEP=1: then stay up; PROVIDER=cluster-api, azure or aws)
+demo: tools ## Show an upgrade that a PodDisruptionBudget blocks, and abort it (KEEP=1 keeps it running; PROVIDER=cluster-api, azure or aws)
 	@$(BIN)/examples/demo
 
 picture: tools ## Record the demo on a pseudo-terminal as docs/demo.svg
@@ -48,7 +48,7 @@ test: tools ## Run all tests, on a real control plane
 	cargo test --workspace --no-fail-fast
 
 # Without FILTER: what the API server refuses by itself, where versions differ most.
-test-oldest: build ## Run live tests on the oldest Kubernetes, those of a part of their names (FILTER=)
+test-oldest: build ## Run live tests on the oldest Kubernetes that Belay supports (FILTER= selects them by a part of their names)
 	TESTENV_KUBERNETES=$(OLDEST) cargo test --workspace --test live -- $(or $(FILTER),refusals)
 
 check: needs ## Check format, lints, generated files, workflows and licences
@@ -61,21 +61,21 @@ check: needs ## Check format, lints, generated files, workflows and licences
 	@$(MAKE) --no-print-directory licences
 
 # PART=k/n runs every n-th run from the k-th on; ONLY= scenarios, KINDS= disturbances (comma-separated).
-sweep: tools ## Disturb each scenario at each of its requests (crashes, refusals, old caches); all of it takes hours (PART=k/n)
+sweep: tools ## Disturb each scenario at each of its requests (crashes, refusals, old caches); takes hours (PART=k/n runs a part)
 	SWEEP_PART=$(or $(PART),1/1) SWEEP_ONLY="$(ONLY)" SWEEP_KINDS="$(KINDS)" cargo test --profile $(or $(PROFILE),dev) --test sweep
 
-histories: ## Walk through random histories of the core (CASES= of each property, SEED=)
+histories: ## Test the core with random histories (CASES= for each property; SEED= repeats a run)
 	@seed=$(or $(SEED),$$(date +%s)) && echo "SEED=$$seed" && PROPTEST_RNG_SEED=$$seed \
 		PROPTEST_CASES=$(or $(CASES),20000) cargo test --profile optimized --lib properties::
 
-test-capi: tools ## Operate clusters of Cluster API, with its own controllers and machines in memory
+test-capi: tools ## Test clusters of Cluster API, with its own controllers and machines in memory
 	cargo test --test capi
 
-sweep-capi: tools ## Kill Belay after each of its writes, and Cluster API's controllers, in an upgrade there and in its abort (PART=k/n)
+sweep-capi: tools ## Kill Belay after each of its writes, and Cluster API's controllers, in an upgrade of Cluster API and its abort (PART=k/n)
 	SWEEP_PART=$(or $(PART),1/1) cargo test --test capi-faults
 
 # Needs python3 with venv. What it installs is kept outside the checkout.
-clouds: tools ## Check the fakes of the clouds by the clouds' own command lines, and Belay's requests by the clouds' models
+clouds: tools ## Check the fakes of the clouds with the clouds' own command lines, and Belay's requests against the clouds' models
 	@python3 -c 'import ensurepip' || { echo "make clouds needs the Debian package python3-venv" >&2; exit 1; }
 	rm -rf target/exchanges && mkdir -p target/exchanges
 	CLOUDS=$$(testenv/clouds/install) cargo test -p testenv --test clouds
@@ -91,33 +91,33 @@ smoke-eks: tools ## Try Belay on an EKS cluster of a real account: CLUSTER= POOL
 	@examples/smoke.sh aws $(BIN)
 
 # SEED= is the first episode's, and each has the next one; EPISODES= says how many there are at most.
-soak: tools ## Random people and random faults for MINUTES=n, from SEED=s on
+soak: tools ## Simulate random users and random faults for MINUTES=n, starting with SEED=s
 	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) SOAK_EPISODES=$(EPISODES) cargo test --profile $(or $(PROFILE),dev) --test soak
 
 # In parts: SHARD=3/40. Each mutant is compiled and tested, so all of them take hours.
-mutants: needs ## Try mutations of the core, those of one part (SHARD=k/n); not in CI
+mutants: needs ## Test mutations of the core (SHARD=k/n runs a part); not in CI
 	@command -v cargo-mutants >/dev/null || cargo install --quiet --locked --debug cargo-mutants
 	PROPTEST_CASES=$(or $(CASES),300) cargo mutants --package belay --file 'src/lifecycle/**' --exclude 'src/lifecycle/fixtures*' \
 	  --exclude 'src/lifecycle/*tests*' --exclude 'src/lifecycle/properties/**' --shard $(or $(SHARD),1/40) --timeout 300 \
 	  --output target/mutants -- --lib lifecycle
 
-model: needs ## Search the model of the core with more events and crashes; not in CI
+model: needs ## Check the model of the core with more events and crashes; not in CI
 	BELAY_MODEL=deep cargo test --lib lifecycle::model -- --include-ignored --nocapture
 
 # ROWS= of abort, storm, requests, apply, start, upgrade, steady, growth, writes. SIZES= are the numbers of clusters of growth.
-bench: tools ## Measure Belay beside floors and peers, a table (ROWS=abort,storm; SMALL=1, CLUSTERS=1000, SIZES=10,100; FSYNC=1)
+bench: tools ## Measure Belay, and compare it with lower bounds and other operators (ROWS=abort,storm; SMALL=1, CLUSTERS=1000, SIZES=10,100; FSYNC=1)
 	ROWS=$(ROWS) SMALL=$(SMALL) CLUSTERS=$(CLUSTERS) SIZES=$(SIZES) FSYNC=$(FSYNC) cargo bench --bench table
 
-load: tools ## Load: a fleet (CLUSTERS=1000 POOLS=5), OPERATIONS=200 in flight, an abort each second, a tenth of requests failing
+load: tools ## Load test: a fleet (CLUSTERS=1000 POOLS=5), OPERATIONS=200 in flight, an abort each second, a tenth of requests failing
 	CLUSTERS=$(CLUSTERS) POOLS=$(POOLS) OPERATIONS=$(OPERATIONS) cargo bench --profile optimized --bench load
 
-load-capi: tools ## Load: a fleet of Cluster API (CLUSTERS=100) upgraded at once, ABORTS=20 of the upgrades aborted
+load-capi: tools ## Load test: a fleet of Cluster API (CLUSTERS=100) upgraded at once, ABORTS=20 of the upgrades aborted
 	CLUSTERS=$(CLUSTERS) ABORTS=$(ABORTS) cargo bench --profile optimized --bench cluster_api
 
 fmt: ## Format the code
 	cargo fmt --all
 
-generate: build ## Generate crds/, policies/, docs/ and moments of tests/gitops from src/, and from them the chart's and deploy/
+generate: build ## Generate crds/, policies/, docs/ and test data of tests/gitops from src/; then the chart's files and deploy/
 	@rm -rf $(GENERATED)
 	@$(MAKE) --no-print-directory generated INTO=.
 	BELAY_GENERATE=1 cargo test --quiet --test docs
@@ -136,10 +136,10 @@ generated:
 	@charts/readme <charts/belay/values.yaml >$(INTO)/charts/belay/README.md
 	@charts/manifests $$($(BIN)/testenv path helm) >$(INTO)/deploy/belay.yaml
 
-chart: build ## Check the chart: that what is generated is current, lint, schema, and each combination of values that matters
+chart: build ## Check the chart: generated files are up to date, lint, schema, and each combination of values that matters
 	@new=$$(mktemp -d) && $(MAKE) --no-print-directory generated INTO=$$new && same=0 && \
 	  for what in $(GENERATED); do diff -r $$what $$new/$$what || same=1; done; rm -r $$new; \
-	  test $$same = 0 || { echo "what is generated differs: run make generate, and commit it"; exit 1; }
+	  test $$same = 0 || { echo "the generated files are not up to date: run make generate, and commit the result"; exit 1; }
 	@charts/check $$($(BIN)/testenv path helm) $$($(BIN)/testenv path kube-score)
 
 package: needs ## Package the kubectl plugin and its krew manifest into dist/ (URL= and HOMEPAGE= of the release)
@@ -152,14 +152,14 @@ package: needs ## Package the kubectl plugin and its krew manifest into dist/ (U
 	@echo "To try it: kubectl krew install --manifest=dist/krew.yaml --archive=dist/$(PACKAGE)"
 
 # REPOSITORY= says where the image will be pulled from, DOWNLOADS= where dist/ will be downloaded from, HOMEPAGE= whose it is.
-release: needs ## Build all that a release consists of into dist/ (VERSION=x.y.z; REPOSITORY= DOWNLOADS= HOMEPAGE=)
+release: needs ## Build all files of a release into dist/ (VERSION=x.y.z; REPOSITORY= DOWNLOADS= HOMEPAGE=)
 	@VERSION=$(if $(findstring command,$(origin VERSION)),$(VERSION)) packaging/release
 
-workflows: build ## Check the workflows of .github/ by actionlint
-	@$$($(BIN)/testenv path actionlint) -no-color -shellcheck= -pyflakes= && echo ".github/workflows: no complaint"
+workflows: build ## Check the workflows of .github/ with actionlint
+	@$$($(BIN)/testenv path actionlint) -no-color -shellcheck= -pyflakes= && echo ".github/workflows: no problems found"
 
 # It writes beside each Cargo.toml, and only so.
-sbom: needs ## Write what the image's program is made of, as dist/belay.cdx.json (CycloneDX)
+sbom: needs ## Write the components of the image's program to dist/belay.cdx.json (CycloneDX)
 	@test -x $(CARGO_CYCLONEDX_ROOT)/bin/cargo-cyclonedx || \
 	  cargo install --quiet --locked --debug --root $(CARGO_CYCLONEDX_ROOT) --version $(CARGO_CYCLONEDX) cargo-cyclonedx
 	@mkdir -p dist
@@ -172,7 +172,7 @@ licences: ## Check the dependencies' licences, versions and sources (deny.toml)
 	  cargo install --quiet --locked --debug --root $(CARGO_DENY_ROOT) --version $(CARGO_DENY) cargo-deny
 	$(CARGO_DENY_ROOT)/bin/cargo-deny --locked check licenses bans sources
 
-image: ## Build the operator's image, by docker; or by buildah, with a program that is built here
+image: ## Build the operator's image with docker, or with buildah from a program that is built here
 	@mkdir -p $(dir $(IMAGE_ARCHIVE))
 	@if docker info >/dev/null 2>&1; then \
 	  docker build $(IMAGE_ARGS) --tag $(IMAGE) . && docker save --output $(IMAGE_ARCHIVE) $(IMAGE); \
@@ -196,7 +196,7 @@ image-here:
 	@buildah push --storage-driver vfs --quiet --digestfile target/image/digest $(IMAGE) $(IMAGE_TO)
 	@echo "$(IMAGE): $$(du -h target/image/build/image/belay | cut -f 1), in $(word 2,$(subst :, ,$(IMAGE_TO)))"
 
-e2e: build image ## Install the image by Helm on a real node, and play the demo's story there (needs root)
+e2e: build image ## Install the image with Helm on a real node, and run the demo's story there (needs root)
 	BELAY_IMAGE=$(abspath $(IMAGE_ARCHIVE)) cargo test --workspace --test e2e
 
 gitops: needs ## Test Belay with Flux's controllers, kstatus and Argo CD's engine (the first run builds them: 10 minutes)
@@ -204,7 +204,7 @@ gitops: needs ## Test Belay with Flux's controllers, kstatus and Argo CD's engin
 	cd tests/gitops && go vet ./... && go test ./...
 	cargo test --workspace --test flux
 
-outages: tools ## Kill and cut off parts of the control plane, and of clouds, beneath the operator
+outages: tools ## Kill and cut off parts of the control plane, and of clouds, while the operator runs
 	@$(BIN)/testenv path helm >/dev/null
 	cargo test --workspace --test outages
 	cargo test --workspace --test live -- --ignored

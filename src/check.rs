@@ -43,21 +43,21 @@ async fn probe(operations: &Api<Operation>, policies: bool) -> anyhow::Result<St
         "spec": {"type": "Reconcile", "target": {"kind": "ManagedCluster", "name": "belay-check"}},
     }))?;
     if policies {
-        let mut senseless = operation.clone();
-        senseless
+        let mut invalid = operation.clone();
+        invalid
             .annotations_mut()
             .insert(ABORT_POLICY_ANNOTATION.to_owned(), "None".to_owned());
         let try_it = PostParams {
             dry_run: true,
             ..PostParams::default()
         };
-        match operations.create(&try_it, &senseless).await {
+        match operations.create(&try_it, &invalid).await {
             Err(kube::Error::Api(status)) if status.message.contains(ABORT_POLICY_ANNOTATION) => {
-                println!("ok  the API server refuses what can't be done (policies)");
+                println!("ok  the API server refuses invalid requests (policies)");
             }
             Err(error) => return Err(error.into()),
             Ok(_) => bail!(
-                "the API server refuses nothing: install the policies, `belay policies | kubectl apply -f -`"
+                "the API server accepted an invalid request: install the policies with `belay policies | kubectl apply -f -`"
             ),
         }
     }
@@ -80,7 +80,7 @@ async fn answer(operations: &Api<Operation>, name: &str) -> anyhow::Result<()> {
     .await;
     let Ok(ended) = ended else {
         bail!(
-            "no operator answers in {} s: does a pod of Belay run and lead? `kubectl logs` of it says why",
+            "no operator answered within {} s: check that a pod of Belay runs and leads (`kubectl logs` shows why it doesn't)",
             PATIENCE.as_secs()
         );
     };
@@ -90,7 +90,7 @@ async fn answer(operations: &Api<Operation>, name: &str) -> anyhow::Result<()> {
     let error = status.error.unwrap_or_default();
     if (status.phase, error.code.as_str()) != (OperationPhase::Failed, "NotFound") {
         bail!(
-            "the operator answered {:?} ({}) to what can't be done",
+            "the Operation of this check must fail with NotFound, but it ended {:?} ({})",
             status.phase,
             error.message
         );

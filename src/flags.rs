@@ -10,7 +10,8 @@ use belay::{
 };
 use clap::{Args, Parser, Subcommand};
 
-/// Kubernetes clusters whose changes are operations that can be seen and aborted.
+/// A Kubernetes operator that runs each change to a cluster as an operation, which shows its progress and can be
+/// aborted.
 ///
 /// Without a command, the operator runs: on the cluster of KUBECONFIG, or, in a pod, on the pod's own cluster.
 #[derive(Parser)]
@@ -32,7 +33,7 @@ pub struct Flags {
     #[arg(long, env = "BELAY_METRICS_ADDRESS")]
     pub metrics_address: Option<SocketAddr>,
 
-    /// Whether several operators elect a leader: one of them works, and the others stand by.
+    /// Whether several operators elect a leader. The leader works, and the others stand by.
     #[arg(long, env = "BELAY_LEADER_ELECTION", value_enum, default_value_t = LeaderElection::Auto)]
     pub leader_election: LeaderElection,
 
@@ -40,8 +41,8 @@ pub struct Flags {
     #[arg(long, env = "BELAY_LEADER_ELECTION_NAMESPACE")]
     pub leader_election_namespace: Option<String>,
 
-    /// The name of that Lease. Operators that manage the same clusters share it. By default, it is made of the
-    /// namespace if there is exactly one, and is `belay` otherwise.
+    /// The name of that Lease. Operators that manage the same clusters share it. By default, `belay-NAMESPACE` if
+    /// `--namespace` names exactly one namespace, otherwise `belay`.
     #[arg(long, env = "BELAY_LEASE")]
     pub lease: Option<String>,
 
@@ -146,26 +147,26 @@ impl From<AzureFlags> for azure::Settings {
 pub enum Command {
     /// Print the custom resource definitions: belay crds | kubectl apply -f -
     Crds {
-        /// Write a file for each into this folder instead.
+        /// Write them into this folder, one file each, instead of printing them.
         #[arg(long)]
         output: Option<PathBuf>,
     },
     /// Print the admission policies and roles: belay policies | kubectl apply -f -
     Policies {
-        /// Write a file for each into this folder instead.
+        /// Write them into this folder, one file each, instead of printing them.
         #[arg(long)]
         output: Option<PathBuf>,
-        /// Only the additional policy for namespaces with hundreds of clusters (docs/refusals.md).
+        /// Print only the additional policy for namespaces with hundreds of clusters (docs/refusals.md).
         #[arg(long)]
         large_namespaces: bool,
     },
-    /// Check whether Belay works on the cluster of KUBECONFIG: create an Operation that can't be done, and wait for the
+    /// Check whether Belay works on the cluster of KUBECONFIG: create an Operation that must fail, and wait for the
     /// operator's answer.
     Check {
         /// The namespace of that Operation. By default, the kubeconfig's namespace.
         #[arg(long, short)]
         namespace: Option<String>,
-        /// Don't expect the API server to refuse anything, because the policies aren't installed.
+        /// Skip the check of the admission policies, because they aren't installed.
         #[arg(long)]
         without_policies: bool,
     },

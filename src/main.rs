@@ -39,7 +39,7 @@ async fn main() -> ExitCode {
             log::start(flags.log_format);
             operate(flags)
                 .await
-                .inspect_err(|error| tracing::error!("belay ends: {error:#}"))
+                .inspect_err(|error| tracing::error!("belay stopped: {error:#}"))
         }
     };
     match ended {
@@ -75,7 +75,7 @@ fn print(
 async fn config() -> anyhow::Result<kube::Config> {
     kube::Config::infer().await.map_err(|error| {
         anyhow::anyhow!(
-            "no cluster to run on: set KUBECONFIG, or run as a pod with a ServiceAccount ({error})"
+            "no Kubernetes cluster to connect to: set KUBECONFIG, or run as a pod with a ServiceAccount ({error})"
         )
     })
 }
@@ -89,7 +89,7 @@ async fn check(namespace: Option<&str>, policies: bool) -> anyhow::Result<()> {
 
 async fn operate(flags: Flags) -> anyhow::Result<()> {
     let config = config().await?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), "belay starts");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "belay is starting");
     let options = Options {
         scope: Scope::of(flags.namespace),
         lease: flags.lease,
@@ -108,7 +108,7 @@ async fn operate(flags: Flags) -> anyhow::Result<()> {
         asked.cancel();
     });
     operator::operate(config, options, shutdown).await?;
-    tracing::info!("belay ends");
+    tracing::info!("belay stopped");
     Ok(())
 }
 

@@ -15,7 +15,7 @@ const POOLS: usize = 2;
 
 /// Applies what adopt prints, and checks that this starts no operation.
 pub async fn adopt(stage: &mut Stage, adopt: &str) -> anyhow::Result<()> {
-    screen::heading("Take it under Belay's operations, as it is")?;
+    screen::heading("Adopt the cluster as it is")?;
     stage.run(adopt).await?;
     stage.run(&format!("{adopt} | kubectl apply -f -")).await?;
     is_ready(stage).await?;
@@ -23,7 +23,7 @@ pub async fn adopt(stage: &mut Stage, adopt: &str) -> anyhow::Result<()> {
         .run(&format!("kubectl belay status {CLUSTER}"))
         .await?;
     let begun = stage.eyes.names();
-    ensure!(begun == BTreeSet::new(), "adopting it began {begun:?}");
+    ensure!(begun == BTreeSet::new(), "the adoption started {begun:?}");
     Ok(())
 }
 

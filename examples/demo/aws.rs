@@ -35,7 +35,7 @@ pub async fn play(stage: &mut Stage) -> anyhow::Result<()> {
 
 async fn make(stage: &mut Stage) -> anyhow::Result<()> {
     screen::heading(&format!(
-        "A cluster of EKS Auto Mode on {OLD}, with two nodegroups besides. Belay has no part in it yet"
+        "A cluster of EKS Auto Mode on {OLD}, with two additional nodegroups. Belay doesn't manage it yet"
     ))?;
     let aws = stage.clouds.aws()?;
     let group = |name, size| Nodegroup { name, size };
@@ -64,8 +64,11 @@ async fn go_up(stage: &mut Stage) -> anyhow::Result<()> {
         })
         .await?;
     screen::say(&reason)?;
-    ensure!(reason.starts_with("EKS can't stop"), "otherwise: {reason}");
-    screen::heading("It goes on to its end")?;
+    ensure!(
+        reason.starts_with("EKS can't stop"),
+        "refused with another reason: {reason}"
+    );
+    screen::heading("It continues to its end")?;
     stage
         .run(&format!("kubectl belay operation wait {upgrade}"))
         .await?;
@@ -96,7 +99,7 @@ async fn go_back(stage: &mut Stage) -> anyhow::Result<()> {
     let before = stage.clouds.aws()?.exchanges().len();
     ask_to_abort(stage, &rollback).await?;
     is_canceled(stage, &rollback).await?;
-    screen::heading("What EKS was asked for from the annotation on")?;
+    screen::heading("Requests to EKS since the annotation")?;
     let aws = stage.clouds.aws()?;
     aws.hold(CLUSTER, false);
     for exchange in aws.exchanges().iter().skip(before) {
@@ -113,7 +116,7 @@ async fn go_back(stage: &mut Stage) -> anyhow::Result<()> {
 /// The nodegroups follow the control plane, which kept its version.
 async fn follow(stage: &mut Stage) -> anyhow::Result<()> {
     screen::heading(
-        "The nodegroups go to what the control plane runs, by an Operation of their own",
+        "A separate Operation brings the nodegroups to the version of the control plane",
     )?;
     stage
         .until(

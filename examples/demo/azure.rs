@@ -43,7 +43,7 @@ pub async fn play(stage: &mut Stage) -> anyhow::Result<()> {
 
 async fn make(stage: &mut Stage) -> anyhow::Result<()> {
     screen::heading(&format!(
-        "An AKS cluster on {OLD} with two node pools. Belay has no part in it yet"
+        "An AKS cluster on {OLD} with two node pools. Belay doesn't manage it yet"
     ))?;
     let azure = stage.clouds.azure()?;
     let pool = |name, count, mode| Pool { name, count, mode };
@@ -62,7 +62,7 @@ async fn abort(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
     let before = stage.clouds.azure()?.exchanges().len();
     ask_to_abort(stage, upgrade).await?;
     is_canceled(stage, upgrade).await?;
-    screen::heading("What Azure was asked for from the annotation on")?;
+    screen::heading("Requests to Azure since the annotation")?;
     let azure = stage.clouds.azure()?;
     for exchange in azure.exchanges().iter().skip(before) {
         let state = &exchange.response["properties"]["provisioningState"];
@@ -76,7 +76,7 @@ async fn abort(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
 
 /// An operation that somebody else started is in the lock, and Belay leaves it alone.
 async fn others(stage: &mut Stage) -> anyhow::Result<()> {
-    screen::heading("Somebody scales the System pool by az, to 3 nodes")?;
+    screen::heading("Somebody scales the System pool to 3 nodes with az")?;
     let azure = stage.clouds.azure()?;
     azure.somebody_changes(GROUP, CLUSTER, Some("system"), &json!({"count": 3}));
     stage
@@ -92,7 +92,7 @@ async fn others(stage: &mut Stage) -> anyhow::Result<()> {
             (phase == OperationPhase::Succeeded).then_some(())
         })
         .await?;
-    screen::heading("Belay leaves it so. Write it into the spec, too")?;
+    screen::heading("Belay doesn't revert it. Write it into the spec, too")?;
     stage
         .run("kubectl scale agentpool system --replicas=3")
         .await?;
@@ -101,7 +101,7 @@ async fn others(stage: &mut Stage) -> anyhow::Result<()> {
 }
 
 async fn go_on(stage: &mut Stage) -> anyhow::Result<()> {
-    screen::heading("Ask for the rest of the upgrade")?;
+    screen::heading("Continue the upgrade")?;
     reconcile(stage).await?;
     is_ready(stage).await?;
     let runs = stage.clouds.azure()?.pool(GROUP, CLUSTER, "np1");

@@ -22,21 +22,21 @@ impl Clouds {
 
     /// Returns the fake of AWS.
     pub fn aws(&self) -> anyhow::Result<&FakeAws> {
-        self.aws.as_ref().context("there is no AWS")
+        self.aws.as_ref().context("the demo doesn't run with AWS")
     }
 
     /// Returns the fake of Azure.
     pub fn azure(&self) -> anyhow::Result<&FakeAzure> {
-        self.azure.as_ref().context("there is no Azure")
+        self.azure
+            .as_ref()
+            .context("the demo doesn't run with Azure")
     }
 }
 
 impl Stage {
     /// Starts a fake of AWS.
     pub async fn start_aws(&mut self) -> anyhow::Result<()> {
-        screen::heading(
-            "A fake of AWS, which verifies signatures and answers as AWS documents it",
-        )?;
+        screen::heading("A fake of AWS, which verifies signatures and answers as AWS documents")?;
         let aws = FakeAws::start().await?;
         let url = aws.url().to_owned();
         screen::say(&format!("STS and EKS: {url}"))?;
@@ -52,7 +52,7 @@ impl Stage {
 
     /// Starts a fake of Azure.
     pub async fn start_azure(&mut self) -> anyhow::Result<()> {
-        screen::heading("A fake of Azure, which answers as real AKS was recorded to")?;
+        screen::heading("A fake of Azure, which answers like a recorded AKS")?;
         let azure = FakeAzure::start().await?;
         let url = azure.url().to_owned();
         screen::say(&format!("Entra ID and the Resource Manager: {url}"))?;

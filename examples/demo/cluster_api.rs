@@ -26,7 +26,7 @@ pub async fn play(stage: &mut Stage) -> anyhow::Result<()> {
 
 async fn make(stage: &mut Stage) -> anyhow::Result<()> {
     screen::heading(&format!(
-        "A Cluster of Cluster API on {OLD}: a control plane and 6 Machines. Belay has no part in it yet"
+        "A Cluster of Cluster API on {OLD}: a control plane and 6 Machines. Belay doesn't manage it yet"
     ))?;
     stage.run("kubectl apply -f examples/cluster-api/").await?;
     let cluster = format!("cluster.cluster.x-k8s.io/{CLUSTER}");
@@ -41,12 +41,12 @@ async fn make(stage: &mut Stage) -> anyhow::Result<()> {
 async fn abort(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
     ask_to_abort(stage, upgrade).await?;
     is_canceled(stage, upgrade).await?;
-    screen::heading("No Machine more is made, and none more is deleted")?;
+    screen::heading("No more Machines are created or deleted")?;
     stage.run("kubectl get machines").await
 }
 
 async fn go_on(stage: &mut Stage) -> anyhow::Result<()> {
-    screen::heading("Ask for the rest")?;
+    screen::heading("Continue the upgrade")?;
     reconcile(stage).await?;
     is_ready(stage).await?;
     stage.run("kubectl get machines").await?;

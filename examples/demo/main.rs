@@ -38,7 +38,7 @@ async fn main() -> ExitCode {
 
 /// Runs the demo. However this ends, everything that it started ends with it.
 async fn demo() -> anyhow::Result<ExitCode> {
-    let mut end = std::pin::pin!(told_to_end());
+    let mut end = std::pin::pin!(until_signal());
     let mut stage = tokio::select! {
         stage = play() => stage?,
         ended = &mut end => {
@@ -53,7 +53,7 @@ async fn demo() -> anyhow::Result<ExitCode> {
             ended = end => ended,
         };
         if let Err(error) = failed {
-            stage.tell_of_failure().await;
+            stage.report_failure().await;
             return Err(error);
         }
     }
@@ -67,7 +67,7 @@ async fn play() -> anyhow::Result<Stage> {
         provider.as_str(),
         "" | "kwok" | "cluster-api" | "aws" | "azure"
     ) {
-        bail!("PROVIDER={provider}: it is kwok, cluster-api, aws or azure");
+        bail!("PROVIDER={provider} is unknown: use kwok, cluster-api, aws or azure");
     }
     let mut stage = Stage::set().await?;
     let ended = match provider.as_str() {
@@ -86,11 +86,11 @@ async fn play() -> anyhow::Result<Stage> {
         _ => story::play(&mut stage).await,
     };
     if let Err(error) = ended {
-        stage.tell_of_failure().await;
+        stage.report_failure().await;
         return Err(error);
     }
     screen::heading(&format!(
-        "All of this was seen on the API server, in this order, within {} s",
+        "The demo checked all of this on the API server, in this order, within {} s",
         began.elapsed().as_secs()
     ))?;
     Ok(stage)
@@ -101,7 +101,7 @@ fn is_to_stay_up() -> bool {
 }
 
 /// Waits for Ctrl-C, for SIGTERM, or until the terminal closes.
-async fn told_to_end() -> anyhow::Result<()> {
+async fn until_signal() -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;

@@ -46,7 +46,7 @@ pub struct Stage {
 impl Stage {
     /// Starts a control plane.
     pub async fn set() -> anyhow::Result<Self> {
-        screen::heading("A real Kubernetes control plane, its nodes kwok's")?;
+        screen::heading("A real Kubernetes control plane, with nodes of kwok")?;
         let began = Instant::now();
         let control_plane = ControlPlane::start().await?;
         screen::say(&format!(
@@ -131,7 +131,7 @@ impl Stage {
                 return Ok(());
             }
             if began.elapsed() > PATIENCE {
-                bail!("`{line}` was never answered {answer:?}");
+                bail!("`{line}` never answered {answer:?}");
             }
         }
     }
@@ -189,7 +189,7 @@ impl Stage {
             () = self.eyes.next() => {}
             () = sleep(LOOK) => {
                 if self.operator.as_mut().is_some_and(|operator| !operator.is_running()) {
-                    bail!("the operator ended by itself");
+                    bail!("the operator ended unexpectedly");
                 }
             }
         }
@@ -224,7 +224,7 @@ impl Stage {
     }
 
     /// Prints the current state, the end of the operator's log, and where the logs are kept.
-    pub async fn tell_of_failure(&self) {
+    pub async fn report_failure(&self) {
         let line = "kubectl get mc,ap,op";
         eprintln!("\n$ {line}");
         // If it fails, there is nothing else to show.
@@ -291,7 +291,7 @@ impl Drop for Stage {
 fn programs() -> anyhow::Result<PathBuf> {
     let demo = std::env::current_exe()?;
     let folder = demo.parent().and_then(Path::parent);
-    let folder = folder.context("the demo has no folder")?;
+    let folder = folder.context("failed to find the demo's own folder")?;
     for program in ["belay", "kubectl-belay"] {
         let program = folder.join(program);
         if !program.is_file() {
@@ -304,6 +304,6 @@ fn programs() -> anyhow::Result<PathBuf> {
 fn press_ctrl_c(follower: &Child) -> anyhow::Result<()> {
     let id = follower.id().and_then(|id| i32::try_from(id).ok());
     let pid = id.and_then(Pid::from_raw);
-    kill_process(pid.context("it ended by itself")?, Signal::INT)?;
+    kill_process(pid.context("the process has already ended")?, Signal::INT)?;
     Ok(())
 }

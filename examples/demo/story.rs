@@ -41,7 +41,7 @@ pub async fn install(stage: &mut Stage) -> anyhow::Result<()> {
 
 async fn come_up(stage: &mut Stage) -> anyhow::Result<()> {
     screen::heading(&format!(
-        "A cluster on {OLD}: 2 System nodes, 3 User nodes, and 3 pods that their PDB lets none go of"
+        "A cluster on {OLD}: 2 System nodes, 3 User nodes, and 3 pods whose PDB allows no eviction"
     ))?;
     stage.run("kubectl apply -f examples/quickstart/").await?;
     let versions = [(format!("v{OLD}"), NODES)].into();
@@ -60,7 +60,7 @@ async fn come_up(stage: &mut Stage) -> anyhow::Result<()> {
 /// Upgrades until a PDB blocks the upgrade. Returns the Operation's name.
 async fn upgrade(stage: &mut Stage) -> anyhow::Result<String> {
     screen::heading(&format!(
-        "Upgrade to {NEW}: first what it would start, then the change itself"
+        "Upgrade to {NEW}: first show the plan, then apply the change"
     ))?;
     let change = format!("sed s/{OLD}/{NEW}/ examples/quickstart/cluster.yaml");
     stage
@@ -94,7 +94,7 @@ async fn ask_why(stage: &mut Stage) -> anyhow::Result<()> {
 
 /// Until then the API server refuses any other change.
 async fn refuse(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
-    screen::heading("One at a time: until then the API server refuses other changes")?;
+    screen::heading("One operation at a time: the API server refuses other changes until it ends")?;
     let scale = "kubectl scale agentpool demo-np1 --replicas=5";
     // Policies take effect some time after they were applied.
     stage
@@ -104,7 +104,10 @@ async fn refuse(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
     let expected = format!(
         "denied request: (OperationNotAllowed) Operation is not allowed: Another operation ({upgrade}) is in progress, please wait for it to finish before starting a new operation, or abort it: kubectl annotate operation {upgrade} belay.dev/abort=<reason>"
     );
-    ensure!(refused.trim_end().ends_with(&expected), "refused otherwise");
+    ensure!(
+        refused.trim_end().ends_with(&expected),
+        "refused with another message"
+    );
     Ok(())
 }
 
@@ -116,9 +119,7 @@ async fn abort(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
         ))
         .await?;
     is_canceled(stage, upgrade).await?;
-    screen::heading(
-        "It stopped where it stood: what was upgraded stays so, and every node takes pods",
-    )?;
+    screen::heading("It has stopped: upgraded nodes stay upgraded, and every node accepts pods")?;
     let versions = stage
         .until("nodes of both versions, none cordoned", |eyes| {
             let versions = eyes.versions();
@@ -139,7 +140,7 @@ async fn abort(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
 }
 
 pub async fn hold(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
-    screen::heading("It isn't begun again: the cluster is on hold until someone acts")?;
+    screen::heading("It doesn't start again: the cluster is on hold until somebody acts")?;
     let hold = stage
         .until("the cluster on hold", crate::eyes::Eyes::hold)
         .await?;
@@ -151,7 +152,7 @@ pub async fn hold(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
 }
 
 async fn go_on(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
-    screen::heading("Relax the PDB, and ask for the rest")?;
+    screen::heading("Relax the PDB, and continue the upgrade")?;
     stage
         .run(r#"kubectl patch pdb web --type=merge -p '{"spec":{"minAvailable":2}}'"#)
         .await?;
@@ -181,7 +182,7 @@ async fn go_on(stage: &mut Stage, upgrade: &str) -> anyhow::Result<()> {
     let names = stage.eyes.names();
     ensure!(
         names == expected,
-        "other Operations than {expected:?} were begun: {names:?}"
+        "the Operations are {names:?} instead of {expected:?}"
     );
     Ok(())
 }

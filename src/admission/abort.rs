@@ -17,7 +17,7 @@ use super::{
 pub fn policy() -> Policy {
     Policy {
         name: "belay-aborts",
-        description: "Lets only those abort who may update the subresource abort, and only what is in flight",
+        description: "Allows an abort only to users with the verb update on the subresource abort, and only of an operation in flight",
         operations: &[on::CREATE, on::UPDATE, on::DELETE],
         group: OURS,
         resources: &["managedclusters", "agentpools", "operations"],

@@ -41,7 +41,7 @@ pub fn is_too_old(control_plane: &str, pool: &str) -> String {
 }
 
 /// The end of a refusal: how much time has passed since `since`. Empty if the current time `now` isn't known.
-pub fn told_elapsed(now: Option<&str>, since: &str, in_days: bool) -> String {
+pub fn elapsed_text(now: Option<&str>, since: &str, in_days: bool) -> String {
     let Some(now) = now else { return String::new() };
     let passed =
         format!("[{now} - timestamp({since})].map(d, d < duration(\"0s\") ? duration(\"0s\") : d)");

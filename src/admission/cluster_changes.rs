@@ -25,7 +25,7 @@ pub fn policy() -> Policy {
     );
     Policy {
         name: "belay-cluster-changes",
-        description: "Refuses a change of a ManagedCluster's version or power state while an operation is in flight that excludes it",
+        description: "Refuses a change of a ManagedCluster's version or power state while a conflicting operation is in flight",
         operations: &[on::UPDATE],
         group: OURS,
         resources: &["managedclusters"],
@@ -122,7 +122,7 @@ pub fn deletion(now: Option<&str>) -> Refusal {
     Refusal::new(
         OPERATION_NOT_ALLOWED,
         format!("has({since})"),
-        &(message + &super::cel::told_elapsed(now, since, false)),
+        &(message + &super::cel::elapsed_text(now, since, false)),
     )
 }
 

@@ -25,7 +25,7 @@ pub fn policy() -> Policy {
     .map(|label| format!("\"{label}\""));
     Policy {
         name: "belay-labels",
-        description: "Keeps the labels that Belay goes by from being changed by anybody else",
+        description: "Lets only Belay change the labels that Belay relies on",
         operations: &[on::UPDATE],
         group: OURS,
         resources: &["managedclusters", "agentpools", "operations"],

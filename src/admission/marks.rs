@@ -33,7 +33,7 @@ pub fn policy() -> Mutation {
     let none = "has(object.metadata.labels) ? [] : [JSONPatch{op: \"add\", path: \"/metadata/labels\", value: {}}]";
     Mutation {
         name: "belay-marks",
-        description: "Labels new AgentPools that pin no version, and Operations by the kind of their target, so that the API server need not search for their clusters",
+        description: "Labels new AgentPools that set no version, and labels Operations with the kind of their target, so that the API server doesn't have to search for their clusters",
         operations: &[on::CREATE],
         resources: &["agentpools", "operations"],
         skips: &[Skip::Labelled(FOR_GENERATION_LABEL)],

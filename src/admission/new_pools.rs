@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    cel::{pins_version, told_elapsed},
+    cel::{elapsed_text, pins_version},
     operator::is_operator,
     policy::{OURS, Params, Policy, Refusal, Skip, on},
     pool_changes::skew,
@@ -38,7 +38,7 @@ pub fn of_deleted_clusters() -> Policy {
 pub fn of_a_version() -> Policy {
     Policy {
         name: "belay-new-pools-version",
-        description: "Refuses a new AgentPool of a version that its ManagedCluster can't have",
+        description: "Refuses a new AgentPool with a version that doesn't fit its ManagedCluster",
         operations: &[on::CREATE],
         group: OURS,
         resources: &["agentpools"],
@@ -73,7 +73,7 @@ pub fn of_a_wrong_label() -> Policy {
     );
     Policy {
         name: "belay-new-pools-label",
-        description: "Refuses a new AgentPool that pins a version and has the label of those that pin none",
+        description: "Refuses a new AgentPool that sets a version, but has the label of pools that set none",
         operations: &[on::CREATE],
         group: OURS,
         resources: &["agentpools"],
@@ -110,6 +110,6 @@ fn deletion() -> Refusal {
     ];
     let now = "timestamp(object.metadata.creationTimestamp)";
     let message =
-        refusal::DELETION_WAS_ISSUED.cel(&places) + &told_elapsed(Some(now), since, false);
+        refusal::DELETION_WAS_ISSUED.cel(&places) + &elapsed_text(Some(now), since, false);
     Refusal::new(OPERATION_NOT_ALLOWED, format!("has({since})"), &message)
 }

@@ -23,7 +23,7 @@ pub fn policy() -> Policy {
     );
     Policy {
         name: "belay-nodes",
-        description: "Keeps Belay's account to Belay's nodes, and Belay's labels and marks of nodes to Belay",
+        description: "Lets Belay's account write only Belay's nodes, and lets only Belay write its labels and annotations of nodes",
         operations: &[on::CREATE, on::UPDATE, on::DELETE],
         group: CORE,
         resources: &["nodes", "nodes/status"],

@@ -65,7 +65,7 @@ pub fn on_clusters() -> Policy {
     refusals.extend(power(&target));
     Policy {
         name: "belay-operations-on-clusters",
-        description: "Refuses an Operation on a ManagedCluster that can't be done now",
+        description: "Refuses an Operation on a ManagedCluster if it can't be done now",
         operations: &[on::CREATE],
         group: OURS,
         resources: &["operations"],
@@ -156,7 +156,7 @@ pub fn on_pools() -> Policy {
     }));
     Policy {
         name: "belay-operations-on-pools",
-        description: "Refuses an Operation on an AgentPool that can't be done now",
+        description: "Refuses an Operation on an AgentPool if it can't be done now",
         operations: &[on::CREATE],
         group: OURS,
         resources: &["operations"],

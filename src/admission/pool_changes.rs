@@ -7,7 +7,7 @@ use crate::{
 };
 
 use super::{
-    cel::{is_too_old, rank, told_elapsed},
+    cel::{elapsed_text, is_too_old, rank},
     operator::is_operator,
     policy::{OURS, Policy, Refusal, on},
     power::Target,
@@ -25,7 +25,7 @@ pub fn policy() -> Policy {
     );
     Policy {
         name: "belay-pool-changes",
-        description: "Refuses a change of an AgentPool's spec while an operation is in flight that excludes it",
+        description: "Refuses a change of an AgentPool's spec while a conflicting operation is in flight",
         operations: &[on::UPDATE],
         group: OURS,
         resources: &["agentpools"],
@@ -106,7 +106,7 @@ pub fn deletions(now: Option<&str>) -> Vec<Refusal> {
             ("since", since),
         ];
         let message = refusal::DELETION_WAS_ISSUED.cel(&places);
-        let message = message + &told_elapsed(now, since, false);
+        let message = message + &elapsed_text(now, since, false);
         Refusal::new(OPERATION_NOT_ALLOWED, is_so, &message)
     };
     let (own, cluster) = (

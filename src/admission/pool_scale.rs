@@ -16,7 +16,7 @@ use super::{
 pub fn policy() -> Policy {
     Policy {
         name: "belay-pool-scale",
-        description: "Refuses a change of an AgentPool by its scale subresource while an operation is in flight that excludes it",
+        description: "Refuses a change of an AgentPool by its scale subresource while a conflicting operation is in flight",
         operations: &[on::UPDATE],
         group: OURS,
         resources: &["agentpools/scale"],

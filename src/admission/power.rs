@@ -6,7 +6,7 @@ use crate::{
 };
 
 use super::{
-    cel::{if_known, told_elapsed},
+    cel::{elapsed_text, if_known},
     policy::Refusal,
 };
 
@@ -36,7 +36,7 @@ impl Target<'_> {
             ("change", &change),
         ]);
         let previous = refusal::PREVIOUS_OPERATION.cel(&[("since", self.since)]);
-        let previous = previous + &told_elapsed(now, self.since, false);
+        let previous = previous + &elapsed_text(now, self.since, false);
         let message = format!("{wrong_time} + {}", if_known(self.since, &previous));
         Refusal::new(OPERATION_NOT_ALLOWED, when, &message)
     }
@@ -46,7 +46,7 @@ impl Target<'_> {
         let kind = format!("\"{}\"", words(self.kind));
         let not_running = refusal::NOT_RUNNING.cel(&[("kind", &kind)]);
         let stop = refusal::STOP_OPERATION.cel(&[("since", self.stopped)]);
-        let stop = stop + &told_elapsed(now, self.stopped, true);
+        let stop = stop + &elapsed_text(now, self.stopped, true);
         let message = format!("{not_running} + {}", if_known(self.stopped, &stop));
         Refusal::new(OPERATION_NOT_ALLOWED, when, &message)
     }

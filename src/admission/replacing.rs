@@ -25,7 +25,7 @@ pub fn on_targets() -> Policy {
     let starts_something = "request.resource.resource == \"agentpools\" || [object.spec.kubernetesVersion, object.spec.powerState, object.spec.concurrencyPolicy] != [oldObject.spec.kubernetesVersion, oldObject.spec.powerState, oldObject.spec.concurrencyPolicy] || object.spec.provider != oldObject.spec.provider";
     Policy {
         name: "belay-replacing",
-        description: "Lets only those who may abort make a change that has an operation aborted, by concurrencyPolicy Replace",
+        description: "Allows a change that aborts an operation (concurrencyPolicy Replace) only to users who may abort",
         operations: &[on::UPDATE, on::DELETE],
         group: OURS,
         resources: &["managedclusters", "agentpools"],
@@ -57,7 +57,7 @@ pub fn on_targets() -> Policy {
 pub fn on_scale() -> Policy {
     Policy {
         name: "belay-replacing-scale",
-        description: "Lets only those who may abort scale an AgentPool where that has an operation aborted, by concurrencyPolicy Replace",
+        description: "Allows only users who may abort to scale an AgentPool if that aborts an operation (concurrencyPolicy Replace)",
         operations: &[on::UPDATE],
         group: OURS,
         resources: &["agentpools/scale"],

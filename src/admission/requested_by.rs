@@ -33,7 +33,7 @@ pub fn policy() -> Mutation {
     );
     Mutation {
         name: "belay-abort-requested-by",
-        description: "Notes on an abort request who made it, and keeps that note from being changed",
+        description: "Records the user who requested an abort, and keeps others from changing that record",
         operations: &[on::CREATE, on::UPDATE],
         resources: &["managedclusters", "agentpools", "operations"],
         skips: &[],

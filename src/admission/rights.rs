@@ -15,7 +15,7 @@ use super::{
 pub fn policy() -> Policy {
     Policy {
         name: "belay-operation-rights",
-        description: "Refuses an Operation whose author may not make the same change by its target's spec",
+        description: "Refuses an Operation if its author may not make the same change in the target's spec",
         operations: &[on::CREATE],
         group: OURS,
         resources: &["operations"],

@@ -10,7 +10,7 @@ pub fn policy() -> Policy {
     let goes = "request.operation == \"DELETE\" ? !has(oldObject.metadata.deletionTimestamp) : object.spec.mode != \"System\"";
     Policy {
         name: "belay-system-pools",
-        description: "Refuses the loss of the last System AgentPool of a ManagedCluster",
+        description: "Refuses to delete the last System AgentPool of a ManagedCluster, or to make it a User pool",
         operations: &[on::UPDATE, on::DELETE],
         group: OURS,
         resources: &["agentpools"],

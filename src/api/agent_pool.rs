@@ -15,7 +15,7 @@ use super::{
     PowerStateStatus, ProvisioningState, VersionCount,
 };
 
-/// A pool of equal nodes in a cluster.
+/// A pool of nodes with the same settings, in a ManagedCluster.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "belay.dev",
@@ -26,35 +26,35 @@ use super::{
     category = "belay",
     status = "AgentPoolStatus",
     derive = "PartialEq",
-    doc = "A pool of equal nodes in a cluster.",
+    doc = "A pool of nodes with the same settings, in a ManagedCluster.",
     scale(
         spec_replicas_path = ".spec.count",
         status_replicas_path = ".status.count",
         label_selector_path = ".status.selector"
     ),
-    printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterName", description = "The cluster that it belongs to"),
+    printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterName", description = "The ManagedCluster of the pool"),
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode", description = "System or User"),
-    printcolumn(name = "Count", type_ = "integer", json_path = ".spec.count", description = "How many nodes it is to have"),
-    printcolumn(name = "Ready Nodes", type_ = "integer", json_path = ".status.readyCount", description = "How many of its nodes are Ready"),
-    printcolumn(name = "Power", type_ = "string", json_path = ".status.powerState.code", description = "Running or Stopped; it is still on its way there while State says Starting or Stopping"),
-    printcolumn(name = "Versions", type_ = "string", json_path = ".status.versionSummary", description = "What its nodes run, and how many run it"),
-    printcolumn(name = "State", type_ = "string", json_path = ".status.provisioningState", description = "What is being done, or how the last operation ended"),
-    printcolumn(name = "Operation", type_ = "string", json_path = ".status.operation.name", description = "In flight on the pool"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether it is as its spec says"),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1, description = "Why it is ready or not"),
+    printcolumn(name = "Count", type_ = "integer", json_path = ".spec.count", description = "The desired number of nodes"),
+    printcolumn(name = "Ready Nodes", type_ = "integer", json_path = ".status.readyCount", description = "The number of nodes that are Ready"),
+    printcolumn(name = "Power", type_ = "string", json_path = ".status.powerState.code", description = "Running or Stopped. While State is Starting or Stopping, this is the state that the pool changes to"),
+    printcolumn(name = "Versions", type_ = "string", json_path = ".status.versionSummary", description = "The Kubernetes versions of the nodes, each with the number of nodes"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.provisioningState", description = "The operation in progress, or how the last operation ended"),
+    printcolumn(name = "Operation", type_ = "string", json_path = ".status.operation.name", description = "The operation in flight on the pool"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether the actual state matches the spec"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1, description = "Why it is Ready or not"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("size(self.metadata.name) <= 63").message("metadata.name: at most 63 characters, it becomes a label of the nodes"),
+    validation = Rule::new("size(self.metadata.name) <= 63").message("metadata.name can have at most 63 characters, because it becomes a label of the nodes"),
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.mode != 'System' || self.count >= 1").message("a System pool has at least 1 node; use a User pool for a count of 0").field_path(".count"),
     validation = Rule::new("self.mode != 'System' || self.powerState != 'Stopped'").message("a System pool can't be Stopped; stop the whole cluster instead").field_path(".powerState"),
-    validation = Rule::new("has(self.vmSize) == has(oldSelf.vmSize) && (!has(self.vmSize) || self.vmSize == oldSelf.vmSize)").message("vmSize is immutable: make a new pool with the other size, then delete this one"),
+    validation = Rule::new("has(self.vmSize) == has(oldSelf.vmSize) && (!has(self.vmSize) || self.vmSize == oldSelf.vmSize)").message("vmSize is immutable: create a new pool with the other size, then delete this one"),
 )]
 pub struct AgentPoolSpec {
     /// The cluster that the pool belongs to, in the same namespace. Immutable.
     #[schemars(length(min = 1, max = 63))]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("clusterName is immutable: make a new pool in the other cluster"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("clusterName is immutable: create a new pool in the other cluster"))]
     pub cluster_name: String,
 
     /// What the pool is for. System pools are upgraded first, and always have at least one node.
@@ -68,7 +68,7 @@ pub struct AgentPoolSpec {
     /// The size of the machines, as the provider names it. Immutable.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')").message("becomes a label of the nodes: write letters, digits, '-', '_' and '.', and begin and end with a letter or digit, for example Standard_D4s_v5"))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')").message("must be valid as a label of the nodes: letters, digits, '-', '_' and '.', with a letter or digit at both ends, for example Standard_D4s_v5"))]
     pub vm_size: Option<String>,
 
     /// The Kubernetes version of the nodes, MAJOR.MINOR.PATCH. If absent, the pool follows its cluster's version.
@@ -79,7 +79,7 @@ pub struct AgentPoolSpec {
 
     /// Whether the machines are bought at a discount, and the provider may take them away. Immutable.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("scaleSetPriority is immutable: make a new pool with the other priority"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("scaleSetPriority is immutable: create a new pool with the other priority"))]
     pub scale_set_priority: ScaleSetPriority,
 
     /// Whether the pool should run.
@@ -90,8 +90,8 @@ pub struct AgentPoolSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     #[x_kube(
-        validation = Rule::new("self.all(key, key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && key.indexOf('/') <= 253)").message("a key is a name, or DOMAIN/NAME: at most 63 letters, digits, '-', '_' and '.' that begin and end with a letter or digit, after a domain of at most 253 small letters, digits, '-' and '.', for example example.com/team"),
-        validation = Rule::new("self.all(key, self[key].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))").message("a value has at most 63 letters, digits, '-', '_' and '.', and begins and ends with a letter or digit, or is empty"),
+        validation = Rule::new("self.all(key, key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && key.indexOf('/') <= 253)").message("a key must be NAME or DOMAIN/NAME, for example example.com/team: NAME has at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends; DOMAIN has at most 253 lowercase letters, digits, '-' and '.'"),
+        validation = Rule::new("self.all(key, self[key].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))").message("a value must be empty, or have at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends"),
         validation = Rule::new("self.all(key, !key.matches('^([^/]*[.])?(kubernetes[.]io|k8s[.]io|belay[.]dev)/'))").message("keys of the domains kubernetes.io, k8s.io and belay.dev, and of their subdomains, are reserved for Kubernetes and Belay: write a domain of your own, for example example.com/team"),
     )]
     pub node_labels: BTreeMap<String, NodeLabelValue>,
@@ -99,7 +99,7 @@ pub struct AgentPoolSpec {
     /// Taints of the nodes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
-    #[x_kube(validation = Rule::new("self.all(taint, self.exists_one(other, other.key == taint.key && other.effect == taint.effect))").message("a node has one taint of a key and effect: write each pair once"))]
+    #[x_kube(validation = Rule::new("self.all(taint, self.exists_one(other, other.key == taint.key && other.effect == taint.effect))").message("a node can have only one taint with the same key and effect: remove the duplicate"))]
     pub node_taints: Vec<NodeTaint>,
 
     /// How nodes are replaced.
@@ -139,14 +139,14 @@ pub struct NodeTaint {
     /// The taint's key.
     #[schemars(length(min = 1, max = 317))]
     #[x_kube(
-        validation = Rule::new("self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self.indexOf('/') <= 253").message("a key is a name, or DOMAIN/NAME: at most 63 letters, digits, '-', '_' and '.' that begin and end with a letter or digit, after a domain of at most 253 small letters, digits, '-' and '.', for example example.com/team"),
+        validation = Rule::new("self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self.indexOf('/') <= 253").message("a key must be NAME or DOMAIN/NAME, for example example.com/team: NAME has at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends; DOMAIN has at most 253 lowercase letters, digits, '-' and '.'"),
         validation = Rule::new("!self.startsWith('belay.dev/')").message("taints that start with belay.dev/ are reserved for Belay: write a domain of your own, for example example.com/team"),
     )]
     pub key: String,
     /// The taint's value.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 63))]
-    #[x_kube(validation = Rule::new("self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')").message("a value has at most 63 letters, digits, '-', '_' and '.', and begins and ends with a letter or digit, or is empty"))]
+    #[x_kube(validation = Rule::new("self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')").message("a value must be empty, or have at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends"))]
     pub value: String,
     /// What happens to pods that don't tolerate the taint.
     pub effect: TaintEffect,

@@ -12,8 +12,8 @@ use super::cluster_api::DeletionPolicy;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.region == oldSelf.region && self.name == oldSelf.name").message("which EKS cluster is operated is immutable: make a new ManagedCluster for the other one"),
-    validation = Rule::new("!has(self.deletionPolicy) || self.deletionPolicy == 'Retain'").message("an EKS cluster is only ever retained: write Retain, or leave it out; delete the cluster with aws eks delete-cluster").field_path(".deletionPolicy"),
+    validation = Rule::new("self.region == oldSelf.region && self.name == oldSelf.name").message("region and name are immutable: create a new ManagedCluster for another EKS cluster"),
+    validation = Rule::new("!has(self.deletionPolicy) || self.deletionPolicy == 'Retain'").message("Belay never deletes an EKS cluster: write Retain, or leave deletionPolicy out; to delete the cluster, use aws eks delete-cluster").field_path(".deletionPolicy"),
 )]
 pub struct AwsProviderSpec {
     /// The region of the cluster.
@@ -23,7 +23,7 @@ pub struct AwsProviderSpec {
 
     /// The cluster's name in AWS.
     #[schemars(length(min = 1, max = 100))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9A-Za-z][-A-Za-z0-9_]*$')").message("must be the name of an EKS cluster: letters, digits, '-' and '_', a letter or digit first"))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9A-Za-z][-A-Za-z0-9_]*$')").message("must be the name of an EKS cluster: letters, digits, '-' and '_', starting with a letter or digit"))]
     pub name: String,
 
     /// The nodegroup of each `AgentPool`, by the name of the `AgentPool`. A pool that isn't listed has a nodegroup of
@@ -58,7 +58,7 @@ pub struct AwsNodegroup {
     /// Its name in AWS. If absent, the name of the `AgentPool`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9A-Za-z][-A-Za-z0-9_]*$')").message("must be the name of a nodegroup: letters, digits, '-' and '_', a letter or digit first"))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9A-Za-z][-A-Za-z0-9_]*$')").message("must be the name of a nodegroup: letters, digits, '-' and '_', starting with a letter or digit"))]
     pub name: Option<String>,
 
     /// What happens to the nodegroup when the `AgentPool` is deleted. If absent, it stays.

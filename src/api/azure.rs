@@ -12,8 +12,8 @@ use super::cluster_api::DeletionPolicy;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.subscriptionId == oldSelf.subscriptionId && self.resourceGroup == oldSelf.resourceGroup && self.name == oldSelf.name").message("which AKS cluster is operated is immutable: make a new ManagedCluster for the other one"),
-    validation = Rule::new("!has(self.deletionPolicy) || self.deletionPolicy == 'Retain'").message("an AKS cluster is only ever retained: write Retain, or leave it out; delete the cluster with az aks delete").field_path(".deletionPolicy"),
+    validation = Rule::new("self.subscriptionId == oldSelf.subscriptionId && self.resourceGroup == oldSelf.resourceGroup && self.name == oldSelf.name").message("subscriptionId, resourceGroup and name are immutable: create a new ManagedCluster for another AKS cluster"),
+    validation = Rule::new("!has(self.deletionPolicy) || self.deletionPolicy == 'Retain'").message("Belay never deletes an AKS cluster: write Retain, or leave deletionPolicy out; to delete the cluster, use az aks delete").field_path(".deletionPolicy"),
 )]
 pub struct AzureProviderSpec {
     /// The id of the subscription.
@@ -23,12 +23,12 @@ pub struct AzureProviderSpec {
 
     /// The resource group of the cluster.
     #[schemars(length(min = 1, max = 90))]
-    #[x_kube(validation = Rule::new("self.matches('^[-A-Za-z0-9_.()]*[-A-Za-z0-9_()]$')").message("must be the name of a resource group: letters, digits, '-', '_', '.' and parentheses, and no '.' at its end"))]
+    #[x_kube(validation = Rule::new("self.matches('^[-A-Za-z0-9_.()]*[-A-Za-z0-9_()]$')").message("must be the name of a resource group: letters, digits, '-', '_', '.' and parentheses, without a '.' at the end"))]
     pub resource_group: String,
 
     /// The cluster's name in Azure.
     #[schemars(length(min = 1, max = 63))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_]*[A-Za-z0-9])?$')").message("must be the name of an AKS cluster: letters, digits, '-' and '_', a letter or digit at both ends"))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_]*[A-Za-z0-9])?$')").message("must be the name of an AKS cluster: letters, digits, '-' and '_', with a letter or digit at both ends"))]
     pub name: String,
 
     /// The node pool of each `AgentPool`, by the name of the `AgentPool`. A pool that isn't listed has a node pool of
@@ -62,7 +62,7 @@ pub struct AzureNodePool {
     /// Its name in Azure. If absent, the name of the `AgentPool`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 12))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z][a-z0-9]*$')").message("must be the name of a node pool: at most 12 small letters and digits, a letter first"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z][a-z0-9]*$')").message("must be the name of a node pool: at most 12 lowercase letters and digits, starting with a letter"))]
     pub name: Option<String>,
 
     /// What happens to the node pool when the `AgentPool` is deleted. If absent, it stays.

@@ -11,7 +11,7 @@ use serde_json::Value;
 /// Settings of the provider on Cluster API.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.clusterName == oldSelf.clusterName").message("which Cluster is operated is immutable"))]
+#[x_kube(validation = Rule::new("self.clusterName == oldSelf.clusterName").message("clusterName is immutable: create a new ManagedCluster for another Cluster"))]
 pub struct ClusterApiProviderSpec {
     /// The name of a Cluster (cluster.x-k8s.io) in the same namespace. It exists already, unless `create` is set.
     #[schemars(length(min = 1, max = 63))]

@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{KubernetesVersion, PowerState};
 
-/// What the provider kwok keeps of a cluster's control plane, under the cluster's name. Belay writes it;
-/// nobody else needs to.
+/// The control plane of a ManagedCluster of the provider kwok, with the same name. Only Belay writes this object.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "belay.dev",
@@ -15,24 +14,24 @@ use super::{KubernetesVersion, PowerState};
     namespaced,
     category = "belay",
     derive = "PartialEq",
-    doc = "What the provider kwok keeps of a cluster's control plane, under the cluster's name. Belay writes it; nobody else needs to.",
+    doc = "The control plane of a ManagedCluster of the provider kwok, with the same name. Only Belay writes this object.",
     printcolumn(
         name = "Version",
         type_ = "string",
         json_path = ".spec.kubernetesVersion",
-        description = "What it runs"
+        description = "The Kubernetes version of the control plane"
     ),
     printcolumn(
         name = "Power",
         type_ = "string",
         json_path = ".spec.powerState",
-        description = "Whether it is on"
+        description = "Running or Stopped"
     ),
     printcolumn(
         name = "Changing To",
         type_ = "string",
         json_path = ".spec.changingTo",
-        description = "The version that it goes back to"
+        description = "The version that the control plane is being rolled back to"
     ),
     printcolumn(
         name = "Age",

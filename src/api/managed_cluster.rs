@@ -10,7 +10,8 @@ use super::{
     OperationInFlight, PowerState, PowerStateStatus, ProvisioningState,
 };
 
-/// A Kubernetes cluster whose changes are operations: seen, exclusive, abortable.
+/// A Kubernetes cluster that Belay manages. Each change to it is an Operation, which shows its progress and can be
+/// aborted. Conflicting Operations don't run at the same time.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "belay.dev",
@@ -21,16 +22,16 @@ use super::{
     category = "belay",
     status = "ManagedClusterStatus",
     derive = "PartialEq",
-    doc = "A Kubernetes cluster whose changes are operations: seen, exclusive, abortable.",
-    printcolumn(name = "Version", type_ = "string", json_path = ".status.kubernetesVersion", description = "What the control plane runs"),
+    doc = "A Kubernetes cluster that Belay manages. Each change to it is an Operation, which shows its progress and can be aborted. Conflicting Operations don't run at the same time.",
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.kubernetesVersion", description = "The Kubernetes version of the control plane"),
     printcolumn(name = "Power", type_ = "string", json_path = ".status.powerState.code", description = "Running or Stopped"),
-    printcolumn(name = "State", type_ = "string", json_path = ".status.provisioningState", description = "What is being done, or how the last operation ended"),
-    printcolumn(name = "Operations", type_ = "string", json_path = ".status.operations[*].name", description = "In flight on the cluster and its pools"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether it is as its spec says"),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1, description = "Why it is ready or not"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.provisioningState", description = "The operation in progress, or how the last operation ended"),
+    printcolumn(name = "Operations", type_ = "string", json_path = ".status.operations[*].name", description = "The operations in flight on the cluster and its pools"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether the actual state matches the spec"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1, description = "Why it is Ready or not"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("!has(self.spec.provider.aws) || self.spec.kubernetesVersion.endsWith('.0')").message("EKS chooses the patch version itself: write 0 for it, for example 1.34.0").field_path(".spec.kubernetesVersion"),
-    validation = Rule::new("size(self.metadata.name) <= 63").message("metadata.name: at most 63 characters, it becomes a label of the nodes"),
+    validation = Rule::new("size(self.metadata.name) <= 63").message("metadata.name can have at most 63 characters, because it becomes a label of the nodes"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ManagedClusterSpec {
@@ -85,8 +86,8 @@ pub enum ConcurrencyPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.kwok), has(self.clusterAPI), has(self.azure), has(self.aws)].exists_one(set, set)").message("exactly one provider must be set; this version has: kwok, clusterAPI, azure, aws"),
-    validation = Rule::new("has(self.kwok) == has(oldSelf.kwok) && has(self.clusterAPI) == has(oldSelf.clusterAPI) && has(self.azure) == has(oldSelf.azure)").message("which provider a cluster has is immutable"),
+    validation = Rule::new("[has(self.kwok), has(self.clusterAPI), has(self.azure), has(self.aws)].exists_one(set, set)").message("exactly one provider must be set; this version supports: kwok, clusterAPI, azure, aws"),
+    validation = Rule::new("has(self.kwok) == has(oldSelf.kwok) && has(self.clusterAPI) == has(oldSelf.clusterAPI) && has(self.azure) == has(oldSelf.azure)").message("the provider of a cluster is immutable: create a new ManagedCluster for another provider"),
 )]
 pub struct ProviderSpec {
     /// Node objects on the cluster that Belay runs in. kwok keeps them alive.

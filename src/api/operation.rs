@@ -9,7 +9,8 @@ use super::{
     AbortPolicy, AskedFor, OperationPhase, OperationReference, OperationTarget, OperationType,
 };
 
-/// One change to a cluster or a pool: seen, exclusive, abortable.
+/// A change to a ManagedCluster or an AgentPool. It shows its progress and what blocks it. While it runs, no
+/// conflicting Operation can run.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "belay.dev",
@@ -20,50 +21,50 @@ use super::{
     category = "belay",
     status = "OperationStatus",
     derive = "PartialEq",
-    doc = "One change to a cluster or a pool: seen, exclusive, abortable. To abort: kubectl annotate operation NAME belay.dev/abort=REASON",
+    doc = "A change to a ManagedCluster or an AgentPool. It shows its progress and what blocks it. While it runs, no conflicting Operation can run. To abort it: kubectl annotate operation NAME belay.dev/abort=REASON",
     printcolumn(
         name = "Kind",
         type_ = "string",
         json_path = ".spec.target.kind",
-        description = "What kind of thing it is on",
+        description = "The kind of the target",
         priority = 1
     ),
     printcolumn(
         name = "Target",
         type_ = "string",
         json_path = ".spec.target.name",
-        description = "What it is on"
+        description = "The name of the target"
     ),
     printcolumn(
         name = "Type",
         type_ = "string",
         json_path = ".spec.type",
-        description = "What it does"
+        description = "The type of the operation"
     ),
     printcolumn(
         name = "Phase",
         type_ = "string",
         json_path = ".status.phase",
-        description = "How far it is"
+        description = "The phase of the operation"
     ),
     printcolumn(
         name = "Percent",
         type_ = "integer",
         json_path = ".status.percentComplete",
-        description = "How far it is, in percent"
+        description = "The progress in percent"
     ),
     printcolumn(
         name = "Blocked By",
         type_ = "string",
         json_path = ".status.blocked.reason",
-        description = "What stands in its way"
+        description = "What blocks the operation"
     ),
     printcolumn(
         name = "Message",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].message",
         priority = 1,
-        description = "What is going on"
+        description = "The current state in one sentence"
     ),
     printcolumn(
         name = "Age",
@@ -74,9 +75,9 @@ use super::{
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self == oldSelf").message("an Operation's spec is immutable: abort it, and create another"),
-    validation = Rule::new("has(self.kubernetesVersion) == (self.type in ['Upgrade', 'Rollback'])").message("kubernetesVersion is for type Upgrade and Rollback, and needed there").field_path(".kubernetesVersion"),
-    validation = Rule::new("has(self.count) == (self.type == 'Scale')").message("count is for type Scale, and needed there").field_path(".count"),
+    validation = Rule::new("self == oldSelf").message("an Operation's spec is immutable: abort the Operation, and create a new one"),
+    validation = Rule::new("has(self.kubernetesVersion) == (self.type in ['Upgrade', 'Rollback'])").message("kubernetesVersion is required for types Upgrade and Rollback, and not allowed for other types").field_path(".kubernetesVersion"),
+    validation = Rule::new("has(self.count) == (self.type == 'Scale')").message("count is required for type Scale, and not allowed for other types").field_path(".count"),
     validation = Rule::new("self.type != 'Scale' || self.target.kind == 'AgentPool'").message("only an AgentPool can be scaled").field_path(".target.kind"),
 )]
 pub struct OperationSpec {

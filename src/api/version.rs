@@ -15,7 +15,7 @@ pub struct KubernetesVersion {
 
 /// A text that isn't a Kubernetes version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no Kubernetes version: write MAJOR.MINOR.PATCH, for example 1.36.3")]
+#[error("{0:?} is not a Kubernetes version: write MAJOR.MINOR.PATCH, for example 1.36.3")]
 pub struct InvalidVersion(String);
 
 impl FromStr for KubernetesVersion {

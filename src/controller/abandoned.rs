@@ -21,7 +21,7 @@ type Abandoned = HashMap<ObjectRef<ManagedCluster>, Vec<String>>;
 pub async fn watch(context: Arc<Context>) {
     context.ready().await;
     let (mut before, mut reported) = (Abandoned::new(), Abandoned::new());
-    let told = context.telemetry.abandoned.part();
+    let gauge = context.telemetry.abandoned.part();
     loop {
         let now = look(&context);
         let mut lasting = now.clone();
@@ -31,14 +31,14 @@ pub async fn watch(context: Arc<Context>) {
                 tracing::warn!(
                     cluster = name(cluster),
                     nodes = nodes.join(","),
-                    "nodes are left of a cluster that there isn't any more: delete them, or create the cluster again"
+                    "nodes of a cluster that no longer exists are left: delete them, or create the cluster again"
                 );
             }
             mend(&context, cluster).await;
         }
         let count = lasting.values().map(Vec::len).sum::<usize>();
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        told.set(count);
+        gauge.set(count);
         (before, reported) = (now, lasting);
         tokio::time::sleep(EVERY).await;
     }

@@ -37,7 +37,7 @@ impl Events {
             while let Some((event, on, span)) = events.recv().await {
                 if let Err(error) = recorder.publish(&event, &on).await {
                     span.in_scope(|| {
-                        tracing::warn!(%error, reason = event.reason, "failed to publish an event");
+                        tracing::warn!(%error, reason = event.reason, "failed to publish an Event");
                     });
                 }
             }

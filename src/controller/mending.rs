@@ -28,9 +28,9 @@ pub fn mend(context: &Arc<Context>, cluster: &Arc<ManagedCluster>, uids: BTreeSe
                 tracing::warn!(
                     namespace,
                     cluster = key.name,
-                    what,
-                    why,
-                    "an operation that has ended left something behind"
+                    left = what,
+                    error = why,
+                    "an ended operation left something behind, trying again to clean it up"
                 );
             }
             tokio::time::sleep(RETRY).await;

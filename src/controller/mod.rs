@@ -124,22 +124,22 @@ impl Context {
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
     /// A store lags behind what Belay wrote.
-    #[error("waiting to see what was written")]
+    #[error("waiting until the watch shows what Belay wrote")]
     Stale,
     /// The provider hasn't looked yet.
-    #[error("waiting for the provider's first look")]
+    #[error("waiting until the provider has read the cluster once")]
     NotReady,
     /// The cluster's provider isn't part of this version.
-    #[error("the cluster's provider is not part of this version")]
+    #[error("this build of Belay doesn't include the cluster's provider")]
     NoProvider,
     /// A person's Operation asks for a change that was refused. The Operation has to report this.
-    #[error("what an Operation asks for was refused")]
+    #[error("the change that an Operation asks for was refused")]
     Refused,
     /// The API server didn't answer.
-    #[error("no answer from the API server")]
+    #[error("the API server didn't answer in time")]
     NoAnswer,
     /// Belay panicked: this is a bug.
-    #[error("Belay broke off: that is a fault of its own, please report it")]
+    #[error("Belay panicked: this is a bug in Belay, please report it")]
     Panicked,
     /// The API server refused a request, or couldn't be reached.
     #[error(transparent)]
@@ -186,7 +186,7 @@ pub async fn run(
     let queue = telemetry.queue.clone();
     let counted = stores.clone();
     let (synced, looking) = (stores.clone(), providers.clone());
-    let _told = (
+    let _sources = (
         queue.follow(clusters.clone()),
         telemetry.inventory.follow(move || counted.own_operations()),
         health.follow(move || {
@@ -378,7 +378,7 @@ fn retry(cluster: Arc<ManagedCluster>, error: &ReconcileError, context: Arc<Cont
             tracing::debug!(
                 namespace,
                 cluster = name,
-                "decided on an old view, deciding anew"
+                "the decision used outdated objects, deciding again"
             );
             Action::requeue(Duration::from_millis(50))
         }

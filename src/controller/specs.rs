@@ -91,10 +91,10 @@ impl Specs {
         let error = error(metadata, change, &status);
         span(snapshot, uid).in_scope(|| {
             tracing::info!(
-                on = name,
+                target_name = name,
                 code = error.code,
                 error = error.message,
-                "spec refused"
+                "the change of the spec was refused"
             );
         });
         let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -214,7 +214,7 @@ fn is_by_hand(metadata: &ObjectMeta, manager: &str) -> bool {
 }
 
 /// Returns the code and the message of a policy's refusal, without the text that the API server adds around it.
-fn told_by_policy(status: &Status) -> Option<(&str, &str)> {
+fn policy_message(status: &Status) -> Option<(&str, &str)> {
     let (_, words) = status.message.split_once(" denied request: (")?;
     words.split_once(") ")
 }
@@ -224,7 +224,7 @@ fn error(metadata: &ObjectMeta, change: &SpecChange, status: &Status) -> Operati
     let mut managers = managers_in_the_way(status);
     managers.retain(|manager| !is_by_hand(metadata, manager));
     let (code, message) = if managers.is_empty() {
-        let (code, message) = told_by_policy(status).unwrap_or(match status.code {
+        let (code, message) = policy_message(status).unwrap_or(match status.code {
             403 => (FORBIDDEN, &status.message),
             _ => (INVALID_PARAMETER, &status.message),
         });
@@ -234,7 +234,7 @@ fn error(metadata: &ObjectMeta, change: &SpecChange, status: &Status) -> Operati
         let fields: Vec<_> = fields.into_iter().flat_map(|spec| spec.keys()).collect();
         let fields = fields.into_iter().map(|field| format!("spec.{field}"));
         let message = format!(
-            "{} of {:?} {} is owned by {}: change it there (in Git, where it is applied from), and Belay makes the Operation",
+            "{} of {:?} {} is managed by {}: change it there (for example, in Git), and Belay creates the Operation",
             fields.collect::<Vec<_>>().join(", "),
             target.kind,
             target.name,

@@ -152,7 +152,7 @@ async fn look_after(stray: &Stray, client: Client, stores: Stores) {
         };
         let Err(error) = looked else { return };
         let (namespace, name) = key;
-        tracing::warn!(kind, name, namespace, %error, "failed to look after what has no cluster, trying again");
+        tracing::warn!(kind, name, namespace, %error, "failed to check an object that has no cluster, trying again");
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
@@ -182,7 +182,7 @@ async fn look_at_pool(
         return Ok(());
     }
     let message = format!(
-        "ManagedCluster {} does not exist in namespace {namespace}: create it, or make a new pool with the right spec.clusterName",
+        "ManagedCluster {} does not exist in namespace {namespace}: create it, or create a new AgentPool with the right spec.clusterName",
         cluster.name
     );
     let mut status = pool.status.clone().unwrap_or_default();

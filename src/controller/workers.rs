@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 
 use crate::{
     api::{ManagedCluster, Operation, OperationError, StepPhase},
-    lifecycle::{Job, Progress, Stage, StepReport, Stop, Work},
+    lifecycle::{Job, Progress, Stage, StepReport, Stop, Work, join_sentences},
     provider::{Control, End, Kept, Provider},
     telemetry::log,
 };
@@ -150,7 +150,7 @@ impl Workers {
                     Some(Err(error)) => {
                         tracing::error!(code = error.code, error = error.message, "work failed");
                     }
-                    None => tracing::warn!("work is started again"),
+                    None => tracing::warn!("starting the work again"),
                 }
                 this.end(&job.uid, end);
                 changed();
@@ -215,7 +215,7 @@ impl Workers {
             tracing::warn!(
                 cluster = cluster.name,
                 operation = uid,
-                "the cluster is no more: the work on it ends"
+                "the cluster no longer exists, stopping the work on it"
             );
             workers.by_uid.remove(&uid);
         }
@@ -233,10 +233,11 @@ impl Workers {
         tracing::error!(
             breaks,
             error = words,
-            "work broke off: that is a fault of Belay's own"
+            "work panicked: this is a bug in Belay, please report it"
         );
-        let message = format!(
-            "the work broke off: {words}; that is a fault of Belay's own, please report it"
+        let message = join_sentences(
+            &format!("the work panicked: {words}"),
+            "This is a bug in Belay, please report it",
         );
         if breaks >= MOST_BREAKS {
             return Some(Err(OperationError::new("InternalError", message)));
@@ -300,7 +301,7 @@ fn is_stopping(work: &Work) -> bool {
 fn words_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-    text.unwrap_or_else(|| "no words".into())
+    text.unwrap_or_else(|| "no message".into())
 }
 
 /// Running work. It is counted until this is dropped, at its end or with its task.

@@ -390,7 +390,11 @@ impl Writes {
         {
             return Err(ReconcileError::Stale);
         }
-        tracing::warn!(operation = name, uid, "an Operation in flight is no more");
+        tracing::warn!(
+            operation = name,
+            uid,
+            "an Operation in flight no longer exists"
+        );
         self.context.gone.note(uid);
         Err(ReconcileError::Refused)
     }
@@ -447,7 +451,7 @@ impl Writes {
                 self.context.created.note(cluster, name.clone());
                 let spec = &operation.spec;
                 self.span(&name).in_scope(
-                    || tracing::info!(type = ?spec.type_, on = spec.target.name, "created"),
+                    || tracing::info!(type = ?spec.type_, target_name = spec.target.name, "created"),
                 );
             }
             // The Operation was created before, and the store doesn't show it yet.

@@ -143,7 +143,7 @@ impl Election {
     }
 
     fn report(&mut self, holder: Option<&str>) {
-        let words = holder.unwrap_or("nobody, but a lease was deleted");
+        let words = holder.unwrap_or("nobody (the Lease was deleted)");
         if self.reported.as_deref() == Some(words) {
             return;
         }
@@ -152,7 +152,7 @@ impl Election {
             tracing::warn!(
                 lease = self.name,
                 holder = words,
-                "standing by: operators with another number of shards look after these clusters, and have to end first"
+                "standing by: operators with another number of shards manage these clusters, and have to stop first"
             );
         } else {
             tracing::info!(lease = self.name, holder = words, "standing by");
@@ -199,7 +199,7 @@ impl Election {
         if timeout(REQUEST, self.fence.close()).await.is_err() {
             tracing::warn!(
                 lease = self.name,
-                "a write is in flight: the lease isn't released, another takes it when its time is over"
+                "not releasing the lease, because a write is in flight: another process can take it when it expires"
             );
             return;
         }
@@ -207,7 +207,7 @@ impl Election {
         match self.give_back().await {
             Ok(()) => tracing::info!(lease = self.name, "released the lease"),
             Err(error) => {
-                tracing::warn!(lease = self.name, %error, "failed to release the lease: another takes it when its time is over");
+                tracing::warn!(lease = self.name, %error, "failed to release the lease: another process can take it when it expires");
             }
         }
     }
@@ -366,7 +366,7 @@ enum Looked {
 enum Failure {
     #[error(transparent)]
     Api(#[from] kube::Error),
-    #[error("no answer in {REQUEST:?}")]
+    #[error("no answer within {REQUEST:?}")]
     NoAnswer,
 }
 

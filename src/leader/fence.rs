@@ -15,7 +15,7 @@ use super::Moment;
 
 /// Why a write wasn't sent.
 #[derive(Debug, thiserror::Error)]
-#[error("not sent: this process isn't the leader, or not any more")]
+#[error("not sent: this process is not the leader, or no longer the leader")]
 struct NotLeading;
 
 /// Until when writes pass.

@@ -324,12 +324,12 @@ fn of_system_pools_that_are_deleted_at_once_one_stays_until_there_is_another() {
     assert_eq!(world.pools().collect::<Vec<_>>(), ["np1", "sys2"]);
     assert_eq!(world.versions("sys2"), [OLD], "its node is there");
     let conditions = world.pool_status("sys2").conditions;
-    let is_told = |condition: &Condition| {
+    let is_reported = |condition: &Condition| {
         condition
             .message
             .starts_with("AgentPool sys2 is the last System pool")
     };
-    assert!(conditions.iter().any(is_told), "{conditions:?}");
+    assert!(conditions.iter().any(is_reported), "{conditions:?}");
     world.create_pool("sys3", 1).make_system("sys3").settle();
     assert_eq!(world.pools().collect::<Vec<_>>(), ["np1", "sys3"]);
     // The last one may be deleted together with its cluster.

@@ -17,7 +17,7 @@ pub fn invalid(message: String) -> OperationError {
 pub fn no_control_plane() -> OperationError {
     OperationError::new(
         "ControlPlaneNotFound",
-        "the cluster has no control plane: bring it to its spec first, with an Operation of type Reconcile on the ManagedCluster",
+        "the cluster has no control plane: first create an Operation of type Reconcile on the ManagedCluster",
     )
 }
 
@@ -34,11 +34,11 @@ pub fn not_found(operation: &Operation, missing: &OperationTarget) -> OperationE
     let (kind, name) = (missing.kind, &missing.name);
     let message = if missing == target {
         format!(
-            "{kind:?} {name} does not exist in namespace {namespace}: create it, or correct spec.target of a new Operation"
+            "{kind:?} {name} does not exist in namespace {namespace}: create it, or create a new Operation with the right spec.target"
         )
     } else {
         format!(
-            "{kind:?} {name} of {:?} {} does not exist in namespace {namespace}: create it, and then a new Operation",
+            "{kind:?} {name} of {:?} {} does not exist in namespace {namespace}: create it, then create a new Operation",
             target.kind, target.name
         )
     };
@@ -50,7 +50,7 @@ pub fn unsupported(type_: OperationType, kind: &str) -> OperationError {
     OperationError::new(
         NOT_SUPPORTED,
         format!(
-            "an Operation of type {type_:?} can't be run on this {kind} as its spec is: use type Reconcile to bring it to its spec"
+            "an Operation of type {type_:?} doesn't fit the current spec of this {kind}: use type Reconcile to apply the spec"
         ),
     )
 }

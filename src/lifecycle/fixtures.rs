@@ -144,7 +144,7 @@ pub(super) struct World {
     /// The kind for which the operator's own cache is stale.
     lagging: Option<Kind>,
     /// A step that began although `Canceling` was written.
-    offence: Option<(String, String)>,
+    violation: Option<(String, String)>,
     /// Whether the namespace is being deleted. Then nothing can be created in it.
     namespace_goes: bool,
     now: Timestamp,
@@ -177,7 +177,7 @@ impl World {
             replaced: None,
             old: None,
             lagging: None,
-            offence: None,
+            violation: None,
             refused: BTreeMap::new(),
             namespace_goes: false,
             now: "2026-01-01T00:00:00Z".parse().expect("a time"),

@@ -22,35 +22,35 @@ pub const LEFT_BEHIND: &str = "LeftBehind";
 
 /// Why the abort of a rollback failed once the control plane goes back (EKS refuses it, too).
 pub const ROLLBACK_HAS_BEGUN: &str =
-    "the control plane's rollback has begun: it can't be aborted any more";
+    "the control plane's rollback has begun: it can no longer be aborted";
 
 /// Why an abort failed: it came too late.
-pub const ENDED_BEFORE_ABORT: &str = "the operation ended before the abort took hold";
+pub const ENDED_BEFORE_ABORT: &str = "the operation ended before the abort took effect";
 
 /// Why an operation that waited isn't run: its target's spec now asks for something else.
-pub const SPEC_CHANGED: &str = "replaced: the spec changed before it began";
+pub const SPEC_CHANGED: &str = "replaced: the spec changed before this operation started";
 
 /// Why a person's operation that waited isn't run: its target's spec was edited after the operation was created.
-pub const SPEC_IS_NEWER: &str = "replaced: the spec was changed after this was asked for";
+pub const SPEC_IS_NEWER: &str = "replaced: the spec was changed after this Operation was created";
 
 /// Why an Operation that follows one of the engine's isn't run.
 pub const NOT_AT_THE_ENGINE: &str =
-    "the provider shows no such operation: it has ended, or was never begun";
+    "the provider reports no such operation: it has ended, or it never started";
 
 /// Returns why an operation that a newer one replaces isn't run.
 pub fn replaced_by(newer: &str) -> String {
-    format!("replaced by Operation {newer}: only the newest change that waits is kept")
+    format!("replaced by Operation {newer}: only the newest waiting change is kept")
 }
 
 /// Returns why the deletion of a pool isn't run while its cluster is being deleted.
 pub fn goes_with_its_cluster(pool: &str, cluster: &str) -> String {
-    format!("deletion was issued on '{cluster}', which deletes '{pool}' too")
+    format!("deletion was issued on '{cluster}', which also deletes '{pool}'")
 }
 
 /// Returns why a copy of an Operation isn't run.
 pub fn is_a_copy(uid: &str) -> String {
     format!(
-        "this is a copy of an Operation that Belay took up before ({OPERATION_UID_LABEL}={uid}), made by a person or a backup: it is not run again. To run it, create it without that label"
+        "this is a copy of an Operation that Belay has already handled (label {OPERATION_UID_LABEL}={uid}), created by a person or a backup tool: Belay doesn't run it again. To run it, create it without that label"
     )
 }
 
@@ -131,31 +131,31 @@ pub mod refusal {
 
     /// A change of how a Cluster API Cluster is created.
     pub const CREATION_IS_OVER: Template = Template(
-        "spec.provider.clusterAPI.create says how Cluster {cluster} is made, and can't be changed: change the Cluster itself (kubectl edit cluster.cluster.x-k8s.io {cluster})",
+        "spec.provider.clusterAPI.create says how Belay creates Cluster {cluster}, and is immutable: change the Cluster itself (kubectl edit cluster.cluster.x-k8s.io {cluster})",
     );
 
     /// A Create of something that exists.
     pub const EXISTS_ALREADY: Template =
-        Template("{kind} {name} exists already: use type Reconcile to bring it to its spec");
+        Template("{kind} {name} already exists: use type Reconcile to apply its spec");
     /// A change to the version that the target already has.
-    pub const RUNS_ALREADY: Template = Template("{kind} {name} runs {version} already");
+    pub const RUNS_ALREADY: Template = Template("{kind} {name} already runs {version}");
     /// A Scale to the number of nodes that the pool already has.
-    pub const HAS_NODES_ALREADY: Template = Template("AgentPool {name} has {count} nodes already");
+    pub const HAS_NODES_ALREADY: Template = Template("AgentPool {name} already has {count} nodes");
     /// An Upgrade to an older version.
     pub const RUNS_NEWER: Template = Template(
-        "{kind} {name} runs {version}, which is newer than {wanted}: use type Rollback to go back",
+        "{kind} {name} runs {version}, which is newer than {wanted}: use type Rollback to change to it",
     );
     /// A Rollback to a newer version.
     pub const RUNS_OLDER: Template = Template(
-        "{kind} {name} runs {version}, which is older than {wanted}: use type Upgrade to go up",
+        "{kind} {name} runs {version}, which is older than {wanted}: use type Upgrade to change to it",
     );
     /// More than one minor version up.
     pub const ONE_MINOR_UP: Template = Template(
-        "a control plane goes up one minor version at a time: it runs {version}, so upgrade to a {next} first",
+        "a control plane can be upgraded only one minor version at a time: it runs {version}, so upgrade to a {next} version first",
     );
     /// More than one minor version down.
     pub const ONE_MINOR_BACK: Template = Template(
-        "a control plane goes back one minor version at most: it runs {version}, so {last} is the oldest",
+        "a control plane can be rolled back at most one minor version: it runs {version}, so {last} is the oldest possible version",
     );
     /// A pool newer than its control plane.
     pub const POOL_TOO_NEW: Template = Template(
@@ -167,11 +167,11 @@ pub mod refusal {
     );
     /// A control plane that would leave a pool too far behind.
     pub const POOL_LEFT_BEHIND: Template = Template(
-        "ManagedCluster {name} can't go to {version}: AgentPool {pool} runs {behind}, and can't be more than three minor versions older; upgrade it first",
+        "ManagedCluster {name} can't be upgraded to {version}: AgentPool {pool} runs {behind}, and a pool can't be more than three minor versions older than its control plane. Upgrade the pool first",
     );
     /// The removal of the last System pool.
     pub const LAST_SYSTEM_POOL: Template = Template(
-        "AgentPool {name} is the last System pool of ManagedCluster {cluster}, which needs one as long as it lives: make another System pool first",
+        "AgentPool {name} is the last System pool of ManagedCluster {cluster}, which needs at least one: create another System pool first",
     );
 
     /// An abort of an operation that has ended.
@@ -182,17 +182,17 @@ pub mod refusal {
         Template("no operation is in flight on {kind} {name}: there is nothing to abort");
     /// An abort by a user who isn't allowed to abort.
     pub const MAY_NOT_ABORT: Template = Template(
-        "User \"{user}\" cannot abort: that needs the verb update on {resource}/abort in API group belay.dev in the namespace \"{namespace}\"",
+        "User \"{user}\" cannot abort: this needs the verb update on {resource}/abort in API group belay.dev in the namespace \"{namespace}\"",
     );
     /// An annotation or a label that people must not set.
-    pub const NOT_YOURS: Template = Template("the {what} is set by {whom} alone");
+    pub const NOT_YOURS: Template = Template("only {whom} may set the {what}");
     /// A node that doesn't belong to Belay, or not to a namespace of this operator.
     pub const NOT_A_NODE_OF_BELAY: Template = Template(
         "User \"{user}\" runs Belay and cannot write node {node}: it may write only nodes with the labels belay.dev/cluster and belay.dev/namespace, may not change these labels, and needs the verb operate on managedclusters in the namespace that the label names",
     );
     /// A change that aborts an operation, by a user who isn't allowed to abort.
     pub const MAY_NOT_REPLACE: Template = Template(
-        "User \"{user}\" cannot have Operation {operation} aborted: with concurrencyPolicy Replace this change does so, and that needs the verb update on operations/abort in API group belay.dev in the namespace \"{namespace}\"",
+        "User \"{user}\" cannot make this change: with concurrencyPolicy Replace it aborts Operation {operation}, which needs the verb update on operations/abort in API group belay.dev in the namespace \"{namespace}\"",
     );
     /// A reason for an abort that is too long.
     pub const REASON_TOO_LONG: Template =
@@ -202,7 +202,7 @@ pub mod refusal {
         Template("annotation {annotation} is \"{written}\": write Now or AfterStep");
     /// An Operation by a user who isn't allowed to make the same change in its target's spec.
     pub const MAY_NOT_CHANGE: Template = Template(
-        "User \"{user}\" cannot ask for type {type} on {kind} {name}: that needs the verb {verb} on {resource} in API group belay.dev in the namespace \"{namespace}\"",
+        "User \"{user}\" cannot create an Operation of type {type} on {kind} {name}: this needs the verb {verb} on {resource} in API group belay.dev in the namespace \"{namespace}\"",
     );
 }
 
@@ -232,7 +232,7 @@ pub fn deletion_was_issued(
         ("deleted", &deleted),
         ("since", &since),
     ]);
-    let passed = now.map(|now| told_elapsed(&elapsed(now.duration_since(since))));
+    let passed = now.map(|now| elapsed_text(&elapsed(now.duration_since(since))));
     refusal + &passed.unwrap_or_default()
 }
 
@@ -252,7 +252,7 @@ pub fn wrong_time(
     ]);
     let since = since.map(|since| {
         let previous = refusal::PREVIOUS_OPERATION.fill(&[("since", &since)]);
-        previous + &told_elapsed(&elapsed(now.duration_since(since)))
+        previous + &elapsed_text(&elapsed(now.duration_since(since)))
     });
     refusal + &since.unwrap_or_default()
 }
@@ -265,7 +265,7 @@ pub fn not_running(kind: TargetKind, since: Option<Timestamp>, now: Timestamp) -
         let days = passed.as_hours().max(0) / 24;
         let rest = elapsed(passed - SignedDuration::from_hours(days * 24));
         let stop = refusal::STOP_OPERATION.fill(&[("since", &since)]);
-        stop + &told_elapsed(&format!("{days}{DAYS_AND}{rest}"))
+        stop + &elapsed_text(&format!("{days}{DAYS_AND}{rest}"))
     });
     refusal + &since.unwrap_or_default()
 }
@@ -285,7 +285,7 @@ pub fn words(kind: TargetKind) -> &'static str {
     }
 }
 
-fn told_elapsed(elapsed: &str) -> String {
+fn elapsed_text(elapsed: &str) -> String {
     refusal::ELAPSED.fill(&[("elapsed", &elapsed)])
 }
 
@@ -304,11 +304,11 @@ fn elapsed(duration: SignedDuration) -> String {
 pub fn on_hold(kind: TargetKind, hold: &Hold, held: &BTreeSet<Aspect>) -> String {
     let how = match hold.phase {
         OperationPhase::Failed => format!("failed ({})", hold.message),
-        OperationPhase::Succeeded => "was begun outside Belay".to_owned(),
+        OperationPhase::Succeeded => "was started outside Belay".to_owned(),
         _ => "was canceled".to_owned(),
     };
     format!(
-        "Operation {operation} {how}; {held} of this {kind:?} {be} on hold until the spec of {on:?} {name} asks for something else, or an Operation of type Reconcile on it asks for the rest",
+        "Operation {operation} {how}; {held} of this {kind:?} {be} on hold until the spec of {on:?} {name} asks for another value, or until someone creates an Operation of type Reconcile on it",
         operation = hold.operation.name,
         held = aspects(held),
         be = if held.len() == 1 { "is" } else { "are" },

@@ -61,6 +61,7 @@ pub use report::{Note, failed_without_target, stalled};
 pub use rules::{Rules, one_step};
 pub use settings::NodeSettings;
 pub use snapshot::{ObjectId, Progress, Snapshot, StepReport, Stop, Work};
+pub use text::join_sentences;
 
 #[cfg(test)]
 mod decide_tests;

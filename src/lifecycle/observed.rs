@@ -53,10 +53,10 @@ impl Trouble {
         match self.seen_at {
             Some(seen_at) => {
                 format!(
-                    "the provider can't show the cluster, what is shown is of {seen_at}: {words}"
+                    "the provider can't read the cluster; the status shows its state at {seen_at}: {words}"
                 )
             }
-            None => format!("the provider can't show the cluster: {words}"),
+            None => format!("the provider can't read the cluster: {words}"),
         }
     }
 }

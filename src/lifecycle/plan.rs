@@ -11,7 +11,7 @@ use crate::api::{
     ScaleSetPriority, Step, StepAction,
 };
 
-use super::{observed::NodeView, settings::NodeSettings, step_names::step};
+use super::{observed::NodeView, settings::NodeSettings, step_names::step, text::join_sentences};
 
 /// A set of aspects: those that differ, or those that an operation brings about.
 pub type Aspects = BTreeSet<Aspect>;
@@ -232,7 +232,7 @@ impl Plan {
             Ok(plan)
         } else {
             let why = format!(
-                "it is of version {}, and this program knows version {FORMAT}",
+                "it has version {}, but this operator supports only version {FORMAT}",
                 plan.version
             );
             Err(unreadable(&why))
@@ -267,8 +267,9 @@ impl Plan {
 fn unreadable(why: &str) -> OperationError {
     OperationError::new(
         "PlanUnreadable",
-        format!(
-            "the plan in status.plan can't be read: {why}. What is done stays; ask for the rest with an Operation of type Reconcile"
+        join_sentences(
+            &format!("Belay can't read the plan in status.plan: {why}"),
+            "What is done stays as it is. To do the rest, create an Operation of type Reconcile",
         ),
     )
 }
@@ -293,7 +294,7 @@ mod tests {
                 Some(r#"{"version":1,"stages":[{"Pool":{"pool":"np1"}}]}"#),
                 "missing field",
             ),
-            (Some(r#"{"version":2,"stages":[]}"#), "it is of version 2"),
+            (Some(r#"{"version":2,"stages":[]}"#), "it has version 2"),
         ] {
             let error = Plan::of_text(text).expect_err("no plan");
             assert_eq!(error.code, "PlanUnreadable");

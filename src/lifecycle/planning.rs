@@ -125,7 +125,7 @@ impl<'f, 'a> Cluster<'f, 'a> {
         let cluster = &facts.cluster;
         let aspects = brings_about(facts, cluster, operation);
         let wanted = wanted_version(cluster)
-            .ok_or_else(|| errors::invalid("spec.kubernetesVersion is no version".into()))?;
+            .ok_or_else(|| errors::invalid("spec.kubernetesVersion is not a version: write MAJOR.MINOR.PATCH, for example 1.36.3".into()))?;
         let runs = facts.control_plane();
         let version = match runs {
             Some(runs) if !aspects.contains(&Aspect::Version) => runs,

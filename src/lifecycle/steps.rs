@@ -38,7 +38,12 @@ pub(super) fn of_stage(stage: &Stage, uid: &str, snapshot: &Snapshot, most: usiz
         Stage::Follow(followed) => vec![followed.step()],
         Stage::ControlPlane(goal) => {
             let observed = &snapshot.observed;
-            let settled = || (StepAction::Update, "what failed at the engine".to_owned());
+            let settled = || {
+                (
+                    StepAction::Update,
+                    "completes what failed at the provider".to_owned(),
+                )
+            };
             let change = control_plane_change(observed.control_plane, *goal);
             let change = change.or_else(|| observed.is_unsettled.then(settled));
             let step =

@@ -12,6 +12,18 @@ pub fn bounded(text: &str) -> String {
     text.chars().take(LONGEST_TEXT).map(printable).collect()
 }
 
+/// Joins a text and the sentence that follows it. The text may come from another program, and may already end with a
+/// full stop: there is never a second one.
+pub fn join_sentences(text: &str, next: &str) -> String {
+    let text = text.trim_end();
+    let without_brackets = text.trim_end_matches(['"', '\'', ')', ']']);
+    match without_brackets.chars().last() {
+        None if text.is_empty() => next.to_owned(),
+        Some('.' | '!' | '?') => format!("{text} {next}"),
+        _ => format!("{text}. {next}"),
+    }
+}
+
 fn is_unprintable(letter: char) -> bool {
     letter.is_control() || matches!(letter, '\u{FFFE}' | '\u{FFFF}')
 }
@@ -116,6 +128,21 @@ mod tests {
         let mut same = long.clone();
         bound(&mut same);
         assert_eq!(same, bounded(&long));
+    }
+
+    #[test]
+    fn sentences_are_joined_by_one_full_stop() {
+        for (text, joined) in [
+            ("it is rolling back", "it is rolling back. Wait"),
+            ("It is rolling back.", "It is rolling back. Wait"),
+            ("it is rolling back.\n", "it is rolling back. Wait"),
+            ("Is it rolling back?", "Is it rolling back? Wait"),
+            ("it said \"no.\"", "it said \"no.\" Wait"),
+            ("it said (no)", "it said (no). Wait"),
+            (" ", "Wait"),
+        ] {
+            assert_eq!(join_sentences(text, "Wait"), joined);
+        }
     }
 
     #[test]

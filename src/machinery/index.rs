@@ -280,7 +280,7 @@ where
                     namespace = key.0,
                     name = key.1,
                     error = error.error,
-                    "an object can't be read: it stays as it was last read"
+                    "an object can't be read, Belay keeps using the last version that it could read"
                 );
                 inner.unreadable.insert(key, source);
                 return None;

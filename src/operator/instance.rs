@@ -80,7 +80,7 @@ impl Instance {
             () = controller => {}
             () = watches => {}
             () = async { shutdown.cancelled().await; tokio::time::sleep(GRACE).await } => {
-                tracing::warn!("a reconcile didn't end in {GRACE:?}");
+                tracing::warn!("a reconcile didn't end within {GRACE:?}");
             }
         }
     }

@@ -17,7 +17,7 @@ pub enum LeaderElection {
     Auto,
     /// Yes.
     Always,
-    /// No: this is the only one.
+    /// No: this is the only operator.
     Never,
 }
 
@@ -80,7 +80,7 @@ impl Options {
             LeaderElection::Never => {
                 anyhow::ensure!(
                     self.shards <= 1,
-                    "{} shards need leader election: leave --leader-election at auto, or --shards at 1",
+                    "{} shards need leader election: set --leader-election to auto or always, or --shards to 1",
                     self.shards
                 );
                 Ok(false)

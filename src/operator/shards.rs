@@ -41,7 +41,7 @@ pub async fn share(parts: &Parts, shutdown: CancellationToken) -> anyhow::Result
         fence.clone(),
     );
     tokio::select! {
-        () = all.lead().boxed() => tracing::info!(shards, "sharing the clusters"),
+        () = all.lead().boxed() => tracing::info!(shards, "sharing the clusters with other operators, by shards"),
         () = shutdown.cancelled() => return Ok(()),
     }
     let members = all.members();
@@ -165,13 +165,13 @@ impl<'a> Shares<'a> {
         let is_going = self.held.values().any(CancellationToken::is_cancelled);
         let one = self.held.last_key_value();
         if let Some((shard, asked)) = one.filter(|_| self.held.len() > most && !is_going) {
-            tracing::info!(%shard, most, "giving a shard back: others take part");
+            tracing::info!(%shard, most, "releasing a shard, so that another operator takes it");
             asked.cancel();
         }
     }
 
     fn ended(&mut self, ended: Result<Ended, JoinError>) -> anyhow::Result<()> {
-        let (shard, ended) = ended.context("the work on a shard broke off")?;
+        let (shard, ended) = ended.context("the work on a shard panicked")?;
         ended.with_context(|| format!("shard {shard}"))?;
         self.held.remove(&shard);
         self.stand_by(shard);

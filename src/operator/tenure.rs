@@ -55,12 +55,12 @@ impl Tenure {
             () = asked.cancelled() => None,
         };
         if let Some(ended) = early {
-            ended.context("the operator of a shard broke off")??;
-            anyhow::bail!("the operator of a shard ended by itself");
+            ended.context("the operator of a shard panicked")??;
+            anyhow::bail!("the operator of a shard ended unexpectedly");
         }
         self.stop.cancel();
         let ended = (&mut self.working).await;
-        ended.context("the operator of a shard broke off")?
+        ended.context("the operator of a shard panicked")?
     }
 
     /// Stops everything that still runs, and waits for that.

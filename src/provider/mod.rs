@@ -106,7 +106,7 @@ fn not_asked(cloud: &str) -> Observation {
     Observation {
         trouble: Some(Trouble {
             reason: "NotAsked".into(),
-            message: format!("only the operator asks {cloud}"),
+            message: format!("only the operator reads the state from {cloud}"),
             seen_at: None,
         }),
         ..Observation::default()

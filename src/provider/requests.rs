@@ -20,7 +20,7 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause that Belay accepts from a server's `Retry-After`.
-const LONGEST_WISH: Duration = Duration::from_mins(1);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(1);
 
 /// What blocks the work: a reason in one word, and a message.
 pub type Blocked = (String, String);
@@ -116,7 +116,9 @@ impl Requests<'_> {
                 Attempt::Answered(Err(Failure::Passing(passing))) => passing,
                 Attempt::Unanswered => self.no_answer(),
             };
-            let wish = passing.retry_after.map(|wish| wish.min(LONGEST_WISH));
+            let requested = passing
+                .retry_after
+                .map(|requested| requested.min(LONGEST_RETRY_AFTER));
             let blocked = in_the_way(what, passing);
             tracing::warn!(
                 reason = blocked.0,
@@ -128,7 +130,7 @@ impl Requests<'_> {
                 (self.report)(Some(blocked));
             }
             tokio::select! {
-                () = tokio::time::sleep(wish.unwrap_or(pause)) => {}
+                () = tokio::time::sleep(requested.unwrap_or(pause)) => {}
                 () = self.control.until_stop(Stop::Now) => break Err(Ended::Stopped),
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -213,7 +215,7 @@ mod tests {
                 let mut reported = reported.lock().expect("the reports");
                 reported.extend(blocked.map(|(reason, _)| reason));
             },
-            server: "the engine",
+            server: "the provider",
             grace: GRACE,
         };
         let refused = || async {

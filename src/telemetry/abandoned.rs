@@ -13,7 +13,7 @@ impl Abandoned {
         let gauge = Gauge::default();
         registry.register(
             "belay_abandoned_nodes",
-            "Nodes whose ManagedCluster there isn't any more: its finalizer was removed by hand",
+            "Nodes whose ManagedCluster no longer exists, because somebody removed its finalizer",
             gauge.clone(),
         );
         Self(gauge)

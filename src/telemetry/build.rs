@@ -9,7 +9,7 @@ pub(super) fn register(registry: &mut Registry) {
         .sub_registry_with_labels(labels.into_iter())
         .register(
             "belay_build_info",
-            "Which Belay this is: always 1",
+            "The version of Belay, as a label. The value is always 1",
             ConstGauge::new(1i64),
         );
 }

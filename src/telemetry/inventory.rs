@@ -144,25 +144,25 @@ impl Collector for Inventory {
         counts(
             &mut encoder,
             "belay_operations",
-            "Operations there are, by type and phase",
+            "Number of Operations, by type and phase",
             phases.clone(),
         )?;
         ages(
             &mut encoder,
             "belay_operations_oldest_seconds",
-            "For how long the oldest unfinished Operation has been in its phase, by type and phase",
+            "How long the oldest unfinished Operation has been in its phase, by type and phase",
             phases.filter(|([_, (_, phase)], _)| is_unfinished(phase)),
         )?;
         counts(
             &mut encoder,
             "belay_operations_blocked",
-            "Operations that something stands in the way of, by reason",
+            "Number of blocked Operations, by reason",
             reasons.clone(),
         )?;
         ages(
             &mut encoder,
             "belay_operations_blocked_oldest_seconds",
-            "For how long the Operation that has been blocked longest has been so, by reason",
+            "How long the Operation that has been blocked longest has been blocked, by reason",
             reasons,
         )
     }

@@ -48,7 +48,7 @@ impl Collector for Leading {
             .clone();
         let mut metric = encoder.encode_descriptor(
             "leader_election_master_status",
-            "Whether this process works by that lease: 1, or stands by: 0",
+            "1 if this process leads by that lease, 0 if it stands by",
             None,
             MetricType::Gauge,
         )?;

@@ -65,7 +65,7 @@ impl Telemetry {
         let work = Gauge::default();
         registry.register(
             "belay_active_work",
-            "Operations whose work runs in this process",
+            "Number of Operations whose work runs in this process",
             work.clone(),
         );
         let abandoned = Abandoned::registered(&mut registry);

@@ -57,22 +57,22 @@ impl Operations {
         };
         registry.register(
             "belay_operations_finished",
-            "Operations that ended, by type and how",
+            "Operations that ended, by type and result",
             this.finished.clone(),
         );
         registry.register(
             "belay_operation_duration_seconds",
-            "How long Operations ran that ended, by type and how",
+            "How long the Operations that ended ran, by type and result",
             this.seconds.clone(),
         );
         registry.register(
             "belay_operation_abort_latency_seconds",
-            "From Canceling to Canceled",
+            "Time from phase Canceling to phase Canceled",
             this.abort_latency.clone(),
         );
         registry.register(
             "belay_operation_blocked_seconds",
-            "How long something stood in the way of Operations, by reason, counted when it is over",
+            "How long Operations were blocked, by reason, counted when the block ends",
             this.blocked.clone(),
         );
         this

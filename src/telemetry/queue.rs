@@ -80,12 +80,12 @@ impl Queue {
         };
         registry.register(
             "workqueue_adds",
-            "How often a cluster was woken",
+            "How often a cluster was added to the queue",
             this.adds.clone(),
         );
         registry.register(
             "workqueue_queue_duration_seconds",
-            "How long a cluster waited for its reconcile",
+            "How long a cluster waited in the queue for its reconcile",
             this.waited.clone(),
         );
         registry.register_collector(Box::new(this.clone()));
@@ -177,14 +177,14 @@ impl Collector for Queue {
         let gauge = |count: usize| ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
         let mut metric = encoder.encode_descriptor(
             "workqueue_depth",
-            "Clusters that wait for their reconcile",
+            "Clusters that wait in the queue for their reconcile",
             None,
             MetricType::Gauge,
         )?;
         gauge(depth).encode(metric.encode_family(&labels())?)?;
         let mut metric = encoder.encode_descriptor(
             "controller_runtime_active_workers",
-            "Clusters that are reconciled now",
+            "Clusters that are being reconciled",
             None,
             MetricType::Gauge,
         )?;

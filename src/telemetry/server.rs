@@ -44,7 +44,7 @@ impl Health {
     /// Returns why the process isn't ready. None if it is. A process that stands by is ready to lead.
     fn not_ready(&self) -> Option<String> {
         let is_synced = self.caches.all().iter().all(|is_synced| is_synced());
-        (!is_synced).then(|| "the first look at the cluster isn't complete".into())
+        (!is_synced).then(|| "the caches aren't complete yet".into())
     }
 
     /// Returns why the process must be restarted. None if it needn't be. Before the caches are synced, nothing is

@@ -42,7 +42,7 @@ impl Traces {
             .with_endpoint(&endpoint)
             .with_http_client(Plain::default())
             .build();
-        let mut exporter = exporter.with_context(|| format!("no traces to {endpoint}"))?;
+        let mut exporter = exporter.with_context(|| format!("can't send traces to {endpoint}"))?;
         let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
         let resource = Resource::builder()
             .with_service_name("belay")

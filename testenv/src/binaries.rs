@@ -50,7 +50,7 @@ pub fn binary(name: &str) -> Result<PathBuf, Error> {
     });
     let (family, package) = known.ok_or_else(|| Error::Build {
         what: name.into(),
-        why: "testenv knows no such binary".into(),
+        why: "testenv doesn't know this binary".into(),
     })?;
     family.binary(name, package)
 }
@@ -106,7 +106,7 @@ impl Family {
         Err(Error::Build {
             what: format!("Kubernetes {asked_for}"),
             why: format!(
-                "{KUBERNETES} asks for it, and there is no {}",
+                "{KUBERNETES} selects it, but {} does not exist",
                 older.display()
             ),
         })

@@ -332,7 +332,7 @@ impl ControlPlane {
             if !process.is_running() || began.elapsed() > READY {
                 return Err(process.error(
                     Component::ControllerManager.name(),
-                    "made no ServiceAccount",
+                    "didn't create a ServiceAccount in time",
                 ));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -64,7 +64,7 @@ pub fn enter(tools: &[&str]) -> Result<(), Error> {
 fn check_needs() -> Result<(), Error> {
     let missing = |what: String| Err(Error::Missing { what });
     if !rustix::process::geteuid().is_root() {
-        return missing("a real node needs root: it makes namespaces, mounts and cgroups".into());
+        return missing("a real node needs root: it creates namespaces, mounts and cgroups".into());
     }
     let mut packages: Vec<&str> = PROGRAMS
         .iter()
@@ -78,7 +78,7 @@ fn check_needs() -> Result<(), Error> {
         return Ok(());
     }
     missing(format!(
-        "a real node needs more of this machine (Debian: apt-get install {})",
+        "a real node needs more packages (Debian: apt-get install {})",
         packages.join(" ")
     ))
 }

@@ -168,7 +168,7 @@ fn spawn(command: Command) -> std::io::Result<Child> {
         sender
     });
     let (answer, child) = mpsc::channel();
-    let gone = || std::io::Error::other("the thread that starts processes is gone");
+    let gone = || std::io::Error::other("the thread that starts processes has ended");
     spawner.send((command, answer)).map_err(|_| gone())?;
     child.recv().map_err(|_| gone())?
 }

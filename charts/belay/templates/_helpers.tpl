@@ -13,7 +13,7 @@
 {{- end }}
 {{- end }}
 
-{{/* Labels of everything; the context is the chart's, with a component where it isn't the operator. */}}
+{{/* Labels of all objects. The context is the chart's, with a component if it isn't the operator. */}}
 {{- define "belay.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -23,8 +23,8 @@ app.kubernetes.io/part-of: belay
 {{- end }}
 
 {{/*
-Labels and annotations of an object: the context is a dict with the chart's as root, and with labels and annotations of the
-object's own where it has some. They take precedence over commonLabels and commonAnnotations.
+Labels and annotations of an object. The context is a dict with the chart's context as root, and with the object's own labels
+and annotations if it has some. They take precedence over commonLabels and commonAnnotations.
 */}}
 {{- define "belay.metadata" -}}
 {{- $labels := mergeOverwrite (deepCopy .root.Values.commonLabels) (include "belay.labels" .root | fromYaml) (default dict .labels) -}}
@@ -46,7 +46,7 @@ app.kubernetes.io/component: operator
 {{- if .Values.serviceAccount.create }}
 {{- default (include "belay.fullname" .) .Values.serviceAccount.name }}
 {{- else }}
-{{- required "serviceAccount.name is needed where serviceAccount.create is false" .Values.serviceAccount.name }}
+{{- required "serviceAccount.name is required if serviceAccount.create is false" .Values.serviceAccount.name }}
 {{- end }}
 {{- end }}
 
@@ -58,7 +58,7 @@ app.kubernetes.io/component: operator
 {{- include "belay.image" (merge (dict "tag" (default .Chart.AppVersion .Values.image.tag)) .Values.image) }}
 {{- end }}
 
-{{/* Whether Belay's pods may fall where kwok's nodes are, and the rest of where they may. */}}
+{{/* Where Belay's pods may run. */}}
 {{- define "belay.scheduling" -}}
 {{- with .Values.nodeSelector }}
 nodeSelector: {{ toYaml . | nindent 2 }}

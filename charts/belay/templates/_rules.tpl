@@ -5,23 +5,23 @@
 - apiGroups: [belay.dev]
   resources: [managedclusters, agentpools, operations]
   verbs: [list, watch, patch]
-# Before an operation without a cluster is let go of, its target is looked for where no cache can be old.
+# Before Belay releases an operation without a cluster, it looks for the target on the API server, because a cache may be old.
 - apiGroups: [belay.dev]
   resources: [managedclusters, agentpools]
   verbs: [get]
-# An operation closes the difference between a spec and what is there; old ones go from the history.
+# Belay creates an operation if a spec differs from the actual state, and deletes old operations from the history.
 - apiGroups: [belay.dev]
   resources: [operations]
   verbs: [create, delete]
-# A pool goes with its cluster, and where someone's operation says Delete, its target goes.
+# A pool is deleted with its cluster. An operation of type Delete deletes its target.
 - apiGroups: [belay.dev]
   resources: [managedclusters, agentpools]
   verbs: [delete]
-# The status shows what there is, and how far an operation is.
+# The status shows the actual state, and the progress of an operation.
 - apiGroups: [belay.dev]
   resources: [managedclusters/status, agentpools/status, operations/status]
   verbs: [patch]
-# Owner references that hold back the owner's deletion need it, where admission enforces that (OpenShift does).
+# Owner references that block the owner's deletion need it, if admission enforces that (as in OpenShift).
 - apiGroups: [belay.dev]
   resources: [managedclusters/finalizers]
   verbs: [update]
@@ -29,16 +29,16 @@
 - apiGroups: [belay.dev]
   resources: [managedclusters]
   verbs: [operate]
-# What the provider kwok keeps of a control plane.
+# The provider kwok stores the state of a control plane here.
 - apiGroups: [belay.dev]
   resources: [kwokcontrolplanes]
   verbs: [get, list, watch, create, patch, delete]
-# Events report what happens to an operation; one that happens again is counted up.
+# Events report what happens to an operation. A repeated Event is patched.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
 {{- if (.Values.clusterAPI).enabled }}
-# The provider clusterAPI changes fields of Clusters and of what belongs to them. It makes only Clusters that spec.provider.clusterAPI.create describes, and deletes only those, or by deletionPolicy Delete.
+# The provider clusterAPI changes fields of Clusters and of the objects that belong to them. It creates only Clusters that spec.provider.clusterAPI.create describes, and deletes only those, or by deletionPolicy Delete.
 - apiGroups: [cluster.x-k8s.io]
   resources: [clusters, machinedeployments]
   verbs: [get, list, watch, patch, delete]
@@ -53,7 +53,7 @@
   verbs: [get, list, watch, patch]
 {{- end }}
 {{- with concat (default list (.Values.aws).credentialsSecrets) (default list (.Values.azure).credentialsSecrets) }}
-# Who the operator is at a cloud, where that isn't its own identity.
+# The operator's credentials at a cloud, if it doesn't use its own identity.
 - apiGroups: [""]
   resources: [secrets]
   resourceNames: {{ uniq . | toJson }}
@@ -61,10 +61,10 @@
 {{- end }}
 {{- end }}
 
-{{/* What the operator may do that no namespace holds, or that is in the namespaces of workloads. */}}
+{{/* What the operator may do with objects without a namespace, or in the namespaces of workloads. */}}
 {{- define "belay.clusterRules" -}}
-# Nodes of the provider kwok are made, cordoned, changed and taken away. The policy belay-nodes keeps the operator
-# to nodes that carry Belay's labels, and recognises it by the second rule.
+# Nodes of the provider kwok are created, cordoned, changed and deleted. The policy belay-nodes allows the operator only
+# nodes with Belay's labels. It recognises the operator by the second rule.
 - apiGroups: [""]
   resources: [nodes]
   verbs: [get, list, watch, create, patch, delete]
@@ -75,18 +75,18 @@
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
-# Pods leave by the Eviction API, which honours PodDisruptionBudgets.
+# Pods are evicted through the Eviction API, which honours PodDisruptionBudgets.
 - apiGroups: [""]
   resources: [pods/eviction]
   verbs: [create]
-# A node goes once the volumes of its pods are detached. A claim says which volume a pod that stays uses.
+# A node is deleted once the volumes of its pods are detached. A claim shows which volume a pod that stays uses.
 - apiGroups: [storage.k8s.io]
   resources: [volumeattachments]
   verbs: [list]
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get]
-# That a PodDisruptionBudget lets go is seen at once.
+# Belay sees at once when a PodDisruptionBudget allows an eviction.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [list, watch]

@@ -164,7 +164,7 @@ pub fn refused() -> View {
 
 /// The same cluster, after the abort.
 pub fn canceled() -> View {
-    let message = "Operation demo-upgrade-mqxdz was canceled; Version of this ManagedCluster is on hold until the spec of ManagedCluster demo asks for something else, or an Operation of type Reconcile on it asks for the rest";
+    let message = "Operation demo-upgrade-mqxdz was canceled; Version of this ManagedCluster is on hold until the spec of ManagedCluster demo asks for another value, or until someone creates an Operation of type Reconcile on it";
     let conditions = conditions("False", "True", "OperationCanceled", message);
     let last = json!({"name": "demo-upgrade-mqxdz", "type": "Upgrade", "phase": "Canceled", "targetGeneration": 2,
         "target": {"kind": "ManagedCluster", "name": "demo"}, "message": "canceled: stuck on a PDB",

@@ -188,7 +188,7 @@ fn an_abort_that_comes_too_late_is_told_as_failed() {
             assert_eq!(cancellation.status, CancellationStatus::Failed);
             assert_eq!(
                 cancellation.reason,
-                "the operation ended before the abort took hold"
+                "the operation ended before the abort took effect"
             );
         }
     }

@@ -220,7 +220,7 @@ fn the_condition_names_what_is_on_hold_and_what_ends_that() {
     let message = &stalled.expect("a condition").message;
     assert!(
         message.ends_with(
-            "was canceled; Version of this ManagedCluster is on hold until the spec of ManagedCluster demo asks for something else, or an Operation of type Reconcile on it asks for the rest"
+            "was canceled; Version of this ManagedCluster is on hold until the spec of ManagedCluster demo asks for another value, or until someone creates an Operation of type Reconcile on it"
         ),
         "{message}"
     );

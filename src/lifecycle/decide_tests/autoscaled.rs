@@ -66,7 +66,7 @@ fn a_reconcile_keeps_the_count_of_an_autoscaler() {
 #[test]
 fn nobody_else_scales_the_pool_of_an_autoscaler() {
     let mut world = scaled_down();
-    let why = "AgentPool np1 is scaled by the cluster autoscaler (1 to 5 nodes): change the bounds there, or end that first";
+    let why = "AgentPool np1 is scaled by the cluster autoscaler (1 to 5 nodes): change the limits there, or turn off that scaling first";
     let refusal = world.pool_status("np1").scale_refusal;
     assert_eq!(refusal.as_deref(), Some(why));
     world.ask_for_count("more", 4, &pool("np1")).settle();

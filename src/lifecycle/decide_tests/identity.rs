@@ -111,7 +111,7 @@ fn a_plan_that_cannot_be_read_fails_with_a_code_and_is_not_made_anew() {
     assert_eq!(world.phase(&upgrade), InProgress);
     world
         .set_count("np1", 5)
-        .spoil_plan(&upgrade)
+        .corrupt_plan(&upgrade)
         .restart()
         .stride();
     let error = world.status(&upgrade).error.expect("an error");

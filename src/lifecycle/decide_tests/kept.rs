@@ -213,7 +213,7 @@ fn a_pool_whose_cluster_goes_says_that_it_goes_with_it() {
     let reason = world.status("away").cancellation.expect("a reason").reason;
     assert_eq!(
         reason,
-        "deletion was issued on 'demo', which deletes 'np1' too"
+        "deletion was issued on 'demo', which also deletes 'np1'"
     );
     world.settle();
     assert!(world.is_gone());

@@ -52,7 +52,7 @@ fn a_change_of_a_spec_that_an_operation_replaced_is_made_where_that_one_fails() 
     assert_eq!(world.phase(&first), Canceled);
     assert_eq!(
         reason(&world, &first),
-        "replaced by Operation mine: only the newest change that waits is kept"
+        "replaced by Operation mine: only the newest waiting change is kept"
     );
     world.refuse_specs(true).unguard().settle();
     assert_eq!(world.phase("mine"), Failed);
@@ -73,7 +73,7 @@ fn an_edit_of_the_spec_after_an_operation_was_asked_for_is_not_written_over() {
     assert_eq!(world.phase("mine"), Canceled);
     assert_eq!(
         reason(&world, "mine"),
-        "replaced: the spec was changed after this was asked for"
+        "replaced: the spec was changed after this Operation was created"
     );
     assert_eq!(world.versions("np1"), [NEW; 7]);
 }

@@ -122,7 +122,7 @@ impl<'a> Operation<'a> {
             work: snapshot
                 .work
                 .get(uid)
-                .filter(|work| !was_told(work, &status)),
+                .filter(|work| !is_reported(work, &status)),
             status,
         }
     }
@@ -238,7 +238,7 @@ fn plan_of(status: &OperationStatus) -> PlanState {
 }
 
 /// Whether the status already reports this refusal of the work to stop. The refusal doesn't answer a later abort.
-fn was_told(work: &Work, status: &OperationStatus) -> bool {
+fn is_reported(work: &Work, status: &OperationStatus) -> bool {
     let cancellation = status.cancellation.as_ref();
     let is_answered = status.phase == OperationPhase::InProgress
         && cancellation.is_some_and(|asked| asked.status == CancellationStatus::Failed);

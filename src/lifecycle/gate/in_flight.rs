@@ -47,7 +47,7 @@ pub fn one_waits_already(facts: &Facts<'_>, request: &Request<'_>) -> Option<Ver
         && facts
             .unfinished()
             .any(|operation| operation.holds_lock && operation.spec == spec);
-    (waits || is_in_flight).then(|| Verdict::Wait("another Operation waits already".into()))
+    (waits || is_in_flight).then(|| Verdict::Wait("another Operation is already waiting".into()))
 }
 
 /// With Forbid, an Operation that something in flight excludes is refused; for a spec, Belay creates the Operation

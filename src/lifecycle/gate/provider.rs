@@ -38,7 +38,7 @@ pub fn can_run_it(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
         .instead_of_version(text.parse().ok()?)?;
     Some(Verdict::Refuse(OperationError::new(
         NOT_SUPPORTED,
-        format!("the provider of this cluster can't be asked for version {text}: {instead}"),
+        format!("the provider of this cluster doesn't accept version {text}: {instead}"),
     )))
 }
 
@@ -52,7 +52,7 @@ pub fn nobody_else_scales_it(facts: &Facts<'_>, request: &Request<'_>) -> Option
     Some(Verdict::Refuse(OperationError::new(
         NOT_SUPPORTED,
         format!(
-            "AgentPool {} is scaled by {by}: change the bounds there, or end that first",
+            "AgentPool {} is scaled by {by}: change the limits there, or turn off that scaling first",
             target.key.name
         ),
     )))

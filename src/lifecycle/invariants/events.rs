@@ -87,7 +87,7 @@ impl Event {
     }
 
     /// Applies it to a world. Nothing happens to an object that doesn't exist.
-    pub fn befall(&self, world: &mut World) {
+    pub fn apply(&self, world: &mut World) {
         if world.is_gone() {
             return;
         }
@@ -101,8 +101,8 @@ impl Event {
             Self::SetAbortPolicy(policy) => world.set_abort_policy(&ObjectId::Cluster, *policy),
             Self::AbortCluster(reason) => world.abort_on(&ObjectId::Cluster, reason),
             Self::DeleteCluster => world.delete(&ObjectId::Cluster),
-            Self::Pool(pool, event) => event.befall(world, pool),
-            Self::Operation(at, event) => event.befall(world, *at),
+            Self::Pool(pool, event) => event.apply(world, pool),
+            Self::Operation(at, event) => event.apply(world, *at),
             Self::Ask(name, type_, on) => ask(world, *name, *type_, *on),
             Self::AskForCount(name, count, on) => {
                 world.ask_for_count(&asked(*name), *count, &pool(on))
@@ -148,7 +148,7 @@ fn ask<'w>(
 }
 
 impl PoolEvent {
-    fn befall<'w>(&self, world: &'w mut World, pool: &str) -> &'w mut World {
+    fn apply<'w>(&self, world: &'w mut World, pool: &str) -> &'w mut World {
         let id = ObjectId::Pool(pool.into());
         let exists = world.exists(&id);
         match self {
@@ -170,7 +170,7 @@ impl PoolEvent {
 }
 
 impl OperationEvent {
-    fn befall(self, world: &mut World, at: usize) -> &mut World {
+    fn apply(self, world: &mut World, at: usize) -> &mut World {
         let unfinished = world.unfinished();
         let Some(name) = unfinished.get(at % unfinished.len().max(1)) else {
             return world;

@@ -42,7 +42,7 @@ pub fn at_rest(world: &World, was_forced: bool) -> Result<(), Broken> {
 
 fn check_cluster(world: &World) -> Result<(), Broken> {
     let status = world.cluster_status();
-    check_told(&status.conditions, CLUSTER)?;
+    check_reported(&status.conditions, CLUSTER)?;
     if is_ready(&status.conditions) {
         let (runs, wanted) = (status.kubernetes_version, world.wanted_version());
         holds(REST, runs.as_ref() == Some(&wanted), || {
@@ -73,7 +73,7 @@ fn check_pool(world: &World, pool: &str) -> Result<(), Broken> {
     let waits_for_cluster =
         status.kubernetes_version.is_none() || world.is_going(&ObjectId::Cluster);
     if !waits_for_cluster {
-        check_told(&of_pool.conditions, pool)?;
+        check_reported(&of_pool.conditions, pool)?;
     }
     if !is_ready(&of_pool.conditions) {
         return Ok(());
@@ -88,7 +88,7 @@ fn check_pool(world: &World, pool: &str) -> Result<(), Broken> {
 }
 
 /// Checks that an object is either Ready, or Stalled with a reason.
-fn check_told(conditions: &[Condition], of: &str) -> Result<(), Broken> {
+fn check_reported(conditions: &[Condition], of: &str) -> Result<(), Broken> {
     let (is_stalled, reason) = condition(conditions, "Stalled");
     let is_stalled = is_stalled == "True";
     holds(REST, is_ready(conditions) != is_stalled, || {

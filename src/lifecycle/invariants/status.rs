@@ -50,8 +50,8 @@ fn check_cancellation(after: &OperationStatus, change: impl Fn() -> String) -> R
     use CancellationStatus as Status;
     use OperationPhase::{Canceled, Canceling, Failed, InProgress, Pending, Succeeded};
     let Some(Cancellation { status, .. }) = after.cancellation.as_ref() else {
-        let is_told = !matches!(after.phase, Canceling | Canceled);
-        return holds(PHASES, is_told, change);
+        let is_accepted = !matches!(after.phase, Canceling | Canceled);
+        return holds(PHASES, is_accepted, change);
     };
     let expected = match after.phase {
         Canceled => Status::Successful,

@@ -98,12 +98,14 @@ pub fn aborts_end(state: &State, known: &Known) -> Result<(), Broken> {
         for name in world.unfinished() {
             let status = world.status(&name);
             // Past the point of no return, or if the provider refuses, the operation goes on.
-            let is_told = is_refused(&status)
+            let is_reported = is_refused(&status)
                 && status.phase == OperationPhase::InProgress
                 && world.cannot_stop();
-            holds(ABORTS, is_told || !uids.contains(&world.uid(&name)), || {
-                format!("{name} is {:?} still", status.phase)
-            })?;
+            holds(
+                ABORTS,
+                is_reported || !uids.contains(&world.uid(&name)),
+                || format!("{name} is {:?} still", status.phase),
+            )?;
         }
     }
     known.add(vec![first]);

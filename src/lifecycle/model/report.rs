@@ -119,9 +119,9 @@ pub fn keep_row(name: &str, states: usize, unique: usize, depth: usize) {
     if std::env::var_os("BELAY_GENERATE").is_some() {
         fs::write(&path, with_row(&page, name, &row)).expect("written");
     } else {
-        let is_told = page.lines().any(|line| line == row);
+        let is_shown = page.lines().any(|line| line == row);
         assert!(
-            is_told,
+            is_shown,
             "docs/model.md is not up to date ({row}): run make generate"
         );
     }

@@ -291,8 +291,8 @@ impl State {
     }
 
     fn work(&mut self) {
-        let offence = self.world.work_on();
-        let (kept, why) = match offence {
+        let violation = self.world.work_on();
+        let (kept, why) = match violation {
             Some((uid, why)) => (self.watch.late.is_about(&uid), why),
             None => (true, String::new()),
         };
@@ -337,7 +337,7 @@ impl State {
         self.left.events[number] = false;
         self.left.most -= 1;
         self.watch.was_forced |= event.forces_something_away();
-        event.befall(&mut self.world);
+        event.apply(&mut self.world);
         Some(())
     }
 

@@ -32,7 +32,7 @@ impl Checked {
 
     pub fn happens(&mut self, turn: &Turn) {
         match turn {
-            Turn::Others(event) => self.befalls(event),
+            Turn::Others(event) => self.apply(event),
             Turn::Stride => self.stride(usize::MAX, None),
             Turn::Die(actions) => {
                 self.stride(*actions, None);
@@ -46,9 +46,9 @@ impl Checked {
         }
     }
 
-    fn befalls(&mut self, event: &Event) {
+    fn apply(&mut self, event: &Event) {
         self.watch.was_forced |= event.forces_something_away();
-        event.befall(&mut self.world);
+        event.apply(&mut self.world);
     }
 
     /// Runs one pass of the shell: at most `actions` actions, or, with `meanwhile`, all of them with that event after
@@ -62,7 +62,7 @@ impl Checked {
             assert_kept(self.watch.check(&self.world, &action));
         }
         let Some(event) = meanwhile else { return };
-        self.befalls(event);
+        self.apply(event);
         while let Some(action) = self.world.act(&mut pass) {
             assert_kept(self.watch.check(&self.world, &action));
         }

@@ -57,7 +57,7 @@ impl Report<'_, '_> {
             Some(runs) if self.facts.snapshot.is_running() => {
                 format!("the control plane runs {runs}{}", self.of_no_pool())
             }
-            Some(runs) => format!("stopped; the control plane is to run {runs}"),
+            Some(runs) => format!("stopped; once started, the control plane will run {runs}"),
             None => String::new(),
         }
     }
@@ -72,7 +72,7 @@ impl Report<'_, '_> {
             return String::new();
         }
         format!(
-            "; it has nodes of pools that there aren't any more ({}): they go with the cluster",
+            "; nodes of pools that no longer exist are left ({}): they are deleted with the cluster",
             left.join(", ")
         )
     }

@@ -64,7 +64,8 @@ impl<'c> Conditions<'c> {
     pub fn set_scaled_by(&mut self, scaled_by: Option<&str>) {
         match scaled_by {
             Some(by) => {
-                let message = format!("scaled by {by}; spec.count counts when the pool is started");
+                let message =
+                    format!("scaled by {by}; spec.count applies only when the pool is started");
                 self.set(AUTOSCALED, "True", "ScaledByOthers", &message);
             }
             None => self.all.retain(|condition| condition.type_ != AUTOSCALED),

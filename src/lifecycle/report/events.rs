@@ -28,7 +28,7 @@ pub fn note(facts: &Facts<'_>, transition: &Transition<'_, '_>) -> Option<Note> 
     let (before, after) = (operation.status.as_ref(), &transition.status);
     let (reason, text, warning) = if was_refused(before, after) {
         let why = cancellation_reason(after);
-        let note = format!("abort refused, the operation goes on: {why}");
+        let note = format!("abort refused, the operation continues: {why}");
         (reason::ABORT_REFUSED, note, true)
     } else if before.phase == after.phase {
         of_block(before, after)?
@@ -74,7 +74,7 @@ fn of_block(before: &OperationStatus, after: &OperationStatus) -> Option<Event> 
     match (message(before), message(after)) {
         (before, Some(now)) if before.as_ref() != Some(&now) => Some((reason::BLOCKED, now, true)),
         (Some(_), None) if !after.phase.is_finished() => {
-            Some((reason::UNBLOCKED, "goes on".to_owned(), false))
+            Some((reason::UNBLOCKED, "continues".to_owned(), false))
         }
         _ => None,
     }

@@ -85,14 +85,14 @@ impl Report<'_, '_> {
     fn begun_by(&self, uid: &str) -> String {
         let operation = self.facts.operation(uid);
         let by = operation.and_then(|operation| operation.begun_by());
-        by.map_or_else(String::new, |by| format!(", begun by {}", bounded(by)))
+        by.map_or_else(String::new, |by| format!(", started by {}", bounded(by)))
     }
 
     /// Returns the health, reason and message of a target on which nothing is in flight.
     fn at_rest(&self, target: &Target<'_>, ready: &str) -> (Health, String, String) {
         if let Some(words) = self.facts.snapshot.refused_writes.get(target.uid) {
             let message = format!(
-                "a write of Belay's to it is refused, and is tried again: {}",
+                "a write by Belay to this object was refused, and Belay retries it: {}",
                 bounded(words)
             );
             return (Health::Stalled, reason::WRITE_REFUSED.into(), message);
@@ -102,7 +102,7 @@ impl Report<'_, '_> {
             && self.facts.pools.is_empty()
             && self.facts.snapshot.has_unreadable_pools;
         if waits_for_unreadable {
-            let message = "an AgentPool of the namespace can't be read, and may be the cluster's: mend or delete it, its name is in the operator's log";
+            let message = "Belay can't read an AgentPool of this namespace, which may belong to this cluster: repair or delete it (the operator's log shows its name)";
             return (Health::Stalled, reason::UNREADABLE.into(), message.into());
         }
         if let Some(why) = gate::why_it_stays(self.facts, target) {

@@ -15,7 +15,7 @@ pub enum Person {
     /// The operator, with its own identity, for the clusters of these namespaces; `*` for all.
     Operator(Vec<String>),
     /// A person, with what they are logged in with.
-    AtTheKeyboard,
+    User,
 }
 
 impl Person {
@@ -23,7 +23,7 @@ impl Person {
     /// operator's rights at the cloud. `cloud` is the member of `spec.provider`.
     pub fn may_operate(&self, site: &Site, cloud: &str) -> Result<(), EngineError> {
         let is_allowed = match self {
-            Self::AtTheKeyboard => true,
+            Self::User => true,
             Self::Operator(namespaces) => namespaces
                 .iter()
                 .any(|allowed| *allowed == site.namespace || allowed == "*"),
@@ -32,7 +32,7 @@ impl Person {
             return Ok(());
         }
         let why = format!(
-            "clusters of namespace {} may not be operated by the operator's own identity: name a Secret in spec.provider.{cloud}.credentialsSecret, or have the namespace added to the chart's {cloud}.identityNamespaces",
+            "the operator may not use its own identity for clusters in namespace {}: name a Secret in spec.provider.{cloud}.credentialsSecret, or let an administrator add the namespace to the chart's {cloud}.identityNamespaces",
             site.namespace
         );
         Err(refused("IdentityNotAllowed", why))
@@ -53,7 +53,7 @@ pub async fn read<const KEYS: usize>(
     let Some(secret) = read else {
         let needed: Vec<_> = keys.into_iter().filter(is_needed).collect();
         let why = format!(
-            "Secret {name} does not exist in namespace {namespace}: make it with the keys {}",
+            "Secret {name} does not exist in namespace {namespace}: create it with the keys {}",
             needed.join(", ")
         );
         return Err(refused("NoCredentials", why));
@@ -72,7 +72,10 @@ pub async fn read<const KEYS: usize>(
     if lacking.is_empty() {
         return Ok(values);
     }
-    let why = format!("Secret {name} lacks {}", lacking.join(", "));
+    let why = format!(
+        "Secret {name} has no value for {}: add it",
+        lacking.join(", ")
+    );
     Err(refused("InvalidCredentials", why))
 }
 

@@ -15,6 +15,7 @@ use kube::{
 
 use crate::{
     api::KubernetesVersion,
+    lifecycle::join_sentences,
     machinery::connection,
     provider::{
         engine::{EngineError, Running, Site},
@@ -51,7 +52,7 @@ impl Inside<'_> {
         let looked = looked.unwrap_or_else(|_| {
             Err(credentials::refused(
                 "Unreachable",
-                "its API server doesn't answer",
+                "the cluster's API server doesn't answer",
             ))
         });
         match looked {
@@ -61,7 +62,8 @@ impl Inside<'_> {
             }
             Err(error) => {
                 let (message, why) = (&running.message, error.as_passing());
-                running.message = format!("{message}; what is in its way can't be seen ({why})");
+                let unseen = format!("Belay can't see what blocks it ({why})");
+                running.message = join_sentences(message, &unseen);
             }
         }
     }
@@ -170,7 +172,7 @@ fn leaves_the_text(kubeconfig: &Kubeconfig) -> Option<String> {
     let mut fields = users.chain(clusters.flat_map(of_cluster));
     let (field, _) = fields.find(|(_, is_set)| *is_set)?;
     Some(format!(
-        "the kubeconfig has {field}: write a token, or certificates as data, since the operator runs no program and reads no file for it"
+        "the kubeconfig has {field}: write a token, or certificates as data, because the operator runs no program and reads no file for a kubeconfig"
     ))
 }
 

@@ -30,7 +30,7 @@ pub async fn manifests(
     (namespace, name): (&str, &str),
     spec: &AwsProviderSpec,
 ) -> anyhow::Result<Adopted> {
-    let eks = Eks::new(client.clone(), settings, Person::AtTheKeyboard)?;
+    let eks = Eks::new(client.clone(), settings, Person::User)?;
     let adopted = adopted(client, &eks, (namespace, name), spec).await;
     Ok(adopted.map_err(|error| error.as_passing())?)
 }

@@ -93,11 +93,11 @@ impl Clients {
     /// Adds advice to a refusal if no Secret is named and nothing else provides credentials.
     pub fn with_advice(&self, site: &Site, mut refused: Refused) -> Refused {
         let advice = match self.person {
-            Person::AtTheKeyboard => {
-                "log in by aws configure or AWS_PROFILE, or name a Secret by --credentials-secret"
+            Person::User => {
+                "log in with aws configure or AWS_PROFILE, or name a Secret with --credentials-secret"
             }
             Person::Operator(_) => {
-                "give the operator an identity by EKS Pod Identity or the chart's aws.roleArn, or name a Secret in spec.provider.aws.credentialsSecret"
+                "give the operator an identity with EKS Pod Identity or the chart's aws.roleArn, or name a Secret in spec.provider.aws.credentialsSecret"
             }
         };
         if let Failure::Passing(passing) = &mut refused.error

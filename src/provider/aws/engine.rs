@@ -8,7 +8,7 @@ use kube::Client;
 
 use crate::{
     api::{AwsProviderSpec, OperationError},
-    lifecycle::{Observation, Rules, Stage},
+    lifecycle::{Observation, Rules, Stage, join_sentences},
     provider::{
         adopted::{credentials::Person, handle::Handle, inside::Inside, rested::Rested},
         engine::{Answer, Change, Engine, EngineError, EngineProvider, Pace, Running, Site, State},
@@ -147,8 +147,10 @@ impl ByUpdates {
         if cancellation == Some(&CancellationStatus::InProgress) {
             return Ok(Answer::Accepted);
         }
-        let words = &refusal.message;
-        Ok(Answer::Refused(format!("EKS says: {words}{AFTER_STEP}")))
+        Ok(refused_to_stop(&format!(
+            "EKS refused: {}",
+            refusal.message
+        )))
     }
 
     async fn send(
@@ -183,13 +185,13 @@ pub fn missing(settings: &AwsProviderSpec, group: Option<&str>) -> OperationErro
         None => OperationError::new(
             "ClusterNotFound",
             format!(
-                "there is no EKS cluster {name} in region {region} of the account: make it in AWS, or make a new ManagedCluster with the right spec.provider.aws"
+                "EKS cluster {name} does not exist in region {region} of the account: create it in AWS, or create a new ManagedCluster with the right spec.provider.aws"
             ),
         ),
         Some(group) => OperationError::new(
             "NodePoolNotFound",
             format!(
-                "EKS cluster {name} has no nodegroup {group}: make it in AWS (aws eks create-nodegroup), or name another one in spec.provider.aws.nodegroups"
+                "EKS cluster {name} has no nodegroup {group}: create it in AWS (aws eks create-nodegroup), or name another one in spec.provider.aws.nodegroups"
             ),
         ),
     }
@@ -296,9 +298,8 @@ impl Engine for ByUpdates {
     async fn stop(&self, site: &Site, handle: &str) -> Result<Answer, EngineError> {
         let handle = Handle::parse(handle);
         if let Some(group) = &handle.node_pool {
-            return Ok(Answer::Refused(format!(
-                "EKS can't stop what it does to nodegroup {group}{AFTER_STEP}"
-            )));
+            let why = format!("EKS can't stop an update of nodegroup {group}");
+            return Ok(refused_to_stop(&why));
         }
         match self.eks.cancel(site, &handle.operation).await {
             Ok(_) => Ok(Answer::Accepted),
@@ -313,4 +314,26 @@ impl Engine for ByUpdates {
 
 /// What a person can do instead.
 const AFTER_STEP: &str =
-    ". To begin nothing after it, abort with belay.dev/abort-policy: AfterStep";
+    "To stop after the current step, abort with the annotation belay.dev/abort-policy: AfterStep";
+
+/// Returns the answer that an update goes on: why, and what a person can do instead.
+fn refused_to_stop(why: &str) -> Answer {
+    Answer::Refused(join_sentences(why, AFTER_STEP))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_abort_says_in_whole_sentences_what_to_do() {
+        let Answer::Refused(why) = refused_to_stop("EKS refused: Its nodes are rolling back.")
+        else {
+            panic!("it is refused")
+        };
+        assert_eq!(
+            why,
+            "EKS refused: Its nodes are rolling back. To stop after the current step, abort with the annotation belay.dev/abort-policy: AfterStep"
+        );
+    }
+}

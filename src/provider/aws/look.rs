@@ -99,7 +99,7 @@ pub fn begun(site: &Site, group: Option<&str>, update: &Update) -> Option<BegunB
             type_,
             timeout: None,
         },
-        by: "somebody in AWS (CloudTrail says who)".into(),
+        by: "somebody in AWS (CloudTrail shows who)".into(),
     })
 }
 

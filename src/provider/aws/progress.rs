@@ -4,6 +4,7 @@ use aws_sdk_eks::types::{CancellationStatus, Update, UpdateParamType, UpdateStat
 
 use crate::{
     api::OperationError,
+    lifecycle::join_sentences,
     provider::engine::{Running, State},
 };
 
@@ -16,7 +17,7 @@ pub fn of_update(update: &Update) -> State {
         Some(UpdateStatus::Cancelled) => State::Stopped,
         Some(UpdateStatus::Failed) => State::Failed(failure(update)),
         _ => State::Running(Running {
-            message: format!("EKS is at its {}", what(update)),
+            message: format!("EKS update in progress: {}", what(update)),
             not_stopped: not_stopped(update),
             ..Running::default()
         }),
@@ -26,14 +27,14 @@ pub fn of_update(update: &Update) -> State {
 /// Returns the state of something without an update, such as a deletion, or with an update that EKS doesn't know any
 /// more.
 pub fn of_resource(doing: Doing) -> State {
-    let says = match doing {
+    let state = match doing {
         Doing::Rests => return State::Done,
         Doing::Updates => "UPDATING",
         Doing::Goes => "DELETING",
         Doing::Comes => "CREATING",
     };
     State::Running(Running {
-        message: format!("EKS says {says}"),
+        message: format!("EKS reports {state}"),
         ..Running::default()
     })
 }
@@ -51,7 +52,7 @@ fn what(update: &Update) -> String {
 fn not_stopped(update: &Update) -> Option<String> {
     let cancellation = update.cancellation()?;
     let has_failed = cancellation.status() == Some(&CancellationStatus::Failed);
-    let reason = cancellation.reason().unwrap_or("EKS doesn't say why");
+    let reason = cancellation.reason().unwrap_or("EKS gives no reason");
     has_failed.then(|| reason.to_owned())
 }
 
@@ -71,13 +72,15 @@ fn failure(update: &Update) -> OperationError {
             }
         })
         .collect();
-    let unsaid = "EKS says that it failed, and doesn't say why: see the cluster's updates in AWS";
+    let unsaid = "EKS reports a failure and gives no reason: see the cluster's updates in AWS";
     OperationError::new(
         code.map_or("Failed", |code| code.as_str()),
         if words.is_empty() {
             unsaid.to_owned()
         } else {
-            words.join("; ")
+            let words = words.into_iter();
+            let joined = words.reduce(|words, next| join_sentences(&words, &next));
+            joined.unwrap_or_default()
         },
     )
 }
@@ -105,7 +108,7 @@ mod tests {
             (update(UpdateStatus::Cancelled), "Stopped"),
             (
                 update(UpdateStatus::InProgress),
-                "EKS is at its VersionUpdate to 1.34",
+                "EKS update in progress: VersionUpdate to 1.34",
             ),
             (
                 update(UpdateStatus::Failed).errors(error),

@@ -13,9 +13,9 @@ pub struct ByEks;
 impl Rules for ByEks {
     fn instead_of(&self, type_: OperationType, on: TargetKind) -> Option<&'static str> {
         match (type_, on) {
-            (OperationType::Stop | OperationType::Start, TargetKind::ManagedCluster) => {
-                Some("EKS has no control plane that is off: stop or start the AgentPools")
-            }
+            (OperationType::Stop | OperationType::Start, TargetKind::ManagedCluster) => Some(
+                "EKS can't stop or start a control plane: stop or start the AgentPools instead",
+            ),
             _ => None,
         }
     }

@@ -31,7 +31,7 @@ pub async fn manifests(
     (namespace, name): (&str, &str),
     spec: &AzureProviderSpec,
 ) -> anyhow::Result<Adopted> {
-    let arm = Arm::new(client.clone(), settings, Person::AtTheKeyboard)?;
+    let arm = Arm::new(client.clone(), settings, Person::User)?;
     let adopted = adopted(client, &arm, (namespace, name), spec).await;
     Ok(adopted.map_err(|error| error.as_passing())?)
 }

@@ -135,13 +135,13 @@ pub fn missing(settings: &AzureProviderSpec, node_pool: Option<&str>) -> Operati
         None => OperationError::new(
             "ClusterNotFound",
             format!(
-                "there is no AKS cluster {name} in resource group {resource_group}, or Belay may not read it: make it in Azure, or make a new ManagedCluster with the right spec.provider.azure"
+                "AKS cluster {name} does not exist in resource group {resource_group}, or Belay may not read it: create it in Azure, or create a new ManagedCluster with the right spec.provider.azure"
             ),
         ),
         Some(node_pool) => OperationError::new(
             "NodePoolNotFound",
             format!(
-                "AKS cluster {name} has no node pool {node_pool}: make it in Azure (az aks nodepool add), or name another one in spec.provider.azure.nodePools"
+                "AKS cluster {name} has no node pool {node_pool}: create it in Azure (az aks nodepool add), or name another one in spec.provider.azure.nodePools"
             ),
         ),
     }

@@ -24,7 +24,7 @@ use crate::provider::{
 const KEYS: [&str; 3] = ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"];
 
 /// What a person without credentials can do.
-const LOG_IN: &str = "log in by az login, or name a Secret by --credentials-secret: ";
+const LOG_IN: &str = "log in with az login, or name a Secret with --credentials-secret: ";
 
 /// A Secret, by namespace and name. None for the operator's own identity.
 type Key = Option<(String, String)>;
@@ -74,7 +74,7 @@ impl Identities {
                 // The Secret may have changed.
                 self.lock().remove(&key);
                 let hint = match (&key, &self.person) {
-                    (None, Person::AtTheKeyboard) => LOG_IN,
+                    (None, Person::User) => LOG_IN,
                     _ => "",
                 };
                 let words = credentials::words_of(&error);
@@ -96,7 +96,7 @@ impl Identities {
         let Some((namespace, name)) = key else {
             return match self.person {
                 Person::Operator(_) => workload_identity(client_options),
-                Person::AtTheKeyboard => persons_own(),
+                Person::User => persons_own(),
             };
         };
         let [tenant, client, secret] =
@@ -126,7 +126,7 @@ fn workload_identity(
         Err(error) => Err(credentials::refused(
             "NoCredentials",
             format!(
-                "the operator has no workload identity ({error}): give it one by the chart's azure.clientId, or name a Secret in spec.provider.azure.credentialsSecret"
+                "the operator has no workload identity ({error}): give it one with the chart's azure.clientId, or name a Secret in spec.provider.azure.credentialsSecret"
             ),
         )),
     }

@@ -43,7 +43,7 @@ pub fn provider(client: &Client, settings: &Settings) -> anyhow::Result<Option<A
     // Requests there carry a token.
     anyhow::ensure!(
         settings.resource_manager.starts_with("https://"),
-        "the Resource Manager is reached at {}: it has to begin with https://",
+        "the address of Azure Resource Manager is {}: set one that starts with https://",
         settings.resource_manager
     );
     #[cfg(feature = "azure")]
@@ -51,7 +51,7 @@ pub fn provider(client: &Client, settings: &Settings) -> anyhow::Result<Option<A
         Ok(provider) => Some(Arc::new(provider)),
         Err(error) if settings.certificates.is_none() => {
             // A system without such clusters needs no CA certificates.
-            tracing::warn!(%error, "clusters of the provider azure can't be reached");
+            tracing::warn!(%error, "can't manage clusters of the provider azure");
             None
         }
         Err(error) => return Err(error),

@@ -30,7 +30,7 @@ fn running(doing: &str, operation: Option<&Value>) -> Running {
     let percent = percent.map(|percent| percent.clamp(0.0, 99.0) as i32);
     Running {
         percent,
-        message: format!("AKS says {doing}"),
+        message: format!("AKS reports {doing}"),
         ..Running::default()
     }
 }
@@ -41,7 +41,7 @@ fn failure(operation: Option<&Value>) -> OperationError {
     OperationError::new(
         text("code").unwrap_or("Failed"),
         text("message")
-            .unwrap_or("AKS says that it failed, and doesn't say why: see the activity log of the cluster in Azure")
+            .unwrap_or("AKS reports a failure and gives no reason: see the activity log of the cluster in Azure")
             .to_owned(),
     )
 }

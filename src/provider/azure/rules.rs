@@ -17,10 +17,10 @@ impl Rules for ByAks {
     fn instead_of(&self, type_: OperationType, on: TargetKind) -> Option<&'static str> {
         match (type_, on) {
             (OperationType::Rollback, TargetKind::ManagedCluster) => Some(
-                "AKS takes no control plane back: write the version that it runs into spec.kubernetesVersion",
+                "AKS can't roll back a control plane: set spec.kubernetesVersion to the version that it runs",
             ),
             (OperationType::Rollback, TargetKind::AgentPool) => Some(
-                "AKS takes no node pool back to an older version: write the version that it runs into spec.kubernetesVersion, or make a new pool and delete this one",
+                "AKS can't roll back a node pool: set spec.kubernetesVersion to the version that it runs, or create a new pool and delete this one",
             ),
             _ => None,
         }
@@ -41,7 +41,11 @@ impl Rules for ByAks {
         let has_failed = nodes.iter().any(|node| !node.ready);
         let settled = || {
             let name = format!("{POOL_STEP_PREFIX}{}", goal.pool);
-            step(name, StepAction::Update, "what failed at AKS".into())
+            step(
+                name,
+                StepAction::Update,
+                "completes what failed at AKS".into(),
+            )
         };
         let step = one_step(goal, nodes);
         step.or_else(|| has_failed.then(settled))

@@ -91,14 +91,14 @@ async fn machine_pools(client: &Client, namespace: &str, name: &str) -> Vec<Stri
         Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
         Err(error) => {
             return vec![format!(
-                "MachinePools: Belay doesn't operate them, and couldn't list them: {error}"
+                "MachinePools: Belay doesn't manage them, and couldn't list them: {error}"
             )];
         }
     };
     let left_out = |pool: DynamicObject| {
         let name = pool.name_any();
         format!(
-            "MachinePool {name}: Belay doesn't operate MachinePools; Cluster API goes on with it"
+            "MachinePool {name}: Belay doesn't manage MachinePools; Cluster API continues to manage it"
         )
     };
     pools.into_iter().map(left_out).collect()

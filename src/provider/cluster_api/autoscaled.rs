@@ -28,7 +28,7 @@ pub fn scaled_by(found: &Found, deployment: &DynamicObject) -> Option<String> {
     let is_of_topology = matches!(found.place(deployment), Place::Topology(_));
     (is_open && is_of_topology).then(|| {
         format!(
-            "others (the topology of Cluster {} leaves the replicas of MachineDeployment {name} to them)",
+            "something other than Belay (the topology of Cluster {} sets no replicas for MachineDeployment {name})",
             found.spec.cluster_name
         )
     })
@@ -100,7 +100,7 @@ mod tests {
                 Value::Null,
                 json!({}),
                 Some(
-                    "others (the topology of Cluster demo leaves the replicas of MachineDeployment demo-md-0-x to them)",
+                    "something other than Belay (the topology of Cluster demo sets no replicas for MachineDeployment demo-md-0-x)",
                 ),
             ),
         ] {

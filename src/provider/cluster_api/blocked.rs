@@ -35,7 +35,9 @@ fn unreconciled_topology(cluster: &DynamicObject) -> Option<Blocked> {
 fn paused_cluster(found: &Found) -> Option<Blocked> {
     let name = &found.spec.cluster_name;
     let message = || {
-        format!("Cluster {name} is paused by somebody else: set its spec.paused to false to go on")
+        format!(
+            "Cluster {name} is paused by somebody else: to continue, set its spec.paused to false"
+        )
     };
     kinds::is(found.cluster(), "Paused").then(|| ("Paused".into(), message()))
 }
@@ -44,7 +46,9 @@ fn paused(object: &DynamicObject) -> Option<Blocked> {
     let name = object.name_any();
     let annotation = kinds::annotation(object, PAUSED);
     let message = if annotation == Some(OURS) {
-        format!("{name} is paused since an abort: a Reconcile of the ManagedCluster lifts that")
+        format!(
+            "{name} is paused since an abort: to continue, create an Operation of type Reconcile on the ManagedCluster"
+        )
     } else {
         let by_us = kinds::annotation(object, STOPPED_BY).is_some();
         let is_paused = object.data.pointer("/spec/paused") == Some(&true.into());
@@ -52,7 +56,7 @@ fn paused(object: &DynamicObject) -> Option<Blocked> {
             return None;
         }
         format!(
-            "{name} is paused by somebody else: set its spec.paused to false, or take its annotation {PAUSED} away, to go on"
+            "{name} is paused by somebody else: to continue, set its spec.paused to false, or remove its annotation {PAUSED}"
         )
     };
     Some(("Paused".into(), message))
@@ -70,7 +74,7 @@ fn held_drain(machine: &DynamicObject) -> Option<Blocked> {
 fn remediation(machine: &DynamicObject) -> Option<Blocked> {
     let (_, message) = kinds::condition(machine, "OwnerRemediated", "False")?;
     let name = machine.name_any();
-    let message = format!("Machine {name} is unhealthy and is remediated: {message}");
+    let message = format!("Machine {name} is unhealthy and is being remediated: {message}");
     Some(("MachineHealthCheck".into(), message))
 }
 
@@ -100,14 +104,14 @@ mod tests {
             (
                 json!({}),
                 true,
-                Some("by somebody else: set its spec.paused"),
+                Some("by somebody else: to continue, set its spec.paused"),
             ),
             (json!({STOPPED_BY: "uid-1"}), true, None),
-            (json!({PAUSED: ""}), false, Some("take its annotation")),
+            (json!({PAUSED: ""}), false, Some("remove its annotation")),
             (
                 json!({PAUSED: OURS}),
                 false,
-                Some("since an abort: a Reconcile"),
+                Some("since an abort: to continue, create"),
             ),
         ] {
             let object = object(

@@ -27,7 +27,7 @@ pub async fn begin(reader: &Reader, site: &Site, change: &Change) -> Result<Hand
         Stage::ControlPlane(Some(goal)) => goal::to_version(&found, &mut changed, *goal),
         Stage::Pool(goal) => goal::to_nodes(&found, &mut changed, goal)?,
         Stage::ControlPlane(None) | Stage::Follow(_) => {
-            return Err(not_supported("this is no change of a Cluster".into()));
+            return Err(not_supported("this is not a change of a Cluster".into()));
         }
     }
     // First, what an abort has set is removed: it would keep the change from beginning.

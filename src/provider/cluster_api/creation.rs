@@ -79,7 +79,7 @@ fn exists_already(cluster: &DynamicObject) -> OperationError {
     OperationError::new(
         "ClusterExists",
         format!(
-            "Cluster {name} exists already, and wasn't made for this ManagedCluster: to operate it as it is, make the ManagedCluster without spec.provider.clusterAPI.create (kubectl belay adopt cluster-api {name} prints it)"
+            "Cluster {name} already exists, and Belay didn't create it for this ManagedCluster: to manage the existing Cluster, create the ManagedCluster without spec.provider.clusterAPI.create (kubectl belay adopt cluster-api {name} prints the manifest)"
         ),
     )
 }

@@ -116,7 +116,7 @@ impl Deletion {
             return Ok(Answer::TooLate);
         }
         Ok(Answer::Refused(
-            "Cluster API deletes all Machines of a deletion at once, and has begun with all of them".into(),
+            "Cluster API has already begun to delete all Machines".into(),
         ))
     }
 }

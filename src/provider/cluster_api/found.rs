@@ -137,7 +137,7 @@ impl Found {
         }
         let control_plane = self.control_plane().ok_or_else(|| {
             not_supported(format!(
-                "Cluster {} has no topology, and no control plane of the kind KubeadmControlPlane: change the version of its control plane's own object",
+                "Cluster {} has no topology, and its control plane is not of the kind KubeadmControlPlane, so Belay can't change its version: change it in the control plane's own object",
                 self.spec.cluster_name
             ))
         })?;
@@ -166,7 +166,7 @@ impl Found {
         found.ok_or_else(|| {
             EngineError::Final(OperationError::new(
                 "MachineDeploymentNotFound",
-                format!("Cluster {} has no MachineDeployment {name}: make it by Cluster API, name another one in spec.provider.clusterAPI.machineDeployments, or, in a Cluster with a topology, name a class in spec.provider.clusterAPI.workerClasses to have it added", self.spec.cluster_name),
+                format!("Cluster {} has no MachineDeployment {name}: create it, name another one in spec.provider.clusterAPI.machineDeployments, or, if the Cluster has a topology, name a class in spec.provider.clusterAPI.workerClasses, and Belay adds it", self.spec.cluster_name),
             ))
         })
     }
@@ -201,7 +201,7 @@ impl Found {
         if deployment.is_err() && self.entry_of(pool).is_some() {
             return Err(EngineError::Passing(Passing::new(
                 "NotMadeYet",
-                format!("Cluster API hasn't made the MachineDeployment of {pool} yet"),
+                format!("Cluster API hasn't created the MachineDeployment of AgentPool {pool} yet"),
             )));
         }
         deployment
@@ -324,7 +324,7 @@ pub fn no_cluster(site: &Site) -> OperationError {
     OperationError::new(
         "ClusterNotFound",
         format!(
-            "Cluster {name} (cluster.x-k8s.io) does not exist in namespace {}: make it by Cluster API, or make a new ManagedCluster with the right spec.provider.clusterAPI.clusterName",
+            "Cluster {name} (cluster.x-k8s.io) does not exist in namespace {}: create it, or create a new ManagedCluster with the right spec.provider.clusterAPI.clusterName",
             site.namespace
         ),
     )

@@ -76,7 +76,7 @@ pub fn to_nodes(
         }
         Some(by) if goal.count == 0 && is_on => {
             return Err(not_supported(format!(
-                "AgentPool {} is scaled by {by}, which would start it again: end that first",
+                "AgentPool {} is scaled by {by}, which would start it again: turn off that scaling first",
                 goal.pool
             )));
         }
@@ -126,7 +126,7 @@ fn follow_topology(found: &Found, entry: &mut Value, goal: &PoolGoal) -> Result<
     let of_topology = kinds::version(found.cluster(), "/spec/topology/version");
     if of_topology != Some(goal.version) {
         return Err(not_supported(format!(
-            "AgentPool {} is of a topology, whose MachineDeployments can only go to its version: leave out spec.kubernetesVersion, or write the cluster's",
+            "AgentPool {} belongs to a Cluster with a topology, in which all MachineDeployments run the topology's version: leave out spec.kubernetesVersion, or set it to the cluster's version",
             goal.pool
         )));
     }

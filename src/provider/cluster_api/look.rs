@@ -25,7 +25,7 @@ pub fn observation(found: &Found, site: &Site) -> Result<Observation, EngineErro
         return Err(Failure::Passing(Passing::new(
             "NotInitialized",
             format!(
-                "the control plane of Cluster {} shows no version yet",
+                "the control plane of Cluster {} reports no version yet",
                 found.spec.cluster_name
             ),
         )));

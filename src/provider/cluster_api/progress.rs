@@ -47,7 +47,7 @@ pub fn state(found: &Found, handle: &Handle) -> Result<State, EngineError> {
         && found.entry_of(pool).is_some()
     {
         return Ok(State::Running(Running {
-            message: "waits until Cluster API has made its MachineDeployment".into(),
+            message: "waiting until Cluster API has created the MachineDeployment".into(),
             blocked: blocked::of(found, found.cluster(), &[]),
             ..Running::default()
         }));

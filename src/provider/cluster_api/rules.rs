@@ -13,14 +13,14 @@ pub struct ByClusterApi;
 impl Rules for ByClusterApi {
     fn instead_of(&self, type_: OperationType, on: TargetKind) -> Option<&'static str> {
         match (type_, on) {
-            (OperationType::Stop | OperationType::Start, TargetKind::ManagedCluster) => {
-                Some("Cluster API has no control plane that is off: stop or start the AgentPools")
-            }
+            (OperationType::Stop | OperationType::Start, TargetKind::ManagedCluster) => Some(
+                "Cluster API can't stop or start a control plane: stop or start the AgentPools instead",
+            ),
             (OperationType::Rollback, TargetKind::ManagedCluster) => Some(
-                "Cluster API takes no control plane back: write the version that it runs into spec.kubernetesVersion",
+                "Cluster API can't roll back a control plane: set spec.kubernetesVersion to the version that it runs",
             ),
             (OperationType::Rollback, TargetKind::AgentPool) => Some(
-                "Cluster API makes no Machine of an older version than the control plane's once the others are newer: write the newer version into spec.kubernetesVersion",
+                "Cluster API can't roll back a pool to a version older than the control plane's: set spec.kubernetesVersion to the newer version",
             ),
             _ => None,
         }

@@ -48,7 +48,7 @@ pub async fn stop(reader: &Reader, site: &Site, handle: &Handle) -> Result<Answe
     }
     let Some(control_plane) = found.control_plane() else {
         return Ok(Answer::Refused(
-            "Belay can stop only control planes of the kind KubeadmControlPlane".into(),
+            "Belay can stop changes only of control planes of the kind KubeadmControlPlane".into(),
         ));
     };
     let mut paused = control_plane.clone();
@@ -102,7 +102,8 @@ async fn stop_pool(
     let ordered = found.ordered(deployment);
     if ordered == wanted.replicas {
         return Ok(Answer::Refused(
-            "Cluster API makes and deletes all Machines of a scale at once, and has begun with all of them".into(),
+            "Cluster API has already begun to create or delete all Machines of the scale operation"
+                .into(),
         ));
     }
     let (kind, object) = handle.object(found)?;

@@ -37,7 +37,7 @@ pub async fn write(
     let written = api.patch(&read.name_any(), &patch_params(), &patch).await;
     written.map_err(|error| match &error {
         kube::Error::Api(status) if is_outdated(status) => {
-            let message = format!("{} was changed since it was read", read.name_any());
+            let message = format!("{} was changed after Belay read it", read.name_any());
             Failure::Passing(Passing::new("Conflict", message))
         }
         error => failed(error),

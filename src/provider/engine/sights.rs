@@ -187,7 +187,7 @@ impl Sights {
                     cluster = key.name,
                     reason = passing.reason,
                     error = passing.message,
-                    "failed to look at the cluster, trying again"
+                    "failed to read the state of the cluster, trying again"
                 );
                 let since = sight.trouble.as_ref().map(|(_, since)| *since);
                 sight.trouble = Some((passing, since.unwrap_or_else(Instant::now)));
@@ -210,7 +210,7 @@ impl Sights {
 }
 
 fn no_answer() -> Passing {
-    Passing::new("Unreachable", "the engine doesn't answer")
+    Passing::new("Unreachable", "the provider doesn't answer")
 }
 
 #[cfg(test)]

@@ -114,7 +114,10 @@ impl<'a> Work<'a> {
     /// Begins a change, or its next part. None if the work is asked to stop and nothing was begun.
     async fn begin(&self, step: &str, change: &Change) -> Result<Option<String>, OperationError> {
         // Once the request is sent, Belay waits for its answer, so that nothing begins after the work has stopped.
-        let (control, what) = ((self.control, REQUEST_TIMEOUT), format!("begin {step}"));
+        let (control, what) = (
+            (self.control, REQUEST_TIMEOUT),
+            format!("begin step {step}"),
+        );
         let begin = || self.engine.begin(&self.site, change);
         let handle = match self.asked(control, &what, begin).await {
             Ok(handle) => handle,
@@ -127,7 +130,7 @@ impl<'a> Work<'a> {
 
     /// Keeps the handle of a begun change in the Operation's status.
     async fn keep(&self, step: &str, handle: &str) {
-        tracing::info!(step, handle, "begun at the engine");
+        tracing::info!(step, handle, "started at the provider");
         if self.has_operation() {
             let kept = StepReport {
                 handle: Some(handle.to_owned()),
@@ -138,7 +141,7 @@ impl<'a> Work<'a> {
     }
 
     async fn found(&self, step: &str, change: &Change) -> Result<Option<String>, OperationError> {
-        let what = format!("find out whether {step} was begun");
+        let what = format!("find out whether step {step} was begun");
         self.surely(&what, || self.engine.find(&self.site, change))
             .await
     }
@@ -177,7 +180,7 @@ impl<'a> Work<'a> {
         if let Stage::Follow(_) = change.stage {
             return Ok(true);
         }
-        let what = format!("see whether {step} is done");
+        let what = format!("find out whether step {step} is done");
         self.surely(&what, || self.engine.is_whole(&self.site, change))
             .await
     }
@@ -246,7 +249,7 @@ impl<'a> Work<'a> {
             () = control.until_stop(Stop::Now) => return Ok(None),
         }
         match self
-            .asked((control, GRACE), "see how far it is", poll)
+            .asked((control, GRACE), "read the progress", poll)
             .await
         {
             Ok(state) => Ok(Some(state)),
@@ -258,7 +261,7 @@ impl<'a> Work<'a> {
     /// Asks the engine to stop. Returns its words if it refuses.
     async fn stop(&self, handle: &str) -> Result<Option<String>, OperationError> {
         let stop = || self.engine.stop(&self.site, handle);
-        match self.surely("stop it", stop).await? {
+        match self.surely("stop the operation", stop).await? {
             Answer::Accepted => Ok(None),
             Answer::Refused(words) => Ok(Some(words)),
             Answer::TooLate => match self.poll(handle, true).await? {
@@ -285,7 +288,8 @@ impl<'a> Work<'a> {
                 break;
             }
             if is_reported {
-                let message = "the engine says that it is done, and doesn't show it yet";
+                let message =
+                    "the provider reports that it is done, but doesn't show the result yet";
                 self.control
                     .block(Some(("NotShown".into(), message.into())));
             }
@@ -343,7 +347,7 @@ impl<'a> Work<'a> {
         let requests = Requests {
             control,
             report: &|blocked| self.control.block(blocked),
-            server: "the engine",
+            server: "the provider",
             grace,
         };
         requests.answered(what, request).await
@@ -399,7 +403,7 @@ fn not_reached(step: &str) -> OperationError {
     OperationError::new(
         "NotReached",
         format!(
-            "the engine was asked {MOST_PARTS} times for {step}, said each time that it was done, and doesn't show what was asked for: somebody else may set it back. See there, then ask for the rest with an Operation of type Reconcile"
+            "Belay asked the provider {MOST_PARTS} times for step {step}. Each time, the provider reported that it was done, but doesn't show the result: somebody else may change it back. Find the cause at the provider, then create an Operation of type Reconcile"
         ),
     )
 }
@@ -407,7 +411,7 @@ fn not_reached(step: &str) -> OperationError {
 fn stopped_by_others() -> OperationError {
     OperationError::new(
         "CanceledByOthers",
-        "somebody stopped it at the engine, outside Belay: what is done stays; ask for the rest with an Operation of type Reconcile",
+        "somebody stopped the operation at the provider, outside Belay. What is done stays as it is. To do the rest, create an Operation of type Reconcile",
     )
 }
 

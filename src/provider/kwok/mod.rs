@@ -85,7 +85,7 @@ impl Machines for Kwok {
         Err(OperationError::new(
             "QuotaExceeded",
             format!(
-                "ManagedCluster {} has {nodes} nodes and may have {quota}: lower a pool's count or surge, or raise spec.provider.kwok.maxNodes, then create an Operation of type Reconcile",
+                "ManagedCluster {} has {nodes} nodes and may have at most {quota}: lower a pool's count or maxSurge, or raise spec.provider.kwok.maxNodes, then create an Operation of type Reconcile",
                 job.cluster
             ),
         ))

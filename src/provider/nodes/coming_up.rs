@@ -28,7 +28,7 @@ impl ComingUp {
         OperationError::new(
             "NodeProvisioningTimeout",
             format!(
-                "node {name} was not Ready in {:?}; look for the cause, or set a longer spec.provider.kwok.nodeProvisioningTimeout on the ManagedCluster, then create an Operation of type Reconcile",
+                "node {name} did not become Ready within {:?}: find the cause, or set a longer spec.provider.kwok.nodeProvisioningTimeout on the ManagedCluster, then create an Operation of type Reconcile",
                 self.timeout
             ),
         )

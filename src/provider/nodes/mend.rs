@@ -76,7 +76,7 @@ impl Mender {
             tracing::warn!(
                 node = name,
                 error = words,
-                "failed to leave the node as it was"
+                "failed to restore the node, trying again"
             );
             (format!("node/{name}"), words)
         })
@@ -92,7 +92,7 @@ pub async fn bounded<T>(
         Ok(Ok(answer)) => Ok(Some(answer)),
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
         Ok(Err(kube::Error::Api(status))) if was_changed(&status) => {
-            Err("it was changed meanwhile".into())
+            Err("another client changed it at the same time".into())
         }
         Ok(Err(kube::Error::Api(status))) => Err(status.message),
         Ok(Err(error)) => Err(error.to_string()),

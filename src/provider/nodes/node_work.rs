@@ -98,11 +98,14 @@ impl Shared {
             .request(name, &what, || async { api.create(&params, &node).await })
             .await;
         match made {
-            Ok(_) => tracing::info!(node = name, version = %self.goal.version, "node made"),
+            Ok(_) => tracing::info!(node = name, version = %self.goal.version, "node created"),
             Err(Ended::Refused(status)) if status.code == 409 => {
                 // It was created before a crash, or by a request whose answer was lost; or it isn't ours.
                 if self.read(name).await?.is_none() {
-                    tracing::info!(node = name, "a node of another cluster has that name");
+                    tracing::info!(
+                        node = name,
+                        "a node of another cluster already has this name, using another name"
+                    );
                     return Ok(NodeDone::NameTaken);
                 }
             }
@@ -251,7 +254,7 @@ impl Shared {
         let name = node.name_any();
         let others: Vec<_> = node::in_work_of(node).collect();
         let message = format!(
-            "node {name} is marked as the work of another Operation ({})",
+            "node {name} is still marked by another Operation ({})",
             others.join(", ")
         );
         self.report(&name, Some(("NodeInUse".into(), message)));
@@ -364,7 +367,7 @@ impl Shared {
         let patch = |node: &Node| {
             node::is_drained_by(node, uid).then(|| node::note_drained_for(node, seconds))
         };
-        self.change(name, "note how long the drain takes of", patch)
+        self.change(name, "record the drain time of", patch)
             .await
             .map(|_| ())
     }

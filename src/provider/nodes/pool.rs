@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 
 use crate::{
     api::{AGENT_POOL_LABEL, MADE_BY, OperationError},
-    lifecycle::{Job, NodeView, PoolGoal, Progress, StepReport, Stop},
+    lifecycle::{Job, NodeView, PoolGoal, Progress, StepReport, Stop, join_sentences},
     machinery::clock,
     provider::{Control, End},
 };
@@ -80,7 +80,7 @@ impl PoolWork {
     /// Works until the goal is reached or the work is asked to stop.
     pub async fn run(mut self) -> Result<End, OperationError> {
         let mut nodes_changed = self.shared.changes();
-        let mut told_changed = self.shared.changed.subscribe();
+        let mut reports_changed = self.shared.changed.subscribe();
         let control = self.shared.control.clone();
         loop {
             let stop = control.stop();
@@ -89,7 +89,7 @@ impl PoolWork {
                 return Ok(End::Stopped);
             }
             nodes_changed.mark_unchanged();
-            told_changed.mark_unchanged();
+            reports_changed.mark_unchanged();
             let nodes = self.nodes();
             let views: Vec<_> = nodes.iter().filter_map(|node| node::view(node)).collect();
             self.report(&nodes, &views);
@@ -110,7 +110,7 @@ impl PoolWork {
             let slowest = self.slowest(&nodes);
             tokio::select! {
                 _ = nodes_changed.changed() => {}
-                _ = told_changed.changed() => {}
+                _ = reports_changed.changed() => {}
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => {
                     if let Err(error) = self.note(ended) {
                         self.come_to_a_stop().await;
@@ -236,7 +236,10 @@ impl PoolWork {
         let (name, end) = ended.map_err(|error| {
             OperationError::new(
                 "InternalError",
-                format!("the work on a node broke off: {error}"),
+                join_sentences(
+                    &format!("the work on a node panicked: {error}"),
+                    "This is a bug in Belay, please report it",
+                ),
             )
         })?;
         self.busy.remove(&name);

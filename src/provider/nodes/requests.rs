@@ -64,7 +64,7 @@ pub fn passing(error: &Error) -> Passing {
     Passing {
         reason: reason.to_owned(),
         message,
-        retry_after: wish_of(error),
+        retry_after: retry_after(error),
     }
 }
 
@@ -73,14 +73,14 @@ pub fn passing(error: &Error) -> Passing {
 const THROTTLED: Duration = Duration::from_secs(1);
 
 /// Returns how long the server asks to wait.
-fn wish_of(error: &Error) -> Option<Duration> {
+fn retry_after(error: &Error) -> Option<Duration> {
     let Error::Api(status) = error else {
         return None;
     };
     let details = status.details.as_ref();
     let seconds = details.map_or(0, |details| details.retry_after_seconds);
-    let wish = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
-    wish.or_else(|| (status.code == 429).then_some(THROTTLED))
+    let requested = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
+    requested.or_else(|| (status.code == 429).then_some(THROTTLED))
 }
 
 /// Returns whether a write was refused because its object has changed or is gone since it was read.
@@ -130,8 +130,12 @@ mod tests {
                 let details = serde_json::json!({"retryAfterSeconds": seconds});
                 serde_json::from_value(details).expect("details")
             });
-            let wish = wish_of(&Error::Api(Box::new(status)));
-            assert_eq!(wish.map(|wish| wish.as_secs()), expected, "{code}");
+            let requested = retry_after(&Error::Api(Box::new(status)));
+            assert_eq!(
+                requested.map(|requested| requested.as_secs()),
+                expected,
+                "{code}"
+            );
         }
     }
 }

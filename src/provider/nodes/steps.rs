@@ -62,7 +62,7 @@ fn fold(goal: &PoolGoal, mut steps: Vec<Step>, most: usize) -> Vec<Step> {
 /// Returns the report of a node's step as it begins.
 pub fn beginning(action: &NodeAction) -> StepReport {
     let message = match action {
-        NodeAction::Create(_) => "making the node",
+        NodeAction::Create(_) => "creating the node",
         NodeAction::Remove(_) => "draining",
         NodeAction::Update(_) => "updating in place",
     };

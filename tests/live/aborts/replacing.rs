@@ -18,7 +18,7 @@ impl Belay {
 
     fn may_not_replace(&self, operation: &str) -> String {
         format!(
-            "(Forbidden) User \"eve\" cannot have Operation {operation} aborted: with concurrencyPolicy Replace this change does so, and that needs the verb update on operations/abort in API group belay.dev in the namespace \"{}\"",
+            "(Forbidden) User \"eve\" cannot make this change: with concurrencyPolicy Replace it aborts Operation {operation}, which needs the verb update on operations/abort in API group belay.dev in the namespace \"{}\"",
             self.namespace
         )
     }

@@ -48,7 +48,7 @@ pub async fn who_edits_may_not_abort(world: Arc<World>) {
     belay.grant("eve", "belay-editor");
     let refusal = |resource: &str| {
         format!(
-            "(Forbidden) User \"eve\" cannot abort: that needs the verb update on {resource}/abort in API group belay.dev in the namespace \"{}\"",
+            "(Forbidden) User \"eve\" cannot abort: this needs the verb update on {resource}/abort in API group belay.dev in the namespace \"{}\"",
             belay.namespace
         )
     };

@@ -8,9 +8,10 @@ const CLUSTER: &str = "{apiVersion: belay.dev/v1alpha1, kind: ManagedCluster, me
 const POOL: &str = "{apiVersion: belay.dev/v1alpha1, kind: AgentPool, metadata: {name: np1}, spec: {clusterName: demo, count: 1, mode: System, vmSize: small}}";
 const OPERATION: &str = "{apiVersion: belay.dev/v1alpha1, kind: Operation, metadata: {name: op1}, spec: {type: Reconcile, target: {kind: AgentPool, name: np1}}}";
 
-const KEY: &str = "a key is a name, or DOMAIN/NAME: at most 63 letters";
+const KEY: &str =
+    "a key must be NAME or DOMAIN/NAME, for example example.com/team: NAME has at most 63 letters";
 const RESERVED: &str = "keys of the domains kubernetes.io, k8s.io and belay.dev, and of their subdomains, are reserved for Kubernetes and Belay: write a domain of your own";
-const VALUE: &str = "a value has at most 63 letters";
+const VALUE: &str = "a value must be empty, or have at most 63 letters";
 /// Labels and taints that nodes can have, up to the maximum length.
 const LABELS_AND_TAINTS: &str = "nodeLabels: {a: '', notkubernetes.io/a: x, kubernetes.io: x, example.com/team_1.x: A-1_b.c, LONGDOMAIN/team: x}, nodeTaints: [{key: a, effect: NoSchedule}, {key: a, value: b, effect: NoExecute}, {key: example.com/b, effect: NoSchedule}], count: 1";
 
@@ -36,7 +37,7 @@ const REFUSALS: &[(&str, &str, &str, &str)] = &[
         CLUSTER,
         "{kwok: {}}",
         "{}",
-        "exactly one provider must be set; this version has: kwok",
+        "exactly one provider must be set; this version supports: kwok",
     ),
     (
         CLUSTER,
@@ -54,7 +55,7 @@ const REFUSALS: &[(&str, &str, &str, &str)] = &[
         CLUSTER,
         "{kwok: {}}",
         "{azure: {subscriptionId: 00000000-1111-2222-3333-444444444444, resourceGroup: fleet, name: demo, deletionPolicy: Delete}}",
-        "an AKS cluster is only ever retained",
+        "Belay never deletes an AKS cluster",
     ),
     (
         CLUSTER,
@@ -84,7 +85,7 @@ const REFUSALS: &[(&str, &str, &str, &str)] = &[
         CLUSTER,
         "{kwok: {}}",
         "{aws: {region: eu-west-1, name: demo, deletionPolicy: Delete}}",
-        "an EKS cluster is only ever retained",
+        "Belay never deletes an EKS cluster",
     ),
     (
         CLUSTER,
@@ -144,25 +145,25 @@ const REFUSALS: &[(&str, &str, &str, &str)] = &[
         POOL,
         "clusterName: demo",
         "clusterName: other",
-        "clusterName is immutable: make a new pool in the other cluster",
+        "clusterName is immutable: create a new pool in the other cluster",
     ),
     (
         POOL,
         "vmSize: small",
         "vmSize: large",
-        "vmSize is immutable: make a new pool with the other size, then delete this one",
+        "vmSize is immutable: create a new pool with the other size, then delete this one",
     ),
     (
         POOL,
         ", vmSize: small",
         "",
-        "vmSize is immutable: make a new pool with the other size, then delete this one",
+        "vmSize is immutable: create a new pool with the other size, then delete this one",
     ),
     (
         POOL,
         "count: 1",
         "scaleSetPriority: Spot, count: 1",
-        "scaleSetPriority is immutable: make a new pool with the other priority",
+        "scaleSetPriority is immutable: create a new pool with the other priority",
     ),
     (
         POOL,
@@ -228,7 +229,7 @@ const REFUSALS: &[(&str, &str, &str, &str)] = &[
         POOL,
         "name: np1}, spec: {clusterName: demo, count: 1, mode: System, vmSize: small",
         "name: np2}, spec: {clusterName: demo, count: 1, vmSize: 'very small'",
-        "becomes a label of the nodes: write letters, digits",
+        "must be valid as a label of the nodes: letters, digits",
     ),
     (POOL, "count: 1", "nodeLabels: {-team: x}, count: 1", KEY),
     (
@@ -274,25 +275,25 @@ const REFUSALS: &[(&str, &str, &str, &str)] = &[
         POOL,
         "count: 1",
         "nodeTaints: [{key: a, value: b, effect: NoSchedule}, {key: a, value: c, effect: NoSchedule}], count: 1",
-        "a node has one taint of a key and effect: write each pair once",
+        "a node can have only one taint with the same key and effect: remove the duplicate",
     ),
     (
         OPERATION,
         "type: Reconcile",
         "type: Create",
-        "an Operation's spec is immutable: abort it, and create another",
+        "an Operation's spec is immutable: abort the Operation, and create a new one",
     ),
     (
         OPERATION,
         "name: op1}, spec: {type: Reconcile",
         "name: op2}, spec: {type: Upgrade",
-        "kubernetesVersion is for type Upgrade and Rollback, and needed there",
+        "kubernetesVersion is required for types Upgrade and Rollback, and not allowed for other types",
     ),
     (
         OPERATION,
         "name: op1}, spec: {type: Reconcile",
         "name: op2}, spec: {type: Scale",
-        "count is for type Scale, and needed there",
+        "count is required for type Scale, and not allowed for other types",
     ),
     (
         OPERATION,

@@ -155,7 +155,7 @@ pub async fn belay_alone_changes_its_labels_and_marks_of_a_node(world: Arc<World
         } else {
             "annotation"
         };
-        let refusal = format!("(Forbidden) the {kind} {what} is set by Belay alone");
+        let refusal = format!("(Forbidden) only Belay may set the {kind} {what}");
         let change = [
             verb,
             "node",
@@ -172,7 +172,7 @@ pub async fn belay_alone_changes_its_labels_and_marks_of_a_node(world: Arc<World
     let created = belay.create_node_as(&eve, "forged", &labels);
     assert_eq!(
         told(created),
-        "(Forbidden) the label belay.dev/cluster is set by Belay alone"
+        "(Forbidden) only Belay may set the label belay.dev/cluster"
     );
     for change in [
         &["label", "node", &node, "team=a"][..],

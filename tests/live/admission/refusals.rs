@@ -252,11 +252,11 @@ pub async fn what_is_so_already_is_refused(world: Arc<World>) {
     for (asked, refusal) in [
         (
             json!({"type": "Create", "on": "demo"}),
-            "ManagedCluster demo exists already: use type Reconcile to bring it to its spec",
+            "ManagedCluster demo already exists: use type Reconcile to apply its spec",
         ),
         (
             json!({"type": "Create", "on": "np1"}),
-            "AgentPool np1 exists already: use type Reconcile to bring it to its spec",
+            "AgentPool np1 already exists: use type Reconcile to apply its spec",
         ),
         (
             json!({"type": "Upgrade", "on": "demo", "kubernetesVersion": "1.35.7"}),
@@ -268,7 +268,7 @@ pub async fn what_is_so_already_is_refused(world: Arc<World>) {
         ),
         (
             json!({"type": "Scale", "on": "np1", "count": 2}),
-            "AgentPool np1 has 2 nodes already",
+            "AgentPool np1 already has 2 nodes",
         ),
     ] {
         assert_eq!(belay.ask(asked), format!("(OperationNotAllowed) {refusal}"));
@@ -283,19 +283,19 @@ pub async fn versions_that_cluster_and_pools_cannot_have_are_refused(world: Arc<
     for (asked, refusal) in [
         (
             json!({"type": "Upgrade", "on": "demo", "kubernetesVersion": "1.37.1"}),
-            "a control plane goes up one minor version at a time: it runs 1.35.7, so upgrade to a 1.36 first",
+            "a control plane can be upgraded only one minor version at a time: it runs 1.35.7, so upgrade to a 1.36 version first",
         ),
         (
             json!({"type": "Rollback", "on": "demo", "kubernetesVersion": "1.33.1"}),
-            "a control plane goes back one minor version at most: it runs 1.35.7, so 1.34 is the oldest",
+            "a control plane can be rolled back at most one minor version: it runs 1.35.7, so 1.34 is the oldest possible version",
         ),
         (
             json!({"type": "Upgrade", "on": "demo", "kubernetesVersion": "1.35.6"}),
-            "ManagedCluster demo runs 1.35.7, which is newer than 1.35.6: use type Rollback to go back",
+            "ManagedCluster demo runs 1.35.7, which is newer than 1.35.6: use type Rollback to change to it",
         ),
         (
             json!({"type": "Rollback", "on": "np1", "kubernetesVersion": "1.35.10"}),
-            "AgentPool np1 runs 1.35.7, which is older than 1.35.10: use type Upgrade to go up",
+            "AgentPool np1 runs 1.35.7, which is older than 1.35.10: use type Upgrade to change to it",
         ),
         (
             json!({"type": "Upgrade", "on": "np1", "kubernetesVersion": "1.35.10"}),
@@ -311,11 +311,11 @@ pub async fn versions_that_cluster_and_pools_cannot_have_are_refused(world: Arc<
     for (version, refusal) in [
         (
             "1.37.1",
-            "a control plane goes up one minor version at a time: it runs 1.35.7, so upgrade to a 1.36 first",
+            "a control plane can be upgraded only one minor version at a time: it runs 1.35.7, so upgrade to a 1.36 version first",
         ),
         (
             "1.33.1",
-            "a control plane goes back one minor version at most: it runs 1.35.7, so 1.34 is the oldest",
+            "a control plane can be rolled back at most one minor version: it runs 1.35.7, so 1.34 is the oldest possible version",
         ),
     ] {
         let change = json!({"kubernetesVersion": version});
@@ -341,7 +341,7 @@ pub async fn versions_that_cluster_and_pools_cannot_have_are_refused(world: Arc<
     belay.pool_is_ready("old").await;
     belay.lock_is_free().await;
     let behind = invalid(
-        "ManagedCluster demo can't go to 1.36.3: AgentPool old runs 1.32.5, and can't be more than three minor versions older; upgrade it first",
+        "ManagedCluster demo can't be upgraded to 1.36.3: AgentPool old runs 1.32.5, and a pool can't be more than three minor versions older than its control plane. Upgrade the pool first",
     );
     for told in belay.through_every_door(
         "managedcluster",
@@ -370,7 +370,7 @@ pub async fn what_nodes_still_run_counts_and_not_what_their_pool_is_to_run(world
     belay.kubectl(&["annotate", "operation", &upgrade, "belay.dev/abort=enough"]);
     belay.is_in_phase(&upgrade, OperationPhase::Canceled).await;
     belay.lock_is_free().await;
-    let refusal = "(InvalidParameter) ManagedCluster demo can't go to 1.39.1: AgentPool np1 runs 1.35.7, and can't be more than three minor versions older; upgrade it first";
+    let refusal = "(InvalidParameter) ManagedCluster demo can't be upgraded to 1.39.1: AgentPool np1 runs 1.35.7, and a pool can't be more than three minor versions older than its control plane. Upgrade the pool first";
     let change = json!({"kubernetesVersion": "1.39.1"});
     for told in belay.through_every_door("managedcluster", "demo", &change) {
         assert_eq!(told, refusal);
@@ -400,7 +400,7 @@ pub async fn the_last_system_pool_stays_as_long_as_its_cluster(world: Arc<World>
         })
         .await;
     belay.lock_is_free().await;
-    let refusal = "(OperationNotAllowed) AgentPool sys2 is the last System pool of ManagedCluster demo, which needs one as long as it lives: make another System pool first";
+    let refusal = "(OperationNotAllowed) AgentPool sys2 is the last System pool of ManagedCluster demo, which needs at least one: create another System pool first";
     assert_eq!(
         told(belay.try_kubectl(&["delete", "agentpool", "sys2"])),
         refusal

@@ -58,7 +58,7 @@ pub async fn an_operation_needs_the_right_to_make_the_same_change_by_the_spec(wo
             pool => format!("AgentPool {pool}"),
         };
         format!(
-            "(Forbidden) User \"{user}\" cannot ask for type {} on {on}: that needs the verb {needs} in API group belay.dev in the namespace \"{}\"",
+            "(Forbidden) User \"{user}\" cannot create an Operation of type {} on {on}: this needs the verb {needs} in API group belay.dev in the namespace \"{}\"",
             type_.expect("a type"),
             belay.namespace
         )

@@ -152,7 +152,7 @@ pub async fn a_field_that_gitops_applies_is_told_and_not_fought_over(world: Arc<
     assert_eq!(error.code, "Conflict");
     assert_eq!(
         error.message,
-        "spec.count of AgentPool np1 is owned by kustomize-controller: change it there (in Git, where it is applied from), and Belay makes the Operation"
+        "spec.count of AgentPool np1 is managed by kustomize-controller: change it there (for example, in Git), and Belay creates the Operation"
     );
     let pool = belay.pool("np1").await;
     assert_eq!(pool.spec.count, 1, "it is as it was applied");
@@ -198,16 +198,16 @@ pub async fn what_people_wrote_by_kubectl_is_no_conflict(world: Arc<World>) {
 }
 
 /// Operations that a cluster on 1.36.3 can't do: target, type and parameters, then the code and the message.
-const WRONG: &str = r#"demo | Upgrade | {"kubernetesVersion": "1.35.7"} | InvalidParameter | use type Rollback to go back
-demo | Upgrade | {"kubernetesVersion": "1.36.3"} | OperationNotAllowed | ManagedCluster demo runs 1.36.3 already
-demo | Upgrade | {"kubernetesVersion": "1.38.0"} | InvalidParameter | so upgrade to a 1.37 first
-demo | Rollback | {"kubernetesVersion": "1.37.0"} | InvalidParameter | use type Upgrade to go up
-demo | Rollback | {"kubernetesVersion": "1.34.2"} | InvalidParameter | so 1.35 is the oldest
-demo | Create | {} | OperationNotAllowed | use type Reconcile to bring it to its spec
+const WRONG: &str = r#"demo | Upgrade | {"kubernetesVersion": "1.35.7"} | InvalidParameter | use type Rollback to change to it
+demo | Upgrade | {"kubernetesVersion": "1.36.3"} | OperationNotAllowed | ManagedCluster demo already runs 1.36.3
+demo | Upgrade | {"kubernetesVersion": "1.38.0"} | InvalidParameter | so upgrade to a 1.37 version first
+demo | Rollback | {"kubernetesVersion": "1.37.0"} | InvalidParameter | use type Upgrade to change to it
+demo | Rollback | {"kubernetesVersion": "1.34.2"} | InvalidParameter | so 1.35 is the oldest possible version
+demo | Create | {} | OperationNotAllowed | use type Reconcile to apply its spec
 np1 | Upgrade | {"kubernetesVersion": "1.37.0"} | InvalidParameter | upgrade the ManagedCluster first
 np1 | Rollback | {"kubernetesVersion": "1.32.9"} | InvalidParameter | can't be more than three minor versions older
 np1 | Scale | {"count": 1} | OperationNotAllowed | AgentPool np1 has 1 nodes already
-np1 | Create | {} | OperationNotAllowed | use type Reconcile to bring it to its spec
+np1 | Create | {} | OperationNotAllowed | use type Reconcile to apply its spec
 system | Scale | {"count": 0} | InvalidParameter | use a User pool for a count of 0
 system | Stop | {} | InvalidParameter | stop the whole cluster instead"#;
 

@@ -81,7 +81,7 @@ pub async fn with_queue_the_newest_change_of_a_target_waits_and_older_ones_are_r
         let reason = reason(&belay, older).await;
         assert!(reason.starts_with("replaced by Operation to-"), "{reason}");
         assert!(
-            reason.ends_with(": only the newest change that waits is kept"),
+            reason.ends_with(": only the newest waiting change is kept"),
             "{reason}"
         );
     }
@@ -116,7 +116,7 @@ pub async fn with_queue_a_change_of_a_spec_waits_as_an_operation(world: Arc<Worl
     belay.set_version("1.36.3").await;
     assert_eq!(
         reason(&belay, &first).await,
-        "replaced: the spec changed before it began"
+        "replaced: the spec changed before this operation started"
     );
     let second = belay.nth_operation(2, OperationType::Upgrade, "demo").await;
     belay.keep_available(0).await;

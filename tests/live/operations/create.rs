@@ -204,7 +204,9 @@ pub async fn an_operation_on_nothing_fails_though_its_end_could_not_be_written_a
         .await;
     belay
         .eventually("fails to end it", || async {
-            belay.log().contains("failed to look after")
+            belay
+                .log()
+                .contains("failed to check an object that has no cluster")
         })
         .await;
     belay.refuse_no_more();

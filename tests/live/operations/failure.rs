@@ -37,7 +37,7 @@ pub async fn a_node_that_is_never_ready_fails_the_operation_that_makes_it(world:
     let steps = belay.status(&create).await.steps;
     let failed = steps.iter().find(|step| {
         let name = step.name.trim_start_matches("node/");
-        let expected = format!("node {name} was not Ready in 1s; ");
+        let expected = format!("node {name} did not become Ready within 1s: ");
         error.message.starts_with(&expected)
     });
     let failed = failed.expect("it names a node");
@@ -75,7 +75,7 @@ pub async fn a_quota_that_is_reached_fails_the_operation_and_is_named(world: Arc
     assert_eq!(error.code, "QuotaExceeded");
     assert_eq!(
         error.message,
-        "ManagedCluster demo has 2 nodes and may have 2: lower a pool's count or surge, or raise spec.provider.kwok.maxNodes, then create an Operation of type Reconcile"
+        "ManagedCluster demo has 2 nodes and may have at most 2: lower a pool's count or maxSurge, or raise spec.provider.kwok.maxNodes, then create an Operation of type Reconcile"
     );
     is_on_hold(&belay, "np1", "QuotaExceeded").await;
     assert!(belay.nodes().await.len() <= 2);

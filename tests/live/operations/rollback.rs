@@ -158,7 +158,7 @@ pub async fn an_abort_is_refused_once_the_control_plane_goes_back(world: Arc<Wor
     assert_eq!(cancellation.status, CancellationStatus::Failed);
     assert_eq!(
         cancellation.reason,
-        "the control plane's rollback has begun: it can't be aborted any more"
+        "the control plane's rollback has begun: it can no longer be aborted"
     );
     assert_eq!(
         belay.cluster_status().await.kubernetes_version.as_deref(),

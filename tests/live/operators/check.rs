@@ -24,7 +24,7 @@ impl Belay {
 pub async fn it_tells_what_works_and_leaves_nothing(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let expected = "\
-        ok  the API server refuses what can't be done (policies)\n\
+        ok  the API server refuses invalid requests (policies)\n\
         ok  the API server has Belay's kinds\n\
         ok  the operator answers\n";
     assert_eq!(belay.check(&[]), (true, expected.to_owned()));
@@ -48,7 +48,7 @@ pub async fn it_tells_what_is_missing_and_what_to_do(world: Arc<World>) {
     let idle = Belay::start_without_operator(&world).await;
     let (works, told) = idle.check(&[]);
     assert!(
-        !works && told.contains("no operator answers in 40 s"),
+        !works && told.contains("no operator answered within 40 s"),
         "{told}"
     );
     let left = idle.kubectl(&["get", "operations", "-o", "name"]);

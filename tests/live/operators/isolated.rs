@@ -248,7 +248,7 @@ pub async fn work_ends_with_its_cluster(world: Arc<World>) {
         .eventually("ends the work", || async {
             belay
                 .log()
-                .contains("the cluster is no more: the work on it ends")
+                .contains("the cluster no longer exists, stopping the work on it")
         })
         .await;
     let nodes = belay.nodes().await.len();
@@ -265,7 +265,7 @@ pub async fn work_ends_with_its_cluster(world: Arc<World>) {
     belay.is_guarded(2).await;
     assert_eq!(belay.nodes().await.len(), nodes);
     // The log names them, also the log of an operator that has never seen the cluster.
-    let words = "nodes are left of a cluster that there isn't any more";
+    let words = "nodes of a cluster that no longer exists are left";
     let named = || belay.log().matches(words).count();
     let is_named = |before| async move { named() > before };
     belay.eventually("names them", || is_named(0)).await;

@@ -86,7 +86,7 @@ pub async fn a_leader_that_is_told_to_end_gives_its_lease_back(world: Arc<World>
     second.signal(Signal::STOP);
     first.signal(Signal::TERM);
     first.has_ended(&belay).await;
-    assert!(first.log().contains("belay ends"), "{}", first.log());
+    assert!(first.log().contains("belay stopped"), "{}", first.log());
     let released = lease(&belay).await;
     let holder = released.holder_identity.unwrap_or_default();
     assert_eq!(holder, "", "nobody holds it");

@@ -18,7 +18,7 @@ use crate::{
     telemetry::metrics::{address, get, scrape},
 };
 
-const NODES_ARE_LEFT: &str = "nodes are left of a cluster that there isn't any more";
+const NODES_ARE_LEFT: &str = "nodes of a cluster that no longer exists are left";
 
 impl Belay {
     /// Waits until a pool reports that its cluster doesn't exist.

@@ -117,11 +117,7 @@ pub async fn a_new_operator_gets_its_share_and_gives_it_back_when_it_ends(world:
     let second = Operator::sharing(&belay, "second", "2");
     second.has_shards(&belay, &[1]).await;
     first.has_shards(&belay, &[0]).await;
-    assert!(
-        first.log().contains("giving a shard back"),
-        "{}",
-        first.log()
-    );
+    assert!(first.log().contains("releasing a shard"), "{}", first.log());
     // The operator that holds the shard now goes on, and the other one doesn't.
     belay.keep_available(1).await;
     belay.is_upgraded_once(&operation, is_of_demo).await;
@@ -129,7 +125,7 @@ pub async fn a_new_operator_gets_its_share_and_gives_it_back_when_it_ends(world:
     belay.pool_is_ready(&others).await;
     second.signal(Signal::TERM);
     second.has_ended(&belay).await;
-    assert!(second.log().contains("belay ends"), "{}", second.log());
+    assert!(second.log().contains("belay stopped"), "{}", second.log());
     first.has_shards(&belay, &[0, 1]).await;
     belay.set_count("np1", 3).await;
     belay.pool_is_ready("np1").await;

@@ -48,7 +48,7 @@ pub fn cut_off(budget: &PodDisruptionBudget, pod: &Pod) -> String {
     let since = disrupted.and_then(|pods| pods.get(&pod.name_any()));
     since.map_or_else(String::new, |since| {
         format!(
-            ", which waits up to 2 minutes for an eviction that was approved at {} and cut off",
+            ", which counts an eviction that was approved at {} but didn't complete; this ends 2 minutes after that time",
             since.0
         )
     })

@@ -121,8 +121,8 @@ impl Evictees {
     /// Notes that no pod is left, but volumes are still attached.
     pub fn wait_for_volumes(&mut self, attached: &[String]) {
         let message = match attached {
-            [one] => format!("volume {one} is attached to the node still"),
-            many => format!("volumes {} are attached to the node still", many.join(", ")),
+            [one] => format!("volume {one} is still attached to the node"),
+            many => format!("volumes {} are still attached to the node", many.join(", ")),
         };
         self.volume = Some((BLOCKED_BY_VOLUME.to_owned(), message));
     }

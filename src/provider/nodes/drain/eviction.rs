@@ -77,7 +77,7 @@ fn refusal(shared: &Shared, pod: &Pod, status: &Status) -> (String, String) {
             .map(|budget| full_name(budget.as_ref()))
             .collect();
         let message = format!(
-            "eviction of {name} is impossible: more than one {BLOCKED_BY_BUDGET} selects it ({}), and the Eviction API takes one at the most; delete one, or narrow its selector",
+            "eviction of {name} is impossible: more than one {BLOCKED_BY_BUDGET} selects it ({}), but the Eviction API supports only one: delete one, or narrow its selector",
             names.join(", ")
         );
         return (BLOCKED_BY_BUDGET.into(), message);

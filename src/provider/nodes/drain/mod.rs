@@ -14,7 +14,7 @@ use kube::{Api, ResourceExt as _, api::ListParams};
 
 use crate::{
     api::{ErrorDetail, OperationError},
-    lifecycle::Stop,
+    lifecycle::{Stop, join_sentences},
     machinery::{
         index::{Change, Index},
         watches,
@@ -45,6 +45,9 @@ const BLOCKED_BY_VOLUME: &str = "VolumeAttached";
 pub const RETRY: Duration = Duration::from_secs(5);
 /// How often Belay notes on the node how long the drain has taken.
 const NOTE: Duration = Duration::from_secs(30);
+
+/// What a person can do after a drain took too long.
+const AFTER_TIMEOUT: &str = "Let the pods be evicted, or set a longer spec.upgradeSettings.drainTimeout, then create an Operation of type Reconcile";
 
 /// How far a drain is.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -184,13 +187,14 @@ impl Drain<'_> {
             let left = evictees.draining().left;
             (BLOCKED_BY_POD.into(), format!("{left} pods have not ended"))
         });
+        let message = format!(
+            "node {} could not be drained within {:?}: {message}",
+            self.node.name_any(),
+            self.shared.goal.drain_timeout,
+        );
         OperationError {
             code: "PodDrainFailure".into(),
-            message: format!(
-                "node {} could not be drained in {:?}: {message}; let the pods go, or set a longer spec.upgradeSettings.drainTimeout, then create an Operation of type Reconcile",
-                self.node.name_any(),
-                self.shared.goal.drain_timeout,
-            ),
+            message: join_sentences(&message, AFTER_TIMEOUT),
             subcode,
             details: details.take(10).collect(),
         }

@@ -89,7 +89,7 @@ pub async fn a_cluster_that_is_not_in_azure_is_reported(world: Arc<World>) {
     let elsewhere = manifests.replace("resourceGroup: fleet", "resourceGroup: elsewhere");
     stage.belay.apply_manifests(&elsewhere);
     stage.start_operator();
-    let why = "there is no AKS cluster demo in resource group elsewhere";
+    let why = "AKS cluster demo does not exist in resource group elsewhere";
     stage.belay.says_of_ready("Unknown", why).await;
 }
 

@@ -56,7 +56,7 @@ pub async fn a_node_pool_shows_the_percent_that_azure_says(world: Arc<World>) {
             let step = status.steps.first();
             step.is_some_and(|step| {
                 step.percent_complete.is_some_and(|percent| percent > 0)
-                    && step.message == "AKS says Scaling"
+                    && step.message == "AKS reports Scaling"
             })
         })
         .await;
@@ -205,7 +205,9 @@ pub async fn a_control_plane_of_aks_is_not_taken_back(world: Arc<World>) {
     let error = stage.belay.fails(&rollback).await;
     assert_eq!(error.code, "OperationNotSupported");
     assert!(
-        error.message.contains("AKS takes no control plane back"),
+        error
+            .message
+            .contains("AKS can't roll back a control plane"),
         "{}",
         error.message
     );

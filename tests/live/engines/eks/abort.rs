@@ -58,7 +58,8 @@ pub async fn a_rollback_whose_nodes_are_back_goes_on_and_says_what_eks_says(worl
             let cancellation = belay.status(&rollback).await.cancellation;
             cancellation.is_some_and(|cancellation| {
                 let words = cancellation.reason;
-                cancellation.status == CancellationStatus::Failed && words.starts_with("EKS says: ")
+                cancellation.status == CancellationStatus::Failed
+                    && words.starts_with("EKS refused: ")
             })
         })
         .await;
@@ -82,7 +83,7 @@ pub async fn an_abort_that_eks_can_not_do_leaves_the_operation_in_progress(world
             status.cancellation.is_some_and(|cancellation| {
                 let words = cancellation.reason;
                 cancellation.status == CancellationStatus::Failed
-                    && words.contains("EKS can't stop what it does to nodegroup np1")
+                    && words.contains("EKS can't stop an update of nodegroup np1")
             }) && status.phase == InProgress
         })
         .await;

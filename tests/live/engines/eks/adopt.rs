@@ -99,7 +99,7 @@ pub async fn an_operator_without_an_identity_in_aws_says_so(world: Arc<World>) {
     let line = format!("      credentialsSecret: {CREDENTIALS}\n");
     stage.belay.apply_manifests(&manifests.replace(&line, ""));
     stage.start_operator(Identity::None, "*");
-    let advice = "give the operator an identity by EKS Pod Identity";
+    let advice = "give the operator an identity with EKS Pod Identity";
     stage.belay.says_of_ready("Unknown", advice).await;
     let conditions = stage.belay.cluster_status().await.conditions;
     let ready = conditions.iter().find(|one| one.type_ == "Ready");
@@ -116,7 +116,7 @@ pub async fn a_cluster_that_is_not_in_aws_is_reported(world: Arc<World>) {
         .belay
         .apply_manifests(&manifests.replace("      name: demo", "      name: elsewhere"));
     stage.start_operator(Identity::None, "");
-    let why = "there is no EKS cluster elsewhere in region eu-west-1";
+    let why = "EKS cluster elsewhere does not exist in region eu-west-1";
     stage.belay.says_of_ready("Unknown", why).await;
 }
 

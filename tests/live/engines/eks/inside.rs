@@ -52,8 +52,9 @@ pub async fn a_kubeconfig_that_would_run_a_program_is_not_used_and_says_so(world
             let status = belay.status(&scale).await;
             let message = status.steps.first().map(|step| step.message.clone());
             message.is_some_and(|message| {
-                message.starts_with("EKS is at its ConfigUpdate; what is in its way can't be seen")
-                    && message.contains("the kubeconfig has exec:")
+                message.starts_with(
+                    "EKS update in progress: ConfigUpdate. Belay can't see what blocks it",
+                ) && message.contains("the kubeconfig has exec:")
             })
         })
         .await;

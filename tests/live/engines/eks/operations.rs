@@ -85,7 +85,7 @@ pub async fn a_nodegroup_shows_what_eks_is_at(world: Arc<World>) {
         .eventually("says what EKS does", || async {
             let status = stage.belay.status(&scale).await;
             let step = status.steps.first();
-            step.is_some_and(|step| step.message == "EKS is at its ConfigUpdate")
+            step.is_some_and(|step| step.message == "EKS update in progress: ConfigUpdate")
         })
         .await;
     stage.release("np1");
@@ -194,7 +194,7 @@ pub async fn what_eks_can_not_do_is_refused_with_what_to_do_instead(world: Arc<W
     assert!(
         error
             .message
-            .contains("EKS has no control plane that is off"),
+            .contains("EKS can't stop or start a control plane"),
         "{}",
         error.message
     );
