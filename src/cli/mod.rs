@@ -26,7 +26,7 @@ use cluster::{
 use command::{
     abort, adopt,
     change::{Change, ScaleFlags, TargetFlags, VersionFlags},
-    completion, operation, pause, plan, reference, status, wait, why,
+    completion, operation, pause, plan, reference, report, status, wait, why,
 };
 use terminal::output;
 
@@ -60,6 +60,7 @@ enum Command {
     Resume(pause::ResumeFlags),
     Adopt(adopt::AdoptFlags),
     Operation(operation::OperationFlags),
+    Report(report::ReportFlags),
     Wait(wait::WaitFlags),
     /// Raise the Kubernetes version of a cluster or a pool, and follow the operation.
     Upgrade(VersionFlags),
@@ -112,6 +113,7 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Resume(flags) => return pause::resume(&session().await?, flags).await,
         Command::Adopt(flags) => return adopt::run(&session().await?, flags).await,
         Command::Operation(flags) => return operation::run(&session().await?, flags).await,
+        Command::Report(flags) => return report::run(&session().await?, flags).await,
         Command::Wait(flags) => return wait::run(&session().await?, flags).await,
         Command::Completion(flags) => return completion::run(flags, Cli::command()),
         Command::Complete { words } => return completion::complete(words, Cli::command()).await,

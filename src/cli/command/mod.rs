@@ -10,6 +10,7 @@ pub mod operation;
 pub mod pause;
 pub mod plan;
 pub mod reference;
+pub mod report;
 pub mod status;
 pub mod wait;
 pub mod why;

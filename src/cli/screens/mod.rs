@@ -1,6 +1,6 @@
 //! Tests that the output stays the same at each width.
 
-mod fixtures;
+pub mod fixtures;
 
 use insta::assert_snapshot;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

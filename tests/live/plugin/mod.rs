@@ -1,6 +1,7 @@
 //! The kubectl plugin as a person uses it.
 
 pub mod commands;
+pub mod fleet;
 pub mod pause;
 pub mod plain;
 pub mod plan;
