@@ -79,7 +79,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::api::FINALIZER;
+    use crate::api::{FINALIZER, OperationPhase};
 
     fn made(phase: &str) -> Operation {
         let by = |operation: &str, subresource: Value, fields: Value| json!({"operation": operation, "subresource": subresource, "fieldsV1": fields, "time": "2026-01-01T00:00:00Z"});
@@ -103,6 +103,14 @@ mod tests {
         serde_json::from_value(value).expect("an Operation")
     }
 
+    fn phase(operation: &Operation) -> OperationPhase {
+        operation
+            .status
+            .as_ref()
+            .map(|status| status.phase)
+            .unwrap_or_default()
+    }
+
     #[test]
     fn who_applies_an_operation_and_when_its_abort_was_asked_for_is_kept() {
         let mut made = made("Succeeded");
@@ -124,6 +132,35 @@ mod tests {
         let status = ended.status.expect("a status");
         let names: Vec<_> = status.steps.iter().map(|step| step.name.as_str()).collect();
         assert_eq!((names, status.plan), (vec!["control-plane"], None));
+    }
+
+    /// Memory holds many finished Operations, so each of them must stay small.
+    #[test]
+    fn of_a_finished_operation_less_than_a_kilobyte_is_kept() {
+        let moments = include_str!("../../tests/gitops/testdata/moments.json");
+        let moments: Value = serde_json::from_str(moments).expect("JSON");
+        let mut objects = vec![moments];
+        let mut finished = 0;
+        while let Some(object) = objects.pop() {
+            if object["kind"] != "Operation" {
+                objects.extend(object.as_array().into_iter().flatten().cloned());
+                objects.extend(
+                    object
+                        .as_object()
+                        .into_iter()
+                        .flat_map(|it| it.values().cloned()),
+                );
+                continue;
+            }
+            let mut made: Operation = serde_json::from_value(object).expect("an Operation");
+            if phase(&made).is_finished() {
+                operation(&mut made);
+                let kept = serde_json::to_string(&made).expect("JSON");
+                assert!(kept.len() < 1_000, "{} bytes: {kept}", kept.len());
+                finished += 1;
+            }
+        }
+        assert!(finished > 0);
     }
 
     #[test]
