@@ -94,7 +94,7 @@ pub async fn abort_all_stops_what_it_lists(world: Arc<World>) {
 pub async fn a_refused_abort_does_not_keep_the_others(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let scales = two_scales(&belay).await;
-    belay.refuse_changes_of_operations(&scales[1]).await;
+    belay.refuse_changes_of_operation(&scales[1]).await;
     let aborted = run(&belay, &["abort", "--all", "--yes"]).await;
     assert_eq!(aborted.status.code(), Some(1));
     let shown = text(&aborted.stdout);

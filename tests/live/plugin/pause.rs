@@ -56,6 +56,7 @@ pub async fn a_paused_upgrade_goes_on_after_a_scale(world: Arc<World>) {
             .any(|node| version(node) == "v1.35.7")
     );
 
+    belay.lock_is_free().await;
     belay.keep_available(0).await;
     let resumed = run(&belay, &["resume", "operation", &operation]).await;
     assert_eq!(resumed.status.code(), Some(0), "{}", text(&resumed.stderr));

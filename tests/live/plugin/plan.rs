@@ -261,7 +261,7 @@ pub async fn what_is_no_manifest_is_named_with_its_place(world: Arc<World>) {
     .await;
     let error = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{error}");
-    let expected = format!("error: {}, document 2 is no YAML: ", path.display());
+    let expected = format!("error: {}, document 2 isn't valid YAML: ", path.display());
     assert!(error.starts_with(&expected), "{error}");
     assert!(
         error.contains("line 4") && error.lines().count() == 1,

@@ -279,6 +279,16 @@ impl Belay {
         self.refuse("*/*", "UPDATE", &ours, but, &try_it).await;
     }
 
+    /// Makes the API server refuse every change of one Operation and of its status.
+    pub async fn refuse_changes_of_operation(&self, name: &str) {
+        let namespace = &self.namespace;
+        let ours = format!("request.namespace == '{namespace}' && request.name == '{name}'");
+        let operation = format!("operation/{name}");
+        let try_it = ["annotate", &operation, "tried=yes", "--dry-run=server"];
+        let but = "request.resource.resource != 'operations'";
+        self.refuse("*/*", "UPDATE", &ours, but, &try_it).await;
+    }
+
     /// Makes the API server refuse changes of a pool that doesn't exist yet, but not of its status. The test checks on
     /// the pool `other` that this is in effect.
     pub async fn refuse_metadata_of_pool(&self, pool: &str, other: &str) {
