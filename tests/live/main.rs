@@ -223,6 +223,7 @@ const TESTS: &[harness::Test<World>] = tests![
     telemetry::prometheus::the_dashboard_shows_a_run_and_an_alert_tells_of_what_blocks_it,
     telemetry::traces::an_operation_is_a_trace_with_a_span_for_each_step,
     plugin::commands::a_terminal_shows_a_live_bar_and_what_blocks_it,
+    plugin::report::a_report_shows_the_steps_what_blocked_them_and_who_aborted,
     plugin::fleet::abort_all_stops_what_it_lists,
     plugin::fleet::a_refused_abort_does_not_keep_the_others,
     plugin::fleet::wait_sums_up_what_an_apply_started,

@@ -5,3 +5,4 @@ pub mod fleet;
 pub mod pause;
 pub mod plain;
 pub mod plan;
+pub mod report;
