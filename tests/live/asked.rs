@@ -206,7 +206,7 @@ demo | Rollback | {"kubernetesVersion": "1.34.2"} | InvalidParameter | so 1.35 i
 demo | Create | {} | OperationNotAllowed | use type Reconcile to apply its spec
 np1 | Upgrade | {"kubernetesVersion": "1.37.0"} | InvalidParameter | upgrade the ManagedCluster first
 np1 | Rollback | {"kubernetesVersion": "1.32.9"} | InvalidParameter | can't be more than three minor versions older
-np1 | Scale | {"count": 1} | OperationNotAllowed | AgentPool np1 has 1 nodes already
+np1 | Scale | {"count": 1} | OperationNotAllowed | AgentPool np1 already has 1 nodes
 np1 | Create | {} | OperationNotAllowed | use type Reconcile to apply its spec
 system | Scale | {"count": 0} | InvalidParameter | use a User pool for a count of 0
 system | Stop | {} | InvalidParameter | stop the whole cluster instead"#;
