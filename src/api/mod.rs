@@ -127,3 +127,35 @@ pub fn crd_files() -> Result<Vec<(String, String)>, serde_saphyr::ser::Error> {
     };
     crds().iter().map(file).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::crds;
+
+    fn in_one_line(text: &str) -> String {
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// `kubectl explain` shows the description of the kind, and that of its spec.
+    #[test]
+    fn kubectl_explain_says_what_each_kind_is_in_whole_sentences() {
+        for crd in crds() {
+            let kind = crd.spec.names.kind;
+            let version = crd.spec.versions.into_iter().next().expect("a version");
+            let schema = version.schema.and_then(|it| it.open_api_v3_schema);
+            let schema = schema.expect("a schema");
+            let of_kind = in_one_line(&schema.description.expect("a description"));
+            let spec = schema.properties.expect("fields")["spec"].clone();
+            let of_spec = in_one_line(&spec.description.expect("a description"));
+            assert!(of_kind.starts_with(&of_spec), "{kind}: {of_kind}");
+            assert!(of_spec.ends_with('.'), "{kind}: {of_spec}");
+            let (first, _) = of_spec.split_once('.').expect("a sentence");
+            let has_article = first.starts_with("A ") || first.starts_with("The ");
+            assert!(has_article && !first.contains(':'), "{kind}: {first}");
+            for column in version.additional_printer_columns.unwrap_or_default() {
+                let is_described = column.description.is_some() || column.type_ == "date";
+                assert!(is_described, "{kind}: {}", column.name);
+            }
+        }
+    }
+}

@@ -131,6 +131,13 @@ mod tests {
     }
 
     #[test]
+    fn a_text_has_no_character_that_the_api_server_would_not_take() {
+        let mut text = "a\u{1b}[31m\u{7f}\u{9b}\u{feff}\u{ffff}b\n".to_owned();
+        bound(&mut text);
+        assert_eq!(text, "a [31m  \u{feff} b ");
+    }
+
+    #[test]
     fn sentences_are_joined_by_one_full_stop() {
         for (text, joined) in [
             ("it is rolling back", "it is rolling back. Wait"),
@@ -143,12 +150,5 @@ mod tests {
         ] {
             assert_eq!(join_sentences(text, "Wait"), joined);
         }
-    }
-
-    #[test]
-    fn a_text_has_no_character_that_the_api_server_would_not_take() {
-        let mut text = "a\u{1b}[31m\u{7f}\u{9b}\u{feff}\u{ffff}b\n".to_owned();
-        bound(&mut text);
-        assert_eq!(text, "a [31m  \u{feff} b ");
     }
 }

@@ -180,7 +180,7 @@ pub async fn nobody_says_that_somebody_else_aborts(world: Arc<World>) {
     if !world.stamps() {
         let stamped = belay.try_kubectl(&["annotate", &what, "belay.dev/abort=x", &by("eve")]);
         let refusal = format!(
-            "(Forbidden) the annotation {ABORT_REQUESTED_BY_ANNOTATION} is set by the API server alone"
+            "(Forbidden) only the API server may set the annotation {ABORT_REQUESTED_BY_ANNOTATION}"
         );
         assert_eq!(told(stamped), refusal);
         return;

@@ -29,7 +29,7 @@ pub async fn belay_alone_changes_the_labels_that_it_goes_by(world: Arc<World>) {
         (&what, "belay.dev/for-generation"),
         (&what, "belay.dev/cluster"),
     ] {
-        let refusal = format!("(Forbidden) the label {label} is set by Belay alone");
+        let refusal = format!("(Forbidden) only Belay may set the label {label}");
         // Nothing is being deleted, and an Operation for a spec lacks the labels that a person's Operation gets.
         let is_missing = [
             "belay.dev/being-deleted",
@@ -63,7 +63,7 @@ pub async fn an_operation_that_names_another_kind_of_target_in_its_label_is_refu
         let answer = told(belay.create(&labelled.to_string()));
         // Before Kubernetes 1.36 nothing overwrites the label.
         let is_refused = answer.contains(&format!("Another agentpool operation ({scale})"))
-            || answer.contains("the label belay.dev/target-kind is set by Belay alone");
+            || answer.contains("only Belay may set the label belay.dev/target-kind");
         assert!(is_refused, "{kind}: {answer}");
     }
 }
@@ -85,7 +85,7 @@ pub async fn a_new_pool_has_the_label_that_spares_a_search_only_until_belay_take
         "{labels:?}"
     );
     let forged = told(belay.create(&pool("np3", Some("1.36.3"))));
-    let refusal = "(Forbidden) the label belay.dev/follows-cluster is set by Belay alone";
+    let refusal = "(Forbidden) only Belay may set the label belay.dev/follows-cluster";
     assert_eq!(forged, refusal);
 }
 

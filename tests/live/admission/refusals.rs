@@ -260,11 +260,11 @@ pub async fn what_is_so_already_is_refused(world: Arc<World>) {
         ),
         (
             json!({"type": "Upgrade", "on": "demo", "kubernetesVersion": "1.35.7"}),
-            "ManagedCluster demo runs 1.35.7 already",
+            "ManagedCluster demo already runs 1.35.7",
         ),
         (
             json!({"type": "Rollback", "on": "np1", "kubernetesVersion": "1.35.7"}),
-            "AgentPool np1 runs 1.35.7 already",
+            "AgentPool np1 already runs 1.35.7",
         ),
         (
             json!({"type": "Scale", "on": "np1", "count": 2}),

@@ -59,7 +59,7 @@ pub async fn without_a_secret_the_identity_of_the_operator_is_used_where_the_nam
     stage.start_operator();
     stage
         .belay
-        .says_of_ready("Unknown", "may not be operated by")
+        .says_of_ready("Unknown", "may not use its own identity")
         .await;
     stage.belay.kill_operator();
     stage.start_operator_for(&format!("elsewhere,{}", stage.belay.namespace));

@@ -50,7 +50,7 @@ async fn by_the_operators_identity(world: Arc<World>, identity: Identity) {
     stage.start_operator(identity, "");
     stage
         .belay
-        .says_of_ready("Unknown", "may not be operated by")
+        .says_of_ready("Unknown", "may not use its own identity")
         .await;
     stage.belay.kill_operator();
     let namespaces = format!("elsewhere,{}", stage.belay.namespace);

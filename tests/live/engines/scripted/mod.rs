@@ -324,7 +324,7 @@ pub async fn what_others_began_holds_the_lock_and_can_be_aborted(world: Arc<Worl
             let status = belay.cluster_status().await;
             let ready = ready_of(&status.conditions);
             status.operations.len() == 1
-                && ready.is_some_and(|ready| ready.message.ends_with("begun by az"))
+                && ready.is_some_and(|ready| ready.message.ends_with("started by az"))
         })
         .await;
     let words = format!("Another operation ({upgrade}) is in progress");
