@@ -34,7 +34,7 @@ fn rows<'a>(page: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
 }
 
 #[test]
-fn each_type_and_each_action_has_a_row_and_each_row_a_test() {
+fn each_type_and_action_has_a_row_and_each_row_names_a_test() {
     let page = fs::read_to_string(path("docs/operations.md")).expect("the page");
     let tests = live_tests();
     let mut steps = String::new();
@@ -68,7 +68,7 @@ fn each_type_and_each_action_has_a_row_and_each_row_a_test() {
 }
 
 #[test]
-fn what_others_and_engines_do_has_rows_and_each_row_a_test() {
+fn each_row_about_others_and_engines_names_a_test() {
     let page = fs::read_to_string(path("docs/operations.md")).expect("the page");
     let tests = live_tests();
     for section in [
@@ -91,7 +91,7 @@ fn what_others_and_engines_do_has_rows_and_each_row_a_test() {
 }
 
 #[test]
-fn each_fault_case_and_each_threat_has_a_test_or_says_why_not() {
+fn each_fault_case_and_threat_names_a_test_or_says_why_not() {
     let mut tests = live_tests();
     tests.insert("sweep".into());
     for (page, section, least) in [
@@ -116,7 +116,7 @@ fn each_fault_case_and_each_threat_has_a_test_or_says_why_not() {
 }
 
 #[test]
-fn the_drawn_states_are_the_codes_own() {
+fn the_state_diagrams_match_the_code() {
     let (path, drawn) = (path("docs/states.md"), states());
     if std::env::var_os("BELAY_GENERATE").is_some() {
         fs::write(&path, &drawn).expect("written");
@@ -203,7 +203,7 @@ fn provisioning_states() -> String {
 }
 
 #[test]
-fn each_row_of_who_may_do_what_has_a_test() {
+fn each_row_of_the_permissions_names_a_test() {
     let page = fs::read_to_string(path("docs/security.md")).expect("the page");
     let tests = live_tests();
     let policies = path("policies");

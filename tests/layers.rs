@@ -276,7 +276,7 @@ fn upwards(imports: &Imports, layers: &[(&[&str], &str)], under: &[&str]) -> Vec
 }
 
 #[test]
-fn the_core_is_built_in_one_direction() {
+fn modules_of_the_core_import_only_lower_layers() {
     assert_eq!(
         upwards(&imports(), LIFECYCLE, &["lifecycle"]),
         Vec::<String>::new()
@@ -284,7 +284,7 @@ fn the_core_is_built_in_one_direction() {
 }
 
 #[test]
-fn the_crate_is_built_in_one_direction() {
+fn modules_of_the_crate_import_only_lower_layers() {
     let mut imports = imports();
     // The program itself may import everything: it reads flags and starts the rest.
     imports.retain(|module, _| {
@@ -304,7 +304,7 @@ fn file_of(imports: &Imports, path: &[String]) -> Option<Vec<String>> {
 }
 
 #[test]
-fn no_modules_of_the_core_import_each_other_in_a_circle() {
+fn modules_of_the_core_have_no_import_cycles() {
     let imports = imports();
     let core = |module: &&Vec<String>| module.len() > 1 && module[0] == "lifecycle";
     let mut edges: BTreeMap<&Vec<String>, BTreeSet<Vec<String>>> = BTreeMap::new();
@@ -328,7 +328,7 @@ fn no_modules_of_the_core_import_each_other_in_a_circle() {
 }
 
 #[test]
-fn a_use_of_a_layer_above_is_found() {
+fn an_import_of_a_higher_layer_is_found() {
     let module = ["lifecycle", "facts", "target"].map(str::to_owned);
     let text = "use super::super::{plan::Job, gate::{self, Verdict}};\nfn f() { crate::lifecycle::decide::decide() }";
     let imports: Imports = [(module.to_vec(), imports_in(&module, text))].into();

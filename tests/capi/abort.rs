@@ -34,7 +34,7 @@ async fn is_half_done(belay: &Belay, pool: &str) {
         .await;
 }
 
-pub async fn an_aborted_upgrade_of_a_pool_begins_no_machine_and_deletes_none(stage: Arc<Stage>) {
+pub async fn an_aborted_upgrade_creates_and_deletes_no_more_machines(stage: Arc<Stage>) {
     let belay = stage.adopted(4).await;
     belay.set_version(NEW).await;
     let upgrade = belay.operation(Upgrade, "demo").await;
@@ -83,7 +83,7 @@ pub async fn an_aborted_upgrade_of_a_pool_begins_no_machine_and_deletes_none(sta
     assert_eq!(strategy["type"], "RollingUpdate");
 }
 
-pub async fn an_abort_of_a_scale_is_refused_once_all_machines_have_begun(stage: Arc<Stage>) {
+pub async fn an_abort_of_a_scale_is_refused_once_all_machines_are_requested(stage: Arc<Stage>) {
     let belay = stage.adopted(1).await;
     belay.set_count("md-0", 12).await;
     let scale = belay.operation(Scale, "md-0").await;
@@ -136,7 +136,7 @@ fn keep_writing(belay: &Belay, kind: &str, name: String) -> JoinHandle<()> {
     })
 }
 
-pub async fn an_abort_lands_while_others_write_the_same_objects_all_the_time(stage: Arc<Stage>) {
+pub async fn an_abort_works_while_others_keep_writing_the_same_objects(stage: Arc<Stage>) {
     let belay = stage.adopted(4).await;
     belay.set_version(NEW).await;
     let upgrade = belay.operation(Upgrade, "demo").await;

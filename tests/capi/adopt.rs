@@ -7,7 +7,7 @@ use kube::api::{DeleteParams, ListParams};
 
 use crate::stage::{OLD, Stage, machines_of, names};
 
-pub async fn what_adopt_prints_begins_no_operation_and_its_deletion_leaves_the_cluster(
+pub async fn adopting_a_cluster_starts_no_operation_and_deleting_it_keeps_the_machines(
     stage: Arc<Stage>,
 ) {
     let belay = stage.adopted(2).await;

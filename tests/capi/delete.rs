@@ -8,7 +8,9 @@ use serde_json::json;
 
 use crate::stage::{Stage, api, has_begun, machines_of};
 
-pub async fn with_the_policy_delete_a_pool_goes_and_then_the_cluster(stage: Arc<Stage>) {
+pub async fn with_the_policy_delete_pools_and_clusters_are_deleted_in_cluster_api(
+    stage: Arc<Stage>,
+) {
     let belay = stage.adopted(1).await;
     let settings = json!({"clusterName": "demo", "deletionPolicy": "Delete"});
     belay

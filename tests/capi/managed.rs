@@ -59,7 +59,7 @@ async fn entries(belay: &Belay) -> Vec<(Value, Value)> {
     entries.into_iter().map(shown).collect()
 }
 
-pub async fn a_cluster_is_made_with_its_pools_goes_up_and_is_deleted(stage: Arc<Stage>) {
+pub async fn a_cluster_can_be_created_upgraded_and_deleted_with_its_pools(stage: Arc<Stage>) {
     let belay = with_class(&stage).await;
     make(&belay, "in-memory").await;
     belay.create_pool_with("web", json!({"count": 2})).await;
@@ -105,7 +105,9 @@ pub async fn a_cluster_is_made_with_its_pools_goes_up_and_is_deleted(stage: Arc<
     assert!(machines_of(&belay, None).await.is_empty());
 }
 
-pub async fn an_aborted_creation_stops_can_go_on_and_can_be_deleted(stage: Arc<Stage>) {
+pub async fn an_aborted_creation_can_continue_and_an_aborted_upgrade_can_be_deleted(
+    stage: Arc<Stage>,
+) {
     let belay = with_class(&stage).await;
     make(&belay, "in-memory").await;
     belay.create_pool_with("web", json!({"count": 1})).await;
@@ -136,7 +138,7 @@ pub async fn an_aborted_creation_stops_can_go_on_and_can_be_deleted(stage: Arc<S
     );
 }
 
-pub async fn a_cluster_that_was_made_otherwise_is_neither_taken_nor_deleted(stage: Arc<Stage>) {
+pub async fn an_existing_cluster_is_neither_taken_over_nor_deleted(stage: Arc<Stage>) {
     let belay = with_class(&stage).await;
     apply(&belay, "examples/cluster-api/cluster.yaml", |text| text);
     make(&belay, "in-memory").await;
@@ -158,9 +160,7 @@ pub async fn a_cluster_that_was_made_otherwise_is_neither_taken_nor_deleted(stag
     assert!(left.metadata.deletion_timestamp.is_none());
 }
 
-pub async fn what_keeps_cluster_api_from_making_a_cluster_is_shown_and_an_abort_ends(
-    stage: Arc<Stage>,
-) {
+pub async fn a_blocked_creation_shows_its_cause_and_can_be_aborted(stage: Arc<Stage>) {
     let belay = with_class(&stage).await;
     make(&belay, "missing").await;
     let create = belay.operation(Create, "demo").await;
@@ -177,7 +177,7 @@ pub async fn what_keeps_cluster_api_from_making_a_cluster_is_shown_and_an_abort_
     assert!(left.expect("an answer").is_none());
 }
 
-pub async fn how_a_cluster_is_made_cannot_be_changed(stage: Arc<Stage>) {
+pub async fn the_create_settings_of_a_cluster_are_immutable(stage: Arc<Stage>) {
     let belay = with_class(&stage).await;
     make_with(&belay, json!({"classRef": {"name": "missing"}})).await;
     let change = r#"{"spec": {"provider": {"clusterAPI": {"create": {"variables": [{"name": "region", "value": {"zone": "b"}}]}}}}}"#;

@@ -7,7 +7,9 @@ use serde_json::json;
 
 use crate::stage::{NEW, OLD, Stage, deployment, machines_of, versions};
 
-pub async fn a_cluster_goes_up_control_plane_first_and_one_pool_after_the_other(stage: Arc<Stage>) {
+pub async fn an_upgrade_does_the_control_plane_first_and_then_one_pool_at_a_time(
+    stage: Arc<Stage>,
+) {
     let belay = stage.adopted(2).await;
     belay.set_version(NEW).await;
     let upgrade = belay.operation(Upgrade, "demo").await;

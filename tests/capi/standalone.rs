@@ -20,7 +20,7 @@ async fn control_plane(belay: &Belay) -> DynamicObject {
     api.get("demo").await.expect("a control plane")
 }
 
-pub async fn a_cluster_without_a_topology_goes_up_after_an_abort_that_paused_its_control_plane(
+pub async fn a_cluster_without_a_topology_can_be_upgraded_after_an_abort_paused_its_control_plane(
     stage: Arc<Stage>,
 ) {
     let belay = stage.standalone().await;

@@ -47,7 +47,7 @@ async fn rests_with(belay: &Belay, operations: usize) {
     assert_eq!(told.len(), operations, "{told:?}");
 }
 
-pub async fn an_upgrade_that_others_begin_is_followed_aborted_and_not_taken_back(
+pub async fn an_upgrade_that_others_start_is_followed_can_be_aborted_and_is_not_reverted(
     stage: Arc<Stage>,
 ) {
     let belay = stage.adopted(3).await;
@@ -83,7 +83,7 @@ pub async fn an_upgrade_that_others_begin_is_followed_aborted_and_not_taken_back
     rests_with(&belay, 4).await;
 }
 
-pub async fn a_scale_that_others_begin_is_followed_and_not_taken_back(stage: Arc<Stage>) {
+pub async fn a_scale_that_others_start_is_followed_and_not_reverted(stage: Arc<Stage>) {
     let belay = stage.adopted(1).await;
     let replicas = "/spec/topology/workers/machineDeployments/0/replicas";
     somebody_patches(
@@ -104,7 +104,7 @@ pub async fn a_scale_that_others_begin_is_followed_and_not_taken_back(stage: Arc
     assert_eq!(machines_of(&belay, Some("md-0")).await.len(), 2);
 }
 
-pub async fn a_scale_that_others_begin_in_an_upgrade_is_followed_and_not_taken_back(
+pub async fn a_scale_that_others_start_during_an_upgrade_is_followed_and_not_reverted(
     stage: Arc<Stage>,
 ) {
     let belay = stage.adopted(3).await;
@@ -152,7 +152,7 @@ async fn has_ready(belay: &Belay, pool: &str, count: usize) {
         .await;
 }
 
-pub async fn what_the_autoscaler_scales_belay_does_not(stage: Arc<Stage>) {
+pub async fn belay_does_not_scale_a_pool_that_the_autoscaler_scales(stage: Arc<Stage>) {
     let belay = stage.adopted(2).await;
     let pool = "/spec/topology/workers/machineDeployments/0";
     let bounds = json!({"annotations":

@@ -12,7 +12,7 @@ fn is_ready(conditions: &[Condition]) -> bool {
     ready.is_some_and(|ready| ready.status == "True")
 }
 
-pub async fn a_kustomization_is_ready_once_its_cluster_is(stage: Arc<Stage>) {
+pub async fn a_kustomization_becomes_ready_only_with_its_cluster(stage: Arc<Stage>) {
     // This waits only until Flux reports Ready.
     let fleet = Fleet::start(&stage).await;
     let cluster = fleet.cluster().await.status.expect("a status");
@@ -34,9 +34,7 @@ pub async fn a_commit_upgrades_a_cluster(stage: Arc<Stage>) {
     assert_eq!(fleet.versions().await, ["1.36.3"; 5]);
 }
 
-pub async fn a_cluster_and_a_pool_that_pins_its_version_go_up_in_one_commit_each(
-    stage: Arc<Stage>,
-) {
+pub async fn a_cluster_and_its_pinned_pool_need_one_commit_each_to_upgrade(stage: Arc<Stage>) {
     let fleet = Fleet::start(&stage).await;
     let pinned = fleet.change(
         "pools.yaml",

@@ -26,9 +26,7 @@ async fn version(fleet: &Fleet) -> String {
     version.as_str().expect("a version").to_owned()
 }
 
-pub async fn beside_flux_an_adopted_cluster_goes_up_by_git_and_flux_takes_nothing_back(
-    stage: Arc<Stage>,
-) {
+pub async fn an_adopted_cluster_is_upgraded_from_git_and_flux_reverts_nothing(stage: Arc<Stage>) {
     let _cluster_api = stage.start_cluster_api().await;
     let fleet = Fleet::with(&stage, "cluster-api", &["class.yaml"]).await;
     let cluster = std::fs::read_to_string("examples/cluster-api/cluster.yaml").expect("it");

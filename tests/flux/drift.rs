@@ -41,7 +41,7 @@ pub async fn changed_by_reconcile(fleet: &Fleet) -> BTreeSet<String> {
         .collect()
 }
 
-pub async fn nothing_that_belay_writes_makes_flux_apply_again(stage: Arc<Stage>) {
+pub async fn belays_writes_cause_no_drift_in_flux(stage: Arc<Stage>) {
     let fleet = Fleet::start(&stage).await;
     // By now Belay has written finalizers, labels, an owner and conditions; below it makes an upgrade.
     assert!(changed_by_reconcile(&fleet).await.is_empty());
@@ -50,7 +50,7 @@ pub async fn nothing_that_belay_writes_makes_flux_apply_again(stage: Arc<Stage>)
     assert!(changed_by_reconcile(&fleet).await.is_empty());
 }
 
-pub async fn an_abort_on_the_cluster_that_flux_takes_away_begins_nothing(stage: Arc<Stage>) {
+pub async fn flux_removes_the_abort_annotation_and_the_operation_stays_canceled(stage: Arc<Stage>) {
     let fleet = Fleet::guarded(&stage).await;
     fleet.hanging_upgrade().await;
     fleet.kubectl(&[
@@ -71,7 +71,7 @@ pub async fn an_abort_on_the_cluster_that_flux_takes_away_begins_nothing(stage: 
         .await;
 }
 
-pub async fn what_a_person_asks_for_stays_where_git_says_nothing(stage: Arc<Stage>) {
+pub async fn an_operation_may_change_a_field_that_git_does_not_set(stage: Arc<Stage>) {
     let fleet = Fleet::start(&stage).await;
     let stop = "{apiVersion: belay.dev/v1alpha1, kind: Operation, metadata: {name: stop-it}, spec: {type: Stop, target: {kind: AgentPool, name: demo-np1}}}";
     let create = ["--namespace", &fleet.namespace, "create", "-f", "-"];
@@ -89,7 +89,7 @@ pub async fn what_a_person_asks_for_stays_where_git_says_nothing(stage: Arc<Stag
     );
 }
 
-pub async fn a_count_that_flux_is_told_to_ignore_is_the_autoscalers(stage: Arc<Stage>) {
+pub async fn an_autoscaler_may_change_a_count_that_flux_ignores(stage: Arc<Stage>) {
     let fleet = Fleet::start(&stage).await;
     let ignore =
         r#"{"spec": {"ignore": [{"paths": ["/spec/count"], "target": {"kind": "AgentPool"}}]}}"#;
@@ -111,7 +111,7 @@ pub async fn a_count_that_flux_is_told_to_ignore_is_the_autoscalers(stage: Arc<S
     assert_eq!(fleet.versions().await, ["1.36.3"; 6]);
 }
 
-pub async fn what_a_person_asks_for_fails_where_git_says_otherwise(stage: Arc<Stage>) {
+pub async fn an_operation_fails_on_a_field_that_git_sets(stage: Arc<Stage>) {
     let fleet = Fleet::start(&stage).await;
     let upgrade = "{apiVersion: belay.dev/v1alpha1, kind: Operation, metadata: {name: upgrade-it}, spec: {type: Upgrade, target: {kind: ManagedCluster, name: demo}, kubernetesVersion: 1.36.3}}";
     let create = ["--namespace", &fleet.namespace, "create", "-f", "-"];

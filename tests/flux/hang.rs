@@ -6,7 +6,7 @@ use belay::api::{OperationPhase, OperationType};
 
 use super::{fleet::Fleet, stage::Stage};
 
-pub async fn an_upgrade_that_hangs_is_in_progress(stage: Arc<Stage>) {
+pub async fn a_blocked_upgrade_is_in_progress_for_flux(stage: Arc<Stage>) {
     let fleet = Fleet::guarded(&stage).await;
     let (revision, _) = fleet.hanging_upgrade().await;
     let flux = fleet
@@ -22,7 +22,7 @@ pub async fn an_upgrade_that_hangs_is_in_progress(stage: Arc<Stage>) {
     assert_ne!(flux["status"]["lastAppliedRevision"], revision);
 }
 
-pub async fn an_aborted_upgrade_is_failed_and_on_hold(stage: Arc<Stage>) {
+pub async fn an_aborted_upgrade_fails_the_health_check_and_stays_on_hold(stage: Arc<Stage>) {
     let fleet = Fleet::guarded(&stage).await;
     let (_, upgrade) = fleet.hanging_upgrade().await;
     fleet.abort(&upgrade).await;
@@ -67,7 +67,7 @@ pub async fn an_aborted_upgrade_is_failed_and_on_hold(stage: Arc<Stage>) {
     assert_eq!(fleet.operations(OperationType::Upgrade).await.len(), 1);
 }
 
-pub async fn a_revert_brings_an_aborted_cluster_back(stage: Arc<Stage>) {
+pub async fn a_revert_of_the_commit_rolls_an_aborted_cluster_back(stage: Arc<Stage>) {
     let fleet = Fleet::guarded(&stage).await;
     let (_, upgrade) = fleet.hanging_upgrade().await;
     assert!(fleet.versions().await.contains(&"1.36.3".to_owned()));
@@ -80,7 +80,7 @@ pub async fn a_revert_brings_an_aborted_cluster_back(stage: Arc<Stage>) {
     assert_eq!(fleet.versions().await, ["1.35.7"; 5]);
 }
 
-pub async fn with_replace_a_revert_is_the_abort(stage: Arc<Stage>) {
+pub async fn with_replace_a_revert_aborts_the_upgrade(stage: Arc<Stage>) {
     let fleet = Fleet::guarded(&stage).await;
     let policy = "spec:\n  concurrencyPolicy: Replace";
     let replace = fleet.change("cluster.yaml", "spec:", policy);

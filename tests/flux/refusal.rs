@@ -6,9 +6,7 @@ use belay::api::{OperationPhase, OperationType};
 
 use super::{fleet::Fleet, stage::Stage};
 
-pub async fn a_change_that_is_refused_is_told_and_made_once_the_operation_has_ended(
-    stage: Arc<Stage>,
-) {
+pub async fn a_refused_change_is_reported_and_applied_after_the_operation_ends(stage: Arc<Stage>) {
     let fleet = Fleet::guarded(&stage).await;
     let (_, upgrade) = fleet.hanging_upgrade().await;
     let revision = fleet.change("pools.yaml", "count: 3", "count: 4");

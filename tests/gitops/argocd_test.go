@@ -55,7 +55,7 @@ func health(t *testing.T, object *unstructured.Unstructured) (string, string) {
 	return string(said.Status), said.Message
 }
 
-func TestArgoCDTellsTheHealthOfEveryPhase(t *testing.T) {
+func TestArgoCDReportsTheHealthOfEveryPhase(t *testing.T) {
 	table := map[string]Expected{
 		"new":                   {"Progressing", "Progressing", "Progressing"},
 		"creating":              {"Progressing", "Progressing", "Progressing"},
@@ -80,14 +80,14 @@ func TestArgoCDTellsTheHealthOfEveryPhase(t *testing.T) {
 	})
 }
 
-func TestAnUpgradeThatIsBlockedSaysByWhat(t *testing.T) {
+func TestTheHealthOfABlockedUpgradeNamesTheCause(t *testing.T) {
 	operation := &unstructured.Unstructured{Object: moments(t)["blocked"]["Operation"]}
 	if _, message := health(t, operation); !strings.Contains(message, "PodDisruptionBudget") {
 		t.Errorf("it says %q", message)
 	}
 }
 
-func TestActionsAreOfferedWhereTheyCanBeDone(t *testing.T) {
+func TestActionsAreEnabledOnlyWhenTheyArePossible(t *testing.T) {
 	table := map[string]Expected{
 		"new":                   {"reconcile stop", "reconcile stop", "abort"},
 		"creating":              {"abort", "", "abort"},
@@ -146,7 +146,7 @@ func act(t *testing.T, moment, kind, name string) lua.ImpactedResource {
 	return done[0]
 }
 
-func TestAbortSetsTheAnnotationAndChangesNothingElse(t *testing.T) {
+func TestAbortSetsOnlyTheAnnotation(t *testing.T) {
 	for _, kind := range kinds {
 		done := act(t, "blocked", kind, "abort")
 		if done.K8SOperation != lua.PatchOperation {
@@ -168,7 +168,7 @@ func TestAbortSetsTheAnnotationAndChangesNothingElse(t *testing.T) {
 	}
 }
 
-func TestReconcileStartAndStopAskByAnOperation(t *testing.T) {
+func TestReconcileStartAndStopCreateAnOperation(t *testing.T) {
 	for name, type_ := range map[string]string{"reconcile": "Reconcile", "start": "Start", "stop": "Stop"} {
 		for _, kind := range []string{"ManagedCluster", "AgentPool"} {
 			done := act(t, "canceled", kind, name)

@@ -72,7 +72,7 @@ func isOutOfSync(t *testing.T, git, live *unstructured.Unstructured, settings []
 	return found.Modified
 }
 
-func TestArgoCDSetsAsideWhatBelayWritesOfClusterAPI(t *testing.T) {
+func TestArgoCDIgnoresBelaysWritesToClusterAPI(t *testing.T) {
 	cluster, err := os.ReadFile("../../examples/cluster-api/cluster.yaml")
 	if err != nil {
 		t.Fatal(err)

@@ -50,7 +50,7 @@ async fn all_are_in_order(belay: &Belay) {
     }
 }
 
-pub async fn replicas_whose_clocks_are_a_minute_apart_follow_each_other(world: Arc<World>) {
+pub async fn replicas_with_clocks_two_minutes_apart_replace_each_other(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let (ahead, behind) = (Clock::shifted(60), Clock::shifted(-60));
     let first = Operator::by(&belay, "first", &ahead, &[]);
@@ -135,17 +135,17 @@ async fn a_jump(world: &Arc<World>, seconds: i64) {
     belay.check_history();
 }
 
-pub async fn a_clock_that_jumps_an_hour_ahead_ends_nothing(world: Arc<World>) {
+pub async fn a_clock_jump_of_an_hour_ahead_times_nothing_out(world: Arc<World>) {
     a_jump(&world, HOUR).await;
 }
 
-pub async fn a_clock_that_jumps_an_hour_back_ends_nothing(world: Arc<World>) {
+pub async fn a_clock_jump_of_an_hour_back_times_nothing_out(world: Arc<World>) {
     a_jump(&world, -HOUR).await;
 }
 
 /// By its own clock its lease has expired, so it writes nothing before it has renewed the lease. Nobody else has taken
 /// it.
-pub async fn a_leader_whose_clock_jumps_goes_on_once_it_has_renewed_its_lease(world: Arc<World>) {
+pub async fn a_leader_whose_clock_jumps_renews_its_lease_and_continues(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let clock = Clock::shifted(0);
     let first = Operator::by(&belay, "first", &clock, &[]);

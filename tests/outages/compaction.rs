@@ -44,7 +44,7 @@ async fn compact(address: SocketAddr) {
     etcd(address, "/v3/kv/compaction", &compaction).await;
 }
 
-pub async fn a_compaction_behind_watches_that_were_held_back_loses_nothing(_: Arc<World>) {
+pub async fn an_etcd_compaction_while_the_operator_is_paused_loses_nothing(_: Arc<World>) {
     let world = World::start().await;
     let belay = Belay::start_without_operator(&world).await;
     let operator = Operator::start_with(&belay, "belay", &[("BELAY_LEADER_ELECTION", "never")]);

@@ -220,10 +220,10 @@ async fn ten_outages(component: Component) {
     belay.check_history();
 }
 
-pub async fn an_api_server_that_is_killed_in_every_kind_of_step_costs_nothing(_: Arc<World>) {
+pub async fn api_server_kills_in_every_kind_of_step_lose_nothing(_: Arc<World>) {
     ten_outages(Component::ApiServer).await;
 }
 
-pub async fn an_etcd_that_is_killed_in_every_kind_of_step_costs_nothing(_: Arc<World>) {
+pub async fn etcd_kills_in_every_kind_of_step_lose_nothing(_: Arc<World>) {
     ten_outages(Component::Etcd).await;
 }

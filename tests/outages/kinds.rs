@@ -54,7 +54,7 @@ async fn hangs(belay: &Belay) -> Guard {
 }
 
 /// Deleting a kind deletes all its objects: each cluster is deleted as usual, and then the kinds are.
-pub async fn kinds_that_are_deleted_take_their_clusters_with_them_and_come_back_empty(
+pub async fn deleting_the_crds_deletes_their_clusters_and_the_operator_works_after_their_return(
     _: Arc<World>,
 ) {
     let world = World::start().await;
@@ -83,7 +83,7 @@ pub async fn kinds_that_are_deleted_take_their_clusters_with_them_and_come_back_
 
 /// No operator runs while the kinds are removed by force. The nodes stay, and a cluster of the same name gets them
 /// again.
-pub async fn nodes_of_kinds_that_were_forced_away_are_their_clusters_again(_: Arc<World>) {
+pub async fn nodes_survive_a_forced_removal_of_the_crds_and_rejoin_their_cluster(_: Arc<World>) {
     let world = World::start().await;
     let belay = Belay::start(&world).await;
     let guard = hangs(&belay).await;

@@ -23,7 +23,7 @@ async fn hangs(belay: &Belay) -> (String, Guard) {
     (upgrade, guard)
 }
 
-pub async fn a_leader_that_is_killed_is_followed_and_the_abort_asked_for_meanwhile_is_honoured(
+pub async fn a_standby_replaces_a_killed_leader_and_honours_an_abort_requested_in_between(
     world: Arc<World>,
 ) {
     let belay = Belay::start_without_operator(&world).await;
@@ -49,9 +49,7 @@ pub async fn a_leader_that_is_killed_is_followed_and_the_abort_asked_for_meanwhi
     belay.check_history();
 }
 
-pub async fn a_leader_that_the_network_cuts_off_has_ended_before_the_next_one_writes(
-    world: Arc<World>,
-) {
+pub async fn a_leader_without_network_has_ended_before_the_next_one_writes(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let as_user = |name: &str| {
         let name = format!("{name}-{}", belay.namespace);

@@ -112,7 +112,7 @@ async fn write_status(belay: &Belay, objects: &Api<DynamicObject>, name: &str, s
         .await;
 }
 
-pub async fn values_of_a_newer_version_are_named_and_left_alone(_: Arc<World>) {
+pub async fn objects_with_values_of_a_newer_version_are_logged_and_left_alone(_: Arc<World>) {
     // A separate control plane, because its kinds affect everybody who uses it.
     let world = World::start().await;
     let belay = Belay::start(&world).await;

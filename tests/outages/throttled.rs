@@ -104,7 +104,7 @@ impl Noise {
     }
 }
 
-pub async fn an_account_that_is_throttled_waits_and_its_abort_is_honoured(_: Arc<World>) {
+pub async fn a_throttled_operator_waits_and_honours_an_abort(_: Arc<World>) {
     let installed = Installed::start().await;
     let belay = &installed.belay;
     let kubeconfig = installed.write(&installed.kubeconfig().await).await;

@@ -24,7 +24,7 @@ fn token_of(kubeconfig: &Kubeconfig) -> String {
     token.expect("a token").to_owned()
 }
 
-pub async fn a_token_that_is_revoked_and_rotated_fails_nothing(_: Arc<World>) {
+pub async fn a_revoked_and_rotated_token_fails_no_operation(_: Arc<World>) {
     let installed = Installed::start().await;
     let belay = &installed.belay;
     let granted = installed.kubeconfig().await;

@@ -50,7 +50,7 @@ impl Belay {
     }
 }
 
-pub async fn a_webhook_for_nodes_that_is_away_is_reported_and_an_abort_ends(world: Arc<World>) {
+pub async fn an_unreachable_webhook_for_nodes_is_reported_and_an_abort_ends(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 2).await;
     let guard = Guard::watch(&belay, 2, 0).await;
@@ -81,7 +81,7 @@ pub async fn a_webhook_for_nodes_that_is_away_is_reported_and_an_abort_ends(worl
     belay.check_history();
 }
 
-pub async fn a_webhook_for_evictions_that_is_away_is_reported_and_an_abort_ends(world: Arc<World>) {
+pub async fn an_unreachable_webhook_for_evictions_is_reported_and_an_abort_ends(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 2).await;
     belay.create_workload(2, 1).await;

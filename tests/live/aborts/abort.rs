@@ -24,7 +24,7 @@ use crate::stage::belay::{
 /// The approximate number of sequential writes of an abort, if one node is being drained.
 const ABORT_WRITES: usize = 10;
 
-pub async fn a_blocked_upgrade_is_canceled_where_it_stands(world: Arc<World>) {
+pub async fn an_abort_cancels_a_blocked_upgrade_in_its_current_state(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let operation = belay.upgrading_of(3, 3).await;
     belay.abort(&operation, "stuck on a PDB").await;
@@ -96,7 +96,7 @@ pub async fn an_abort_takes_less_than_two_seconds(world: Arc<World>) {
     );
 }
 
-pub async fn an_abort_while_nodes_are_made_leaves_no_half_made_node(world: Arc<World>) {
+pub async fn an_abort_while_nodes_come_up_leaves_no_unfinished_node(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.create_cluster(0).await;
     belay.cluster_is_ready().await;
@@ -117,7 +117,7 @@ pub async fn an_abort_while_nodes_are_made_leaves_no_half_made_node(world: Arc<W
     belay.check_history();
 }
 
-pub async fn an_abort_of_a_pending_operation_cancels_it_before_it_began(world: Arc<World>) {
+pub async fn an_aborted_pending_operation_never_starts(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let queue = json!({"spec": {"concurrencyPolicy": "Queue"}});
     let in_flight = belay.upgrading_of(3, 3).await;
@@ -179,7 +179,7 @@ pub async fn a_second_abort_changes_nothing(world: Arc<World>) {
     assert_eq!(belay.status(&operation).await, first);
 }
 
-pub async fn an_abort_that_races_with_the_end_has_one_of_two_legal_ends(world: Arc<World>) {
+pub async fn an_abort_that_races_with_the_end_leads_to_canceled_or_succeeded(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     let (mut canceled, mut succeeded) = (0, 0);
@@ -256,7 +256,7 @@ async fn new_scale(belay: &Belay, known: &BTreeSet<String>) -> String {
     find().await.expect("an operation")
 }
 
-pub async fn after_step_lets_the_step_in_process_finish(world: Arc<World>) {
+pub async fn an_abort_after_step_lets_the_current_step_finish(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let operation = belay.upgrading_of(3, 3).await;
     belay.kubectl(&[
@@ -293,7 +293,7 @@ pub async fn after_step_lets_the_step_in_process_finish(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn a_node_that_others_delete_during_an_abort_is_no_step_that_began(world: Arc<World>) {
+pub async fn a_node_deleted_during_an_abort_leaves_its_pending_step_skipped(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let operation = belay.upgrading_of(3, 3).await;
     let policy = "belay.dev/abort-policy=AfterStep";

@@ -41,7 +41,7 @@ async fn is_aborted_meanwhile(belay: &Belay, proxy: &Proxy, operation: &str) {
     belay.is_canceled(operation).await;
 }
 
-pub async fn a_deletion_of_a_node_that_arrives_late_fails(world: Arc<World>) {
+pub async fn a_node_deletion_that_arrives_after_the_abort_fails(world: Arc<World>) {
     let (belay, proxy) = scaled(&world, 2, 1, (Method::DELETE, "/nodes/", "")).await;
     assert_eq!(belay.was_answered(&proxy, "/nodes/").await, 409);
     let nodes = belay.nodes().await;
@@ -49,7 +49,7 @@ pub async fn a_deletion_of_a_node_that_arrives_late_fails(world: Arc<World>) {
     assert!(!nodes.iter().any(is_cordoned), "it takes pods again");
 }
 
-pub async fn a_cordon_that_arrives_late_fails(world: Arc<World>) {
+pub async fn a_cordon_that_arrives_after_the_abort_does_not_last(world: Arc<World>) {
     let (belay, proxy) = scaled(&world, 2, 1, (Method::PATCH, "/nodes/", "drained-by")).await;
     // If nothing changed the node in the meantime, the mark is set and removed again.
     belay.was_answered(&proxy, "/nodes/").await;
@@ -61,7 +61,7 @@ pub async fn a_cordon_that_arrives_late_fails(world: Arc<World>) {
     assert_eq!(belay.nodes().await.len(), 2);
 }
 
-pub async fn a_node_that_is_made_late_joins_no_pool_and_goes(world: Arc<World>) {
+pub async fn a_node_created_after_the_abort_is_deleted(world: Arc<World>) {
     let (belay, proxy) = scaled(&world, 1, 2, (Method::POST, "/nodes", "")).await;
     assert_eq!(belay.was_answered(&proxy, "/nodes").await, 201);
     belay
@@ -76,7 +76,7 @@ pub async fn a_node_that_is_made_late_joins_no_pool_and_goes(world: Arc<World>) 
         .await;
 }
 
-pub async fn a_change_of_the_control_plane_that_arrives_late_fails(world: Arc<World>) {
+pub async fn a_control_plane_change_that_arrives_after_the_abort_fails(world: Arc<World>) {
     let (belay, proxy) = Belay::start_behind_proxy(&world).await;
     belay.ready_cluster(0, 1).await;
     proxy.on(Method::PATCH, "/kwokcontrolplanes/", "1.36.3", LATE, 1);

@@ -70,7 +70,7 @@ fn versions(nodes: &[Node]) -> Vec<String> {
     versions
 }
 
-pub async fn a_create_leaves_the_nodes_that_are_up_and_goes_on_from_there(world: Arc<World>) {
+pub async fn an_aborted_create_leaves_no_unfinished_node_and_can_continue(world: Arc<World>) {
     for policy in POLICIES {
         let belay = Belay::start(&world).await;
         belay.guarded_cluster(1).await;
@@ -110,7 +110,9 @@ pub async fn a_create_leaves_the_nodes_that_are_up_and_goes_on_from_there(world:
     }
 }
 
-pub async fn an_upgrade_leaves_the_old_control_plane_where_it_had_not_changed(world: Arc<World>) {
+pub async fn an_aborted_upgrade_leaves_the_control_plane_on_its_old_or_new_version(
+    world: Arc<World>,
+) {
     for policy in POLICIES {
         let belay = Belay::start(&world).await;
         belay.guarded_cluster(1).await;
@@ -157,7 +159,7 @@ pub async fn an_upgrade_leaves_the_old_control_plane_where_it_had_not_changed(wo
     }
 }
 
-pub async fn an_upgrade_leaves_nodes_of_both_versions(world: Arc<World>) {
+pub async fn an_aborted_upgrade_leaves_nodes_of_both_versions(world: Arc<World>) {
     for policy in POLICIES {
         let belay = Belay::start(&world).await;
         belay.guarded_cluster(2).await;
@@ -177,7 +179,7 @@ pub async fn an_upgrade_leaves_nodes_of_both_versions(world: Arc<World>) {
     }
 }
 
-pub async fn a_scale_down_leaves_the_nodes_that_were_not_drained(world: Arc<World>) {
+pub async fn an_aborted_scale_down_leaves_the_nodes_that_were_not_drained(world: Arc<World>) {
     for policy in POLICIES {
         let belay = Belay::start(&world).await;
         belay.guarded_cluster(3).await;
@@ -211,7 +213,7 @@ pub async fn a_scale_down_leaves_the_nodes_that_were_not_drained(world: Arc<Worl
     }
 }
 
-pub async fn a_scale_up_leaves_the_nodes_that_were_there(world: Arc<World>) {
+pub async fn an_aborted_scale_up_leaves_the_old_nodes(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(1).await;
     belay.set_provisioning_time("1h").await;
@@ -229,7 +231,9 @@ pub async fn a_scale_up_leaves_the_nodes_that_were_there(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn a_stop_leaves_a_running_pool_with_the_nodes_that_were_not_drained(world: Arc<World>) {
+pub async fn an_aborted_stop_leaves_a_running_pool_with_the_nodes_that_were_not_drained(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(2).await;
     belay
@@ -257,7 +261,7 @@ pub async fn a_stop_leaves_a_running_pool_with_the_nodes_that_were_not_drained(w
     belay.check_history();
 }
 
-pub async fn a_start_leaves_a_stopped_pool_where_no_node_was_up(world: Arc<World>) {
+pub async fn an_aborted_start_leaves_a_stopped_pool_if_no_node_was_up(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay
@@ -293,7 +297,7 @@ pub async fn a_start_leaves_a_stopped_pool_where_no_node_was_up(world: Arc<World
     belay.check_history();
 }
 
-pub async fn a_stop_of_a_cluster_leaves_its_control_plane_on(world: Arc<World>) {
+pub async fn an_aborted_cluster_stop_leaves_the_control_plane_on(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(2).await;
     // All nodes of a stopped cluster are deleted at once, so the test refuses their deletion to make the stop hang.
@@ -319,7 +323,9 @@ pub async fn a_stop_of_a_cluster_leaves_its_control_plane_on(world: Arc<World>) 
     belay.check_history();
 }
 
-pub async fn an_update_leaves_each_node_with_its_old_or_its_new_settings(world: Arc<World>) {
+pub async fn an_aborted_update_leaves_the_old_settings_on_nodes_that_it_did_not_reach(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 2).await;
     belay.lock_is_free().await;
@@ -347,7 +353,9 @@ pub async fn an_update_leaves_each_node_with_its_old_or_its_new_settings(world: 
     belay.check_history();
 }
 
-pub async fn a_delete_leaves_a_terminating_pool_that_a_reconcile_deletes(world: Arc<World>) {
+pub async fn an_aborted_delete_leaves_a_terminating_pool_that_a_reconcile_deletes(
+    world: Arc<World>,
+) {
     for policy in POLICIES {
         let belay = Belay::start(&world).await;
         belay.guarded_cluster(2).await;
@@ -387,7 +395,7 @@ pub async fn a_delete_leaves_a_terminating_pool_that_a_reconcile_deletes(world: 
     }
 }
 
-pub async fn a_reconcile_leaves_what_it_had_not_come_to(world: Arc<World>) {
+pub async fn an_aborted_reconcile_leaves_the_rest_on_hold(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(2).await;
     belay.set_count("np1", 1).await;
@@ -406,7 +414,7 @@ pub async fn a_reconcile_leaves_what_it_had_not_come_to(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn a_create_of_a_cluster_leaves_no_control_plane(world: Arc<World>) {
+pub async fn an_aborted_cluster_create_leaves_no_control_plane(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.create_cluster(3_600_000).await;
     let create = belay.operation(OperationType::Create, "demo").await;
@@ -428,7 +436,7 @@ pub async fn a_create_of_a_cluster_leaves_no_control_plane(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn a_start_of_a_cluster_leaves_its_control_plane_off(world: Arc<World>) {
+pub async fn an_aborted_cluster_start_leaves_the_control_plane_off(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.set_cluster(json!({"powerState": "Stopped"})).await;

@@ -42,7 +42,7 @@ impl Belay {
     }
 }
 
-pub async fn who_may_not_abort_does_not_do_so_by_replacing_a_pools_operation(world: Arc<World>) {
+pub async fn a_user_without_the_right_to_abort_cannot_replace_a_pools_operation(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let scale = belay.scaling().await;
     for (user, role) in [("eve", "belay-editor"), ("both", "belay-admin")] {
@@ -110,7 +110,9 @@ pub async fn who_may_not_abort_does_not_do_so_by_replacing_a_pools_operation(wor
     belay.is_in_phase(&scale, OperationPhase::Canceled).await;
 }
 
-pub async fn who_may_not_abort_does_not_do_so_by_replacing_a_clusters_operation(world: Arc<World>) {
+pub async fn a_user_without_the_right_to_abort_cannot_replace_a_clusters_operation(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
     let upgrade = belay.upgrading().await;
     belay.grant("eve", "belay-editor");

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::stage::belay::{Belay, World};
 
-pub async fn a_value_on_a_cluster_is_honoured_once_and_the_next_one_again(world: Arc<World>) {
+pub async fn each_abort_value_on_a_cluster_is_honoured_once(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(1).await;
     belay.set_version("1.36.3").await;
@@ -45,7 +45,7 @@ pub async fn a_value_on_a_cluster_is_honoured_once_and_the_next_one_again(world:
     belay.check_history();
 }
 
-pub async fn a_value_on_a_pool_is_honoured_once_across_restarts(world: Arc<World>) {
+pub async fn an_abort_value_on_a_pool_is_honoured_once_across_restarts(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(1).await;
     belay.set_count("np1", 0).await;
@@ -67,7 +67,7 @@ pub async fn a_value_on_a_pool_is_honoured_once_across_restarts(world: Arc<World
     belay.check_history();
 }
 
-pub async fn a_value_that_an_object_is_created_with_counts_as_honoured(world: Arc<World>) {
+pub async fn an_abort_value_set_at_creation_aborts_nothing(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let annotations = json!({"belay.dev/abort": "left in Git"});
     for (kind, name, spec) in [
@@ -93,7 +93,9 @@ pub async fn a_value_that_an_object_is_created_with_counts_as_honoured(world: Ar
     belay.check_history();
 }
 
-pub async fn an_abort_on_a_cluster_leaves_a_pools_operation_and_the_reverse(world: Arc<World>) {
+pub async fn an_abort_on_a_cluster_does_not_affect_a_pools_operation_and_vice_versa(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world.unguarded().await).await;
     belay.guarded_cluster(1).await;
     belay.set_count("np1", 0).await;

@@ -43,7 +43,7 @@ async fn with_scale_in_flight(world: &Arc<World>) -> (Arc<Belay>, String) {
     (belay, scale)
 }
 
-pub async fn who_edits_may_not_abort(world: Arc<World>) {
+pub async fn an_editor_may_not_abort(world: Arc<World>) {
     let (belay, scale) = with_scale_in_flight(&world).await;
     belay.grant("eve", "belay-editor");
     let refusal = |resource: &str| {
@@ -80,7 +80,7 @@ pub async fn who_edits_may_not_abort(world: Arc<World>) {
     belay.pool_is_ready("np2").await;
 }
 
-pub async fn an_owner_that_there_is_not_is_no_way_to_abort(world: Arc<World>) {
+pub async fn an_owner_that_does_not_exist_cannot_be_used_to_abort(world: Arc<World>) {
     let (belay, scale) = with_scale_in_flight(&world).await;
     belay.grant("eve", "belay-editor");
     let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "00000000-0000-0000-0000-000000000000"});
@@ -102,7 +102,7 @@ pub async fn an_owner_that_there_is_not_is_no_way_to_abort(world: Arc<World>) {
     assert_eq!(status.phase, OperationPhase::InProgress);
 }
 
-pub async fn a_reason_is_short_and_a_policy_is_now_or_after_step(world: Arc<World>) {
+pub async fn an_abort_with_a_too_long_reason_or_an_unknown_policy_is_refused(world: Arc<World>) {
     let (belay, scale) = with_scale_in_flight(&world).await;
     let kinds = [
         format!("operation/{scale}"),
@@ -140,7 +140,7 @@ pub async fn a_reason_is_short_and_a_policy_is_now_or_after_step(world: Arc<Worl
     belay.try_as("eve", &away).expect("passes");
 }
 
-pub async fn who_aborts_need_not_edit(world: Arc<World>) {
+pub async fn an_aborter_needs_no_right_to_edit(world: Arc<World>) {
     let (belay, scale) = with_scale_in_flight(&world).await;
     belay.grant("anna", "belay-aborter");
     for spec in ["managedcluster/demo", "agentpool/np1"] {
@@ -163,7 +163,7 @@ pub async fn who_aborts_need_not_edit(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn who_has_both_rights_aborts_on_the_target_too(world: Arc<World>) {
+pub async fn an_admin_may_abort_on_the_target(world: Arc<World>) {
     let (belay, scale) = with_scale_in_flight(&world).await;
     belay.grant("both", "belay-admin");
     let annotate = ["annotate", "agentpool/np1", "belay.dev/abort=enough"];
@@ -173,7 +173,7 @@ pub async fn who_has_both_rights_aborts_on_the_target_too(world: Arc<World>) {
     assert_eq!(cancellation.requested_by, belay.told_by("both"));
 }
 
-pub async fn nobody_says_that_somebody_else_aborts(world: Arc<World>) {
+pub async fn a_user_cannot_abort_in_another_users_name(world: Arc<World>) {
     let (belay, scale) = with_scale_in_flight(&world).await;
     let what = format!("operation/{scale}");
     let by = |who: &str| format!("{ABORT_REQUESTED_BY_ANNOTATION}={who}");
@@ -224,7 +224,7 @@ pub async fn nobody_says_that_somebody_else_aborts(world: Arc<World>) {
     assert_eq!(Belay::requested_by(&pool), Some("admin"));
 }
 
-pub async fn the_roles_fold_into_those_of_kubernetes(world: Arc<World>) {
+pub async fn belays_roles_aggregate_into_those_of_kubernetes(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let can = |user: &str, verb: &str, resource: &str| {
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));

@@ -283,9 +283,7 @@ fn apply(belay: &Belay, manifest: &str) -> Result<String, String> {
     belay.world.kubectl_with(&namespace, manifest)
 }
 
-pub async fn each_rule_of_the_schema_refuses_with_a_sentence_that_says_what_to_do(
-    world: Arc<World>,
-) {
+pub async fn each_schema_rule_refuses_with_a_message_that_says_what_to_do(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     for manifest in [CLUSTER, POOL, OPERATION] {
         apply(&belay, manifest).expect("a valid manifest is taken");
@@ -301,7 +299,7 @@ pub async fn each_rule_of_the_schema_refuses_with_a_sentence_that_says_what_to_d
     }
 }
 
-pub async fn explain_tells_of_every_field(world: Arc<World>) {
+pub async fn kubectl_explain_describes_the_fields_of_spec_and_status(world: Arc<World>) {
     for kind in ["managedcluster", "agentpool", "operation"] {
         let text = world.kubectl(&["explain", kind, "--recursive"]);
         assert!(text.contains("spec"), "{text}");

@@ -141,7 +141,7 @@ impl Belay {
     }
 }
 
-pub async fn admission_and_the_core_answer_alike(world: Arc<World>) {
+pub async fn admission_and_the_core_give_the_same_answers(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(2).await;
     belay.create_pool("np2", 0).await;

@@ -11,7 +11,7 @@ use crate::stage::{
     doors::{operation, told},
 };
 
-pub async fn belay_alone_changes_the_labels_that_it_goes_by(world: Arc<World>) {
+pub async fn only_belay_may_change_the_labels_that_it_relies_on(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let scale = belay.scaling().await;
     belay.grant("eve", "belay-editor");
@@ -50,9 +50,7 @@ pub async fn belay_alone_changes_the_labels_that_it_goes_by(world: Arc<World>) {
     belay.try_as("eve", &note).expect("others pass");
 }
 
-pub async fn an_operation_that_names_another_kind_of_target_in_its_label_is_refused_all_the_same(
-    world: Arc<World>,
-) {
+pub async fn a_wrong_target_kind_label_does_not_get_an_operation_admitted(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let scale = belay.scaling().await;
     let asked = json!({"type": "Scale", "on": "np1", "count": 5});
@@ -68,7 +66,7 @@ pub async fn an_operation_that_names_another_kind_of_target_in_its_label_is_refu
     }
 }
 
-pub async fn a_new_pool_has_the_label_that_spares_a_search_only_until_belay_takes_it_up(
+pub async fn belay_removes_the_follows_cluster_label_and_a_pinned_pool_may_not_have_it(
     world: Arc<World>,
 ) {
     let belay = Belay::start(&world).await;
@@ -89,7 +87,7 @@ pub async fn a_new_pool_has_the_label_that_spares_a_search_only_until_belay_take
     assert_eq!(forged, refusal);
 }
 
-pub async fn the_policy_for_large_namespaces_labels_what_needs_no_search(world: Arc<World>) {
+pub async fn the_policy_for_large_namespaces_labels_new_pools_and_operations(world: Arc<World>) {
     if !world.stamps() {
         return;
     }
@@ -123,7 +121,7 @@ pub async fn the_policy_for_large_namespaces_labels_what_needs_no_search(world: 
     belay.kubectl(&["delete", "-f", policy]);
 }
 
-pub async fn an_operation_may_come_with_belays_labels_and_gains_nothing_by_them(world: Arc<World>) {
+pub async fn an_operation_created_with_belays_labels_does_not_run(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.lock_is_free().await;

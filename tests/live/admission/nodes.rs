@@ -62,7 +62,7 @@ impl Belay {
     }
 }
 
-pub async fn the_account_of_belay_writes_only_nodes_that_carry_its_labels(world: Arc<World>) {
+pub async fn belays_account_may_write_only_nodes_with_its_labels(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     let ours = belay.nodes().await[0].name_any();
@@ -132,7 +132,7 @@ pub async fn the_account_of_belay_writes_only_nodes_that_carry_its_labels(world:
     belay.kubectl(&["delete", "node", &plain]);
 }
 
-pub async fn belay_alone_changes_its_labels_and_marks_of_a_node(world: Arc<World>) {
+pub async fn only_belay_may_change_its_labels_and_annotations_on_a_node(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     let node = belay.nodes().await[0].name_any();

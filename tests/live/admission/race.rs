@@ -29,7 +29,7 @@ struct Losers {
     later: AtomicUsize,
 }
 
-pub async fn of_two_operations_in_the_same_instant_one_runs(world: Arc<World>) {
+pub async fn only_one_of_two_simultaneous_operations_runs(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     // The winner must still be running when the other one is decided.
     belay.create_cluster(200).await;

@@ -12,7 +12,7 @@ use crate::stage::{
     doors::{and_abort, operation, told, without_elapsed},
 };
 
-pub async fn no_change_passes_while_the_cluster_is_busy(world: Arc<World>) {
+pub async fn changes_are_refused_while_an_operation_on_the_cluster_is_in_flight(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let upgrade = belay.upgrading().await;
     let refusal = format!(
@@ -43,7 +43,7 @@ pub async fn no_change_passes_while_the_cluster_is_busy(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn a_busy_pool_refuses_changes_of_itself_and_of_its_cluster(world: Arc<World>) {
+pub async fn an_operation_on_a_pool_blocks_changes_of_the_pool_and_its_cluster(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let scale = belay.scaling().await;
     let on_pool = format!(
@@ -74,7 +74,7 @@ pub async fn a_busy_pool_refuses_changes_of_itself_and_of_its_cluster(world: Arc
     belay.check_history();
 }
 
-pub async fn what_starts_no_operation_always_passes(world: Arc<World>) {
+pub async fn changes_that_start_no_operation_are_allowed_during_an_upgrade(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let upgrade = belay.upgrading().await;
     belay.kubectl(&["label", "managedcluster/demo", "agentpool/np1", "team=a"]);
@@ -93,7 +93,9 @@ pub async fn what_starts_no_operation_always_passes(world: Arc<World>) {
     );
 }
 
-pub async fn a_start_or_stop_at_the_wrong_time_tells_since_when(world: Arc<World>) {
+pub async fn a_start_or_stop_during_an_operation_is_refused_with_the_time_of_the_operation(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
     belay.upgrading().await;
     let since = belay.held_since().await;
@@ -113,7 +115,9 @@ pub async fn a_start_or_stop_at_the_wrong_time_tells_since_when(world: Arc<World
     }
 }
 
-pub async fn a_start_of_what_runs_and_a_stop_of_what_is_stopped_tell_since_when(world: Arc<World>) {
+pub async fn a_start_while_running_or_a_stop_while_stopped_is_refused_with_the_time(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.lock_is_free().await;
@@ -152,7 +156,7 @@ pub async fn a_start_of_what_runs_and_a_stop_of_what_is_stopped_tell_since_when(
     belay.check_history();
 }
 
-pub async fn what_is_being_deleted_allows_only_deletion(world: Arc<World>) {
+pub async fn a_target_that_is_being_deleted_allows_only_its_deletion(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.create_pool("np2", 1).await;
@@ -244,7 +248,7 @@ pub async fn what_is_being_deleted_allows_only_deletion(world: Arc<World>) {
     ]);
 }
 
-pub async fn what_is_so_already_is_refused(world: Arc<World>) {
+pub async fn an_operation_that_would_change_nothing_is_refused(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 2).await;
     belay.cluster_is_ready().await;
@@ -275,7 +279,7 @@ pub async fn what_is_so_already_is_refused(world: Arc<World>) {
     }
 }
 
-pub async fn versions_that_cluster_and_pools_cannot_have_are_refused(world: Arc<World>) {
+pub async fn versions_that_a_cluster_or_a_pool_cannot_have_are_refused(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.lock_is_free().await;
@@ -354,7 +358,7 @@ pub async fn versions_that_cluster_and_pools_cannot_have_are_refused(world: Arc<
     assert_eq!(belay.ask(asked), behind);
 }
 
-pub async fn what_nodes_still_run_counts_and_not_what_their_pool_is_to_run(world: Arc<World>) {
+pub async fn the_version_skew_is_measured_by_the_nodes_and_not_by_the_spec(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let mut upgrade = belay.upgrading().await;
     for (nth, next) in [(2, "1.37.1"), (3, "1.38.1")] {
@@ -379,7 +383,7 @@ pub async fn what_nodes_still_run_counts_and_not_what_their_pool_is_to_run(world
     assert_eq!(belay.ask(asked), refusal);
 }
 
-pub async fn the_last_system_pool_stays_as_long_as_its_cluster(world: Arc<World>) {
+pub async fn the_last_system_pool_cannot_be_deleted_before_its_cluster(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.create_cluster(0).await;
     let pool = |name: &str| {
@@ -423,7 +427,7 @@ pub async fn the_last_system_pool_stays_as_long_as_its_cluster(world: Arc<World>
     belay.kubectl(&["wait", "--for=delete", "agentpool/sys2", KUBECTL_PATIENCE]);
 }
 
-pub async fn what_has_ended_or_never_began_can_not_be_aborted(world: Arc<World>) {
+pub async fn an_abort_is_refused_if_no_operation_is_in_flight(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.lock_is_free().await;
@@ -445,7 +449,7 @@ pub async fn what_has_ended_or_never_began_can_not_be_aborted(world: Arc<World>)
     );
 }
 
-pub async fn the_field_manager_of_belay_opens_no_door_to_others(world: Arc<World>) {
+pub async fn belays_field_manager_gives_other_users_no_rights(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let upgrade = belay.upgrading().await;
     belay.kubectl(&[

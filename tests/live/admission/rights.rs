@@ -41,7 +41,7 @@ impl Belay {
     }
 }
 
-pub async fn an_operation_needs_the_right_to_make_the_same_change_by_the_spec(world: Arc<World>) {
+pub async fn an_operation_needs_the_right_to_make_the_same_change_in_the_spec(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.lock_is_free().await;
@@ -142,7 +142,7 @@ pub async fn an_operation_needs_the_right_to_make_the_same_change_by_the_spec(wo
     );
 }
 
-pub async fn the_record_of_a_control_plane_is_belays_alone(world: Arc<World>) {
+pub async fn only_belay_may_write_the_record_of_a_control_plane(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     for role in [
         "belay-viewer",

@@ -34,7 +34,7 @@ async fn victim_and_attacker(world: &Arc<World>) -> (Arc<Belay>, Arc<Belay>, imp
     (victim, attacker, operator)
 }
 
-pub async fn who_owns_one_namespace_reaches_nothing_of_another(world: Arc<World>) {
+pub async fn an_owner_of_one_namespace_cannot_affect_another(world: Arc<World>) {
     let (victim, attacker, _operator) = victim_and_attacker(&world).await;
     let before = victim.state().await;
     let cluster = victim.cluster().await;
@@ -78,7 +78,7 @@ pub async fn who_owns_one_namespace_reaches_nothing_of_another(world: Arc<World>
     victim.check_history();
 }
 
-pub async fn who_owns_a_namespace_gives_its_nodes_no_mark_of_belays(world: Arc<World>) {
+pub async fn a_namespace_owner_cannot_put_belays_labels_on_nodes(world: Arc<World>) {
     let (victim, attacker, _operator) = victim_and_attacker(&world).await;
     let before = victim.state().await;
     for label in [
@@ -103,7 +103,7 @@ pub async fn who_owns_a_namespace_gives_its_nodes_no_mark_of_belays(world: Arc<W
     assert_eq!(victim.state().await, before);
 }
 
-pub async fn who_owns_a_namespace_writes_no_node_no_status_and_no_record(world: Arc<World>) {
+pub async fn a_namespace_owner_cannot_write_nodes_statuses_or_records(world: Arc<World>) {
     let (victim, attacker, _operator) = victim_and_attacker(&world).await;
     let before = victim.state().await;
     let node = victim.nodes().await[0].name_any();

@@ -64,7 +64,7 @@ impl Belay {
     }
 }
 
-pub async fn a_node_that_is_deleted_while_it_comes_up_is_made_again(world: Arc<World>) {
+pub async fn a_node_deleted_while_it_comes_up_is_created_again(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.set_count("np1", 2).await;
@@ -97,7 +97,7 @@ pub async fn a_node_that_is_deleted_while_it_comes_up_is_made_again(world: Arc<W
         .await;
 }
 
-pub async fn a_node_that_is_deleted_before_anybody_saw_it_is_made_again(world: Arc<World>) {
+pub async fn a_node_deleted_just_after_its_creation_is_created_again(world: Arc<World>) {
     let (belay, proxy) = Belay::start_behind_proxy(&world).await;
     belay.ready_cluster(0, 1).await;
     // The creation is answered late: by then the node is deleted again.
@@ -131,9 +131,7 @@ pub async fn a_node_that_is_deleted_before_anybody_saw_it_is_made_again(world: A
     assert_eq!(belay.nodes().await.len(), 2);
 }
 
-pub async fn a_name_that_a_node_of_others_has_is_left_to_it_and_another_one_taken(
-    world: Arc<World>,
-) {
+pub async fn a_foreign_node_keeps_its_name_and_belay_takes_another(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(3000, 1).await;
     belay.set_count("np1", 2).await;
@@ -157,7 +155,7 @@ pub async fn a_name_that_a_node_of_others_has_is_left_to_it_and_another_one_take
     gone.expect("deleted");
 }
 
-pub async fn a_node_that_is_uncordoned_in_mid_drain_is_cordoned_again(world: Arc<World>) {
+pub async fn a_node_uncordoned_during_its_drain_is_cordoned_again(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let (upgrade, node) = belay.hanging_upgrade().await;
     let name = node.name_any();
@@ -174,7 +172,7 @@ pub async fn a_node_that_is_uncordoned_in_mid_drain_is_cordoned_again(world: Arc
     belay.succeeds(&upgrade).await;
 }
 
-pub async fn a_node_whose_label_is_taken_off_is_left_to_who_took_it(world: Arc<World>) {
+pub async fn a_node_without_belays_label_is_no_longer_managed(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let (upgrade, node) = belay.hanging_upgrade().await;
     let name = node.name_any();
@@ -200,7 +198,9 @@ pub async fn a_node_whose_label_is_taken_off_is_left_to_who_took_it(world: Arc<W
     deleted.expect("deleted");
 }
 
-pub async fn a_node_that_a_finalizer_holds_is_waited_for_and_named(world: Arc<World>) {
+pub async fn an_upgrade_waits_for_a_node_held_by_a_finalizer_and_names_the_finalizer(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 2).await;
     let held = belay.nodes().await[0].name_any();
@@ -239,7 +239,7 @@ pub async fn a_node_that_a_finalizer_holds_is_waited_for_and_named(world: Arc<Wo
     assert_eq!(belay.nodes().await.len(), 2);
 }
 
-pub async fn two_budgets_on_one_pod_are_named(world: Arc<World>) {
+pub async fn both_budgets_of_a_pod_are_named(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.create_workload(1, 0).await;
@@ -256,7 +256,7 @@ pub async fn two_budgets_on_one_pod_are_named(world: Arc<World>) {
     belay.succeeds(&upgrade).await;
 }
 
-pub async fn a_pod_with_an_endless_grace_period_is_waited_for(world: Arc<World>) {
+pub async fn an_upgrade_that_waits_for_an_endless_grace_period_can_be_aborted(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     let spec = json!({"nodeName": belay.nodes().await[0].name_any(),
@@ -290,7 +290,7 @@ pub async fn a_pod_with_an_endless_grace_period_is_waited_for(world: Arc<World>)
     drop(pods.delete("endless", &now).await);
 }
 
-pub async fn a_volume_that_is_attached_is_waited_for_and_named(world: Arc<World>) {
+pub async fn an_upgrade_waits_for_an_attached_volume_and_names_it(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     let node = belay.nodes().await[0].name_any();

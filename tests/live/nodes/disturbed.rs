@@ -21,9 +21,7 @@ async fn names(belay: &Belay) -> BTreeSet<String> {
         .collect()
 }
 
-pub async fn a_node_that_a_person_deletes_is_replaced_by_a_reconcile_of_belays_own(
-    world: Arc<World>,
-) {
+pub async fn a_deleted_node_is_replaced_by_an_automatic_reconcile(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 2).await;
     belay.lock_is_free().await;
@@ -63,7 +61,7 @@ pub async fn a_node_that_a_person_deletes_is_replaced_by_a_reconcile_of_belays_o
     belay.check_history();
 }
 
-pub async fn nodes_deleted_in_the_middle_of_an_upgrade_are_made_up_for(world: Arc<World>) {
+pub async fn nodes_deleted_during_an_upgrade_are_replaced(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(3).await;
     belay.set_version("1.36.3").await;
@@ -101,9 +99,7 @@ pub async fn nodes_deleted_in_the_middle_of_an_upgrade_are_made_up_for(world: Ar
     belay.check_history();
 }
 
-pub async fn a_node_that_a_person_cordons_in_the_middle_stays_cordoned_after_an_abort(
-    world: Arc<World>,
-) {
+pub async fn a_node_that_a_person_cordoned_stays_cordoned_after_an_abort(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(2).await;
     let cordoned = belay.nodes().await[0].name_any();
@@ -152,9 +148,7 @@ pub async fn a_node_that_a_person_cordons_in_the_middle_stays_cordoned_after_an_
     belay.check_history();
 }
 
-pub async fn a_node_that_is_not_ready_is_replaced_first_and_keeps_others_from_going(
-    world: Arc<World>,
-) {
+pub async fn an_unready_node_is_replaced_first_and_counts_as_unavailable(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 3).await;
     belay
@@ -189,7 +183,9 @@ pub async fn a_node_that_is_not_ready_is_replaced_first_and_keeps_others_from_go
     belay.check_history();
 }
 
-pub async fn a_node_that_was_ready_and_is_no_longer_does_not_fail_its_operation(world: Arc<World>) {
+pub async fn a_node_that_becomes_unready_blocks_the_operation_but_does_not_fail_it(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(1).await;
     // Long enough for a node to come up and to recover on a busy machine.
@@ -221,7 +217,7 @@ pub async fn a_node_that_was_ready_and_is_no_longer_does_not_fail_its_operation(
     belay.check_history();
 }
 
-pub async fn a_pod_that_outstays_its_grace_period_is_named(world: Arc<World>) {
+pub async fn a_pod_past_its_grace_period_is_named_with_its_finalizers(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     let pods = belay.api::<Pod>();

@@ -73,7 +73,7 @@ pub async fn a_pod_without_a_toleration_is_not_scheduled_to_a_kwok_node(world: A
     }
 }
 
-pub async fn taint_false_leaves_the_taint_out_of_new_nodes(world: Arc<World>) {
+pub async fn new_nodes_have_no_taint_if_taint_is_false(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     let old = belay.nodes().await[0].name_any();
@@ -103,7 +103,7 @@ pub async fn taint_false_leaves_the_taint_out_of_new_nodes(world: Arc<World>) {
         .await;
 }
 
-pub async fn a_kwok_that_takes_leases_keeps_nodes_alive_too(_: Arc<World>) {
+pub async fn an_upgrade_works_with_a_kwok_that_manages_node_leases(_: Arc<World>) {
     // As kwok's own manifests and chart configure it.
     let builder = ControlPlane::builder().arg(Component::Kwok, "--node-lease-duration-seconds=40");
     let own = World::of(builder.start().await.expect("a control plane"));

@@ -35,7 +35,7 @@ async fn hangs(belay: &Belay) -> (String, BTreeSet<String>) {
     (upgrade, all(belay).await)
 }
 
-pub async fn an_api_server_that_is_killed_again_and_again_costs_no_guarded_pod(_: Arc<World>) {
+pub async fn repeated_api_server_kills_delete_no_protected_pod_and_no_node(_: Arc<World>) {
     let world = World::start().await;
     let belay = Belay::start(&world).await;
     let (upgrade, before) = hangs(&belay).await;
@@ -54,7 +54,7 @@ pub async fn an_api_server_that_is_killed_again_and_again_costs_no_guarded_pod(_
     belay.check_history();
 }
 
-pub async fn a_watch_that_is_cut_costs_no_guarded_pod(world: Arc<World>) {
+pub async fn a_broken_watch_deletes_no_protected_pod_and_no_node(world: Arc<World>) {
     let (belay, proxy) = Belay::start_behind_proxy(&world).await;
     let (upgrade, before) = hangs(&belay).await;
     for resource in [
@@ -96,7 +96,7 @@ impl Belay {
     }
 }
 
-pub async fn a_pod_whose_end_no_watch_shows_is_looked_for(world: Arc<World>) {
+pub async fn a_drain_notices_that_a_pod_is_gone_without_a_watch(world: Arc<World>) {
     let (belay, proxy) = Belay::start_behind_proxy(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.create_workload(1, 1).await;

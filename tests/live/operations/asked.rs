@@ -23,7 +23,7 @@ fn appliers(managed: &[ManagedFieldsEntry], field: &str) -> Vec<String> {
     owners.filter_map(|entry| entry.manager.clone()).collect()
 }
 
-pub async fn each_type_is_written_into_the_spec_first_and_then_done(world: Arc<World>) {
+pub async fn each_requested_type_is_written_into_the_spec_and_carried_out(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.create_pool("own", 0).await;
@@ -106,7 +106,7 @@ pub async fn each_type_is_written_into_the_spec_first_and_then_done(world: Arc<W
     belay.check_history();
 }
 
-pub async fn what_a_person_asked_for_makes_no_second_operation(world: Arc<World>) {
+pub async fn a_requested_operation_creates_no_second_one(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay
@@ -134,7 +134,9 @@ pub async fn what_a_person_asked_for_makes_no_second_operation(world: Arc<World>
     belay.check_history();
 }
 
-pub async fn a_field_that_gitops_applies_is_told_and_not_fought_over(world: Arc<World>) {
+pub async fn an_operation_fails_on_a_field_that_gitops_applies_and_names_the_tool(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     let pool = json!({"apiVersion": "belay.dev/v1alpha1", "kind": "AgentPool", "metadata": {"name": "np1"},
@@ -163,7 +165,7 @@ pub async fn a_field_that_gitops_applies_is_told_and_not_fought_over(world: Arc<
     belay.check_history();
 }
 
-pub async fn what_people_wrote_by_kubectl_is_no_conflict(world: Arc<World>) {
+pub async fn an_operation_may_change_fields_that_kubectl_wrote(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.create_cluster(0).await;
     let pool = json!({"apiVersion": "belay.dev/v1alpha1", "kind": "AgentPool", "metadata": {"name": "np1"},
@@ -211,7 +213,7 @@ np1 | Create | {} | OperationNotAllowed | use type Reconcile to bring it to its 
 system | Scale | {"count": 0} | InvalidParameter | use a User pool for a count of 0
 system | Stop | {} | InvalidParameter | stop the whole cluster instead"#;
 
-pub async fn wrong_parameters_fail_with_a_code_and_say_what_to_write_instead(world: Arc<World>) {
+pub async fn wrong_parameters_fail_with_a_code_and_advice(world: Arc<World>) {
     let belay = Belay::start(&world.unguarded().await).await;
     let cluster = json!({"kubernetesVersion": "1.36.3", "provider": {"kwok": {"nodeProvisioningTime": "0s"}}});
     belay.create_cluster_with(cluster).await;
@@ -255,9 +257,7 @@ pub async fn wrong_parameters_fail_with_a_code_and_say_what_to_write_instead(wor
     belay.check_history();
 }
 
-pub async fn what_is_asked_for_while_another_is_in_flight_is_refused_and_names_it(
-    world: Arc<World>,
-) {
+pub async fn an_operation_requested_during_another_one_fails_and_names_it(world: Arc<World>) {
     let belay = Belay::start(&world.unguarded().await).await;
     belay.guarded_cluster(1).await;
     belay.create_pool("np2", 1).await;
@@ -308,7 +308,7 @@ pub async fn what_is_asked_for_while_another_is_in_flight_is_refused_and_names_i
     belay.check_history();
 }
 
-pub async fn a_copy_of_an_operation_that_ran_is_not_run_again(world: Arc<World>) {
+pub async fn a_restored_copy_of_an_operation_does_not_run_again(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.lock_is_free().await;

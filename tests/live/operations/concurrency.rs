@@ -33,7 +33,7 @@ async fn reason(belay: &Belay, operation: &str) -> String {
     cancellation.reason
 }
 
-pub async fn with_forbid_a_change_of_a_spec_waits_and_makes_no_operation(world: Arc<World>) {
+pub async fn with_forbid_a_spec_change_waits_without_an_operation(world: Arc<World>) {
     let belay = Belay::start(&world.unguarded().await).await;
     let scale = hanging_scale(&belay, "Forbid").await;
     belay.set_version("1.36.3").await;
@@ -67,9 +67,7 @@ pub async fn with_forbid_a_change_of_a_spec_waits_and_makes_no_operation(world: 
     belay.check_history();
 }
 
-pub async fn with_queue_the_newest_change_of_a_target_waits_and_older_ones_are_replaced(
-    world: Arc<World>,
-) {
+pub async fn with_queue_only_the_newest_change_of_a_target_waits(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let scale = hanging_scale(&belay, "Queue").await;
     for (name, to) in [("to-1", "1.35.8"), ("to-2", "1.36.2"), ("to-3", "1.36.3")] {
@@ -107,7 +105,7 @@ pub async fn with_queue_the_newest_change_of_a_target_waits_and_older_ones_are_r
     belay.check_history();
 }
 
-pub async fn with_queue_a_change_of_a_spec_waits_as_an_operation(world: Arc<World>) {
+pub async fn with_queue_a_spec_change_waits_as_an_operation(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let scale = hanging_scale(&belay, "Queue").await;
     belay.set_version("1.36.2").await;

@@ -12,7 +12,7 @@ use crate::stage::{
     proxy::{Fault, status},
 };
 
-pub async fn a_cluster_and_its_pools_come_up_from_what_was_applied(world: Arc<World>) {
+pub async fn an_applied_cluster_and_its_pools_come_up(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.kubectl(&[
         "apply",
@@ -78,7 +78,7 @@ pub async fn a_cluster_and_its_pools_come_up_from_what_was_applied(world: Arc<Wo
     belay.check_history();
 }
 
-pub async fn a_pool_without_its_cluster_says_so_and_comes_up_once_it_is_there(world: Arc<World>) {
+pub async fn a_pool_without_a_cluster_is_stalled_until_the_cluster_exists(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.create_pool("np1", 1).await;
     belay
@@ -104,7 +104,7 @@ pub async fn a_pool_without_its_cluster_says_so_and_comes_up_once_it_is_there(wo
     belay.check_history();
 }
 
-pub async fn an_operation_on_nothing_fails_and_says_what_is_missing(world: Arc<World>) {
+pub async fn an_operation_on_a_missing_pool_fails_and_names_it(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay
         .reconcile(TargetKind::AgentPool, "nowhere", "lost")
@@ -122,7 +122,9 @@ pub async fn an_operation_on_nothing_fails_and_says_what_is_missing(world: Arc<W
     belay.kubectl(&["delete", "op", "lost", KUBECTL_PATIENCE]);
 }
 
-pub async fn an_operation_on_a_pool_without_its_cluster_fails_and_says_so(world: Arc<World>) {
+pub async fn an_operation_on_a_pool_without_a_cluster_fails_and_names_the_cluster(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
     belay.create_pool("np1", 1).await;
     belay
@@ -137,9 +139,7 @@ pub async fn an_operation_on_a_pool_without_its_cluster_fails_and_says_so(world:
     belay.check_history();
 }
 
-pub async fn an_operation_fails_that_is_seen_while_the_end_of_its_cluster_is_not(
-    world: Arc<World>,
-) {
+pub async fn an_operation_on_a_cluster_whose_deletion_is_not_yet_seen_fails(world: Arc<World>) {
     let (belay, proxy) = Belay::start_behind_proxy(&world).await;
     belay.ready_cluster(0, 1).await;
     // From now on the operator sees no change of the cluster.
@@ -163,7 +163,7 @@ pub async fn an_operation_fails_that_is_seen_while_the_end_of_its_cluster_is_not
     assert_eq!(error.code, "NotFound");
 }
 
-pub async fn an_operation_on_nothing_fails_though_its_end_could_not_be_written_at_first(
+pub async fn an_operation_on_a_missing_pool_fails_even_if_the_first_status_write_is_refused(
     world: Arc<World>,
 ) {
     let belay = Belay::start(&world).await;

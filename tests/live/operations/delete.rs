@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::stage::belay::{Belay, KUBECTL_PATIENCE, World};
 
-pub async fn deleting_a_cluster_takes_its_pools_and_nodes(world: Arc<World>) {
+pub async fn deleting_a_cluster_deletes_its_pools_and_nodes(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 2).await;
     belay.kubectl(&["delete", "managedcluster", "demo", KUBECTL_PATIENCE]);
@@ -16,7 +16,7 @@ pub async fn deleting_a_cluster_takes_its_pools_and_nodes(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn deleting_a_pool_drains_its_nodes(world: Arc<World>) {
+pub async fn deleting_a_pool_deletes_only_its_own_nodes(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.create_pool("np2", 2).await;
@@ -29,7 +29,7 @@ pub async fn deleting_a_pool_drains_its_nodes(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn a_deletion_in_the_middle_of_an_upgrade_aborts_it(world: Arc<World>) {
+pub async fn deleting_a_cluster_aborts_its_upgrade(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let operation = belay.upgrading().await;
     belay.kubectl(&["delete", "managedcluster", "demo", KUBECTL_PATIENCE]);
@@ -45,7 +45,7 @@ pub async fn a_deletion_in_the_middle_of_an_upgrade_aborts_it(world: Arc<World>)
     belay.check_history();
 }
 
-pub async fn a_finalizer_may_be_taken_away_by_who_may_update(world: Arc<World>) {
+pub async fn a_user_who_may_update_may_remove_finalizers(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.lock_is_free().await;
@@ -72,9 +72,7 @@ pub async fn a_finalizer_may_be_taken_away_by_who_may_update(world: Arc<World>) 
     ]);
 }
 
-pub async fn a_namespace_that_is_deleted_takes_its_cluster_and_its_nodes_with_it(
-    world: Arc<World>,
-) {
+pub async fn deleting_a_namespace_deletes_its_cluster_and_nodes(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(2).await;
     belay.lock_is_free().await;
@@ -95,7 +93,7 @@ pub async fn a_namespace_that_is_deleted_takes_its_cluster_and_its_nodes_with_it
         .await;
 }
 
-pub async fn a_namespace_that_is_deleted_after_a_failed_deletion_goes_too(world: Arc<World>) {
+pub async fn a_namespace_can_be_deleted_after_a_deletion_in_it_failed(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(2).await;
     belay.create_pool("np2", 1).await;
@@ -128,9 +126,7 @@ pub async fn a_namespace_that_is_deleted_after_a_failed_deletion_goes_too(world:
     assert!(belay.nodes().await.is_empty());
 }
 
-pub async fn deleting_all_operations_in_flight_at_once_needs_the_right_to_abort_and_no_more(
-    world: Arc<World>,
-) {
+pub async fn deleting_all_operations_aborts_the_one_in_flight(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let scale = belay.scaling().await;
     belay.kubectl(&["delete", "operations", "--all", "--wait=false"]);

@@ -23,7 +23,7 @@ async fn is_on_hold(belay: &Belay, pool: &str, code: &str) {
         .await;
 }
 
-pub async fn a_node_that_is_never_ready_fails_the_operation_that_makes_it(world: Arc<World>) {
+pub async fn an_operation_fails_if_a_new_node_never_becomes_ready(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.create_cluster(0).await;
     belay.cluster_is_ready().await;
@@ -60,7 +60,7 @@ pub async fn a_node_that_is_never_ready_fails_the_operation_that_makes_it(world:
     belay.check_history();
 }
 
-pub async fn a_quota_that_is_reached_fails_the_operation_and_is_named(world: Arc<World>) {
+pub async fn an_operation_that_exceeds_a_quota_fails_and_names_it(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay
         .create_cluster_with(
@@ -88,9 +88,7 @@ pub async fn a_quota_that_is_reached_fails_the_operation_and_is_named(world: Arc
     belay.check_history();
 }
 
-pub async fn after_a_failed_drain_it_is_left_alone_and_gone_on_with_by_a_reconcile(
-    world: Arc<World>,
-) {
+pub async fn an_upgrade_that_failed_in_a_drain_continues_only_by_a_reconcile(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(2).await;
     belay
@@ -139,7 +137,7 @@ pub async fn after_a_failed_drain_it_is_left_alone_and_gone_on_with_by_a_reconci
     belay.check_history();
 }
 
-pub async fn an_api_server_that_is_away_fails_nothing(_: Arc<World>) {
+pub async fn an_api_server_outage_fails_no_operation(_: Arc<World>) {
     // Its own control plane, because all other tests need theirs.
     let world = World::start().await;
     let belay = Belay::start(&world).await;

@@ -17,7 +17,7 @@ async fn names(belay: &Belay) -> BTreeSet<String> {
     operations.iter().map(ResourceExt::name_any).collect()
 }
 
-pub async fn only_the_newest_finished_operations_are_kept_and_the_last_is_remembered(
+pub async fn only_the_newest_finished_operations_are_kept_and_the_status_names_the_last(
     world: Arc<World>,
 ) {
     let belay = Belay::start(&world).await;
@@ -81,7 +81,7 @@ pub async fn only_the_newest_finished_operations_are_kept_and_the_last_is_rememb
     belay.check_history();
 }
 
-pub async fn what_somebody_applies_is_not_pruned(world: Arc<World>) {
+pub async fn an_applied_operation_is_not_pruned(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.lock_is_free().await;
@@ -108,7 +108,7 @@ pub async fn what_somebody_applies_is_not_pruned(world: Arc<World>) {
         .await;
 }
 
-pub async fn what_is_in_flight_or_waits_is_never_pruned(world: Arc<World>) {
+pub async fn operations_in_flight_or_waiting_are_never_pruned(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(1).await;
     belay

@@ -16,7 +16,7 @@ async fn canceled_upgrade(belay: &Belay) -> String {
     operation
 }
 
-pub async fn a_canceled_target_is_left_alone_until_someone_asks(world: Arc<World>) {
+pub async fn a_canceled_target_stays_on_hold_until_a_reconcile(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let operation = canceled_upgrade(&belay).await;
     belay
@@ -55,7 +55,7 @@ pub async fn a_canceled_target_is_left_alone_until_someone_asks(world: Arc<World
     belay.check_history();
 }
 
-pub async fn a_change_of_the_spec_ends_the_hold(world: Arc<World>) {
+pub async fn a_spec_change_ends_the_hold(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     canceled_upgrade(&belay).await;
     belay.keep_available(1).await;

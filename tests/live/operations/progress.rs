@@ -11,7 +11,7 @@ use crate::stage::belay::{Belay, World, is_cordoned};
 /// The maximum size of an object that Belay promises.
 const LARGEST: usize = 100 * 1024;
 
-pub async fn percent_rises_with_each_node_and_steps_tell_their_times(world: Arc<World>) {
+pub async fn the_percentage_rises_with_each_node_and_steps_have_times(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(5).await;
     belay.set_version("1.36.3").await;
@@ -65,7 +65,7 @@ pub async fn percent_rises_with_each_node_and_steps_tell_their_times(world: Arc<
     belay.check_history();
 }
 
-pub async fn a_block_tells_since_when_it_lasts_until_it_is_over(world: Arc<World>) {
+pub async fn a_block_keeps_its_start_time_across_a_restart(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(2).await;
     belay.set_version("1.36.3").await;
@@ -92,7 +92,7 @@ pub async fn a_block_tells_since_when_it_lasts_until_it_is_over(world: Arc<World
     belay.check_history();
 }
 
-pub async fn an_operation_on_hundreds_of_nodes_stays_small_and_comes_to_its_end(world: Arc<World>) {
+pub async fn an_operation_on_hundreds_of_nodes_stays_small_and_succeeds(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.set_count("np1", 230).await;

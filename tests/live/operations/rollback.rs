@@ -22,7 +22,7 @@ async fn hanging_rollback(belay: &Belay, nodes: usize) -> String {
     rollback
 }
 
-pub async fn nodes_go_back_first_and_the_control_plane_last(world: Arc<World>) {
+pub async fn nodes_roll_back_first_and_the_control_plane_last(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let rollback = hanging_rollback(&belay, 2).await;
     let told = belay.cluster_status().await;
@@ -76,7 +76,9 @@ pub async fn nodes_go_back_first_and_the_control_plane_last(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn after_an_abort_pools_converge_to_what_the_control_plane_runs(world: Arc<World>) {
+pub async fn after_an_aborted_rollback_pools_return_to_the_control_planes_version(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
     let rollback = hanging_rollback(&belay, 2).await;
     // One node rolls back; the other node keeps its pods.
@@ -120,7 +122,7 @@ pub async fn after_an_abort_pools_converge_to_what_the_control_plane_runs(world:
     belay.check_history();
 }
 
-pub async fn an_abort_is_refused_once_the_control_plane_goes_back(world: Arc<World>) {
+pub async fn an_abort_is_refused_once_the_control_plane_rolls_back(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let cluster = json!({"kubernetesVersion": "1.36.3", "provider": {"kwok": {"nodeProvisioningTime": "0s"}}});
     belay.create_cluster_with(cluster).await;

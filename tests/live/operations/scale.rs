@@ -6,7 +6,7 @@ use belay::api::{OperationPhase, OperationType, StepAction};
 
 use crate::stage::belay::{Belay, World};
 
-pub async fn a_pool_scales_up_and_down_by_kubectl_scale(world: Arc<World>) {
+pub async fn a_pool_scales_up_and_down_with_kubectl_scale(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(50, 1).await;
     belay.kubectl(&["scale", "agentpool", "np1", "--replicas=4"]);

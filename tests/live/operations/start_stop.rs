@@ -40,7 +40,7 @@ async fn power(belay: &Belay, pool: &str, state: &str) -> String {
     operation
 }
 
-pub async fn a_stopped_pool_has_no_nodes_and_comes_back_with_its_count(world: Arc<World>) {
+pub async fn a_stopped_pool_has_no_nodes_and_starts_with_its_old_count(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 2).await;
     let stop = power(&belay, "np1", "Stopped").await;
@@ -90,7 +90,7 @@ pub async fn a_pool_is_stopping_until_its_last_node_is_gone(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn a_system_pool_cant_be_stopped_and_a_spot_pool_can(world: Arc<World>) {
+pub async fn a_system_pool_cannot_be_stopped_but_a_spot_pool_can(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.create_cluster(0).await;
     belay
@@ -113,7 +113,7 @@ pub async fn a_system_pool_cant_be_stopped_and_a_spot_pool_can(world: Arc<World>
     belay.check_history();
 }
 
-pub async fn a_stopped_pool_is_upgraded_without_a_node_and_comes_up_so(world: Arc<World>) {
+pub async fn a_stopped_pool_can_be_upgraded_and_starts_on_the_new_version(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.create_cluster(0).await;
     let own = json!({"kubernetesVersion": "1.34.2", "count": 1});
@@ -146,7 +146,7 @@ pub async fn a_stopped_pool_is_upgraded_without_a_node_and_comes_up_so(world: Ar
     belay.check_history();
 }
 
-pub async fn a_start_or_stop_at_the_wrong_time_is_refused_with_the_time(world: Arc<World>) {
+pub async fn a_start_or_stop_in_the_wrong_state_fails_with_the_state(world: Arc<World>) {
     let belay = Belay::start(&world.unguarded().await).await;
     belay.ready_cluster(0, 1).await;
     let refused = |name: &'static str| {
@@ -193,7 +193,7 @@ pub async fn a_start_or_stop_at_the_wrong_time_is_refused_with_the_time(world: A
     belay.check_history();
 }
 
-pub async fn a_stopped_cluster_has_no_nodes_and_a_start_brings_back_what_was_not_stopped(
+pub async fn a_stopped_cluster_has_no_nodes_and_its_start_leaves_stopped_pools_stopped(
     world: Arc<World>,
 ) {
     let belay = Belay::start(&world).await;

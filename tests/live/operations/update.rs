@@ -26,7 +26,7 @@ fn taints(node: &Node) -> BTreeSet<String> {
         .collect()
 }
 
-pub async fn labels_and_taints_change_in_place_and_leave_those_of_others(world: Arc<World>) {
+pub async fn labels_and_taints_change_in_place_and_those_of_others_stay(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 2).await;
     let before = uids(&belay).await;
@@ -87,7 +87,7 @@ pub async fn upgrade_settings_change_without_a_step(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn several_changes_in_one_edit_are_one_operation_of_the_weightiest_type(
+pub async fn one_edit_with_several_changes_becomes_one_operation_of_the_heaviest_type(
     world: Arc<World>,
 ) {
     let belay = Belay::start(&world).await;
@@ -146,7 +146,7 @@ pub async fn several_changes_in_one_edit_are_one_operation_of_the_weightiest_typ
     belay.check_history();
 }
 
-pub async fn scaling_down_takes_cordoned_nodes_then_those_not_ready_then_the_newest(
+pub async fn a_scale_down_removes_cordoned_nodes_then_unready_ones_then_the_newest(
     world: Arc<World>,
 ) {
     let belay = Belay::start(&world).await;
@@ -188,7 +188,7 @@ pub async fn scaling_down_takes_cordoned_nodes_then_those_not_ready_then_the_new
     belay.check_history();
 }
 
-pub async fn scaling_down_takes_nodes_of_the_older_version_first(world: Arc<World>) {
+pub async fn a_scale_down_removes_nodes_of_the_older_version_first(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(2).await;
     belay.set_version("1.36.3").await;

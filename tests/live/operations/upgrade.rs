@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::stage::belay::{Belay, World, is_cordoned, version};
 
-pub async fn an_upgrade_under_load_violates_no_pdb(world: Arc<World>) {
+pub async fn an_upgrade_violates_no_pdb(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(100, 3).await;
     belay.create_workload(6, 5).await;
@@ -87,7 +87,7 @@ fn is_healthy(pod: &Pod) -> bool {
         })
 }
 
-pub async fn a_pdb_that_is_relaxed_lets_the_upgrade_go_on(world: Arc<World>) {
+pub async fn an_upgrade_continues_when_its_pdb_is_relaxed(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(50, 2).await;
     belay.create_workload(2, 2).await;
@@ -120,7 +120,7 @@ pub async fn a_pdb_that_is_relaxed_lets_the_upgrade_go_on(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn a_drain_that_takes_too_long_fails_and_names_pod_and_pdb(world: Arc<World>) {
+pub async fn a_drain_timeout_fails_the_upgrade_with_the_pdb_as_the_cause(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.create_workload(1, 1).await;

@@ -21,7 +21,7 @@ impl Belay {
     }
 }
 
-pub async fn it_tells_what_works_and_leaves_nothing(world: Arc<World>) {
+pub async fn check_reports_what_works_and_leaves_nothing_behind(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let expected = "\
         ok  the API server refuses what can't be done (policies)\n\
@@ -32,7 +32,7 @@ pub async fn it_tells_what_works_and_leaves_nothing(world: Arc<World>) {
     assert_eq!(left, "");
 }
 
-pub async fn it_tells_what_is_missing_and_what_to_do(world: Arc<World>) {
+pub async fn check_reports_what_is_missing_and_what_to_do(world: Arc<World>) {
     let unguarded = world.unguarded().await;
     let belay = Belay::start(&unguarded).await;
     let (works, told) = belay.check(&[]);

@@ -246,7 +246,7 @@ fn resource<K: Resource<DynamicType = ()>>() -> ApiResource {
     ApiResource::erase::<K>(&())
 }
 
-pub async fn hostile_objects_neither_stop_belay_nor_keep_it_from_the_others(world: Arc<World>) {
+pub async fn hostile_objects_do_not_stop_the_work_on_other_objects(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     for kind in [Kind::ManagedCluster, Kind::AgentPool, Kind::Operation] {

@@ -20,7 +20,7 @@ use crate::stage::{
     proxy::{Fault, status},
 };
 
-pub async fn a_policy_on_one_pool_holds_up_no_abort(world: Arc<World>) {
+pub async fn a_policy_that_blocks_one_pool_does_not_block_an_abort(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(2).await;
     belay.create_pool("bad", 1).await;
@@ -35,7 +35,7 @@ pub async fn a_policy_on_one_pool_holds_up_no_abort(world: Arc<World>) {
     belay.refuse_no_more();
 }
 
-pub async fn what_somebody_refuses_is_said_where_it_is_refused(world: Arc<World>) {
+pub async fn a_refused_write_is_reported_on_its_object_and_others_continue(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.refuse_metadata_of_pool("bad", "np1").await;
@@ -59,7 +59,7 @@ pub async fn what_somebody_refuses_is_said_where_it_is_refused(world: Arc<World>
     belay.pool_is_ready("bad").await;
 }
 
-pub async fn an_abort_ends_though_its_nodes_can_not_be_left_as_they_were(world: Arc<World>) {
+pub async fn an_abort_ends_even_if_its_nodes_cannot_be_restored(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(2).await;
     belay.set_version("1.36.3").await;
@@ -93,7 +93,7 @@ pub async fn an_abort_ends_though_its_nodes_can_not_be_left_as_they_were(world: 
         .await;
 }
 
-pub async fn an_abort_ends_though_its_control_plane_can_not_be_released(world: Arc<World>) {
+pub async fn an_abort_ends_even_if_the_control_plane_cannot_be_released(world: Arc<World>) {
     let (belay, proxy) = Belay::start_behind_proxy(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.set_provisioning_time("1h").await;
@@ -137,7 +137,7 @@ pub async fn an_abort_ends_though_its_control_plane_can_not_be_released(world: A
     belay.check_history();
 }
 
-pub async fn what_is_refused_while_nodes_are_made_is_reported(world: Arc<World>) {
+pub async fn a_refused_node_creation_is_reported_with_the_servers_message(world: Arc<World>) {
     let (belay, proxy) = Belay::start_behind_proxy(&world).await;
     belay.ready_cluster(0, 1).await;
     for (code, reason, expected) in [
@@ -168,7 +168,7 @@ pub async fn what_is_refused_while_nodes_are_made_is_reported(world: Arc<World>)
     }
 }
 
-pub async fn throttling_is_no_budgets_refusal(world: Arc<World>) {
+pub async fn a_throttled_eviction_is_not_reported_as_a_budget(world: Arc<World>) {
     let (belay, proxy) = Belay::start_behind_proxy(&world).await;
     belay.ready_cluster(0, 2).await;
     belay.create_workload(2, 0).await;
@@ -201,7 +201,7 @@ pub async fn an_abort_does_not_wait_for_a_write_that_hangs(world: Arc<World>) {
     proxy.heal();
 }
 
-pub async fn a_node_that_comes_after_its_clusters_deletion_goes_unless_it_had_joined(
+pub async fn a_node_created_after_its_clusters_deletion_is_deleted_unless_it_has_joined(
     world: Arc<World>,
 ) {
     // In this test somebody else creates nodes like Belay's.
@@ -231,7 +231,7 @@ pub async fn a_node_that_comes_after_its_clusters_deletion_goes_unless_it_had_jo
     deleted.expect("deleted");
 }
 
-pub async fn work_ends_with_its_cluster(world: Arc<World>) {
+pub async fn work_stops_when_its_cluster_is_gone(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.guarded_cluster(2).await;
     belay.set_version("1.36.3").await;

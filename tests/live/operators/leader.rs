@@ -38,7 +38,7 @@ pub async fn of_two_operators_one_works_and_the_other_stands_by(world: Arc<World
     belay.check_history();
 }
 
-pub async fn a_leader_that_is_killed_is_followed_in_the_middle_of_an_upgrade(world: Arc<World>) {
+pub async fn a_standby_completes_the_upgrade_of_a_killed_leader(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let first = Operator::leading(&belay, "first").await;
     let second = Operator::standing_by(&belay, "second").await;
@@ -56,9 +56,7 @@ pub async fn a_leader_that_is_killed_is_followed_in_the_middle_of_an_upgrade(wor
     belay.is_upgraded_once(&operation, |_| true).await;
 }
 
-pub async fn a_leader_that_slept_longer_than_its_lease_writes_nothing_when_it_wakes(
-    world: Arc<World>,
-) {
+pub async fn a_leader_paused_beyond_its_lease_writes_nothing_after_it_resumes(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let first = Operator::leading(&belay, "first").await;
     let second = Operator::standing_by(&belay, "second").await;
@@ -77,7 +75,7 @@ pub async fn a_leader_that_slept_longer_than_its_lease_writes_nothing_when_it_wa
     belay.check_history();
 }
 
-pub async fn a_leader_that_is_told_to_end_gives_its_lease_back(world: Arc<World>) {
+pub async fn a_leader_that_gets_sigterm_releases_its_lease(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let first = Operator::leading(&belay, "first").await;
     let second = Operator::standing_by(&belay, "second").await;
@@ -102,7 +100,7 @@ pub async fn a_leader_that_is_told_to_end_gives_its_lease_back(world: Arc<World>
     belay.is_upgraded_once(&operation, |_| true).await;
 }
 
-pub async fn a_leader_whose_lease_is_taken_ends(world: Arc<World>) {
+pub async fn a_leader_exits_when_its_lease_is_taken(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let first = Operator::leading(&belay, "first").await;
     let name = format!("belay-{}", belay.namespace);
@@ -128,7 +126,7 @@ pub async fn a_leader_whose_lease_is_taken_ends(world: Arc<World>) {
     assert!(first.log().contains(said), "{}", first.log());
 }
 
-pub async fn a_leader_whose_lease_is_deleted_makes_it_again(world: Arc<World>) {
+pub async fn a_leader_recreates_its_deleted_lease(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let first = Operator::leading(&belay, "first").await;
     let second = Operator::standing_by(&belay, "second").await;

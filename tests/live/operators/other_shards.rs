@@ -42,7 +42,7 @@ impl Belay {
     }
 }
 
-pub async fn what_belongs_to_clusters_of_another_shard_is_left_to_it(world: Arc<World>) {
+pub async fn an_operator_leaves_objects_of_other_shards_alone(world: Arc<World>) {
     // In this test somebody else creates nodes like Belay's.
     let belay = Belay::start_without_operator(&world.unguarded().await).await;
     let first = Operator::sharing(&belay, "first", "2");
@@ -98,7 +98,7 @@ pub async fn what_belongs_to_clusters_of_another_shard_is_left_to_it(world: Arc<
     belay.check_history();
 }
 
-pub async fn an_operation_on_a_pool_is_its_clusters_whatever_its_label_says(world: Arc<World>) {
+pub async fn a_wrong_cluster_label_does_not_change_the_shard_of_an_operation(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let _operators = two(&belay).await;
     let mut clusters = Vec::new();
@@ -121,7 +121,7 @@ pub async fn an_operation_on_a_pool_is_its_clusters_whatever_its_label_says(worl
     belay.check_history();
 }
 
-pub async fn what_belongs_to_no_cluster_is_reported_by_one_operator(world: Arc<World>) {
+pub async fn an_operation_on_a_missing_target_is_reported_by_only_one_operator(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let _operators = two(&belay).await;
     for shard in [0, 1] {
@@ -146,7 +146,7 @@ pub async fn what_belongs_to_no_cluster_is_reported_by_one_operator(world: Arc<W
     belay.check_history();
 }
 
-pub async fn an_operator_of_several_shards_tells_of_all_and_one_without_a_shard_is_ready(
+pub async fn metrics_cover_each_shard_once_and_an_operator_without_a_shard_is_ready(
     world: Arc<World>,
 ) {
     let belay = Belay::start_without_operator(&world).await;

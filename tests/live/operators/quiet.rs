@@ -35,7 +35,7 @@ fn writes(world: &World) -> BTreeMap<String, u64> {
     writes
 }
 
-pub async fn nothing_is_written_in_a_quiet_minute(_: Arc<World>) {
+pub async fn an_idle_operator_writes_nothing_for_a_minute(_: Arc<World>) {
     // A separate API server, which counts only Belay's requests.
     let builder = ControlPlane::builder()
         .without(Component::ControllerManager)

@@ -131,7 +131,7 @@ fn values_of_second(folder: &Path) -> String {
     format!("--values={}", file.display())
 }
 
-pub async fn two_releases_look_after_their_own_namespaces(_: Arc<World>) {
+pub async fn two_releases_manage_only_their_own_namespaces(_: Arc<World>) {
     let releases = Releases::start().await;
     releases.install("belay", &["--set=watchNamespaces[0]=team-a"]);
     let values = values_of_second(releases.control_plane.dir());

@@ -12,7 +12,7 @@ const WRITES: u64 = 14;
 /// The number of writes for each second of an operation: its own progress, its pool's and its cluster's.
 const EACH_SECOND: u64 = 3;
 
-pub async fn an_operation_writes_a_few_times_and_then_its_progress_once_a_second(
+pub async fn the_writes_of_an_operation_depend_on_its_duration_and_not_on_its_nodes(
     world: Arc<World>,
 ) {
     let (belay, proxy) = Belay::start_behind_proxy(&world).await;

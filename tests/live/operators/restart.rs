@@ -38,7 +38,7 @@ async fn under_kills(belay: &Belay, until: impl Future<Output = ()>) {
     }
 }
 
-pub async fn an_operator_that_is_killed_goes_on_where_things_stand(world: Arc<World>) {
+pub async fn a_killed_operator_continues_from_the_current_state(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     under_kills(&belay, belay.ready_cluster(100, 3)).await;
     // The budget has room: an eviction that a kill interrupts counts against the budget for two minutes.
@@ -86,7 +86,7 @@ pub async fn an_operator_that_is_killed_goes_on_where_things_stand(world: Arc<Wo
     belay.check_history();
 }
 
-pub async fn an_abort_is_honoured_by_the_next_operator(world: Arc<World>) {
+pub async fn the_next_operator_honours_an_abort(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let operation = belay.upgrading().await;
     belay.kill_operator();

@@ -29,7 +29,7 @@ async fn has_lease_of(belay: &Belay, shards: u32) -> bool {
     leases.any(|lease| lease.name_any().ends_with(&format!("-of-{shards}")))
 }
 
-pub async fn operators_with_other_numbers_of_shards_wait_until_the_first_have_ended(
+pub async fn operators_with_another_number_of_shards_wait_until_the_others_have_ended(
     world: Arc<World>,
 ) {
     let belay = Belay::start_without_operator(&world).await;

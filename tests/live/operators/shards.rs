@@ -87,7 +87,7 @@ fn decided_on(operator: &Operator, cluster: &str) -> bool {
     decided.any(|line| line.contains(&format!("cluster=\"{cluster}\"")))
 }
 
-pub async fn of_two_operators_each_takes_a_shard_and_each_cluster_is_brought_up_by_one(
+pub async fn two_operators_take_one_shard_each_and_only_one_works_on_each_cluster(
     world: Arc<World>,
 ) {
     let belay = Belay::start_without_operator(&world).await;
@@ -106,7 +106,7 @@ pub async fn of_two_operators_each_takes_a_shard_and_each_cluster_is_brought_up_
     belay.check_history();
 }
 
-pub async fn a_new_operator_gets_its_share_and_gives_it_back_when_it_ends(world: Arc<World>) {
+pub async fn a_new_operator_gets_a_shard_and_releases_it_when_it_ends(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let first = Operator::sharing(&belay, "first", "2");
     first.has_shards(&belay, &[0, 1]).await;
@@ -144,7 +144,7 @@ pub async fn a_new_operator_gets_its_share_and_gives_it_back_when_it_ends(world:
     belay.check_history();
 }
 
-pub async fn what_an_operator_that_is_killed_had_in_hand_goes_on(world: Arc<World>) {
+pub async fn the_operations_of_a_killed_operator_continue(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let (works, other) = two_by_demo(&belay).await;
     let operation = belay.upgrading_of(2, 4).await;
@@ -155,7 +155,7 @@ pub async fn what_an_operator_that_is_killed_had_in_hand_goes_on(world: Arc<Worl
     belay.is_upgraded_once(&operation, is_of_demo).await;
 }
 
-pub async fn an_abort_while_nobody_holds_the_shard_is_honoured(world: Arc<World>) {
+pub async fn an_abort_requested_while_its_shard_has_no_operator_is_honoured(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let (works, other) = two_by_demo(&belay).await;
     let operation = belay.upgrading_of(2, 4).await;
@@ -172,7 +172,7 @@ pub async fn an_abort_while_nobody_holds_the_shard_is_honoured(world: Arc<World>
     belay.check_history();
 }
 
-pub async fn an_operator_that_slept_longer_than_its_leases_writes_nothing_when_it_wakes(
+pub async fn an_operator_paused_beyond_its_leases_writes_nothing_after_it_resumes(
     world: Arc<World>,
 ) {
     let belay = Belay::start_without_operator(&world).await;
@@ -193,7 +193,7 @@ pub async fn an_operator_that_slept_longer_than_its_leases_writes_nothing_when_i
     belay.check_history();
 }
 
-pub async fn an_operator_whose_shard_is_taken_ends(world: Arc<World>) {
+pub async fn an_operator_exits_when_its_shard_is_taken(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let first = Operator::sharing(&belay, "first", "2");
     first.has_shards(&belay, &[0, 1]).await;

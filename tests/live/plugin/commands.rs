@@ -79,7 +79,7 @@ async fn cluster_made_with_kubectl(belay: &Belay, count: usize) {
     belay.pool_is_ready("np1").await;
 }
 
-pub async fn a_terminal_shows_a_live_bar_and_what_blocks_it(world: Arc<World>) {
+pub async fn a_terminal_shows_a_live_progress_bar_and_the_block(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     hanging_upgrade(&belay).await;
     for columns in [80, 120] {
@@ -146,7 +146,7 @@ pub async fn a_pipe_gets_a_line_for_each_change(world: Arc<World>) {
     assert!(text(&late.stderr).contains("nothing is in flight on ManagedCluster demo"));
 }
 
-pub async fn an_abort_tells_what_it_leaves_behind_and_asks(world: Arc<World>) {
+pub async fn an_abort_shows_what_it_leaves_behind_and_asks_for_confirmation(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let operation = hanging_upgrade(&belay).await;
     let question = format!("Abort Operation {operation}? [y/N]");
@@ -204,7 +204,7 @@ pub async fn an_abort_tells_what_it_leaves_behind_and_asks(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn an_abort_without_after_step_hurries_one_with_it(world: Arc<World>) {
+pub async fn a_second_abort_without_after_step_ends_the_operation_at_once(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let operation = hanging_upgrade(&belay).await;
     let patient = ["abort", "cluster", "demo", "--yes", "--after-step"];
@@ -218,7 +218,7 @@ pub async fn an_abort_without_after_step_hurries_one_with_it(world: Arc<World>) 
     belay.check_history();
 }
 
-pub async fn what_why_suggests_lets_the_upgrade_go_on(world: Arc<World>) {
+pub async fn the_command_that_why_suggests_unblocks_the_upgrade(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let operation = hanging_upgrade(&belay).await;
     let why = run(&belay, &["why", "demo"]).await;
@@ -240,7 +240,9 @@ pub async fn what_why_suggests_lets_the_upgrade_go_on(world: Arc<World>) {
     assert!(why.contains("ManagedCluster demo is Ready"), "{why}");
 }
 
-pub async fn a_change_is_made_once_by_its_name_and_followed(world: Arc<World>) {
+pub async fn a_repeated_command_with_the_same_operation_name_makes_one_operation(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
     cluster_made_with_kubectl(&belay, 2).await;
     let scale = |count| {
@@ -289,7 +291,7 @@ pub async fn a_change_is_made_once_by_its_name_and_followed(world: Arc<World>) {
     );
 }
 
-pub async fn ctrl_c_offers_to_abort_what_is_followed(world: Arc<World>) {
+pub async fn ctrl_c_offers_to_abort_the_followed_operation(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     cluster_made_with_kubectl(&belay, 3).await;
     belay.create_workload(3, 3).await;
@@ -316,7 +318,7 @@ pub async fn ctrl_c_offers_to_abort_what_is_followed(world: Arc<World>) {
     );
 }
 
-pub async fn refusals_say_what_to_do(world: Arc<World>) {
+pub async fn an_error_is_one_sentence_that_says_what_is_wrong(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(50, 1).await;
     belay.lock_is_free().await;
@@ -351,7 +353,7 @@ pub async fn refusals_say_what_to_do(world: Arc<World>) {
     }
 }
 
-pub async fn many_clusters_are_listed_page_by_page(world: Arc<World>) {
+pub async fn status_lists_more_clusters_than_fit_in_one_page(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let clusters = belay.api::<ManagedCluster>();
     for number in 0..260 {

@@ -97,7 +97,7 @@ fn as_it_ran(operation: &Operation) -> Vec<String> {
         .collect()
 }
 
-pub async fn a_plan_of_a_new_cluster_lists_what_is_made_in_its_order(world: Arc<World>) {
+pub async fn a_plan_of_a_new_cluster_lists_its_creations_in_order(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let folder = manifests(&[pool("np1", 3), quick("1.35.7"), pool("np2", 2)]);
     let (code, told) = plan(&belay, folder.path()).await;
@@ -117,7 +117,7 @@ pub async fn a_plan_of_a_new_cluster_lists_what_is_made_in_its_order(world: Arc<
     assert_eq!(all_objects(&belay).trim(), "", "nothing is written");
 }
 
-pub async fn a_planned_upgrade_is_what_an_apply_then_does(world: Arc<World>) {
+pub async fn an_apply_does_exactly_the_planned_upgrade(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let before = manifests(&[quick("1.35.7"), pool("np1", 3), pool("np2", 2)]);
     let before = before.path().display().to_string();
@@ -156,7 +156,7 @@ pub async fn a_planned_upgrade_is_what_an_apply_then_does(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn a_plan_tells_a_refusal_word_for_word(world: Arc<World>) {
+pub async fn a_plan_shows_the_refusal_of_the_api_server_word_for_word(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let upgrade = belay.upgrading().await;
     let refusal = format!(
@@ -185,7 +185,7 @@ pub async fn a_plan_tells_a_refusal_word_for_word(world: Arc<World>) {
     assert_eq!(told(applied), refusal, "as an apply is refused");
 }
 
-pub async fn a_plan_tells_what_belay_itself_refuses(world: Arc<World>) {
+pub async fn a_plan_shows_the_refusal_of_belay_itself(world: Arc<World>) {
     let belay = Belay::start(&world.unguarded().await).await;
     belay.ready_cluster(50, 2).await;
     belay.lock_is_free().await;
@@ -202,7 +202,7 @@ pub async fn a_plan_tells_what_belay_itself_refuses(world: Arc<World>) {
     assert_eq!(planned["objects"][0]["refused"], told.as_str());
 }
 
-pub async fn a_plan_tells_what_a_change_waits_for(world: Arc<World>) {
+pub async fn a_plan_shows_what_a_change_waits_for(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let upgrade = belay.upgrading().await;
     belay
@@ -226,7 +226,7 @@ pub async fn a_plan_tells_what_a_change_waits_for(world: Arc<World>) {
     assert_eq!(*after, json!([upgrade]));
 }
 
-pub async fn a_plan_of_what_is_so_already_says_so(world: Arc<World>) {
+pub async fn a_plan_without_changes_says_so(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let quickstart = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart");
     belay.kubectl(&["apply", "-f", quickstart]);
@@ -247,7 +247,7 @@ pub async fn a_plan_of_what_is_so_already_says_so(world: Arc<World>) {
     assert_eq!(all_objects(&belay), objects, "nothing is written");
 }
 
-pub async fn what_is_no_manifest_is_named_with_its_place(world: Arc<World>) {
+pub async fn an_invalid_manifest_is_reported_with_its_file_and_line(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let folder = manifests(&[]);
     let path = folder.path().join("broken.yaml");

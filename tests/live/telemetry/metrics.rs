@@ -52,7 +52,7 @@ pub fn scrape(address: &str) -> Exposition {
     Exposition::parse(&text)
 }
 
-pub async fn a_scrape_tells_how_operations_went(world: Arc<World>) {
+pub async fn the_metrics_report_operations_blocks_and_aborts(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let (_operator, log) = belay.operator(&[OWN_ADDRESS]);
     let address = address(&belay, &log).await;
@@ -152,7 +152,7 @@ pub async fn a_scrape_tells_how_operations_went(world: Arc<World>) {
 
 const QUEUE: &[(&str, &str)] = &[("controller", "managedcluster"), ("name", "managedcluster")];
 
-pub async fn an_operator_that_reaches_no_cluster_is_live_and_not_ready(world: Arc<World>) {
+pub async fn an_operator_without_an_api_server_is_live_but_not_ready(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let folder = tempfile::tempdir().expect("a folder");
     let nowhere = folder.path().join("kubeconfig");

@@ -135,7 +135,7 @@ fn labels(legend: &str) -> impl Iterator<Item = &str> {
     labels.filter(|label| *label != "pod")
 }
 
-pub async fn the_dashboard_shows_a_run_and_an_alert_tells_of_what_blocks_it(world: Arc<World>) {
+pub async fn the_dashboard_has_data_and_an_alert_fires_for_a_blocked_operation(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let (_operator, log) = belay.operator(&[metrics::OWN_ADDRESS]);
     let address = metrics::address(&belay, &log).await;

@@ -14,7 +14,7 @@ use crate::stage::belay::World;
 
 use super::stage::{NEW, OLD, Stage};
 
-pub async fn an_aborted_upgrade_of_a_node_pool_stops_at_azure_and_stays_so(world: Arc<World>) {
+pub async fn an_aborted_node_pool_upgrade_stops_at_azure_until_a_reconcile(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.hold("np1");
@@ -79,7 +79,7 @@ pub async fn an_aborted_upgrade_of_the_control_plane_upgrades_no_pool(world: Arc
     stage.belay.check_history();
 }
 
-pub async fn an_abort_between_two_requests_of_one_change_begins_no_more(world: Arc<World>) {
+pub async fn after_an_abort_the_second_request_of_a_change_is_not_sent(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.hold("np1");
@@ -102,7 +102,7 @@ pub async fn an_abort_between_two_requests_of_one_change_begins_no_more(world: A
     belay.check_history();
 }
 
-pub async fn an_abort_that_azure_calls_too_late_changes_nothing(world: Arc<World>) {
+pub async fn an_abort_after_azure_has_finished_changes_nothing(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.takes(1500, 100);
@@ -117,7 +117,9 @@ pub async fn an_abort_that_azure_calls_too_late_changes_nothing(world: Arc<World
     belay.check_history();
 }
 
-pub async fn an_operator_that_is_killed_in_an_abort_at_azure_comes_to_its_end(world: Arc<World>) {
+pub async fn an_abort_requested_while_no_operator_runs_is_carried_out_at_azure_later(
+    world: Arc<World>,
+) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.hold("np1");

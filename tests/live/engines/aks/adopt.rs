@@ -9,7 +9,7 @@ use crate::stage::belay::{KUBECTL_PATIENCE, World};
 
 use super::stage::{CREDENTIALS, GROUP, OLD, Stage};
 
-pub async fn what_adopt_azure_prints_begins_no_operation(world: Arc<World>) {
+pub async fn the_manifests_of_adopt_azure_start_no_operation(world: Arc<World>) {
     let stage = Stage::unadopted(&world).await;
     let own = json!({"team": "gold", "node.kubernetes.io/azures": "own"});
     let changes = json!({"nodeLabels": own, "nodeTaints": ["team=gold:NoSchedule"],
@@ -46,9 +46,7 @@ pub async fn what_adopt_azure_prints_begins_no_operation(world: Arc<World>) {
     assert_eq!(cluster.kubernetes_version.as_deref(), Some(OLD));
 }
 
-pub async fn without_a_secret_the_identity_of_the_operator_is_used_where_the_namespace_may(
-    world: Arc<World>,
-) {
+pub async fn the_operators_azure_identity_serves_only_permitted_namespaces(world: Arc<World>) {
     let stage = Stage::unadopted(&world).await;
     let manifests = stage.adopt(&["--credentials-secret", CREDENTIALS]).await;
     let line = format!("      credentialsSecret: {CREDENTIALS}\n");
@@ -66,7 +64,9 @@ pub async fn without_a_secret_the_identity_of_the_operator_is_used_where_the_nam
     stage.is_ready().await;
 }
 
-pub async fn credentials_that_are_missing_or_wrong_are_reported_and_mended(world: Arc<World>) {
+pub async fn missing_or_wrong_azure_credentials_are_reported_until_they_are_fixed(
+    world: Arc<World>,
+) {
     let stage = Stage::unadopted(&world).await;
     let manifests = stage.adopt(&["--credentials-secret", CREDENTIALS]).await;
     stage.belay.kubectl(&["delete", "secret", CREDENTIALS]);
@@ -93,7 +93,7 @@ pub async fn a_cluster_that_is_not_in_azure_is_reported(world: Arc<World>) {
     stage.belay.says_of_ready("Unknown", why).await;
 }
 
-pub async fn deleting_what_was_adopted_leaves_azure_as_it_is(world: Arc<World>) {
+pub async fn deleting_an_adopted_cluster_changes_nothing_in_azure(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     stage
         .belay
@@ -104,7 +104,7 @@ pub async fn deleting_what_was_adopted_leaves_azure_as_it_is(world: Arc<World>) 
     assert_eq!(stage.np1("count"), 3);
 }
 
-pub async fn a_node_pool_is_deleted_where_its_policy_says_so(world: Arc<World>) {
+pub async fn a_node_pool_is_deleted_in_azure_if_its_deletion_policy_is_delete(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let policy =
         json!({"provider": {"azure": {"nodePools": {"np1": {"deletionPolicy": "Delete"}}}}});
@@ -124,7 +124,7 @@ pub async fn a_node_pool_is_deleted_where_its_policy_says_so(world: Arc<World>) 
         .await;
 }
 
-pub async fn a_pool_that_is_not_in_azure_fails_and_says_what_to_do(world: Arc<World>) {
+pub async fn creating_a_pool_that_azure_does_not_have_fails_and_says_what_to_do(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     stage.belay.create_pool("np9", 1).await;
     let create = stage.belay.operation(OperationType::Create, "np9").await;

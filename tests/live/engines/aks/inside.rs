@@ -8,7 +8,7 @@ use crate::{engines::inside, stage::belay::World};
 
 use super::stage::{NEW, Stage};
 
-pub async fn with_a_kubeconfig_an_upgrade_of_aks_shows_which_budget_holds_which_pod(
+pub async fn with_a_kubeconfig_a_blocked_aks_upgrade_names_the_pod_and_its_budget(
     world: Arc<World>,
 ) {
     let stage = Stage::set(&world).await;

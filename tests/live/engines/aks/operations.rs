@@ -12,7 +12,7 @@ use crate::stage::belay::{Belay, World};
 
 use super::stage::{GROUP, NEW, OLD, Stage};
 
-pub async fn a_cluster_of_aks_goes_up_control_plane_first_and_one_pool_after_the_other(
+pub async fn an_aks_upgrade_does_the_control_plane_first_and_then_one_pool_at_a_time(
     world: Arc<World>,
 ) {
     let stage = Stage::set(&world).await;
@@ -44,7 +44,7 @@ pub async fn a_cluster_of_aks_goes_up_control_plane_first_and_one_pool_after_the
     stage.belay.check_history();
 }
 
-pub async fn a_node_pool_shows_the_percent_that_azure_says(world: Arc<World>) {
+pub async fn a_scale_shows_the_percentage_that_azure_reports(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     stage.takes(60_000, 100);
     stage.belay.set_count("np1", 5).await;
@@ -68,7 +68,9 @@ pub async fn a_node_pool_shows_the_percent_that_azure_says(world: Arc<World>) {
     stage.belay.check_history();
 }
 
-pub async fn without_the_preview_of_the_api_operations_show_no_percent_and_end(world: Arc<World>) {
+pub async fn without_the_preview_api_an_operation_shows_no_percentage_but_succeeds(
+    world: Arc<World>,
+) {
     let stage = Stage::set(&world).await;
     stage.azure.set_preview(false);
     stage.belay.set_count("np1", 5).await;
@@ -80,7 +82,7 @@ pub async fn without_the_preview_of_the_api_operations_show_no_percent_and_end(w
     assert_eq!(stage.belay.count_operations().await, 1);
 }
 
-pub async fn a_node_pool_scales_stops_and_starts_with_its_count_kept(world: Arc<World>) {
+pub async fn a_node_pool_keeps_its_count_when_it_is_stopped_and_started(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     belay.set_count("np1", 5).await;
@@ -100,7 +102,7 @@ pub async fn a_node_pool_scales_stops_and_starts_with_its_count_kept(world: Arc<
     stage.is_ready().await;
 }
 
-pub async fn what_a_stopped_pool_is_to_be_comes_after_its_start(world: Arc<World>) {
+pub async fn a_stopped_pool_that_is_started_and_scaled_in_one_edit_starts_first(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.stops_np1().await;
@@ -115,7 +117,7 @@ pub async fn what_a_stopped_pool_is_to_be_comes_after_its_start(world: Arc<World
     stage.is_ready().await;
 }
 
-pub async fn a_cluster_of_aks_stops_and_starts_as_a_whole(world: Arc<World>) {
+pub async fn an_aks_cluster_stops_and_starts_as_a_whole(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     belay.set_cluster(json!({"powerState": "Stopped"})).await;
@@ -137,7 +139,9 @@ pub async fn a_cluster_of_aks_stops_and_starts_as_a_whole(world: Arc<World>) {
     stage.is_ready().await;
 }
 
-pub async fn labels_and_taints_of_a_node_pool_are_updated_and_azures_own_stay(world: Arc<World>) {
+pub async fn labels_and_taints_of_a_node_pool_are_updated_and_azures_own_labels_stay(
+    world: Arc<World>,
+) {
     let stage = Stage::unadopted(&world).await;
     let own = json!({"nodeLabels": {"node.kubernetes.io/azures": "own"}});
     stage
@@ -156,7 +160,7 @@ pub async fn labels_and_taints_of_a_node_pool_are_updated_and_azures_own_stay(wo
     stage.is_ready().await;
 }
 
-pub async fn why_an_operation_of_aks_failed_is_said_in_its_words(world: Arc<World>) {
+pub async fn a_failed_aks_operation_shows_the_error_of_aks(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let words = "Pod default/web-1 has budget web";
     stage.azure.fail_next("np1", "PodDrainFailure", words);
@@ -173,9 +177,7 @@ pub async fn why_an_operation_of_aks_failed_is_said_in_its_words(world: Arc<Worl
     stage.is_ready().await;
 }
 
-pub async fn a_control_plane_that_failed_is_brought_to_its_end_by_who_asks_for_it(
-    world: Arc<World>,
-) {
+pub async fn a_failed_aks_control_plane_is_repaired_only_by_a_reconcile(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.azure.fail_next("demo", "InternalError", "try again");
@@ -198,7 +200,7 @@ pub async fn a_control_plane_that_failed_is_brought_to_its_end_by_who_asks_for_i
     stage.is_ready().await;
 }
 
-pub async fn a_control_plane_of_aks_is_not_taken_back(world: Arc<World>) {
+pub async fn a_rollback_of_an_aks_control_plane_is_not_supported(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     stage.belay.set_version("1.32.9").await;
     let rollback = stage.belay.operation(Rollback, "demo").await;

@@ -19,7 +19,7 @@ impl Stage {
     }
 }
 
-pub async fn a_scale_that_az_begins_is_in_the_lock_and_can_be_aborted(world: Arc<World>) {
+pub async fn a_scale_started_with_az_holds_the_lock_and_can_be_aborted(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.hold("np1");
@@ -41,7 +41,7 @@ pub async fn a_scale_that_az_begins_is_in_the_lock_and_can_be_aborted(world: Arc
     belay.check_history();
 }
 
-pub async fn what_az_changed_is_followed_and_not_taken_back(world: Arc<World>) {
+pub async fn changes_made_with_az_are_followed_and_not_reverted(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.takes(1500, 100);
@@ -66,7 +66,9 @@ pub async fn what_az_changed_is_followed_and_not_taken_back(world: Arc<World>) {
     );
 }
 
-pub async fn what_azure_refuses_while_others_operate_is_reported_and_done_after(world: Arc<World>) {
+pub async fn an_operation_that_azure_refuses_during_another_one_is_blocked_and_done_later(
+    world: Arc<World>,
+) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.azure.set_preview(false);
@@ -89,7 +91,7 @@ pub async fn what_azure_refuses_while_others_operate_is_reported_and_done_after(
     assert_eq!(stage.np1("count"), 5);
 }
 
-pub async fn what_the_autoscaler_of_aks_scales_belay_does_not(world: Arc<World>) {
+pub async fn belay_does_not_scale_a_pool_that_the_aks_autoscaler_scales(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     let autoscaler = json!({"enableAutoScaling": true, "minCount": 1, "maxCount": 9});

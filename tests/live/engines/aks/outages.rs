@@ -9,7 +9,7 @@ use crate::stage::belay::World;
 
 use super::stage::{NEW, Stage};
 
-pub async fn an_azure_that_does_not_answer_is_reported_and_nothing_is_lost(world: Arc<World>) {
+pub async fn an_azure_outage_is_reported_and_loses_no_operation(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     for (outage, words) in [
@@ -46,7 +46,7 @@ pub async fn an_azure_that_does_not_answer_is_reported_and_nothing_is_lost(world
     belay.check_history();
 }
 
-pub async fn an_abort_while_azure_is_silent_is_honoured_when_it_answers(world: Arc<World>) {
+pub async fn an_abort_during_an_azure_outage_is_carried_out_afterwards(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.hold("np1");
@@ -71,7 +71,7 @@ pub async fn an_abort_while_azure_is_silent_is_honoured_when_it_answers(world: A
     belay.check_history();
 }
 
-pub async fn a_token_that_azure_takes_no_more_is_renewed(world: Arc<World>) {
+pub async fn an_expired_azure_token_is_renewed(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     stage.azure.expire_tokens();
     stage.belay.set_count("np1", 5).await;
@@ -80,7 +80,9 @@ pub async fn a_token_that_azure_takes_no_more_is_renewed(world: Arc<World>) {
     stage.is_ready().await;
 }
 
-pub async fn an_operation_that_azure_forgets_is_judged_by_its_resource(world: Arc<World>) {
+pub async fn the_result_of_an_operation_that_azure_forgot_is_read_from_its_resource(
+    world: Arc<World>,
+) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.takes(1500, 100);
@@ -104,7 +106,7 @@ async fn is_killed_at(stage: &Stage, change: usize) {
     stage.start_operator();
 }
 
-pub async fn an_operator_that_is_killed_at_each_change_of_an_upgrade_asks_for_nothing_twice(
+pub async fn an_aks_upgrade_requests_each_change_once_wherever_the_operator_is_killed(
     world: Arc<World>,
 ) {
     let runs = (0..3).map(|change| {
@@ -128,9 +130,7 @@ pub async fn an_operator_that_is_killed_at_each_change_of_an_upgrade_asks_for_no
     futures::future::join_all(runs).await;
 }
 
-pub async fn an_operator_that_is_killed_at_each_change_of_an_abort_stops_at_azure(
-    world: Arc<World>,
-) {
+pub async fn an_aks_abort_stops_the_scale_wherever_the_operator_is_killed(world: Arc<World>) {
     let runs = (0..2).map(|change| {
         let world = world.clone();
         async move {
@@ -154,9 +154,7 @@ pub async fn an_operator_that_is_killed_at_each_change_of_an_abort_stops_at_azur
     futures::future::join_all(runs).await;
 }
 
-pub async fn an_operator_that_is_killed_while_azure_works_asks_for_nothing_twice(
-    world: Arc<World>,
-) {
+pub async fn an_operator_killed_while_azure_works_repeats_no_request(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.hold("np1");

@@ -24,9 +24,7 @@ impl Stage {
     }
 }
 
-pub async fn a_rollback_of_an_auto_mode_cluster_is_cancelled_while_its_nodes_go_back(
-    world: Arc<World>,
-) {
+pub async fn an_auto_mode_rollback_can_be_aborted_while_its_nodes_roll_back(world: Arc<World>) {
     let stage = Stage::set_auto(&world).await;
     let belay = &stage.belay;
     let rollback = stage.begins_a_rollback().await;
@@ -47,7 +45,7 @@ pub async fn a_rollback_of_an_auto_mode_cluster_is_cancelled_while_its_nodes_go_
     belay.check_history();
 }
 
-pub async fn a_rollback_whose_nodes_are_back_goes_on_and_says_what_eks_says(world: Arc<World>) {
+pub async fn an_abort_after_the_nodes_rolled_back_fails_with_the_message_of_eks(world: Arc<World>) {
     let stage = Stage::set_auto(&world).await;
     let belay = &stage.belay;
     let rollback = stage.begins_a_rollback().await;
@@ -69,7 +67,9 @@ pub async fn a_rollback_whose_nodes_are_back_goes_on_and_says_what_eks_says(worl
     belay.check_history();
 }
 
-pub async fn an_abort_that_eks_can_not_do_leaves_the_operation_in_progress(world: Arc<World>) {
+pub async fn an_abort_that_eks_does_not_support_fails_and_the_operation_continues(
+    world: Arc<World>,
+) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.hold("np1");
@@ -92,7 +92,7 @@ pub async fn an_abort_that_eks_can_not_do_leaves_the_operation_in_progress(world
     belay.check_history();
 }
 
-pub async fn an_abort_after_the_step_begins_no_further_nodegroup(world: Arc<World>) {
+pub async fn an_abort_after_step_starts_no_further_nodegroup(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.hold("np0");
@@ -124,7 +124,9 @@ pub async fn an_abort_after_the_step_begins_no_further_nodegroup(world: Arc<Worl
     belay.check_history();
 }
 
-pub async fn an_operator_that_is_killed_in_an_abort_at_eks_comes_to_its_end(world: Arc<World>) {
+pub async fn an_abort_requested_while_no_operator_runs_is_carried_out_at_eks_later(
+    world: Arc<World>,
+) {
     let stage = Stage::set_auto(&world).await;
     let belay = &stage.belay;
     let rollback = stage.begins_a_rollback().await;

@@ -10,7 +10,7 @@ use crate::stage::belay::{KUBECTL_PATIENCE, World};
 
 use super::stage::{CREDENTIALS, Identity, OLD, Stage};
 
-pub async fn what_adopt_aws_prints_begins_no_operation(world: Arc<World>) {
+pub async fn the_manifests_of_adopt_aws_start_no_operation(world: Arc<World>) {
     let stage = Stage::unadopted(&world, false).await;
     let fields = json!({"labels": {"team": "gold", "node.kubernetes.io/own": "x"},
         "taints": [{"key": "team", "value": "gold", "effect": "NO_SCHEDULE"}],
@@ -64,19 +64,15 @@ async fn by_the_operators_identity(world: Arc<World>, identity: Identity) {
     stage.is_ready().await;
 }
 
-pub async fn the_operator_assumes_its_role_by_its_web_identity_where_the_namespace_may(
-    world: Arc<World>,
-) {
+pub async fn the_operators_web_identity_serves_only_permitted_namespaces(world: Arc<World>) {
     by_the_operators_identity(world, Identity::WebToken).await;
 }
 
-pub async fn the_operator_has_the_identity_of_its_pod_where_the_namespace_may(world: Arc<World>) {
+pub async fn the_operators_pod_identity_serves_only_permitted_namespaces(world: Arc<World>) {
     by_the_operators_identity(world, Identity::Pod).await;
 }
 
-pub async fn credentials_of_aws_that_are_missing_or_wrong_are_reported_and_mended(
-    world: Arc<World>,
-) {
+pub async fn missing_or_wrong_aws_credentials_are_reported_until_they_are_fixed(world: Arc<World>) {
     let stage = Stage::unadopted(&world, false).await;
     let manifests = stage.adopt().await;
     stage.belay.kubectl(&["delete", "secret", CREDENTIALS]);
@@ -93,7 +89,7 @@ pub async fn credentials_of_aws_that_are_missing_or_wrong_are_reported_and_mende
     assert!(!stage.belay.log().contains(SECRET_KEY));
 }
 
-pub async fn an_operator_without_an_identity_in_aws_says_so(world: Arc<World>) {
+pub async fn an_operator_without_an_aws_identity_says_what_to_do(world: Arc<World>) {
     let stage = Stage::unadopted(&world, false).await;
     let manifests = stage.adopt().await;
     let line = format!("      credentialsSecret: {CREDENTIALS}\n");
@@ -120,7 +116,7 @@ pub async fn a_cluster_that_is_not_in_aws_is_reported(world: Arc<World>) {
     stage.belay.says_of_ready("Unknown", why).await;
 }
 
-pub async fn deleting_what_was_adopted_leaves_aws_as_it_is(world: Arc<World>) {
+pub async fn deleting_an_adopted_cluster_changes_nothing_in_aws(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     stage
         .belay
@@ -131,7 +127,7 @@ pub async fn deleting_what_was_adopted_leaves_aws_as_it_is(world: Arc<World>) {
     assert_eq!(stage.sizes()[1], 3);
 }
 
-pub async fn a_nodegroup_is_deleted_where_its_policy_says_so(world: Arc<World>) {
+pub async fn a_nodegroup_is_deleted_in_aws_if_its_deletion_policy_is_delete(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let policy =
         json!({"provider": {"aws": {"nodegroups": {"np1": {"deletionPolicy": "Delete"}}}}});
@@ -145,7 +141,7 @@ pub async fn a_nodegroup_is_deleted_where_its_policy_says_so(world: Arc<World>) 
     assert!(stage.np1().is_null());
 }
 
-pub async fn a_pool_that_is_not_in_aws_fails_and_says_what_to_do(world: Arc<World>) {
+pub async fn creating_a_pool_that_aws_does_not_have_fails_and_says_what_to_do(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     stage.belay.create_pool("np9", 1).await;
     let create = stage.belay.operation(OperationType::Create, "np9").await;

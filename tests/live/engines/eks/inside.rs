@@ -9,7 +9,7 @@ use crate::{engines::inside, stage::belay::World};
 
 use super::stage::{NEW, Stage};
 
-pub async fn with_a_kubeconfig_an_upgrade_of_eks_shows_which_budget_holds_which_pod(
+pub async fn with_a_kubeconfig_a_blocked_eks_upgrade_names_the_pod_and_its_budget(
     world: Arc<World>,
 ) {
     let stage = Stage::set(&world).await;
@@ -35,7 +35,7 @@ pub async fn with_a_kubeconfig_an_upgrade_of_eks_shows_which_budget_holds_which_
     assert_eq!(status.blocked, None);
 }
 
-pub async fn a_kubeconfig_that_would_run_a_program_is_not_used_and_says_so(world: Arc<World>) {
+pub async fn a_kubeconfig_with_exec_is_not_used_and_the_operation_says_why(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     let user = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "aws",

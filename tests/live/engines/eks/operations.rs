@@ -17,7 +17,7 @@ impl Stage {
     }
 }
 
-pub async fn a_cluster_of_eks_goes_up_control_plane_first_and_one_nodegroup_after_the_other(
+pub async fn an_eks_upgrade_does_the_control_plane_first_and_then_one_nodegroup_at_a_time(
     world: Arc<World>,
 ) {
     let stage = Stage::set(&world).await;
@@ -51,7 +51,7 @@ pub async fn a_cluster_of_eks_goes_up_control_plane_first_and_one_nodegroup_afte
     stage.belay.check_history();
 }
 
-pub async fn a_cluster_of_eks_goes_back_nodegroups_first_and_the_control_plane_last(
+pub async fn an_eks_rollback_does_the_nodegroups_first_and_the_control_plane_last(
     world: Arc<World>,
 ) {
     let stage = Stage::set(&world).await;
@@ -76,7 +76,7 @@ pub async fn a_cluster_of_eks_goes_back_nodegroups_first_and_the_control_plane_l
     belay.check_history();
 }
 
-pub async fn a_nodegroup_shows_what_eks_is_at(world: Arc<World>) {
+pub async fn a_scale_shows_what_eks_is_doing(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     stage.hold("np1");
     let scale = stage.begins_a_scale().await;
@@ -93,7 +93,7 @@ pub async fn a_nodegroup_shows_what_eks_is_at(world: Arc<World>) {
     stage.belay.check_history();
 }
 
-pub async fn a_nodegroup_scales_stops_and_starts_with_its_least_size_kept(world: Arc<World>) {
+pub async fn a_nodegroup_keeps_its_minimum_size_when_it_is_stopped_and_started(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     belay.set_count("np1", 12).await;
@@ -121,7 +121,9 @@ pub async fn a_nodegroup_scales_stops_and_starts_with_its_least_size_kept(world:
     belay.check_history();
 }
 
-pub async fn labels_and_taints_of_a_nodegroup_are_updated_and_others_stay(world: Arc<World>) {
+pub async fn labels_and_taints_of_a_nodegroup_are_updated_and_labels_of_others_stay(
+    world: Arc<World>,
+) {
     let stage = Stage::unadopted(&world, false).await;
     let own = json!({"labels": {"node.kubernetes.io/own": "x"}});
     stage.aws.set_nodegroup("demo", "np1", &own);
@@ -138,7 +140,7 @@ pub async fn labels_and_taints_of_a_nodegroup_are_updated_and_others_stay(world:
     stage.is_ready().await;
 }
 
-pub async fn how_nodes_are_replaced_is_written_before_an_upgrade(world: Arc<World>) {
+pub async fn an_upgrade_first_writes_the_upgrade_settings_to_the_nodegroup(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let upgrades = json!({"upgradeSettings": {"maxSurge": 0, "maxUnavailable": 2}});
     stage.belay.set_pool("np1", upgrades).await;
@@ -155,7 +157,7 @@ pub async fn how_nodes_are_replaced_is_written_before_an_upgrade(world: Arc<Worl
     stage.is_ready().await;
 }
 
-pub async fn why_an_update_of_eks_failed_is_said_in_its_words(world: Arc<World>) {
+pub async fn a_failed_eks_update_shows_the_error_of_eks(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let words = "Reached max retries while trying to evict pods from nodes in node group np1";
     stage.aws.fail_next("np1", "PodEvictionFailure", words);
@@ -166,7 +168,7 @@ pub async fn why_an_update_of_eks_failed_is_said_in_its_words(world: Arc<World>)
     assert!(error.message.starts_with(words), "{}", error.message);
 }
 
-pub async fn what_eks_can_not_do_is_refused_with_what_to_do_instead(world: Arc<World>) {
+pub async fn operations_that_eks_does_not_support_are_refused(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let patch = stage.set_cluster(&json!({"kubernetesVersion": "1.34.2"}));
     let refused = patch.expect_err("EKS has no patch versions");
@@ -201,7 +203,7 @@ pub async fn what_eks_can_not_do_is_refused_with_what_to_do_instead(world: Arc<W
     assert_eq!(stage.changed(), Vec::<String>::new());
 }
 
-pub async fn nodes_of_a_nodegroup_that_eks_calls_degraded_are_not_ready(world: Arc<World>) {
+pub async fn nodes_of_a_degraded_nodegroup_are_not_ready(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let issue = json!({"code": "AsgInstanceLaunchFailures", "message": "no capacity", "resourceIds": ["asg"]});
     let degraded = json!({"status": "DEGRADED", "health": {"issues": [issue]}});

@@ -17,7 +17,9 @@ fn size(desired: i32) -> Value {
     json!({"scalingConfig": {"minSize": 1, "maxSize": 10, "desiredSize": desired}})
 }
 
-pub async fn a_scale_that_aws_begins_is_in_the_lock_and_is_followed_to_its_end(world: Arc<World>) {
+pub async fn a_scale_started_with_the_aws_cli_holds_the_lock_and_is_followed_to_its_end(
+    world: Arc<World>,
+) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.hold("np1");
@@ -46,7 +48,7 @@ pub async fn a_scale_that_aws_begins_is_in_the_lock_and_is_followed_to_its_end(w
     belay.check_history();
 }
 
-pub async fn an_upgrade_that_eksctl_did_is_followed_and_not_taken_back(world: Arc<World>) {
+pub async fn an_upgrade_made_with_eksctl_is_followed_and_not_reverted(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.takes(2500, 100);
@@ -60,7 +62,9 @@ pub async fn an_upgrade_that_eksctl_did_is_followed_and_not_taken_back(world: Ar
     assert_eq!(stage.changed(), Vec::<String>::new());
 }
 
-pub async fn what_eks_refuses_while_others_operate_is_reported_and_done_after(world: Arc<World>) {
+pub async fn an_operation_that_eks_refuses_during_another_one_is_blocked_and_done_later(
+    world: Arc<World>,
+) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     stage.hold("demo");
@@ -78,7 +82,9 @@ pub async fn what_eks_refuses_while_others_operate_is_reported_and_done_after(wo
     assert_eq!(stage.sizes()[1], 5);
 }
 
-pub async fn what_the_cluster_autoscaler_scales_at_eks_belay_does_not(world: Arc<World>) {
+pub async fn belay_does_not_scale_a_nodegroup_that_the_cluster_autoscaler_scales(
+    world: Arc<World>,
+) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     let tags = json!({"tags": {"k8s.io/cluster-autoscaler/enabled": "true"},

@@ -12,7 +12,7 @@ use crate::stage::belay::World;
 
 use super::stage::{Identity, NEW, OLD, Stage};
 
-pub async fn an_eks_that_does_not_answer_is_reported_and_nothing_is_lost(world: Arc<World>) {
+pub async fn an_eks_outage_is_reported_and_loses_no_operation(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     let belay = &stage.belay;
     for (count, outage, words) in [
@@ -36,7 +36,7 @@ pub async fn an_eks_that_does_not_answer_is_reported_and_nothing_is_lost(world: 
     belay.check_history();
 }
 
-pub async fn an_abort_while_eks_is_silent_is_honoured_when_it_answers(world: Arc<World>) {
+pub async fn an_abort_during_an_eks_outage_is_carried_out_afterwards(world: Arc<World>) {
     let stage = Stage::set_auto(&world).await;
     let belay = &stage.belay;
     stage.hold("demo");
@@ -59,7 +59,7 @@ pub async fn an_abort_while_eks_is_silent_is_honoured_when_it_answers(world: Arc
     belay.check_history();
 }
 
-pub async fn an_update_that_eks_forgets_is_judged_by_its_nodegroup(world: Arc<World>) {
+pub async fn the_result_of_an_update_that_eks_forgot_is_read_from_its_nodegroup(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     stage.hold("np1");
     let scale = stage.begins_a_scale().await;
@@ -82,7 +82,7 @@ async fn is_killed_at(stage: &Stage, change: usize) {
     stage.start_operator(Identity::None, "");
 }
 
-pub async fn an_operator_that_is_killed_at_each_change_of_an_upgrade_of_eks_asks_for_nothing_twice(
+pub async fn an_eks_upgrade_requests_each_change_once_wherever_the_operator_is_killed(
     world: Arc<World>,
 ) {
     let runs = (0..3).map(|change| {
@@ -109,7 +109,7 @@ pub async fn an_operator_that_is_killed_at_each_change_of_an_upgrade_of_eks_asks
     futures::future::join_all(runs).await;
 }
 
-pub async fn an_operator_that_is_killed_at_each_change_of_an_abort_stops_at_eks(world: Arc<World>) {
+pub async fn an_eks_abort_stops_the_rollback_wherever_the_operator_is_killed(world: Arc<World>) {
     let runs = (0..2).map(|change| {
         let world = world.clone();
         async move {

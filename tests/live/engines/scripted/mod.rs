@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::stage::belay::World;
 use stage::{Stage, ready_of};
 
-pub async fn an_operation_shows_how_far_the_engine_says_it_is(world: Arc<World>) {
+pub async fn an_operation_shows_the_progress_that_the_engine_reports(world: Arc<World>) {
     let stage = Stage::ready(&world).await;
     let upgrade = stage.upgrading().await;
     stage.script.is_at(40);
@@ -46,7 +46,7 @@ pub async fn an_operation_shows_how_far_the_engine_says_it_is(world: Arc<World>)
     stage.is_ready("True", "Succeeded").await;
 }
 
-pub async fn a_restart_before_the_answer_begins_nothing_twice(world: Arc<World>) {
+pub async fn a_restart_before_the_engine_answers_starts_no_second_change(world: Arc<World>) {
     let stage = Stage::ready(&world).await;
     stage.script.state().loses_answers = true;
     let upgrade = stage.upgrading().await;
@@ -59,7 +59,7 @@ pub async fn a_restart_before_the_answer_begins_nothing_twice(world: Arc<World>)
     stage.finishes(&upgrade).await;
 }
 
-pub async fn a_restart_follows_what_was_begun(world: Arc<World>) {
+pub async fn a_restarted_operator_follows_the_running_change(world: Arc<World>) {
     let stage = Stage::ready(&world).await;
     let upgrade = stage.upgrading().await;
     stage.keeps_a_handle(&upgrade).await;
@@ -71,7 +71,7 @@ pub async fn a_restart_follows_what_was_begun(world: Arc<World>) {
     stage.finishes(&upgrade).await;
 }
 
-pub async fn an_abort_lasts_until_the_engine_has_come_to_rest(world: Arc<World>) {
+pub async fn an_abort_ends_only_after_the_engine_has_stopped(world: Arc<World>) {
     let stage = Stage::ready(&world).await;
     let upgrade = stage.upgrading().await;
     stage.script.state().stops_at_once = false;
@@ -107,7 +107,7 @@ pub async fn an_abort_lasts_until_the_engine_has_come_to_rest(world: Arc<World>)
     );
 }
 
-pub async fn an_abort_that_the_engine_refuses_is_failed_and_may_be_asked_again(world: Arc<World>) {
+pub async fn an_abort_that_the_engine_refuses_fails_and_can_be_requested_again(world: Arc<World>) {
     let stage = Stage::ready(&world).await;
     let upgrade = stage.upgrading().await;
     let words = "InvalidStateException: the update can't be canceled now";
@@ -127,7 +127,7 @@ pub async fn an_abort_that_the_engine_refuses_is_failed_and_may_be_asked_again(w
     assert_eq!(stage.script.state().stops, 2);
 }
 
-pub async fn a_stop_that_the_engine_accepts_and_then_can_not_do_is_failed_with_its_words(
+pub async fn an_abort_fails_with_the_engines_message_if_an_accepted_stop_turns_out_to_be_impossible(
     world: Arc<World>,
 ) {
     let stage = Stage::ready(&world).await;
@@ -145,7 +145,7 @@ pub async fn a_stop_that_the_engine_accepts_and_then_can_not_do_is_failed_with_i
     stage.finishes(&upgrade).await;
 }
 
-pub async fn an_engine_that_is_done_again_and_again_and_shows_nothing_fails_the_operation(
+pub async fn an_operation_fails_if_the_engine_reports_done_but_never_reaches_the_goal(
     world: Arc<World>,
 ) {
     let stage = Stage::ready(&world).await;
@@ -160,9 +160,7 @@ pub async fn an_engine_that_is_done_again_and_again_and_shows_nothing_fails_the_
     assert!(error.message.contains("type Reconcile"), "{error:?}");
 }
 
-pub async fn a_deletion_that_the_engine_refuses_to_stop_for_is_not_asked_for_again_and_again(
-    world: Arc<World>,
-) {
+pub async fn belay_asks_the_engine_only_once_to_stop_a_deleted_operation(world: Arc<World>) {
     let stage = Stage::ready(&world).await;
     let upgrade = stage.upgrading().await;
     stage.script.state().answers_stop = Some(Answer::Refused("no".into()));
@@ -185,7 +183,7 @@ pub async fn a_deletion_that_the_engine_refuses_to_stop_for_is_not_asked_for_aga
     stage.is_ready("True", "Succeeded").await;
 }
 
-pub async fn an_abort_that_comes_too_late_ends_as_the_engine_ended(world: Arc<World>) {
+pub async fn an_operation_that_is_aborted_too_late_ends_with_the_engines_result(world: Arc<World>) {
     let stage = Stage::ready(&world).await;
     let own = json!({"kubernetesVersion": "1.35.7"});
     stage.belay.set_pool("np1", own).await;
@@ -202,7 +200,9 @@ pub async fn an_abort_that_comes_too_late_ends_as_the_engine_ended(world: Arc<Wo
     }
 }
 
-pub async fn what_the_engine_can_not_do_is_refused_with_what_to_do_instead(world: Arc<World>) {
+pub async fn unsupported_operations_fail_with_an_alternative_and_unsupported_aborts_are_refused(
+    world: Arc<World>,
+) {
     let stage = Stage::ready(&world).await;
     let belay = &stage.belay;
     belay.ask_cluster("stop", "Stop", json!({})).await;
@@ -220,7 +220,9 @@ pub async fn what_the_engine_can_not_do_is_refused_with_what_to_do_instead(world
     stage.finishes(&scale).await;
 }
 
-pub async fn a_cluster_that_can_not_be_seen_says_so_and_keeps_nobody_waiting(world: Arc<World>) {
+pub async fn an_unreachable_cluster_is_unknown_and_does_not_delay_other_clusters(
+    world: Arc<World>,
+) {
     let stage = Stage::ready(&world).await;
     let belay = &stage.belay;
     stage.script.state().is_quick = true;
@@ -255,7 +257,7 @@ pub async fn a_cluster_that_can_not_be_seen_says_so_and_keeps_nobody_waiting(wor
     stage.is_ready("True", "Succeeded").await;
 }
 
-pub async fn an_abort_is_accepted_while_the_engine_is_away(world: Arc<World>) {
+pub async fn an_abort_is_accepted_while_the_engine_is_unreachable(world: Arc<World>) {
     let stage = Stage::ready(&world).await;
     let upgrade = stage.upgrading().await;
     stage.script.state().unreachable.insert("demo".into());
@@ -274,7 +276,9 @@ pub async fn an_abort_is_accepted_while_the_engine_is_away(world: Arc<World>) {
     belay.is_canceled(&upgrade).await;
 }
 
-pub async fn a_failure_that_passes_is_reported_and_one_that_does_not_ends_it(world: Arc<World>) {
+pub async fn a_temporary_engine_error_blocks_the_operation_and_a_permanent_one_fails_it(
+    world: Arc<World>,
+) {
     let stage = Stage::ready(&world).await;
     let belay = &stage.belay;
     let passing = Passing {
@@ -301,7 +305,7 @@ pub async fn a_failure_that_passes_is_reported_and_one_that_does_not_ends_it(wor
     assert_eq!(belay.fails(&upgrade).await, error);
 }
 
-pub async fn what_others_began_holds_the_lock_and_can_be_aborted(world: Arc<World>) {
+pub async fn a_change_started_by_others_holds_the_lock_and_can_be_aborted(world: Arc<World>) {
     let stage = Stage::ready(&world).await;
     let belay = &stage.belay;
     let spec = OperationSpec {
@@ -348,7 +352,7 @@ pub async fn what_others_began_holds_the_lock_and_can_be_aborted(world: Arc<Worl
     stage.is_ready("True", "Succeeded").await;
 }
 
-pub async fn what_others_changed_is_shown_and_not_fought(world: Arc<World>) {
+pub async fn a_change_made_by_others_is_shown_and_not_reverted(world: Arc<World>) {
     let stage = Stage::ready(&world).await;
     let belay = &stage.belay;
     let spec = OperationSpec {
@@ -384,7 +388,7 @@ pub async fn what_others_changed_is_shown_and_not_fought(world: Arc<World>) {
         .await;
 }
 
-pub async fn an_account_is_asked_in_bounds(world: Arc<World>) {
+pub async fn observations_of_one_account_are_rate_limited(world: Arc<World>) {
     let stage = Stage::set(&world).await;
     for number in 0..40 {
         stage.create_cluster(&format!("c{number}")).await;
