@@ -1,13 +1,12 @@
-//! Clusters of Cluster API that Belay operates, with Cluster API's own controllers. The machines are in memory;
-//! everything else is real. The tests need a control plane and port 19000 for themselves, so `make test-capi` runs
-//! them.
+//! Clusters of Cluster API that Belay manages, with the real controllers of Cluster API. Only the machines are
+//! simulated. The tests need their own control plane and port 19000, so `make test-capi` runs them.
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
-#[path = "../live/stage/acts.rs"]
+#[path = "../live/stage/actions.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
-mod acts;
+mod actions;
 #[path = "../live/stage/belay.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod belay;
@@ -24,11 +23,11 @@ mod delete;
 mod machines;
 mod managed;
 mod operations;
+mod others;
 mod rights;
 #[allow(dead_code, reason = "other tests need the rest")]
 mod stage;
 mod standalone;
-mod strangers;
 
 use std::process::ExitCode;
 
@@ -49,12 +48,12 @@ const TESTS: &[harness::Test<Stage>] = tests![
     operations::an_upgrade_does_the_control_plane_first_and_then_one_pool_at_a_time,
     operations::a_pool_scales_stops_and_starts,
     standalone::a_cluster_without_a_topology_can_be_upgraded_after_an_abort_paused_its_control_plane,
-    strangers::an_upgrade_that_others_start_is_followed_can_be_aborted_and_is_not_reverted,
-    strangers::a_scale_that_others_start_is_followed_and_not_reverted,
-    strangers::a_scale_that_others_start_during_an_upgrade_is_followed_and_not_reverted,
-    strangers::belay_does_not_scale_a_pool_that_the_autoscaler_scales,
+    others::an_upgrade_that_others_start_is_followed_can_be_aborted_and_is_not_reverted,
+    others::a_scale_that_others_start_is_followed_and_not_reverted,
+    others::a_scale_that_others_start_during_an_upgrade_is_followed_and_not_reverted,
+    others::belay_does_not_scale_a_pool_that_the_autoscaler_scales,
 ];
 
 fn main() -> ExitCode {
-    harness::run(TESTS, &[], Stage::set(), Stage::keep_logs)
+    harness::run(TESTS, &[], Stage::start(), Stage::keep_logs)
 }

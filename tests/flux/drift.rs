@@ -1,4 +1,4 @@
-//! Field ownership: Flux and Belay leave each other's fields alone.
+//! Field ownership: neither Flux nor Belay changes the fields of the other.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{fleet::Fleet, stage::Stage};
 
-/// Returns what Flux logged each time it applied the fleet: the objects' names, and what it did with them.
+/// Returns what Flux logged each time it applied the fleet: the names of the objects, and the results.
 fn applied(fleet: &Fleet) -> Vec<Vec<(String, String)>> {
     let log = fleet.stage.log("kustomize-controller");
     let lines = log
@@ -33,7 +33,7 @@ pub async fn changed_by_reconcile(fleet: &Fleet) -> BTreeSet<String> {
     let before = applied(fleet).len();
     fleet.reconcile().await;
     let after = applied(fleet);
-    assert!(after.len() > before, "Flux logged nothing of it");
+    assert!(after.len() > before, "Flux logs each reconcile");
     let objects = after[before..].iter().flatten();
     let changed = objects.filter(|(_, done)| done != "unchanged");
     changed
@@ -43,7 +43,7 @@ pub async fn changed_by_reconcile(fleet: &Fleet) -> BTreeSet<String> {
 
 pub async fn belays_writes_cause_no_drift_in_flux(stage: Arc<Stage>) {
     let fleet = Fleet::start(&stage).await;
-    // By now Belay has written finalizers, labels, an owner and conditions; below it makes an upgrade.
+    // At this time, Belay has written finalizers, labels, an owner and conditions.
     assert!(changed_by_reconcile(&fleet).await.is_empty());
     let revision = fleet.change("cluster.yaml", "1.35.7", "1.36.3");
     fleet.is_ready_at(&revision).await;
@@ -51,8 +51,8 @@ pub async fn belays_writes_cause_no_drift_in_flux(stage: Arc<Stage>) {
 }
 
 pub async fn flux_removes_the_abort_annotation_and_the_operation_stays_canceled(stage: Arc<Stage>) {
-    let fleet = Fleet::guarded(&stage).await;
-    fleet.hanging_upgrade().await;
+    let fleet = Fleet::with_protected_workload(&stage).await;
+    fleet.blocked_upgrade().await;
     fleet.kubectl(&[
         "annotate",
         "managedcluster",
@@ -62,7 +62,7 @@ pub async fn flux_removes_the_abort_annotation_and_the_operation_stays_canceled(
     fleet
         .operation(OperationType::Upgrade, OperationPhase::Canceled)
         .await;
-    // Flux removes it, like everything that kubectl wrote to objects that Flux applies.
+    // Flux removes all annotations that kubectl wrote to the objects that Flux applies.
     fleet.reconcile().await;
     assert!(fleet.cluster().await.annotations().is_empty());
     assert!(changed_by_reconcile(&fleet).await.is_empty());
@@ -73,7 +73,7 @@ pub async fn flux_removes_the_abort_annotation_and_the_operation_stays_canceled(
 
 pub async fn an_operation_may_change_a_field_that_git_does_not_set(stage: Arc<Stage>) {
     let fleet = Fleet::start(&stage).await;
-    let stop = "{apiVersion: belay.dev/v1alpha1, kind: Operation, metadata: {name: stop-it}, spec: {type: Stop, target: {kind: AgentPool, name: demo-np1}}}";
+    let stop = "{apiVersion: belay.dev/v1alpha1, kind: Operation, metadata: {name: stop-pool}, spec: {type: Stop, target: {kind: AgentPool, name: demo-np1}}}";
     let create = ["--namespace", &fleet.namespace, "create", "-f", "-"];
     stage.kubectl(&create, stop);
     fleet
@@ -113,7 +113,7 @@ pub async fn an_autoscaler_may_change_a_count_that_flux_ignores(stage: Arc<Stage
 
 pub async fn an_operation_fails_on_a_field_that_git_sets(stage: Arc<Stage>) {
     let fleet = Fleet::start(&stage).await;
-    let upgrade = "{apiVersion: belay.dev/v1alpha1, kind: Operation, metadata: {name: upgrade-it}, spec: {type: Upgrade, target: {kind: ManagedCluster, name: demo}, kubernetesVersion: 1.36.3}}";
+    let upgrade = "{apiVersion: belay.dev/v1alpha1, kind: Operation, metadata: {name: upgrade-cluster}, spec: {type: Upgrade, target: {kind: ManagedCluster, name: demo}, kubernetesVersion: 1.36.3}}";
     let create = ["--namespace", &fleet.namespace, "create", "-f", "-"];
     stage.kubectl(&create, upgrade);
     fleet

@@ -1,15 +1,15 @@
-//! GitOps with Flux's own controllers: people change a repository, and see Flux's status. The control plane, Belay,
-//! source-controller, kustomize-controller and the Git server are processes on loopback.
+//! GitOps with the real controllers of Flux: users change a repository, and see Flux's status. The control plane,
+//! Belay, source-controller, kustomize-controller and the Git server are local processes.
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod blocked;
 mod change;
 mod cluster_api;
 mod drift;
 mod fleet;
 mod git_server;
-mod hang;
 #[path = "../capi/machines.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod machines;
@@ -21,10 +21,10 @@ use std::process::ExitCode;
 use stage::Stage;
 
 const TESTS: &[harness::Test<Stage>] = tests![
-    hang::a_revert_of_the_commit_rolls_an_aborted_cluster_back,
-    hang::with_replace_a_revert_aborts_the_upgrade,
-    hang::a_blocked_upgrade_is_in_progress_for_flux,
-    hang::an_aborted_upgrade_fails_the_health_check_and_stays_on_hold,
+    blocked::a_revert_of_the_commit_rolls_an_aborted_cluster_back,
+    blocked::with_replace_a_revert_aborts_the_upgrade,
+    blocked::a_blocked_upgrade_is_in_progress_for_flux,
+    blocked::an_aborted_upgrade_fails_the_health_check_and_stays_on_hold,
     change::a_kustomization_becomes_ready_only_with_its_cluster,
     change::a_commit_upgrades_a_cluster,
     change::a_cluster_and_its_pinned_pool_need_one_commit_each_to_upgrade,
@@ -38,5 +38,5 @@ const TESTS: &[harness::Test<Stage>] = tests![
 ];
 
 fn main() -> ExitCode {
-    harness::run(TESTS, &[], Stage::set(), Stage::keep_logs)
+    harness::run(TESTS, &[], Stage::start(), Stage::keep_logs)
 }

@@ -1,16 +1,16 @@
-//! Outages of the real control plane below the operator: killed parts, throttled requests, expired tokens, different
-//! clocks, removed kinds. Each test asserts what a user sees in the end: no node is lost or duplicated, the operation
-//! ends as it should, and an abort is honoured.
+//! Outages of the real control plane: killed components, throttled requests, expired tokens, wrong clocks, removed
+//! kinds. Each test checks the result that a user sees: no node is lost or duplicated, the operation ends correctly,
+//! and Belay carries out an abort.
 //!
-//! `tests/live` has the outages that need nothing special: `nodes::no_data`, `operations::failure`, `aborts::late`, and
-//! `leader`, `restart` and `isolated` of `operators`.
+//! `tests/live` has the outages that need no special setup: `nodes::no_data`, `operations::failure`, `aborts::late`,
+//! and `leader`, `restart` and `isolated` of `operators`.
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
 #[allow(dead_code, reason = "shared with tests/live, which uses all of it")]
-#[path = "../live/stage/acts.rs"]
-mod acts;
+#[path = "../live/stage/actions.rs"]
+mod actions;
 #[allow(dead_code, reason = "shared with tests/live, which uses all of it")]
 #[path = "../live/stage/belay.rs"]
 mod belay;
@@ -21,8 +21,8 @@ mod operators;
 #[path = "../live/stage/seen.rs"]
 mod seen;
 #[allow(dead_code, reason = "shared with tests/live, which uses all of it")]
-#[path = "../live/stage/shown.rs"]
-mod shown;
+#[path = "../live/stage/state.rs"]
+mod state;
 #[allow(dead_code, reason = "shared with tests/live, which uses all of it")]
 #[path = "../live/stage/world.rs"]
 mod world;

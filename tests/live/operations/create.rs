@@ -1,4 +1,4 @@
-//! Applied clusters and pools come up.
+//! The creation of clusters and pools.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub async fn an_applied_cluster_and_its_pools_come_up(world: Arc<World>) {
     ]);
     belay.pool_is_ready("demo-np1").await;
     belay.pool_is_ready("demo-system").await;
-    // A pool reports that it is ready a moment before the lock is free.
+    // A pool is Ready a little before the lock is free.
     belay.lock_is_free().await;
     let status = belay.cluster().await.status.expect("a status");
     assert_eq!(
@@ -59,14 +59,14 @@ pub async fn an_applied_cluster_and_its_pools_come_up(world: Arc<World>) {
             &format!("op/{name}"),
             KUBECTL_PATIENCE,
         ]);
-        let is_told = || async {
+        let has_events = || async {
             let events = belay.events(target).await;
             ["OperationStarted", "OperationSucceeded"]
                 .iter()
-                .all(|reason| events.iter().any(|(told, _)| told == reason))
+                .all(|reason| events.iter().any(|(of_event, _)| of_event == reason))
         };
         belay
-            .eventually("tells of it by Events on the target", is_told)
+            .eventually("the target has Events about its operation", has_events)
             .await;
     }
     let nodes = belay.nodes().await;
@@ -82,7 +82,7 @@ pub async fn a_pool_without_a_cluster_is_stalled_until_the_cluster_exists(world:
     let belay = Belay::start(&world).await;
     belay.create_pool("np1", 1).await;
     belay
-        .eventually("tells that the cluster is missing", || async {
+        .eventually("np1 reports that its cluster is missing", || async {
             let conditions = belay
                 .pool("np1")
                 .await
@@ -142,23 +142,23 @@ pub async fn an_operation_on_a_pool_without_a_cluster_fails_and_names_the_cluste
 pub async fn an_operation_on_a_cluster_whose_deletion_is_not_yet_seen_fails(world: Arc<World>) {
     let (belay, proxy) = Belay::start_behind_proxy(&world).await;
     belay.ready_cluster(0, 1).await;
-    // From now on the operator sees no change of the cluster.
+    // From now on, the operator sees no change of the cluster.
     let refused = Fault::Answer(503, status(503, "ServiceUnavailable", "not now"));
-    proxy.on(Method::GET, "/managedclusters?", "", refused, usize::MAX);
-    proxy.cut("managedclusters");
-    let of_cluster = ["patch", "managedcluster", "demo", "--type=merge"];
-    let without = ["-p", r#"{"metadata": {"finalizers": null}}"#];
-    belay.kubectl(&[&of_cluster[..], &without[..]].concat());
+    proxy.add_fault(Method::GET, "/managedclusters?", "", refused, usize::MAX);
+    proxy.cut_watches("managedclusters");
+    let patch = ["patch", "managedcluster", "demo", "--type=merge"];
+    let without_finalizers = ["-p", r#"{"metadata": {"finalizers": null}}"#];
+    belay.kubectl(&[&patch[..], &without_finalizers[..]].concat());
     belay.kubectl(&["delete", "managedcluster", "demo", KUBECTL_PATIENCE]);
     belay
         .reconcile(TargetKind::ManagedCluster, "demo", "too-late")
         .await;
     belay
-        .eventually("sees the Operation", || async {
+        .eventually("the operator sees the Operation", || async {
             belay.log().contains("too-late")
         })
         .await;
-    proxy.heal();
+    proxy.remove_faults();
     let error = belay.fails("too-late").await;
     assert_eq!(error.code, "NotFound");
 }
@@ -171,14 +171,14 @@ pub async fn an_operation_on_a_missing_pool_fails_even_if_the_first_status_write
     let create = belay.operation(OperationType::Create, "np1").await;
     belay.refuse_changes_of_operations(&create).await;
     belay
-        .ask_pool("on-nothing", "np9", "Scale", json!({"count": 2}))
+        .create_operation_on_pool("on-nothing", "np9", "Scale", json!({"count": 2}))
         .await;
     belay
-        .eventually("fails to end it", || async {
+        .eventually("the operator's first status write fails", || async {
             belay.log().contains("failed to look after")
         })
         .await;
-    belay.refuse_no_more();
+    belay.stop_refusing();
     let error = belay.fails("on-nothing").await;
     assert_eq!(error.code, "NotFound");
 }
