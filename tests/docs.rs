@@ -1,4 +1,4 @@
-//! Checks that the docs describe operations as the code does them and as tests test them.
+//! Checks that the docs agree with the code and name existing tests.
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf};
 
@@ -17,7 +17,7 @@ fn live_tests() -> BTreeSet<String> {
 fn listed(main: &str) -> Vec<String> {
     let harness = fs::read_to_string(path(main)).expect("the harness");
     let (_, list) = harness.split_once("= tests![").expect("the list");
-    let (list, _) = list.split_once("];").expect("its end");
+    let (list, _) = list.split_once("];").expect("the end of the list");
     let lines = list.lines().map(str::trim);
     let names = lines.filter_map(|line| line.strip_suffix(','));
     names.map(String::from).collect()
@@ -34,7 +34,7 @@ fn rows<'a>(page: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
 }
 
 #[test]
-fn each_type_and_each_action_has_a_row_and_each_row_a_test() {
+fn each_type_and_action_has_a_row_and_each_row_names_a_test() {
     let page = fs::read_to_string(path("docs/operations.md")).expect("the page");
     let tests = live_tests();
     let mut steps = String::new();
@@ -57,18 +57,18 @@ fn each_type_and_each_action_has_a_row_and_each_row_a_test() {
         }
     }
     for action in StepAction::ALL {
-        let is_told = steps
+        let has_row = steps
             .split(',')
             .any(|word| word.trim() == format!("{action:?}"));
         assert!(
-            is_told,
+            has_row,
             "docs/operations.md has no row for action {action:?}"
         );
     }
 }
 
 #[test]
-fn what_others_and_engines_do_has_rows_and_each_row_a_test() {
+fn each_row_about_others_and_engines_names_a_test() {
     let page = fs::read_to_string(path("docs/operations.md")).expect("the page");
     let tests = live_tests();
     for section in [
@@ -91,16 +91,16 @@ fn what_others_and_engines_do_has_rows_and_each_row_a_test() {
 }
 
 #[test]
-fn each_fault_case_and_each_threat_has_a_test_or_says_why_not() {
+fn each_fault_case_and_threat_names_a_test_or_says_why_not() {
     let mut tests = live_tests();
     tests.insert("sweep".into());
-    for (page, section, least) in [
+    for (page, section, min_rows) in [
         ("docs/reliability.md", "Fault cases", 48),
         ("docs/security.md", "Threats", 15),
     ] {
         let text = fs::read_to_string(path(page)).expect("the page");
         let rows = rows(&text, section);
-        assert!(rows.len() >= least, "{page}: {} rows", rows.len());
+        assert!(rows.len() >= min_rows, "{page}: {} rows", rows.len());
         for row in rows {
             let last = row.last().expect("a cell");
             let named: Vec<_> = last.split('`').skip(1).step_by(2).collect();
@@ -116,14 +116,14 @@ fn each_fault_case_and_each_threat_has_a_test_or_says_why_not() {
 }
 
 #[test]
-fn the_drawn_states_are_the_codes_own() {
-    let (path, drawn) = (path("docs/states.md"), states());
+fn the_state_diagrams_match_the_code() {
+    let (path, text) = (path("docs/states.md"), states());
     if std::env::var_os("BELAY_GENERATE").is_some() {
-        fs::write(&path, &drawn).expect("written");
+        fs::write(&path, &text).expect("written");
     }
     let committed = fs::read_to_string(&path).unwrap_or_default();
     assert!(
-        committed == drawn,
+        committed == text,
         "docs/states.md is not up to date: run make generate"
     );
 }
@@ -134,12 +134,12 @@ fn states() -> String {
         "<!-- Generated from src/api/common.rs by `make generate`. -->\n\
          # States\n\n\
          ## The phases of an Operation\n\n\
-         `status.phase`, and what may follow. Back from Canceling to InProgress goes what can't be aborted any more: a\n\
-         control plane that has begun to roll back.\n\n{}\n\
+         `status.phase`, and which phases may follow. An Operation returns from Canceling to InProgress if it can no longer\n\
+         be aborted: a control plane that has started to roll back.\n\n{}\n\
          ## The provisioning states of a cluster and a pool\n\n\
-         `status.provisioningState` follows from the operation in flight, by its type and its phase, and stays as the\n\
-         last one left it. After Succeeded the next operation begins when the spec changes. After Failed and Canceled, what\n\
-         was left undone is on hold until the spec asks for something else, or someone asks for the rest (see [the\n\
+         `status.provisioningState` follows from the type and the phase of the operation in flight, and stays as the last\n\
+         operation left it. After Succeeded, the next operation starts when the spec changes. After Failed and Canceled,\n\
+         the remaining work is on hold until the spec changes or a user creates a Reconcile (see [the\n\
          hold](operations.md#the-hold)).\n\n{}",
         phases(),
         provisioning_states(),
@@ -147,16 +147,16 @@ fn states() -> String {
 }
 
 fn phases() -> String {
-    let mut drawn = String::from("```mermaid\nstateDiagram-v2\n    [*] --> Pending\n");
+    let mut text = String::from("```mermaid\nstateDiagram-v2\n    [*] --> Pending\n");
     for phase in OperationPhase::ALL {
         for next in phase.successors() {
-            writeln!(drawn, "    {phase:?} --> {next:?}").expect("written");
+            writeln!(text, "    {phase:?} --> {next:?}").expect("written");
         }
         if phase.is_finished() {
-            writeln!(drawn, "    {phase:?} --> [*]").expect("written");
+            writeln!(text, "    {phase:?} --> [*]").expect("written");
         }
     }
-    drawn + "```\n"
+    text + "```\n"
 }
 
 /// The states of an operation that starts or runs are drawn as one state, with the others inside it.
@@ -186,24 +186,24 @@ fn provisioning_states() -> String {
             }
         }
     }
-    let mut drawn = String::from("```mermaid\nstateDiagram-v2\n");
-    drawn += "    state \"an operation is in flight\" as InFlight {\n";
+    let mut text = String::from("```mermaid\nstateDiagram-v2\n");
+    text += "    state \"an operation is in flight\" as InFlight {\n";
     for state in within {
-        writeln!(drawn, "{state}").expect("written");
+        writeln!(text, "{state}").expect("written");
     }
-    drawn += "    }\n    [*] --> InFlight\n    InFlight --> [*]\n";
+    text += "    }\n    [*] --> InFlight\n    InFlight --> [*]\n";
     for edge in edges {
-        writeln!(drawn, "{edge}").expect("written");
+        writeln!(text, "{edge}").expect("written");
     }
-    drawn += "```\n\n| Operation | State while it runs |\n|---|---|\n";
+    text += "```\n\n| Operation | State while it runs |\n|---|---|\n";
     for type_ in OperationType::ALL {
-        writeln!(drawn, "| {type_:?} | {:?} |", type_.provisioning_state()).expect("written");
+        writeln!(text, "| {type_:?} | {:?} |", type_.provisioning_state()).expect("written");
     }
-    drawn
+    text
 }
 
 #[test]
-fn each_row_of_who_may_do_what_has_a_test() {
+fn each_row_of_the_permissions_names_a_test() {
     let page = fs::read_to_string(path("docs/security.md")).expect("the page");
     let tests = live_tests();
     let policies = path("policies");

@@ -23,18 +23,18 @@ fn check(folder: &str, generated: Vec<(String, String)>) {
 }
 
 #[test]
-fn crds_are_what_the_types_generate() {
+fn the_committed_crds_match_the_types() {
     check("crds", belay::api::crd_files().expect("the definitions"));
 }
 
 #[test]
-fn policies_are_what_the_rules_generate() {
+fn the_committed_policies_match_the_rules() {
     let policies = belay::admission::policy_files();
     check("policies", policies.expect("the policies"));
 }
 
 #[test]
-fn the_plugins_page_is_what_its_help_says() {
+fn the_plugins_page_matches_its_help() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/kubectl-belay.md");
     let committed = fs::read_to_string(path).unwrap_or_default();
     assert!(

@@ -7,37 +7,40 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The crate's modules, the lowest first. Modules in the same line don't import each other.
+/// The modules of the crate, the lowest first. Modules of the same layer don't import each other.
 const CRATE: &[(&[&str], &str)] = &[
     (
         &["machinery"],
         "the clock, field managers, the connection, watches",
     ),
-    (&["api"], "what users write"),
-    (&["lifecycle"], "the core: pure"),
+    (&["api"], "the objects that users write"),
+    (&["lifecycle"], "the core, without input and output"),
     (
         &["admission"],
-        "what the API server refuses, made from the core's words",
+        "the admission policies, with the messages of the core",
     ),
-    (&["leader"], "which of several operators works"),
+    (&["leader"], "leader election"),
     (&["telemetry"], "metrics, health, log lines"),
-    (&["provider"], "the seam, and the providers"),
-    (&["controller"], "the shell"),
+    (&["provider"], "the provider interface and the providers"),
+    (
+        &["controller"],
+        "the controller, which does the input and output of the core",
+    ),
     (&["cli"], "the kubectl plugin"),
     (&["check"], "belay check"),
-    (&["operator"], "all of it, put together"),
+    (&["operator"], "the operator, built from all of these"),
 ];
 
-/// The core's modules, the lowest first.
+/// The modules of the core, the lowest first.
 const LIFECYCLE: &[(&[&str], &str)] = &[
-    (&["template"], "sentences with places"),
+    (&["template"], "message templates"),
     (
         &["managed_fields", "messages", "names", "text"],
-        "who wrote which field, the words that people script against, names, bounds",
+        "field ownership, stable messages, names, limits of texts",
     ),
     (
         &["errors", "settings"],
-        "errors of more than one layer; what a pool puts on its nodes",
+        "errors that several layers use; the settings of a pool's nodes",
     ),
     (
         &["observed", "step_names"],
@@ -45,36 +48,33 @@ const LIFECYCLE: &[(&[&str], &str)] = &[
     ),
     (
         &["plan"],
-        "what an Operation is to bring about, as its status keeps it",
+        "the plan of an Operation, as its status stores it",
     ),
-    (
-        &["rules"],
-        "what the core asks a provider about its own ways",
-    ),
-    (&["snapshot"], "what there is"),
+    (&["rules"], "the rules of a provider that the core needs"),
+    (&["snapshot"], "all objects of a cluster at one time"),
     (&["edit"], "changes of a snapshot in memory"),
     (&["steps"], "an operation's steps"),
     (
         &["facts"],
-        "what is asked and what is there, who asked and when",
+        "the desired and the observed state, who requested it and when",
     ),
-    (&["desired"], "what each target needs"),
-    (&["gate"], "may it start?"),
-    (&["planning"], "the plan of an operation that begins"),
-    (&["transition"], "what becomes of an Operation"),
+    (&["desired"], "the changes that each target needs"),
+    (&["gate"], "whether an operation may start"),
+    (&["planning"], "the plan of an operation that starts"),
+    (&["transition"], "the next state of an Operation"),
     (
         &["ledger"],
         "the lock, the last operations, the holds, the history",
     ),
     (&["report"], "statuses, conditions, Events"),
-    (&["action"], "what the shell is asked to do"),
+    (&["action"], "the actions for the controller"),
     (
         &["creation", "leftovers", "orphaned_deletion"],
-        "which Operations are created; what ended ones left; deletion without one",
+        "Operations to create; what ended Operations left behind; deletion without an Operation",
     ),
-    (&["finalizers"], "what is kept, and let go"),
-    (&["decide"], "the actions, in their order"),
-    (&["forecast"], "what will become of a cluster"),
+    (&["finalizers"], "finalizers"),
+    (&["decide"], "all actions, in order"),
+    (&["forecast"], "the forecast of a cluster for `plan`"),
 ];
 
 /// The plugin's modules, the lowest first.
@@ -167,15 +167,15 @@ fn leaves(tree: &str) -> Vec<Vec<String>> {
     all
 }
 
-/// Returns a path in a module as a path from the crate's root; `None` if it belongs to another crate.
+/// Returns a path in a module as a path from the crate's root, or `None` if it belongs to another crate.
 fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
-    let ups = path.iter().take_while(|part| *part == "super").count();
+    let parents = path.iter().take_while(|part| *part == "super").count();
     match path.first().map(String::as_str) {
         Some("crate") => Some(path[1..].to_vec()),
         Some("self") => Some([module, &path[1..]].concat()),
         Some("super") => {
-            let from = &module[..module.len().saturating_sub(ups)];
-            Some([from, &path[ups..]].concat())
+            let from = &module[..module.len().saturating_sub(parents)];
+            Some([from, &path[parents..]].concat())
         }
         _ => None,
     }
@@ -252,16 +252,16 @@ fn place(layers: &[(&[&str], &str)], name: &str) -> Option<usize> {
     layers.iter().position(|(names, _)| names.contains(&name))
 }
 
-/// Returns the imports from a layer that isn't below. `depth` is the number of modules above the layers.
+/// Returns the imports from layers that are not lower. `under` is the module that contains the layers.
 fn upwards(imports: &Imports, layers: &[(&[&str], &str)], under: &[&str]) -> Vec<String> {
     let depth = under.len();
     let is_under =
         |path: &[String]| path.len() > depth && path.iter().zip(under).all(|(a, b)| a == b);
-    let mut wrong = Vec::new();
+    let mut violations = Vec::new();
     for (module, paths) in imports.iter().filter(|(module, _)| is_under(module)) {
         let own = &module[depth];
         let Some(from) = place(layers, own) else {
-            wrong.push(format!("{} is in no layer", module.join("::")));
+            violations.push(format!("{} is in no layer", module.join("::")));
             continue;
         };
         for path in paths.iter().filter(|path| is_under(path)) {
@@ -271,8 +271,10 @@ fn upwards(imports: &Imports, layers: &[(&[&str], &str)], under: &[&str]) -> Vec
             }
             match place(layers, other) {
                 Some(to) if to < from => {}
-                Some(_) => wrong.push(format!("{} uses {}", module.join("::"), path.join("::"))),
-                None => wrong.push(format!(
+                Some(_) => {
+                    violations.push(format!("{} uses {}", module.join("::"), path.join("::")));
+                }
+                None => violations.push(format!(
                     "{} uses {}: name it where it is defined",
                     module.join("::"),
                     path.join("::")
@@ -280,11 +282,11 @@ fn upwards(imports: &Imports, layers: &[(&[&str], &str)], under: &[&str]) -> Vec
             }
         }
     }
-    wrong
+    violations
 }
 
 #[test]
-fn the_core_is_built_in_one_direction() {
+fn modules_of_the_core_import_only_lower_layers() {
     assert_eq!(
         upwards(&imports(), LIFECYCLE, &["lifecycle"]),
         Vec::<String>::new()
@@ -292,12 +294,12 @@ fn the_core_is_built_in_one_direction() {
 }
 
 #[test]
-fn the_plugin_is_built_in_one_direction() {
+fn modules_of_the_plugin_import_only_lower_layers() {
     assert_eq!(upwards(&imports(), CLI, &["cli"]), Vec::<String>::new());
 }
 
 #[test]
-fn the_crate_is_built_in_one_direction() {
+fn modules_of_the_crate_import_only_lower_layers() {
     let mut imports = imports();
     // The program itself may import everything: it reads flags and starts the rest.
     imports.retain(|module, _| {
@@ -317,7 +319,7 @@ fn file_of(imports: &Imports, path: &[String]) -> Option<Vec<String>> {
 }
 
 #[test]
-fn no_modules_of_the_core_import_each_other_in_a_circle() {
+fn modules_of_the_core_have_no_import_cycles() {
     let imports = imports();
     let core = |module: &&Vec<String>| module.len() > 1 && module[0] == "lifecycle";
     let mut edges: BTreeMap<&Vec<String>, BTreeSet<Vec<String>>> = BTreeMap::new();
@@ -337,11 +339,11 @@ fn no_modules_of_the_core_import_each_other_in_a_circle() {
     {
         edges.remove(leaf);
     }
-    assert!(edges.is_empty(), "in a circle: {edges:#?}");
+    assert!(edges.is_empty(), "import cycle: {edges:#?}");
 }
 
 #[test]
-fn a_use_of_a_layer_above_is_found() {
+fn an_import_of_a_higher_layer_is_found() {
     let module = ["lifecycle", "facts", "target"].map(str::to_owned);
     let text = "use super::super::{plan::Job, gate::{self, Verdict}};\nfn f() { crate::lifecycle::decide::decide() }";
     let imports: Imports = [(module.to_vec(), imports_in(&module, text))].into();

@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_version_is_told_with_an_example() {
+    fn an_invalid_version_is_refused_with_an_example() {
         for text in ["", "1", "1.36", "v1.36.3", "1.36.3.1", "1.36.x"] {
             let error = text.parse::<KubernetesVersion>().expect_err(text);
             assert!(error.to_string().ends_with("for example 1.36.3"), "{error}");

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pause_doubles_to_a_bound_and_begins_anew_after_success() {
+    fn a_pause_doubles_up_to_a_limit_and_restarts_after_success() {
         let (backoff, cluster) = (Backoff::default(), ObjectRef::new("demo"));
         let pauses: Vec<_> = (0..9).map(|_| backoff.next(&cluster).as_millis()).collect();
         assert_eq!(

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_back_holds_back_what_depends_on_it() {
+    fn an_action_waits_while_an_action_that_it_depends_on_is_held_back() {
         let mut failures = Failures::default();
         failures.note(
             &Action::AddFinalizer(ObjectId::Operation("of-pool".into())),
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_that_somebody_refuses_holds_back_nothing_but_what_begins_on_it() {
+    fn a_pool_that_cannot_be_kept_holds_back_only_new_operations_on_it() {
         let keep = Action::AddFinalizer(ObjectId::Pool("np1".into()));
         for (action, expected) in [
             (cluster(), true),
@@ -273,19 +273,19 @@ mod tests {
     }
 
     #[test]
-    fn the_lock_waits_for_a_pool_whose_write_may_succeed_yet() {
+    fn the_lock_waits_for_a_pool_whose_write_may_still_succeed() {
         assert!(!may(&cluster(), &pool("np1"), false));
         assert!(may(&cluster(), &pool("np1"), true));
         assert!(may(&pool("np2"), &pool("np1"), false));
     }
 
     #[test]
-    fn a_pool_shows_nothing_of_a_lock_that_was_not_taken() {
+    fn a_pools_status_is_not_written_if_the_lock_was_not_taken() {
         assert!(!may(&pool("np1"), &cluster(), false));
     }
 
     #[test]
-    fn an_operation_ends_once_another_is_there_in_its_place() {
+    fn an_operation_ends_only_after_its_replacement_was_created() {
         let created = Action::CreateOperation(Box::new(snapshot().operations[0].as_ref().clone()));
         let ends = status("of-pool", OperationPhase::Failed, true);
         assert!(!may(&ends, &created, false));

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn how_far_a_node_is_can_wait() {
+    fn the_progress_of_a_node_can_be_written_later() {
         let before = with_step("node/a", |_| ());
         let mut after = with_step("node/a", |step| {
             step.message = "draining: 2 pods left".into();
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_work_waits_for_is_written_at_once() {
+    fn a_status_that_work_waits_for_is_written_at_once() {
         let before = with_step("control-plane", |step| step.phase = StepPhase::Pending);
         assert!(!can_wait(&before, &with_step("control-plane", |_| ())));
         let before = with_step("node/a", |_| ());

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_that_is_taken_does_not_hide_that_the_object_is_refused() {
+    fn an_accepted_status_does_not_hide_a_refusal_of_the_object() {
         let refusals = Refusals::default();
         refusals.note("a", Part::Object, "not now".into());
         refusals.forget("a", Part::Status);

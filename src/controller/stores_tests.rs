@@ -34,7 +34,7 @@ fn operation(kind: &str, target: &str, more: &Value) -> Operation {
 }
 
 #[test]
-fn an_operation_of_others_goes_unless_its_pool_may_be_ours() {
+fn an_operation_of_another_shard_is_dropped_unless_its_pool_may_be_ours() {
     let (scope, ours, others) = scope();
     let labelled = |cluster: &str| json!({"labels": {CLUSTER_LABEL: cluster}});
     let kept =
@@ -103,7 +103,7 @@ fn an_operation_of_others_goes_unless_its_pool_may_be_ours() {
 }
 
 #[test]
-fn a_pool_of_others_says_whose_it_is_and_no_more() {
+fn a_pool_of_another_shard_keeps_only_the_name_of_its_cluster() {
     let (_, ours, _) = scope();
     let pool = json!({
         "apiVersion": "belay.dev/v1alpha1", "kind": "AgentPool",

@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_that_goes_ends_what_can_be_created_only_for_a_cluster_that_goes() {
+    fn a_refusal_by_a_terminating_kind_is_final_only_for_a_terminating_cluster() {
         let going = "operations.belay.dev \"x\" is forbidden: create not allowed while custom resource definition is terminating";
         let namespace = json!({"causes": [{"reason": "NamespaceTerminating"}]});
         let spec = json!({"kubernetesVersion": "1.35.7", "provider": {"kwok": {}}});

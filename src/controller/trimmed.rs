@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn who_applies_an_operation_and_when_its_abort_was_asked_for_is_kept() {
+    fn the_applier_of_an_operation_and_the_time_of_its_abort_are_kept() {
         let mut made = made("Succeeded");
         operation(&mut made);
         let kept = made.metadata.managed_fields.expect("two entries");
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_has_ended_only_steps_with_a_handle_are_kept() {
+    fn an_ended_operation_keeps_only_steps_with_a_handle() {
         let mut ended = made("Succeeded");
         operation(&mut ended);
         let status = ended.status.expect("a status");
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_ended_keeps_no_room_for_what_was_taken_away() {
+    fn an_ended_operation_frees_the_memory_of_removed_parts() {
         let mut ended = made("Succeeded");
         let annotations = ended.annotations_mut();
         annotations.insert(LAST_APPLIED.into(), "{}".into());
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_plan_of_what_has_ended_is_kept_as_long_as_belays_finalizer() {
+    fn an_ended_operation_keeps_its_plan_as_long_as_belays_finalizer() {
         let mut ended = made("Succeeded");
         ended.metadata.finalizers = Some(vec![FINALIZER.into()]);
         operation(&mut ended);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_not_ended_keeps_its_status() {
+    fn a_running_operation_keeps_its_status() {
         let mut running = made("InProgress");
         let before = running.status.clone();
         operation(&mut running);

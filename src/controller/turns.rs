@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_status_of_an_operation_passes_all_others_and_no_write_waits_for_ever() {
+    async fn the_status_of_an_operation_has_priority_and_other_writes_wait_for_a_limited_time() {
         let (turns, other) = (Turns::default(), of_a_target());
         let taken = join_all((0..AT_A_TIME).map(|_| turns.wait_for(&other))).await;
         assert_eq!(taken.iter().flatten().count(), AT_A_TIME);

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_write_at_a_time_is_on_its_way_to_an_object() {
+    fn only_one_write_at_a_time_is_sent_to_an_object() {
         let all = Writing::default();
         let first = all.begin("a").expect("nothing on its way");
         assert!(all.begin("a").is_none() && all.is_on_its_way("a"));

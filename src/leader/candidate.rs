@@ -95,7 +95,7 @@ mod tests {
     type Case = (&'static str, &'static [(&'static str, i64, u64)], u64, bool);
 
     #[test]
-    fn a_lease_is_taken_only_where_it_is_free_or_was_not_renewed_for_its_time() {
+    fn a_lease_is_taken_only_if_it_is_free_or_has_expired() {
         let cases: &[Case] = &[
             ("there is none", &[], 0, true),
             ("it was released", &[("", 1, 0)], 0, true),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_that_asks_for_a_longer_time_is_given_it() {
+    fn a_longer_lease_duration_of_the_holder_is_respected() {
         let start = Instant::now();
         let mut candidate = Candidate::new("me".into());
         let duration = Some(Duration::from_mins(1));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_stops_before_the_first_moment_at_which_another_may_take_its_lease() {
+    fn a_leader_stops_before_another_may_take_its_lease() {
         let start = Moment::now();
         // How long the renewal takes to the API server and from there to the waiting process.
         for way in [
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_gives_its_time_from_when_it_was_sent() {
+    fn a_renewal_counts_from_the_time_when_it_was_sent() {
         let start = Moment::now();
         let mut leader = Candidate::new("me".into());
         leader.renewed(start);

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_reads_pass_where_this_process_does_not_lead() {
+    async fn only_reads_pass_if_this_process_does_not_lead() {
         let service = tower::service_fn(|_: Request<()>| async { Ok::<_, BoxError>(()) });
         let now = Moment::now();
         let slept = Fence::closed();
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn closing_waits_for_the_writes_in_flight_and_for_no_read() {
+    async fn closing_waits_for_writes_in_flight_but_not_for_reads() {
         let (answer, answered) = watch::channel(false);
         let service = tower::service_fn(move |_: Request<()>| {
             let mut answered = answered.clone();

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn who_renews_lives_whatever_its_clock_shows_and_who_does_not_is_dead_after_the_leases_time() {
+    fn a_member_is_alive_if_it_renewed_within_the_lease_time_whatever_its_clock_shows() {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         let mut members = Members::new("me");
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn who_died_long_ago_is_noted_no_more_and_who_died_just_now_is() {
+    fn a_member_that_died_long_ago_is_removed_but_not_one_that_died_recently() {
         let start = Instant::now();
         let mut members = Members::new("me");
         let mut lease = lease(&[("dead", 1)]);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_that_lives_knows_that_it_is_when_it_leaves() {
+    fn the_last_living_member_knows_it_when_it_leaves() {
         let start = Instant::now();
         let mut members = Members::new("me");
         let mut lease = lease(&[("me", 1), ("a", 1)]);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_else_wrote_into_the_annotation_is_written_over() {
+    fn an_unreadable_members_annotation_is_overwritten() {
         let mut lease = Lease::default();
         lease.annotations_mut().insert(MEMBERS.into(), "[1".into());
         let mut members = Members::new("me");

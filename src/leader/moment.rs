@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_has_come_once_either_clock_says_so() {
+    fn a_moment_is_over_as_soon_as_one_of_the_clocks_has_passed_it() {
         let now = Moment::now();
         let until = now.after(Duration::from_secs(7));
         assert!(until.is_ahead_of(&now));

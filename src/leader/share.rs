@@ -11,7 +11,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_takes_its_part_rounded_up() {
+    fn the_fair_share_is_rounded_up() {
         let cases = [
             (1, 1, 1),
             (2, 1, 2),
@@ -30,7 +30,7 @@ mod tests {
     }
 
     #[test]
-    fn no_shard_is_left_over() {
+    fn the_fair_shares_cover_all_shards() {
         for shards in 1..=64 {
             for operators in 1..=10 {
                 assert!(fair_share(shards, operators) * operators >= shards);

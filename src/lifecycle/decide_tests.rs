@@ -55,7 +55,7 @@ fn failed_upgrade() -> (World, String) {
 }
 
 #[test]
-fn what_is_as_its_spec_says_needs_nothing() {
+fn a_cluster_that_matches_its_spec_needs_no_action() {
     let world = World::settled();
     assert!(world.decide().0.is_empty(), "{:#?}", world.decide());
     assert_eq!(world.versions("np1"), [OLD, OLD]);
@@ -65,7 +65,7 @@ fn what_is_as_its_spec_says_needs_nothing() {
 type Change = fn(&mut World) -> &mut World;
 
 #[test]
-fn each_difference_from_a_spec_has_its_operation() {
+fn each_difference_from_a_spec_creates_the_matching_operation() {
     let settled: Change = |world| world;
     let newer: Change = |world| world.set_version(NEW).settle();
     let left_behind: Change = |world| {
@@ -125,7 +125,7 @@ fn each_difference_from_a_spec_has_its_operation() {
 }
 
 #[test]
-fn a_pool_is_created_once_its_cluster_has_a_control_plane() {
+fn a_pool_is_created_only_when_its_cluster_has_a_control_plane() {
     let mut world = World::new().with_pool("np1", 2);
     assert_eq!(world.decide().created(), [(Create, &cluster())]);
     let create = world.begin(Create);
@@ -136,14 +136,14 @@ fn a_pool_is_created_once_its_cluster_has_a_control_plane() {
 }
 
 #[test]
-fn a_pool_newer_than_its_control_plane_goes_as_far_as_that() {
+fn a_pool_is_not_upgraded_beyond_its_control_plane() {
     let mut world = World::settled();
     world.set_pool_version("np1", Some("1.99.0")).settle();
     assert_eq!(world.versions("np1"), [OLD, OLD]);
 }
 
 #[test]
-fn an_operation_on_a_cluster_waits_for_those_on_its_pools() {
+fn an_operation_on_a_cluster_waits_for_operations_on_its_pools() {
     let mut world = World::settled();
     world.set_count("np1", 3);
     let scale = world.begin(Scale);
@@ -164,7 +164,7 @@ fn operations_on_different_pools_run_side_by_side() {
 }
 
 #[test]
-fn an_operation_that_someone_asks_for_meanwhile_is_refused() {
+fn an_operation_requested_during_another_one_is_refused() {
     let (mut world, upgrade) = blocked_upgrade();
     world.ask("mine", Reconcile, &pool("np1")).stride();
     let status = world.status("mine");
@@ -176,7 +176,7 @@ fn an_operation_that_someone_asks_for_meanwhile_is_refused() {
 }
 
 #[test]
-fn what_a_person_asks_for_is_written_into_the_spec_before_it_runs() {
+fn a_requested_operation_is_written_into_the_spec_before_it_runs() {
     let mut world = World::settled();
     world.ask_for_version("up", NEW, &cluster()).stride();
     let decided = world.stride().decide();
@@ -187,7 +187,7 @@ fn what_a_person_asks_for_is_written_into_the_spec_before_it_runs() {
 }
 
 #[test]
-fn what_a_person_asks_for_makes_no_second_operation_whatever_the_policy() {
+fn a_requested_operation_creates_no_second_one_with_any_policy() {
     for policy in [
         ConcurrencyPolicy::Forbid,
         ConcurrencyPolicy::Queue,
@@ -205,7 +205,7 @@ fn what_a_person_asks_for_makes_no_second_operation_whatever_the_policy() {
 }
 
 #[test]
-fn an_operation_that_can_t_be_done_fails_and_changes_no_spec() {
+fn an_impossible_operation_fails_and_changes_no_spec() {
     let mut world = World::settled();
     world.ask_for_version("too far", "1.39.0", &cluster());
     world.ask_to_go_back("back to what is newer", NEW, &cluster());
@@ -257,7 +257,7 @@ fn no_work_begins_before_the_lock_is_written() {
 type End = for<'a> fn(&'a mut World, &str) -> &'a mut World;
 
 #[test]
-fn the_lock_is_free_again_once_its_holder_has_ended_or_is_no_more() {
+fn the_lock_is_free_when_its_holder_has_ended_or_was_deleted() {
     let ends: [End; 4] = [
         |world, _| world.unguard().settle(),
         |world, _| world.fail().settle(),
@@ -277,7 +277,7 @@ fn the_lock_is_free_again_once_its_holder_has_ended_or_is_no_more() {
 }
 
 #[test]
-fn an_operation_that_the_spec_no_longer_asks_for_is_replaced_before_it_begins() {
+fn an_operation_that_the_spec_no_longer_needs_is_replaced_before_it_starts() {
     let mut world = World::settled();
     world.set_version("1.36.4").stride().set_version(NEW);
     let first = world.unfinished().remove(0);
@@ -287,7 +287,7 @@ fn an_operation_that_the_spec_no_longer_asks_for_is_replaced_before_it_begins() 
 }
 
 #[test]
-fn work_that_a_restart_lost_is_started_again() {
+fn work_lost_in_a_restart_is_started_again() {
     let (mut world, upgrade) = blocked_upgrade();
     world.restart();
     assert_eq!(world.decide().starts(), [Stop::No]);
@@ -297,7 +297,7 @@ fn work_that_a_restart_lost_is_started_again() {
 }
 
 #[test]
-fn a_spec_that_goes_too_far_fails_and_is_left_alone() {
+fn an_impossible_version_in_the_spec_fails_once_and_is_not_retried() {
     let mut world = World::settled();
     world.set_version("1.39.0").settle();
     let last = world.cluster_status().last_operation.expect("an operation");
@@ -313,7 +313,7 @@ fn a_spec_that_goes_too_far_fails_and_is_left_alone() {
 }
 
 #[test]
-fn of_system_pools_that_are_deleted_at_once_one_stays_until_there_is_another() {
+fn if_all_system_pools_are_deleted_one_stays_until_there_is_another() {
     let pool_id = |name: &str| ObjectId::Pool(name.into());
     let mut world = World::settled().with_pool("sys1", 1).with_pool("sys2", 1);
     world.make_system("sys1").make_system("sys2").settle();

@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_or_stop_at_the_wrong_time_tells_the_state_and_since_when() {
+    fn a_refused_start_or_stop_shows_the_state_and_its_time() {
         let since: Timestamp = "2026-02-13T15:01:15Z".parse().expect("a time");
         let now: Timestamp = "2026-02-20T16:17:52Z".parse().expect("a time");
         assert_eq!(
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_allows_only_deletion_and_tells_since_when() {
+    fn a_change_during_a_deletion_is_refused_with_the_time_of_the_deletion() {
         let since: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
         let now: Timestamp = "2026-01-02T01:02:03Z".parse().expect("a time");
         assert_eq!(

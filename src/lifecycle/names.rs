@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_parts_make_the_same_name_and_others_another() {
+    fn equal_parts_give_equal_names_and_different_parts_different_names() {
         let name = suffixed("demo-np1", &["uid", "0"]);
         assert_eq!(name, suffixed("demo-np1", &["uid", "0"]));
         assert_ne!(name, suffixed("demo-np1", &["uid", "1"]));

@@ -279,14 +279,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plan_comes_back_as_it_was_kept() {
+    fn a_plan_survives_writing_and_reading() {
         let plan = Plan::new(vec![Stage::ControlPlane(None)], Vec::new());
         let text = plan.to_text().expect("JSON");
         assert_eq!(Plan::of_text(Some(&text)), Ok(plan));
     }
 
     #[test]
-    fn a_plan_that_cannot_be_read_has_a_code_and_says_why() {
+    fn an_unreadable_plan_has_a_code_and_a_cause() {
         for (text, why) in [
             (None, "there is none"),
             (Some("[]"), "invalid"),
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_of_an_earlier_program_lacks_fields_that_came_later() {
+    fn a_plan_of_an_earlier_version_is_read_with_defaults_for_new_fields() {
         let text = r#"{"version":1,"stages":[{"Pool":{"pool":"np1","node_prefix":"demo-np1","count":2,"version":"1.36.3"}}]}"#;
         let plan = Plan::of_text(Some(text)).expect("a plan");
         let Stage::Pool(goal) = &plan.stages[0] else {

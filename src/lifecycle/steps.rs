@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn percent_counts_what_is_done_and_half_of_what_is_in_process() {
+    fn a_running_step_counts_half_in_the_percentage() {
         use StepPhase::{InProgress, Pending, Succeeded};
         for (phases, expected) in [
             (vec![], 0),
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_ended_stays_so() {
+    fn an_ended_step_stays_ended() {
         let report = StepReport {
             name: "node/a".into(),
             phase: StepPhase::InProgress,
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_end_what_ran_has_stopped_and_what_never_ran_is_skipped() {
+    fn at_the_end_running_steps_are_canceled_and_pending_steps_are_skipped() {
         use StepPhase::{Canceled, InProgress, Pending, Skipped, Succeeded};
         let before = [
             step("a", Succeeded),
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_ends_no_step_before_it_began() {
+    fn a_step_never_ends_before_it_started_even_if_the_clock_is_set_back() {
         let mut step = step("a", StepPhase::Pending);
         let (began, back) = (Timestamp::from_second(7200).ok(), Timestamp::UNIX_EPOCH);
         set_phase(&mut step, StepPhase::InProgress, began.unwrap_or_default());

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_and_expressions_go_into_the_same_places() {
+    fn a_template_takes_values_and_cel_expressions_in_the_same_places() {
         let template = Template("{kind} \"{name}\" waits");
         assert_eq!(
             template.fill(&[("name", &"np1"), ("kind", &"AgentPool")]),

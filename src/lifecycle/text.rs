@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_cut_at_a_character_and_not_within_one() {
+    fn a_long_text_is_cut_between_characters() {
         let long = "ä".repeat(LONGEST_TEXT + 1);
         assert_eq!(bounded(&long).chars().count(), LONGEST_TEXT);
         assert_eq!(bounded("short"), "short");
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_has_no_character_that_the_api_server_would_not_take() {
+    fn a_text_keeps_only_characters_that_the_api_server_accepts() {
         let mut text = "a\u{1b}[31m\u{7f}\u{9b}\u{feff}\u{ffff}b\n".to_owned();
         bound(&mut text);
         assert_eq!(text, "a [31m  \u{feff} b ");

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_duration_from_outside_leads_beyond_the_last_time() {
+    fn no_duration_overflows_the_range_of_timestamps() {
         for seconds_ in [i64::MIN, -1, 0, 30, 300_000_000_000, i64::MAX] {
             let time = after(Timestamp::MAX, seconds(seconds_));
             assert_eq!(time, Timestamp::MAX);

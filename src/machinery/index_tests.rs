@@ -39,7 +39,7 @@ fn names(index: &Index<Pod>, namespace: &str) -> Vec<String> {
 }
 
 #[test]
-fn it_is_complete_once_each_watch_has_listed_all() {
+fn an_index_is_complete_when_each_watch_has_listed_its_objects() {
     let index = index();
     index.note(0, Event::InitDone);
     assert!(!index.is_complete());
@@ -48,7 +48,7 @@ fn it_is_complete_once_each_watch_has_listed_all() {
 }
 
 #[test]
-fn a_watch_that_begins_anew_takes_nothing_out_before_its_list_is_complete() {
+fn a_restarted_watch_removes_nothing_before_its_list_is_complete() {
     let index = index();
     index.note(0, Event::InitDone);
     index.note(1, Event::InitDone);
@@ -66,7 +66,7 @@ fn a_watch_that_begins_anew_takes_nothing_out_before_its_list_is_complete() {
 }
 
 #[test]
-fn what_can_not_be_read_any_more_stays_as_it_was_last_read() {
+fn an_object_that_becomes_unreadable_stays_as_it_was_last_read() {
     let index = index();
     index.note(0, Event::InitDone);
     index.note(1, Event::InitDone);
@@ -98,7 +98,7 @@ fn shown(index: &Index<Pod>) -> Option<String> {
 }
 
 #[test]
-fn the_answer_to_a_write_is_shown_at_once_and_no_older_event_takes_it_back() {
+fn the_response_to_a_write_is_visible_at_once_and_no_older_event_reverts_it() {
     let index = index();
     index.note(0, Event::InitApply(DeserializeGuard(Ok(at("5")))));
     index.note(0, Event::InitDone);
@@ -116,7 +116,7 @@ fn the_answer_to_a_write_is_shown_at_once_and_no_older_event_takes_it_back() {
 }
 
 #[test]
-fn the_answer_to_a_write_brings_back_nothing_that_is_gone() {
+fn the_response_to_a_write_does_not_bring_back_a_deleted_object() {
     let index = index();
     index.note(0, Event::InitApply(DeserializeGuard(Ok(at("5")))));
     index.note(0, Event::InitDone);
@@ -132,7 +132,7 @@ fn the_answer_to_a_write_brings_back_nothing_that_is_gone() {
 }
 
 #[test]
-fn a_list_is_shown_even_where_its_versions_are_lower() {
+fn a_new_list_is_visible_even_if_its_versions_are_lower() {
     let index = index();
     index.note(0, Event::InitApply(DeserializeGuard(Ok(at("50")))));
     index.note(0, Event::InitDone);
@@ -142,7 +142,7 @@ fn a_list_is_shown_even_where_its_versions_are_lower() {
 }
 
 #[test]
-fn an_object_that_changes_its_group_is_found_by_the_new_one_alone() {
+fn an_object_that_changes_its_group_is_found_only_by_the_new_one() {
     let group = |pod: &Pod| vec![(pod.labels()["group"].clone(), String::new())];
     let index = Index::<Pod>::new(group, |_| ());
     index.expect(1);
@@ -161,7 +161,7 @@ fn an_object_that_changes_its_group_is_found_by_the_new_one_alone() {
 }
 
 #[test]
-fn what_is_not_kept_is_never_shown_and_what_is_not_kept_any_more_goes() {
+fn an_object_that_does_not_match_the_filter_is_hidden_or_removed() {
     let of_namespace = |pod: &Pod| vec![(pod.namespace().unwrap_or_default(), "all".into())];
     let is_kept = |pod: &Pod| pod.labels().get("of").is_none_or(|of| of == "us");
     let index = Index::keeping(of_namespace, |_| (), is_kept);

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_is_in_exactly_one_shard_and_each_has_its_part() {
+    fn a_cluster_is_in_exactly_one_shard_and_shards_are_balanced() {
         // Names that differ in a digit, and in letters whose lowest bits are the same.
         let digits = (0..2000).map(|number| format!("cluster-{number:04}"));
         let letters = ["a", "c", "e", "g", "i", "k", "m", "o", "q", "s", "u", "w"];

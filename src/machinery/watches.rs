@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_five_seconds_whatever_comes_between_and_are_short_after_a_calm() {
+    fn pauses_grow_to_five_seconds_and_are_short_again_after_a_quiet_time() {
         let (mut pauses, start) = (Pauses::new(), Instant::now());
         let grown: Vec<_> = (0..7)
             .map(|_| {

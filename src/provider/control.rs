@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_a_request_to_stop_only_what_has_begun_or_bears_a_mark_is_seen_as_begun() {
+    async fn after_a_stop_request_only_started_or_marked_steps_count_as_started() {
         let (ask, stop) = watch::channel(Stop::No);
         let kept = watch::channel(Kept::default()).1;
         let control = Control::new(stop, kept, None, Arc::new(|| ()));
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn progress_wakes_once_a_second_at_the_most_and_what_is_in_the_way_at_once() {
+    async fn progress_wakes_at_most_once_a_second_and_a_block_at_once() {
         let woken = Arc::new(AtomicUsize::new(0));
         let count = woken.clone();
         let (_stop, stop) = watch::channel(Stop::No);

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_answers_is_not_called_unreachable() {
+    async fn a_server_that_answers_is_not_reported_as_unreachable() {
         for milliseconds in [1, 50, 700] {
             let after = Duration::from_millis(milliseconds);
             assert_eq!(reported_while_refused(after).await, ["Busy"], "{after:?}");

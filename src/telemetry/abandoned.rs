@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nodes_of_all_parts_are_counted_while_these_are_there() {
+    fn abandoned_nodes_of_all_parts_are_added_up() {
         let all = Abandoned(Gauge::default());
         let (one, other) = (all.part(), all.part());
         one.set(3);

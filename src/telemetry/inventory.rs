@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn each_type_and_phase_has_its_count_and_each_unfinished_one_its_age() {
+    fn each_type_and_phase_has_its_count_and_unfinished_ones_their_age() {
         let now = "2026-01-01T00:10:00Z".parse().expect("a time");
         let operations = [
             operation("Create", &json!({"phase": "Pending"})),

@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_process_hangs_where_a_cluster_waits_or_is_reconciled_for_over_a_minute() {
+    fn the_process_counts_as_stuck_if_a_cluster_waits_or_reconciles_for_over_a_minute() {
         let now = Instant::now();
         let ago = |seconds| {
             let since = now.checked_sub(Duration::from_secs(seconds));

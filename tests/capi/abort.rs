@@ -1,4 +1,4 @@
-//! Aborts of work that Cluster API does.
+//! Aborts of changes at Cluster API.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -21,24 +21,26 @@ use crate::{
     stage::{NEW, OLD, Stage, api, deployment, machines_of, names, versions},
 };
 
-/// Waits until a pool has a Machine in its desired state, while other Machines aren't.
-async fn is_half_done(belay: &Belay, pool: &str) {
+/// Waits until a pool has a Ready Machine of the new version and another Machine of the old version.
+async fn is_half_upgraded(belay: &Belay, pool: &str) {
     belay
-        .eventually("has replaced a Machine", || async {
+        .eventually("one Machine is upgraded and another one isn't", || async {
             let machines = machines_of(belay, Some(pool)).await;
             let is_new =
                 |machine: &&DynamicObject| machine.data["spec"]["version"] == format!("v{NEW}");
             let new: Vec<_> = machines.iter().filter(is_new).collect();
-            !new.is_empty() && new.len() < machines.len() && new.iter().any(|one| is_ready(one))
+            !new.is_empty()
+                && new.len() < machines.len()
+                && new.iter().any(|machine| is_ready(machine))
         })
         .await;
 }
 
-pub async fn an_aborted_upgrade_of_a_pool_begins_no_machine_and_deletes_none(stage: Arc<Stage>) {
+pub async fn an_aborted_upgrade_creates_and_deletes_no_more_machines(stage: Arc<Stage>) {
     let belay = stage.adopted(4).await;
     belay.set_version(NEW).await;
     let upgrade = belay.operation(Upgrade, "demo").await;
-    is_half_done(&belay, "md-0").await;
+    is_half_upgraded(&belay, "md-0").await;
     belay.abort(&upgrade, "not today").await;
     let status = belay.is_canceled(&upgrade).await;
     assert!(
@@ -54,9 +56,13 @@ pub async fn an_aborted_upgrade_of_a_pool_begins_no_machine_and_deletes_none(sta
             .iter()
             .all(|machine| machine.metadata.deletion_timestamp.is_none())
     );
-    assert_eq!(machines.len(), 4, "as many as before");
+    assert_eq!(
+        machines.len(),
+        4,
+        "the number of Machines is the same as before"
+    );
     let (before, second) = (names(&machines), machines_of(&belay, Some("md-1")).await);
-    // Cluster API's controllers reconcile it again, and change nothing.
+    // Cluster API reconciles the Cluster again, and must change nothing.
     let touched = ["annotate", "cluster.cluster.x-k8s.io/demo", "touched=yes"];
     belay.kubectl(&touched);
     let observed = || async {
@@ -64,7 +70,7 @@ pub async fn an_aborted_upgrade_of_a_pool_begins_no_machine_and_deletes_none(sta
         deployment.data["status"]["observedGeneration"].as_i64() == deployment.metadata.generation
     };
     belay
-        .eventually("has its MachineDeployment observed", observed)
+        .eventually("Cluster API has observed the MachineDeployment", observed)
         .await;
     assert_eq!(names(&machines_of(&belay, Some("md-0")).await), before);
     assert_eq!(
@@ -72,23 +78,23 @@ pub async fn an_aborted_upgrade_of_a_pool_begins_no_machine_and_deletes_none(sta
         names(&second)
     );
 
-    // The next operation removes what the abort has set.
+    // The next operation removes the settings of the abort.
     belay
-        .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+        .reconcile(TargetKind::ManagedCluster, "demo", "continue")
         .await;
-    belay.succeeds("go-on").await;
+    belay.succeeds("continue").await;
     let machines = machines_of(&belay, None).await;
     assert_eq!(versions(&machines), vec![NEW; 9]);
     let strategy = &deployment(&belay, "md-0").await.data["spec"]["rollout"]["strategy"];
     assert_eq!(strategy["type"], "RollingUpdate");
 }
 
-pub async fn an_abort_of_a_scale_is_refused_once_all_machines_have_begun(stage: Arc<Stage>) {
+pub async fn an_abort_of_a_scale_is_refused_once_all_machines_are_requested(stage: Arc<Stage>) {
     let belay = stage.adopted(1).await;
     belay.set_count("md-0", 12).await;
     let scale = belay.operation(Scale, "md-0").await;
     belay
-        .eventually("makes Machines", || async {
+        .eventually("Cluster API creates Machines", || async {
             machines_of(&belay, Some("md-0")).await.len() > 1
         })
         .await;
@@ -104,7 +110,7 @@ pub async fn a_scale_after_an_aborted_upgrade_replaces_no_machine(stage: Arc<Sta
     let belay = stage.adopted(3).await;
     belay.set_version(NEW).await;
     let upgrade = belay.operation(Upgrade, "demo").await;
-    is_half_done(&belay, "md-0").await;
+    is_half_upgraded(&belay, "md-0").await;
     belay.abort(&upgrade, "not today").await;
     belay.is_canceled(&upgrade).await;
     belay.lock_is_free().await;
@@ -123,7 +129,7 @@ pub async fn a_scale_after_an_aborted_upgrade_replaces_no_machine(stage: Arc<Sta
     assert!(versions(&machines).contains(&OLD.to_owned()));
 }
 
-/// Writes an annotation of an object again and again, as controllers write its status.
+/// Writes an annotation of an object repeatedly, like controllers that write its status.
 fn keep_writing(belay: &Belay, kind: &str, name: String) -> JoinHandle<()> {
     let objects = api(belay, kind);
     tokio::spawn(async move {
@@ -136,11 +142,11 @@ fn keep_writing(belay: &Belay, kind: &str, name: String) -> JoinHandle<()> {
     })
 }
 
-pub async fn an_abort_lands_while_others_write_the_same_objects_all_the_time(stage: Arc<Stage>) {
+pub async fn an_abort_works_while_others_keep_writing_the_same_objects(stage: Arc<Stage>) {
     let belay = stage.adopted(4).await;
     belay.set_version(NEW).await;
     let upgrade = belay.operation(Upgrade, "demo").await;
-    is_half_done(&belay, "md-0").await;
+    is_half_upgraded(&belay, "md-0").await;
     let deployment = deployment(&belay, "md-0").await.name_any();
     let others = [
         keep_writing(&belay, "MachineDeployment", deployment),
@@ -152,10 +158,14 @@ pub async fn an_abort_lands_while_others_write_the_same_objects_all_the_time(sta
     for others in others {
         others.abort();
     }
-    assert_eq!(machines.len(), 4, "as many as before");
+    assert_eq!(
+        machines.len(),
+        4,
+        "the number of Machines is the same as before"
+    );
     assert!(
         versions(&machines).contains(&OLD.to_owned()),
-        "the roll-out went to its end: {:?}",
+        "the roll-out must not complete: {:?}",
         versions(&machines)
     );
 }

@@ -1,4 +1,5 @@
-//! Belay adopts existing clusters without changing them, and leaves them unchanged when Belay's objects are deleted.
+//! Adoption: Belay adopts existing Clusters without changes, and leaves them unchanged when Belay's objects are
+//! deleted.
 
 use std::sync::Arc;
 
@@ -7,18 +8,18 @@ use kube::api::{DeleteParams, ListParams};
 
 use crate::stage::{OLD, Stage, machines_of, names};
 
-pub async fn what_adopt_prints_begins_no_operation_and_its_deletion_leaves_the_cluster(
+pub async fn adopting_a_cluster_starts_no_operation_and_deleting_it_keeps_the_machines(
     stage: Arc<Stage>,
 ) {
     let belay = stage.adopted(2).await;
     let machines = names(&machines_of(&belay, None).await);
     let operations = belay.api::<Operation>();
-    let begun = operations
+    let listed = operations
         .list(&ListParams::default())
         .await
         .expect("listed");
-    let begun: Vec<_> = begun.iter().map(kube::ResourceExt::name_any).collect();
-    assert_eq!(begun, Vec::<String>::new());
+    let names_of_operations: Vec<_> = listed.iter().map(kube::ResourceExt::name_any).collect();
+    assert_eq!(names_of_operations, Vec::<String>::new());
     let status = belay.cluster_status().await;
     assert_eq!(status.kubernetes_version.as_deref(), Some(OLD));
     let pool = belay.pool_status("md-0").await;
@@ -30,7 +31,7 @@ pub async fn what_adopt_prints_begins_no_operation_and_its_deletion_leaves_the_c
         .await
         .expect("deleted");
     belay
-        .eventually("has its ManagedCluster gone", || async {
+        .eventually("the ManagedCluster and its pools are deleted", || async {
             let pools = belay.api::<AgentPool>().list(&ListParams::default()).await;
             clusters.get_opt("demo").await.expect("an answer").is_none()
                 && pools.expect("listed").items.is_empty()

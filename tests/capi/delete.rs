@@ -6,9 +6,11 @@ use belay::api::{AgentPool, CancellationStatus, ManagedCluster, OperationType::D
 use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 
-use crate::stage::{Stage, api, has_begun, machines_of};
+use crate::stage::{Stage, api, has_started_at_cluster_api, machines_of};
 
-pub async fn with_the_policy_delete_a_pool_goes_and_then_the_cluster(stage: Arc<Stage>) {
+pub async fn with_the_policy_delete_pools_and_clusters_are_deleted_in_cluster_api(
+    stage: Arc<Stage>,
+) {
     let belay = stage.adopted(1).await;
     let settings = json!({"clusterName": "demo", "deletionPolicy": "Delete"});
     belay
@@ -18,21 +20,22 @@ pub async fn with_the_policy_delete_a_pool_goes_and_then_the_cluster(stage: Arc<
     let deleted = pools.delete("md-1", &DeleteParams::default()).await;
     deleted.expect("deleted");
     let deletion = belay.operation(Delete, "md-1").await;
-    has_begun(&belay, &deletion).await;
+    has_started_at_cluster_api(&belay, &deletion).await;
     belay.abort(&deletion, "too late").await;
     let status = belay.succeeds(&deletion).await;
     let cancellation = status.cancellation.expect("a cancellation");
     assert_eq!(cancellation.status, CancellationStatus::Failed);
     let deployments = api(&belay, "MachineDeployment");
-    let left = deployments
+    let remaining = deployments
         .list(&ListParams::default())
         .await
         .expect("listed");
-    assert_eq!(left.items.len(), 1, "the other pool stays");
+    assert_eq!(remaining.items.len(), 1, "the other pool remains");
     assert_eq!(machines_of(&belay, Some("md-0")).await.len(), 1);
-    let one = api(&belay, "Cluster").get("demo").await;
+    let cluster = api(&belay, "Cluster").get("demo").await;
     assert!(
-        one.expect("the Cluster")
+        cluster
+            .expect("the Cluster")
             .metadata
             .deletion_timestamp
             .is_none()
@@ -42,7 +45,7 @@ pub async fn with_the_policy_delete_a_pool_goes_and_then_the_cluster(stage: Arc<
     let deleted = clusters.delete("demo", &DeleteParams::default()).await;
     deleted.expect("deleted");
     belay
-        .eventually("is gone with its Cluster", || async {
+        .eventually("the ManagedCluster and its Cluster are deleted", || async {
             let cluster = api(&belay, "Cluster").get_opt("demo").await;
             let managed = clusters.get_opt("demo").await;
             cluster.expect("an answer").is_none() && managed.expect("an answer").is_none()

@@ -22,8 +22,8 @@ pub fn has(object: &DynamicObject, type_: &str, status: &str) -> bool {
     condition(object, type_).is_some_and(|condition| condition["status"] == status)
 }
 
-/// Whether a Machine has lost its infrastructure object. On a busy machine, Cluster API sometimes loses the development
-/// provider's object of a new Machine, and waits for it forever.
+/// Whether a Machine has lost its infrastructure object. On a busy computer, Cluster API sometimes loses the
+/// development provider's object of a new Machine, and waits for it forever.
 pub fn has_lost_its_infrastructure(machine: &DynamicObject) -> bool {
     let infrastructure = condition(machine, "InfrastructureReady");
     machine.metadata.deletion_timestamp.is_none()

@@ -1,13 +1,12 @@
-//! Clusters of Cluster API that Belay operates, with Cluster API's own controllers. The machines are in memory;
-//! everything else is real. The tests need a control plane and port 19000 for themselves, so `make test-capi` runs
-//! them.
+//! Clusters of Cluster API that Belay manages, with the real controllers of Cluster API. Only the machines are
+//! simulated. The tests need their own control plane and port 19000, so `make test-capi` runs them.
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
-#[path = "../live/stage/acts.rs"]
+#[path = "../live/stage/actions.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
-mod acts;
+mod actions;
 #[path = "../live/stage/belay.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod belay;
@@ -24,37 +23,37 @@ mod delete;
 mod machines;
 mod managed;
 mod operations;
+mod others;
 mod rights;
 #[allow(dead_code, reason = "other tests need the rest")]
 mod stage;
 mod standalone;
-mod strangers;
 
 use std::process::ExitCode;
 
 use stage::Stage;
 
 const TESTS: &[harness::Test<Stage>] = tests![
-    abort::an_aborted_upgrade_of_a_pool_begins_no_machine_and_deletes_none,
-    abort::an_abort_lands_while_others_write_the_same_objects_all_the_time,
+    abort::an_aborted_upgrade_creates_and_deletes_no_more_machines,
+    abort::an_abort_works_while_others_keep_writing_the_same_objects,
     abort::a_scale_after_an_aborted_upgrade_replaces_no_machine,
-    abort::an_abort_of_a_scale_is_refused_once_all_machines_have_begun,
-    adopt::what_adopt_prints_begins_no_operation_and_its_deletion_leaves_the_cluster,
-    delete::with_the_policy_delete_a_pool_goes_and_then_the_cluster,
-    managed::a_cluster_is_made_with_its_pools_goes_up_and_is_deleted,
-    managed::a_cluster_that_was_made_otherwise_is_neither_taken_nor_deleted,
-    managed::an_aborted_creation_stops_can_go_on_and_can_be_deleted,
-    managed::how_a_cluster_is_made_cannot_be_changed,
-    managed::what_keeps_cluster_api_from_making_a_cluster_is_shown_and_an_abort_ends,
-    operations::a_cluster_goes_up_control_plane_first_and_one_pool_after_the_other,
+    abort::an_abort_of_a_scale_is_refused_once_all_machines_are_requested,
+    adopt::adopting_a_cluster_starts_no_operation_and_deleting_it_keeps_the_machines,
+    delete::with_the_policy_delete_pools_and_clusters_are_deleted_in_cluster_api,
+    managed::a_cluster_can_be_created_upgraded_and_deleted_with_its_pools,
+    managed::an_existing_cluster_is_neither_taken_over_nor_deleted,
+    managed::an_aborted_creation_can_continue_and_an_aborted_upgrade_can_be_deleted,
+    managed::the_create_settings_of_a_cluster_are_immutable,
+    managed::a_blocked_creation_shows_its_cause_and_can_be_aborted,
+    operations::an_upgrade_does_the_control_plane_first_and_then_one_pool_at_a_time,
     operations::a_pool_scales_stops_and_starts,
-    standalone::a_cluster_without_a_topology_goes_up_after_an_abort_that_paused_its_control_plane,
-    strangers::an_upgrade_that_others_begin_is_followed_aborted_and_not_taken_back,
-    strangers::a_scale_that_others_begin_is_followed_and_not_taken_back,
-    strangers::a_scale_that_others_begin_in_an_upgrade_is_followed_and_not_taken_back,
-    strangers::what_the_autoscaler_scales_belay_does_not,
+    standalone::a_cluster_without_a_topology_can_be_upgraded_after_an_abort_paused_its_control_plane,
+    others::an_upgrade_that_others_start_is_followed_can_be_aborted_and_is_not_reverted,
+    others::a_scale_that_others_start_is_followed_and_not_reverted,
+    others::a_scale_that_others_start_during_an_upgrade_is_followed_and_not_reverted,
+    others::belay_does_not_scale_a_pool_that_the_autoscaler_scales,
 ];
 
 fn main() -> ExitCode {
-    harness::run(TESTS, &[], Stage::set(), Stage::keep_logs)
+    harness::run(TESTS, &[], Stage::start(), Stage::keep_logs)
 }

@@ -1,4 +1,4 @@
-//! Clusters that Belay creates.
+//! Clusters that Belay itself creates.
 
 use std::sync::Arc;
 
@@ -12,26 +12,26 @@ use serde_json::{Value, json};
 
 use crate::{
     belay::Belay,
-    stage::{NEW, OLD, Stage, api, apply, has_begun, machines_of, versions},
+    stage::{NEW, OLD, Stage, api, apply, has_started_at_cluster_api, machines_of, versions},
 };
 
 /// Starts an operator in a namespace with a `ClusterClass` and no Cluster.
 async fn with_class(stage: &Stage) -> Arc<Belay> {
     let belay = Belay::start_without_operator(&stage.world).await;
     apply(&belay, "examples/cluster-api/class.yaml", |text| text);
-    stage.operate(&belay);
+    stage.start_operator(&belay);
     belay
 }
 
-async fn make(belay: &Belay, class: &str) {
+async fn create_cluster(belay: &Belay, class: &str) {
     let create = json!({
         "classRef": {"name": class}, "workerClass": "default-worker", "controlPlaneReplicas": 1,
         "clusterNetwork": {"services": {"cidrBlocks": ["10.128.0.0/12"]}, "pods": {"cidrBlocks": ["192.168.0.0/16"]}},
     });
-    make_with(belay, create).await;
+    create_cluster_with_settings(belay, create).await;
 }
 
-async fn make_with(belay: &Belay, create: Value) {
+async fn create_cluster_with_settings(belay: &Belay, create: Value) {
     let settings = json!({"clusterName": "demo", "create": create});
     let provider = json!({"clusterAPI": settings});
     belay
@@ -44,14 +44,14 @@ async fn delete_cluster(belay: &Belay) {
     let deleted = clusters.delete("demo", &DeleteParams::default()).await;
     deleted.expect("deleted");
     belay
-        .eventually("is gone", || async {
+        .eventually("the ManagedCluster is deleted", || async {
             clusters.get_opt("demo").await.expect("an answer").is_none()
         })
         .await;
 }
 
-/// Returns the topology's entries, each with its name and its number of Machines.
-async fn entries(belay: &Belay) -> Vec<(Value, Value)> {
+/// Returns the names of the topology's entries with their numbers of Machines.
+async fn topology_entries(belay: &Belay) -> Vec<(Value, Value)> {
     let cluster = api(belay, "Cluster").get("demo").await.expect("a Cluster");
     let entries = cluster.data["spec"]["topology"]["workers"]["machineDeployments"].clone();
     let entries = entries.as_array().cloned().unwrap_or_default();
@@ -59,9 +59,9 @@ async fn entries(belay: &Belay) -> Vec<(Value, Value)> {
     entries.into_iter().map(shown).collect()
 }
 
-pub async fn a_cluster_is_made_with_its_pools_goes_up_and_is_deleted(stage: Arc<Stage>) {
+pub async fn a_cluster_can_be_created_upgraded_and_deleted_with_its_pools(stage: Arc<Stage>) {
     let belay = with_class(&stage).await;
-    make(&belay, "in-memory").await;
+    create_cluster(&belay, "in-memory").await;
     belay.create_pool_with("web", json!({"count": 2})).await;
     let create = belay.operation(Create, "demo").await;
     belay.succeeds(&create).await;
@@ -74,7 +74,7 @@ pub async fn a_cluster_is_made_with_its_pools_goes_up_and_is_deleted(stage: Arc<
     let create = belay.operation(Create, "db").await;
     belay.succeeds(&create).await;
     let all = [(json!("web"), json!(2)), (json!("db"), json!(1))];
-    assert_eq!(entries(&belay).await, all);
+    assert_eq!(topology_entries(&belay).await, all);
     let db = machines_of(&belay, Some("db")).await;
     assert_eq!(
         db[0]
@@ -97,49 +97,51 @@ pub async fn a_cluster_is_made_with_its_pools_goes_up_and_is_deleted(stage: Arc<
         .expect("deleted");
     let delete = belay.operation(Delete, "db").await;
     belay.succeeds(&delete).await;
-    assert_eq!(entries(&belay).await, [(json!("web"), json!(2))]);
+    assert_eq!(topology_entries(&belay).await, [(json!("web"), json!(2))]);
 
     delete_cluster(&belay).await;
-    let left = api(&belay, "Cluster").get_opt("demo").await;
-    assert!(left.expect("an answer").is_none());
+    let cluster = api(&belay, "Cluster").get_opt("demo").await;
+    assert!(cluster.expect("an answer").is_none());
     assert!(machines_of(&belay, None).await.is_empty());
 }
 
-pub async fn an_aborted_creation_stops_can_go_on_and_can_be_deleted(stage: Arc<Stage>) {
+pub async fn an_aborted_creation_can_continue_and_an_aborted_upgrade_can_be_deleted(
+    stage: Arc<Stage>,
+) {
     let belay = with_class(&stage).await;
-    make(&belay, "in-memory").await;
+    create_cluster(&belay, "in-memory").await;
     belay.create_pool_with("web", json!({"count": 1})).await;
     let create = belay.operation(Create, "demo").await;
-    has_begun(&belay, &create).await;
+    has_started_at_cluster_api(&belay, &create).await;
     belay.abort(&create, "the wrong region").await;
     belay.is_canceled(&create).await;
     assert!(
         machines_of(&belay, Some("web")).await.is_empty(),
-        "nothing new begins"
+        "after the abort, no Machine is created"
     );
     belay
-        .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+        .reconcile(TargetKind::ManagedCluster, "demo", "continue")
         .await;
-    belay.succeeds("go-on").await;
+    belay.succeeds("continue").await;
     assert_eq!(machines_of(&belay, None).await.len(), 2);
 
     belay.cluster_is_ready().await;
     belay.set_version(NEW).await;
     let upgrade = belay.operation(Upgrade, "demo").await;
-    has_begun(&belay, &upgrade).await;
+    has_started_at_cluster_api(&belay, &upgrade).await;
     belay.abort(&upgrade, "not today").await;
     belay.is_canceled(&upgrade).await;
     delete_cluster(&belay).await;
     assert!(
         machines_of(&belay, None).await.is_empty(),
-        "no pause keeps them"
+        "the pause of the abort doesn't prevent the deletion"
     );
 }
 
-pub async fn a_cluster_that_was_made_otherwise_is_neither_taken_nor_deleted(stage: Arc<Stage>) {
+pub async fn an_existing_cluster_is_neither_taken_over_nor_deleted(stage: Arc<Stage>) {
     let belay = with_class(&stage).await;
     apply(&belay, "examples/cluster-api/cluster.yaml", |text| text);
-    make(&belay, "in-memory").await;
+    create_cluster(&belay, "in-memory").await;
     let create = belay.operation(Create, "demo").await;
     let error = belay.fails(&create).await;
     assert_eq!(error.code, "ClusterExists");
@@ -151,21 +153,19 @@ pub async fn a_cluster_that_was_made_otherwise_is_neither_taken_nor_deleted(stag
         error.message
     );
     delete_cluster(&belay).await;
-    let left = api(&belay, "Cluster")
+    let cluster = api(&belay, "Cluster")
         .get("demo")
         .await
         .expect("the Cluster");
-    assert!(left.metadata.deletion_timestamp.is_none());
+    assert!(cluster.metadata.deletion_timestamp.is_none());
 }
 
-pub async fn what_keeps_cluster_api_from_making_a_cluster_is_shown_and_an_abort_ends(
-    stage: Arc<Stage>,
-) {
+pub async fn a_blocked_creation_shows_its_cause_and_can_be_aborted(stage: Arc<Stage>) {
     let belay = with_class(&stage).await;
-    make(&belay, "missing").await;
+    create_cluster(&belay, "missing").await;
     let create = belay.operation(Create, "demo").await;
     belay
-        .eventually("shows what is in the way", || async {
+        .eventually("the Operation shows the cause of the block", || async {
             let blocked = belay.status(&create).await.blocked;
             blocked.is_some_and(|blocked| blocked.message.contains("missing"))
         })
@@ -173,21 +173,21 @@ pub async fn what_keeps_cluster_api_from_making_a_cluster_is_shown_and_an_abort_
     belay.abort(&create, "the wrong class").await;
     belay.is_canceled(&create).await;
     delete_cluster(&belay).await;
-    let left = api(&belay, "Cluster").get_opt("demo").await;
-    assert!(left.expect("an answer").is_none());
+    let cluster = api(&belay, "Cluster").get_opt("demo").await;
+    assert!(cluster.expect("an answer").is_none());
 }
 
-pub async fn how_a_cluster_is_made_cannot_be_changed(stage: Arc<Stage>) {
+pub async fn the_create_settings_of_a_cluster_are_immutable(stage: Arc<Stage>) {
     let belay = with_class(&stage).await;
-    make_with(&belay, json!({"classRef": {"name": "missing"}})).await;
-    let change = r#"{"spec": {"provider": {"clusterAPI": {"create": {"variables": [{"name": "region", "value": {"zone": "b"}}]}}}}}"#;
+    create_cluster_with_settings(&belay, json!({"classRef": {"name": "missing"}})).await;
+    let spec = r#"{"spec": {"provider": {"clusterAPI": {"create": {"variables": [{"name": "region", "value": {"zone": "b"}}]}}}}}"#;
     let patch = [
         "patch",
         "managedcluster",
         "demo",
         "--type=merge",
         "-p",
-        change,
+        spec,
     ];
     let error = belay.try_kubectl(&patch).expect_err("a refusal");
     assert!(

@@ -23,20 +23,20 @@ use crate::{
 
 /// The version of new Clusters.
 pub const OLD: &str = "1.35.0";
-/// The version that they are upgraded to.
+/// The version of the upgrades.
 pub const NEW: &str = "1.36.0";
 
 pub struct Stage {
-    // Before the control plane, so that it ends first.
+    // This field comes before the control plane, so that Cluster API stops first.
     pub cluster_api: Mutex<ClusterApi>,
     pub world: Arc<World>,
-    /// With exactly the rights that the chart gives an operator.
+    /// A kubeconfig with exactly the rights that the chart gives an operator.
     kubeconfig: PathBuf,
 }
 
 impl Stage {
     /// Starts the environment.
-    pub async fn set() -> Arc<Self> {
+    pub async fn start() -> Arc<Self> {
         let world = World::start().await;
         let (cluster_api, kubeconfig) = {
             let control_plane = world.control_plane.lock().await;
@@ -51,7 +51,7 @@ impl Stage {
     }
 
     /// Starts an operator with the chart's rights.
-    pub fn operate(&self, belay: &Belay) {
+    pub fn start_operator(&self, belay: &Belay) {
         let kubeconfig = self.kubeconfig.display().to_string();
         belay.start_operator_with(&[("KUBECONFIG", &kubeconfig)]);
     }
@@ -64,18 +64,18 @@ impl Stage {
     /// waits until it is Ready.
     pub async fn adopted(&self, machines: usize) -> Arc<Belay> {
         let belay = Belay::start_without_operator(&self.world).await;
-        self.cluster(&belay, machines).await;
-        self.operate(&belay);
-        is_adopted(&belay, &["md-0", "md-1"]).await;
+        self.create_cluster(&belay, machines).await;
+        self.start_operator(&belay);
+        wait_until_adopted(&belay, &["md-0", "md-1"]).await;
         belay
     }
 
-    /// Does the same in the namespace of `belay`, without waiting for an operator.
-    pub async fn cluster(&self, belay: &Belay, machines: usize) {
+    /// Creates and adopts the same Cluster in the namespace of `belay`, and doesn't wait for Belay.
+    pub async fn create_cluster(&self, belay: &Belay, machines: usize) {
         apply(belay, "examples/cluster-api/class.yaml", |text| text);
         let sized = |text: String| text.replace("replicas: 3}", &format!("replicas: {machines}}}"));
         apply(belay, "examples/cluster-api/cluster.yaml", sized);
-        has_machines(belay, 1 + 2 * machines).await;
+        wait_for_machines(belay, 1 + 2 * machines).await;
         self.adopt(belay);
     }
 
@@ -85,10 +85,10 @@ impl Stage {
         let belay = Belay::start_without_operator(&self.world).await;
         apply(&belay, "examples/cluster-api/class.yaml", |text| text);
         apply(&belay, "tests/capi/fixtures/standalone.yaml", |text| text);
-        has_machines(&belay, 3).await;
+        wait_for_machines(&belay, 3).await;
         self.adopt(&belay);
-        self.operate(&belay);
-        is_adopted(&belay, &["workers"]).await;
+        self.start_operator(&belay);
+        wait_until_adopted(&belay, &["workers"]).await;
         belay
     }
 
@@ -115,7 +115,7 @@ async fn with_rights_of_chart(world: &World, control_plane: &ControlPlane) -> Pa
 }
 
 /// Waits until Belay reports the Cluster and its pools as Ready.
-pub async fn is_adopted(belay: &Belay, pools: &[&str]) {
+pub async fn wait_until_adopted(belay: &Belay, pools: &[&str]) {
     belay.cluster_is_ready().await;
     for pool in pools {
         belay.pool_is_ready(pool).await;
@@ -132,9 +132,9 @@ pub fn apply(belay: &Belay, file: &str, change: impl Fn(String) -> String) {
 }
 
 /// Waits until the Cluster is Available and all its Machines are Ready.
-async fn has_machines(belay: &Belay, machines: usize) {
+async fn wait_for_machines(belay: &Belay, machines: usize) {
     belay
-        .eventually("has its Cluster Available", || async {
+        .eventually("the Cluster and its Machines are ready", || async {
             let all = machines_of(belay, None).await;
             for machine in all
                 .iter()
@@ -152,10 +152,10 @@ async fn has_machines(belay: &Belay, machines: usize) {
         .await;
 }
 
-/// Waits until an Operation has started something at Cluster API.
-pub async fn has_begun(belay: &Belay, operation: &str) {
+/// Waits until an Operation has started a change at Cluster API.
+pub async fn has_started_at_cluster_api(belay: &Belay, operation: &str) {
     belay
-        .eventually("has begun at Cluster API", || async {
+        .eventually("a change at Cluster API has started", || async {
             let steps = belay.status(operation).await.steps;
             steps.iter().any(|step| step.handle.is_some())
         })

@@ -10,7 +10,7 @@ use kube::{
 
 use crate::{
     belay::Belay,
-    stage::{NEW, Stage, has_begun, machines_of, versions},
+    stage::{NEW, Stage, has_started_at_cluster_api, machines_of, versions},
 };
 
 async fn control_plane(belay: &Belay) -> DynamicObject {
@@ -20,13 +20,13 @@ async fn control_plane(belay: &Belay) -> DynamicObject {
     api.get("demo").await.expect("a control plane")
 }
 
-pub async fn a_cluster_without_a_topology_goes_up_after_an_abort_that_paused_its_control_plane(
+pub async fn a_cluster_without_a_topology_can_be_upgraded_after_an_abort_paused_its_control_plane(
     stage: Arc<Stage>,
 ) {
     let belay = stage.standalone().await;
     belay.set_version(NEW).await;
     let upgrade = belay.operation(Upgrade, "demo").await;
-    has_begun(&belay, &upgrade).await;
+    has_started_at_cluster_api(&belay, &upgrade).await;
     belay.abort(&upgrade, "not today").await;
     let status = belay.is_canceled(&upgrade).await;
     assert_eq!(status.steps[0].name, "control-plane");
@@ -37,9 +37,9 @@ pub async fn a_cluster_without_a_topology_goes_up_after_an_abort_that_paused_its
         Some("belay")
     );
     belay
-        .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+        .reconcile(TargetKind::ManagedCluster, "demo", "continue")
         .await;
-    belay.succeeds("go-on").await;
+    belay.succeeds("continue").await;
     assert_eq!(versions(&machines_of(&belay, None).await), [NEW, NEW, NEW]);
     let upgraded = control_plane(&belay).await;
     assert_eq!(upgraded.annotations().get(paused), None);

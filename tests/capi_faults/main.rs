@@ -1,15 +1,15 @@
-//! An upgrade by Cluster API and its abort, while Belay dies after each of its writes, and while Cluster API's own
-//! controllers are killed. Each run must end as it does undisturbed.
+//! An upgrade at Cluster API and its abort, while Belay is killed after each of its writes, and while Cluster API's
+//! controllers are killed. Each run must end like an undisturbed run.
 //!
-//! `SWEEP_PART=k/n` kills Belay after every n-th write, from the k-th on.
+//! `SWEEP_PART=k/n` kills Belay after every n-th write, from the k-th write on.
 
 #[path = "../faults/mod.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod faults;
 
-#[path = "../live/stage/acts.rs"]
+#[path = "../live/stage/actions.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
-mod acts;
+mod actions;
 #[path = "../live/stage/belay.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod belay;

@@ -1,4 +1,4 @@
-//! The runs: each scenario undisturbed, then once with each fault.
+//! The runs: each scenario without a fault, and then once with each fault.
 
 use std::{
     process::ExitCode,
@@ -16,31 +16,31 @@ use crate::{
     panics::caught,
     part::Part,
     scenarios::{ALL, MACHINES, Scenario},
-    stage::{Stage, api, is_adopted},
+    stage::{Stage, api, wait_until_adopted},
 };
 
 /// The number of parallel runs. Each has its own Cluster, and Cluster API's controllers are busy.
-const SIDE_BY_SIDE: usize = 4;
-/// How long a killed controller stays away.
-const AWAY: Duration = Duration::from_secs(2);
+const PARALLEL: usize = 4;
+/// How long a killed controller stays down.
+const DOWNTIME: Duration = Duration::from_secs(2);
 
-/// The controllers that are killed. The development provider isn't: its machines are in its memory, and would be lost.
+/// The controllers that are killed. Not the development provider: it has its machines in memory, and would lose them.
 const KILLED: [Controller; 3] = [
     Controller::Core,
     Controller::Bootstrap,
     Controller::ControlPlane,
 ];
 
-/// A scenario, and the write after which Belay dies.
+/// A scenario, and the write after which Belay is killed.
 type Run = (&'static Scenario, Option<usize>);
 
-/// Runs everything that was chosen.
+/// Runs the selected part.
 pub async fn all() -> ExitCode {
-    let stage = Stage::set().await;
-    let began = Instant::now();
+    let stage = Stage::start().await;
+    let started = Instant::now();
     let mut failures = 0;
     let mut crashes = Vec::new();
-    for (run, ended) in side_by_side(
+    for (run, ended) in run_in_parallel(
         &stage,
         ALL.iter().map(|scenario| (scenario, None)).collect(),
     )
@@ -61,14 +61,14 @@ pub async fn all() -> ExitCode {
         part.has(number)
     });
     let total = crashes.len();
-    for (run, ended) in side_by_side(&stage, crashes).await {
+    for (run, ended) in run_in_parallel(&stage, crashes).await {
         failures += ended.map_or_else(|why| failed(&run, &why), |_| 0);
     }
     println!(
-        "{total} runs in which Belay dies, {failures} failed, {:?}",
-        began.elapsed()
+        "{total} runs in which Belay is killed, {failures} failed, {:?}",
+        started.elapsed()
     );
-    // It covers a whole upgrade and its abort.
+    // The last scenario contains a whole upgrade and its abort.
     let scenario = ALL.last().expect("a scenario");
     for controller in KILLED {
         let killed = without_controller(stage.clone(), scenario, controller);
@@ -83,7 +83,7 @@ pub async fn all() -> ExitCode {
     }
     println!(
         "Cluster API's controllers killed, {failures} failed in all, {:?}",
-        began.elapsed()
+        started.elapsed()
     );
     if failures > 0 {
         stage.keep_logs();
@@ -93,47 +93,43 @@ pub async fn all() -> ExitCode {
 }
 
 fn failed((scenario, at): &Run, why: &str) -> usize {
-    println!("FAILED {}, dies after write {at:?}: {why}", scenario.name);
+    println!("FAILED {}, killed after write {at:?}: {why}", scenario.name);
     1
 }
 
-fn told(ended: &Result<usize, String>) -> &'static str {
-    if ended.is_ok() {
-        "as undisturbed"
-    } else {
-        "FAILED"
-    }
+fn summary(ended: &Result<usize, String>) -> &'static str {
+    if ended.is_ok() { "passed" } else { "FAILED" }
 }
 
-async fn side_by_side(stage: &Arc<Stage>, runs: Vec<Run>) -> Vec<(Run, Result<usize, String>)> {
+async fn run_in_parallel(stage: &Arc<Stage>, runs: Vec<Run>) -> Vec<(Run, Result<usize, String>)> {
     let each = runs.into_iter().map(|run| {
         let stage = stage.clone();
         async move {
-            let ended = caught(one(stage, run)).await;
+            let ended = caught(run_once(stage, run)).await;
             println!(
-                "{}, dies after write {:?}: {}",
+                "{}, killed after write {:?}: {}",
                 run.0.name,
                 run.1,
-                told(&ended)
+                summary(&ended)
             );
             (run, ended)
         }
     });
     stream::iter(each)
-        .buffer_unordered(SIDE_BY_SIDE)
+        .buffer_unordered(PARALLEL)
         .collect()
         .await
 }
 
-/// Runs a scenario once. Returns how often the operator wrote.
-async fn one(stage: Arc<Stage>, (scenario, at): Run) -> Result<usize, String> {
+/// Runs a scenario once. Returns the number of the operator's writes.
+async fn run_once(stage: Arc<Stage>, (scenario, at): Run) -> Result<usize, String> {
     let place = Place::new(&stage).await;
     place
         .faults
         .arm(at.map(|at| Plan::once_at_write(at, Fault::CrashAfter)));
     tokio::select! {
         () = (scenario.act)(place.belay.clone()) => {}
-        () = place.follow_crashes() => unreachable!("crashes are followed for ever"),
+        () = place.follow_crashes() => unreachable!("this future never ends"),
     }
     let writes = place
         .faults
@@ -152,29 +148,29 @@ async fn without_controller(
     controller: Controller,
 ) -> Result<(), String> {
     let place = Place::new(&stage).await;
-    let killing = async {
+    let kill = async {
         loop {
             let mut cluster_api = stage.cluster_api.lock().await;
             cluster_api.kill(controller);
-            tokio::time::sleep(AWAY).await;
-            let started = cluster_api.start_again(controller).await;
+            tokio::time::sleep(DOWNTIME).await;
+            let result = cluster_api.start_again(controller).await;
             drop(cluster_api);
-            started.unwrap_or_else(|error| panic!("{error}"));
-            tokio::time::sleep(10 * AWAY).await;
+            result.unwrap_or_else(|error| panic!("{error}"));
+            tokio::time::sleep(10 * DOWNTIME).await;
         }
     };
     tokio::select! {
         () = (scenario.act)(place.belay.clone()) => {}
-        () = killing => unreachable!("it is killed for ever"),
+        () = kill => unreachable!("this future never ends"),
     }
-    // It may have ended while the controller was away.
+    // The scenario may have ended while the controller was down.
     let started = stage.cluster_api.lock().await.start_again(controller).await;
     started.map_err(|error| error.to_string())?;
     place.clear().await;
     Ok(())
 }
 
-/// A namespace with an adopted Cluster, and an operator that may die.
+/// A namespace with an adopted Cluster, and an operator that may crash.
 struct Place {
     belay: Arc<Belay>,
     faults: Faults,
@@ -190,9 +186,9 @@ impl Place {
             config: stage.world.config().await,
             operator: Mutex::new(None),
         };
-        stage.cluster(&this.belay, MACHINES).await;
+        stage.create_cluster(&this.belay, MACHINES).await;
         this.start_operator();
-        is_adopted(&this.belay, &["md-0", "md-1"]).await;
+        wait_until_adopted(&this.belay, &["md-0", "md-1"]).await;
         this
     }
 
@@ -206,15 +202,15 @@ impl Place {
         ));
     }
 
-    /// Starts another operator whenever one dies.
+    /// Starts another operator after each crash.
     async fn follow_crashes(&self) {
         loop {
-            self.faults.crashed().await;
+            self.faults.has_crashed().await;
             self.start_operator();
         }
     }
 
-    /// Deletes everything that would keep the machine busy.
+    /// Deletes all objects that would keep the machine busy.
     async fn clear(&self) {
         drop(self.operator.lock().expect("the operator").take());
         let cluster = api(&self.belay, "Cluster");

@@ -1,4 +1,4 @@
-//! What a person does, and how it must end.
+//! The scenarios: the actions of a user, and the checks of the result.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
 /// The number of Machines of each of the two pools.
 pub const MACHINES: usize = 2;
 
-/// What a person does until it has ended, with a check of how it ended.
+/// The actions of a user until the end, with a check of the result.
 pub struct Scenario {
     pub name: &'static str,
     pub act: fn(Arc<Belay>) -> BoxFuture<'static, ()>,
@@ -40,7 +40,7 @@ async fn upgrade(belay: Arc<Belay>) {
         versions(&machines_of(&belay, None).await),
         vec![NEW; 1 + 2 * MACHINES]
     );
-    replaced_each_pool_once(&belay).await;
+    has_replaced_each_pool_once(&belay).await;
     belay.cluster_is_ready().await;
 }
 
@@ -48,7 +48,7 @@ async fn abort(belay: Arc<Belay>) {
     belay.set_version(NEW).await;
     let upgrade = belay.operation(Upgrade, "demo").await;
     belay
-        .eventually("replaces Machines of the first pool", || async {
+        .eventually("a Machine of the first pool is replaced", || async {
             let machines = machines_of(&belay, Some("md-0")).await;
             versions(&machines).iter().any(|version| version == NEW)
         })
@@ -56,28 +56,32 @@ async fn abort(belay: Arc<Belay>) {
     belay.abort(&upgrade, "not today").await;
     belay.is_in_phase(&upgrade, Canceled).await;
     let first = machines_of(&belay, Some("md-0")).await;
-    assert!(first.iter().all(is_ready), "a Machine isn't Ready");
+    assert!(first.iter().all(is_ready), "all Machines are Ready");
     assert!(
         (MACHINES..=MACHINES + 1).contains(&first.len()),
         "{} Machines",
         first.len()
     );
     let second = machines_of(&belay, Some("md-1")).await;
-    assert_eq!(versions(&second), vec![OLD; MACHINES], "it wasn't its turn");
+    assert_eq!(
+        versions(&second),
+        vec![OLD; MACHINES],
+        "the second pool is not upgraded yet"
+    );
     belay.lock_is_free().await;
     belay
-        .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+        .reconcile(TargetKind::ManagedCluster, "demo", "continue")
         .await;
-    belay.succeeds("go-on").await;
+    belay.succeeds("continue").await;
     assert_eq!(
         versions(&machines_of(&belay, None).await),
         vec![NEW; 1 + 2 * MACHINES]
     );
-    replaced_each_pool_once(&belay).await;
+    has_replaced_each_pool_once(&belay).await;
 }
 
-/// A change that was started twice would have created a third `MachineSet`.
-async fn replaced_each_pool_once(belay: &Belay) {
+/// Checks that no change was started twice: this would have created a third `MachineSet`.
+async fn has_replaced_each_pool_once(belay: &Belay) {
     let sets = api(belay, "MachineSet").list(&ListParams::default()).await;
     let sets = sets.expect("MachineSets").items.len();
     assert!(sets <= 4, "{sets} MachineSets of two pools");

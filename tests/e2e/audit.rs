@@ -9,10 +9,10 @@ use serde::Deserialize;
 
 use crate::stage::NAMESPACE;
 
-/// Granted for requests that this test doesn't show. An admission plugin that is off by default needs the first right,
-/// and policies need the second and the third. The operator uses the fourth if a volume is attached to a node that it
-/// drains.
-const NEVER_ASKED: [&str; 4] = [
+/// Rights for requests that this test doesn't have. An admission plugin that is off by default needs the first right,
+/// and policies need the second and the third one. The operator uses the fourth right if a volume is attached to a node
+/// that it drains.
+const NOT_IN_THIS_TEST: [&str; 4] = [
     "update belay.dev/managedclusters/finalizers",
     "operate belay.dev/managedclusters",
     "operate belay.dev/nodes",
@@ -48,7 +48,7 @@ struct ObjectRef {
 }
 
 /// Checks that no request of the chart's pods was forbidden, and that the operator used all rights of its roles.
-/// Requests in the lines of `uninstalling` may be forbidden, because the roles are deleted before the pods have ended.
+/// Requests in the lines of `uninstalling` may be forbidden, because the roles are deleted before the pods end.
 pub async fn check(
     log: &str,
     uninstalling: &Range<usize>,
@@ -56,7 +56,7 @@ pub async fn check(
 ) -> anyhow::Result<String> {
     let events: Vec<Event> = log
         .lines()
-        .map(|line| serde_json::from_str(line).context("an audit event that can't be read"))
+        .map(|line| serde_json::from_str(line).context("an invalid audit event"))
         .collect::<anyhow::Result<_>>()?;
     let forbidden: BTreeSet<_> = events
         .iter()
@@ -81,19 +81,19 @@ pub async fn check(
         .collect();
     let used: BTreeSet<_> = of_operator
         .iter()
-        .filter_map(|event| asked(event))
+        .filter_map(|event| requested_right(event))
         .collect();
     let granted = granted(client).await?;
     let unused: Vec<_> = granted
         .iter()
-        .filter(|right| !used.contains(*right) && !NEVER_ASKED.contains(&right.as_str()))
+        .filter(|right| !used.contains(*right) && !NOT_IN_THIS_TEST.contains(&right.as_str()))
         .collect();
     ensure!(
         unused.is_empty(),
-        "rights that are granted and not used: {unused:#?}; used: {used:#?}"
+        "granted but unused rights: {unused:#?}; used: {used:#?}"
     );
     Ok(format!(
-        "{} requests of the operator, none forbidden; {} rights granted, each used",
+        "{} requests of the operator, none forbidden; {} granted rights, all used",
         of_operator.len(),
         granted.len()
     ))
@@ -111,7 +111,7 @@ fn right(verb: &str, group: &str, resource: &str) -> String {
     format!("{verb} {group}/{resource}")
 }
 
-fn asked(event: &Event) -> Option<String> {
+fn requested_right(event: &Event) -> Option<String> {
     let object = event.object_ref.as_ref()?;
     let resource = match object.subresource.as_str() {
         "" => object.resource.clone(),
@@ -120,7 +120,7 @@ fn asked(event: &Event) -> Option<String> {
     Some(right(&event.verb, &object.api_group, &resource))
 }
 
-/// Returns every single right of the operator's roles.
+/// Returns each right of the operator's roles.
 async fn granted(client: &Client) -> anyhow::Result<BTreeSet<String>> {
     let cluster = Api::<ClusterRole>::all(client.clone())
         .get("belay-operator")

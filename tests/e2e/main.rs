@@ -1,6 +1,6 @@
-//! Belay as people install it: its image, installed by Helm on a real node, with its own `ServiceAccount`.
+//! Belay as users install it: its image, installed by Helm on a real node, with its own `ServiceAccount`.
 //!
-//! One story, played with kubectl and helm. Its output is what a person sees. It fails if anything else happens.
+//! The test is one story, played with kubectl and helm. It prints what a user sees, and fails if anything else happens.
 
 mod audit;
 mod stage;
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     let result = testenv::namespaces::enter(&["kubectl", "helm"])
         .map_err(anyhow::Error::from)
         .and_then(|()| Ok(tokio::runtime::Runtime::new()?))
-        .and_then(|runtime| runtime.block_on(until_told_to_end()));
+        .and_then(|runtime| runtime.block_on(run_until_a_signal()));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -25,22 +25,23 @@ fn main() -> ExitCode {
     }
 }
 
-/// Waits for SIGINT or SIGTERM. The first process of a PID namespace gets only the signals that it handles.
-async fn until_told_to_end() -> anyhow::Result<()> {
+/// Runs until the end, or until SIGINT or SIGTERM. The first process of a PID namespace gets only signals that it
+/// handles.
+async fn run_until_a_signal() -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         result = run() => result,
         _ = interrupt.recv() => anyhow::bail!("interrupted"),
-        _ = terminate.recv() => anyhow::bail!("told to end"),
+        _ = terminate.recv() => anyhow::bail!("terminated"),
     }
 }
 
 async fn run() -> anyhow::Result<()> {
-    let mut stage = stage::Stage::set().await?;
-    let told = story::tell(&mut stage).await;
-    if told.is_err() {
-        stage.tell_of_failure().await;
+    let mut stage = stage::Stage::start().await?;
+    let result = story::play(&mut stage).await;
+    if result.is_err() {
+        stage.report_failure().await;
     }
-    told
+    result
 }

@@ -15,10 +15,10 @@ use tokio::{process::Command, time::sleep};
 
 /// The namespace where the chart is installed.
 pub const NAMESPACE: &str = "belay-system";
-/// How long to wait for anything.
+/// The longest wait for a state.
 const PATIENCE: Duration = Duration::from_mins(5);
-/// How often to check.
-const LOOK: Duration = Duration::from_millis(100);
+/// The pause between two checks.
+const PAUSE: Duration = Duration::from_millis(100);
 /// The image that the chart uses for kwok.
 const KWOK: &str = "registry.k8s.io/kwok/kwok:v0.8.0";
 /// Records all requests of pods to the API server.
@@ -27,11 +27,11 @@ const AUDIT: &str = r#"{
     "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts:belay-system"]}, {"level": "None"}]
 }"#;
 
-/// Everything that the story needs. It ends when it is dropped.
+/// Everything that the story needs. It stops when it is dropped.
 pub struct Stage {
     pub client: Client,
     path: OsString,
-    // Before the control plane, so that it ends first.
+    // This field comes before the control plane, so that the node ends first.
     _node: Node,
     control_plane: ControlPlane,
     files: tempfile::TempDir,
@@ -40,12 +40,12 @@ pub struct Stage {
 
 impl Stage {
     /// Starts a control plane and a node, and imports the images into the node.
-    pub async fn set() -> anyhow::Result<Self> {
+    pub async fn start() -> anyhow::Result<Self> {
         let belay = std::env::var_os("BELAY_IMAGE").context(
-            "BELAY_IMAGE is to name an archive of the operator's image: run make e2e, which builds it",
+            "BELAY_IMAGE must be the path of an archive of the operator's image: run make e2e, which builds it",
         )?;
         let path = path_with(&["kubectl", "helm"])?;
-        let began = Instant::now();
+        let started = Instant::now();
         let files = tempfile::tempdir()?;
         let (policy, audit_log) = (
             files.path().join("audit.json"),
@@ -54,7 +54,7 @@ impl Stage {
         fs::write(&policy, AUDIT)?;
         Node::make_network()?;
         let control_plane = Node::prepared(ControlPlane::builder())
-            // It runs in a pod, from the chart.
+            // The chart runs it in a pod.
             .without(Component::Kwok)
             .arg(
                 Component::ApiServer,
@@ -72,7 +72,7 @@ impl Stage {
         node.import(&image::archive(KWOK, &kwok, files.path())?)?;
         println!(
             "A control plane and a real node: ready in {:.1} s",
-            began.elapsed().as_secs_f32()
+            started.elapsed().as_secs_f32()
         );
         Ok(Self {
             client: control_plane.client().await?,
@@ -84,7 +84,7 @@ impl Stage {
         })
     }
 
-    /// Runs a command as a person would type it, and shows it with its output. Returns the output.
+    /// Runs a command as a user would type it, and prints it with its output. Returns the output.
     pub async fn run(&self, line: &str) -> anyhow::Result<String> {
         println!("\n$ {line}");
         let output = self.shell(line).output().await?;
@@ -99,26 +99,26 @@ impl Stage {
     }
 
     /// Runs a command silently. Returns its output if it succeeded.
-    pub async fn ask(&self, line: &str) -> anyhow::Result<Option<String>> {
+    pub async fn run_silently(&self, line: &str) -> anyhow::Result<Option<String>> {
         let output = self.shell(line).output().await?;
         Ok(output.status.success().then(|| text(&output)))
     }
 
-    /// Waits until something is true.
+    /// Waits until `check` returns a value.
     pub async fn until<T>(
         &self,
         what: &str,
-        look: impl AsyncFn() -> anyhow::Result<Option<T>>,
+        check: impl AsyncFn() -> anyhow::Result<Option<T>>,
     ) -> anyhow::Result<T> {
-        let began = Instant::now();
+        let started = Instant::now();
         loop {
-            if let Some(seen) = look().await? {
+            if let Some(seen) = check().await? {
                 return Ok(seen);
             }
-            if began.elapsed() > PATIENCE {
-                bail!("waited {} s and never saw {what}", PATIENCE.as_secs());
+            if started.elapsed() > PATIENCE {
+                bail!("not true after {} s: {what}", PATIENCE.as_secs());
             }
-            sleep(LOOK).await;
+            sleep(PAUSE).await;
         }
     }
 
@@ -127,13 +127,13 @@ impl Stage {
         self.files.path()
     }
 
-    /// Returns the requests of the pods in the chart's namespace to the API server, one JSON object per line.
+    /// Returns the requests of the chart's pods to the API server, one JSON object per line.
     pub fn audit_log(&self) -> anyhow::Result<String> {
         Ok(fs::read_to_string(&self.audit_log)?)
     }
 
     /// Prints the current state, and keeps the logs.
-    pub async fn tell_of_failure(&self) {
+    pub async fn report_failure(&self) {
         for line in [
             "kubectl get nodes,mc,ap,op",
             "kubectl get pods -A -o wide",
@@ -141,7 +141,7 @@ impl Stage {
             "kubectl -n belay-system describe pods | tail -60",
             "kubectl -n belay-system logs -l app.kubernetes.io/part-of=belay --tail=30 --prefix",
         ] {
-            // If it fails, there is nothing else to show.
+            // If the command fails, there is no other output to show.
             let _ = self.run(line).await;
         }
         let kept = std::env::temp_dir().join("belay-e2e");
@@ -175,7 +175,7 @@ impl Stage {
     }
 }
 
-/// Prints the heading of the next act.
+/// Prints the heading of the next part.
 pub fn heading(text: &str) {
     println!("\n== {text}");
 }

@@ -1,4 +1,4 @@
-//! A request as a verb and a resource, in RBAC's terms.
+//! A request in the terms of RBAC: a verb and a resource.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use http::{Method, Request};
 /// A request to the API server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Call {
-    /// The verb in RBAC's terms: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`.
+    /// The verb in the terms of RBAC: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`.
     pub verb: &'static str,
     /// The resource and, if there is one, the subresource: `operations/status`.
     pub resource: String,
     /// The object's name, if the request is about a single object.
     pub name: String,
-    /// Whether the request writes the change of a person's Operation into a spec.
+    /// Whether the request writes the change of a user's Operation into a spec.
     pub writes_spec: bool,
 }
 
@@ -63,7 +63,7 @@ impl Call {
         }
     }
 
-    /// Whether it changes something.
+    /// Whether it is a write.
     pub fn is_write(&self) -> bool {
         !matches!(self.verb, "get" | "list" | "watch" | "other")
     }

@@ -13,14 +13,14 @@ pub enum Stream {
     /// Its events arrive.
     #[default]
     Flows,
-    /// Its events wait until it flows again, so the operator's knowledge is old.
+    /// Its events wait until it flows again, so the operator's cache is stale.
     HeldBack,
     /// Its events are lost, and it stays open.
     Silent,
     /// It ends.
     Ends,
-    /// It breaks off in the middle of an event.
-    BreaksOff,
+    /// It breaks in the middle of an event.
+    Breaks,
     /// It reports that its resourceVersion is too old (410 Gone), and ends.
     Gone,
     /// All its events so far arrive again.
@@ -28,16 +28,16 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Whether the order also applies to watches that begin later.
+    /// Whether the order also applies to watches that start later.
     fn lasts(self) -> bool {
         matches!(self, Self::Flows | Self::HeldBack | Self::Silent)
     }
 }
 
-/// How a watch behaves, with a new number for each order, because the same order may be given twice.
+/// How a watch behaves. Each order has a new number, because the same order may be given twice.
 pub type Order = (u64, Stream);
 
-/// Returns the answer of a watch whose events behave as ordered. `shown` is called for each object that it shows.
+/// Returns the answer of a watch that behaves as ordered. Calls `shown` for each object that the watch shows.
 pub fn ordered<B>(
     body: B,
     orders: watch::Receiver<Order>,
@@ -47,14 +47,14 @@ where
     B: axum::body::HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let begun_under = orders.borrow().0;
+    let first_order = orders.borrow().0;
     let tap = Tap {
         chunks: body
             .into_data_stream()
             .map(|chunk| chunk.map_err(Into::into))
             .boxed(),
         orders,
-        followed: begun_under,
+        followed: first_order,
         line: Vec::new(),
         shown: Vec::new(),
         again: Vec::new(),
@@ -100,7 +100,7 @@ impl Tap {
             self.followed = number;
             match order {
                 Stream::HeldBack => {
-                    // The sender lives as long as the test.
+                    // The sender exists as long as the test.
                     let _ = self.orders.changed().await;
                     continue;
                 }
@@ -132,13 +132,13 @@ impl Tap {
         self.has_ended = true;
         match order {
             Stream::Gone => Some(Ok(Bytes::from(format!("{GONE}\n")))),
-            Stream::BreaksOff => Some(Err("broken off".into())),
+            Stream::Breaks => Some(Err("the watch broke".into())),
             _ => None,
         }
     }
 }
 
-/// Returns the next complete line. If the future is dropped, the next call continues where it was.
+/// Returns the next complete line. If the future is dropped, the next call continues with the same line.
 async fn next_line(
     chunks: &mut BoxStream<'static, Result<Bytes, BoxError>>,
     line: &mut Vec<u8>,

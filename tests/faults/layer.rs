@@ -1,4 +1,4 @@
-//! The layer itself: it counts requests, and applies faults to some of them.
+//! The layer: it counts requests, and applies faults to some of them.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,7 @@ pub struct Faults(Arc<State>);
 
 struct State {
     counted: Mutex<Counted>,
-    /// The number of the operator that died last.
+    /// The number of the last operator that died.
     died: watch::Sender<usize>,
     /// The number of the frozen operator; 0 if there is none.
     frozen: watch::Sender<usize>,
@@ -44,14 +44,14 @@ struct State {
 struct Counted {
     is_armed: bool,
     plans: Vec<Plan>,
-    /// Calls that get this answer until further notice: a verb, a resource, a code.
-    standing: Vec<(&'static str, String, u16)>,
+    /// Calls that are always refused: a verb, a resource, and the code of the answer.
+    refusals: Vec<(&'static str, String, u16)>,
     /// The calls, each with its time.
     calls: Vec<(Instant, Call)>,
-    /// When a watch showed an object of a resource.
+    /// The times at which a watch showed an object, with its resource.
     shown: Vec<(String, Instant)>,
-    met: Vec<(Fault, Call)>,
-    /// One call of this many fails; watches don't count.
+    applied: Vec<(Fault, Call)>,
+    /// One in this number of calls fails. Watches don't count.
     failing: Option<usize>,
     asked: usize,
     failed: usize,
@@ -62,14 +62,14 @@ struct Counted {
 
 impl Counted {
     /// Records that a watch showed an object of a resource.
-    fn notes_shown(&mut self, resource: &str) {
+    fn record_shown(&mut self, resource: &str) {
         if self.is_armed {
             self.shown.push((resource.to_owned(), Instant::now()));
         }
     }
 
-    /// Returns the fault of each n-th call, in turn.
-    fn fails(&mut self, call: &Call) -> Option<Fault> {
+    /// Returns a fault for one in `failing` calls. The faults take turns.
+    fn failure(&mut self, call: &Call) -> Option<Fault> {
         const FAULTS: [Fault; 4] = [
             Fault::Answer(500),
             Fault::LoseAnswer(503),
@@ -80,9 +80,9 @@ impl Counted {
             return None;
         }
         self.asked += 1;
-        let fails = self.asked.is_multiple_of(self.failing?);
-        self.failed += usize::from(fails);
-        fails.then(|| FAULTS[self.failed % FAULTS.len()])
+        let is_failing = self.asked.is_multiple_of(self.failing?);
+        self.failed += usize::from(is_failing);
+        is_failing.then(|| FAULTS[self.failed % FAULTS.len()])
     }
 }
 
@@ -109,23 +109,23 @@ impl Faults {
         counted.plans = plans.into_iter().collect();
     }
 
-    /// Answers this kind of call with that code from now on.
+    /// From now on, answers calls with this verb and resource with this code.
     pub fn refuse(&self, verb: &'static str, resource: &str, code: u16) {
         let rule = (verb, resource.to_owned(), code);
-        self.counted().standing.push(rule);
+        self.counted().refusals.push(rule);
     }
 
-    /// Stops all of these refusals.
-    pub fn refuse_no_more(&self) {
-        self.counted().standing.clear();
+    /// Stops these refusals.
+    pub fn stop_refusing(&self) {
+        self.counted().refusals.clear();
     }
 
-    /// Makes one call of this many fail from now on: it is either not executed, or executed with a lost answer.
+    /// From now on, makes one in this number of calls fail: the API server doesn't get it, or its answer is lost.
     pub fn fail_one_in(&self, calls: usize) {
         self.counted().failing = Some(calls);
     }
 
-    /// Returns the number of calls except watches, and how many of them failed because of `fail_one_in`.
+    /// Returns the number of calls, without watches, and how many of them failed because of `fail_one_in`.
     pub fn asked(&self) -> (usize, usize) {
         let counted = self.counted();
         (counted.asked, counted.failed)
@@ -146,21 +146,21 @@ impl Faults {
         counted.calls.iter().map(|(_, call)| call.clone()).collect()
     }
 
-    /// Returns the same, each with the seconds since the first call.
+    /// Returns these calls, each with the seconds since the first one.
     pub fn timed_calls(&self) -> Vec<String> {
         let counted = self.counted();
-        let Some((began, _)) = counted.calls.first() else {
+        let Some((started, _)) = counted.calls.first() else {
             return Vec::new();
         };
-        let seconds = |at: &Instant| at.duration_since(*began).as_secs_f64();
+        let seconds = |at: &Instant| at.duration_since(*started).as_secs_f64();
         let calls = counted.calls.iter();
         calls
             .map(|(at, call)| format!("{:8.3} {call}", seconds(at)))
             .collect()
     }
 
-    /// Whether a watch of a resource showed an object within this time after the n-th call, from 1.
-    pub fn were_shown(&self, resource: &str, call: usize, time: Duration) -> bool {
+    /// Whether a watch of a resource showed an object within this time after the call with this number, from 1.
+    pub fn has_shown(&self, resource: &str, call: usize, time: Duration) -> bool {
         let counted = self.counted();
         let Some((called, _)) = counted.calls.get(call - 1) else {
             return false;
@@ -169,24 +169,24 @@ impl Faults {
         shown.any(|(of, at)| of == resource && (*called..*called + time).contains(at))
     }
 
-    /// Returns the number of writes of all operators, from the first one on.
+    /// Returns the number of writes of all operators so far.
     pub fn writes(&self) -> usize {
         self.counted().writes
     }
 
-    /// Waits until this many calls were counted.
-    pub async fn reached(&self, number: usize) {
+    /// Waits until the call with this number.
+    pub async fn wait_for_call(&self, number: usize) {
         let mut counted = self.0.number.subscribe();
-        // This can't fail: the sender is in the state itself.
+        // This cannot fail, because the state holds the sender.
         let _ = counted.wait_for(|counted| *counted >= number).await;
     }
 
-    /// Returns the calls that met a fault, with the faults.
-    pub fn met(&self) -> Vec<(Fault, Call)> {
-        self.counted().met.clone()
+    /// Returns the calls that got a planned fault, with the faults.
+    pub fn applied(&self) -> Vec<(Fault, Call)> {
+        self.counted().applied.clone()
     }
 
-    /// Returns the layer for the next operator. The previous one sends nothing any more.
+    /// Returns the layer for the next operator. The previous operator sends no more requests.
     pub fn next_operator(&self) -> OfOperator {
         let mut counted = self.counted();
         self.0.died.send_replace(counted.operator);
@@ -197,13 +197,13 @@ impl Faults {
         }
     }
 
-    /// Kills the current operator at once.
-    pub fn dies(&self) {
+    /// Kills the current operator.
+    pub fn kill(&self) {
         let operator = self.counted().operator;
         self.0.died.send_replace(operator);
     }
 
-    /// Returns the layer for an operator that runs beside the previous one.
+    /// Returns the layer for an operator that runs while the previous one still runs.
     pub fn another_operator(&self) -> OfOperator {
         let mut counted = self.counted();
         counted.operator += 1;
@@ -214,9 +214,9 @@ impl Faults {
     }
 
     /// Waits until an operator is frozen.
-    pub async fn froze(&self) {
+    pub async fn has_frozen(&self) {
         let mut frozen = self.0.frozen.subscribe();
-        // This can't fail: the sender is in the state itself.
+        // This cannot fail, because the state holds the sender.
         let _ = frozen.wait_for(|frozen| *frozen > 0).await;
     }
 
@@ -226,15 +226,15 @@ impl Faults {
     }
 
     /// Waits until the current operator crashes.
-    pub async fn crashed(&self) {
+    pub async fn has_crashed(&self) {
         let operator = self.counted().operator;
         let mut died = self.0.died.subscribe();
-        // This can't fail: the sender is in the state itself.
+        // This cannot fail, because the state holds the sender.
         let _ = died.wait_for(|died| *died >= operator).await;
     }
 
     fn counted(&self) -> std::sync::MutexGuard<'_, Counted> {
-        self.0.counted.lock().expect("what was counted")
+        self.0.counted.lock().expect("the counts")
     }
 
     fn orders(&self, resource: &str) -> watch::Sender<Order> {
@@ -245,8 +245,8 @@ impl Faults {
             .clone()
     }
 
-    /// Counts a call, and returns the fault that it meets.
-    fn meets(&self, call: &Call) -> Option<Fault> {
+    /// Counts a call, and returns its fault.
+    fn fault_of(&self, call: &Call) -> Option<Fault> {
         let mut counted = self.counted();
         counted.writes += usize::from(call.is_write());
         if counted.is_armed {
@@ -254,13 +254,13 @@ impl Faults {
         }
         let number = counted.calls.len();
         self.0.number.send_replace(number);
-        let mut standing = counted.standing.iter();
+        let mut refusals = counted.refusals.iter();
         let refused =
-            standing.find(|(verb, resource, _)| *verb == call.verb && *resource == call.resource);
+            refusals.find(|(verb, resource, _)| *verb == call.verb && *resource == call.resource);
         if let Some((_, _, code)) = refused {
             return Some(Fault::Answer(*code));
         }
-        if let Some(fault) = counted.fails(call) {
+        if let Some(fault) = counted.failure(call) {
             return Some(fault);
         }
         if !counted.is_armed {
@@ -272,24 +272,24 @@ impl Faults {
             .iter()
             .filter(|(_, call)| call.is_write())
             .count();
-        let meets = |plan: &&Plan| {
-            let (number, counts) = if plan.counts_writes {
+        let applies = |plan: &&Plan| {
+            let (number, is_counted) = if plan.counts_writes {
                 (writes, call.is_write())
             } else {
                 (number, true)
             };
-            counts && (plan.at..plan.at + plan.times).contains(&number)
+            is_counted && (plan.at..plan.at + plan.times).contains(&number)
         };
-        let fault = plans.find(meets)?.fault;
-        // No API server answers a read with 409.
+        let fault = plans.find(applies)?.fault;
+        // An API server never answers a read with 409.
         if fault == Fault::Answer(409) && !call.is_write() {
             return None;
         }
-        // An Operation fails, as it should, if the API server refuses its change of the spec.
+        // An Operation fails correctly if the API server refuses its change of the spec.
         if fault == Fault::Answer(403) && call.writes_spec {
             return None;
         }
-        counted.met.push((fault, call.clone()));
+        counted.applied.push((fault, call.clone()));
         Some(fault)
     }
 }
@@ -306,14 +306,14 @@ impl OfOperator {
         *self.faults.0.died.borrow() >= self.operator
     }
 
-    fn freezes(&self) {
+    fn freeze(&self) {
         self.faults.0.frozen.send_replace(self.operator);
     }
 
-    /// Waits as long as this operator is frozen.
-    async fn thawed(&self) {
+    /// Waits while this operator is frozen.
+    async fn wait_until_thawed(&self) {
         let mut frozen = self.faults.0.frozen.subscribe();
-        // This can't fail: the sender is in the state itself.
+        // This cannot fail, because the state holds the sender.
         let _ = frozen.wait_for(|frozen| *frozen != self.operator).await;
     }
 
@@ -323,14 +323,14 @@ impl OfOperator {
         let chunks = body.into_data_stream().then(move |chunk| {
             let of = of.clone();
             async move {
-                of.thawed().await;
+                of.wait_until_thawed().await;
                 chunk
             }
         });
         Box::new(axum::body::Body::from_stream(chunks).map_err(BoxError::from))
     }
 
-    fn dies(&self) {
+    fn kill(&self) {
         self.faults.0.died.send_if_modified(|died| {
             let is_new = *died < self.operator;
             *died = (*died).max(self.operator);
@@ -350,7 +350,7 @@ impl<S> Layer<S> for OfOperator {
     }
 }
 
-/// A client's service whose requests meet faults.
+/// A client's service whose requests get faults.
 #[derive(Clone)]
 pub struct Faulty<S> {
     inner: S,
@@ -378,31 +378,31 @@ where
             return Box::pin(future::pending());
         }
         let call = Call::of(&request);
-        let fault = of.faults.meets(&call);
+        let fault = of.faults.fault_of(&call);
         match fault {
             Some(Fault::CrashBefore) => {
-                of.dies();
+                of.kill();
                 return Box::pin(future::pending());
             }
             Some(Fault::Hang) => return Box::pin(future::pending()),
             Some(Fault::Answer(code)) => return Box::pin(async move { Ok(refusal(code)) }),
-            Some(Fault::Freeze) => of.freezes(),
+            Some(Fault::Freeze) => of.freeze(),
             Some(Fault::CrashAfter | Fault::LoseAnswer(_) | Fault::Delay(_)) | None => {}
         }
-        // The request isn't sent before the future is polled.
+        // The request is sent only when the future is polled.
         let answer = self.inner.call(request);
         Box::pin(async move {
             if let Some(Fault::Delay(time)) = fault {
                 tokio::time::sleep(time).await;
             }
-            of.thawed().await;
+            of.wait_until_thawed().await;
             if of.is_dead() {
                 future::pending::<()>().await;
             }
             let answer = answer.await;
-            of.thawed().await;
+            of.wait_until_thawed().await;
             if fault == Some(Fault::CrashAfter) {
-                of.dies();
+                of.kill();
             }
             if of.is_dead() {
                 future::pending::<()>().await;
@@ -412,7 +412,7 @@ where
                 _ if call.verb == "watch" => {
                     let orders = of.faults.orders(&call.resource).subscribe();
                     let (faults, resource) = (of.faults.clone(), call.resource);
-                    let shown = move || faults.counted().notes_shown(&resource);
+                    let shown = move || faults.counted().record_shown(&resource);
                     Ok(answer?.map(|body| of.body(events::ordered(body, orders, shown))))
                 }
                 _ => Ok(answer?.map(|body| Box::new(body.map_err(Into::into)) as Box<DynBody>)),

@@ -1,5 +1,5 @@
-//! Faults below an operator's client: a layer that sees each request before it is sent, and each answer before the
-//! operator does. The API server behind it is a real one.
+//! Faults for an operator in the test's process: a layer of its client sees each request before it is sent, and each
+//! answer before the operator gets it. The API server is a real one.
 
 mod call;
 mod events;
@@ -17,7 +17,7 @@ pub const WATCHED: [&str; 6] = [
     "kwokcontrolplanes",
 ];
 
-// Each of these is used by some of the tests and benchmarks that have this module.
+// Not all tests and benchmarks with this module use all of these.
 #[allow(unused_imports)]
 pub use {
     call::Call,

@@ -1,4 +1,4 @@
-//! An operator in the test's process, which can die between any two of its steps.
+//! An operator in the test's process. It can be killed between any two of its requests.
 
 use std::thread::JoinHandle;
 
@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 
 use super::{Faults, layer::OfOperator};
 
-/// An operator of one namespace, with its own thread and runtime. When it is dropped, everything that it had started
-/// ends at once, as if its process were killed.
+/// An operator of one namespace, with its own thread and runtime. When it is dropped, all of its tasks end at once, as
+/// if its process were killed.
 pub struct Operator {
     fence: Fence,
     end: Option<oneshot::Sender<()>>,
@@ -23,12 +23,12 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts an operator whose requests meet these faults. The previous one sends nothing any more.
+    /// Starts an operator whose requests get these faults. The previous operator sends no more requests.
     pub fn start(config: &Config, namespace: &str, faults: &Faults) -> Self {
         Self::start_as(config, namespace, faults.next_operator())
     }
 
-    /// Starts an operator beside the previous one.
+    /// Starts an operator while the previous one still runs.
     pub fn start_another(config: &Config, namespace: &str, faults: &Faults) -> Self {
         Self::start_as(config, namespace, faults.another_operator())
     }
@@ -56,7 +56,7 @@ impl Operator {
         }
     }
 
-    /// Takes the lease away: the operator finishes the request that it was about to send, and writes nothing more.
+    /// Takes the lease away: the operator sends its pending request, and then writes nothing.
     pub fn lose_lease(&self) {
         self.fence.extend(Moment::now());
     }
@@ -64,7 +64,7 @@ impl Operator {
 
 impl Drop for Operator {
     fn drop(&mut self) {
-        // If the thread has panicked, nobody receives this.
+        // If the thread has panicked, there is no receiver.
         let _ = self.end.take().map(|end| end.send(()));
         if let Some(thread) = self.thread.take() {
             let ended = thread.join();
@@ -78,7 +78,7 @@ impl Drop for Operator {
 
 async fn work(config: Config, namespace: String, faults: OfOperator, fence: Fence) {
     let connection = connection::builder(connection::bounded(config)).expect("a connection");
-    // A request that meets a fault has already passed the fence.
+    // A request that gets a fault has already passed the fence.
     let client = connection.with_layer(&faults).with_layer(&fence).build();
     let scope = Scope::of([namespace]);
     let (kwok, watches) = kwok::provider(&client, &scope);

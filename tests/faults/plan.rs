@@ -1,4 +1,4 @@
-//! Which request meets which fault.
+//! The plan: which request gets which fault.
 
 use std::time::Duration;
 
@@ -15,28 +15,28 @@ pub enum Fault {
     CrashBefore,
     /// The operator dies after the API server has executed the request, before the answer arrives.
     CrashAfter,
-    /// The API server doesn't get the request; the operator gets this code. 429 has a Retry-After of 1 s.
+    /// The API server doesn't get the request, and the operator gets this code. 429 has a Retry-After of 1 s.
     Answer(u16),
     /// The API server executes the request, and the operator gets this code.
     LoseAnswer(u16),
     /// The operator is frozen before the request is sent, and continues later, as after SIGSTOP and SIGCONT.
     Freeze,
-    /// Nobody answers.
+    /// The request is not sent, and the operator gets no answer.
     Hang,
     /// The request is sent later.
     Delay(Duration),
 }
 
-/// The requests that meet a fault.
+/// The requests that get a fault.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The number of the first of them, from 1, counted since the faults were armed.
+    /// The number of the first one, from 1, counted since the faults were armed.
     pub at: usize,
-    /// How many requests meet the fault.
+    /// How many requests get the fault.
     pub times: usize,
-    /// What happens to them.
+    /// The fault.
     pub fault: Fault,
-    /// Whether only writes count. The number of reads may differ from run to run.
+    /// Whether only writes are counted. The number of reads may differ from run to run.
     pub counts_writes: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Flux applies commits, and Belay makes the changes.
+//! Commits that Flux applies and Belay carries out.
 
 use std::sync::Arc;
 
@@ -8,12 +8,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::{fleet::Fleet, stage::Stage};
 
 fn is_ready(conditions: &[Condition]) -> bool {
-    let ready = conditions.iter().find(|one| one.type_ == "Ready");
+    let ready = conditions
+        .iter()
+        .find(|condition| condition.type_ == "Ready");
     ready.is_some_and(|ready| ready.status == "True")
 }
 
-pub async fn a_kustomization_is_ready_once_its_cluster_is(stage: Arc<Stage>) {
-    // This waits only until Flux reports Ready.
+pub async fn a_kustomization_becomes_ready_only_with_its_cluster(stage: Arc<Stage>) {
+    // This waits until Flux reports Ready, and for no object of Belay.
     let fleet = Fleet::start(&stage).await;
     let cluster = fleet.cluster().await.status.expect("a status");
     assert!(is_ready(&cluster.conditions), "{cluster:#?}");
@@ -34,9 +36,7 @@ pub async fn a_commit_upgrades_a_cluster(stage: Arc<Stage>) {
     assert_eq!(fleet.versions().await, ["1.36.3"; 5]);
 }
 
-pub async fn a_cluster_and_a_pool_that_pins_its_version_go_up_in_one_commit_each(
-    stage: Arc<Stage>,
-) {
+pub async fn a_cluster_and_its_pinned_pool_need_one_commit_each_to_upgrade(stage: Arc<Stage>) {
     let fleet = Fleet::start(&stage).await;
     let pinned = fleet.change(
         "pools.yaml",
@@ -46,11 +46,11 @@ pub async fn a_cluster_and_a_pool_that_pins_its_version_go_up_in_one_commit_each
     fleet.is_ready_at(&pinned).await;
     fleet.change("pools.yaml", "1.35.7", "1.36.3");
     let flux = fleet
-        .until("refuses a pool that is newer than its cluster", |flux| {
-            flux.tells("Ready", "False")
+        .until("a pool that is newer than its cluster is refused", |flux| {
+            flux.has_condition("Ready", "False")
         })
         .await;
-    let (reason, message) = flux.says();
+    let (reason, message) = flux.ready_reason_and_message();
     assert_eq!(reason, "ReconciliationFailed");
     assert!(
         message.contains(
@@ -58,12 +58,12 @@ pub async fn a_cluster_and_a_pool_that_pins_its_version_go_up_in_one_commit_each
         ),
         "{message}"
     );
-    // Because of the pool, Flux applies nothing of the commit.
+    // Because of the pool, Flux doesn't apply the commit.
     let cluster_too = fleet.change("cluster.yaml", "1.35.7", "1.36.3");
     fleet
-        .until("has tried that", |flux| {
+        .until("Flux has tried the commit", |flux| {
             flux["status"]["lastAttemptedRevision"] == cluster_too
-                && flux.says().0 == "ReconciliationFailed"
+                && flux.ready_reason_and_message().0 == "ReconciliationFailed"
         })
         .await;
     assert!(fleet.operations(OperationType::Upgrade).await.is_empty());

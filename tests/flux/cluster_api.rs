@@ -1,4 +1,4 @@
-//! Clusters of Cluster API that Flux and Belay share, as docs/cluster-api.md describes.
+//! Clusters of Cluster API that both Flux and Belay change, as docs/cluster-api.md describes.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -7,13 +7,13 @@ use kube::api::ListParams;
 
 use super::{drift::changed_by_reconcile, fleet::Fleet, machines::is_ready, stage::Stage};
 
-/// Makes Flux create the Cluster, but not change it afterwards.
-const MADE_ONCE: &str =
+/// Makes Flux create the Cluster and never change it.
+const CREATED_ONCE: &str =
     "name: demo\n  annotations: {kustomize.toolkit.fluxcd.io/ssa: IfNotPresent}\n";
 
-async fn machines_are_ready(fleet: &Fleet, count: usize) {
+async fn wait_for_machines(fleet: &Fleet, count: usize) {
     fleet
-        .eventually("has its Machines", || async {
+        .eventually("all Machines are ready", || async {
             let machines = fleet.of_cluster_api("Machine").await;
             machines.len() == count && machines.iter().all(is_ready)
         })
@@ -26,17 +26,16 @@ async fn version(fleet: &Fleet) -> String {
     version.as_str().expect("a version").to_owned()
 }
 
-pub async fn beside_flux_an_adopted_cluster_goes_up_by_git_and_flux_takes_nothing_back(
-    stage: Arc<Stage>,
-) {
+pub async fn an_adopted_cluster_is_upgraded_from_git_and_flux_reverts_nothing(stage: Arc<Stage>) {
     let _cluster_api = stage.start_cluster_api().await;
     let fleet = Fleet::with(&stage, "cluster-api", &["class.yaml"]).await;
-    let cluster = std::fs::read_to_string("examples/cluster-api/cluster.yaml").expect("it");
-    let cluster = cluster.replace("name: demo\n", MADE_ONCE);
+    let cluster =
+        std::fs::read_to_string("examples/cluster-api/cluster.yaml").expect("the example");
+    let cluster = cluster.replace("name: demo\n", CREATED_ONCE);
     let cluster = cluster.replace("replicas: 3", "replicas: 1");
     let revision = fleet.add("cluster.yaml", &cluster);
     fleet.is_ready_at(&revision).await;
-    machines_are_ready(&fleet, 3).await;
+    wait_for_machines(&fleet, 3).await;
 
     let adopted = stage.plugin(&fleet.namespace, &["adopt", "cluster-api", "demo"]);
     let revision = fleet.add("belay.yaml", &adopted);
@@ -50,7 +49,7 @@ pub async fn beside_flux_an_adopted_cluster_goes_up_by_git_and_flux_takes_nothin
     fleet.operation(upgrade.0, upgrade.1).await;
     assert_eq!(version(&fleet).await, "v1.36.0");
 
-    // Git still has the old version of the Cluster itself.
+    // Git still has the old version for the Cluster itself.
     let skipped = format!("Cluster/{}/demo skipped", fleet.namespace);
     let changed = changed_by_reconcile(&fleet).await;
     assert_eq!(changed, BTreeSet::from([skipped]));

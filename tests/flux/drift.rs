@@ -1,4 +1,4 @@
-//! Field ownership: Flux and Belay leave each other's fields alone.
+//! Field ownership: neither Flux nor Belay changes the fields of the other.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{fleet::Fleet, stage::Stage};
 
-/// Returns what Flux logged each time it applied the fleet: the objects' names, and what it did with them.
+/// Returns what Flux logged each time it applied the fleet: the names of the objects, and the results.
 fn applied(fleet: &Fleet) -> Vec<Vec<(String, String)>> {
     let log = fleet.stage.log("kustomize-controller");
     let lines = log
@@ -33,7 +33,7 @@ pub async fn changed_by_reconcile(fleet: &Fleet) -> BTreeSet<String> {
     let before = applied(fleet).len();
     fleet.reconcile().await;
     let after = applied(fleet);
-    assert!(after.len() > before, "Flux logged nothing of it");
+    assert!(after.len() > before, "Flux logs each reconcile");
     let objects = after[before..].iter().flatten();
     let changed = objects.filter(|(_, done)| done != "unchanged");
     changed
@@ -41,18 +41,18 @@ pub async fn changed_by_reconcile(fleet: &Fleet) -> BTreeSet<String> {
         .collect()
 }
 
-pub async fn nothing_that_belay_writes_makes_flux_apply_again(stage: Arc<Stage>) {
+pub async fn belays_writes_cause_no_drift_in_flux(stage: Arc<Stage>) {
     let fleet = Fleet::start(&stage).await;
-    // By now Belay has written finalizers, labels, an owner and conditions; below it makes an upgrade.
+    // At this time, Belay has written finalizers, labels, an owner and conditions.
     assert!(changed_by_reconcile(&fleet).await.is_empty());
     let revision = fleet.change("cluster.yaml", "1.35.7", "1.36.3");
     fleet.is_ready_at(&revision).await;
     assert!(changed_by_reconcile(&fleet).await.is_empty());
 }
 
-pub async fn an_abort_on_the_cluster_that_flux_takes_away_begins_nothing(stage: Arc<Stage>) {
-    let fleet = Fleet::guarded(&stage).await;
-    fleet.hanging_upgrade().await;
+pub async fn flux_removes_the_abort_annotation_and_the_operation_stays_canceled(stage: Arc<Stage>) {
+    let fleet = Fleet::with_protected_workload(&stage).await;
+    fleet.blocked_upgrade().await;
     fleet.kubectl(&[
         "annotate",
         "managedcluster",
@@ -62,7 +62,7 @@ pub async fn an_abort_on_the_cluster_that_flux_takes_away_begins_nothing(stage: 
     fleet
         .operation(OperationType::Upgrade, OperationPhase::Canceled)
         .await;
-    // Flux removes it, like everything that kubectl wrote to objects that Flux applies.
+    // Flux removes all annotations that kubectl wrote to the objects that Flux applies.
     fleet.reconcile().await;
     assert!(fleet.cluster().await.annotations().is_empty());
     assert!(changed_by_reconcile(&fleet).await.is_empty());
@@ -71,9 +71,9 @@ pub async fn an_abort_on_the_cluster_that_flux_takes_away_begins_nothing(stage: 
         .await;
 }
 
-pub async fn what_a_person_asks_for_stays_where_git_says_nothing(stage: Arc<Stage>) {
+pub async fn an_operation_may_change_a_field_that_git_does_not_set(stage: Arc<Stage>) {
     let fleet = Fleet::start(&stage).await;
-    let stop = "{apiVersion: belay.dev/v1alpha1, kind: Operation, metadata: {name: stop-it}, spec: {type: Stop, target: {kind: AgentPool, name: demo-np1}}}";
+    let stop = "{apiVersion: belay.dev/v1alpha1, kind: Operation, metadata: {name: stop-pool}, spec: {type: Stop, target: {kind: AgentPool, name: demo-np1}}}";
     let create = ["--namespace", &fleet.namespace, "create", "-f", "-"];
     stage.kubectl(&create, stop);
     fleet
@@ -89,7 +89,7 @@ pub async fn what_a_person_asks_for_stays_where_git_says_nothing(stage: Arc<Stag
     );
 }
 
-pub async fn a_count_that_flux_is_told_to_ignore_is_the_autoscalers(stage: Arc<Stage>) {
+pub async fn an_autoscaler_may_change_a_count_that_flux_ignores(stage: Arc<Stage>) {
     let fleet = Fleet::start(&stage).await;
     let ignore =
         r#"{"spec": {"ignore": [{"paths": ["/spec/count"], "target": {"kind": "AgentPool"}}]}}"#;
@@ -111,9 +111,9 @@ pub async fn a_count_that_flux_is_told_to_ignore_is_the_autoscalers(stage: Arc<S
     assert_eq!(fleet.versions().await, ["1.36.3"; 6]);
 }
 
-pub async fn what_a_person_asks_for_fails_where_git_says_otherwise(stage: Arc<Stage>) {
+pub async fn an_operation_fails_on_a_field_that_git_sets(stage: Arc<Stage>) {
     let fleet = Fleet::start(&stage).await;
-    let upgrade = "{apiVersion: belay.dev/v1alpha1, kind: Operation, metadata: {name: upgrade-it}, spec: {type: Upgrade, target: {kind: ManagedCluster, name: demo}, kubernetesVersion: 1.36.3}}";
+    let upgrade = "{apiVersion: belay.dev/v1alpha1, kind: Operation, metadata: {name: upgrade-cluster}, spec: {type: Upgrade, target: {kind: ManagedCluster, name: demo}, kubernetesVersion: 1.36.3}}";
     let create = ["--namespace", &fleet.namespace, "create", "-f", "-"];
     stage.kubectl(&create, upgrade);
     fleet

@@ -48,8 +48,8 @@ impl Fleet {
         Self::of(stage, &["cluster.yaml", "pools.yaml"]).await
     }
 
-    /// Creates one that also has a workload whose budget lets none of its pods be evicted.
-    pub async fn guarded(stage: &Arc<Stage>) -> Self {
+    /// Does the same with a workload whose budget allows no eviction.
+    pub async fn with_protected_workload(stage: &Arc<Stage>) -> Self {
         Self::of(stage, &["cluster.yaml", "pools.yaml", "workload.yaml"]).await
     }
 
@@ -76,13 +76,13 @@ impl Fleet {
         fs::write(this.folder.join("kustomization.yaml"), resources).expect("written");
         this.git(&["init", "--quiet", "--initial-branch=main"]);
         let revision = this.commit();
-        this.hand_over();
+        this.apply_to_flux();
         this.is_ready_at(&revision).await;
         this
     }
 
     /// Makes Flux watch the repository.
-    fn hand_over(&self) {
+    fn apply_to_flux(&self) {
         let example =
             fs::read_to_string(Path::new(EXAMPLES).join("flux.yaml")).expect("the example");
         let url = format!("{}/{}/.git", self.stage.git, self.namespace);
@@ -96,7 +96,7 @@ impl Fleet {
     fn git(&self, args: &[&str]) -> String {
         let mut git = Command::new("git");
         git.arg("-C").arg(&self.folder).args(args);
-        // The test doesn't depend on the git settings of the person who runs it.
+        // The test must not depend on the git settings of the user who runs it.
         git.env("GIT_CONFIG_GLOBAL", "/dev/null");
         for who in ["AUTHOR", "COMMITTER"] {
             git.env(format!("GIT_{who}_NAME"), "Jane");
@@ -143,7 +143,7 @@ impl Fleet {
         self.revision()
     }
 
-    /// Requests a reconcile now, as `flux reconcile` does. Returns the token.
+    /// Requests a reconcile like `flux reconcile`. Returns the token.
     fn request(&self, kind: &str) -> String {
         let token = self.requests.fetch_add(1, Ordering::Relaxed).to_string();
         let annotation = format!("reconcile.fluxcd.io/requestedAt={token}");
@@ -151,10 +151,10 @@ impl Fleet {
         token
     }
 
-    /// Makes Flux reconcile once more, and waits until it has.
+    /// Makes Flux reconcile once more, and waits until it is done.
     pub async fn reconcile(&self) {
         let token = self.request("kustomization");
-        self.until("is reconciled again", |flux| {
+        self.until("Flux has reconciled again", |flux| {
             flux["status"]["lastHandledReconcileAt"] == token
         })
         .await;
@@ -178,36 +178,39 @@ impl Fleet {
         Flux(api.get("fleet").await.expect("the Kustomization").data)
     }
 
-    /// Waits until Flux reports something. Returns that state, because Flux may report something else a moment later.
-    pub async fn until(&self, what: &str, is_so: impl Fn(&Flux) -> bool) -> Flux {
-        let told = Mutex::new(None);
+    /// Waits until a statement about Flux's status is true. Returns this status, because Flux may change it soon after.
+    pub async fn until(&self, what: &str, is_true: impl Fn(&Flux) -> bool) -> Flux {
+        let found = Mutex::new(None);
         self.eventually(what, || async {
             let flux = self.flux().await;
-            let is_so = is_so(&flux);
-            *told.lock().expect("what it told") = Some(flux);
-            is_so
+            let is_true = is_true(&flux);
+            *found.lock().expect("the status") = Some(flux);
+            is_true
         })
         .await;
-        let told = told.into_inner().expect("what it told");
-        told.expect("it was so")
+        let found = found.into_inner().expect("the status");
+        found.expect("a status")
     }
 
-    /// Waits until everything is ready at a revision.
+    /// Waits until Flux reports that a revision is applied and ready.
     pub async fn is_ready_at(&self, revision: &str) {
-        self.until("is Ready", |flux| {
-            flux["status"]["lastAppliedRevision"] == revision && flux.tells("Ready", "True")
+        self.until("Flux reports Ready", |flux| {
+            flux["status"]["lastAppliedRevision"] == revision && flux.has_condition("Ready", "True")
         })
         .await;
     }
 
-    /// Waits until something is true; if it never is, the panic says what.
-    pub async fn eventually<F: Future<Output = bool>>(&self, what: &str, is_so: impl Fn() -> F) {
-        let began = Instant::now();
-        while !is_so().await {
-            if began.elapsed() > PATIENCE {
+    /// Waits until a statement is true. If it doesn't become true, the panic contains the statement.
+    pub async fn eventually<F: Future<Output = bool>>(&self, what: &str, is_true: impl Fn() -> F) {
+        let started = Instant::now();
+        while !is_true().await {
+            if started.elapsed() > PATIENCE {
                 let seen =
                     self.kubectl(&["get", "gitrepository,kustomization,mc,ap,op", "-o", "wide"]);
-                panic!("{} never {what}:\n{seen}", self.namespace);
+                panic!(
+                    "{}: this did not become true: {what}\n{seen}",
+                    self.namespace
+                );
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -237,12 +240,12 @@ impl Fleet {
         all
     }
 
-    /// Returns the name of the only Operation of a type, once it is in that phase.
+    /// Waits until there is exactly one Operation of a type, and it is in this phase. Returns its name.
     pub async fn operation(&self, type_: OperationType, phase: OperationPhase) -> String {
-        let what = format!("has one operation {type_:?} in phase {phase:?}");
-        let is_so = |operation: &Operation| phase_of(operation) == phase;
+        let what = format!("there is one Operation of type {type_:?}, and it is {phase:?}");
+        let is_in_phase = |operation: &Operation| phase_of(operation) == phase;
         self.eventually(&what, || async {
-            matches!(self.operations(type_).await.as_slice(), [one] if is_so(one))
+            matches!(self.operations(type_).await.as_slice(), [operation] if is_in_phase(operation))
         })
         .await;
         self.operations(type_).await[0].name_any()
@@ -250,12 +253,12 @@ impl Fleet {
 
     /// Upgrades the cluster by a commit, and waits until the budget blocks the upgrade. Returns the revision and the
     /// Operation.
-    pub async fn hanging_upgrade(&self) -> (String, String) {
+    pub async fn blocked_upgrade(&self) -> (String, String) {
         let revision = self.change("cluster.yaml", "1.35.7", "1.36.3");
         let upgrade = self
             .operation(OperationType::Upgrade, OperationPhase::InProgress)
             .await;
-        self.eventually("is blocked", || async {
+        self.eventually("the upgrade is blocked", || async {
             let operation: Operation = self.api().get(&upgrade).await.expect("the upgrade");
             let status = operation.status.unwrap_or_default();
             status.blocked.is_some()
@@ -272,7 +275,7 @@ impl Fleet {
             operation,
             "belay.dev/abort=stuck on a PDB",
         ]);
-        self.eventually("is Canceled", || async {
+        self.eventually("the Operation is Canceled", || async {
             let operation: Operation = self.api().get(operation).await.expect("the operation");
             phase_of(&operation) == OperationPhase::Canceled
         })
@@ -322,17 +325,19 @@ impl std::ops::Index<&str> for Flux {
 impl Flux {
     pub fn condition(&self, type_: &str) -> Option<&Value> {
         let conditions = self.0["status"]["conditions"].as_array()?;
-        conditions.iter().find(|one| one["type"] == type_)
+        conditions
+            .iter()
+            .find(|condition| condition["type"] == type_)
     }
 
-    /// Whether a condition has that status.
-    pub fn tells(&self, type_: &str, status: &str) -> bool {
-        let is_so = |condition: &Value| condition["status"] == status;
-        self.condition(type_).is_some_and(is_so)
+    /// Whether a condition has this status.
+    pub fn has_condition(&self, type_: &str, status: &str) -> bool {
+        let has_status = |condition: &Value| condition["status"] == status;
+        self.condition(type_).is_some_and(has_status)
     }
 
     /// Returns the reason and the message of its condition Ready.
-    pub fn says(&self) -> (String, String) {
+    pub fn ready_reason_and_message(&self) -> (String, String) {
         let ready = self.condition("Ready").expect("a condition");
         let text = |field: &str| ready[field].as_str().unwrap_or_default().to_owned();
         (text("reason"), text("message"))

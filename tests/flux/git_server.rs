@@ -1,4 +1,4 @@
-//! Git over smart HTTP: git's own CGI program behind a web server.
+//! A Git server over HTTP: git's own CGI program behind a web server.
 
 use std::{net::Ipv4Addr, path::PathBuf, process::Stdio, sync::Arc};
 
@@ -16,7 +16,7 @@ use tokio::{
     process::{ChildStdin, Command},
 };
 
-/// Serves the repositories in a folder as long as the runtime lives. Returns its address.
+/// Serves the repositories in a folder until the runtime ends. Returns the address.
 pub async fn serve(repositories: PathBuf) -> anyhow::Result<String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;

@@ -1,15 +1,15 @@
-//! GitOps with Flux's own controllers: people change a repository, and see Flux's status. The control plane, Belay,
-//! source-controller, kustomize-controller and the Git server are processes on loopback.
+//! GitOps with the real controllers of Flux: users change a repository, and see Flux's status. The control plane,
+//! Belay, source-controller, kustomize-controller and the Git server are local processes.
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod blocked;
 mod change;
 mod cluster_api;
 mod drift;
 mod fleet;
 mod git_server;
-mod hang;
 #[path = "../capi/machines.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod machines;
@@ -21,22 +21,22 @@ use std::process::ExitCode;
 use stage::Stage;
 
 const TESTS: &[harness::Test<Stage>] = tests![
-    hang::a_revert_brings_an_aborted_cluster_back,
-    hang::with_replace_a_revert_is_the_abort,
-    hang::an_upgrade_that_hangs_is_in_progress,
-    hang::an_aborted_upgrade_is_failed_and_on_hold,
-    change::a_kustomization_is_ready_once_its_cluster_is,
+    blocked::a_revert_of_the_commit_rolls_an_aborted_cluster_back,
+    blocked::with_replace_a_revert_aborts_the_upgrade,
+    blocked::a_blocked_upgrade_is_in_progress_for_flux,
+    blocked::an_aborted_upgrade_fails_the_health_check_and_stays_on_hold,
+    change::a_kustomization_becomes_ready_only_with_its_cluster,
     change::a_commit_upgrades_a_cluster,
-    change::a_cluster_and_a_pool_that_pins_its_version_go_up_in_one_commit_each,
-    refusal::a_change_that_is_refused_is_told_and_made_once_the_operation_has_ended,
-    drift::nothing_that_belay_writes_makes_flux_apply_again,
-    drift::an_abort_on_the_cluster_that_flux_takes_away_begins_nothing,
-    drift::what_a_person_asks_for_stays_where_git_says_nothing,
-    drift::a_count_that_flux_is_told_to_ignore_is_the_autoscalers,
-    drift::what_a_person_asks_for_fails_where_git_says_otherwise,
-    cluster_api::beside_flux_an_adopted_cluster_goes_up_by_git_and_flux_takes_nothing_back,
+    change::a_cluster_and_its_pinned_pool_need_one_commit_each_to_upgrade,
+    refusal::a_refused_change_is_reported_and_applied_after_the_operation_ends,
+    drift::belays_writes_cause_no_drift_in_flux,
+    drift::flux_removes_the_abort_annotation_and_the_operation_stays_canceled,
+    drift::an_operation_may_change_a_field_that_git_does_not_set,
+    drift::an_autoscaler_may_change_a_count_that_flux_ignores,
+    drift::an_operation_fails_on_a_field_that_git_sets,
+    cluster_api::an_adopted_cluster_is_upgraded_from_git_and_flux_reverts_nothing,
 ];
 
 fn main() -> ExitCode {
-    harness::run(TESTS, &[], Stage::set(), Stage::keep_logs)
+    harness::run(TESTS, &[], Stage::start(), Stage::keep_logs)
 }

@@ -1,4 +1,4 @@
-//! Changes that Belay refuses while an operation is in flight.
+//! Commits that admission refuses while an operation is in flight.
 
 use std::sync::Arc;
 
@@ -6,19 +6,17 @@ use belay::api::{OperationPhase, OperationType};
 
 use super::{fleet::Fleet, stage::Stage};
 
-pub async fn a_change_that_is_refused_is_told_and_made_once_the_operation_has_ended(
-    stage: Arc<Stage>,
-) {
-    let fleet = Fleet::guarded(&stage).await;
-    let (_, upgrade) = fleet.hanging_upgrade().await;
+pub async fn a_refused_change_is_reported_and_applied_after_the_operation_ends(stage: Arc<Stage>) {
+    let fleet = Fleet::with_protected_workload(&stage).await;
+    let (_, upgrade) = fleet.blocked_upgrade().await;
     let revision = fleet.change("pools.yaml", "count: 3", "count: 4");
     let flux = fleet
-        .until("is refused", |flux| {
+        .until("the commit is refused", |flux| {
             flux["status"]["lastAttemptedRevision"] == revision
-                && flux.says().0 == "ReconciliationFailed"
+                && flux.ready_reason_and_message().0 == "ReconciliationFailed"
         })
         .await;
-    let (_, message) = flux.says();
+    let (_, message) = flux.ready_reason_and_message();
     let refusal = format!(
         "(OperationNotAllowed) Operation is not allowed: Another operation ({upgrade}) is in progress, please wait for it to finish before starting a new operation, or abort it: kubectl annotate operation {upgrade} belay.dev/abort=<reason>"
     );
@@ -30,7 +28,7 @@ pub async fn a_change_that_is_refused_is_told_and_made_once_the_operation_has_en
         message.starts_with(&of) && message.contains(&refusal),
         "{message}"
     );
-    // Nobody notifies Flux; it retries by itself.
+    // Flux retries by itself.
     fleet.kubectl(&["delete", "pdb", "web"]);
     fleet.is_ready_at(&revision).await;
     fleet

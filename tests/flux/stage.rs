@@ -18,7 +18,7 @@ use testenv::{ClusterApi, ControlPlane, Process};
 
 use super::git_server;
 
-/// How long to wait for anything.
+/// The longest wait for a state.
 pub const PATIENCE: Duration = Duration::from_mins(5);
 
 pub struct Stage {
@@ -26,7 +26,7 @@ pub struct Stage {
     /// The URL of the Git server.
     pub git: String,
     namespaces: AtomicUsize,
-    // Before the control plane, so that they end first.
+    // This field comes before the control plane, so that the processes end first.
     processes: Vec<Process>,
     control_plane: ControlPlane,
     files: TempDir,
@@ -34,7 +34,7 @@ pub struct Stage {
 
 impl Stage {
     /// Starts the environment.
-    pub async fn set() -> Arc<Self> {
+    pub async fn start() -> Arc<Self> {
         let control_plane = ControlPlane::start().await;
         let control_plane = control_plane.unwrap_or_else(|error| panic!("{error}"));
         let files = tempfile::tempdir().expect("a folder");
@@ -74,14 +74,17 @@ impl Stage {
     fn wait_for_policies(&self) {
         let cluster = "{apiVersion: belay.dev/v1alpha1, kind: ManagedCluster, metadata: {name: probe}, spec: {kubernetesVersion: 1.35.7, provider: {kwok: {}}}}";
         let pool = "{apiVersion: belay.dev/v1alpha1, kind: AgentPool, metadata: {name: probe}, spec: {clusterName: probe, count: 1, kubernetesVersion: 1.36.3}}";
-        let began = Instant::now();
+        let started = Instant::now();
         loop {
-            let made = self.try_kubectl(&["apply", "-f", "-"], cluster);
+            let created = self.try_kubectl(&["apply", "-f", "-"], cluster);
             let refused = self.try_kubectl(&["create", "--dry-run=server", "-f", "-"], pool);
-            if made.is_ok() && refused.is_err_and(|why| why.contains("can't be newer")) {
+            if created.is_ok() && refused.is_err_and(|why| why.contains("can't be newer")) {
                 break;
             }
-            assert!(began.elapsed() < PATIENCE, "the policies never took hold");
+            assert!(
+                started.elapsed() < PATIENCE,
+                "the policies are still not in effect"
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
         self.kubectl(&["delete", "managedcluster", "probe"], "");
@@ -90,15 +93,15 @@ impl Stage {
     fn start_belay(&mut self) {
         let log = OsStr::new("info,kube_runtime=warn,belay=debug");
         let program = Path::new(env!("CARGO_BIN_EXE_belay"));
-        self.start(program, "belay", &[], &[("RUST_LOG", log)]);
+        self.start_process(program, "belay", &[], &[("RUST_LOG", log)]);
     }
 
     fn start_flux(&mut self) {
         let artifacts = self.files.path().join("artifacts");
-        // Another process may take the port first; then source-controller ends, and its log says so.
+        // Another process may take the port first. Then source-controller ends, and its log shows this.
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = free.expect("a free port");
-        // Metrics and health have fixed ports; a 0 turns them off.
+        // Metrics and health have fixed ports, and 0 turns them off.
         let common = ["--metrics-addr=0", "--health-addr=0", "--log-level=debug"].map(String::from);
         let source = [
             format!("--storage-path={}", artifacts.display()),
@@ -106,9 +109,9 @@ impl Stage {
             format!("--storage-adv-addr={address}"),
         ];
         let kustomize = [
-            // A new commit mustn't wait for the health checks of the previous one.
+            // A new commit must not wait for the health checks of the previous commit.
             "--feature-gates=CancelHealthCheckOnNewRevision=true".to_owned(),
-            // A test mustn't wait for the health checks of other tests.
+            // A test must not wait for the health checks of other tests.
             "--concurrent=20".to_owned(),
         ];
         for (name, own) in [
@@ -118,11 +121,17 @@ impl Stage {
             let program = testenv::binary(name).unwrap_or_else(|error| panic!("{error}"));
             let temporary = self.files.path().as_os_str().to_owned();
             let args = [&common, own].concat();
-            self.start(&program, name, &args, &[("TMPDIR", &temporary)]);
+            self.start_process(&program, name, &args, &[("TMPDIR", &temporary)]);
         }
     }
 
-    fn start(&mut self, program: &Path, name: &str, args: &[String], more: &[(&str, &OsStr)]) {
+    fn start_process(
+        &mut self,
+        program: &Path,
+        name: &str,
+        args: &[String],
+        more: &[(&str, &OsStr)],
+    ) {
         let kubeconfig = self.control_plane.dir().join("admin.kubeconfig");
         let environment = [&[("KUBECONFIG", kubeconfig.as_os_str())], more].concat();
         let process = Process::start_with(program, args, &environment, &self.log_file(name));
@@ -133,7 +142,7 @@ impl Stage {
         self.control_plane.logs_dir().join(format!("{name}.log"))
     }
 
-    /// Starts Cluster API's controllers. They end when the returned value is dropped.
+    /// Starts the controllers of Cluster API. They end when the returned value is dropped.
     pub async fn start_cluster_api(&self) -> ClusterApi {
         let cluster_api = ClusterApi::start(&self.control_plane).await;
         cluster_api.unwrap_or_else(|error| panic!("{error}"))
@@ -177,7 +186,7 @@ impl Stage {
         run(kubectl.args(args), input)
     }
 
-    /// Copies the logs to a folder that outlives the control plane.
+    /// Copies the logs to a folder that remains when the control plane is deleted.
     pub fn keep_logs(&self) {
         let kept = std::env::temp_dir().join(format!("belay-flux-logs-{}", std::process::id()));
         let mut copy = Command::new("cp");
@@ -197,7 +206,7 @@ pub fn run(command: &mut Command, input: &str) -> Result<String, String> {
         .stderr(Stdio::piped())
         .spawn()
         .expect("runs");
-    // It may end before it has read the whole input.
+    // The program may end before it has read the whole input.
     let _ = child
         .stdin
         .take()

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// engine is Argo CD's own, with what people add to argocd-cm.
+// engine returns the engine of Argo CD with the settings that users add to argocd-cm.
 func engine(t *testing.T) lua.VM {
 	t.Helper()
 	text, err := os.ReadFile("../../deploy/argocd/argocd-cm.yaml")
@@ -41,21 +41,21 @@ func engine(t *testing.T) lua.VM {
 		overrides["belay.dev/"+kind] = v1alpha1.ResourceOverride{HealthLua: take("health"), Actions: take("actions")}
 	}
 	if len(config.Data) > 0 {
-		t.Fatalf("keys of no kind: %v", slices.Collect(maps.Keys(config.Data)))
+		t.Fatalf("keys without a kind: %v", slices.Collect(maps.Keys(config.Data)))
 	}
 	return lua.VM{ResourceOverrides: overrides}
 }
 
 func health(t *testing.T, object *unstructured.Unstructured) (string, string) {
 	t.Helper()
-	said, err := lua.ResourceHealthOverrides(engine(t).ResourceOverrides).GetResourceHealth(object)
+	result, err := lua.ResourceHealthOverrides(engine(t).ResourceOverrides).GetResourceHealth(object)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(said.Status), said.Message
+	return string(result.Status), result.Message
 }
 
-func TestArgoCDTellsTheHealthOfEveryPhase(t *testing.T) {
+func TestArgoCDReportsTheHealthOfEveryPhase(t *testing.T) {
 	table := map[string]Expected{
 		"new":                   {"Progressing", "Progressing", "Progressing"},
 		"creating":              {"Progressing", "Progressing", "Progressing"},
@@ -74,20 +74,20 @@ func TestArgoCDTellsTheHealthOfEveryPhase(t *testing.T) {
 	each(t, table, func(t *testing.T, object *unstructured.Unstructured) string {
 		status, message := health(t, object)
 		if message == "" {
-			t.Error("it says nothing")
+			t.Error("there is no message")
 		}
 		return status
 	})
 }
 
-func TestAnUpgradeThatIsBlockedSaysByWhat(t *testing.T) {
+func TestTheHealthOfABlockedUpgradeNamesTheCause(t *testing.T) {
 	operation := &unstructured.Unstructured{Object: moments(t)["blocked"]["Operation"]}
 	if _, message := health(t, operation); !strings.Contains(message, "PodDisruptionBudget") {
-		t.Errorf("it says %q", message)
+		t.Errorf("the message is %q", message)
 	}
 }
 
-func TestActionsAreOfferedWhereTheyCanBeDone(t *testing.T) {
+func TestActionsAreEnabledOnlyWhenTheyArePossible(t *testing.T) {
 	table := map[string]Expected{
 		"new":                   {"reconcile stop", "reconcile stop", "abort"},
 		"creating":              {"abort", "", "abort"},
@@ -116,7 +116,7 @@ func TestActionsAreOfferedWhereTheyCanBeDone(t *testing.T) {
 		var enabled []string
 		for _, action := range offered {
 			if _, err := engine.GetResourceAction(object, action.Name); err != nil {
-				t.Errorf("%s is offered and can't be done: %v", action.Name, err)
+				t.Errorf("%s is offered but not possible: %v", action.Name, err)
 			}
 			if !action.Disabled {
 				enabled = append(enabled, action.Name)
@@ -127,7 +127,7 @@ func TestActionsAreOfferedWhereTheyCanBeDone(t *testing.T) {
 	})
 }
 
-// act is the one thing that an action does to an object.
+// act runs an action on an object, and returns its only result.
 func act(t *testing.T, moment, kind, name string) lua.ImpactedResource {
 	t.Helper()
 	object := &unstructured.Unstructured{Object: moments(t)[moment][kind]}
@@ -141,16 +141,16 @@ func act(t *testing.T, moment, kind, name string) lua.ImpactedResource {
 		t.Fatal(err)
 	}
 	if len(done) != 1 {
-		t.Fatalf("%s of %s does %d things", name, kind, len(done))
+		t.Fatalf("%s of %s has %d results", name, kind, len(done))
 	}
 	return done[0]
 }
 
-func TestAbortSetsTheAnnotationAndChangesNothingElse(t *testing.T) {
+func TestAbortSetsOnlyTheAnnotation(t *testing.T) {
 	for _, kind := range kinds {
 		done := act(t, "blocked", kind, "abort")
 		if done.K8SOperation != lua.PatchOperation {
-			t.Errorf("%s: it does %q", kind, done.K8SOperation)
+			t.Errorf("%s: the operation is %q", kind, done.K8SOperation)
 		}
 		after := done.UnstructuredObj
 		annotations := after.GetAnnotations()
@@ -168,21 +168,21 @@ func TestAbortSetsTheAnnotationAndChangesNothingElse(t *testing.T) {
 	}
 }
 
-func TestReconcileStartAndStopAskByAnOperation(t *testing.T) {
+func TestReconcileStartAndStopCreateAnOperation(t *testing.T) {
 	for name, type_ := range map[string]string{"reconcile": "Reconcile", "start": "Start", "stop": "Stop"} {
 		for _, kind := range []string{"ManagedCluster", "AgentPool"} {
 			done := act(t, "canceled", kind, name)
 			if done.K8SOperation != lua.CreateOperation {
-				t.Errorf("%s of %s does %q", name, kind, done.K8SOperation)
+				t.Errorf("%s of %s: the operation is %q", name, kind, done.K8SOperation)
 			}
 			operation := done.UnstructuredObj
-			asked, _, _ := unstructured.NestedString(operation.Object, "spec", "type")
+			created, _, _ := unstructured.NestedString(operation.Object, "spec", "type")
 			target, _, _ := unstructured.NestedString(operation.Object, "spec", "target", "kind")
-			if operation.GetKind() != "Operation" || asked != type_ || target != kind {
-				t.Errorf("%s of %s makes %v", name, kind, operation.Object)
+			if operation.GetKind() != "Operation" || created != type_ || target != kind {
+				t.Errorf("%s of %s creates %v", name, kind, operation.Object)
 			}
 			if operation.GetNamespace() == "" || operation.GetName() == "" {
-				t.Errorf("%s of %s makes an Operation without a place or a name", name, kind)
+				t.Errorf("%s of %s creates an Operation without a namespace or a name", name, kind)
 			}
 		}
 	}

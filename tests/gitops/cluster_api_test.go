@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// ignored is what docs/cluster-api.md has an Application set aside.
+// ignored returns the differences that an Application ignores according to docs/cluster-api.md.
 func ignored(t *testing.T) []v1alpha1.ResourceIgnoreDifferences {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/cluster-api.md")
@@ -21,8 +21,8 @@ func ignored(t *testing.T) []v1alpha1.ResourceIgnoreDifferences {
 		t.Fatal(err)
 	}
 	_, rest, _ := strings.Cut(string(page), "  ignoreDifferences:\n")
-	text, _, isThere := strings.Cut(rest, "```")
-	if !isThere {
+	text, _, found := strings.Cut(rest, "```")
+	if !found {
 		t.Fatal("docs/cluster-api.md has no ignoreDifferences")
 	}
 	var settings []v1alpha1.ResourceIgnoreDifferences
@@ -32,7 +32,7 @@ func ignored(t *testing.T) []v1alpha1.ResourceIgnoreDifferences {
 	return settings
 }
 
-// inGit is an object as Git has it.
+// inGit returns an object as it is in Git.
 func inGit(t *testing.T, text string) *unstructured.Unstructured {
 	t.Helper()
 	var object unstructured.Unstructured
@@ -42,7 +42,7 @@ func inGit(t *testing.T, text string) *unstructured.Unstructured {
 	return &object
 }
 
-// applied is an object as Argo CD has applied it, and as others have changed it since.
+// applied returns an object that Argo CD has applied and that others have changed since then.
 func applied(t *testing.T, git *unstructured.Unstructured, change func(spec map[string]any)) *unstructured.Unstructured {
 	t.Helper()
 	last, err := json.Marshal(git)
@@ -72,7 +72,7 @@ func isOutOfSync(t *testing.T, git, live *unstructured.Unstructured, settings []
 	return found.Modified
 }
 
-func TestArgoCDSetsAsideWhatBelayWritesOfClusterAPI(t *testing.T) {
+func TestArgoCDIgnoresBelaysWritesToClusterAPI(t *testing.T) {
 	cluster, err := os.ReadFile("../../examples/cluster-api/cluster.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -92,32 +92,32 @@ spec:
 		return workers["machineDeployments"].([]any)[0].(map[string]any)
 	}
 	onDelete := map[string]any{"strategy": map[string]any{"type": "OnDelete"}}
-	const setAside, inGitToo = true, true
+	const isIgnored, inGitToo = true, true
 	for name, change := range map[string]struct {
-		git        string
-		change     func(spec map[string]any)
-		isSetAside bool
-		// Without the settings Argo CD shows only what Git has as well.
+		git       string
+		change    func(spec map[string]any)
+		isIgnored bool
+		// Without the settings, Argo CD shows only differences of fields that are in Git.
 		isInGit bool
 	}{
-		"a version":          {string(cluster), func(spec map[string]any) { topology(spec)["version"] = "v1.36.0" }, setAside, inGitToo},
-		"a pool's replicas":  {string(cluster), func(spec map[string]any) { pool(spec)["replicas"] = int64(5) }, setAside, inGitToo},
-		"a pool's strategy":  {string(cluster), func(spec map[string]any) { pool(spec)["rollout"] = onDelete }, setAside, !inGitToo},
-		"the class":          {string(cluster), func(spec map[string]any) { topology(spec)["classRef"] = map[string]any{"name": "other"} }, !setAside, inGitToo},
-		"replicas by itself": {deployment, func(spec map[string]any) { spec["replicas"] = int64(5) }, setAside, inGitToo},
-		"the cluster's name": {deployment, func(spec map[string]any) { spec["clusterName"] = "other" }, !setAside, inGitToo},
+		"a version":          {string(cluster), func(spec map[string]any) { topology(spec)["version"] = "v1.36.0" }, isIgnored, inGitToo},
+		"a pool's replicas":  {string(cluster), func(spec map[string]any) { pool(spec)["replicas"] = int64(5) }, isIgnored, inGitToo},
+		"a pool's strategy":  {string(cluster), func(spec map[string]any) { pool(spec)["rollout"] = onDelete }, isIgnored, !inGitToo},
+		"the class":          {string(cluster), func(spec map[string]any) { topology(spec)["classRef"] = map[string]any{"name": "other"} }, !isIgnored, inGitToo},
+		"replicas by itself": {deployment, func(spec map[string]any) { spec["replicas"] = int64(5) }, isIgnored, inGitToo},
+		"the cluster's name": {deployment, func(spec map[string]any) { spec["clusterName"] = "other" }, !isIgnored, inGitToo},
 		"a version by itself": {deployment, func(spec map[string]any) {
 			spec["template"].(map[string]any)["spec"].(map[string]any)["version"] = "v1.36.0"
-		}, setAside, inGitToo},
+		}, isIgnored, inGitToo},
 	} {
 		t.Run(name, func(t *testing.T) {
 			git := inGit(t, change.git)
 			live := applied(t, git, change.change)
-			if isOutOfSync(t, git, live, ignored(t)) == change.isSetAside {
-				t.Errorf("set aside: %v", !change.isSetAside)
+			if isOutOfSync(t, git, live, ignored(t)) == change.isIgnored {
+				t.Errorf("ignored: %v", !change.isIgnored)
 			}
 			if change.isInGit && !isOutOfSync(t, git, live, nil) {
-				t.Error("it doesn't show at all")
+				t.Error("the difference doesn't show even without the settings")
 			}
 		})
 	}

@@ -7,7 +7,7 @@ import (
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 )
 
-func TestKstatusTellsEveryPhaseAsItIs(t *testing.T) {
+func TestKstatusReportsEveryPhase(t *testing.T) {
 	table := map[string]Expected{
 		"new":                   {"InProgress", "InProgress", "InProgress"},
 		"creating":              {"InProgress", "InProgress", "InProgress"},

@@ -1,5 +1,5 @@
-// Package gitops tests what GitOps tools make of Belay's objects: kstatus, by which Flux and Helm tell whether
-// something is done, and the health checks and actions for Argo CD in deploy/argocd.
+// Package gitops tests how GitOps tools interpret Belay's objects: kstatus, which Flux and Helm use to decide whether an
+// object is ready, and the health checks and actions for Argo CD in deploy/argocd.
 package gitops
 
 import (
@@ -10,12 +10,12 @@ import (
 	"k8s.io/apimachinery/pkg/util/json"
 )
 
-// Moment is the objects at one moment of an operation's life, by kind. The operator's core wrote them.
+// Moment contains the objects at one moment of an operation, by kind. The core of the operator wrote them.
 type Moment map[string]map[string]any
 
 var kinds = []string{"ManagedCluster", "AgentPool", "Operation"}
 
-// Expected is what a tool is to say of a cluster, its pool and the operation at a moment.
+// Expected contains the expected answers of a tool about a cluster, its pool and the operation.
 type Expected [3]string
 
 func moments(t *testing.T) map[string]Moment {
@@ -31,13 +31,13 @@ func moments(t *testing.T) map[string]Moment {
 	return all
 }
 
-// each calls judge for each object of each moment, and compares what it says with the table.
+// each calls judge for each object of each moment, and compares the answers with the table.
 func each(t *testing.T, table map[string]Expected, judge func(*testing.T, *unstructured.Unstructured) string) {
 	t.Helper()
 	all := moments(t)
 	for name := range all {
 		if _, ok := table[name]; !ok {
-			t.Errorf("the table doesn't tell of the moment %q", name)
+			t.Errorf("the table has no moment %q", name)
 		}
 	}
 	for name, expected := range table {
@@ -51,8 +51,8 @@ func each(t *testing.T, table map[string]Expected, judge func(*testing.T, *unstr
 				if object == nil && expected[i] == "" {
 					return
 				}
-				if said := judge(t, &unstructured.Unstructured{Object: object}); said != expected[i] {
-					t.Errorf("%s, not %s", said, expected[i])
+				if answer := judge(t, &unstructured.Unstructured{Object: object}); answer != expected[i] {
+					t.Errorf("got %s, expected %s", answer, expected[i])
 				}
 			})
 		}

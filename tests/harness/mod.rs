@@ -1,4 +1,4 @@
-//! Runs async tests side by side in one common environment, which is started once.
+//! Runs async tests in parallel in one common environment.
 
 use std::{future::Future, pin::Pin, process::ExitCode, sync::Arc};
 
@@ -19,8 +19,8 @@ macro_rules! tests {
     };
 }
 
-/// Starts the common environment, and runs the tests that the command line chooses. If a test fails, the logs are kept.
-/// The ignored tests run only if the command line asks for them (`--ignored`).
+/// Starts the common environment, and runs the tests that the command line selects. Keeps the logs if a test fails. The
+/// ignored tests run only with `--ignored`.
 pub fn run<S: Send + Sync + 'static>(
     tests: &[Test<S>],
     ignored: &[Test<S>],
@@ -28,7 +28,7 @@ pub fn run<S: Send + Sync + 'static>(
     keep_logs: fn(&S),
 ) -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // Tests mostly wait.
+    // The tests mostly wait, so more of them than cores can run.
     arguments.test_threads.get_or_insert(6);
     let runtime = Runtime::new().expect("a runtime");
     if arguments.list {
@@ -41,7 +41,7 @@ pub fn run<S: Send + Sync + 'static>(
     if conclusion.has_failed() {
         keep_logs(&stage);
     }
-    // Ends everything that it started before the process exits.
+    // Stops everything that the environment started, before the process exits.
     drop(stage);
     conclusion.exit_code()
 }

@@ -1,4 +1,4 @@
-//! Turns panics into results, for runs that mustn't end each other.
+//! Turns panics into results, so that a failed run doesn't stop the others.
 
 use std::{any::Any, future::Future, panic::AssertUnwindSafe};
 
@@ -6,21 +6,21 @@ use futures::FutureExt as _;
 
 /// Runs a future as its own task. If it panics, the error is the panic's message.
 pub async fn caught<T: Send + 'static>(
-    running: impl Future<Output = Result<T, String>> + Send + 'static,
+    run: impl Future<Output = Result<T, String>> + Send + 'static,
 ) -> Result<T, String> {
-    let task = tokio::spawn(AssertUnwindSafe(running).catch_unwind());
-    let ended = task.await.expect("it ended");
-    ended.unwrap_or_else(|panic| Err(said(panic.as_ref())))
+    let task = tokio::spawn(AssertUnwindSafe(run).catch_unwind());
+    let ended = task.await.expect("the task ends");
+    ended.unwrap_or_else(|panic| Err(message_of(panic.as_ref())))
 }
 
 /// Runs a check that panics on failure, and returns the panic as an error.
 pub fn checked(check: impl FnOnce()) -> Result<(), String> {
     let checked = std::panic::catch_unwind(AssertUnwindSafe(check));
-    checked.map_err(|panic| said(panic.as_ref()))
+    checked.map_err(|panic| message_of(panic.as_ref()))
 }
 
 /// Returns the message of a panic.
-fn said(panic: &(dyn Any + Send)) -> String {
+fn message_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
         .unwrap_or_default()

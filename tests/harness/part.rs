@@ -1,4 +1,4 @@
-//! The part of all runs to execute: `SWEEP_PART=k/n` is every n-th run from the k-th on.
+//! The part of all runs to execute: `SWEEP_PART=k/n` selects every n-th run, from the k-th run on.
 
 use std::{env, fmt};
 

@@ -7,6 +7,7 @@ pub fn is_pod_up(pod: &Pod) -> bool {
     let status = pod.status.as_ref();
     let conditions = status.and_then(|status| status.conditions.as_ref());
     let mut conditions = conditions.into_iter().flatten();
-    let is_ready = conditions.any(|it| it.type_ == "Ready" && it.status == "True");
+    let is_ready =
+        conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True");
     is_ready && pod.metadata.deletion_timestamp.is_none()
 }

@@ -1,4 +1,4 @@
-//! The operator with the chart's own account, and other requests of the same account.
+//! An operator that uses the account from the chart, and other requests of this account.
 
 use std::{path::PathBuf, process::Command, sync::Arc};
 
@@ -20,7 +20,8 @@ pub struct Installed {
 }
 
 impl Installed {
-    /// Installs the chart for a namespace without an operator. The chart's own pods never run there.
+    /// Installs the chart, and creates a namespace without an operator. The chart's own pods don't run on this control
+    /// plane.
     pub async fn start() -> Self {
         let control_plane = ControlPlane::start().await.expect("a control plane");
         let kubeconfig = control_plane.dir().join("admin.kubeconfig");
@@ -30,7 +31,7 @@ impl Installed {
             .args(["install", RELEASE, CHART, "--create-namespace"])
             .arg(format!("--namespace={SYSTEM}"))
             .output()
-            .expect("it runs");
+            .expect("helm runs");
         assert!(
             helm.status.success(),
             "{}",
@@ -67,13 +68,13 @@ impl Installed {
     }
 
     /// Continues an aborted upgrade, and waits until it ends.
-    pub async fn goes_on(&self) {
+    pub async fn continue_upgrade(&self) {
         let belay = &self.belay;
-        belay.keep_available(1).await;
+        belay.set_min_available(1).await;
         belay
-            .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+            .reconcile(TargetKind::ManagedCluster, "demo", "continue")
             .await;
-        belay.succeeds("go-on").await;
+        belay.succeeds("continue").await;
         belay.cluster_is_ready().await;
         belay.has_upgraded_nodes(2).await;
     }

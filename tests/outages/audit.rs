@@ -1,4 +1,4 @@
-//! The API server's own log of who wrote what, and when.
+//! The API server's audit log: who wrote what, and when.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use testenv::{Component, ControlPlane};
 
 use super::world::World;
 
-/// Logs the writes to objects that Belay writes. (kwok and the controllers write to the others all the time.)
+/// Logs only the writes to objects that Belay writes, because kwok and the controllers write many others.
 const POLICY: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [
   {"level": "Metadata", "verbs": ["create", "update", "patch", "delete"], "resources": [
     {"group": "belay.dev"}, {"group": "", "resources": ["nodes", "pods/eviction"]}, {"group": "coordination.k8s.io"}]},

@@ -1,4 +1,4 @@
-//! An operator's clock that the test sets: a small preloaded library shifts it.
+//! An operator's clock that the test sets. A small preloaded library shifts it.
 
 use std::{
     os::unix::fs::FileExt as _,
@@ -26,7 +26,7 @@ impl Clock {
         this
     }
 
-    /// Sets the clock, with immediate effect for the programs that use it.
+    /// Shifts the clock, with immediate effect for the programs that use it.
     pub fn shift(&self, seconds: i64) {
         let written = self.shift.as_file().write_all_at(&seconds.to_ne_bytes(), 0);
         written.expect("written");

@@ -1,4 +1,4 @@
-//! etcd compacts its history while the operator is paused: its watches start again, and nothing is lost.
+//! etcd compacts its history while the operator is paused. The operator's watches must start again and miss nothing.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -16,7 +16,7 @@ use super::{
     operators::Operator,
 };
 
-/// Sends a request to etcd's JSON API, which it offers beside gRPC.
+/// Sends a request to etcd's JSON API.
 async fn etcd(address: SocketAddr, path: &str, body: &Value) -> Value {
     let body = body.to_string();
     let request = format!(
@@ -44,7 +44,7 @@ async fn compact(address: SocketAddr) {
     etcd(address, "/v3/kv/compaction", &compaction).await;
 }
 
-pub async fn a_compaction_behind_watches_that_were_held_back_loses_nothing(_: Arc<World>) {
+pub async fn an_etcd_compaction_while_the_operator_is_paused_loses_nothing(_: Arc<World>) {
     let world = World::start().await;
     let belay = Belay::start_without_operator(&world).await;
     let operator = Operator::start_with(&belay, "belay", &[("BELAY_LEADER_ELECTION", "never")]);
@@ -57,15 +57,15 @@ pub async fn a_compaction_behind_watches_that_were_held_back_loses_nothing(_: Ar
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay.is_blocked(&upgrade).await;
     let before = belay.status(&upgrade).await.steps;
-    let gone = "too old resource version";
-    assert!(!operator.log().contains(gone));
+    let expired = "too old resource version";
+    assert!(!operator.log().contains(expired));
     // The operator sees no events of the following changes, only their final state.
     operator.signal(Signal::STOP);
-    belay.keep_available(2).await;
-    belay.delete_what_blocks().await;
-    belay.is_guarded(4).await;
+    belay.set_min_available(2).await;
+    belay.delete_blocking_pods().await;
+    belay.workload_is_healthy(4).await;
     for number in 0..20 {
-        let annotations = json!({"looked": number.to_string()});
+        let annotations = json!({"example.com/touched": number.to_string()});
         belay
             .annotate::<belay::api::ManagedCluster>("demo", annotations.clone())
             .await;
@@ -78,12 +78,12 @@ pub async fn a_compaction_behind_watches_that_were_held_back_loses_nothing(_: Ar
     }
     let etcd = world.control_plane.lock().await.etcd_address();
     compact(etcd).await;
-    // The API server's watch cache keeps events, too.
+    // A restart empties the API server's watch cache, which also keeps events.
     world.kill_api_server().await;
     world.start_api_server().await;
     compact(etcd).await;
     operator.signal(Signal::CONT);
-    operator.says(&belay, gone).await;
+    operator.says(&belay, expired).await;
     let status = belay.succeeds(&upgrade).await;
     belay.cluster_is_ready().await;
     for done in before
@@ -92,7 +92,7 @@ pub async fn a_compaction_behind_watches_that_were_held_back_loses_nothing(_: Ar
     {
         assert!(
             status.steps.contains(done),
-            "done once: {done:#?} of {:#?}",
+            "no step is repeated: {done:#?} is not in {:#?}",
             status.steps
         );
     }

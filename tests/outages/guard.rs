@@ -1,4 +1,4 @@
-//! Watches nodes and guarded pods continuously: the minimum and the maximum number at any moment.
+//! Watches nodes and protected pods continuously, and records their minimum and maximum number.
 
 use std::{
     collections::HashMap,
@@ -22,8 +22,8 @@ use super::{belay::Belay, pods::is_pod_up};
 /// The minimum and the maximum number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
-    pub least: usize,
-    pub most: usize,
+    pub min: usize,
+    pub max: usize,
 }
 
 /// A watcher of a test's nodes and of its workload.
@@ -42,17 +42,17 @@ impl Guard {
         let this = Self {
             pods: Count::of(of_pods, "app=web", is_pod_up),
             joined: Count::of(all(), &of_namespace, |node| {
-                is_there(node) && !node.annotations().contains_key("belay.dev/joining")
+                is_not_deleted(node) && !node.annotations().contains_key("belay.dev/joining")
             }),
-            nodes: Count::of(all(), &of_namespace, is_there),
+            nodes: Count::of(all(), &of_namespace, is_not_deleted),
         };
         belay
-            .eventually("has all pods and nodes", || async {
+            .eventually("all pods and nodes exist", || async {
                 this.pods.now() == pods && this.joined.now() == nodes && this.nodes.now() == nodes
             })
             .await;
         for count in [&this.pods, &this.joined, &this.nodes] {
-            count.begin();
+            count.restart();
         }
         this
     }
@@ -60,17 +60,20 @@ impl Guard {
     /// Checks that there were always at least this many pods up and this many nodes in their pool, and never more than
     /// `nodes` nodes.
     pub fn check(&self, pods: usize, joined: usize, nodes: usize) {
-        let (up, part, all) = (self.pods.range(), self.joined.range(), self.nodes.range());
-        assert!(up.least >= pods, "guarded pods: {up:?}, not {pods}");
+        let (up, in_pools, all) = (self.pods.range(), self.joined.range(), self.nodes.range());
         assert!(
-            part.least >= joined,
-            "nodes of pools: {part:?}, not {joined}"
+            up.min >= pods,
+            "protected pods: {up:?}, expected at least {pods}"
         );
-        assert!(all.most <= nodes, "nodes: {all:?}, not {nodes}");
+        assert!(
+            in_pools.min >= joined,
+            "nodes of pools: {in_pools:?}, expected at least {joined}"
+        );
+        assert!(all.max <= nodes, "nodes: {all:?}, expected at most {nodes}");
     }
 }
 
-fn is_there(node: &Node) -> bool {
+fn is_not_deleted(node: &Node) -> bool {
     node.metadata.deletion_timestamp.is_none()
 }
 
@@ -91,14 +94,11 @@ impl Counted {
         self.now.values().filter(|is_up| **is_up).count()
     }
 
-    fn note(&mut self) {
+    fn record(&mut self) {
         let up = self.up();
-        let range = self.range.get_or_insert(Range {
-            least: up,
-            most: up,
-        });
-        range.least = range.least.min(up);
-        range.most = range.most.max(up);
+        let range = self.range.get_or_insert(Range { min: up, max: up });
+        range.min = range.min.min(up);
+        range.max = range.max.max(up);
     }
 }
 
@@ -110,21 +110,21 @@ impl Count {
         let this = Self(Arc::default());
         let config = watcher::Config::default().labels(labels);
         let events = watcher::watcher(api, config).default_backoff();
-        let noted = this.clone();
+        let recorder = this.clone();
         tokio::spawn(async move {
             let mut events = std::pin::pin!(events);
             while let Some(event) = events.next().await {
                 // A watch that fails starts again.
                 if let Ok(event) = event {
-                    noted.note(event, is_up);
+                    recorder.record(event, is_up);
                 }
             }
         });
         this
     }
 
-    fn note<K: Resource>(&self, event: Event<K>, is_up: fn(&K) -> bool) {
-        let mut counted = self.0.lock().expect("what was counted");
+    fn record<K: Resource>(&self, event: Event<K>, is_up: fn(&K) -> bool) {
+        let mut counted = self.0.lock().expect("the count");
         let key = |object: &K| object.uid().unwrap_or_default();
         match event {
             Event::Init => counted.listing = Some(HashMap::new()),
@@ -142,22 +142,22 @@ impl Count {
             }
         }
         if counted.listing.is_none() {
-            counted.note();
+            counted.record();
         }
     }
 
     fn now(&self) -> usize {
-        self.0.lock().expect("what was counted").up()
+        self.0.lock().expect("the count").up()
     }
 
-    fn begin(&self) {
-        let mut counted = self.0.lock().expect("what was counted");
+    fn restart(&self) {
+        let mut counted = self.0.lock().expect("the count");
         counted.range = None;
-        counted.note();
+        counted.record();
     }
 
     fn range(&self) -> Range {
-        let counted = self.0.lock().expect("what was counted");
-        counted.range.expect("it was counted")
+        let counted = self.0.lock().expect("the count");
+        counted.range.expect("a range")
     }
 }

@@ -1,4 +1,4 @@
-//! Belay's kinds are deleted during an operation, and applied again.
+//! The CRDs are deleted during an operation, and applied again.
 
 use std::sync::Arc;
 
@@ -19,32 +19,40 @@ fn kinds(world: &World) -> Vec<String> {
     ours.map(str::to_owned).collect()
 }
 
-/// Deletes the kinds, and waits until nothing of them is left.
+/// Deletes the kinds, and waits until they are gone.
 async fn delete_kinds(belay: &Belay) {
     belay.kubectl(&["delete", "-f", KINDS, "--wait=false"]);
     let is_gone = || async { kinds(&belay.world).is_empty() };
-    eventually(belay, "has no kind any more", is_gone).await;
+    eventually(belay, "Belay's kinds are gone", is_gone).await;
 }
 
-/// Does the same as [`Belay::eventually`], for times when it can't show the objects.
-async fn eventually<F: Future<Output = bool>>(belay: &Belay, what: &str, is_so: impl Fn() -> F) {
-    let ended = tokio::time::timeout(super::belay::PATIENCE, belay.eventually(what, is_so)).await;
-    assert!(ended.is_ok(), "never {what}:\n{}", belay.log());
+/// Does the same as [`Belay::eventually`], for times when kubectl cannot list the objects.
+async fn eventually<F: Future<Output = bool>>(belay: &Belay, what: &str, is_true: impl Fn() -> F) {
+    let ended = tokio::time::timeout(super::belay::PATIENCE, belay.eventually(what, is_true)).await;
+    assert!(
+        ended.is_ok(),
+        "this did not become true: {what}\n{}",
+        belay.log()
+    );
 }
 
-/// Applies the kinds, and then the cluster and its pool as before.
+/// Applies the kinds, and then the same cluster and pool again.
 async fn apply_all(belay: &Belay) {
     belay.world.apply_kinds();
     let kwok = json!({"kwok": {"nodeProvisioningTime": "0s"}});
     let spec = json!({"kubernetesVersion": "1.36.3", "provider": kwok});
-    belay.make::<belay::api::ManagedCluster>("demo", spec).await;
+    belay
+        .create_object::<belay::api::ManagedCluster>("demo", spec)
+        .await;
     let spec = json!({"clusterName": "demo", "count": 2});
-    belay.make::<belay::api::AgentPool>("np1", spec).await;
+    belay
+        .create_object::<belay::api::AgentPool>("np1", spec)
+        .await;
 }
 
-/// Starts an upgrade that hangs on a budget. Returns a guard that watches it.
-async fn hangs(belay: &Belay) -> Guard {
-    belay.guarded_cluster(2).await;
+/// Starts an upgrade that a budget blocks. Returns a guard that watches it.
+async fn blocked_upgrade(belay: &Belay) -> Guard {
+    belay.cluster_with_blocked_drains(2).await;
     belay.lock_is_free().await;
     let guard = Guard::watch(belay, 2, 2).await;
     belay.set_version("1.36.3").await;
@@ -53,17 +61,17 @@ async fn hangs(belay: &Belay) -> Guard {
     guard
 }
 
-/// Deleting a kind deletes all its objects: each cluster is deleted as usual, and then the kinds are.
-pub async fn kinds_that_are_deleted_take_their_clusters_with_them_and_come_back_empty(
+/// Deleting a kind deletes all its objects: each cluster is deleted as usual, and then the kinds are deleted.
+pub async fn deleting_the_crds_deletes_their_clusters_and_the_operator_works_after_their_return(
     _: Arc<World>,
 ) {
     let world = World::start().await;
     let belay = Belay::start(&world).await;
-    hangs(&belay).await;
+    blocked_upgrade(&belay).await;
     delete_kinds(&belay).await;
     assert!(
         belay.nodes().await.is_empty(),
-        "no node is left of a cluster that was deleted"
+        "the deleted cluster leaves no node behind"
     );
     apply_all(&belay).await;
     belay.pool_is_ready("np1").await;
@@ -73,7 +81,7 @@ pub async fn kinds_that_are_deleted_take_their_clusters_with_them_and_come_back_
     assert!(nodes.iter().all(|node| version(node) == "v1.36.3"));
     let creates = belay.operations(OperationType::Create, "np1").await;
     assert_eq!(creates.len(), 1);
-    // The same operator works again as before.
+    // The same operator still works.
     belay.set_count("np1", 3).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
     belay.succeeds(&scale).await;
@@ -81,12 +89,12 @@ pub async fn kinds_that_are_deleted_take_their_clusters_with_them_and_come_back_
     belay.kill_operator();
 }
 
-/// No operator runs while the kinds are removed by force. The nodes stay, and a cluster of the same name gets them
-/// again.
-pub async fn nodes_of_kinds_that_were_forced_away_are_their_clusters_again(_: Arc<World>) {
+/// The kinds are removed by force while no operator runs. The nodes stay, and later belong to a cluster of the same
+/// name.
+pub async fn nodes_survive_a_forced_removal_of_the_crds_and_rejoin_their_cluster(_: Arc<World>) {
     let world = World::start().await;
     let belay = Belay::start(&world).await;
-    let guard = hangs(&belay).await;
+    let guard = blocked_upgrade(&belay).await;
     belay.kill_operator();
     belay.kubectl(&["delete", "-f", KINDS, "--wait=false"]);
     for kind in ["operations", "agentpools", "managedclusters"] {
@@ -94,30 +102,32 @@ pub async fn nodes_of_kinds_that_were_forced_away_are_their_clusters_again(_: Ar
             continue;
         };
         for name in names.lines() {
-            let none = r#"{"metadata":{"finalizers":null}}"#;
-            let patched = belay.try_kubectl(&["patch", name, "--type=merge", "-p", none]);
+            let no_finalizers = r#"{"metadata":{"finalizers":null}}"#;
+            let patched = belay.try_kubectl(&["patch", name, "--type=merge", "-p", no_finalizers]);
             assert!(patched.is_ok() || patched.is_err_and(|why| why.contains("NotFound")));
         }
     }
-    eventually(&belay, "has no kind any more", || async {
+    eventually(&belay, "Belay's kinds are gone", || async {
         kinds(&world).is_empty()
     })
     .await;
     let before = belay.nodes().await;
-    assert_eq!(before.len(), 3, "nobody deletes them on a guess");
+    assert_eq!(before.len(), 3, "missing kinds delete no node");
     // An operator that finds no kinds waits for them.
     belay.start_operator();
-    eventually(&belay, "misses the kinds", || async {
-        belay.log().matches("404 page not found").count() > 4
-    })
+    eventually(
+        &belay,
+        "the operator reports that the kinds are missing",
+        || async { belay.log().matches("404 page not found").count() > 4 },
+    )
     .await;
     guard.check(2, 2, 3);
     apply_all(&belay).await;
-    belay.keep_available(1).await;
+    belay.set_min_available(1).await;
     belay.cluster_is_ready().await;
     belay.pool_is_ready("np1").await;
     let nodes = belay.nodes().await;
-    assert_eq!(nodes.len(), 2, "none is doubled");
+    assert_eq!(nodes.len(), 2, "no node is duplicated");
     assert!(
         nodes
             .iter()

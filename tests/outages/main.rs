@@ -1,16 +1,16 @@
-//! Outages of the real control plane below the operator: killed parts, throttled requests, expired tokens, different
-//! clocks, removed kinds. Each test asserts what a user sees in the end: no node is lost or duplicated, the operation
-//! ends as it should, and an abort is honoured.
+//! Outages of the real control plane: killed components, throttled requests, expired tokens, wrong clocks, removed
+//! kinds. Each test checks the result that a user sees: no node is lost or duplicated, the operation ends correctly,
+//! and Belay carries out an abort.
 //!
-//! `tests/live` has the outages that need nothing special: `nodes::no_data`, `operations::failure`, `aborts::late`, and
-//! `leader`, `restart` and `isolated` of `operators`.
+//! `tests/live` has the outages that need no special setup: `nodes::no_data`, `operations::failure`, `aborts::late`,
+//! and `leader`, `restart` and `isolated` of `operators`.
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
 #[allow(dead_code, reason = "shared with tests/live, which uses all of it")]
-#[path = "../live/stage/acts.rs"]
-mod acts;
+#[path = "../live/stage/actions.rs"]
+mod actions;
 #[allow(dead_code, reason = "shared with tests/live, which uses all of it")]
 #[path = "../live/stage/belay.rs"]
 mod belay;
@@ -21,8 +21,8 @@ mod operators;
 #[path = "../live/stage/seen.rs"]
 mod seen;
 #[allow(dead_code, reason = "shared with tests/live, which uses all of it")]
-#[path = "../live/stage/shown.rs"]
-mod shown;
+#[path = "../live/stage/state.rs"]
+mod state;
 #[allow(dead_code, reason = "shared with tests/live, which uses all of it")]
 #[path = "../live/stage/world.rs"]
 mod world;
@@ -51,22 +51,22 @@ use world::World;
 
 const TESTS: &[harness::Test<World>] = tests![
     // The slowest tests come first.
-    killed::an_api_server_that_is_killed_in_every_kind_of_step_costs_nothing,
-    killed::an_etcd_that_is_killed_in_every_kind_of_step_costs_nothing,
-    token::a_token_that_is_revoked_and_rotated_fails_nothing,
-    throttled::an_account_that_is_throttled_waits_and_its_abort_is_honoured,
-    kinds::kinds_that_are_deleted_take_their_clusters_with_them_and_come_back_empty,
-    kinds::nodes_of_kinds_that_were_forced_away_are_their_clusters_again,
-    newer::values_of_a_newer_version_are_named_and_left_alone,
-    leaders::a_leader_that_is_killed_is_followed_and_the_abort_asked_for_meanwhile_is_honoured,
-    leaders::a_leader_that_the_network_cuts_off_has_ended_before_the_next_one_writes,
-    clocks::replicas_whose_clocks_are_a_minute_apart_follow_each_other,
-    clocks::a_clock_that_jumps_an_hour_ahead_ends_nothing,
-    clocks::a_clock_that_jumps_an_hour_back_ends_nothing,
-    clocks::a_leader_whose_clock_jumps_goes_on_once_it_has_renewed_its_lease,
-    webhooks::a_webhook_for_nodes_that_is_away_is_reported_and_an_abort_ends,
-    webhooks::a_webhook_for_evictions_that_is_away_is_reported_and_an_abort_ends,
-    compaction::a_compaction_behind_watches_that_were_held_back_loses_nothing,
+    killed::api_server_kills_in_every_kind_of_step_lose_nothing,
+    killed::etcd_kills_in_every_kind_of_step_lose_nothing,
+    token::a_revoked_and_rotated_token_fails_no_operation,
+    throttled::a_throttled_operator_waits_and_honours_an_abort,
+    kinds::deleting_the_crds_deletes_their_clusters_and_the_operator_works_after_their_return,
+    kinds::nodes_survive_a_forced_removal_of_the_crds_and_rejoin_their_cluster,
+    newer::objects_with_values_of_a_newer_version_are_logged_and_left_alone,
+    leaders::a_standby_replaces_a_killed_leader_and_honours_an_abort_requested_in_between,
+    leaders::a_leader_without_network_has_ended_before_the_next_one_writes,
+    clocks::replicas_with_clocks_two_minutes_apart_replace_each_other,
+    clocks::a_clock_jump_of_an_hour_ahead_times_nothing_out,
+    clocks::a_clock_jump_of_an_hour_back_times_nothing_out,
+    clocks::a_leader_whose_clock_jumps_renews_its_lease_and_continues,
+    webhooks::an_unreachable_webhook_for_nodes_is_reported_and_an_abort_ends,
+    webhooks::an_unreachable_webhook_for_evictions_is_reported_and_an_abort_ends,
+    compaction::an_etcd_compaction_while_the_operator_is_paused_loses_nothing,
 ];
 
 fn main() -> ExitCode {

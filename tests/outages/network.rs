@@ -1,4 +1,5 @@
-//! The network between an operator and the API server: a relay whose connections stay open while it forwards nothing.
+//! The network between an operator and the API server: a relay that can stop forwarding while its connections stay
+//! open.
 
 use std::{net::Ipv4Addr, path::PathBuf};
 
@@ -21,19 +22,19 @@ pub struct Network {
 
 impl Network {
     /// Starts a relay in front of the API server of that kubeconfig.
-    pub async fn before(kubeconfig: Kubeconfig) -> Self {
-        Self::that_lets_pass(usize::MAX, kubeconfig).await
+    pub async fn in_front_of(kubeconfig: Kubeconfig) -> Self {
+        Self::limited_to(usize::MAX, kubeconfig).await
     }
 
     /// Starts a relay that forwards about this many bytes of each connection to the API server.
-    pub async fn that_lets_pass(bytes: usize, kubeconfig: Kubeconfig) -> Self {
+    pub async fn limited_to(bytes: usize, kubeconfig: Kubeconfig) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a port");
         let here = listener.local_addr().expect("an address");
         let mut config = serde_json::to_value(&kubeconfig).expect("a kubeconfig");
         let server = &mut config["clusters"][0]["cluster"]["server"];
-        let there = server.as_str().expect("an address");
-        let there = there.trim_start_matches("https://").to_owned();
+        let target = server.as_str().expect("an address");
+        let target = target.trim_start_matches("https://").to_owned();
         *server = format!("https://{here}").into();
         let folder = tempfile::tempdir().expect("a folder");
         let kubeconfig = folder.path().join("kubeconfig");
@@ -41,9 +42,9 @@ impl Network {
         let (passes, passing) = watch::channel(true);
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                let (there, passing) = (there.clone(), passing.clone());
+                let (target, passing) = (target.clone(), passing.clone());
                 tokio::spawn(async move {
-                    if let Ok(far) = TcpStream::connect(&there).await {
+                    if let Ok(far) = TcpStream::connect(&target).await {
                         join(near, far, bytes, passing).await;
                     }
                 });
@@ -61,28 +62,28 @@ impl Network {
         self.passes.send_replace(false);
     }
 
-    /// Forwards everything again, starting with what was sent in the meantime.
-    pub fn mend(&self) {
+    /// Forwards again. Bytes that were sent in the meantime come first.
+    pub fn restore(&self) {
         self.passes.send_replace(true);
     }
 }
 
-async fn join(near: TcpStream, far: TcpStream, most: usize, passes: watch::Receiver<bool>) {
+async fn join(near: TcpStream, far: TcpStream, limit: usize, passes: watch::Receiver<bool>) {
     let (from_near, to_near) = near.into_split();
     let (from_far, to_far) = far.into_split();
-    let there = relay(from_near, to_far, most, passes.clone());
-    let back = relay(from_far, to_near, usize::MAX, passes);
+    let forward = relay(from_near, to_far, limit, passes.clone());
+    let backward = relay(from_far, to_near, usize::MAX, passes);
     // If one side closes, the other side is closed as well.
     tokio::select! {
-        () = there => {}
-        () = back => {}
+        () = forward => {}
+        () = backward => {}
     }
 }
 
 async fn relay(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    most: usize,
+    limit: usize,
     mut passes: watch::Receiver<bool>,
 ) {
     let (mut bytes, mut passed) = (vec![0; 16 * 1024], 0);
@@ -91,11 +92,11 @@ async fn relay(
             return;
         }
         // Bytes beyond the limit are lost, but the end of the connection is forwarded.
-        if passed < most && to.write_all(&bytes[..read]).await.is_err() {
+        if passed < limit && to.write_all(&bytes[..read]).await.is_err() {
             return;
         }
         passed += read;
     }
-    // The end of a connection waits like the bytes.
+    // The end of a connection waits like its bytes.
     let _ = passes.wait_for(|passes| *passes).await;
 }

@@ -1,5 +1,5 @@
-//! Kinds of a newer version, with values that this program doesn't know: the log names objects that can't be read,
-//! Belay leaves them alone, and everything else goes on.
+//! CRDs of a newer version with values that this version doesn't know. The log names the unreadable objects, Belay
+//! doesn't change them, and its work on all other objects continues.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::{
     guard::Guard,
 };
 
-/// Adds a value to an enum of a kind's schema, wherever the enum has the value `beside`.
+/// Adds a value to each enum of a schema that has the value `beside`.
 fn add(schema: &mut Value, beside: &str, value: &str) {
     match schema {
         Value::Object(members) => {
@@ -24,14 +24,16 @@ fn add(schema: &mut Value, beside: &str, value: &str) {
             {
                 values.push(json!(value));
             }
-            members.values_mut().for_each(|it| add(it, beside, value));
+            members
+                .values_mut()
+                .for_each(|part| add(part, beside, value));
         }
-        Value::Array(items) => items.iter_mut().for_each(|it| add(it, beside, value)),
+        Value::Array(items) => items.iter_mut().for_each(|part| add(part, beside, value)),
         _ => {}
     }
 }
 
-/// Applies the kinds as a newer version would define them, and waits until the API server serves them.
+/// Changes the kinds like a newer version would, and waits until the API server serves them.
 async fn apply_newer_kinds(belay: &Belay) {
     for kind in ["managedclusters", "agentpools", "operations"] {
         let crd = belay.kubectl(&["get", "crd", &format!("{kind}.belay.dev"), "-o", "json"]);
@@ -51,7 +53,7 @@ async fn apply_newer_kinds(belay: &Belay) {
     }
     let state = r#"{"status":{"provisioningState":"Hibernating"}}"#;
     for object in ["managedcluster/demo", "agentpool/np1"] {
-        let try_it = [
+        let probe = [
             "patch",
             object,
             "--subresource=status",
@@ -61,13 +63,13 @@ async fn apply_newer_kinds(belay: &Belay) {
             state,
         ];
         belay
-            .eventually("takes what is newer", || async {
-                belay.try_kubectl(&try_it).is_ok()
+            .eventually("the API server accepts the new values", || async {
+                belay.try_kubectl(&probe).is_ok()
             })
             .await;
     }
     belay
-        .eventually("serves all kinds", || async {
+        .eventually("the API server serves all kinds", || async {
             belay.try_kubectl(&["get", "mc,ap,op"]).is_ok()
         })
         .await;
@@ -85,9 +87,9 @@ fn objects(belay: &Belay, kind: &str, plural: &str) -> Api<DynamicObject> {
 }
 
 impl Belay {
-    /// Waits until the log names an object that can't be read.
-    async fn names_unreadable(&self, kind: &str, name: &str) {
-        let what = format!("names {kind} {name}");
+    /// Waits until the log names an object that Belay cannot read.
+    async fn logs_unreadable(&self, kind: &str, name: &str) {
+        let what = format!("the log names {kind} {name}");
         let is_named = || async {
             self.log().lines().any(|line| {
                 line.contains("can't be read")
@@ -99,10 +101,10 @@ impl Belay {
     }
 }
 
-/// Writes a value that this program doesn't know into a status. The API server refuses the value until the new kinds
+/// Writes a value into a status that this version doesn't know. The API server refuses the value until the new kinds
 /// are in effect everywhere.
 async fn write_status(belay: &Belay, objects: &Api<DynamicObject>, name: &str, status: Value) {
-    let what = format!("takes {status} of {name}");
+    let what = format!("the API server accepts {status} of {name}");
     let patch = Patch::Merge(json!({"status": status}));
     let params = PatchParams::default();
     belay
@@ -112,12 +114,12 @@ async fn write_status(belay: &Belay, objects: &Api<DynamicObject>, name: &str, s
         .await;
 }
 
-pub async fn values_of_a_newer_version_are_named_and_left_alone(_: Arc<World>) {
-    // A separate control plane, because its kinds affect everybody who uses it.
+pub async fn objects_with_values_of_a_newer_version_are_logged_and_left_alone(_: Arc<World>) {
+    // A separate control plane, because changed kinds affect all tests that use it.
     let world = World::start().await;
     let belay = Belay::start(&world).await;
     let other = Belay::start(&world).await;
-    belay.guarded_cluster(2).await;
+    belay.cluster_with_blocked_drains(2).await;
     belay.create_pool("np2", 1).await;
     belay.pool_is_ready("np2").await;
     let guard = Guard::watch(&belay, 3, 2).await;
@@ -128,12 +130,12 @@ pub async fn values_of_a_newer_version_are_named_and_left_alone(_: Arc<World>) {
         objects(&belay, "AgentPool", "agentpools"),
         objects(&belay, "Operation", "operations"),
     );
-    // An upgrade hangs, and a newer operator gives it a phase that this one doesn't know.
+    // An upgrade is blocked, and a newer operator gives it a phase that this version doesn't know.
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay.is_blocked(&upgrade).await;
     write_status(&belay, &operations, &upgrade, json!({"phase": "Paused"})).await;
-    belay.names_unreadable("Operation", &upgrade).await;
+    belay.logs_unreadable("Operation", &upgrade).await;
     write_status(
         &belay,
         &pools,
@@ -141,39 +143,42 @@ pub async fn values_of_a_newer_version_are_named_and_left_alone(_: Arc<World>) {
         json!({"provisioningState": "Hibernating"}),
     )
     .await;
-    belay.names_unreadable("AgentPool", "np2").await;
+    belay.logs_unreadable("AgentPool", "np2").await;
     let spec = json!({"type": "Hibernate", "target": {"kind": "AgentPool", "name": "np1"}});
-    let asked = json!({"apiVersion": "belay.dev/v1alpha1", "kind": "Operation", "metadata": {"name": "newer"}, "spec": spec});
-    let asked = serde_json::from_value(asked).expect("an object");
-    // This test doesn't check whether admission accepts it while another operation is in flight.
-    let _ = operations.create(&PostParams::default(), &asked).await;
+    let newer = json!({"apiVersion": "belay.dev/v1alpha1", "kind": "Operation", "metadata": {"name": "newer"}, "spec": spec});
+    let newer = serde_json::from_value(newer).expect("an object");
+    // Admission may refuse it because of the upgrade. This test accepts both answers.
+    let _ = operations.create(&PostParams::default(), &newer).await;
     let policy = Patch::Merge(json!({"spec": {"concurrencyPolicy": "Merge"}}));
     let params = PatchParams::default();
     let patched = clusters.patch("demo", &params, &policy).await;
-    patched.expect("it is a value of the newer kind");
-    belay.names_unreadable("ManagedCluster", "demo").await;
-    // Everything else goes on: another namespace's operator, and this one on another cluster.
+    patched.expect("the new kind has this value");
+    belay.logs_unreadable("ManagedCluster", "demo").await;
+    // All other work continues: the operator of another namespace, and this operator on another cluster.
     other.ready_cluster(0, 1).await;
     let spec = json!({"kubernetesVersion": "1.35.7", "provider": {"kwok": {"nodeProvisioningTime": "0s"}}});
     belay
-        .make::<belay::api::ManagedCluster>("readable", spec)
+        .create_object::<belay::api::ManagedCluster>("readable", spec)
         .await;
     belay
-        .make::<belay::api::AgentPool>("np3", json!({"clusterName": "readable", "count": 1}))
+        .create_object::<belay::api::AgentPool>(
+            "np3",
+            json!({"clusterName": "readable", "count": 1}),
+        )
         .await;
     belay
-        .eventually("makes the other cluster's node", || async {
+        .eventually("the other cluster's node exists", || async {
             belay.nodes().await.len() >= 4
         })
         .await;
-    // Nothing of the unreadable objects is deleted, evicted or created twice.
+    // Belay deletes, evicts and duplicates nothing that belongs to the unreadable objects.
     guard.check(2, 3, 6);
     for (objects, name) in [
         (&clusters, "demo"),
         (&pools, "np2"),
         (&operations, &*upgrade),
     ] {
-        let object = objects.get(name).await.expect("it is there");
+        let object = objects.get(name).await.expect("the object");
         assert_eq!(object.metadata.deletion_timestamp, None, "{name}");
     }
     // Belay continues with objects that are readable again.
@@ -194,14 +199,14 @@ pub async fn values_of_a_newer_version_are_named_and_left_alone(_: Arc<World>) {
         json!({"phase": "InProgress"}),
     )
     .await;
-    belay.abort(&upgrade, "enough of it").await;
+    belay.abort(&upgrade, "enough").await;
     belay.is_canceled(&upgrade).await;
-    // The test can't read the Operation of the newer type either.
+    // The test itself cannot read the Operation of the newer type as an `Operation`.
     let listed = operations.list(&ListParams::default()).await;
     let listed = listed.expect("operations").items.into_iter();
     let upgrades = listed.filter(|operation| operation.data["spec"]["type"] == "Upgrade");
     assert_eq!(upgrades.count(), 1);
-    // Each is named when it changes, not again and again.
-    let named = belay.log().matches("can't be read").count();
-    assert!(named < 100, "named {named} times");
+    // The log names an object when the object changes, not in each reconcile.
+    let reports = belay.log().matches("can't be read").count();
+    assert!(reports < 100, "{reports} reports");
 }

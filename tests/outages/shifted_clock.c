@@ -1,4 +1,4 @@
-/* Shifts the calendar's clock by as many seconds as a file says, for a program that it is preloaded into. */
+/* A library to preload: it shifts the program's real-time clock by the number of seconds in a file. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-//! API Priority and Fairness throttles the operator's own account: the operator waits, and nothing fails.
+//! API Priority and Fairness throttles the operator's account: the operator waits, and no operation fails.
 
 use std::{
     sync::Arc,
@@ -22,7 +22,7 @@ use super::{
     network::Network,
 };
 
-/// The size of the requests that occupy seats, and how much of each arrives.
+/// The size of the requests that occupy seats, and how many bytes of each one arrive.
 const BODY: usize = 200 * 1024;
 const PASSES: usize = 40 * 1024;
 
@@ -46,11 +46,11 @@ fn limit(belay: &Belay) {
 }
 
 /// Returns how often the operator has logged that it was throttled.
-fn refused(belay: &Belay) -> usize {
+fn count_refusals(belay: &Belay) -> usize {
     belay.log().matches("Too many requests").count()
 }
 
-/// Sends a request whose body never arrives in full: it occupies its seat on the priority level until it is dropped.
+/// Sends a request whose body never arrives completely. It occupies a seat of the priority level until it is dropped.
 fn occupy(client: &Client, belay: &Belay) -> JoinHandle<()> {
     let namespace = &belay.namespace;
     let path = format!("/apis/belay.dev/v1alpha1/namespaces/{namespace}/operations");
@@ -62,7 +62,7 @@ fn occupy(client: &Client, belay: &Belay) -> JoinHandle<()> {
     })
 }
 
-/// The seats of the priority level that somebody else's requests occupy.
+/// The seats of the priority level that other requests occupy.
 struct Noise {
     client: Client,
     probe: Client,
@@ -70,22 +70,25 @@ struct Noise {
 }
 
 impl Noise {
-    /// Occupies seats until the priority level has none left.
+    /// Occupies seats until the priority level has no free seat.
     async fn fill(&mut self, belay: &Belay) {
         while !self.is_full(belay).await {
-            assert!(self.held.len() < 50, "the level never takes hold");
+            assert!(
+                self.held.len() < 50,
+                "the priority level is still not in effect"
+            );
             self.held.push(occupy(&self.client, belay));
             tokio::time::sleep(Duration::from_millis(100)).await;
             self.held.retain(|request| !request.is_finished());
         }
     }
 
-    /// Keeps the priority level full until the operator was refused this many times more. The API server ends a request
-    /// whose body doesn't arrive, so seats become free again.
-    async fn refuses(&mut self, belay: &Belay, more: usize) {
-        let (before, began) = (refused(belay), Instant::now());
-        while refused(belay) < before + more {
-            assert!(began.elapsed() < PATIENCE, "{}", belay.log());
+    /// Keeps the priority level full until the operator has been refused this many more times. The API server ends
+    /// requests whose body doesn't arrive, so seats become free again.
+    async fn wait_for_refusals(&mut self, belay: &Belay, more: usize) {
+        let (before, started) = (count_refusals(belay), Instant::now());
+        while count_refusals(belay) < before + more {
+            assert!(started.elapsed() < PATIENCE, "{}", belay.log());
             self.fill(belay).await;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -98,58 +101,58 @@ impl Noise {
     }
 
     /// Releases this many seats.
-    fn release(&mut self, places: usize) {
-        let from = self.held.len().saturating_sub(places);
+    fn release(&mut self, seats: usize) {
+        let from = self.held.len().saturating_sub(seats);
         self.held.drain(from..).for_each(|request| request.abort());
     }
 }
 
-pub async fn an_account_that_is_throttled_waits_and_its_abort_is_honoured(_: Arc<World>) {
+pub async fn a_throttled_operator_waits_and_honours_an_abort(_: Arc<World>) {
     let installed = Installed::start().await;
     let belay = &installed.belay;
     let kubeconfig = installed.write(&installed.kubeconfig().await).await;
     let kubeconfig = kubeconfig.display().to_string();
     belay.start_operator_with(&[("KUBECONFIG", &kubeconfig)]);
-    belay.guarded_cluster(2).await;
+    belay.cluster_with_blocked_drains(2).await;
     let guard = Guard::watch(belay, 2, 2).await;
-    let network = Network::that_lets_pass(PASSES, installed.kubeconfig().await).await;
+    let network = Network::limited_to(PASSES, installed.kubeconfig().await).await;
     let mut noise = Noise {
-        client: client_by(&network).await,
+        client: client_through(&network).await,
         probe: installed.client().await,
         held: Vec::new(),
     };
     limit(belay);
     noise.fill(belay).await;
     belay.set_version("1.36.3").await;
-    noise.refuses(belay, 10).await;
-    // With one free seat at a time it goes on.
+    noise.wait_for_refusals(belay, 10).await;
+    // With one free seat, the operator continues.
     noise.release(1);
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay
-        .eventually("waits for the budget", || async {
+        .eventually("the upgrade is blocked by the budget", || async {
             let blocked = belay.status(&upgrade).await.blocked;
             blocked.is_some_and(|blocked| blocked.reason == "PodDisruptionBudget")
         })
         .await;
-    // The abort is requested while the account gets no answer at all.
-    noise.refuses(belay, 3).await;
+    // The abort is requested while all requests of the account are refused.
+    noise.wait_for_refusals(belay, 3).await;
     belay.abort(&upgrade, "throttled").await;
-    noise.refuses(belay, 3).await;
+    noise.wait_for_refusals(belay, 3).await;
     noise.release(1);
     let canceled = belay.is_canceled(&upgrade).await;
     assert_eq!(canceled.error, None);
     belay.lock_is_free().await;
     guard.check(2, 2, 3);
-    installed.goes_on().await;
+    installed.continue_upgrade().await;
     guard.check(1, 2, 3);
-    // A refused client waits a while: it doesn't send a hundred requests a second.
-    let refusals = refused(belay);
+    // A refused client waits before it retries: it doesn't send a hundred requests in a second.
+    let refusals = count_refusals(belay);
     assert!(refusals < 2000, "{refusals} refusals in the log");
     belay.kill_operator();
     belay.check_history();
 }
 
-async fn client_by(network: &Network) -> Client {
+async fn client_through(network: &Network) -> Client {
     let config = Kubeconfig::read_from(&network.kubeconfig).expect("a kubeconfig");
     let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await;
     let mut config = config.expect("a configuration");

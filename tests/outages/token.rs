@@ -1,4 +1,4 @@
-//! The operator's token is revoked, and another one replaces it in the file: the operator goes on by itself.
+//! The operator's token is revoked and replaced in its file. The operator must continue by itself.
 
 use std::{
     sync::Arc,
@@ -15,7 +15,7 @@ use super::{
     guard::Guard,
 };
 
-/// How long it may take until the operator reads the file again and reaches the API server.
+/// The time limit until the operator has read the file again and reaches the API server.
 const RELOAD: Duration = Duration::from_secs(90);
 
 fn token_of(kubeconfig: &Kubeconfig) -> String {
@@ -24,7 +24,7 @@ fn token_of(kubeconfig: &Kubeconfig) -> String {
     token.expect("a token").to_owned()
 }
 
-pub async fn a_token_that_is_revoked_and_rotated_fails_nothing(_: Arc<World>) {
+pub async fn a_revoked_and_rotated_token_fails_no_operation(_: Arc<World>) {
     let installed = Installed::start().await;
     let belay = &installed.belay;
     let granted = installed.kubeconfig().await;
@@ -38,12 +38,12 @@ pub async fn a_token_that_is_revoked_and_rotated_fails_nothing(_: Arc<World>) {
     let config = serde_json::from_value(config).expect("a kubeconfig");
     let kubeconfig = installed.write(&config).await.display().to_string();
     belay.start_operator_with(&[("KUBECONFIG", &kubeconfig)]);
-    belay.guarded_cluster(2).await;
+    belay.cluster_with_blocked_drains(2).await;
     let guard = Guard::watch(belay, 2, 2).await;
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay.is_blocked(&upgrade).await;
-    // A token is bound to an account's uid, so it isn't valid for a new account of the same name.
+    // A token is bound to the uid of its account, so it isn't valid for a new account with the same name.
     let of_system = ["-n", SYSTEM];
     for verb in ["delete", "create"] {
         installed
@@ -51,11 +51,11 @@ pub async fn a_token_that_is_revoked_and_rotated_fails_nothing(_: Arc<World>) {
             .kubectl(&[&of_system[..], &[verb, "serviceaccount", RELEASE]].concat());
     }
     belay
-        .eventually("is unauthorized", || async {
+        .eventually("the API server refuses the operator's token", || async {
             belay.log().contains("Unauthorized")
         })
         .await;
-    belay.abort(&upgrade, "while it is nobody").await;
+    belay.abort(&upgrade, "while the token is invalid").await;
     write(&installed.kubeconfig().await);
     let rotated = Instant::now();
     let canceled = belay.is_canceled(&upgrade).await;
@@ -63,7 +63,7 @@ pub async fn a_token_that_is_revoked_and_rotated_fails_nothing(_: Arc<World>) {
     assert_eq!(canceled.error, None);
     belay.lock_is_free().await;
     guard.check(2, 2, 3);
-    installed.goes_on().await;
+    installed.continue_upgrade().await;
     let upgrades = belay.operations(OperationType::Upgrade, "demo").await;
     assert_eq!(upgrades.len(), 1);
     guard.check(1, 2, 3);

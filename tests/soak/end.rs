@@ -1,5 +1,5 @@
-//! The required end of an episode, once people are quiet and nothing is broken any more: everything settles; a
-//! Reconcile continues what is on hold; then the nodes match the specs.
+//! The required end of an episode, after the last event and without faults: all operations end, a Reconcile continues
+//! what is on hold, and then the nodes match the specs.
 
 use std::time::{Duration, Instant};
 
@@ -12,20 +12,20 @@ use kube::{
 use serde_json::json;
 
 use crate::{
-    acts::Known,
+    actions::NamespacedKind,
     belay::{is_cordoned, is_node_ready, is_true, version},
     digest,
     faults::{Stream, WATCHED},
     place::Place,
 };
 
-/// How long it may take until everything has settled.
+/// The time limit until everything is settled.
 const PATIENCE: Duration = Duration::from_mins(3);
-/// How often objects on hold are reconciled again: a Reconcile may reveal another hold.
+/// The maximum number of Reconciles of an object on hold: a Reconcile may lead to another hold.
 const ROUNDS: usize = 4;
-/// Waits until everything has come to its end. Returns what is wrong there as an error.
-pub async fn comes(place: &Place) -> Result<(), String> {
-    calm(place).await;
+/// Waits until everything is settled, and checks the final state. Returns the problems as an error.
+pub async fn wait_for_end(place: &Place) -> Result<(), String> {
+    remove_faults(place).await;
     let mut world = World::settled(place).await?;
     for round in 0..ROUNDS {
         let on_hold = world.on_hold();
@@ -33,24 +33,24 @@ pub async fn comes(place: &Place) -> Result<(), String> {
             break;
         }
         if round > 0 {
-            // The spec may ask for something impossible, such as two minor versions back.
-            world.asks_for_what_runs(place).await;
+            // The spec may be impossible, such as a version that is two minor versions older.
+            world.set_spec_to_running_version(place).await;
         }
         for (kind, name) in on_hold {
             reconcile(place, kind, &name, round).await?;
         }
         world = World::settled(place).await?;
     }
-    let wrong = world.wrong();
-    if wrong.is_empty() {
+    let problems = world.problems();
+    if problems.is_empty() {
         return Ok(());
     }
     let found = digest::of(&place.belay, true).await;
-    Err(format!("{wrong:#?}\n{}\n{found}", shown(place)))
+    Err(format!("{problems:#?}\n{}\n{found}", shown(place)))
 }
 
-/// Ends all faults and obstacles.
-async fn calm(place: &Place) {
+/// Removes all faults and obstacles.
+async fn remove_faults(place: &Place) {
     place.faults.arm([]);
     for kind in WATCHED {
         // A watch that lost events must start again.
@@ -60,12 +60,12 @@ async fn calm(place: &Place) {
     for kind in WATCHED {
         place.faults.order(kind, Stream::Flows);
     }
-    place.keep(0).await;
+    place.set_protected_pods(0).await;
     let nodes = Api::<Node>::all(place.belay.client.clone());
     for node in place.belay.nodes().await {
         if is_cordoned(&node) && !node.annotations().contains_key(DRAINED_BY) {
             let patch = Patch::Merge(json!({"spec": {"unschedulable": false}}));
-            // If the node is gone by now, so is its cordon.
+            // This may fail: the node may be gone.
             let _ = nodes
                 .patch(&node.name_any(), &PatchParams::default(), &patch)
                 .await;
@@ -73,18 +73,18 @@ async fn calm(place: &Place) {
     }
 }
 
-/// Creates a Reconcile, once no other operation excludes it.
+/// Creates a Reconcile. Retries while another operation excludes it.
 async fn reconcile(place: &Place, kind: &str, name: &str, round: usize) -> Result<(), String> {
-    let asked = format!("again-{round}-{name}");
-    let object = json!({"apiVersion": "belay.dev/v1alpha1", "kind": "Operation", "metadata": {"name": asked},
+    let operation = format!("reconcile-{round}-{name}");
+    let object = json!({"apiVersion": "belay.dev/v1alpha1", "kind": "Operation", "metadata": {"name": operation},
         "spec": {"type": "Reconcile", "target": {"kind": kind, "name": name}}});
     let object: Operation = serde_json::from_value(object).expect("an object");
-    let (all, began) = (place.belay.api::<Operation>(), Instant::now());
+    let (all, started) = (place.belay.api::<Operation>(), Instant::now());
     loop {
         match all.create(&PostParams::default(), &object).await {
             Ok(_) => return Ok(()),
             Err(kube::Error::Api(status)) if status.message.contains(" is in progress") => {}
-            // It was deleted in the meantime.
+            // The target was deleted in the meantime.
             Err(kube::Error::Api(status)) if status.message.contains("not found") => return Ok(()),
             Err(error) => {
                 return Err(format!(
@@ -93,9 +93,9 @@ async fn reconcile(place: &Place, kind: &str, name: &str, round: usize) -> Resul
                 ));
             }
         }
-        if began.elapsed() > PATIENCE {
+        if started.elapsed() > PATIENCE {
             return Err(format!(
-                "never admits a Reconcile of {name}\n{}",
+                "admission does not allow a Reconcile of {name}\n{}",
                 shown(place)
             ));
         }
@@ -103,7 +103,7 @@ async fn reconcile(place: &Place, kind: &str, name: &str, round: usize) -> Resul
     }
 }
 
-/// All objects of the place.
+/// All objects of the namespace.
 struct World {
     clusters: Vec<ManagedCluster>,
     pools: Vec<AgentPool>,
@@ -121,22 +121,22 @@ impl World {
         }
     }
 
-    /// Returns all objects once nothing is left to be done, or everything that is left waits for a person.
+    /// Waits until nothing is left to do, or all that is left waits for a user. Returns all objects.
     async fn settled(place: &Place) -> Result<Self, String> {
-        let began = Instant::now();
-        let mut calm_since = None;
+        let started = Instant::now();
+        let mut settled_since = None;
         loop {
             let world = Self::read(place).await;
             let unsettled = world.unsettled();
             if !unsettled.is_empty() {
-                calm_since = None;
+                settled_since = None;
             }
-            // It must stay so for a moment: somebody may just have written a spec.
-            let since = *calm_since.get_or_insert_with(Instant::now);
+            // This must remain true for two seconds: a spec may have changed just now.
+            let since = *settled_since.get_or_insert_with(Instant::now);
             if unsettled.is_empty() && since.elapsed() > Duration::from_secs(2) {
                 return Ok(world);
             }
-            if began.elapsed() > PATIENCE {
+            if started.elapsed() > PATIENCE {
                 let calls = place.faults.calls();
                 let last: Vec<_> = calls
                     .iter()
@@ -146,7 +146,7 @@ impl World {
                     .collect();
                 let world = digest::of(&place.belay, true).await;
                 return Err(format!(
-                    "never settles: {unsettled:?}\n{}\nasked last, newest first: {last:#?}\n{world}",
+                    "not settled: {unsettled:?}\n{}\nlast requests, newest first: {last:#?}\n{world}",
                     shown(place)
                 ));
             }
@@ -169,9 +169,10 @@ impl World {
                 unsettled.push(format!("cluster {}", cluster.name_any()));
             }
         }
-        // The pools of a cluster that is being deleted wait for its deletion, also while the deletion is on hold.
-        let goes = |cluster: &ManagedCluster| cluster.metadata.deletion_timestamp.is_some();
-        if self.clusters.iter().any(goes) {
+        // The pools of a cluster that is being deleted wait for its deletion, also while this is on hold.
+        let is_being_deleted =
+            |cluster: &ManagedCluster| cluster.metadata.deletion_timestamp.is_some();
+        if self.clusters.iter().any(is_being_deleted) {
             return unsettled;
         }
         for pool in &self.pools {
@@ -185,7 +186,7 @@ impl World {
     }
 
     /// If the cluster is on hold, sets its spec to the version that its control plane runs.
-    async fn asks_for_what_runs(&self, place: &Place) {
+    async fn set_spec_to_running_version(&self, place: &Place) {
         let cluster = self.clusters.first();
         let status = cluster.and_then(|cluster| cluster.status.as_ref());
         let has_failed = status.is_some_and(|status| status.hold.is_some());
@@ -195,7 +196,7 @@ impl World {
         }
     }
 
-    /// Returns the objects that wait for a person, clusters first.
+    /// Returns the objects that wait for a user: the clusters on hold, or else the pools.
     fn on_hold(&self) -> Vec<(&'static str, String)> {
         let clusters = self.clusters.iter().filter(|cluster| {
             let status = cluster.status.as_ref();
@@ -215,19 +216,19 @@ impl World {
         on_hold
     }
 
-    /// Returns everything that isn't as it must be.
-    fn wrong(&self) -> Vec<String> {
-        let mut wrong = Vec::new();
-        let mut wanted = 0;
+    /// Returns the differences from the required state.
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut expected = 0;
         let cluster = self.clusters.first();
         for pool in &self.pools {
             let Some(cluster) = cluster else {
                 continue;
             };
-            wanted += self.wrong_of_pool(cluster, pool, &mut wrong);
+            expected += self.problems_of_pool(cluster, pool, &mut problems);
         }
-        if self.nodes.len() != wanted {
-            wrong.push(format!("{} nodes, {wanted} are wanted", self.nodes.len()));
+        if self.nodes.len() != expected {
+            problems.push(format!("{} nodes, expected {expected}", self.nodes.len()));
         }
         for node in &self.nodes {
             let marks: Vec<_> = [JOINING, DRAINED_BY]
@@ -235,50 +236,56 @@ impl World {
                 .filter(|mark| node.annotations().contains_key(*mark))
                 .collect();
             if !marks.is_empty() || is_cordoned(node) || !is_node_ready(node) {
-                wrong.push(format!("node {} isn't at work: {marks:?}", node.name_any()));
+                problems.push(format!(
+                    "node {} is cordoned, not Ready or in the middle of a step: {marks:?}",
+                    node.name_any()
+                ));
             }
             if !node.annotations().contains_key(MADE_BY) {
-                wrong.push(format!("nobody made node {}", node.name_any()));
+                problems.push(format!(
+                    "node {} doesn't show which Operation created it",
+                    node.name_any()
+                ));
             }
         }
         for operation in &self.operations {
             let status = operation.status.clone().unwrap_or_default();
-            let is_asked = operation
+            let has_abort = operation
                 .annotations()
                 .contains_key(belay::api::ABORT_ANNOTATION);
-            if is_asked && status.cancellation.is_none() {
-                wrong.push(format!(
-                    "the abort of {} is forgotten",
+            if has_abort && status.cancellation.is_none() {
+                problems.push(format!(
+                    "Belay has not noticed the abort of {}",
                     operation.name_any()
                 ));
             }
         }
-        wrong
+        problems
     }
 
     /// Checks the conditions and the nodes of a pool. Returns how many nodes it must have.
-    fn wrong_of_pool(
+    fn problems_of_pool(
         &self,
         cluster: &ManagedCluster,
         pool: &AgentPool,
-        wrong: &mut Vec<String>,
+        problems: &mut Vec<String>,
     ) -> usize {
         let (name, status) = (pool.name_any(), pool.status.clone().unwrap_or_default());
         if !is_true(&status.conditions, "Ready") {
-            wrong.push(format!("pool {name} isn't Ready: {:?}", status.conditions));
+            problems.push(format!("pool {name} isn't Ready: {:?}", status.conditions));
         }
         let runs = cluster.spec.power_state == PowerState::Running
             && pool.spec.power_state == PowerState::Running;
-        let wanted = if runs {
+        let expected = if runs {
             usize::try_from(pool.spec.count).expect("a count")
         } else {
             0
         };
         let of_pool = |node: &&Node| node.labels().get(belay::api::AGENT_POOL_LABEL) == Some(&name);
         let nodes: Vec<_> = self.nodes.iter().filter(of_pool).collect();
-        if nodes.len() != wanted {
-            wrong.push(format!(
-                "pool {name} has {} nodes, {wanted} are wanted",
+        if nodes.len() != expected {
+            problems.push(format!(
+                "pool {name} has {} nodes, expected {expected}",
                 nodes.len()
             ));
         }
@@ -286,14 +293,14 @@ impl World {
         let runs = pool.spec.kubernetes_version.as_ref().unwrap_or(of_cluster);
         for node in nodes {
             if version(node).trim_start_matches('v') != runs.as_str() {
-                wrong.push(format!(
+                problems.push(format!(
                     "node {} runs {}, not {runs}",
                     node.name_any(),
                     version(node)
                 ));
             }
         }
-        wanted
+        expected
     }
 }
 
@@ -301,7 +308,7 @@ fn is_settled(conditions: &[Condition]) -> bool {
     is_true(conditions, "Ready") || is_true(conditions, "Stalled")
 }
 
-async fn all<K: Known>(place: &Place) -> Vec<K> {
+async fn all<K: NamespacedKind>(place: &Place) -> Vec<K> {
     let listed = place.belay.api::<K>().list(&ListParams::default()).await;
     listed.expect("listed").items
 }

@@ -1,4 +1,4 @@
-//! One episode: a cluster with a pool and a workload, the events there, and the required end.
+//! One episode: a cluster with a pool and a workload, its events, and the required end.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,45 +10,45 @@ use crate::{
     event::{Event, What},
     faults::{Plan, Stream},
     panics::caught,
-    people::Person,
     place::Place,
+    users::User,
     world::World,
 };
 
-/// Plays the events. Returns what was wrong as an error.
+/// Plays the events. Returns a violation as an error.
 pub async fn play(world: Arc<World>, budgets: Budgets, events: Vec<Event>) -> Result<(), String> {
-    caught(async move { one(&world, &budgets, &events).await }).await
+    caught(async move { play_all(&world, &budgets, &events).await }).await
 }
 
-async fn one(world: &Arc<World>, budgets: &Budgets, events: &[Event]) -> Result<(), String> {
+async fn play_all(world: &Arc<World>, budgets: &Budgets, events: &[Event]) -> Result<(), String> {
     let place = Place::new(world, budgets).await;
     place.belay.ready_cluster(0, 2).await;
     let slower = json!({"provider": {"kwok": {"nodeProvisioningTime": "300ms"}}});
     place.belay.set_cluster(slower).await;
     place.belay.create_workload(4, 3).await;
-    place.budgets.keep(&place.belay.namespace, 3);
-    let playing = async {
-        let mut person = Person::of(&place);
+    place.budgets.require(&place.belay.namespace, 3);
+    let play = async {
+        let mut user = User::of(&place);
         for event in events {
             tokio::time::sleep(event.after).await;
-            befalls(&place, &event.what);
-            person.does(&event.what).await?;
+            apply_event(&place, &event.what);
+            user.act(&event.what).await?;
         }
-        end::comes(&place).await
+        end::wait_for_end(&place).await
     };
     let ended = tokio::select! {
-        ended = playing => ended,
-        () = place.follow_crashes() => unreachable!("crashes are followed for ever"),
+        ended = play => ended,
+        () = place.follow_crashes() => unreachable!("this future never ends"),
     };
-    let ended = ended.and_then(|()| place.judge());
+    let ended = ended.and_then(|()| place.check_invariants());
     place.clear().await;
     ended.map_err(|why| format!("{}: {why}", place.belay.namespace))
 }
 
-/// Applies an event to the operator, or ends the check of the budget if the event removes its protection.
-fn befalls(place: &Arc<Place>, what: &What) {
+/// Applies an event to the operator. Stops the check of the budget if the event isn't subject to budgets.
+fn apply_event(place: &Arc<Place>, what: &What) {
     match *what {
-        What::Dies => place.faults.dies(),
+        What::Dies => place.faults.kill(),
         What::DiesAt(at, fault) => place.faults.arm([Plan::once(at, fault)]),
         What::Refused(at, times, fault) => place.faults.arm([Plan {
             times,
@@ -58,18 +58,18 @@ fn befalls(place: &Arc<Place>, what: &What) {
             let place = place.clone();
             tokio::spawn(async move { watches(&place, kind, stream, time).await });
         }
-        // No budget protects pods that others delete, or pods on nodes that are deleted with their whole cluster.
+        // A budget doesn't protect pods that are deleted, or pods on nodes that are deleted with their cluster.
         What::DeleteNode(_)
         | What::DeletePod(_)
         | What::DeleteCluster
         | What::ClusterPower("Stopped")
-        | What::AskCluster("Stop") => unguard(place),
+        | What::OperationOnCluster("Stop") => stop_budget_check(place),
         _ => {}
     }
 }
 
-fn unguard(place: &Place) {
-    place.budgets.keep(&place.belay.namespace, 0);
+fn stop_budget_check(place: &Place) {
+    place.budgets.require(&place.belay.namespace, 0);
 }
 
 async fn watches(place: &Place, kind: &str, stream: Stream, time: Duration) {

@@ -11,40 +11,40 @@ pub struct Event {
     pub what: What,
 }
 
-/// The pools that people know.
+/// The pools that users work on.
 pub const POOLS: [&str; 3] = ["np1", "np2", "np3"];
 
 /// The kinds of events. A number that selects one of several objects is taken modulo their number.
 #[derive(Clone, Debug)]
 pub enum What {
-    // What people want of the cluster.
+    // Changes of the cluster by users.
     Version(&'static str),
     Policy(&'static str),
     ClusterPower(&'static str),
     ProvisioningTime(&'static str),
     DeleteCluster,
-    MakeCluster,
-    // What people want of a pool.
+    CreateCluster,
+    // Changes of a pool by users.
     Count(&'static str, usize),
     ScaleSubresource(&'static str, usize),
     Labels(&'static str, usize),
     Surge(&'static str, usize, usize),
     PoolPower(&'static str, &'static str),
     DeletePool(&'static str),
-    MakePool(&'static str, usize),
-    // What people want of operations.
-    AskCluster(&'static str),
-    AskPool(&'static str, &'static str),
+    CreatePool(&'static str, usize),
+    // Operations and aborts by users.
+    OperationOnCluster(&'static str),
+    OperationOnPool(&'static str, &'static str),
     Abort(usize, Option<&'static str>),
     AbortOnCluster,
     AbortOnPool(&'static str),
     DeleteOperation(usize),
-    // What others do to the cluster.
-    Keep(usize),
+    // Changes by others.
+    ProtectedPods(usize),
     DeleteNode(usize),
     Cordon(usize, bool),
     DeletePod(usize),
-    // What happens to the operator.
+    // Faults of the operator.
     Dies,
     DiesAt(usize, Fault),
     Refused(usize, usize, Fault),

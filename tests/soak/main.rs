@@ -1,16 +1,16 @@
-//! The long run: random people change, abort and delete, random faults hit the operator, and the test checks the
-//! invariants throughout and at the end. A seed determines all events, but not the speed of the machine.
+//! The soak test: simulated users change, abort and delete at random, random faults hit the operator, and the test
+//! checks the invariants during and after each episode. A seed determines all events, but not the speed of the machine.
 //!
-//! `SOAK_MINUTES=n` sets the duration. `SOAK_SEED=s` sets the first seed; each episode takes the next one. If an
-//! episode fails, its seed is printed, with the shortest part of it that still fails.
+//! `SOAK_MINUTES=n` sets the duration. `SOAK_SEED=s` sets the first seed; each further episode uses the next seed. If
+//! an episode fails, the test prints its seed and its shortest part that still fails.
 
 #[path = "../faults/mod.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod faults;
 
-#[path = "../live/stage/acts.rs"]
+#[path = "../live/stage/actions.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
-mod acts;
+mod actions;
 #[path = "../live/stage/belay.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod belay;
@@ -38,10 +38,10 @@ mod place;
 mod end;
 mod episode;
 mod event;
-mod people;
 mod random;
 mod run;
 mod shortest;
+mod users;
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The events of an episode, which the seed determines.
+//! The random events of an episode. The seed determines them.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ const OF_POOL: &[&str] = &[
 ];
 const CODES: &[u16] = &[403, 409, 429, 500, 503];
 
-/// Returns the events of the episode with that seed.
+/// Returns the events of the episode with this seed.
 pub fn events(seed: u64) -> Vec<Event> {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
@@ -69,7 +69,7 @@ fn of_cluster() -> impl Strategy<Value = What> {
         2 => select(POWER).prop_map(What::ClusterPower),
         2 => select(&["0s", "300ms", "2s"][..]).prop_map(What::ProvisioningTime),
         1 => Just(What::DeleteCluster),
-        1 => Just(What::MakeCluster),
+        1 => Just(What::CreateCluster),
     ]
 }
 
@@ -82,7 +82,7 @@ fn of_pool() -> impl Strategy<Value = What> {
         2 => (pool(), 0..3_usize, 0..3_usize).prop_map(|(pool, surge, unavailable)| What::Surge(pool, surge, unavailable)),
         2 => (pool(), select(POWER)).prop_map(|(pool, power)| What::PoolPower(pool, power)),
         1 => pool().prop_map(What::DeletePool),
-        3 => (pool(), 0..4_usize).prop_map(|(pool, count)| What::MakePool(pool, count)),
+        3 => (pool(), 0..4_usize).prop_map(|(pool, count)| What::CreatePool(pool, count)),
     ]
 }
 
@@ -90,8 +90,8 @@ fn of_operation() -> impl Strategy<Value = What> {
     let pool = || select(&POOLS[..]);
     let policy = select(&[None, Some("Now"), Some("AfterStep")][..]);
     prop_oneof![
-        2 => select(OF_CLUSTER).prop_map(What::AskCluster),
-        2 => (select(OF_POOL), pool()).prop_map(|(type_, pool)| What::AskPool(type_, pool)),
+        2 => select(OF_CLUSTER).prop_map(What::OperationOnCluster),
+        2 => (select(OF_POOL), pool()).prop_map(|(type_, pool)| What::OperationOnPool(type_, pool)),
         6 => (any::<usize>(), policy).prop_map(|(which, policy)| What::Abort(which, policy)),
         1 => Just(What::AbortOnCluster),
         1 => pool().prop_map(What::AbortOnPool),
@@ -101,7 +101,7 @@ fn of_operation() -> impl Strategy<Value = What> {
 
 fn of_others() -> impl Strategy<Value = What> {
     prop_oneof![
-        4 => (0..5_usize).prop_map(What::Keep),
+        4 => (0..5_usize).prop_map(What::ProtectedPods),
         2 => any::<usize>().prop_map(What::DeleteNode),
         2 => any::<(usize, bool)>().prop_map(|(which, cordoned)| What::Cordon(which, cordoned)),
         2 => any::<usize>().prop_map(What::DeletePod),
@@ -120,14 +120,7 @@ fn of_operator() -> impl Strategy<Value = What> {
     });
     let delay = (50..3_000_u64).prop_map(|time| Fault::Delay(Duration::from_millis(time)));
     let lasting = select(&[Stream::HeldBack, Stream::Silent][..]);
-    let once = select(
-        &[
-            Stream::Ends,
-            Stream::BreaksOff,
-            Stream::Gone,
-            Stream::Replayed,
-        ][..],
-    );
+    let once = select(&[Stream::Ends, Stream::Breaks, Stream::Gone, Stream::Replayed][..]);
     let time = (200..4_000_u64).prop_map(Duration::from_millis);
     let stream = prop_oneof![lasting, once];
     prop_oneof![

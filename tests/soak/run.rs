@@ -1,4 +1,4 @@
-//! Runs episodes side by side for a given time.
+//! Runs episodes in parallel for a given time.
 
 use std::{
     env,
@@ -14,9 +14,9 @@ use futures::{StreamExt as _, stream};
 use crate::{budgets::Budgets, episode, event::Event, random, shortest, world::World};
 
 /// The number of parallel episodes. They mostly wait.
-const SIDE_BY_SIDE: usize = 10;
+const PARALLEL: usize = 10;
 
-/// Runs as long as the environment says.
+/// Runs episodes for the time that the environment sets.
 pub async fn all() -> ExitCode {
     let minutes = number("SOAK_MINUTES", 10);
     let episodes = number("SOAK_EPISODES", u64::MAX);
@@ -25,13 +25,13 @@ pub async fn all() -> ExitCode {
     println!("seed {seed}, for {minutes} minutes");
     let world = World::start().await;
     let budgets = Budgets::watch(world.client().await);
-    let began = Instant::now();
-    let end = began + Duration::from_mins(minutes);
+    let started = Instant::now();
+    let end = started + Duration::from_mins(minutes);
     let seeds = stream::iter(seed..=seed.saturating_add(episodes - 1));
-    // If one fails, the episodes in progress still run to their end.
+    // If one episode fails, the episodes in progress still run to their end.
     let has_failed = AtomicBool::new(false);
-    let goes_on = || Instant::now() < end && !has_failed.load(Ordering::Relaxed);
-    let seeds = seeds.take_while(|_| std::future::ready(goes_on()));
+    let continues = || Instant::now() < end && !has_failed.load(Ordering::Relaxed);
+    let seeds = seeds.take_while(|_| std::future::ready(continues()));
     let ended = seeds.map(|seed| {
         let (world, budgets) = (world.clone(), budgets.clone());
         async move {
@@ -40,11 +40,11 @@ pub async fn all() -> ExitCode {
             (seed, events, ended)
         }
     });
-    let mut ended = Box::pin(ended.buffer_unordered(SIDE_BY_SIDE));
-    let (mut played, mut happened, mut failed) = (0, 0, Vec::new());
+    let mut ended = Box::pin(ended.buffer_unordered(PARALLEL));
+    let (mut played, mut event_count, mut failed) = (0, 0, Vec::new());
     while let Some((seed, events, ended)) = ended.next().await {
         played += 1;
-        happened += events.len();
+        event_count += events.len();
         if let Err(why) = ended {
             println!("FAILED with seed {seed}: {why}\n{}", listed(&events));
             failed.push((seed, events));
@@ -52,19 +52,19 @@ pub async fn all() -> ExitCode {
         }
         if played % 20 == 0 {
             println!(
-                "{played} episodes, {happened} events, {:?}",
-                began.elapsed()
+                "{played} episodes, {event_count} events, {:?}",
+                started.elapsed()
             );
         }
     }
-    let (failures, took) = (failed.len(), began.elapsed());
-    println!("{played} episodes, {happened} events, {failures} failed, {took:?}");
+    let (failures, time) = (failed.len(), started.elapsed());
+    println!("{played} episodes, {event_count} events, {failures} failed, {time:?}");
     let smallest = failed.into_iter().min_by_key(|(_, events)| events.len());
     let Some((seed, events)) = smallest else {
         return ExitCode::SUCCESS;
     };
-    println!("again: make soak SEED={seed} EPISODES=1");
-    println!("{}", shortest::that_fails(&world, &budgets, events).await);
+    println!("to repeat: make soak SEED={seed} EPISODES=1");
+    println!("{}", shortest::failing_part(&world, &budgets, events).await);
     world.keep_logs();
     ExitCode::FAILURE
 }
@@ -81,5 +81,5 @@ fn number<T: FromStr<Err: Debug>>(name: &str, or: T) -> T {
         return or;
     }
     text.parse()
-        .unwrap_or_else(|error| panic!("{name} is a number: {error:?}"))
+        .unwrap_or_else(|error| panic!("{name} must be a number: {error:?}"))
 }

@@ -1,4 +1,4 @@
-//! Watches all pods throughout: a namespace must never have fewer of them than its budget keeps.
+//! Watches all pods: a namespace must never have fewer Ready pods than its budget requires.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,14 +15,14 @@ use kube::{
 
 use crate::pods::is_pod_up;
 
-/// What the budgets keep, and their violations. Clones share it.
+/// The numbers of pods that the budgets require, and the violations. Clones share them.
 #[derive(Clone, Default)]
-pub struct Budgets(Arc<Mutex<Known>>);
+pub struct Budgets(Arc<Mutex<State>>);
 
 #[derive(Default)]
-struct Known {
+struct State {
     /// The required number of pods of a namespace, each from a resourceVersion on.
-    kept: BTreeMap<String, Vec<(u64, usize)>>,
+    required: BTreeMap<String, Vec<(u64, usize)>>,
     ready: BTreeMap<String, BTreeSet<String>>,
     violations: Vec<(String, String)>,
 }
@@ -31,17 +31,17 @@ impl Budgets {
     /// Starts to watch.
     pub fn watch(client: Client) -> Self {
         let this = Self::default();
-        let noted = this.clone();
+        let recorder = this.clone();
         tokio::spawn(async move {
-            let guarded = watcher::Config::default().labels("app=web");
-            let events = watcher(Api::<Pod>::all(client), guarded).default_backoff();
+            let workload = watcher::Config::default().labels("app=web");
+            let events = watcher(Api::<Pod>::all(client), workload).default_backoff();
             let mut events = std::pin::pin!(events);
             while let Some(event) = events.next().await {
                 match event {
                     Ok(Event::Apply(pod) | Event::InitApply(pod)) => {
-                        noted.note(&pod, is_pod_up(&pod));
+                        recorder.record(&pod, is_pod_up(&pod));
                     }
-                    Ok(Event::Delete(pod)) => noted.note(&pod, false),
+                    Ok(Event::Delete(pod)) => recorder.record(&pod, false),
                     Ok(Event::Init | Event::InitDone) | Err(_) => {}
                 }
             }
@@ -49,57 +49,57 @@ impl Budgets {
         this
     }
 
-    /// Requires this many pods of a namespace in everything that is seen from now on. Call it before a budget is
-    /// lowered.
-    pub fn keep(&self, namespace: &str, pods: usize) {
-        let mut known = self.0.lock().expect("the budgets");
-        known.kept.insert(namespace.to_owned(), vec![(0, pods)]);
+    /// Requires this many pods of a namespace in everything that the watch shows from now on. Call it before a budget
+    /// is lowered.
+    pub fn require(&self, namespace: &str, pods: usize) {
+        let mut state = self.0.lock().expect("the budgets");
+        state.required.insert(namespace.to_owned(), vec![(0, pods)]);
     }
 
     /// Requires this many pods of a namespace from a resourceVersion on. Call it after a budget is raised: until then
     /// pods may be evicted under the old budget.
-    pub fn keep_from(&self, version: u64, namespace: &str, pods: usize) {
-        let mut known = self.0.lock().expect("the budgets");
-        let kept = known.kept.entry(namespace.to_owned()).or_default();
-        kept.push((version, pods));
+    pub fn require_from(&self, version: u64, namespace: &str, pods: usize) {
+        let mut state = self.0.lock().expect("the budgets");
+        let required = state.required.entry(namespace.to_owned()).or_default();
+        required.push((version, pods));
     }
 
     /// Returns the required number of pods of a namespace.
-    pub fn kept(&self, namespace: &str) -> usize {
-        let known = self.0.lock().expect("the budgets");
-        known.kept_at(u64::MAX, namespace)
+    pub fn required(&self, namespace: &str) -> usize {
+        let state = self.0.lock().expect("the budgets");
+        state.required_at(u64::MAX, namespace)
     }
 
     /// Returns the violations of a namespace's budget.
     pub fn violations(&self, namespace: &str) -> Vec<String> {
-        let known = self.0.lock().expect("the budgets");
-        let violations = known.violations.iter();
+        let state = self.0.lock().expect("the budgets");
+        let violations = state.violations.iter();
         let of_namespace = violations.filter(|(of, _)| of == namespace);
         of_namespace.map(|(_, how)| how.clone()).collect()
     }
 
-    fn note(&self, pod: &Pod, is_up: bool) {
+    fn record(&self, pod: &Pod, is_up: bool) {
         let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
-        let mut known = self.0.lock().expect("the budgets");
-        let ready = known.ready.entry(namespace.clone()).or_default();
+        let mut state = self.0.lock().expect("the budgets");
+        let ready = state.ready.entry(namespace.clone()).or_default();
         let changed = if is_up {
             ready.insert(name.clone())
         } else {
             ready.remove(&name)
         };
         let left = ready.len();
-        let kept = known.kept_at(version(pod).unwrap_or_default(), &namespace);
-        if changed && !is_up && left < kept {
-            let how = format!("{name} went, {left} were left, {kept} are kept");
-            known.violations.push((namespace, how));
+        let required = state.required_at(version(pod).unwrap_or_default(), &namespace);
+        if changed && !is_up && left < required {
+            let how = format!("{name} stopped, {left} pods were left, {required} are required");
+            state.violations.push((namespace, how));
         }
     }
 }
 
-impl Known {
-    fn kept_at(&self, version: u64, namespace: &str) -> usize {
-        let kept = self.kept.get(namespace).into_iter().flatten();
-        let before = kept.take_while(|(from, _)| *from <= version);
+impl State {
+    fn required_at(&self, version: u64, namespace: &str) -> usize {
+        let required = self.required.get(namespace).into_iter().flatten();
+        let before = required.take_while(|(from, _)| *from <= version);
         before.last().map_or(0, |(_, pods)| *pods)
     }
 }

@@ -1,4 +1,4 @@
-//! The relevant state of a namespace's world, without the parts that differ from run to run (generated names, times,
+//! The relevant state of a namespace, without the parts that differ from run to run (generated names, times,
 //! resourceVersions).
 
 use std::{collections::BTreeMap, fmt::Debug};
@@ -14,14 +14,17 @@ use serde_json::{Map, Value, json};
 
 use crate::belay::Belay;
 
-/// Returns the relevant state of a namespace as text, with a line for each fact. An Operation that the next operator
-/// canceled as outdated before it began counts only if `with_outdated` is set: an operator that had lost its lease may
-/// have made it.
+/// Returns the relevant state of a namespace as text, with a line for each fact. Operations that the next operator
+/// canceled as outdated before their start are included only if `with_outdated` is set: an operator that had lost its
+/// lease may have created them.
 pub async fn of(belay: &Belay, with_outdated: bool) -> String {
     let clusters = all::<ManagedCluster>(belay).await;
-    let uids: Vec<_> = clusters.iter().map(|it| &it["metadata"]["uid"]).collect();
+    let uids: Vec<_> = clusters
+        .iter()
+        .map(|cluster| &cluster["metadata"]["uid"])
+        .collect();
     // Kubernetes deletes the objects of an owner that no longer exists, in its own time.
-    let is_left = |operation: &&Value| {
+    let is_orphaned = |operation: &&Value| {
         let mut owners = operation["metadata"]["ownerReferences"]
             .as_array()
             .into_iter()
@@ -36,17 +39,17 @@ pub async fn of(belay: &Belay, with_outdated: bool) -> String {
     };
     let operations = operations
         .iter()
-        .filter(|operation| !is_left(operation) && (with_outdated || !is_outdated(operation)));
+        .filter(|operation| !is_orphaned(operation) && (with_outdated || !is_outdated(operation)));
     let mut operations: Vec<_> = operations.map(operation).collect();
     operations.sort_by_key(Value::to_string);
     let mut nodes: Vec<_> = belay.nodes().await.iter().map(node).collect();
     nodes.sort_by_key(Value::to_string);
     let records = all::<KwokControlPlane>(belay).await;
-    // A record without a control plane and without work on one counts as none.
-    let is_one = |record: &Value| {
+    // Records without a control plane and without work on one are not included.
+    let is_relevant = |record: &Value| {
         record.get("kubernetesVersion").is_some() || record.get("operation").is_some()
     };
-    let records: Vec<_> = records.iter().map(record).filter(is_one).collect();
+    let records: Vec<_> = records.iter().map(record).filter(is_relevant).collect();
     let world = json!({
         "clusters": named(&clusters),
         "pools": named(&all::<AgentPool>(belay).await),
@@ -58,9 +61,9 @@ pub async fn of(belay: &Belay, with_outdated: bool) -> String {
     text.replace(&belay.namespace, "NAMESPACE")
 }
 
-/// Whether nothing is in progress, and no node is left in the middle of a step: Belay retries after the end what it
-/// couldn't restore.
-pub async fn is_at_rest(belay: &Belay) -> bool {
+/// Whether no operation is in progress, and no node is in the middle of a step: after the end of an operation, Belay
+/// retries what it could not restore.
+pub async fn is_idle(belay: &Belay) -> bool {
     let operations = all::<Operation>(belay).await;
     let has_ended = |operation: &Value| {
         let phase = operation["status"]["phase"].as_str().unwrap_or_default();
@@ -111,7 +114,7 @@ fn target(object: &Value) -> Value {
         .collect();
     let is_observed = metadata["generation"] == status["observedGeneration"];
     json!({
-        "isGoing": !metadata["deletionTimestamp"].is_null(),
+        "isBeingDeleted": !metadata["deletionTimestamp"].is_null(),
         "finalizers": metadata["finalizers"],
         "labels": metadata["labels"],
         "isObserved": is_observed,
@@ -161,13 +164,13 @@ fn operation(object: &Value) -> Value {
         let kind = step["name"]
             .as_str()
             .and_then(|name| name.split('/').next());
-        let told = format!(
+        let step = format!(
             "{} {} {}",
             kind.unwrap_or_default(),
             step["action"],
             step["phase"]
         );
-        *steps.entry(told.replace('"', "")).or_default() += 1;
+        *steps.entry(step.replace('"', "")).or_default() += 1;
     }
     json!({
         "type": spec["type"],
@@ -185,7 +188,7 @@ fn node(node: &Node) -> Value {
     let ours = |(key, _): &(&String, &String)| key.contains("belay.dev/");
     let labels: BTreeMap<_, _> = node.labels().iter().filter(ours).collect();
     let annotations = node.annotations().iter().filter(ours);
-    // Only the keys: the values contain the uid of the Operation that made the mark.
+    // Only the keys, because the values contain the uid of the Operation.
     let marks: Vec<_> = annotations.map(|(key, _)| key).collect();
     let spec = node.spec.clone().unwrap_or_default();
     json!({
@@ -195,7 +198,7 @@ fn node(node: &Node) -> Value {
         "taints": spec.taints,
         "runs": crate::belay::version(node),
         "isReady": crate::belay::is_node_ready(node),
-        "isGoing": node.metadata.deletion_timestamp.is_some(),
+        "isBeingDeleted": node.metadata.deletion_timestamp.is_some(),
     })
 }
 

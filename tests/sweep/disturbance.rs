@@ -1,47 +1,47 @@
-//! The disturbances of a run, and their places.
+//! The disturbances of a run.
 
 use std::{fmt, time::Duration};
 
 use crate::faults::{Call, Fault, Faults, Plan, Stream, WATCHED};
 
-/// The codes for requests that aren't executed, in turn.
+/// The codes for refused requests. They take turns.
 const CODES: [u16; 4] = [409, 429, 500, 503];
 
-/// The ways in which watches break, in turn.
+/// The ways in which watches break. They take turns.
 const WAYS: [Stream; 5] = [
     Stream::Ends,
-    Stream::BreaksOff,
+    Stream::Breaks,
     Stream::Gone,
     Stream::Silent,
     Stream::Replayed,
 ];
 
-/// How long the operator's knowledge stays old.
+/// How long the operator's cache stays stale.
 const STALE: Duration = Duration::from_secs(2);
-/// In a run beside many others, events may come later by this factor.
+/// Among many parallel runs, events may come later by this factor.
 const LATER: u32 = 2;
 
-/// A disturbance of a run. A number is that of the request at which it happens.
+/// A disturbance of a run. The number is that of the request at which it happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disturbance {
     None,
     CrashBefore(usize),
     CrashAfter(usize),
-    /// The operator is frozen before the request; another one takes over, and then the frozen one continues.
+    /// The operator is frozen before the request, another one takes over, and then the frozen one continues.
     Frozen(usize),
-    /// The request is answered with this code, and isn't executed.
+    /// The request isn't executed, and the answer has this code.
     Answered(usize, u16),
-    /// The request is executed, and answered with this code.
+    /// The request is executed, and the answer has this code.
     AnswerLost(usize, u16),
-    /// From that request on, the operator's knowledge of a kind is old for a while.
+    /// From this request on, the operator's cache of a kind is stale for some time.
     Stale(usize, &'static str),
-    /// From that request on, the watches of a kind behave like this, once.
+    /// At this request, the watches of a kind behave like this, once.
     Watch(usize, &'static str, Stream),
 }
 
 impl Disturbance {
-    /// Returns all disturbances for a run with these requests, by kind of disturbance. `faults` observed the run. If no
-    /// event of a kind comes, none can be held back.
+    /// Returns all disturbances for a run with these requests, by kind of disturbance. `faults` observed the run. The
+    /// cache of a kind can become stale only where events of this kind come.
     pub fn all(calls: &[Call], faults: &Faults) -> Vec<Self> {
         let numbered = || calls.iter().enumerate().map(|(at, call)| (at + 1, call));
         let writes = || {
@@ -60,7 +60,7 @@ impl Disturbance {
         );
         all.extend(writes().map(|at| Self::AnswerLost(at, 500)));
         for kind in WATCHED {
-            let is_shown = |at: &usize| faults.were_shown(kind, *at, STALE * LATER);
+            let is_shown = |at: &usize| faults.has_shown(kind, *at, STALE * LATER);
             all.extend(writes().filter(is_shown).map(|at| Self::Stale(at, kind)));
         }
         let kinds = WATCHED.into_iter().cycle();
@@ -85,7 +85,7 @@ impl Disturbance {
         }
     }
 
-    /// Returns what the layer does at once.
+    /// Returns the planned fault, if the layer applies one to a request.
     pub fn plan(self) -> Option<Plan> {
         match self {
             Self::None | Self::Stale(..) | Self::Watch(..) => None,
@@ -97,17 +97,17 @@ impl Disturbance {
         }
     }
 
-    /// Disturbs the watches during the run.
+    /// Disturbs the watches during the run, if this is such a disturbance.
     pub async fn watches(self, faults: &Faults) {
         match self {
             Self::Stale(at, kind) => {
-                faults.reached(at).await;
+                faults.wait_for_call(at).await;
                 faults.order(kind, Stream::HeldBack);
                 tokio::time::sleep(STALE).await;
                 faults.order(kind, Stream::Flows);
             }
             Self::Watch(at, kind, stream) => {
-                faults.reached(at).await;
+                faults.wait_for_call(at).await;
                 faults.order(kind, stream);
                 if stream == Stream::Silent {
                     tokio::time::sleep(STALE).await;
@@ -127,8 +127,10 @@ impl fmt::Display for Disturbance {
             Self::CrashAfter(at) => write!(formatter, "crash after request {at}"),
             Self::Frozen(at) => write!(formatter, "another operator from request {at} on"),
             Self::Answered(at, code) => write!(formatter, "request {at} answered {code}"),
-            Self::AnswerLost(at, code) => write!(formatter, "request {at} done, answered {code}"),
-            Self::Stale(at, kind) => write!(formatter, "{kind} old from request {at} on"),
+            Self::AnswerLost(at, code) => {
+                write!(formatter, "request {at} executed, answered {code}")
+            }
+            Self::Stale(at, kind) => write!(formatter, "{kind} stale from request {at} on"),
             Self::Watch(at, kind, how) => write!(formatter, "{kind} {how:?} from request {at} on"),
         }
     }

@@ -1,17 +1,17 @@
-//! The sweep: each scenario of docs/operations.md runs once undisturbed. Then it runs once for each request that the
-//! operator made in it, with a disturbance at this request: the operator dies before the request or after it took
-//! effect, its knowledge of one kind is old, or the request is refused. Each run must end in the same world.
+//! The sweep: each scenario of docs/operations.md runs once without a disturbance. Then it runs again for each request
+//! of the operator, with a disturbance at this request: the operator dies before or after the request, its cache of one
+//! kind is stale, or the request is refused. Each run must end in the same world.
 //!
-//! `SWEEP_PART=k/n` runs every n-th of them from the k-th on; `SWEEP_ONLY=text` runs those whose name contains the
-//! text.
+//! `SWEEP_PART=k/n` runs every n-th run, from the k-th run on. `SWEEP_ONLY=text` runs only scenarios whose name
+//! contains the text.
 
 #[path = "../faults/mod.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod faults;
 
-#[path = "../live/stage/acts.rs"]
+#[path = "../live/stage/actions.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
-mod acts;
+mod actions;
 #[path = "../live/stage/belay.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod belay;

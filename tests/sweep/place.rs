@@ -1,4 +1,4 @@
-//! The place of one run: a namespace, an operator that may die, and its faults.
+//! The place of one run: a namespace, an operator that may crash, and its faults.
 
 use std::{
     sync::{Arc, Mutex},
@@ -31,12 +31,12 @@ pub struct Place {
     pub budgets: Budgets,
     config: Config,
     operator: Mutex<Option<Operator>>,
-    /// An operator that was frozen and has another one beside it.
+    /// A frozen operator that was replaced by another one.
     older: Mutex<Option<Operator>>,
 }
 
 impl Place {
-    /// Creates a place whose operator meets no fault yet.
+    /// Creates a place whose operator has no faults yet.
     pub async fn new(world: &Arc<World>, budgets: &Budgets) -> Arc<Self> {
         let this = Self {
             belay: Belay::start_without_operator(world).await,
@@ -55,36 +55,36 @@ impl Place {
         *self.operator.lock().expect("the operator") = Some(operator);
     }
 
-    /// Ends the operator at once.
+    /// Kills the operator.
     pub fn kill_operator(&self) {
         let operator = self.operator.lock().expect("the operator").take();
         let older = self.older.lock().expect("the older operator").take();
         drop((operator, older));
     }
 
-    /// Starts another operator whenever one dies or is frozen.
+    /// Starts another operator after each crash or freeze.
     pub async fn follow_crashes(&self) {
         loop {
             tokio::select! {
-                () = self.faults.crashed() => {
+                () = self.faults.has_crashed() => {
                     self.kill_operator();
                     self.start_operator();
                 }
-                () = self.faults.froze() => self.have_two_operators().await,
+                () = self.faults.has_frozen() => self.run_two_operators().await,
             }
         }
     }
 
-    /// Lets another operator work while one is frozen and has lost its lease. Then the frozen one continues: it sends
-    /// its pending request, and decides on what it knows. Then it ends.
-    async fn have_two_operators(&self) {
+    /// Lets another operator work while one is frozen and has lost its lease. Then the frozen operator continues: it
+    /// sends its pending request, and decides with its stale cache. Then it ends.
+    async fn run_two_operators(&self) {
         let another = Operator::start_another(&self.config, &self.belay.namespace, &self.faults);
         let older = self.operator.lock().expect("the operator").replace(another);
         if let Some(older) = &older {
             older.lose_lease();
         }
         *self.older.lock().expect("the older operator") = older;
-        self.writes_nothing_for(Duration::from_millis(1500), Duration::from_secs(6))
+        self.wait_until_quiet(Duration::from_millis(1500), Duration::from_secs(6))
             .await;
         self.faults.thaw();
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -92,11 +92,11 @@ impl Place {
         drop(older);
     }
 
-    /// Waits until nothing was written for `quiet`, at most for `at_most`.
-    async fn writes_nothing_for(&self, quiet: Duration, at_most: Duration) {
-        let began = Instant::now();
+    /// Waits until there was no write for `quiet`, but at most for `at_most`.
+    async fn wait_until_quiet(&self, quiet: Duration, at_most: Duration) {
+        let started = Instant::now();
         let mut last = (self.faults.writes(), Instant::now());
-        while last.1.elapsed() < quiet && began.elapsed() < at_most {
+        while last.1.elapsed() < quiet && started.elapsed() < at_most {
             tokio::time::sleep(Duration::from_millis(100)).await;
             let writes = self.faults.writes();
             if writes != last.0 {
@@ -112,44 +112,44 @@ impl Place {
         }
     }
 
-    /// Creates a workload with this many pods, which the budget keeps all.
-    pub async fn guard(&self, pods: usize) {
+    /// Creates a workload with this many pods. The budget protects all of them.
+    pub async fn create_protected_workload(&self, pods: usize) {
         self.belay.create_workload(pods, pods).await;
-        self.budgets.keep(&self.belay.namespace, pods);
+        self.budgets.require(&self.belay.namespace, pods);
     }
 
-    /// Changes how many pods the budget keeps.
-    pub async fn keep(&self, pods: usize) {
+    /// Changes how many pods the budget protects.
+    pub async fn set_protected_pods(&self, pods: usize) {
         let namespace = &self.belay.namespace;
-        if pods <= self.budgets.kept(namespace) {
-            self.budgets.keep(namespace, pods);
-            self.belay.keep_available(pods).await;
+        if pods <= self.budgets.required(namespace) {
+            self.budgets.require(namespace, pods);
+            self.belay.set_min_available(pods).await;
             return;
         }
-        self.belay.keep_available(pods).await;
-        let version = self.budget_is_in_force().await;
-        self.budgets.keep_from(version, namespace, pods);
+        self.belay.set_min_available(pods).await;
+        let version = self.wait_for_budget().await;
+        self.budgets.require_from(version, namespace, pods);
     }
 
-    /// Waits until no pod is evicted any more under the budget's previous value: the new value was observed, and all
-    /// pods whose eviction was granted are gone. Returns a resourceVersion from which on that holds.
-    async fn budget_is_in_force(&self) -> u64 {
+    /// Waits until evictions under the budget's previous value have ended: the new value is observed, and all pods with
+    /// an accepted eviction are gone. Returns a resourceVersion from which on this is true.
+    async fn wait_for_budget(&self) -> u64 {
         let budgets = self.belay.api::<PodDisruptionBudget>();
         let budget = || async { budgets.get("web").await.expect("the budget") };
-        let is_in_force = || async {
+        let is_in_effect = || async {
             let budget = budget().await;
             let status = budget.status.unwrap_or_default();
             status.observed_generation == budget.metadata.generation
                 && status.disrupted_pods.unwrap_or_default().is_empty()
         };
         self.belay
-            .eventually("has its budget in force", is_in_force)
+            .eventually("the budget is in effect", is_in_effect)
             .await;
         version(&budget().await).unwrap_or_default()
     }
 
-    /// Checks the rules that must hold in everything that was seen.
-    pub fn judge(&self) -> Result<(), String> {
+    /// Checks the invariants that must hold in everything that was seen.
+    pub fn check_invariants(&self) -> Result<(), String> {
         let violations = self.budgets.violations(&self.belay.namespace);
         if !violations.is_empty() {
             return Err(format!("violated a budget: {violations:?}"));
@@ -157,10 +157,10 @@ impl Place {
         checked(|| self.belay.check_history())
     }
 
-    /// Deletes everything that would keep the machine busy. Belay's own objects stay.
+    /// Deletes all objects that would keep the machine busy. Belay's own objects stay.
     pub async fn clear(&self) {
         self.kill_operator();
-        self.budgets.keep(&self.belay.namespace, 0);
+        self.budgets.require(&self.belay.namespace, 0);
         let (background, at_once) = (
             DeleteParams::background(),
             DeleteParams::default().grace_period(0),

@@ -1,4 +1,4 @@
-//! Runs the scenarios, undisturbed and disturbed, side by side in namespaces of one control plane.
+//! Runs the scenarios, undisturbed and disturbed, in parallel, in namespaces of one control plane.
 
 use std::{
     collections::BTreeSet,
@@ -24,12 +24,12 @@ use crate::{
 };
 
 /// The number of parallel runs if `SWEEP_SIDE_BY_SIDE` isn't set. They mostly wait.
-const SIDE_BY_SIDE: usize = 24;
-/// How long a world may take to reach the expected state.
+const PARALLEL: usize = 24;
+/// The time limit for a world to reach the expected state.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// How long an operator must write nothing to count as at rest.
+/// An operator that writes nothing for this time is idle.
 const QUIET: Duration = Duration::from_millis(800);
-/// The same for a run whose final state is the expected state of other runs.
+/// The same for an undisturbed run, whose final state is the expected state of the disturbed runs.
 const CERTAINLY_QUIET: Duration = Duration::from_secs(4);
 
 /// The result of one run.
@@ -39,12 +39,12 @@ pub struct Ended {
     /// The world at the end.
     world: String,
     /// Whether the disturbance happened.
-    met: bool,
+    applied: bool,
     /// The faults of the run, which also recorded it.
     faults: Faults,
 }
 
-/// One run to be done.
+/// A run that is to be done.
 struct Run {
     scenario: &'static Scenario,
     disturbance: Disturbance,
@@ -52,14 +52,14 @@ struct Run {
     expected: Option<String>,
 }
 
-/// The runs to sweep, from the environment.
-struct Choice {
+/// The selected runs, from the environment.
+struct Selection {
     only: String,
     kinds: String,
     part: Part,
 }
 
-impl Choice {
+impl Selection {
     fn read() -> Self {
         let text = |name| env::var(name).unwrap_or_default();
         Self {
@@ -75,20 +75,20 @@ impl Choice {
     }
 }
 
-/// Sweeps all chosen runs.
+/// Sweeps all selected runs.
 pub async fn all() -> ExitCode {
-    let choice = Choice::read();
+    let selection = Selection::read();
     let world = World::start().await;
     let budgets = Budgets::watch(world.client().await);
     let mut sweep = Sweep {
         world,
         budgets,
-        began: Instant::now(),
+        started: Instant::now(),
         rows: Vec::new(),
         failures: 0,
         failed: BTreeSet::new(),
     };
-    let runs = sweep.undisturbed(&choice).await;
+    let runs = sweep.undisturbed(&selection).await;
     println!(
         "{} scenarios, {} disturbed runs",
         sweep.rows.len(),
@@ -97,10 +97,10 @@ pub async fn all() -> ExitCode {
     let (total, scenarios) = (runs.len(), scenarios::ALL.len());
     sweep.disturbed(runs).await;
     println!("{}", table::text(&sweep.rows));
-    let (failures, took) = (sweep.failures, sweep.began.elapsed());
-    println!("{total} disturbed runs, {failures} failed, {took:?}");
+    let (failures, time) = (sweep.failures, sweep.started.elapsed());
+    println!("{total} disturbed runs, {failures} failed, {time:?}");
     if sweep.rows.len() == scenarios {
-        table::write(&sweep.rows, &sweep.failed, &choice.part.to_string());
+        table::write(&sweep.rows, &sweep.failed, &selection.part.to_string());
     }
     if failures > 0 {
         sweep.world.keep_logs();
@@ -113,7 +113,7 @@ pub async fn all() -> ExitCode {
 struct Sweep {
     world: Arc<World>,
     budgets: Budgets,
-    began: Instant,
+    started: Instant,
     rows: Vec<Row>,
     failures: usize,
     /// The kinds of disturbance with a failure.
@@ -121,18 +121,18 @@ struct Sweep {
 }
 
 impl Sweep {
-    /// Runs each scenario once. Returns the chosen disturbed runs.
-    async fn undisturbed(&mut self, choice: &Choice) -> Vec<Run> {
-        let chosen = scenarios::ALL.iter();
-        let chosen = chosen.filter(|one| one.name.contains(&choice.only));
-        let runs = chosen.map(|scenario| Run {
+    /// Runs each scenario once. Returns the selected disturbed runs.
+    async fn undisturbed(&mut self, selection: &Selection) -> Vec<Run> {
+        let selected = scenarios::ALL.iter();
+        let selected = selected.filter(|scenario| scenario.name.contains(&selection.only));
+        let runs = selected.map(|scenario| Run {
             scenario,
             disturbance: Disturbance::None,
             expected: None,
         });
         let mut all = Vec::new();
         let (world, budgets) = (self.world.clone(), self.budgets.clone());
-        let mut ended = side_by_side(&world, &budgets, runs.collect());
+        let mut ended = run_in_parallel(&world, &budgets, runs.collect());
         while let Some((run, ended)) = ended.next().await {
             match ended {
                 Ok(ended) => {
@@ -143,12 +143,12 @@ impl Sweep {
                 Err(why) => self.failed(&run, &why),
             }
         }
-        // Sorted, so that the parts are the same each time, as far as the numbers of requests are.
+        // Sorted, so that the parts are the same each time if the numbers of requests are.
         all.sort_by_key(|run| run.scenario.name);
         let mut number = 0;
         all.retain(|run| {
             number += 1;
-            choice.part.has(number) && choice.has_kind(run.disturbance)
+            selection.part.has(number) && selection.has_kind(run.disturbance)
         });
         all
     }
@@ -156,19 +156,19 @@ impl Sweep {
     async fn disturbed(&mut self, runs: Vec<Run>) {
         let total = runs.len();
         let (world, budgets) = (self.world.clone(), self.budgets.clone());
-        let mut ended = side_by_side(&world, &budgets, runs).enumerate();
+        let mut ended = run_in_parallel(&world, &budgets, runs).enumerate();
         while let Some((done, (run, ended))) = ended.next().await {
             match ended {
                 Ok(ended) => {
                     let mut rows = self.rows.iter_mut();
                     let row = rows.find(|row| row.scenario == run.scenario.name);
-                    row.expect("its row").count(run.disturbance, ended.met);
+                    row.expect("a row").count(run.disturbance, ended.applied);
                 }
                 Err(why) => self.failed(&run, &why),
             }
             if done % 50 == 49 {
-                let (failures, took) = (self.failures, self.began.elapsed());
-                println!("{} of {total} runs, {failures} failed, {took:?}", done + 1);
+                let (failures, time) = (self.failures, self.started.elapsed());
+                println!("{} of {total} runs, {failures} failed, {time:?}", done + 1);
             }
         }
     }
@@ -191,7 +191,7 @@ fn disturbed(run: &Run, undisturbed: &Ended) -> Vec<Run> {
     runs.collect()
 }
 
-fn side_by_side<'a>(
+fn run_in_parallel<'a>(
     world: &'a Arc<World>,
     budgets: &'a Budgets,
     runs: Vec<Run>,
@@ -201,18 +201,18 @@ fn side_by_side<'a>(
         async move {
             let (scenario, disturbance, expected) =
                 (run.scenario, run.disturbance, run.expected.clone());
-            let running = async move {
-                one(&world, &budgets, scenario, disturbance, expected.as_deref()).await
+            let run_it = async move {
+                run_once(&world, &budgets, scenario, disturbance, expected.as_deref()).await
             };
-            (run, caught(running).await)
+            (run, caught(run_it).await)
         }
     });
-    let at_once = env::var("SWEEP_SIDE_BY_SIDE").ok();
-    let at_once = at_once.map_or(SIDE_BY_SIDE, |text| text.parse().expect("a number"));
-    Box::pin(stream::iter(each).buffer_unordered(at_once))
+    let parallel = env::var("SWEEP_SIDE_BY_SIDE").ok();
+    let parallel = parallel.map_or(PARALLEL, |text| text.parse().expect("a number"));
+    Box::pin(stream::iter(each).buffer_unordered(parallel))
 }
 
-async fn one(
+async fn run_once(
     world: &Arc<World>,
     budgets: &Budgets,
     scenario: &Scenario,
@@ -221,34 +221,34 @@ async fn one(
 ) -> Result<Ended, String> {
     let place = Place::new(world, budgets).await;
     (scenario.prepare)(place.clone()).await;
-    rests(&place, QUIET).await;
+    is_idle(&place, QUIET).await;
     place.faults.arm(disturbance.plan());
-    let acting = async {
+    let act = async {
         (scenario.act)(place.clone()).await;
         let Some(expected) = expected else {
-            rests(&place, CERTAINLY_QUIET).await;
+            is_idle(&place, CERTAINLY_QUIET).await;
             return Ok(());
         };
-        rests(&place, QUIET).await;
+        is_idle(&place, QUIET).await;
         place.has_one_operator().await;
-        rests(&place, QUIET).await;
+        is_idle(&place, QUIET).await;
         let with_outdated = !matches!(disturbance, Disturbance::Frozen(_));
-        becomes(&place, expected, with_outdated).await
+        becomes_as_expected(&place, expected, with_outdated).await
     };
-    let disturbing = async {
+    let disturb = async {
         let watches = disturbance.watches(&place.faults);
         tokio::join!(place.follow_crashes(), watches);
     };
     let ended = tokio::select! {
-        ended = acting => ended,
-        () = disturbing => unreachable!("crashes are followed for ever"),
+        ended = act => ended,
+        () = disturb => unreachable!("this future never ends"),
     };
-    let judged = ended.and_then(|()| place.judge());
+    let checked = ended.and_then(|()| place.check_invariants());
     let digest = digest::of(&place.belay, true).await;
     place.clear().await;
-    let met = place.faults.met();
-    judged.map_err(|why| {
-        let at = met.iter().map(|(_, call)| format!("[{call}] "));
+    let faults = place.faults.applied();
+    checked.map_err(|why| {
+        let at = faults.iter().map(|(_, call)| format!("[{call}] "));
         let at: String = at.collect();
         format!("{} {at}{why}", place.belay.namespace)
     })?;
@@ -258,26 +258,26 @@ async fn one(
     Ok(Ended {
         calls,
         world: digest,
-        met: !met.is_empty(),
+        applied: !faults.is_empty(),
         faults: place.faults.clone(),
     })
 }
 
-/// Waits until nothing is in flight and the operator has written nothing for a while.
-async fn rests(place: &Place, quiet: Duration) {
-    let began = Instant::now();
+/// Waits until no operation is in flight and the operator has written nothing for this time.
+async fn is_idle(place: &Place, quiet: Duration) {
+    let started = Instant::now();
     let mut writes = (0, Instant::now());
     loop {
         let now = place.faults.writes();
         if now != writes.0 {
             writes = (now, Instant::now());
         }
-        if writes.1.elapsed() > quiet && digest::is_at_rest(&place.belay).await {
+        if writes.1.elapsed() > quiet && digest::is_idle(&place.belay).await {
             return;
         }
-        if began.elapsed() > PATIENCE {
+        if started.elapsed() > PATIENCE {
             let world = digest::of(&place.belay, true).await;
-            let asked: Vec<_> = place
+            let requests: Vec<_> = place
                 .faults
                 .calls()
                 .iter()
@@ -285,24 +285,30 @@ async fn rests(place: &Place, quiet: Duration) {
                 .take(12)
                 .map(Call::to_string)
                 .collect();
-            panic!("the operator never rests; it asked last, newest first: {asked:#?}\n{world}");
+            panic!(
+                "the operator does not become idle; its last requests, newest first: {requests:#?}\n{world}"
+            );
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// Waits until the world is as expected. If it never is, the error shows the difference.
-async fn becomes(place: &Place, expected: &str, with_outdated: bool) -> Result<(), String> {
-    let began = Instant::now();
+/// Waits until the world is as expected. Otherwise, the error shows the difference.
+async fn becomes_as_expected(
+    place: &Place,
+    expected: &str,
+    with_outdated: bool,
+) -> Result<(), String> {
+    let started = Instant::now();
     loop {
         let world = digest::of(&place.belay, with_outdated).await;
         if world == expected {
             return Ok(());
         }
-        if began.elapsed() > PATIENCE / 4 {
+        if started.elapsed() > PATIENCE / 4 {
             return Err(format!(
-                "ended in another world ({} has all of it):\n{}",
-                noted(place, expected, &world),
+                "ended in another world ({} has all details):\n{}",
+                write_report(place, expected, &world),
                 difference(expected, &world)
             ));
         }
@@ -311,7 +317,7 @@ async fn becomes(place: &Place, expected: &str, with_outdated: bool) -> Result<(
 }
 
 /// Writes the requests and both worlds into a file. Returns its path.
-fn noted(place: &Place, expected: &str, found: &str) -> String {
+fn write_report(place: &Place, expected: &str, found: &str) -> String {
     let name = format!(
         "belay-sweep-{}-{}.txt",
         std::process::id(),
@@ -333,7 +339,7 @@ fn difference(expected: &str, found: &str) -> String {
     let same = expected
         .iter()
         .zip(&found)
-        .take_while(|(one, other)| one == other)
+        .take_while(|(left, right)| left == right)
         .count();
     let rest = |lines: &[&str]| {
         let shown = lines.iter().skip(same.saturating_sub(3)).take(14);

@@ -23,7 +23,7 @@ const KINDS: [&str; 8] = [
     "watch broken",
 ];
 
-/// The column of the first kind in a row, after the row's name.
+/// The column of the first kind, after the name of the row.
 const KINDS_FROM: usize = 2;
 
 /// The results of a scenario.
@@ -33,8 +33,8 @@ pub struct Row {
     writes: usize,
     /// The number of disturbed runs, by kind.
     runs: BTreeMap<&'static str, usize>,
-    /// The number of runs that ended before the disturbance.
-    unmet: usize,
+    /// The number of runs that ended before their disturbance.
+    undisturbed: usize,
 }
 
 impl Row {
@@ -44,34 +44,40 @@ impl Row {
             requests: calls.len(),
             writes: calls.iter().filter(|call| call.is_write()).count(),
             runs: BTreeMap::new(),
-            unmet: 0,
+            undisturbed: 0,
         }
     }
 
     /// Counts a run that ended as expected.
-    pub fn count(&mut self, disturbance: Disturbance, met: bool) {
+    pub fn count(&mut self, disturbance: Disturbance, applied: bool) {
         *self.runs.entry(disturbance.kind()).or_default() += 1;
-        self.unmet += usize::from(!met && disturbance.plan().is_some());
+        self.undisturbed += usize::from(!applied && disturbance.plan().is_some());
     }
 }
 
 /// Returns the table as Markdown.
 pub fn text(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| Scenario | Requests | Writes | Crash before | Crash after | Two operators | 403 | 409 to 503 | Answer lost | Old view | Watch broken | Not met |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+        "| Scenario | Requests | Writes | Crash before | Crash after | Two operators | 403 | 409 to 503 | Answer lost | Old view | Watch broken | Not applied |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     let mut rows: Vec<_> = rows.iter().collect();
     rows.sort_by_key(|row| row.scenario);
     let total = |of: &dyn Fn(&Row) -> usize| rows.iter().map(|row| of(row)).sum::<usize>();
     let kind = |row: &Row, kind| row.runs.get(kind).copied().unwrap_or_default();
-    let mut line = |name: &str, requests, writes, kinds: [usize; 8], unmet| {
+    let mut line = |name: &str, requests, writes, kinds: [usize; 8], undisturbed| {
         let kinds = kinds.map(|runs| runs.to_string()).join(" | ");
-        let line = format!("| {name} | {requests} | {writes} | {kinds} | {unmet} |");
-        writeln!(text, "{line}").expect("a text takes all");
+        let line = format!("| {name} | {requests} | {writes} | {kinds} | {undisturbed} |");
+        writeln!(text, "{line}").expect("a string accepts all writes");
     };
     for row in &rows {
         let kinds = KINDS.map(|name| kind(row, name));
-        line(row.scenario, row.requests, row.writes, kinds, row.unmet);
+        line(
+            row.scenario,
+            row.requests,
+            row.writes,
+            kinds,
+            row.undisturbed,
+        );
     }
     let kinds = KINDS.map(|name| total(&|row| kind(row, name)));
     line(
@@ -79,13 +85,13 @@ pub fn text(rows: &[Row]) -> String {
         total(&|row| row.requests),
         total(&|row| row.writes),
         kinds,
-        total(&|row| row.unmet),
+        total(&|row| row.undisturbed),
     );
     text
 }
 
-/// Writes the table into the documentation if `BELAY_GENERATE=1` is set. For kinds that this sweep didn't run, or that
-/// had a failure, it keeps the results of an earlier sweep.
+/// Writes the table into the documentation if `BELAY_GENERATE=1` is set. Keeps the results of an earlier sweep for
+/// kinds that this sweep didn't run or that had a failure.
 pub fn write(rows: &[Row], failed: &BTreeSet<&'static str>, part: &str) {
     if env::var_os("BELAY_GENERATE").is_none() {
         return;
@@ -109,9 +115,10 @@ pub fn write(rows: &[Row], failed: &BTreeSet<&'static str>, part: &str) {
                     new[at] = old[at];
                 }
             }
-            writeln!(merged, "| {name} | {} |", new.join(" | ")).expect("a text takes all");
+            writeln!(merged, "| {name} | {} |", new.join(" | "))
+                .expect("a string accepts all writes");
         } else {
-            writeln!(merged, "{line}").expect("a text takes all");
+            writeln!(merged, "{line}").expect("a string accepts all writes");
         }
     }
     let page = format!("{before}{BEGIN}{merged}{END}{after}");

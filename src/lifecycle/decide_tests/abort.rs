@@ -17,7 +17,7 @@ use crate::{
 use super::{Change, blocked_upgrade};
 
 #[test]
-fn an_abort_of_what_never_began_ends_it_at_once() {
+fn an_abort_of_a_pending_operation_ends_it_at_once() {
     let mut world = World::settled();
     world.set_version(NEW).stride();
     let upgrade = world.unfinished().remove(0);
@@ -34,7 +34,7 @@ fn an_abort_of_what_never_began_ends_it_at_once() {
 }
 
 #[test]
-fn an_abort_of_what_holds_the_lock_and_never_began_gives_the_lock_back() {
+fn an_abort_of_a_pending_operation_releases_its_lock() {
     let mut world = World::settled();
     world.set_version(NEW).stride().stride();
     let upgrade = world.lock().remove(0);
@@ -49,7 +49,7 @@ fn an_abort_of_what_holds_the_lock_and_never_began_gives_the_lock_back() {
 }
 
 #[test]
-fn an_abort_on_the_target_is_noted_once_it_is_accepted() {
+fn an_abort_on_a_target_is_recorded_and_honoured_once() {
     let (mut world, upgrade) = blocked_upgrade();
     world.wait(60).abort_on(&ObjectId::Cluster, "stop");
     assert_eq!(world.decide().stops(), [Stop::AfterStep]);
@@ -64,7 +64,7 @@ fn an_abort_on_the_target_is_noted_once_it_is_accepted() {
 }
 
 #[test]
-fn canceling_is_written_before_what_is_in_process_stops() {
+fn canceling_is_written_before_running_work_is_stopped() {
     let (mut world, upgrade) = blocked_upgrade();
     world.wait(60).abort(&upgrade, "stop");
     // After that write no step starts. So before the write nothing new may begin, and what has begun must be known.
@@ -92,7 +92,7 @@ fn canceling_is_written_before_what_is_in_process_stops() {
 }
 
 #[test]
-fn no_work_is_started_for_what_is_canceling() {
+fn no_work_starts_for_a_canceling_operation() {
     for policy in [World::abort, World::abort_after_step] {
         let (mut world, upgrade) = blocked_upgrade();
         policy(&mut world, &upgrade, "stop").stride();
@@ -104,7 +104,7 @@ fn no_work_is_started_for_what_is_canceling() {
 }
 
 #[test]
-fn an_aborted_operation_stops_where_it_stands() {
+fn an_aborted_operation_stops_in_its_current_state() {
     let (mut world, upgrade) = blocked_upgrade();
     world.abort(&upgrade, "not now").settle();
     let status = world.status(&upgrade);
@@ -133,7 +133,7 @@ fn an_aborted_operation_stops_where_it_stands() {
 }
 
 #[test]
-fn after_step_lets_the_drain_that_began_finish_and_no_other_begin() {
+fn an_abort_after_step_finishes_the_current_drain_and_starts_no_other() {
     let (mut world, upgrade) = blocked_upgrade();
     world.abort_after_step(&upgrade, "tonight");
     assert!(!world.decide().stops().contains(&Stop::Now));
@@ -161,7 +161,7 @@ fn after_step_lets_the_drain_that_began_finish_and_no_other_begin() {
 }
 
 #[test]
-fn an_abort_after_the_step_may_become_one_that_stops_now() {
+fn an_abort_after_step_can_be_changed_to_now() {
     let (mut world, upgrade) = blocked_upgrade();
     world.abort_after_step(&upgrade, "tonight").stride();
     world.abort_now(&upgrade, "at once").settle();
@@ -172,7 +172,7 @@ fn an_abort_after_the_step_may_become_one_that_stops_now() {
 }
 
 #[test]
-fn an_abort_that_comes_too_late_is_told_as_failed() {
+fn an_abort_that_comes_too_late_is_reported_as_failed() {
     let ends: [(Change, _); 2] = [(World::finish, Succeeded), (World::fail, Failed)];
     for (end, phase) in ends {
         for was_accepted in [false, true] {
@@ -195,7 +195,7 @@ fn an_abort_that_comes_too_late_is_told_as_failed() {
 }
 
 #[test]
-fn an_abort_that_is_taken_back_after_it_was_accepted_still_holds() {
+fn removing_an_accepted_abort_changes_nothing() {
     let (mut world, upgrade) = blocked_upgrade();
     world.abort_after_step(&upgrade, "stop").stride();
     world.take_abort_back(&upgrade).stride().work().stride();
@@ -210,7 +210,7 @@ fn an_abort_that_is_taken_back_after_it_was_accepted_still_holds() {
 }
 
 #[test]
-fn an_abort_that_is_taken_back_before_it_was_accepted_lets_the_work_go_on() {
+fn an_abort_removed_before_it_was_accepted_does_not_stop_the_work() {
     let (mut world, upgrade) = blocked_upgrade();
     world.abort(&upgrade, "stop");
     let mut pass = world.pass();
@@ -229,7 +229,7 @@ fn an_abort_that_is_taken_back_before_it_was_accepted_lets_the_work_go_on() {
 }
 
 #[test]
-fn the_deletion_of_an_operation_aborts_it_and_it_goes_once_it_has_stopped() {
+fn a_deleted_operation_is_aborted_and_removed_after_it_has_stopped() {
     let (mut world, upgrade) = blocked_upgrade();
     let id = ObjectId::Operation(upgrade.clone());
     world.delete(&id).stride();
@@ -243,7 +243,7 @@ fn the_deletion_of_an_operation_aborts_it_and_it_goes_once_it_has_stopped() {
 }
 
 #[test]
-fn a_deletion_aborts_what_is_in_flight_and_then_deletes() {
+fn a_deletion_of_a_target_first_aborts_the_operation_in_flight() {
     let (mut world, upgrade) = blocked_upgrade();
     world.delete(&ObjectId::Cluster).stride();
     assert_eq!(world.phase(&upgrade), Canceling);
@@ -267,7 +267,7 @@ fn a_deletion_aborts_what_is_in_flight_and_then_deletes() {
 }
 
 #[test]
-fn what_is_being_deleted_takes_no_other_operation() {
+fn a_target_that_is_being_deleted_accepts_no_other_operation() {
     let refusal = |world: &World, operation: &str| {
         assert_eq!(world.phase(operation), Failed);
         let error = world.status(operation).error.expect("an error");
@@ -306,7 +306,7 @@ fn what_is_being_deleted_takes_no_other_operation() {
 }
 
 #[test]
-fn a_deletion_outlives_a_crash_after_what_it_kept_from_beginning_was_noted() {
+fn a_deletion_continues_after_a_crash_at_any_action() {
     for (deleted, target) in [
         (ObjectId::Cluster, cluster()),
         (ObjectId::Pool("np1".into()), pool("np1")),
@@ -326,7 +326,7 @@ fn a_deletion_outlives_a_crash_after_what_it_kept_from_beginning_was_noted() {
 }
 
 #[test]
-fn an_aborted_deletion_is_on_hold_until_someone_asks() {
+fn an_aborted_deletion_is_on_hold_until_a_reconcile() {
     let mut world = World::settled();
     world.guard("np1").delete(&ObjectId::Pool("np1".into()));
     let delete = world.begin(Delete);
@@ -345,7 +345,7 @@ fn an_aborted_deletion_is_on_hold_until_someone_asks() {
 }
 
 #[test]
-fn an_operation_whose_target_vanishes_while_it_is_canceling_still_comes_to_its_stop() {
+fn a_canceling_operation_ends_even_if_its_target_vanishes() {
     let mut world = World::settled();
     world.set_count("np1", 3);
     let scale = world.begin(Scale);
@@ -362,7 +362,7 @@ fn an_operation_whose_target_vanishes_while_it_is_canceling_still_comes_to_its_s
 }
 
 #[test]
-fn work_that_a_restart_lost_while_canceling_is_only_brought_to_a_stop() {
+fn canceling_work_lost_in_a_restart_is_only_stopped() {
     let (mut world, upgrade) = blocked_upgrade();
     world.abort(&upgrade, "stop").stride().restart();
     assert_eq!(world.decide().starts(), [Stop::Now]);
@@ -377,7 +377,7 @@ fn work_that_a_restart_lost_while_canceling_is_only_brought_to_a_stop() {
 }
 
 #[test]
-fn a_refusal_answers_no_later_abort() {
+fn a_refused_abort_does_not_block_a_later_abort() {
     let mut world = World::settled();
     world.set_version(NEW);
     let upgrade = world.begin(Upgrade);

@@ -37,7 +37,7 @@ fn old(world: &World) -> usize {
 }
 
 #[test]
-fn an_edit_that_is_about_something_else_does_not_begin_an_aborted_upgrade_again() {
+fn an_unrelated_edit_does_not_restart_an_aborted_upgrade() {
     for fields in [
         json!({"operationHistoryLimit": 20}),
         json!({"concurrencyPolicy": "Queue"}),
@@ -57,7 +57,7 @@ fn an_edit_that_is_about_something_else_does_not_begin_an_aborted_upgrade_again(
 }
 
 #[test]
-fn an_autoscaler_scales_a_held_pool_and_no_node_is_replaced() {
+fn a_pool_on_hold_can_be_autoscaled_without_replacing_nodes() {
     let mut world = canceled_upgrade();
     assert_eq!(old(&world), 2);
     world.set_count("np1", 5).settle();
@@ -71,7 +71,7 @@ fn an_autoscaler_scales_a_held_pool_and_no_node_is_replaced() {
 }
 
 #[test]
-fn a_person_who_scales_a_held_pool_has_no_node_replaced() {
+fn a_pool_on_hold_can_be_scaled_by_an_operation_without_replacing_nodes() {
     let mut world = canceled_upgrade();
     world.ask_for_count("more", 5, &pool("np1")).settle();
     assert_eq!(world.phase("more"), Succeeded);
@@ -79,7 +79,7 @@ fn a_person_who_scales_a_held_pool_has_no_node_replaced() {
 }
 
 #[test]
-fn a_label_on_a_held_pool_changes_no_count_and_no_version() {
+fn a_label_on_a_pool_on_hold_changes_no_count_and_no_version() {
     let mut world = canceled_upgrade();
     let nodes = world.versions("np1");
     world.set_label("np1", "gold").settle();
@@ -90,7 +90,7 @@ fn a_label_on_a_held_pool_changes_no_count_and_no_version() {
 }
 
 #[test]
-fn settings_that_are_held_stay_on_nodes_that_exist_and_new_ones_have_what_the_spec_says() {
+fn settings_on_hold_are_not_applied_to_old_nodes_but_to_new_ones() {
     let mut world = World::settled();
     world.set_label("np1", "gold").stride();
     let update = world.unfinished().remove(0);
@@ -109,7 +109,7 @@ fn settings_that_are_held_stay_on_nodes_that_exist_and_new_ones_have_what_the_sp
 }
 
 #[test]
-fn after_a_failure_an_edit_of_how_the_work_is_done_is_taken_for_the_mend() {
+fn an_edit_of_the_provider_options_counts_as_the_fix_of_a_failure() {
     let (mut world, _) = failed_upgrade();
     world
         .edit_cluster(&json!({"provider": {"kwok": {"maxNodes": 50}}}))
@@ -123,7 +123,7 @@ fn after_a_failure_an_edit_of_how_the_work_is_done_is_taken_for_the_mend() {
 }
 
 #[test]
-fn after_a_pools_failure_another_version_of_its_cluster_is_taken_for_the_mend() {
+fn a_new_cluster_version_counts_as_the_fix_of_a_pools_failure() {
     let mut world = World::settled();
     world.delete(&ObjectId::Pool("np1".into()));
     let delete = world.begin(Delete);
@@ -139,7 +139,7 @@ fn after_a_pools_failure_another_version_of_its_cluster_is_taken_for_the_mend() 
 }
 
 #[test]
-fn after_a_failure_an_autoscaler_mends_nothing_but_the_count() {
+fn a_count_set_by_an_autoscaler_does_not_continue_a_failed_upgrade() {
     let (mut world, _) = failed_upgrade();
     let before = old(&world);
     world.set_count("np1", 4).settle();
@@ -147,7 +147,7 @@ fn after_a_failure_an_autoscaler_mends_nothing_but_the_count() {
 }
 
 #[test]
-fn a_pool_whose_stop_was_aborted_keeps_its_nodes_whatever_count_is_asked_for() {
+fn a_pool_with_an_aborted_stop_keeps_its_nodes_whatever_its_count() {
     let mut world = World::settled();
     world
         .guard("np1")
@@ -169,7 +169,7 @@ fn a_pool_whose_stop_was_aborted_keeps_its_nodes_whatever_count_is_asked_for() {
 }
 
 #[test]
-fn a_cluster_whose_start_was_aborted_stays_off_when_its_version_changes() {
+fn a_cluster_with_an_aborted_start_stays_off_when_its_version_changes() {
     let mut world = World::settled();
     world.set_power(PowerState::Stopped).settle();
     world.set_power(PowerState::Running);
@@ -184,7 +184,7 @@ fn a_cluster_whose_start_was_aborted_stays_off_when_its_version_changes() {
 }
 
 #[test]
-fn a_reconcile_of_the_cluster_leaves_alone_what_an_operation_on_a_pool_left_undone() {
+fn a_reconcile_of_the_cluster_does_not_continue_an_operation_on_a_pool() {
     let mut world = World::settled();
     world.set_count("np1", 4);
     let scale = world.begin(Scale);
@@ -196,7 +196,7 @@ fn a_reconcile_of_the_cluster_leaves_alone_what_an_operation_on_a_pool_left_undo
 }
 
 #[test]
-fn a_hold_of_the_cluster_covers_no_pool_that_it_was_not_about() {
+fn a_hold_of_the_cluster_does_not_cover_pools_that_it_did_not_concern() {
     let mut world = World::settled().with_pool("own", 2).at_rest();
     world.set_pool_version("own", Some(OLD)).settle();
     world.guard("np1").set_version(NEW);
@@ -213,7 +213,7 @@ fn a_hold_of_the_cluster_covers_no_pool_that_it_was_not_about() {
 }
 
 #[test]
-fn the_condition_names_what_is_on_hold_and_what_ends_that() {
+fn the_condition_says_what_is_on_hold_and_what_ends_the_hold() {
     let world = canceled_upgrade();
     let conditions = world.cluster_status().conditions;
     let stalled = conditions.iter().find(|it| it.type_ == "Stalled");
@@ -227,7 +227,7 @@ fn the_condition_names_what_is_on_hold_and_what_ends_that() {
 }
 
 #[test]
-fn what_rolled_a_cluster_back_converges_whatever_type_asked_for_it() {
+fn pools_return_to_the_control_planes_version_after_an_aborted_rollback_or_reconcile() {
     for type_ in [Rollback, Reconcile] {
         let mut world = World::settled();
         world.set_version(NEW).settle();
@@ -261,7 +261,7 @@ fn what_rolled_a_cluster_back_converges_whatever_type_asked_for_it() {
 }
 
 #[test]
-fn a_deletion_that_was_aborted_is_held_whatever_is_edited() {
+fn an_aborted_deletion_stays_on_hold_after_any_edit() {
     let mut world = World::settled();
     world.guard("np1").delete(&ObjectId::Pool("np1".into()));
     let delete = world.begin(crate::api::OperationType::Delete);

@@ -21,7 +21,7 @@ fn scaled_down() -> World {
 }
 
 #[test]
-fn what_an_autoscaler_does_is_not_undone() {
+fn an_autoscalers_change_is_not_reverted() {
     let mut world = scaled_down();
     assert_eq!(world.versions("np1").len(), 1);
     assert_eq!(world.unfinished().len(), 0);
@@ -40,7 +40,7 @@ fn what_an_autoscaler_does_is_not_undone() {
 }
 
 #[test]
-fn an_upgrade_of_a_pool_or_of_its_cluster_keeps_the_count_of_an_autoscaler() {
+fn an_upgrade_keeps_an_autoscalers_count() {
     for of_cluster in [true, false] {
         let mut world = scaled_down();
         world.set_version(NEW);
@@ -53,7 +53,7 @@ fn an_upgrade_of_a_pool_or_of_its_cluster_keeps_the_count_of_an_autoscaler() {
 }
 
 #[test]
-fn a_reconcile_keeps_the_count_of_an_autoscaler() {
+fn a_reconcile_keeps_an_autoscalers_count() {
     for target in [cluster(), pool("np1")] {
         let mut world = scaled_down();
         let reconcile = crate::api::OperationType::Reconcile;
@@ -64,7 +64,7 @@ fn a_reconcile_keeps_the_count_of_an_autoscaler() {
 }
 
 #[test]
-fn nobody_else_scales_the_pool_of_an_autoscaler() {
+fn an_autoscaled_pool_cannot_be_scaled_by_others() {
     let mut world = scaled_down();
     let why = "AgentPool np1 is scaled by the cluster autoscaler (1 to 5 nodes): change the limits there, or turn off that scaling first";
     let refusal = world.pool_status("np1").scale_refusal;
@@ -85,7 +85,7 @@ fn nobody_else_scales_the_pool_of_an_autoscaler() {
 }
 
 #[test]
-fn the_pool_of_an_autoscaler_stops_and_starts_with_the_count_of_its_spec() {
+fn an_autoscaled_pool_stops_and_starts_with_the_count_of_its_spec() {
     let mut world = scaled_down();
     world.set_pool_power("np1", PowerState::Stopped).settle();
     assert_eq!(world.versions("np1").len(), 0);

@@ -24,7 +24,7 @@ fn scale() -> OperationSpec {
 }
 
 #[test]
-fn nothing_begins_on_a_cluster_that_cannot_be_seen() {
+fn no_operation_starts_on_an_unreachable_cluster() {
     for is_seen in [true, false] {
         let mut world = World::settled();
         world.lose_sight(true);
@@ -55,7 +55,7 @@ fn nothing_begins_on_a_cluster_that_cannot_be_seen() {
 }
 
 #[test]
-fn what_others_began_is_followed_by_one_operation_that_holds_the_lock() {
+fn a_change_started_by_others_is_followed_by_one_operation_that_holds_the_lock() {
     let mut world = World::settled();
     world.others_begin(scale());
     world.stride();
@@ -71,7 +71,7 @@ fn what_others_began_is_followed_by_one_operation_that_holds_the_lock() {
 }
 
 #[test]
-fn what_others_change_now_is_followed_and_not_undone() {
+fn a_change_by_others_in_progress_is_followed_and_not_reverted() {
     let mut world = World::settled();
     world.others_begin(scale());
     world.lose_node("np1").stride();
@@ -84,7 +84,7 @@ fn what_others_change_now_is_followed_and_not_undone() {
 }
 
 #[test]
-fn what_others_began_holds_the_lock_beside_what_is_in_flight() {
+fn a_change_started_by_others_holds_the_lock_beside_the_operation_in_flight() {
     let mut world = World::settled();
     world.guard("np1").set_version(NEW);
     let upgrade = world.begin(Upgrade);
@@ -95,7 +95,7 @@ fn what_others_began_holds_the_lock_beside_what_is_in_flight() {
 }
 
 #[test]
-fn nobody_claims_that_others_began_what_the_engine_does_not_show() {
+fn a_forged_claim_that_others_started_a_change_is_canceled() {
     let mut world = World::settled();
     let mut forged = Operation::new("forged", scale());
     forged.metadata.annotations = Some(
@@ -111,7 +111,7 @@ fn nobody_claims_that_others_began_what_the_engine_does_not_show() {
 }
 
 #[test]
-fn what_the_engine_refuses_to_stop_goes_on_with_its_words() {
+fn work_that_the_engine_refuses_to_stop_continues_with_the_engines_message() {
     let mut world = World::settled();
     world.guard("np1").set_version(NEW);
     let upgrade = world.begin(Upgrade);
@@ -130,7 +130,7 @@ fn what_the_engine_refuses_to_stop_goes_on_with_its_words() {
 }
 
 #[test]
-fn a_control_plane_that_others_upgraded_takes_no_pool_along() {
+fn an_upgrade_of_the_control_plane_by_others_upgrades_no_pool() {
     let mut world = World::settled();
     let upgrade = OperationSpec {
         type_: Upgrade,
@@ -154,7 +154,7 @@ fn a_control_plane_that_others_upgraded_takes_no_pool_along() {
 }
 
 #[test]
-fn a_pool_that_the_engine_shows_as_off_is_stopped_already() {
+fn a_pool_that_is_already_off_at_the_engine_gets_no_stop() {
     let mut world = World::settled();
     world
         .lose_statuses()
@@ -171,7 +171,7 @@ fn a_pool_that_the_engine_shows_as_off_is_stopped_already() {
 }
 
 #[test]
-fn what_others_began_is_followed_before_it_can_be_canceled() {
+fn a_change_started_by_others_is_followed_before_it_can_be_canceled() {
     let mut world = World::settled();
     world.others_begin(scale());
     let follower = loop {

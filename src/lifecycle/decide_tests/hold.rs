@@ -24,7 +24,7 @@ fn canceled_upgrade() -> (World, String) {
 }
 
 #[test]
-fn after_a_cancel_or_a_failure_a_target_is_left_alone() {
+fn a_target_is_on_hold_after_a_cancellation_or_a_failure() {
     for ((mut world, upgrade), reason) in [
         (canceled_upgrade(), "OperationCanceled"),
         (failed_upgrade(), "OperationFailed"),
@@ -44,7 +44,7 @@ fn after_a_cancel_or_a_failure_a_target_is_left_alone() {
 }
 
 #[test]
-fn a_change_of_the_spec_ends_the_hold() {
+fn a_spec_change_ends_the_hold() {
     for (mut world, _) in [canceled_upgrade(), failed_upgrade()] {
         world.set_version("1.36.4").settle();
         assert_eq!(world.versions("np1"), ["1.36.4", "1.36.4"]);
@@ -67,7 +67,7 @@ fn a_reconcile_ends_the_hold() {
 }
 
 #[test]
-fn a_reconcile_that_is_aborted_leaves_its_target_on_hold() {
+fn an_aborted_reconcile_leaves_its_target_on_hold() {
     let (mut world, _) = canceled_upgrade();
     world.ask("go-on", Reconcile, &cluster());
     world.begin(Reconcile);
@@ -77,7 +77,7 @@ fn a_reconcile_that_is_aborted_leaves_its_target_on_hold() {
 }
 
 #[test]
-fn what_never_began_is_left_alone_as_well() {
+fn a_target_is_on_hold_after_its_pending_operation_was_aborted() {
     let mut world = World::settled();
     world.set_count("np1", 3).stride();
     let scale = world.unfinished().remove(0);
@@ -93,7 +93,7 @@ fn what_never_began_is_left_alone_as_well() {
 }
 
 #[test]
-fn an_abort_of_what_never_began_outlives_a_crash() {
+fn an_abort_of_a_pending_operation_survives_a_crash() {
     for actions in 0..5 {
         let mut world = World::settled();
         world.set_version(NEW).stride();
@@ -109,7 +109,7 @@ fn an_abort_of_what_never_began_outlives_a_crash() {
 }
 
 #[test]
-fn a_hold_outlives_a_crash_wherever_it_comes() {
+fn a_hold_survives_a_crash_at_any_action() {
     let delete: fn(&mut World, &str) = |world, scale| {
         world.delete(&ObjectId::Operation(scale.into()));
     };
@@ -140,7 +140,7 @@ fn a_hold_outlives_a_crash_wherever_it_comes() {
 }
 
 #[test]
-fn a_hold_of_one_pool_is_none_of_another() {
+fn a_hold_of_one_pool_does_not_affect_another_pool() {
     let mut world = World::settled().with_pool("np2", 1).at_rest();
     world.set_count("np1", 3);
     let scale = world.begin(Scale);
@@ -168,7 +168,7 @@ fn a_pool_on_hold_follows_its_clusters_version_and_keeps_its_size() {
 }
 
 #[test]
-fn while_its_cluster_is_on_hold_a_pool_may_be_scaled_and_one_be_made() {
+fn pools_can_be_scaled_and_created_while_their_cluster_is_on_hold() {
     let (mut world, _) = canceled_upgrade();
     world.set_count("np1", 3).create_pool("np2", 1).settle();
     assert_eq!(
@@ -182,7 +182,7 @@ fn while_its_cluster_is_on_hold_a_pool_may_be_scaled_and_one_be_made() {
 }
 
 #[test]
-fn a_create_that_was_aborted_is_gone_on_with_when_someone_asks() {
+fn an_aborted_create_continues_by_a_reconcile() {
     let mut world = World::new().with_pool("np1", 2);
     let create = world.begin(Create);
     world.abort(&create, "stop").settle();
@@ -192,7 +192,7 @@ fn a_create_that_was_aborted_is_gone_on_with_when_someone_asks() {
 }
 
 #[test]
-fn a_hold_is_told_after_its_operation_is_deleted() {
+fn a_hold_is_reported_after_its_operation_was_deleted() {
     let (mut world, upgrade) = failed_upgrade();
     world.delete(&ObjectId::Operation(upgrade.clone())).settle();
     let conditions = world.cluster_status().conditions;
@@ -207,7 +207,7 @@ fn a_hold_is_told_after_its_operation_is_deleted() {
 }
 
 #[test]
-fn a_change_that_was_aborted_while_it_waited_stays_on_hold_when_its_turn_would_come() {
+fn a_change_aborted_while_it_waited_stays_on_hold_when_the_lock_is_free() {
     let mut world = World::settled();
     world.set_policy(ConcurrencyPolicy::Queue).settle();
     world.set_count("np1", 3).guard("np1");
@@ -221,7 +221,7 @@ fn a_change_that_was_aborted_while_it_waited_stays_on_hold_when_its_turn_would_c
 }
 
 #[test]
-fn a_deletion_that_is_aborted_while_another_operation_is_about_to_begin_stays_on_hold() {
+fn a_deletion_aborted_while_another_operation_is_pending_stays_on_hold() {
     let mut world = World::settled();
     world.set_version(NEW).stride();
     world.delete(&ObjectId::Pool("np1".into())).stride();
@@ -235,7 +235,7 @@ fn a_deletion_that_is_aborted_while_another_operation_is_about_to_begin_stays_on
 }
 
 #[test]
-fn a_restart_in_the_middle_goes_on_with_what_was_planned() {
+fn an_operation_keeps_its_plan_after_a_restart() {
     let mut world = World::settled();
     world.set_count("np1", 3);
     let scale = world.begin(Scale);
@@ -249,7 +249,7 @@ fn a_restart_in_the_middle_goes_on_with_what_was_planned() {
 }
 
 #[test]
-fn what_an_ended_operation_held_before_its_target_kept_it_is_what_it_was_about() {
+fn a_crash_before_the_hold_is_written_does_not_widen_the_hold() {
     let mut world = World::settled();
     world.set_label("np1", "blue");
     let update = world.begin(Update);
@@ -267,7 +267,7 @@ fn what_an_ended_operation_held_before_its_target_kept_it_is_what_it_was_about()
 }
 
 #[test]
-fn a_pool_that_a_reconcile_of_its_cluster_made_is_its_clusters_to_upgrade() {
+fn a_pool_created_by_a_cluster_reconcile_follows_the_clusters_version() {
     let mut world = World::new().with_pool("np1", 2);
     world.set_pool_version("np1", Some(OLD)).set_version(NEW);
     let create = world.until(Create, Pending);
@@ -279,7 +279,7 @@ fn a_pool_that_a_reconcile_of_its_cluster_made_is_its_clusters_to_upgrade() {
 }
 
 #[test]
-fn an_edit_between_an_end_and_its_note_on_the_target_ends_the_hold() {
+fn an_edit_before_the_failure_is_recorded_on_the_target_ends_the_hold() {
     let mut world = World::settled();
     world.set_label("np1", "blue");
     let update = world.begin(Update);
@@ -297,7 +297,7 @@ fn an_edit_between_an_end_and_its_note_on_the_target_ends_the_hold() {
 }
 
 #[test]
-fn the_mend_of_a_failure_begins_nothing_that_was_aborted_before() {
+fn fixing_a_failure_does_not_restart_an_earlier_aborted_change() {
     let mut world = World::settled();
     world.set_count("np1", 3);
     let scale = world.begin(Scale);
@@ -313,7 +313,7 @@ fn the_mend_of_a_failure_begins_nothing_that_was_aborted_before() {
 }
 
 #[test]
-fn an_end_that_an_old_view_puts_back_into_the_lock_replaces_no_later_hold() {
+fn an_old_cache_does_not_replace_a_later_hold() {
     let mut world = World::settled();
     world.set_count("np1", 3);
     world.begin(Scale);
@@ -332,7 +332,7 @@ fn an_end_that_an_old_view_puts_back_into_the_lock_replaces_no_later_hold() {
 }
 
 #[test]
-fn a_pool_that_a_stop_of_its_cluster_emptied_is_not_started_when_the_stop_ends_early() {
+fn a_pool_emptied_by_a_cluster_stop_stays_empty_if_the_stop_fails_or_is_aborted() {
     type Ending = fn(&mut World, &str);
     let fails: Ending = |world, _| _ = world.fail();
     let is_aborted: Ending = |world, stop| _ = world.abort(stop, "not now");
@@ -355,7 +355,7 @@ fn a_pool_that_a_stop_of_its_cluster_emptied_is_not_started_when_the_stop_ends_e
 }
 
 #[test]
-fn what_was_aborted_while_it_waited_stays_on_hold_when_what_it_waited_for_fails() {
+fn a_change_aborted_while_it_waited_stays_on_hold_when_the_operation_in_flight_fails() {
     let mut world = World::new().with_pool("np1", 2);
     world.set_policy(ConcurrencyPolicy::Queue);
     let create = world.begin(Create);

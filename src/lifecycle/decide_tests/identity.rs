@@ -19,7 +19,7 @@ fn op(name: &str) -> ObjectId {
 }
 
 #[test]
-fn a_name_that_was_aborted_once_can_be_used_again() {
+fn the_name_of_an_aborted_operation_can_be_used_again() {
     let (mut world, upgrade) = blocked_upgrade();
     world.abort(&upgrade, "not now").settle();
     world.ask("go-on", Reconcile, &cluster());
@@ -34,7 +34,7 @@ fn a_name_that_was_aborted_once_can_be_used_again() {
 }
 
 #[test]
-fn the_lock_is_its_holders_and_not_of_another_of_the_same_name() {
+fn the_lock_is_bound_to_its_holders_uid_and_not_to_its_name() {
     let mut world = World::settled();
     world.guard("np1").ask_for_count("mine", 1, &pool("np1"));
     world.begin(Scale);
@@ -53,7 +53,7 @@ fn the_lock_is_its_holders_and_not_of_another_of_the_same_name() {
 }
 
 #[test]
-fn an_abort_that_a_target_keeps_is_not_of_another_operation_of_the_same_name() {
+fn a_recorded_abort_does_not_affect_a_new_operation_with_the_same_name() {
     let mut world = World::settled();
     world.ask_for_count("mine", 3, &pool("np1"));
     world.begin(Scale);
@@ -64,7 +64,7 @@ fn an_abort_that_a_target_keeps_is_not_of_another_operation_of_the_same_name() {
 }
 
 #[test]
-fn what_its_target_keeps_as_succeeded_does_not_cancel_it() {
+fn a_recorded_success_does_not_cancel_an_operation_that_lost_its_status() {
     let mut world = World::settled();
     world.set_version(NEW);
     let upgrade = world.begin(Upgrade);
@@ -85,7 +85,7 @@ fn what_its_target_keeps_as_succeeded_does_not_cancel_it() {
 }
 
 #[test]
-fn an_abort_annotation_that_an_object_is_created_with_counts_as_honoured() {
+fn an_abort_annotation_set_at_creation_aborts_nothing() {
     let mut world = World::new();
     world.abort_on(&ObjectId::Cluster, "left in Git");
     world.create_pool("np1", 2);
@@ -106,7 +106,7 @@ fn an_abort_annotation_that_an_object_is_created_with_counts_as_honoured() {
 }
 
 #[test]
-fn a_plan_that_cannot_be_read_fails_with_a_code_and_is_not_made_anew() {
+fn an_unreadable_plan_fails_the_operation_and_is_not_replaced() {
     let (mut world, upgrade) = blocked_upgrade();
     assert_eq!(world.phase(&upgrade), InProgress);
     world
@@ -126,7 +126,7 @@ fn a_plan_that_cannot_be_read_fails_with_a_code_and_is_not_made_anew() {
 }
 
 #[test]
-fn a_cancellation_that_failed_says_so_in_a_finished_condition_too() {
+fn a_failed_cancellation_still_has_a_finished_condition() {
     let (mut world, upgrade) = blocked_upgrade();
     world.abort_after_step(&upgrade, "stop").stride();
     world.unguard().finish().settle();

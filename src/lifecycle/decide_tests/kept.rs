@@ -27,7 +27,7 @@ fn names(world: &World) -> Vec<String> {
 }
 
 #[test]
-fn a_node_that_comes_after_its_operation_has_ended_goes_and_begins_none() {
+fn a_node_that_arrives_after_its_operation_is_deleted_without_a_new_operation() {
     let mut world = World::settled();
     world.set_version(NEW);
     let upgrade = world.begin(Upgrade);
@@ -39,7 +39,7 @@ fn a_node_that_comes_after_its_operation_has_ended_goes_and_begins_none() {
 }
 
 #[test]
-fn one_busy_pool_pushes_out_no_other_history() {
+fn the_history_of_a_busy_pool_does_not_displace_other_histories() {
     let mut world = World::settled();
     world
         .edit_cluster(&json!({"operationHistoryLimit": 2}))
@@ -57,7 +57,7 @@ fn one_busy_pool_pushes_out_no_other_history() {
 }
 
 #[test]
-fn what_never_ran_pushes_out_nothing_that_did() {
+fn operations_that_never_ran_do_not_displace_those_that_ran() {
     let mut world = World::settled();
     world
         .edit_cluster(&json!({"operationHistoryLimit": 2}))
@@ -81,7 +81,7 @@ fn what_never_ran_pushes_out_nothing_that_did() {
 }
 
 #[test]
-fn those_that_ended_first_go_first_whatever_they_are_called() {
+fn the_first_ended_operations_are_pruned_first_whatever_their_names() {
     let mut world = World::settled();
     for (name, count) in [("z", 3), ("y", 4), ("x", 5)] {
         // All of them end in the same second.
@@ -100,7 +100,7 @@ fn those_that_ended_first_go_first_whatever_they_are_called() {
 }
 
 #[test]
-fn what_is_over_the_limit_goes_before_anything_is_created() {
+fn operations_over_the_limit_are_pruned_before_new_ones_are_created() {
     let mut world = World::settled();
     world.edit_cluster(&json!({"operationHistoryLimit": 0}));
     world.set_count("np1", 3);
@@ -111,7 +111,7 @@ fn what_is_over_the_limit_goes_before_anything_is_created() {
 }
 
 #[test]
-fn an_operation_that_a_tool_applies_is_not_deleted_for_the_tool_would_make_it_again() {
+fn an_operation_applied_by_a_tool_is_not_pruned() {
     let mut world = World::settled();
     world.ask_for_count("from-git", 3, &pool("np1")).settle();
     let applied = "kubectl.kubernetes.io/last-applied-configuration";
@@ -123,7 +123,7 @@ fn an_operation_that_a_tool_applies_is_not_deleted_for_the_tool_would_make_it_ag
 }
 
 #[test]
-fn what_a_backup_brings_back_is_not_run_again() {
+fn a_restored_operation_does_not_run_again() {
     let mut world = World::settled();
     world.ask_for_count("more", 5, &pool("np1")).settle();
     world.set_count("np1", 2).settle();
@@ -150,7 +150,7 @@ fn what_a_backup_brings_back_is_not_run_again() {
 }
 
 #[test]
-fn a_deletion_that_a_backup_brings_back_deletes_nothing() {
+fn a_restored_delete_operation_deletes_nothing() {
     let mut world = World::settled().with_pool("np2", 1).at_rest();
     world.delete(&ObjectId::Pool("np2".into()));
     let delete = world.begin(Delete);
@@ -163,7 +163,7 @@ fn a_deletion_that_a_backup_brings_back_deletes_nothing() {
 }
 
 #[test]
-fn a_status_that_is_lost_makes_nothing_anew() {
+fn a_lost_status_creates_no_operation_and_no_node() {
     let mut world = World::settled();
     let nodes = world.snapshot().observed;
     let before = world.operations().count();
@@ -181,7 +181,7 @@ fn a_status_that_is_lost_makes_nothing_anew() {
 }
 
 #[test]
-fn a_status_that_is_lost_in_the_middle_of_an_operation_gives_the_lock_back_to_it() {
+fn an_operation_gets_its_lock_back_if_the_status_is_lost() {
     let (mut world, upgrade) = blocked_upgrade();
     world.lose_statuses().ask("other", Reconcile, &pool("np1"));
     world.stride().stride();
@@ -192,7 +192,7 @@ fn a_status_that_is_lost_in_the_middle_of_an_operation_gives_the_lock_back_to_it
 }
 
 #[test]
-fn an_operation_of_a_cluster_that_has_nothing_yet_is_a_create_and_no_other() {
+fn a_cluster_without_any_state_gets_a_create() {
     let mut world = World::new().with_pool("np1", 2);
     world.lose_statuses().settle();
     assert_eq!(world.versions("np1"), [OLD, OLD]);
@@ -205,7 +205,7 @@ fn an_operation_of_a_cluster_that_has_nothing_yet_is_a_create_and_no_other() {
 }
 
 #[test]
-fn a_pool_whose_cluster_goes_says_that_it_goes_with_it() {
+fn a_delete_of_a_pool_is_canceled_if_its_cluster_is_being_deleted() {
     let mut world = World::settled();
     world.guard("np1").delete(&ObjectId::Cluster).wait(5);
     world.ask("away", Delete, &pool("np1")).stride();
@@ -220,7 +220,7 @@ fn a_pool_whose_cluster_goes_says_that_it_goes_with_it() {
 }
 
 #[test]
-fn where_nothing_can_be_created_a_cluster_is_deleted_without_an_operation() {
+fn a_cluster_in_a_terminating_namespace_is_deleted_without_an_operation() {
     for mut world in [World::settled(), blocked_upgrade().0, failed_upgrade().0] {
         world.delete_namespace().settle();
         assert!(world.is_gone());
@@ -231,7 +231,7 @@ fn where_nothing_can_be_created_a_cluster_is_deleted_without_an_operation() {
 }
 
 #[test]
-fn a_deletion_without_an_operation_goes_on_after_a_crash_and_after_a_failure() {
+fn a_deletion_without_an_operation_continues_after_a_crash_and_a_failure() {
     let mut world = World::settled();
     world.delete_namespace();
     for _ in 0..3 {
@@ -243,7 +243,7 @@ fn a_deletion_without_an_operation_goes_on_after_a_crash_and_after_a_failure() {
 }
 
 #[test]
-fn a_delete_that_failed_is_gone_on_with_where_the_namespace_goes() {
+fn a_failed_delete_continues_if_the_namespace_is_deleted() {
     let mut world = World::settled();
     world.delete(&ObjectId::Cluster);
     let delete = world.begin(Delete);
@@ -254,7 +254,7 @@ fn a_delete_that_failed_is_gone_on_with_where_the_namespace_goes() {
 }
 
 #[test]
-fn an_operation_that_waits_for_a_pool_which_is_gone_holds_nothing() {
+fn a_waiting_operation_holds_no_lock_after_the_pool_it_waited_for_is_gone() {
     let mut world = World::settled().with_pool("np2", 1).at_rest();
     world.guard("np1").set_count("np1", 1);
     world.begin(Scale);
@@ -269,7 +269,7 @@ fn an_operation_that_waits_for_a_pool_which_is_gone_holds_nothing() {
 }
 
 #[test]
-fn nodes_whose_pool_was_removed_by_force_are_reported_and_go_with_the_cluster() {
+fn nodes_of_a_force_deleted_pool_are_reported_and_deleted_with_the_cluster() {
     let mut world = World::settled().with_pool("np2", 1).at_rest();
     world.delete_by_force(&np1()).settle();
     assert_eq!(world.snapshot().observed.nodes["np1"].len(), 2);
@@ -286,7 +286,7 @@ fn nodes_whose_pool_was_removed_by_force_are_reported_and_go_with_the_cluster() 
 }
 
 #[test]
-fn a_cluster_stays_while_a_pool_that_can_not_be_read_may_be_its_own() {
+fn a_cluster_is_kept_while_an_unreadable_pool_may_belong_to_it() {
     let mut world = World::settled();
     world.delete(&np1()).settle();
     world.delete(&ObjectId::Cluster);
@@ -305,7 +305,7 @@ fn a_cluster_stays_while_a_pool_that_can_not_be_read_may_be_its_own() {
 }
 
 #[test]
-fn what_a_pool_shows_of_a_lock_that_was_never_taken_refuses_nothing() {
+fn a_pool_status_of_a_lock_that_was_never_taken_refuses_nothing() {
     let mut world = World::settled();
     world.ask("one", Stop, &pool("np1"));
     world.ask("other", Stop, &pool("np1"));
@@ -321,7 +321,7 @@ fn what_a_pool_shows_of_a_lock_that_was_never_taken_refuses_nothing() {
 }
 
 #[test]
-fn a_pool_shows_what_takes_the_lock_after_the_lock_and_keeps_what_ended_before_it() {
+fn a_pools_status_is_written_after_the_lock_is_taken_and_before_it_is_released() {
     let mut world = World::settled();
     let pool_comes = |world: &World| {
         let decided = world.decide();
@@ -338,7 +338,7 @@ fn a_pool_shows_what_takes_the_lock_after_the_lock_and_keeps_what_ended_before_i
 }
 
 #[test]
-fn what_began_before_the_lock_was_written_is_no_edit_of_the_spec_when_it_ends() {
+fn an_operation_that_started_before_the_lock_was_written_does_not_count_as_an_edit() {
     let mut world = World::settled();
     world.ask_for_count("more", 3, &pool("np1"));
     while world.phase("more") != InProgress {
@@ -356,7 +356,7 @@ fn what_began_before_the_lock_was_written_is_no_edit_of_the_spec_when_it_ends() 
 }
 
 #[test]
-fn an_operation_on_the_cluster_makes_no_node_of_a_pool_that_is_deleted_wherever_a_crash_comes() {
+fn a_cluster_operation_creates_no_node_for_a_deleted_pool_after_a_crash_at_any_action() {
     for actions in 0..8 {
         let mut world = World::settled();
         world.set_policy(ConcurrencyPolicy::Queue);

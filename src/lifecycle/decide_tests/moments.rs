@@ -113,7 +113,7 @@ fn moments() -> Value {
 }
 
 #[test]
-fn gitops_tools_are_tested_with_what_the_core_writes() {
+fn the_test_data_of_the_gitops_tools_matches_the_core() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(FILE);
     let text = serde_json::to_string_pretty(&moments()).expect("JSON") + "\n";
     if std::env::var_os("BELAY_GENERATE").is_some() {

@@ -43,7 +43,7 @@ fn made(world: &World) -> String {
 }
 
 #[test]
-fn a_change_of_a_spec_that_an_operation_replaced_is_made_where_that_one_fails() {
+fn a_spec_change_replaced_by_an_operation_is_made_if_that_operation_fails() {
     let mut world = hanging();
     world.set_count("np1", 4).stride();
     let first = made(&world);
@@ -66,7 +66,7 @@ fn a_change_of_a_spec_that_an_operation_replaced_is_made_where_that_one_fails() 
 }
 
 #[test]
-fn an_edit_of_the_spec_after_an_operation_was_asked_for_is_not_written_over() {
+fn a_spec_edit_made_after_an_operation_was_requested_is_not_overwritten() {
     let mut world = hanging();
     world.ask_for_count("mine", 5, &pool("np1")).stride();
     world.stride().set_count("np1", 7).unguard().settle();
@@ -79,7 +79,7 @@ fn an_edit_of_the_spec_after_an_operation_was_asked_for_is_not_written_over() {
 }
 
 #[test]
-fn with_forbid_an_edit_of_the_same_field_is_newer_than_an_operation_that_has_yet_to_begin() {
+fn with_forbid_a_later_edit_of_the_same_field_replaces_a_pending_operation() {
     for passes in 0..2 {
         let mut world = World::settled();
         world.set_policy(Forbid).settle();
@@ -95,7 +95,7 @@ fn with_forbid_an_edit_of_the_same_field_is_newer_than_an_operation_that_has_yet
 }
 
 #[test]
-fn with_forbid_an_edit_of_something_else_takes_no_operations_place() {
+fn with_forbid_an_edit_of_another_field_replaces_no_operation() {
     let mut world = World::settled();
     world.ask_for_count("mine", 5, &pool("np1")).stride();
     world.set_label("np1", "gold").settle();
@@ -104,7 +104,7 @@ fn with_forbid_an_edit_of_something_else_takes_no_operations_place() {
 }
 
 #[test]
-fn an_operation_that_was_replaced_is_asked_for_again_where_the_newer_one_cannot_be_done() {
+fn a_replaced_operation_is_requested_again_if_the_newer_one_is_impossible() {
     let mut world = hanging();
     world.ask_for_count("first", 5, &pool("np1")).stride();
     world.wait(1).ask_for_count("second", 6, &pool("np1"));
@@ -129,7 +129,7 @@ fn an_operation_that_was_replaced_is_asked_for_again_where_the_newer_one_cannot_
 }
 
 #[test]
-fn an_operation_that_cannot_be_done_replaces_nothing() {
+fn an_impossible_operation_replaces_nothing() {
     let mut world = hanging();
     world.ask_for_version("mine", "1.36.4", &cluster()).stride();
     world.ask_for_version("too-far", "1.39.0", &cluster());
@@ -143,7 +143,7 @@ fn an_operation_that_cannot_be_done_replaces_nothing() {
 }
 
 #[test]
-fn of_operations_of_one_second_the_one_that_came_later_is_the_newer() {
+fn of_two_operations_of_the_same_second_the_later_one_counts_as_newer() {
     let mut world = hanging();
     // Sorted by name, the order would be the opposite.
     world.ask_for_count("z", 5, &pool("np1"));
@@ -152,7 +152,7 @@ fn of_operations_of_one_second_the_one_that_came_later_is_the_newer() {
 }
 
 #[test]
-fn the_one_that_came_later_is_the_newer_wherever_a_crash_comes() {
+fn the_later_operation_counts_as_newer_after_a_crash_at_any_action() {
     for actions in 0..8 {
         let mut world = hanging();
         world.ask_for_count("z", 5, &pool("np1"));
@@ -168,7 +168,7 @@ fn the_one_that_came_later_is_the_newer_wherever_a_crash_comes() {
 }
 
 #[test]
-fn what_waits_is_of_the_type_that_the_edit_is_about_whatever_nodes_there_are_meanwhile() {
+fn a_waiting_change_has_the_type_of_its_edit_whatever_nodes_exist() {
     let mut world = hanging();
     assert_eq!(
         world.versions("np1").len(),
@@ -183,7 +183,7 @@ fn what_waits_is_of_the_type_that_the_edit_is_about_whatever_nodes_there_are_mea
 }
 
 #[test]
-fn a_change_that_is_taken_back_while_it_waits_is_not_made() {
+fn a_waiting_change_that_is_reverted_is_not_made() {
     let mut world = hanging();
     world.set_count("np1", 4).stride().stride();
     let waiting = made(&world);
@@ -196,7 +196,7 @@ fn a_change_that_is_taken_back_while_it_waits_is_not_made() {
 }
 
 #[test]
-fn deletions_go_first_and_what_waits_longest_before_what_came_later() {
+fn deletions_run_first_and_other_waiting_changes_in_their_order() {
     let mut world = hanging();
     world.ask("all", Reconcile, &cluster()).stride();
     world
@@ -222,7 +222,7 @@ fn deletions_go_first_and_what_waits_longest_before_what_came_later() {
 }
 
 #[test]
-fn what_waits_lets_nothing_pass_that_would_keep_it_waiting() {
+fn a_later_change_does_not_overtake_a_waiting_one_that_it_would_block() {
     let mut world = World::settled().with_pool("np2", 2).at_rest();
     world.set_policy(Queue).settle();
     world
@@ -243,7 +243,7 @@ fn what_waits_lets_nothing_pass_that_would_keep_it_waiting() {
 }
 
 #[test]
-fn an_edit_of_the_cluster_that_no_operation_is_about_replaces_none() {
+fn an_edit_that_needs_no_operation_replaces_none() {
     let mut world = hanging();
     world.ask_for_version("mine", "1.36.4", &cluster()).stride();
     world
@@ -254,7 +254,7 @@ fn an_edit_of_the_cluster_that_no_operation_is_about_replaces_none() {
 }
 
 #[test]
-fn a_second_edit_of_the_cluster_waits_in_place_of_the_first_while_a_pools_operation_runs() {
+fn a_second_waiting_edit_of_the_cluster_replaces_the_first() {
     let mut world = World::settled();
     world.set_policy(Queue).settle();
     world.guard("np1").set_count("np1", 1);
@@ -271,7 +271,7 @@ fn a_second_edit_of_the_cluster_waits_in_place_of_the_first_while_a_pools_operat
 }
 
 #[test]
-fn an_edit_of_the_cluster_is_no_edit_of_its_pools() {
+fn an_edit_of_the_cluster_creates_no_operation_on_its_pools() {
     let mut world = World::settled();
     world.set_policy(Queue).settle();
     world.guard("np1").set_count("np1", 1);
@@ -284,7 +284,7 @@ fn an_edit_of_the_cluster_is_no_edit_of_its_pools() {
 }
 
 #[test]
-fn a_stop_is_refused_with_the_state_of_what_is_in_flight_on_the_same_target_alone() {
+fn a_refused_stop_shows_the_state_only_for_an_operation_on_the_same_target() {
     let (mut world, upgrade) = super::blocked_upgrade();
     let stop = crate::api::OperationType::Stop;
     world.ask("whole", stop, &cluster());
@@ -314,7 +314,7 @@ impl Rules for NeverOff {
 }
 
 #[test]
-fn what_the_provider_can_not_do_is_refused_with_what_to_do_instead() {
+fn an_operation_that_the_provider_does_not_support_is_refused_with_an_alternative() {
     let mut world = World::settled();
     world.set_rules(&NeverOff).ask("off", Stop, &pool("np1"));
     world.settle();
@@ -329,7 +329,7 @@ fn what_the_provider_can_not_do_is_refused_with_what_to_do_instead() {
 }
 
 #[test]
-fn what_a_spec_asks_for_and_the_provider_can_not_do_is_refused_once() {
+fn a_spec_that_the_provider_does_not_support_fails_only_once() {
     let mut world = World::settled();
     world.set_rules(&NeverOff);
     world
@@ -344,7 +344,7 @@ fn what_a_spec_asks_for_and_the_provider_can_not_do_is_refused_once() {
 }
 
 #[test]
-fn what_the_operation_in_flight_writes_into_the_spec_is_no_edit_that_replaces_another() {
+fn a_spec_change_by_the_operation_in_flight_replaces_no_other_operation() {
     let mut world = World::settled();
     world.ask("first", Stop, &pool("np1"));
     world.ask("second", Stop, &pool("np1"));

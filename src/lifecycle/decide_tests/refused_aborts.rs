@@ -42,7 +42,7 @@ fn stopping_after_the_step(on_target: bool) -> (World, String, ObjectId) {
 }
 
 #[test]
-fn nothing_that_is_taken_away_makes_an_accepted_abort_harder() {
+fn removing_annotations_never_makes_an_accepted_abort_stop_sooner() {
     type Change = fn(&mut World, &ObjectId);
     let changes: [Change; 4] = [
         |world, id| {
@@ -82,7 +82,7 @@ fn nothing_that_is_taken_away_makes_an_accepted_abort_harder() {
 }
 
 #[test]
-fn a_later_now_hurries_an_abort_that_waits_for_its_step() {
+fn a_later_policy_now_ends_an_abort_after_step_at_once() {
     for on_target in [false, true] {
         let (mut world, upgrade, id) = stopping_after_the_step(on_target);
         world.set_abort_policy(&id, Some("Now")).settle();
@@ -94,7 +94,7 @@ fn a_later_now_hurries_an_abort_that_waits_for_its_step() {
 }
 
 #[test]
-fn an_old_now_on_the_target_hurries_nothing() {
+fn an_old_policy_now_on_the_target_has_no_effect_on_a_later_abort() {
     let (mut world, upgrade) = blocked_upgrade();
     world.set_abort_policy(&ObjectId::Cluster, Some("Now"));
     world.abort_on(&ObjectId::Cluster, "first").settle();
@@ -114,7 +114,7 @@ fn an_old_now_on_the_target_hurries_nothing() {
 }
 
 #[test]
-fn a_policy_that_nobody_knows_is_refused_and_never_taken_for_now() {
+fn an_unknown_abort_policy_is_refused_and_never_taken_as_now() {
     for on_target in [false, true] {
         let (mut world, upgrade) = blocked_upgrade();
         let id = if on_target {
@@ -150,7 +150,7 @@ fn a_policy_that_nobody_knows_is_refused_and_never_taken_for_now() {
 }
 
 #[test]
-fn an_operation_that_waits_is_not_canceled_by_a_policy_that_nobody_knows() {
+fn a_pending_operation_is_not_canceled_by_an_unknown_abort_policy() {
     let mut world = World::settled();
     world.set_version(NEW).stride();
     let upgrade = world.unfinished().remove(0);
@@ -181,7 +181,7 @@ fn past_return() -> (World, String) {
 }
 
 #[test]
-fn an_abort_past_the_point_of_no_return_is_refused_once_and_the_rollback_ends() {
+fn an_abort_past_the_point_of_no_return_is_refused_and_the_rollback_succeeds() {
     for restarts in [false, true] {
         let (mut world, rollback) = past_return();
         if restarts {
@@ -204,7 +204,7 @@ fn an_abort_past_the_point_of_no_return_is_refused_once_and_the_rollback_ends() 
 }
 
 #[test]
-fn a_reconcile_that_takes_the_control_plane_back_is_past_its_return_as_well() {
+fn a_reconcile_that_rolls_back_the_control_plane_cannot_be_aborted_either() {
     let mut world = World::settled();
     world.set_version(NEW).settle();
     world.guard("np1").set_version(OLD);
@@ -247,7 +247,7 @@ fn decided_on_stopped(phase: crate::api::OperationPhase) -> Vec<Action> {
 }
 
 #[test]
-fn work_that_stopped_past_the_point_of_no_return_is_started_again_and_never_canceled() {
+fn work_stopped_past_the_point_of_no_return_is_started_again_and_never_canceled() {
     for phase in [InProgress, Canceling] {
         let decided = decided_on_stopped(phase);
         let phases: Vec<_> = decided
@@ -270,7 +270,7 @@ fn work_that_stopped_past_the_point_of_no_return_is_started_again_and_never_canc
 }
 
 #[test]
-fn a_reason_of_any_length_ends_in_a_status_that_can_be_written() {
+fn an_abort_reason_of_any_length_fits_into_the_status() {
     let (mut world, upgrade) = blocked_upgrade();
     world.abort(&upgrade, &"ä".repeat(60_000)).settle();
     assert_eq!(world.phase(&upgrade), Canceled);
@@ -290,7 +290,7 @@ fn a_reason_of_any_length_ends_in_a_status_that_can_be_written() {
 }
 
 #[test]
-fn an_abort_ends_while_what_blocked_the_operation_stays() {
+fn an_abort_ends_although_the_block_stays() {
     let (mut world, upgrade) = blocked_upgrade();
     world.abort(&upgrade, "stuck").settle();
     assert_eq!(world.phase(&upgrade), Canceled);
@@ -298,7 +298,7 @@ fn an_abort_ends_while_what_blocked_the_operation_stays() {
 }
 
 #[test]
-fn an_abort_on_a_pool_is_about_what_is_in_flight_on_it() {
+fn an_abort_on_a_pool_aborts_the_operation_in_flight_on_it() {
     let mut world = World::settled();
     world.guard("np1").set_count("np1", 1);
     let scale = world.begin(crate::api::OperationType::Scale);
@@ -313,7 +313,7 @@ fn an_abort_on_a_pool_is_about_what_is_in_flight_on_it() {
 }
 
 #[test]
-fn an_abort_of_an_operation_without_a_target_came_too_late() {
+fn an_abort_of_an_operation_without_a_target_is_reported_as_failed() {
     let spec = json!({"type": "Reconcile", "target": {"kind": "AgentPool", "name": "np9"}});
     let mut operation = Operation::new("on-nothing", serde_json::from_value(spec).expect("a spec"));
     operation

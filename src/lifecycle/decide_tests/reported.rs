@@ -18,7 +18,7 @@ use crate::{
 use super::{blocked_upgrade, failed_upgrade};
 
 #[test]
-fn progress_is_told_and_never_goes_back() {
+fn progress_is_reported_and_never_decreases() {
     let (mut world, upgrade) = blocked_upgrade();
     let status = world.status(&upgrade);
     let blocked = status.blocked.expect("it is blocked");
@@ -33,7 +33,7 @@ fn progress_is_told_and_never_goes_back() {
 }
 
 #[test]
-fn percent_stays_where_a_provider_takes_a_step_back() {
+fn the_percentage_does_not_decrease_if_a_provider_reports_less() {
     let (world, upgrade) = blocked_upgrade();
     let before = world.status(&upgrade);
     let taken_back = before.steps.iter().map(|step| StepReport {
@@ -63,7 +63,7 @@ fn percent_stays_where_a_provider_takes_a_step_back() {
 }
 
 #[test]
-fn a_status_is_of_the_generation_that_it_was_made_from() {
+fn a_status_names_the_generation_that_it_was_computed_from() {
     let mut world = World::settled();
     world.set_version(NEW).set_count("np1", 3).stride();
     assert_eq!(world.cluster_status().observed_generation, Some(2));
@@ -73,7 +73,7 @@ fn a_status_is_of_the_generation_that_it_was_made_from() {
 }
 
 #[test]
-fn conditions_tell_of_an_operation_what_its_phase_is() {
+fn the_conditions_of_an_operation_follow_its_phase() {
     let ready = ["True", "False", "False", "True"];
     let stalled = ["False", "False", "True", "False"];
     let going_on = ["False", "True", "False", "Unknown"];
@@ -110,7 +110,7 @@ fn conditions_tell_of_an_operation_what_its_phase_is() {
 }
 
 #[test]
-fn a_target_tells_what_is_done_to_it_and_how_it_ended() {
+fn a_target_reports_its_operation_and_how_it_ended() {
     use ProvisioningState as State;
     let (mut world, upgrade) = blocked_upgrade();
     let reported = |world: &World| {
@@ -165,7 +165,7 @@ fn the_operation_of_a_thousand_nodes_stays_under_100_kib() {
 }
 
 #[test]
-fn a_pool_tells_why_it_can_t_be_scaled_now() {
+fn a_pool_reports_why_it_cannot_be_scaled_now() {
     let refusal = |world: &World| world.pool_status("np1").scale_refusal;
     let (mut world, upgrade) = blocked_upgrade();
     let expected = format!("Another operation ({upgrade}) is in progress");

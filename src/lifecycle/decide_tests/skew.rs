@@ -30,7 +30,7 @@ fn left_behind(up_to: &[&str]) -> World {
 }
 
 #[test]
-fn no_control_plane_goes_more_than_three_minor_versions_ahead_of_nodes_that_follow_it() {
+fn a_control_plane_is_never_more_than_three_minor_versions_ahead_of_its_nodes() {
     let three = ["1.36.1", "1.37.1", "1.38.1"];
     let mut world = left_behind(&three);
     assert!(world.versions("np1").contains(&"1.35.7".to_owned()));
@@ -73,7 +73,7 @@ fn a_clusters_status_names_the_oldest_version_of_each_pool() {
 }
 
 #[test]
-fn a_pool_that_is_to_keep_an_old_version_keeps_its_control_plane_near() {
+fn a_pinned_pool_limits_the_version_of_its_control_plane() {
     let mut world = World::settled().with_pool("own", 1).at_rest();
     world.set_pool_version("own", Some("1.35.7")).settle();
     for version in ["1.36.1", "1.37.1", "1.38.1"] {
@@ -108,7 +108,7 @@ fn a_pool_that_pins_a_newer_version_waits_for_its_control_plane() {
 }
 
 #[test]
-fn of_system_pools_that_become_user_pools_at_once_one_stays_a_system_pool() {
+fn if_all_system_pools_become_user_pools_one_stays_a_system_pool() {
     let mut world = World::settled().with_pool("sys1", 1).with_pool("sys2", 1);
     world.make_system("sys1").make_system("sys2").settle();
     let user = json!({"mode": "User"});

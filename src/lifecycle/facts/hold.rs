@@ -101,7 +101,7 @@ mod tests {
     type Edit = fn(&mut AskedFor);
 
     #[test]
-    fn an_edit_ends_the_hold_of_what_it_is_about() {
+    fn an_edit_ends_the_hold_of_the_aspect_that_it_changes() {
         use Aspect::{Count, Deletion, Power, Settings, Version};
         use OperationPhase::{Canceled, Failed};
         let nothing: Edit = |_| ();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mend_of_a_failure_ends_no_hold_of_what_was_aborted() {
+    fn fixing_a_failure_does_not_end_the_hold_of_an_aborted_aspect() {
         use Aspect::{Count, Deletion, Power};
         let mut now = asked();
         now.settings = Some("b".into());
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_of_a_power_that_differs_holds_the_count() {
+    fn a_hold_of_a_different_power_state_also_holds_the_count() {
         let held = Held {
             own: [Aspect::Power].into(),
             by_cluster: Aspects::new(),

@@ -56,7 +56,7 @@ fn two_pools() -> World {
 }
 
 #[test]
-fn what_is_foreseen_is_what_happens() {
+fn the_forecast_matches_the_operations_that_then_run() {
     let mut worlds = vec![World::new().with_pool("np1", 2).with_pool("np2", 3)];
     let mut change = |make: &dyn Fn(&mut World) -> &mut World| {
         let mut world = two_pools();
@@ -84,7 +84,7 @@ fn what_is_foreseen_is_what_happens() {
 }
 
 #[test]
-fn pools_come_up_side_by_side_after_their_cluster() {
+fn pools_are_created_in_parallel_after_their_cluster() {
     let world = World::new().with_pool("np1", 2).with_pool("np2", 3);
     let seen = forecast(world.snapshot(), world.now());
     let turns: Vec<_> = seen
@@ -98,7 +98,7 @@ fn pools_come_up_side_by_side_after_their_cluster() {
 }
 
 #[test]
-fn an_upgrade_goes_through_the_control_plane_and_each_pool() {
+fn an_upgrade_covers_the_control_plane_and_each_pool() {
     let mut world = two_pools();
     world.set_version(NEW);
     let seen = forecast(world.snapshot(), world.now());
@@ -121,7 +121,7 @@ fn an_upgrade_goes_through_the_control_plane_and_each_pool() {
 }
 
 #[test]
-fn what_waits_with_queue_begins_after_what_is_in_flight() {
+fn with_queue_a_new_change_starts_after_the_operation_in_flight() {
     let mut world = two_pools();
     world.set_policy(ConcurrencyPolicy::Queue).settle();
     world.set_version(NEW).begin(OperationType::Upgrade);
@@ -141,7 +141,7 @@ fn what_waits_with_queue_begins_after_what_is_in_flight() {
 }
 
 #[test]
-fn with_replace_a_new_change_aborts_what_is_in_flight() {
+fn with_replace_a_new_change_aborts_the_operation_in_flight() {
     let mut world = two_pools();
     world.set_policy(ConcurrencyPolicy::Replace).settle();
     world.set_version(NEW).begin(OperationType::Upgrade);

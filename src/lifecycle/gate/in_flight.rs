@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cluster_excludes_all_and_a_pool_itself() {
+    fn an_operation_on_a_cluster_excludes_all_others_and_one_on_a_pool_those_on_the_same_pool() {
         let cluster = OperationTarget {
             kind: TargetKind::ManagedCluster,
             name: "demo".into(),

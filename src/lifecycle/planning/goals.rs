@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_setting_is_rounded_as_deployments_do_it() {
+    fn a_percentage_is_rounded_as_in_deployments() {
         let percent = |text: &str| IntOrString::String(text.into());
         for (setting, count, up, down) in [
             (IntOrString::Int(2), 10, 2, 2),

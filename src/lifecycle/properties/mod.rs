@@ -25,7 +25,7 @@ proptest! {
     })]
 
     #[test]
-    fn whatever_happens_the_rules_hold_and_it_comes_to_rest(
+    fn the_invariants_hold_in_every_history_and_it_settles(
         is_settled: bool,
         turns in turns(),
     ) {
@@ -37,7 +37,7 @@ proptest! {
     }
 
     #[test]
-    fn an_abort_ends_while_what_is_in_the_way_stays(
+    fn an_abort_ends_although_all_obstacles_stay(
         is_settled: bool,
         refuses_specs: bool,
         turns in turns(),
@@ -76,7 +76,7 @@ proptest! {
     }
 
     #[test]
-    fn of_changes_that_wait_the_newest_wins_whichever_way_it_came(
+    fn the_newest_waiting_change_wins_whichever_way_it_came(
         changes in vec((any::<bool>(), 1..9_i32, 0..3_usize), 1..6),
     ) {
         let mut world = World::settled();

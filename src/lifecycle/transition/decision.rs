@@ -180,7 +180,7 @@ mod tests {
     const ABORTS: [Abort; 3] = [Abort::No, Abort::AfterStep, Abort::Now];
 
     #[test]
-    fn canceled_is_said_only_of_work_that_has_stopped_and_can_stop() {
+    fn an_operation_is_canceled_only_if_its_work_has_stopped_and_can_stop() {
         for work in WORK {
             for abort in ABORTS {
                 for can_stop in [CanStop::Yes, CanStop::No] {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_abort_that_cannot_be_taken_is_refused_whatever_the_work_does() {
+    fn an_abort_past_the_point_of_no_return_is_refused_unless_the_work_has_ended() {
         for phase in [Going::Pending, Going::InProgress, Going::Canceling] {
             for work in WORK {
                 let decision = decide(phase, work, Abort::Now, CanStop::No);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_engine_refuses_to_stop_goes_on() {
+    fn work_that_the_engine_refuses_to_stop_continues() {
         for can_stop in [CanStop::Yes, CanStop::No] {
             for phase in [Going::InProgress, Going::Canceling] {
                 let decision = decide(phase, WorkState::Refused, Abort::Now, can_stop);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_new_begins_before_an_abort_is_accepted() {
+    fn an_abort_is_accepted_only_when_no_new_step_can_start() {
         for abort in [Abort::AfterStep, Abort::Now] {
             assert_eq!(
                 decide(Going::InProgress, WorkState::Running, abort, CanStop::Yes),

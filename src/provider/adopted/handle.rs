@@ -40,7 +40,7 @@ mod tests {
     use super::Handle;
 
     #[test]
-    fn a_handle_is_read_as_it_is_written() {
+    fn a_handle_survives_writing_and_reading() {
         for text in ["cluster/0a-1b", "nodepool/np1/0a-1b", "nodepool/np1/"] {
             assert_eq!(Handle::parse(text).to_string(), text);
         }

@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kubeconfig_that_runs_a_program_or_reads_a_file_is_not_taken() {
+    fn a_kubeconfig_that_runs_a_program_or_reads_a_file_is_refused() {
         let with = |user: &str, cluster: &str| {
             let text = format!(
                 "{{clusters: [{{name: c, cluster: {{server: 'https://localhost', {cluster}}}}}], users: [{{name: u, user: {{{user}}}}}]}}"
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_minor_version_of_a_kubelet_is_read_with_a_clouds_suffix() {
+    fn the_minor_version_of_a_kubelet_is_parsed_with_a_clouds_suffix() {
         for (text, minor) in [
             ("v1.34.2-eks-113cf36", Some(34)),
             ("v1.33.4", Some(33)),

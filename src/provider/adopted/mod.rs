@@ -123,7 +123,7 @@ mod tests {
     use super::pool_name;
 
     #[test]
-    fn a_pool_whose_name_kubernetes_doesnt_take_gets_one_that_it_does() {
+    fn a_pool_name_that_kubernetes_does_not_accept_is_converted() {
         for (at_engine, is_taken, pool) in [
             ("np1", false, "np1"),
             ("General_Purpose", false, "general-purpose"),

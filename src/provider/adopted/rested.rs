@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_beyond_those_that_a_pool_had_come_up_until_it_rests() {
+    fn additional_nodes_count_as_ready_only_when_the_pool_has_settled() {
         let (rested, site) = (
             Rested::default(),
             Site {

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn how_nodes_are_replaced_is_taken_over_in_the_words_of_an_agent_pool() {
+    fn the_update_config_of_a_nodegroup_is_converted_to_upgrade_settings() {
         for (at_once, is_minimal, asked) in [
             (
                 Share::Nodes(1),

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_pass_is_tried_again_and_the_rest_is_final() {
+    fn temporary_errors_are_retried_and_others_are_final() {
         let inactive = "Nodegroup cannot be updated as it is currently not in Active State";
         for (status, code, message, passes) in [
             (

@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_asked_for_one_after_the_other() {
+    fn differences_are_requested_one_after_the_other() {
         let taint = NodeTaint {
             key: "team".into(),
             value: "gold".into(),
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_not_asked_for() {
+    fn a_nodegroup_that_matches_its_goal_gets_no_request() {
         let deleted = PoolGoal {
             deleted: true,
             count: 0,
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_that_was_stopped_has_its_least_size_again_when_it_is_started() {
+    fn a_restarted_pool_has_its_minimum_size_again() {
         let stopped = PoolGoal {
             stopped: true,
             count: 0,
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_taint_with_another_value_is_written_over() {
+    fn a_taint_with_another_value_is_overwritten() {
         let taint = |value: &str| NodeTaint {
             key: "team".into(),
             value: value.into(),
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_request_of_a_change_has_the_same_token_and_another_one_has_not() {
+    fn equal_requests_of_a_change_have_the_same_token_and_different_ones_have_not() {
         let to = |minor| Request::Version(version(minor));
         let change = "0b0c1f0e-7c55-4d0e-8a8e-111111111111-12";
         assert_eq!(to(34).token(change), to(34).token(change));

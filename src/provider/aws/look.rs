@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nodegroup_has_as_many_nodes_as_eks_is_asked_for() {
+    fn a_nodegroup_shows_as_many_nodes_as_its_desired_size() {
         let sizes = Sizes {
             least: 1,
             most: 9,
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_on_is_shown_in_the_words_of_an_operation() {
+    fn an_update_of_eks_is_shown_as_an_operation_of_belay() {
         let update = |type_, param, value: &str| {
             let param = UpdateParam::builder().r#type(param).value(value).build();
             Update::builder()

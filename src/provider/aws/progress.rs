@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancellation_that_failed_says_why_the_update_goes_on() {
+    fn a_failed_cancellation_says_why_the_update_continues() {
         for (status, says) in [
             (CancellationStatus::InProgress, None),
             (

@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_has_no_patch_at_eks() {
+    fn eks_versions_have_no_patch_number() {
         let version = version_of("1.34").expect("a version");
         assert_eq!(version.to_string(), "1.34.0");
         assert_eq!(written(version), "1.34");
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_eks_doesnt_say_is_taken_as_its_defaults() {
+    fn missing_fields_of_eks_have_their_defaults() {
         let group = Nodegroup::from(&types::Nodegroup::builder().nodegroup_name("np1").build());
         let name = "np1".to_owned();
         assert_eq!(

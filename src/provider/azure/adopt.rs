@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn upgrade_settings_are_taken_over_in_the_words_of_an_agent_pool() {
+    fn the_upgrade_settings_of_a_node_pool_are_converted_to_those_of_an_agent_pool() {
         for (now, asked) in [
             (json!({}), json!({"maxSurge": "10%", "maxUnavailable": 0})),
             (

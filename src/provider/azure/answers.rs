@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_pass_is_tried_again_and_the_rest_is_final() {
+    fn temporary_errors_are_retried_and_others_are_final() {
         let another = "Operation is not allowed: Another operation (np1 - Scaling) is in progress";
         for (status, code, message, passes) in [
             (

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_asked_for_one_after_the_other() {
+    fn differences_are_requested_one_after_the_other() {
         let all = PoolGoal {
             count: 5,
             version: version("1.34.0"),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_or_on_its_way_is_not_asked_for() {
+    fn a_change_that_is_done_or_in_progress_is_not_requested() {
         let newer = PoolGoal {
             version: version("1.34.0"),
             ..goal()
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_of_azures_own_stay() {
+    fn azures_own_labels_stay() {
         let own = json!({"nodeLabels": {"node.kubernetes.io/x": "y", "team": "gold"}});
         let Some(Request::Put(wanted)) = of_node_pool(&pool(&own), &goal()) else {
             panic!("the label team is to go")

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_that_is_off_has_no_nodes_and_keeps_none() {
+    fn a_stopped_pool_has_no_nodes() {
         let seen = observation(&cluster(), &AzureProviderSpec::default());
         let counts: Vec<_> = seen
             .nodes
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_on_is_followed_by_its_id_in_the_words_of_an_operation() {
+    fn an_operation_of_azure_is_shown_as_an_operation_of_belay() {
         let (mut cluster, settings) = (cluster(), AzureProviderSpec::default());
         let site = Site {
             namespace: "team".into(),

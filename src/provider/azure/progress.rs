@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_of_an_operation_follows_from_it_and_from_its_resource() {
+    fn the_result_of_an_operation_follows_from_it_and_its_resource() {
         let drain = json!({"code": "PodDrainFailure", "message": "web-1 has a budget"});
         for (resource, operation, end) in [
             ("Succeeded", Some(json!({"status": "Succeeded"})), "Done"),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn percent_is_shown_where_azure_says_it_and_is_never_100_before_the_end() {
+    fn azures_percentage_is_shown_and_is_never_100_before_the_end() {
         let resource = json!({"properties": {"provisioningState": "Upgrading"}});
         for (percent, shown) in [
             (json!(33.4), Some(33)),

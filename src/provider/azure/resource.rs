@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_taint_comes_back_as_aks_writes_it() {
+    fn a_taint_survives_parsing_and_writing() {
         for text in [
             "team=gold:NoSchedule",
             "example.com/only:PreferNoSchedule",

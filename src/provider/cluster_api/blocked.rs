@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_says_who_set_it_and_what_ends_it() {
+    fn a_pause_shows_who_set_it_and_what_ends_it() {
         let named = |annotations: Value| json!({"name": "md-0", "annotations": annotations});
         for (annotations, is_paused, says) in [
             (json!({}), false, None),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_says_what_it_waits_for() {
+    fn a_waiting_machine_shows_its_cause() {
         let condition = |type_: &str, status: &str, reason: &str, message: &str| {
             let conditions =
                 json!([{"type": type_, "status": status, "reason": reason, "message": message}]);

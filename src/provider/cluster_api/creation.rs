@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_is_made_with_what_its_class_needs() {
+    fn a_new_cluster_has_the_settings_that_its_class_needs() {
         let goal = ControlPlaneGoal {
             version: "1.36.0".parse().expect("a version"),
             running: true,

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handle_is_read_as_it_is_written() {
+    fn a_handle_survives_writing_and_reading() {
         for text in ["deleted/cluster", "deleted/pool/md-0"] {
             let deletion = Deletion::parse(text).expect("a deletion");
             assert_eq!(deletion.to_string(), text);

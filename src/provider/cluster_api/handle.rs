@@ -170,7 +170,7 @@ mod tests {
     use super::Handle;
 
     #[test]
-    fn a_handle_is_read_as_it_is_written() {
+    fn a_handle_survives_writing_and_reading() {
         for text in [
             "control-plane/uid-0",
             "replaced/md-0/uid-1",

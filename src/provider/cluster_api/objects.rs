@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_seen_is_no_older_where_it_has_all_that_was_listed_and_nothing_that_was_gone() {
+    fn a_cache_is_as_new_as_a_list_if_it_has_all_listed_objects_and_no_deleted_one() {
         let listed = list("9", &[("a", 5), ("b", 7)]);
         for (seen, is_shown, why) in [
             (vec![("a", 5), ("b", 7)], true, "the same"),

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn who_wrote_a_field_last_asked_for_it_unless_belay_did() {
+    fn the_last_writer_of_a_field_requested_it_unless_it_was_belay() {
         let (early, late) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
         let version = ["f:spec", "f:topology", "f:version"];
         for (managers, by) in [

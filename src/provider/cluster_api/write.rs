@@ -111,13 +111,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_changed_is_not_written() {
+    fn an_unchanged_object_is_not_written() {
         let read = json!({"metadata": {"uid": "u1"}, "spec": {"paused": true}});
         assert!(changes(&read, &read).is_empty());
     }
 
     #[test]
-    fn a_test_that_fails_is_no_refusal() {
+    fn a_failed_json_patch_test_is_not_a_refusal() {
         let answer = |message: &str| {
             let status =
                 json!({"status": "Failure", "reason": "Invalid", "code": 422, "message": message});

@@ -54,13 +54,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_engine_that_shows_no_changes_is_asked_after_each_pause() {
+    async fn an_engine_without_change_events_is_polled_after_each_pause() {
         assert_eq!(waits(while_busy(PAUSE, None)).await, PAUSE);
         assert_eq!(waits(while_idle(IDLE, PAUSE, None)).await, IDLE);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_change_ends_the_wait_and_one_that_came_before_is_not_missed() {
+    async fn a_change_ends_the_wait_even_if_it_came_before() {
         let (count, changes) = watch::channel(0);
         assert_eq!(
             waits(while_busy(PAUSE, Some(changes.clone()))).await,

@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_to_an_older_look_takes_nothing_back() {
+    async fn the_answer_to_an_older_observation_reverts_nothing() {
         let engine = Arc::new(Slow::default());
         let (changed, _changes) = Changes::new();
         let sights = Sights::new(engine.clone(), changed);

@@ -420,7 +420,7 @@ mod tests {
     use super::nodes_done;
 
     #[test]
-    fn of_a_step_only_its_own_nodes_count_as_done() {
+    fn only_the_nodes_of_a_step_count_as_done() {
         // From 3 nodes to 5: two are made.
         assert_eq!(nodes_done(Some(2), Some(2)), Some(0));
         assert_eq!(nodes_done(Some(2), Some(1)), Some(1));

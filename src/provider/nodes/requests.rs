@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_throttles_is_asked_again_when_it_wishes() {
+    fn a_throttled_request_is_retried_when_the_server_asks_for_it() {
         for (code, seconds, expected) in [
             (429, Some(7), Some(7)),
             (429, None, Some(1)),

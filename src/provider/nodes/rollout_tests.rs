@@ -130,7 +130,7 @@ fn nodes_are_replaced_within_surge_and_unavailable() {
 }
 
 #[test]
-fn every_rollout_ends_with_the_nodes_that_were_asked_for() {
+fn every_rollout_ends_with_the_requested_nodes() {
     for (count, surge, unavailable, there) in combinations() {
         let goal = PoolGoal {
             surge,
@@ -153,7 +153,7 @@ fn combinations() -> impl Iterator<Item = (usize, usize, usize, usize)> {
 }
 
 #[test]
-fn a_rollout_goes_on_after_a_restart_at_any_stride() {
+fn a_rollout_continues_after_a_restart_at_any_point() {
     for (count, surge, unavailable, there) in combinations() {
         let goal = PoolGoal {
             surge,
@@ -179,7 +179,7 @@ fn a_rollout_goes_on_after_a_restart_at_any_stride() {
 }
 
 #[test]
-fn another_operation_goes_on_where_one_was_stopped_at_any_stride() {
+fn another_operation_continues_a_rollout_that_was_stopped_at_any_point() {
     for (count, surge, unavailable, there) in combinations() {
         let goal = PoolGoal {
             surge,
@@ -197,7 +197,7 @@ fn another_operation_goes_on_where_one_was_stopped_at_any_stride() {
 }
 
 #[test]
-fn after_step_finishes_what_has_begun_and_begins_nothing() {
+fn an_abort_after_step_finishes_started_steps_and_starts_no_other() {
     for (count, surge, unavailable, there) in combinations() {
         let goal = PoolGoal {
             surge,
@@ -217,7 +217,7 @@ fn after_step_finishes_what_has_begun_and_begins_nothing() {
 }
 
 #[test]
-fn a_stop_now_begins_nothing() {
+fn a_stop_now_starts_nothing() {
     let mut nodes = old(3);
     let goal = goal(3);
     while !stride(&goal, UID, &mut nodes, Stop::No) {
@@ -233,7 +233,7 @@ fn a_stop_now_begins_nothing() {
 }
 
 #[test]
-fn a_pool_is_scaled_in_one_stride_and_keeps_its_old_nodes() {
+fn a_scale_changes_all_nodes_at_once_and_replaces_none() {
     let scale = |count, there| {
         let goal = PoolGoal {
             replace_outdated: false,
@@ -248,7 +248,7 @@ fn a_pool_is_scaled_in_one_stride_and_keeps_its_old_nodes() {
 }
 
 #[test]
-fn a_scale_down_takes_what_is_missed_least() {
+fn a_scale_down_removes_the_least_useful_nodes_first() {
     let of = |name: &str, runs: &str| node(name, runs);
     let cordoned = |name: &str| NodeView {
         cordoned: true,
@@ -293,7 +293,7 @@ fn a_scale_down_takes_what_is_missed_least() {
 }
 
 #[test]
-fn what_is_of_no_use_is_replaced_first_then_the_oldest() {
+fn unready_nodes_are_replaced_first_and_then_the_oldest() {
     let not_ready = NodeView {
         ready: false,
         ..node("z9", OLD)
@@ -312,7 +312,7 @@ fn what_is_of_no_use_is_replaced_first_then_the_oldest() {
 }
 
 #[test]
-fn a_node_that_never_comes_up_holds_a_rollout_back() {
+fn a_node_that_does_not_come_up_pauses_the_rollout() {
     let mut nodes = old(2);
     nodes.push(NodeView {
         ready: false,
@@ -324,7 +324,7 @@ fn a_node_that_never_comes_up_holds_a_rollout_back() {
 }
 
 #[test]
-fn nodes_are_made_under_the_same_names_again() {
+fn nodes_get_the_same_names_when_they_are_created_again() {
     let made = |uid, nodes: &[NodeView]| next(&goal(2), uid, nodes, Stop::No).actions;
     assert_eq!(made(UID, &[]), made(UID, &[]));
     let [NodeAction::Create(first), second] = &made(UID, &[])[..] else {
@@ -336,7 +336,7 @@ fn nodes_are_made_under_the_same_names_again() {
 }
 
 #[test]
-fn what_is_planned_is_what_is_done() {
+fn the_planned_steps_are_those_that_run() {
     for (count, surge, unavailable, there) in combinations() {
         let goal = PoolGoal {
             surge,
@@ -368,7 +368,7 @@ fn what_is_planned_is_what_is_done() {
 }
 
 #[test]
-fn a_replacement_that_is_no_longer_ready_begins_no_other_step() {
+fn a_replacement_that_becomes_unready_starts_no_other_step() {
     let goal = PoolGoal {
         surge: 1,
         unavailable: 0,
@@ -430,7 +430,7 @@ fn a_replacement_that_is_no_longer_ready_begins_no_other_step() {
 }
 
 #[test]
-fn a_step_is_in_process_once_its_node_is_marked_also_where_nobody_drains_it() {
+fn a_step_is_in_progress_when_its_node_is_marked_even_without_a_drain() {
     let goal = PoolGoal {
         drain: false,
         ..goal(0)
@@ -472,7 +472,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_rollout_keeps_its_bounds_from_wherever_it_starts(
+    fn a_rollout_keeps_its_bounds_from_any_start(
         mut nodes in vec(any_node(), 0..8),
         count in 0..6_usize,
         (surge, unavailable) in (0..4_usize, 0..3_usize).prop_filter("both 0", |both| *both != (0, 0)),
@@ -486,7 +486,7 @@ proptest! {
 }
 
 #[test]
-fn a_node_that_is_not_ready_is_in_the_way_only_of_nodes_that_are_to_be_replaced() {
+fn an_unready_node_blocks_a_rollout_only_if_nodes_must_be_replaced() {
     let mut broken = node("a1", NEW);
     broken.ready = false;
     let nodes = [broken.clone(), node("a2", OLD)];

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reserved_label_of_a_pool_that_was_stored_before_is_not_applied() {
+    fn a_reserved_label_of_a_pool_is_not_applied() {
         let labels_of_pool = [
             "kubernetes.io/hostname",
             "node-role.kubernetes.io/control-plane",

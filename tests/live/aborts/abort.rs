@@ -1,4 +1,4 @@
-//! An abort stops an operation where it stands.
+//! Aborts of single Operations: an abort stops an operation in its current state.
 
 use std::{
     collections::BTreeSet,
@@ -24,9 +24,9 @@ use crate::stage::belay::{
 /// The approximate number of sequential writes of an abort, if one node is being drained.
 const ABORT_WRITES: usize = 10;
 
-pub async fn a_blocked_upgrade_is_canceled_where_it_stands(world: Arc<World>) {
+pub async fn an_abort_cancels_a_blocked_upgrade_in_its_current_state(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let operation = belay.upgrading_of(3, 3).await;
+    let operation = belay.blocked_upgrade_of(3, 3).await;
     belay.abort(&operation, "stuck on a PDB").await;
     let status = belay
         .is_in_phase(&operation, OperationPhase::Canceled)
@@ -37,7 +37,7 @@ pub async fn a_blocked_upgrade_is_canceled_where_it_stands(world: Arc<World>) {
             OperationPhase::Canceling,
             OperationPhase::Canceled
         ]),
-        "Canceling comes first"
+        "Canceling comes before Canceled"
     );
     let cancellation = status.cancellation.expect("a cancellation");
     assert_eq!(cancellation.status, CancellationStatus::Successful);
@@ -53,7 +53,7 @@ pub async fn a_blocked_upgrade_is_canceled_where_it_stands(world: Arc<World>) {
     assert!(phases.contains(&StepPhase::Canceled), "{phases:?}");
     assert!(phases.contains(&StepPhase::Skipped), "{phases:?}");
     belay
-        .eventually("has the cluster Canceled and the lock free", || async {
+        .eventually("the cluster is Canceled and the lock is free", || async {
             let status = belay.cluster().await.status.unwrap_or_default();
             status.provisioning_state == Some(ProvisioningState::Canceled)
                 && status.operations.is_empty()
@@ -62,41 +62,45 @@ pub async fn a_blocked_upgrade_is_canceled_where_it_stands(world: Arc<World>) {
     let nodes = belay.nodes().await;
     assert!(
         nodes.iter().all(|node| !is_cordoned(node)),
-        "the node whose drain wasn't done takes pods again"
+        "the node whose drain was not finished must be uncordoned"
     );
     let versions: std::collections::BTreeSet<_> = nodes.iter().map(version).collect();
-    assert_eq!(versions.len(), 2, "nothing is rolled back: {versions:?}");
+    assert_eq!(
+        versions.len(),
+        2,
+        "the abort rolls nothing back: {versions:?}"
+    );
     belay.check_history();
 }
 
 pub async fn an_abort_takes_less_than_two_seconds(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let operation = belay.upgrading_of(3, 3).await;
-    let aborted = async {
-        let began = Instant::now();
+    let operation = belay.blocked_upgrade_of(3, 3).await;
+    let abort = async {
+        let started = Instant::now();
         belay.abort(&operation, "in a hurry").await;
         while !belay.seen.has_ended(&operation) {
-            assert!(began.elapsed() < PATIENCE, "it never ends");
+            assert!(started.elapsed() < PATIENCE, "the Operation does not end");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        began.elapsed()
+        started.elapsed()
     };
-    // The duration of requests depends on the API server and on the load of the machine. So the test makes the same
-    // number of writes at the same time, and allows the abort as much more time as they take.
-    let (took, requests) = tokio::join!(aborted, belay.writes_take(ABORT_WRITES));
-    println!("abort to Canceled: {took:?}; as many writes: {requests:?}");
+    // The duration of requests depends on the API server and on the load of the machine. Therefore the test makes the
+    // same number of writes at the same time, and adds their duration to the limit.
+    let (took, writes) = tokio::join!(abort, belay.duration_of_writes(ABORT_WRITES));
+    println!("abort to Canceled: {took:?}; {ABORT_WRITES} writes: {writes:?}");
     assert_eq!(
         belay.phases(&operation).await.last(),
         Some(&OperationPhase::Canceled)
     );
-    // The promise of design.md, section 3: a deadline that the operator guarantees, not a benchmark.
+    // The guarantee of design.md, section 3: a deadline for the operator, not a benchmark.
     assert!(
-        took < Duration::from_secs(2) + requests,
-        "an abort took {took:?} where {ABORT_WRITES} writes took {requests:?}"
+        took < Duration::from_secs(2) + writes,
+        "an abort took {took:?}, and {ABORT_WRITES} writes took {writes:?}"
     );
 }
 
-pub async fn an_abort_while_nodes_are_made_leaves_no_half_made_node(world: Arc<World>) {
+pub async fn an_abort_while_nodes_come_up_leaves_no_unfinished_node(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.create_cluster(0).await;
     belay.cluster_is_ready().await;
@@ -108,27 +112,27 @@ pub async fn an_abort_while_nodes_are_made_leaves_no_half_made_node(world: Arc<W
         .expect("patched");
     belay.create_pool("np1", 3).await;
     let operation = belay.operation(OperationType::Create, "np1").await;
-    belay.makes_nodes(&operation, 3).await;
+    belay.creates_nodes(&operation, 3).await;
     belay.abort(&operation, "wrong size").await;
     belay
         .is_in_phase(&operation, OperationPhase::Canceled)
         .await;
-    assert!(belay.nodes().await.is_empty(), "no half-made node is left");
+    assert!(belay.nodes().await.is_empty(), "no unfinished node is left");
     belay.check_history();
 }
 
-pub async fn an_abort_of_a_pending_operation_cancels_it_before_it_began(world: Arc<World>) {
+pub async fn an_aborted_pending_operation_never_starts(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let queue = json!({"spec": {"concurrencyPolicy": "Queue"}});
-    let in_flight = belay.upgrading_of(3, 3).await;
+    let in_flight = belay.blocked_upgrade_of(3, 3).await;
     let clusters = belay.api::<belay::api::ManagedCluster>();
     clusters
         .patch("demo", &PatchParams::default(), &Patch::Merge(queue))
         .await
         .expect("patched");
-    // The pool's admission reads the policy of its cluster from the pool's status.
+    // Admission of a pool's Operation reads the policy of the cluster from the pool's status.
     belay
-        .eventually("tells np1 that changes wait", || async {
+        .eventually("the status of np1 shows the policy Queue", || async {
             let status = belay.pool("np1").await.status.unwrap_or_default();
             let cluster = status.cluster.expect("its cluster");
             cluster.concurrency_policy == ConcurrencyPolicy::Queue
@@ -138,7 +142,7 @@ pub async fn an_abort_of_a_pending_operation_cancels_it_before_it_began(world: A
         .reconcile(TargetKind::AgentPool, "np1", "waiting")
         .await;
     belay
-        .eventually("has it wait for its turn", || async {
+        .eventually("the second operation waits for its turn", || async {
             is_true(&belay.status("waiting").await.conditions, "Reconciling")
         })
         .await;
@@ -150,7 +154,7 @@ pub async fn an_abort_of_a_pending_operation_cancels_it_before_it_began(world: A
     );
     assert!(
         status.start_time.is_none() && status.steps.is_empty(),
-        "it never began"
+        "it never started"
     );
     assert_eq!(
         status.cancellation.expect("a cancellation").status,
@@ -159,27 +163,27 @@ pub async fn an_abort_of_a_pending_operation_cancels_it_before_it_began(world: A
     assert_eq!(
         belay.status(&in_flight).await.phase,
         OperationPhase::InProgress,
-        "the other goes on"
+        "the other operation must continue"
     );
     belay.check_history();
 }
 
 pub async fn a_second_abort_changes_nothing(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let operation = belay.upgrading_of(3, 3).await;
+    let operation = belay.blocked_upgrade_of(3, 3).await;
     belay.abort(&operation, "first").await;
     let first = belay
         .is_in_phase(&operation, OperationPhase::Canceled)
         .await;
     let refusal = belay.try_abort(&operation, "second").await;
-    assert!(refusal.is_err(), "it has ended");
-    // If the second abort had an effect, it would show by the time that another operation has ended.
+    assert!(refusal.is_err(), "the Operation has ended");
+    // An effect of the second abort would be visible when another operation has ended.
     belay.create_pool("np2", 1).await;
     belay.pool_is_ready("np2").await;
     assert_eq!(belay.status(&operation).await, first);
 }
 
-pub async fn an_abort_that_races_with_the_end_has_one_of_two_legal_ends(world: Arc<World>) {
+pub async fn an_abort_that_races_with_the_end_leads_to_canceled_or_succeeded(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     let (mut canceled, mut succeeded) = (0, 0);
@@ -189,11 +193,11 @@ pub async fn an_abort_that_races_with_the_end_has_one_of_two_legal_ends(world: A
         belay.set_count("np1", count).await;
         let operation = new_scale(&belay, &known).await;
         known.insert(operation.clone());
-        // Later in each round, so that the abort hits the operation at different moments.
+        // Each round waits longer, so that the aborts come at different moments.
         tokio::time::sleep(Duration::from_millis(u64::from(round) * 4)).await;
-        let aborted = belay.try_abort(&operation, "a race").await;
+        let aborted = belay.try_abort(&operation, "race with the end").await;
         belay
-            .eventually("ends", || async {
+            .eventually("the operation ends", || async {
                 belay.status(&operation).await.phase.is_finished()
             })
             .await;
@@ -226,13 +230,13 @@ pub async fn an_abort_that_races_with_the_end_has_one_of_two_legal_ends(world: A
                     "{operation}"
                 );
             }
-            other => panic!("{operation} ended {other:?}"),
+            phase => panic!("{operation} ended as {phase:?}"),
         }
         belay.lock_is_free().await;
-        let name = format!("settle-{round}");
+        let name = format!("reconcile-{round}");
         belay.reconcile(TargetKind::AgentPool, "np1", &name).await;
         belay
-            .eventually("settles", || async {
+            .eventually("the Reconcile succeeds", || async {
                 belay.status(&name).await.phase == OperationPhase::Succeeded
             })
             .await;
@@ -243,7 +247,7 @@ pub async fn an_abort_that_races_with_the_end_has_one_of_two_legal_ends(world: A
     belay.check_history();
 }
 
-/// Waits for a Scale of the pool that isn't among the known ones. Returns its name.
+/// Waits for a Scale of the pool that isn't known yet. Returns its name.
 async fn new_scale(belay: &Belay, known: &BTreeSet<String>) -> String {
     let find = || async {
         let operations = belay.operations(OperationType::Scale, "np1").await;
@@ -251,14 +255,14 @@ async fn new_scale(belay: &Belay, known: &BTreeSet<String>) -> String {
         names.find(|name| !known.contains(name))
     };
     belay
-        .eventually("has a new operation", || async { find().await.is_some() })
+        .eventually("there is a new Scale", || async { find().await.is_some() })
         .await;
     find().await.expect("an operation")
 }
 
-pub async fn after_step_lets_the_step_in_process_finish(world: Arc<World>) {
+pub async fn an_abort_after_step_lets_the_current_step_finish(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let operation = belay.upgrading_of(3, 3).await;
+    let operation = belay.blocked_upgrade_of(3, 3).await;
     belay.kubectl(&[
         "annotate",
         "operation",
@@ -275,7 +279,7 @@ pub async fn after_step_lets_the_step_in_process_finish(world: Arc<World>) {
         .into_iter()
         .find(is_cordoned)
         .expect("a node that is drained");
-    belay.keep_available(2).await;
+    belay.set_min_available(2).await;
     belay
         .is_in_phase(&operation, OperationPhase::Canceled)
         .await;
@@ -284,18 +288,18 @@ pub async fn after_step_lets_the_step_in_process_finish(world: Arc<World>) {
         nodes
             .iter()
             .all(|node| node.metadata.name != draining.metadata.name),
-        "its drain was finished"
+        "the drain in progress must finish"
     );
     assert!(
         nodes.iter().any(|node| version(node) == "v1.35.7"),
-        "no other node was begun"
+        "no other node is replaced"
     );
     belay.check_history();
 }
 
-pub async fn a_node_that_others_delete_during_an_abort_is_no_step_that_began(world: Arc<World>) {
+pub async fn a_node_deleted_during_an_abort_leaves_its_pending_step_skipped(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let operation = belay.upgrading_of(3, 3).await;
+    let operation = belay.blocked_upgrade_of(3, 3).await;
     let policy = "belay.dev/abort-policy=AfterStep";
     belay.kubectl(&["annotate", "operation", &operation, policy]);
     belay.abort(&operation, "after this node").await;
@@ -304,14 +308,14 @@ pub async fn a_node_that_others_delete_during_an_abort_is_no_step_that_began(wor
         .await;
     let nodes = belay.nodes().await;
     let is_waiting = |node: &&Node| !is_cordoned(node) && version(node) == "v1.35.7";
-    let waiting = nodes.iter().find(is_waiting).expect("one that waits");
+    let waiting = nodes.iter().find(is_waiting).expect("a node that waits");
     let waiting = waiting.name_any();
     belay.kubectl(&["delete", "node", &waiting]);
-    belay.rests().await;
-    belay.keep_available(0).await;
+    belay.is_idle().await;
+    belay.set_min_available(0).await;
     let canceled = belay.is_canceled(&operation).await;
     let step = format!("node/{waiting}");
-    let step = canceled.steps.iter().find(|one| one.name == step);
+    let step = canceled.steps.iter().find(|found| found.name == step);
     let step = step.expect("its step");
     assert_eq!(step.phase, StepPhase::Skipped, "{step:?}");
     belay.check_history();
@@ -319,14 +323,14 @@ pub async fn a_node_that_others_delete_during_an_abort_is_no_step_that_began(wor
 
 pub async fn deleting_an_operation_aborts_it(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let operation = belay.upgrading_of(3, 3).await;
+    let operation = belay.blocked_upgrade_of(3, 3).await;
     belay.kubectl(&["delete", "operation", &operation, KUBECTL_PATIENCE]);
     assert!(
         belay
             .phases(&operation)
             .await
             .contains(&OperationPhase::Canceled),
-        "it was canceled before it went"
+        "the operation is canceled before it is deleted"
     );
     assert!(belay.nodes().await.iter().all(|node| !is_cordoned(node)));
     let status = belay.cluster().await.status.expect("a status");

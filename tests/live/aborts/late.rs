@@ -1,5 +1,4 @@
-//! Nothing takes effect after `Canceled`: a request that was sent before the abort and arrives after it changes
-//! nothing.
+//! Late requests: a request that Belay sent before an abort and that arrives after `Canceled` has no lasting effect.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,11 +12,11 @@ use crate::stage::{
     proxy::{Fault, Proxy},
 };
 
-/// How late a request arrives.
+/// The delay of a late request.
 const LATE: Fault = Fault::Delay(Duration::from_secs(5));
 
-/// Scales a pool of `nodes` nodes to `count`. One request arrives late, and the scale is aborted before it arrives.
-async fn scaled(
+/// Scales a pool of `nodes` nodes to `count`, delays one request, and aborts the scale before the request arrives.
+async fn abort_scale_with_late_request(
     world: &Arc<World>,
     nodes: usize,
     count: usize,
@@ -25,64 +24,69 @@ async fn scaled(
 ) -> (Arc<Belay>, Arc<Proxy>) {
     let (belay, proxy) = Belay::start_behind_proxy(world).await;
     belay.ready_cluster(0, nodes).await;
-    proxy.on(method, path, body, LATE, 1);
+    proxy.add_fault(method, path, body, LATE, 1);
     belay.set_count("np1", count).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
-    is_aborted_meanwhile(&belay, &proxy, &scale).await;
+    abort_after_request_was_sent(&belay, &proxy, &scale).await;
     (belay, proxy)
 }
 
-/// Aborts an Operation once its request has been sent.
-async fn is_aborted_meanwhile(belay: &Belay, proxy: &Proxy, operation: &str) {
+/// Aborts an Operation after its request was sent and before it arrives.
+async fn abort_after_request_was_sent(belay: &Belay, proxy: &Proxy, operation: &str) {
     belay
-        .eventually("makes the request", || async { !proxy.met().is_empty() })
+        .eventually("the operator sends the request", || async {
+            !proxy.faulted_requests().is_empty()
+        })
         .await;
-    belay.abort(operation, "not this one").await;
+    belay.abort(operation, "not now").await;
     belay.is_canceled(operation).await;
 }
 
-pub async fn a_deletion_of_a_node_that_arrives_late_fails(world: Arc<World>) {
-    let (belay, proxy) = scaled(&world, 2, 1, (Method::DELETE, "/nodes/", "")).await;
+pub async fn a_node_deletion_that_arrives_after_the_abort_fails(world: Arc<World>) {
+    let (belay, proxy) =
+        abort_scale_with_late_request(&world, 2, 1, (Method::DELETE, "/nodes/", "")).await;
     assert_eq!(belay.was_answered(&proxy, "/nodes/").await, 409);
     let nodes = belay.nodes().await;
     assert_eq!(nodes.len(), 2);
-    assert!(!nodes.iter().any(is_cordoned), "it takes pods again");
+    assert!(!nodes.iter().any(is_cordoned), "no node is cordoned");
 }
 
-pub async fn a_cordon_that_arrives_late_fails(world: Arc<World>) {
-    let (belay, proxy) = scaled(&world, 2, 1, (Method::PATCH, "/nodes/", "drained-by")).await;
-    // If nothing changed the node in the meantime, the mark is set and removed again.
+pub async fn a_cordon_that_arrives_after_the_abort_does_not_last(world: Arc<World>) {
+    let (belay, proxy) =
+        abort_scale_with_late_request(&world, 2, 1, (Method::PATCH, "/nodes/", "drained-by")).await;
+    // If the node hasn't changed in the meantime, the request succeeds, and Belay reverts it.
     belay.was_answered(&proxy, "/nodes/").await;
     belay
-        .eventually("has no node cordoned", || async {
+        .eventually("no node is cordoned", || async {
             !belay.nodes().await.iter().any(is_cordoned)
         })
         .await;
     assert_eq!(belay.nodes().await.len(), 2);
 }
 
-pub async fn a_node_that_is_made_late_joins_no_pool_and_goes(world: Arc<World>) {
-    let (belay, proxy) = scaled(&world, 1, 2, (Method::POST, "/nodes", "")).await;
+pub async fn a_node_created_after_the_abort_is_deleted(world: Arc<World>) {
+    let (belay, proxy) =
+        abort_scale_with_late_request(&world, 1, 2, (Method::POST, "/nodes", "")).await;
     assert_eq!(belay.was_answered(&proxy, "/nodes").await, 201);
     belay
-        .eventually("has the node that was there", || async {
+        .eventually("only the first node remains", || async {
             belay.nodes().await.len() == 1
         })
         .await;
     belay
-        .eventually("counts it no more", || async {
+        .eventually("the pool's status counts one node", || async {
             belay.pool_status("np1").await.count == 1
         })
         .await;
 }
 
-pub async fn a_change_of_the_control_plane_that_arrives_late_fails(world: Arc<World>) {
+pub async fn a_control_plane_change_that_arrives_after_the_abort_fails(world: Arc<World>) {
     let (belay, proxy) = Belay::start_behind_proxy(&world).await;
     belay.ready_cluster(0, 1).await;
-    proxy.on(Method::PATCH, "/kwokcontrolplanes/", "1.36.3", LATE, 1);
+    proxy.add_fault(Method::PATCH, "/kwokcontrolplanes/", "1.36.3", LATE, 1);
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
-    is_aborted_meanwhile(&belay, &proxy, &upgrade).await;
+    abort_after_request_was_sent(&belay, &proxy, &upgrade).await;
     assert_eq!(belay.was_answered(&proxy, "/kwokcontrolplanes/").await, 409);
     let record = belay
         .api::<KwokControlPlane>()

@@ -1,4 +1,4 @@
-//! What an abort leaves behind, for each type of operation and both policies, and how to go on.
+//! What an abort leaves behind, for each type of operation and both policies, and how to continue.
 
 use std::sync::Arc;
 
@@ -29,8 +29,8 @@ async fn abort(belay: &Belay, operation: &str, policy: &str) {
         belay
             .is_in_phase(operation, OperationPhase::Canceling)
             .await;
-        belay.keep_available(0).await;
-        belay.refuse_no_more();
+        belay.set_min_available(0).await;
+        belay.stop_refusing();
     }
     let status = belay.is_in_phase(operation, OperationPhase::Canceled).await;
     let cancellation = status.cancellation.expect("a cancellation");
@@ -41,22 +41,22 @@ async fn abort(belay: &Belay, operation: &str, policy: &str) {
         nodes
             .iter()
             .all(|node| !is_cordoned(node) && is_node_ready(node)),
-        "nothing is half-done"
+        "all nodes are Ready and none is cordoned"
     );
 }
 
-/// Creates a Reconcile, and waits until it ends.
-async fn goes_on(belay: &Belay, kind: TargetKind, target: &str) {
-    belay.keep_available(0).await;
-    belay.reconcile(kind, target, "go-on").await;
-    belay.succeeds("go-on").await;
+/// Lets pods be evicted, creates a Reconcile, and waits until it succeeds.
+async fn continue_with_reconcile(belay: &Belay, kind: TargetKind, target: &str) {
+    belay.set_min_available(0).await;
+    belay.reconcile(kind, target, "continue").await;
+    belay.succeeds("continue").await;
     belay.lock_is_free().await;
 }
 
 /// Checks that a pool reports that it is on hold.
 async fn is_stalled(belay: &Belay, pool: &str) {
     belay
-        .eventually("tells that the pool is on hold", || async {
+        .eventually("the pool is on hold", || async {
             let status = belay.pool_status(pool).await;
             is_true(&status.conditions, "Stalled")
                 && status.provisioning_state == Some(ProvisioningState::Canceled)
@@ -70,26 +70,26 @@ fn versions(nodes: &[Node]) -> Vec<String> {
     versions
 }
 
-pub async fn a_create_leaves_the_nodes_that_are_up_and_goes_on_from_there(world: Arc<World>) {
+pub async fn an_aborted_create_leaves_no_unfinished_node_and_can_continue(world: Arc<World>) {
     for policy in POLICIES {
         let belay = Belay::start(&world).await;
-        belay.guarded_cluster(1).await;
+        belay.cluster_with_blocked_drains(1).await;
         belay.set_provisioning_time("1h").await;
         belay.cluster_is_ready().await;
-        // Two nodes are started at a time, and none of them comes up.
+        // Belay creates two nodes at once, and none of them comes up.
         belay.create_pool("np2", 2).await;
         let create = belay.operation(OperationType::Create, "np2").await;
-        belay.makes_nodes(&create, 2).await;
+        belay.creates_nodes(&create, 2).await;
         if policy == "Now" {
             abort(&belay, &create, policy).await;
-            assert_eq!(belay.nodes().await.len(), 1, "no half-made node is left");
+            assert_eq!(belay.nodes().await.len(), 1, "no unfinished node is left");
             is_stalled(&belay, "np2").await;
             belay.set_provisioning_time("0s").await;
             belay.cluster_is_ready().await;
-            goes_on(&belay, TargetKind::AgentPool, "np2").await;
+            continue_with_reconcile(&belay, TargetKind::AgentPool, "np2").await;
             assert_eq!(belay.nodes().await.len(), 3);
         } else {
-            // An abort with this policy starts nothing new; it ends when the steps in progress have ended.
+            // An abort with this policy starts no new step, and ends when the steps in progress have ended.
             belay
                 .annotate::<belay::api::Operation>(
                     &create,
@@ -97,35 +97,33 @@ pub async fn a_create_leaves_the_nodes_that_are_up_and_goes_on_from_there(world:
                 )
                 .await;
             belay.is_in_phase(&create, OperationPhase::Canceling).await;
-            // The nodes may still come up.
-            belay.makes_nodes(&create, 2).await;
+            // The nodes in progress may still come up.
+            belay.creates_nodes(&create, 2).await;
             abort(&belay, &create, "Now").await;
-            assert_eq!(
-                belay.nodes().await.len(),
-                1,
-                "at once is stronger than after the step"
-            );
+            assert_eq!(belay.nodes().await.len(), 1, "Now overrides AfterStep");
         }
         belay.check_history();
     }
 }
 
-pub async fn an_upgrade_leaves_the_old_control_plane_where_it_had_not_changed(world: Arc<World>) {
+pub async fn an_aborted_upgrade_leaves_the_control_plane_on_its_old_or_new_version(
+    world: Arc<World>,
+) {
     for policy in POLICIES {
         let belay = Belay::start(&world).await;
-        belay.guarded_cluster(1).await;
-        // With `AfterStep`, the test prevents the end of the change until it should come.
-        let is_let_finish = policy == "AfterStep";
-        let takes = if is_let_finish { "1ms" } else { "1h" };
-        belay.set_provisioning_time(takes).await;
+        belay.cluster_with_blocked_drains(1).await;
+        // With `AfterStep`, the API server refuses the end of the change until the test allows it.
+        let step_finishes = policy == "AfterStep";
+        let duration = if step_finishes { "1ms" } else { "1h" };
+        belay.set_provisioning_time(duration).await;
         belay.cluster_is_ready().await;
-        if is_let_finish {
+        if step_finishes {
             belay.refuse_end_of_control_plane_change().await;
         }
         belay.set_version("1.36.3").await;
         let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
         belay
-            .eventually("changes the control plane", || async {
+            .eventually("the control plane is being upgraded", || async {
                 let steps = belay.status(&upgrade).await.steps;
                 steps
                     .first()
@@ -150,17 +148,17 @@ pub async fn an_upgrade_leaves_the_old_control_plane_where_it_had_not_changed(wo
         assert_eq!(phases, [step, StepPhase::Skipped]);
         assert_eq!(versions(&belay.nodes().await), ["v1.35.7"]);
         belay.set_provisioning_time("0s").await;
-        goes_on(&belay, TargetKind::ManagedCluster, "demo").await;
+        continue_with_reconcile(&belay, TargetKind::ManagedCluster, "demo").await;
         belay.cluster_is_ready().await;
         assert_eq!(versions(&belay.nodes().await), ["v1.36.3"]);
         belay.check_history();
     }
 }
 
-pub async fn an_upgrade_leaves_nodes_of_both_versions(world: Arc<World>) {
+pub async fn an_aborted_upgrade_leaves_nodes_of_both_versions(world: Arc<World>) {
     for policy in POLICIES {
         let belay = Belay::start(&world).await;
-        belay.guarded_cluster(2).await;
+        belay.cluster_with_blocked_drains(2).await;
         belay.set_version("1.36.3").await;
         let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
         belay.is_blocked(&upgrade).await;
@@ -171,21 +169,21 @@ pub async fn an_upgrade_leaves_nodes_of_both_versions(world: Arc<World>) {
             &["v1.35.7", "v1.36.3"]
         };
         assert_eq!(versions(&belay.nodes().await), expected);
-        goes_on(&belay, TargetKind::ManagedCluster, "demo").await;
+        continue_with_reconcile(&belay, TargetKind::ManagedCluster, "demo").await;
         assert_eq!(versions(&belay.nodes().await), ["v1.36.3", "v1.36.3"]);
         belay.check_history();
     }
 }
 
-pub async fn a_scale_down_leaves_the_nodes_that_were_not_drained(world: Arc<World>) {
+pub async fn an_aborted_scale_down_leaves_the_nodes_that_were_not_drained(world: Arc<World>) {
     for policy in POLICIES {
         let belay = Belay::start(&world).await;
-        belay.guarded_cluster(3).await;
+        belay.cluster_with_blocked_drains(3).await;
         belay.set_count("np1", 1).await;
         let scale = belay.operation(OperationType::Scale, "np1").await;
         belay.is_blocked(&scale).await;
         if policy == "AfterStep" {
-            // Both drains had begun: nothing is left to cancel, so the Operation succeeds.
+            // Both drains have started. No step is left to cancel, so the Operation succeeds.
             belay
                 .annotate::<belay::api::Operation>(
                     &scale,
@@ -193,7 +191,7 @@ pub async fn a_scale_down_leaves_the_nodes_that_were_not_drained(world: Arc<Worl
                 )
                 .await;
             belay.is_in_phase(&scale, OperationPhase::Canceling).await;
-            belay.keep_available(0).await;
+            belay.set_min_available(0).await;
             let status = belay.succeeds(&scale).await;
             assert_eq!(
                 status.cancellation.expect("a cancellation").status,
@@ -204,34 +202,36 @@ pub async fn a_scale_down_leaves_the_nodes_that_were_not_drained(world: Arc<Worl
             abort(&belay, &scale, policy).await;
             assert_eq!(belay.nodes().await.len(), 3);
             is_stalled(&belay, "np1").await;
-            goes_on(&belay, TargetKind::AgentPool, "np1").await;
+            continue_with_reconcile(&belay, TargetKind::AgentPool, "np1").await;
             assert_eq!(belay.nodes().await.len(), 1);
         }
         belay.check_history();
     }
 }
 
-pub async fn a_scale_up_leaves_the_nodes_that_were_there(world: Arc<World>) {
+pub async fn an_aborted_scale_up_leaves_the_old_nodes(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.guarded_cluster(1).await;
+    belay.cluster_with_blocked_drains(1).await;
     belay.set_provisioning_time("1h").await;
     belay.cluster_is_ready().await;
     belay.set_count("np1", 3).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
-    belay.makes_nodes(&scale, 2).await;
+    belay.creates_nodes(&scale, 2).await;
     abort(&belay, &scale, "Now").await;
     assert_eq!(belay.nodes().await.len(), 1);
     is_stalled(&belay, "np1").await;
     belay.set_provisioning_time("0s").await;
     belay.cluster_is_ready().await;
-    goes_on(&belay, TargetKind::AgentPool, "np1").await;
+    continue_with_reconcile(&belay, TargetKind::AgentPool, "np1").await;
     assert_eq!(belay.nodes().await.len(), 3);
     belay.check_history();
 }
 
-pub async fn a_stop_leaves_a_running_pool_with_the_nodes_that_were_not_drained(world: Arc<World>) {
+pub async fn an_aborted_stop_leaves_a_running_pool_with_the_nodes_that_were_not_drained(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
-    belay.guarded_cluster(2).await;
+    belay.cluster_with_blocked_drains(2).await;
     belay
         .set_pool("np1", json!({"powerState": "Stopped"}))
         .await;
@@ -246,7 +246,7 @@ pub async fn a_stop_leaves_a_running_pool_with_the_nodes_that_were_not_drained(w
         .expect("a power state");
     assert_eq!(power.code, PowerState::Running);
     assert_eq!(belay.nodes().await.len(), 2);
-    goes_on(&belay, TargetKind::AgentPool, "np1").await;
+    continue_with_reconcile(&belay, TargetKind::AgentPool, "np1").await;
     assert!(belay.nodes().await.is_empty());
     let power = belay
         .pool_status("np1")
@@ -257,14 +257,16 @@ pub async fn a_stop_leaves_a_running_pool_with_the_nodes_that_were_not_drained(w
     belay.check_history();
 }
 
-pub async fn a_start_leaves_a_stopped_pool_where_no_node_was_up(world: Arc<World>) {
+pub async fn an_aborted_start_leaves_a_stopped_pool_if_no_node_was_up(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay
         .set_pool("np1", json!({"powerState": "Stopped"}))
         .await;
     belay
-        .eventually("has no nodes", || async { belay.nodes().await.is_empty() })
+        .eventually("there are no nodes", || async {
+            belay.nodes().await.is_empty()
+        })
         .await;
     belay.pool_is_ready("np1").await;
     belay.set_provisioning_time("1h").await;
@@ -274,7 +276,7 @@ pub async fn a_start_leaves_a_stopped_pool_where_no_node_was_up(world: Arc<World
         .set_pool("np1", json!({"powerState": "Running"}))
         .await;
     let start = belay.operation(OperationType::Start, "np1").await;
-    belay.makes_nodes(&start, 1).await;
+    belay.creates_nodes(&start, 1).await;
     abort(&belay, &start, "Now").await;
     is_stalled(&belay, "np1").await;
     assert!(belay.nodes().await.is_empty());
@@ -287,21 +289,23 @@ pub async fn a_start_leaves_a_stopped_pool_where_no_node_was_up(world: Arc<World
     belay.set_provisioning_time("0s").await;
     belay.cluster_is_ready().await;
     belay.lock_is_free().await;
-    belay.ask_pool("go-on", "np1", "Start", json!({})).await;
-    belay.succeeds("go-on").await;
+    belay
+        .create_operation_on_pool("continue", "np1", "Start", json!({}))
+        .await;
+    belay.succeeds("continue").await;
     assert_eq!(belay.nodes().await.len(), 1);
     belay.check_history();
 }
 
-pub async fn a_stop_of_a_cluster_leaves_its_control_plane_on(world: Arc<World>) {
+pub async fn an_aborted_cluster_stop_leaves_the_control_plane_on(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.guarded_cluster(2).await;
-    // All nodes of a stopped cluster are deleted at once, so the test refuses their deletion to make the stop hang.
+    belay.cluster_with_blocked_drains(2).await;
+    // A stop of a cluster deletes all nodes at once. The test refuses their deletion, so that the stop doesn't end.
     belay.refuse_node_changes("DELETE").await;
     belay.set_cluster(json!({"powerState": "Stopped"})).await;
     let stop = belay.operation(OperationType::Stop, "demo").await;
     belay
-        .eventually("cordons nodes", || async {
+        .eventually("all nodes are cordoned", || async {
             belay.nodes().await.iter().all(is_cordoned)
         })
         .await;
@@ -313,13 +317,15 @@ pub async fn a_stop_of_a_cluster_leaves_its_control_plane_on(world: Arc<World>) 
     );
     assert_eq!(status.provisioning_state, Some(ProvisioningState::Canceled));
     assert_eq!(belay.nodes().await.len(), 2);
-    belay.refuse_no_more();
-    goes_on(&belay, TargetKind::ManagedCluster, "demo").await;
+    belay.stop_refusing();
+    continue_with_reconcile(&belay, TargetKind::ManagedCluster, "demo").await;
     assert!(belay.nodes().await.is_empty());
     belay.check_history();
 }
 
-pub async fn an_update_leaves_each_node_with_its_old_or_its_new_settings(world: Arc<World>) {
+pub async fn an_aborted_update_leaves_the_old_settings_on_nodes_that_it_did_not_reach(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 2).await;
     belay.lock_is_free().await;
@@ -340,17 +346,21 @@ pub async fn an_update_leaves_each_node_with_its_old_or_its_new_settings(world: 
             .count()
     };
     assert_eq!(labelled().await, 0);
-    belay.refuse_no_more();
-    belay.reconcile(TargetKind::AgentPool, "np1", "go-on").await;
-    belay.succeeds("go-on").await;
+    belay.stop_refusing();
+    belay
+        .reconcile(TargetKind::AgentPool, "np1", "continue")
+        .await;
+    belay.succeeds("continue").await;
     assert_eq!(labelled().await, 2);
     belay.check_history();
 }
 
-pub async fn a_delete_leaves_a_terminating_pool_that_a_reconcile_deletes(world: Arc<World>) {
+pub async fn an_aborted_delete_leaves_a_terminating_pool_that_a_reconcile_deletes(
+    world: Arc<World>,
+) {
     for policy in POLICIES {
         let belay = Belay::start(&world).await;
-        belay.guarded_cluster(2).await;
+        belay.cluster_with_blocked_drains(2).await;
         belay.kubectl(&["delete", "ap", "np1", "--wait=false"]);
         let delete = belay.operation(OperationType::Delete, "np1").await;
         belay.is_blocked(&delete).await;
@@ -374,22 +384,24 @@ pub async fn a_delete_leaves_a_terminating_pool_that_a_reconcile_deletes(world: 
                 .metadata
                 .deletion_timestamp
                 .is_some(),
-            "it stays, Terminating"
+            "the pool stays Terminating"
         );
         assert_eq!(belay.nodes().await.len(), 2);
         belay.kill_operator();
         belay.start_operator();
-        belay.keep_available(0).await;
-        belay.reconcile(TargetKind::AgentPool, "np1", "go-on").await;
+        belay.set_min_available(0).await;
+        belay
+            .reconcile(TargetKind::AgentPool, "np1", "continue")
+            .await;
         belay.kubectl(&["wait", "--for=delete", "ap/np1", KUBECTL_PATIENCE]);
         assert!(belay.nodes().await.is_empty());
         belay.check_history();
     }
 }
 
-pub async fn a_reconcile_leaves_what_it_had_not_come_to(world: Arc<World>) {
+pub async fn an_aborted_reconcile_leaves_the_rest_on_hold(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.guarded_cluster(2).await;
+    belay.cluster_with_blocked_drains(2).await;
     belay.set_count("np1", 1).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
     belay.is_blocked(&scale).await;
@@ -401,12 +413,12 @@ pub async fn a_reconcile_leaves_what_it_had_not_come_to(world: Arc<World>) {
     abort(&belay, "again", "Now").await;
     is_stalled(&belay, "np1").await;
     assert_eq!(belay.nodes().await.len(), 2);
-    goes_on(&belay, TargetKind::AgentPool, "np1").await;
+    continue_with_reconcile(&belay, TargetKind::AgentPool, "np1").await;
     assert_eq!(belay.nodes().await.len(), 1);
     belay.check_history();
 }
 
-pub async fn a_create_of_a_cluster_leaves_no_control_plane(world: Arc<World>) {
+pub async fn an_aborted_cluster_create_leaves_no_control_plane(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.create_cluster(3_600_000).await;
     let create = belay.operation(OperationType::Create, "demo").await;
@@ -417,18 +429,18 @@ pub async fn a_create_of_a_cluster_leaves_no_control_plane(world: Arc<World>) {
     assert_eq!(status.kubernetes_version, None);
     assert_eq!(status.provisioning_state, Some(ProvisioningState::Canceled));
     assert!(is_true(&status.conditions, "Stalled"));
-    // A change of how the work is done doesn't end the hold of an aborted operation.
+    // A change of the provider's settings doesn't end the hold after an abort.
     belay.set_provisioning_time("0s").await;
     belay
-        .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+        .reconcile(TargetKind::ManagedCluster, "demo", "continue")
         .await;
-    belay.succeeds("go-on").await;
+    belay.succeeds("continue").await;
     belay.pool_is_ready("np1").await;
     assert_eq!(belay.nodes().await.len(), 1);
     belay.check_history();
 }
 
-pub async fn a_start_of_a_cluster_leaves_its_control_plane_off(world: Arc<World>) {
+pub async fn an_aborted_cluster_start_leaves_the_control_plane_off(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.set_cluster(json!({"powerState": "Stopped"})).await;
@@ -447,8 +459,10 @@ pub async fn a_start_of_a_cluster_leaves_its_control_plane_off(world: Arc<World>
     );
     assert_eq!(status.provisioning_state, Some(ProvisioningState::Canceled));
     belay.set_provisioning_time("0s").await;
-    belay.ask_cluster("go-on", "Start", json!({})).await;
-    belay.succeeds("go-on").await;
+    belay
+        .create_operation_on_cluster("continue", "Start", json!({}))
+        .await;
+    belay.succeeds("continue").await;
     belay.pool_is_ready("np1").await;
     belay.cluster_is_ready().await;
     assert_eq!(belay.nodes().await.len(), 1);

@@ -1,4 +1,4 @@
-//! The abort annotation on a cluster or a pool aborts the operation in flight on this object, once for each value.
+//! The abort annotation on a cluster or pool: each value aborts the operation in flight on this object once.
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use serde_json::json;
 
 use crate::stage::belay::{Belay, World};
 
-pub async fn a_value_on_a_cluster_is_honoured_once_and_the_next_one_again(world: Arc<World>) {
+pub async fn each_abort_value_on_a_cluster_is_honoured_once(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.guarded_cluster(1).await;
+    belay.cluster_with_blocked_drains(1).await;
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay.is_blocked(&upgrade).await;
@@ -25,19 +25,23 @@ pub async fn a_value_on_a_cluster_is_honoured_once_and_the_next_one_again(world:
         (CancellationStatus::Successful, "first")
     );
     belay.lock_is_free().await;
-    // The annotation is still there, but affects neither the next operation nor the next operator.
+    // The annotation remains, but affects neither the next operation nor the next operator.
     belay
-        .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+        .reconcile(TargetKind::ManagedCluster, "demo", "continue")
         .await;
-    belay.is_blocked("go-on").await;
+    belay.is_blocked("continue").await;
     belay.kill_operator();
     belay.start_operator();
     belay.create_pool("np2", 0).await;
-    belay.is_in_phase("go-on", OperationPhase::InProgress).await;
+    belay
+        .is_in_phase("continue", OperationPhase::InProgress)
+        .await;
     belay
         .annotate::<ManagedCluster>("demo", json!({"belay.dev/abort": "second"}))
         .await;
-    let status = belay.is_in_phase("go-on", OperationPhase::Canceled).await;
+    let status = belay
+        .is_in_phase("continue", OperationPhase::Canceled)
+        .await;
     assert_eq!(
         status.cancellation.expect("a cancellation").reason,
         "second"
@@ -45,29 +49,31 @@ pub async fn a_value_on_a_cluster_is_honoured_once_and_the_next_one_again(world:
     belay.check_history();
 }
 
-pub async fn a_value_on_a_pool_is_honoured_once_across_restarts(world: Arc<World>) {
+pub async fn an_abort_value_on_a_pool_is_honoured_once_across_restarts(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.guarded_cluster(1).await;
+    belay.cluster_with_blocked_drains(1).await;
     belay.set_count("np1", 0).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
     belay.is_blocked(&scale).await;
     belay.kill_operator();
     belay
-        .annotate::<AgentPool>("np1", json!({"belay.dev/abort": "while nobody looked"}))
+        .annotate::<AgentPool>("np1", json!({"belay.dev/abort": "while no operator runs"}))
         .await;
     belay.start_operator();
     belay.is_in_phase(&scale, OperationPhase::Canceled).await;
     belay.kill_operator();
     belay.start_operator();
     belay.lock_is_free().await;
-    belay.reconcile(TargetKind::AgentPool, "np1", "go-on").await;
-    belay.is_blocked("go-on").await;
-    belay.keep_available(0).await;
-    belay.succeeds("go-on").await;
+    belay
+        .reconcile(TargetKind::AgentPool, "np1", "continue")
+        .await;
+    belay.is_blocked("continue").await;
+    belay.set_min_available(0).await;
+    belay.succeeds("continue").await;
     belay.check_history();
 }
 
-pub async fn a_value_that_an_object_is_created_with_counts_as_honoured(world: Arc<World>) {
+pub async fn an_abort_value_set_at_creation_aborts_nothing(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let annotations = json!({"belay.dev/abort": "left in Git"});
     for (kind, name, spec) in [
@@ -93,9 +99,11 @@ pub async fn a_value_that_an_object_is_created_with_counts_as_honoured(world: Ar
     belay.check_history();
 }
 
-pub async fn an_abort_on_a_cluster_leaves_a_pools_operation_and_the_reverse(world: Arc<World>) {
-    let belay = Belay::start(&world.unguarded().await).await;
-    belay.guarded_cluster(1).await;
+pub async fn an_abort_on_a_cluster_does_not_affect_a_pools_operation_and_vice_versa(
+    world: Arc<World>,
+) {
+    let belay = Belay::start(&world.without_policies().await).await;
+    belay.cluster_with_blocked_drains(1).await;
     belay.set_count("np1", 0).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
     belay.is_blocked(&scale).await;
@@ -103,19 +111,19 @@ pub async fn an_abort_on_a_cluster_leaves_a_pools_operation_and_the_reverse(worl
         .annotate::<ManagedCluster>("demo", json!({"belay.dev/abort": "not the pool's"}))
         .await;
     belay
-        .eventually("has seen the annotation", || async {
+        .eventually("Belay has observed the annotation", || async {
             belay.cluster_status().await.observed_abort.is_some()
         })
         .await;
     assert_eq!(belay.status(&scale).await.phase, OperationPhase::InProgress);
-    belay.keep_available(0).await;
+    belay.set_min_available(0).await;
     belay.succeeds(&scale).await;
     belay.lock_is_free().await;
     belay.set_count("np1", 1).await;
     belay.pool_is_ready("np1").await;
     belay.lock_is_free().await;
-    belay.keep_available(1).await;
-    belay.is_guarded(1).await;
+    belay.set_min_available(1).await;
+    belay.workload_is_healthy(1).await;
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay.is_blocked(&upgrade).await;
@@ -124,7 +132,7 @@ pub async fn an_abort_on_a_cluster_leaves_a_pools_operation_and_the_reverse(worl
         .annotate::<AgentPool>("np1", json!({"belay.dev/abort": "not the cluster's"}))
         .await;
     belay
-        .eventually("has seen the annotation", || async {
+        .eventually("Belay has observed the annotation", || async {
             belay.pool_status("np1").await.observed_abort != before
         })
         .await;

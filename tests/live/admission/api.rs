@@ -1,4 +1,4 @@
-//! What the CRDs themselves refuse, and how these refusals read.
+//! The schema: what the CRDs refuse, and the messages of these refusals.
 
 use std::sync::Arc;
 
@@ -308,25 +308,23 @@ fn apply(belay: &Belay, manifest: &str) -> Result<String, String> {
     belay.world.kubectl_with(&namespace, manifest)
 }
 
-pub async fn each_rule_of_the_schema_refuses_with_a_sentence_that_says_what_to_do(
-    world: Arc<World>,
-) {
+pub async fn each_schema_rule_refuses_with_a_message_that_says_what_to_do(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     for manifest in [CLUSTER, POOL, OPERATION] {
-        apply(&belay, manifest).expect("a valid manifest is taken");
+        apply(&belay, manifest).expect("a valid manifest is accepted");
     }
     let allowed = with_long_names(&POOL.replace("count: 1", LABELS_AND_TAINTS), true);
-    apply(&belay, &allowed).expect("what nodes can have is taken");
-    apply(&belay, POOL).expect("as it was");
-    for &(manifest, was, becomes, expected) in REFUSALS {
-        let changed = with_long_names(&manifest.replace(was, becomes), false);
-        assert_ne!(changed, manifest, "{was} is in the manifest");
+    apply(&belay, &allowed).expect("valid labels and taints are accepted");
+    apply(&belay, POOL).expect("the first manifest again");
+    for &(manifest, old, new, expected) in REFUSALS {
+        let changed = with_long_names(&manifest.replace(old, new), false);
+        assert_ne!(changed, manifest, "{old} is in the manifest");
         let refusal = apply(&belay, &changed).expect_err(&changed);
         assert!(refusal.contains(expected), "{changed}:\n{refusal}");
     }
 }
 
-pub async fn explain_tells_of_every_field(world: Arc<World>) {
+pub async fn kubectl_explain_describes_the_fields_of_spec_and_status(world: Arc<World>) {
     for kind in ["managedcluster", "agentpool", "operation"] {
         let text = world.kubectl(&["explain", kind, "--recursive"]);
         assert!(text.contains("spec"), "{text}");

@@ -1,5 +1,5 @@
-//! The API server's policies and the core's gate are the same rules, written twice. These tests send the same requests
-//! through both, in the same situations, and expect the same answer.
+//! Belay's admission policies and its core contain the same rules, written twice. This test sends the same requests to
+//! both, in the same situations, and expects the same answers.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 
 use crate::stage::belay::{Belay, World};
 
-/// How often an answer is requested until both agree.
+/// How often the test asks again until both answers agree.
 const TRIES: usize = 20;
 
-/// Returns the Operations that a person may request: each type, on the cluster and on each pool, with each version and
+/// Returns the Operations that a user may request: each type, on the cluster and on each pool, with each version and
 /// count that makes a difference.
 fn requests() -> Vec<Operation> {
     let mut specs = Vec::new();
@@ -45,19 +45,19 @@ fn requests() -> Vec<Operation> {
         }
     }
     let operation =
-        |spec: Value| Operation::new("asked", serde_json::from_value(spec).expect("a spec"));
+        |spec: Value| Operation::new("requested", serde_json::from_value(spec).expect("a spec"));
     specs.into_iter().map(operation).collect()
 }
 
 /// Returns a refusal without its elapsed time, which differs at each check.
 fn without_time(refusal: &str) -> String {
-    let told = refusal.split(" and elapsed time is: ").next();
-    told.unwrap_or_default().to_owned()
+    let start = refusal.split(" and elapsed time is: ").next();
+    start.unwrap_or_default().to_owned()
 }
 
 impl Belay {
     /// Returns the answer of admission: `None`, or the code and the message.
-    async fn at_the_door(&self, operation: &Operation) -> Option<String> {
+    async fn answer_of_admission(&self, operation: &Operation) -> Option<String> {
         let params = PostParams {
             dry_run: true,
             ..PostParams::default()
@@ -65,15 +65,15 @@ impl Belay {
         match self.api::<Operation>().create(&params, operation).await {
             Ok(_) => None,
             Err(kube::Error::Api(status)) => {
-                let (_, told) = status.message.split_once(" denied request: ")?;
-                Some(without_time(told))
+                let (_, refusal) = status.message.split_once(" denied request: ")?;
+                Some(without_time(refusal))
             }
             Err(error) => panic!("{error}"),
         }
     }
 
-    /// Returns the answer of the core's gate, based on the API server's current objects.
-    async fn at_the_gate(&self, operation: &Operation) -> Option<String> {
+    /// Returns the answer of the core, based on the current objects.
+    async fn answer_of_core(&self, operation: &Operation) -> Option<String> {
         let all = ListParams::default();
         let cluster = self
             .api::<ManagedCluster>()
@@ -95,14 +95,14 @@ impl Belay {
         let client = self.api::<Operation>().into_client();
         let observed = provider::look(&client, &cluster).await.expect("the nodes");
         let now = clock::now();
-        let mut asked = operation.clone();
-        asked.metadata.uid = Some("asked".into());
-        asked.metadata.creation_timestamp = Some(Time(now));
-        asked
+        let mut requested = operation.clone();
+        requested.metadata.uid = Some("requested".into());
+        requested.metadata.creation_timestamp = Some(Time(now));
+        requested
             .metadata
             .namespace
             .clone_from(&cluster.metadata.namespace);
-        operations.push(asked);
+        operations.push(requested);
         let arcs = |pools: Vec<AgentPool>| pools.into_iter().map(Arc::new).collect();
         let operations = operations.into_iter().map(Arc::new).collect();
         let snapshot = Snapshot::new(
@@ -112,20 +112,20 @@ impl Belay {
             observed,
             &NodeByNode,
         );
-        let error = refusal(&snapshot, "asked", now)?;
+        let error = refusal(&snapshot, "requested", now)?;
         Some(without_time(&format!("({}) {}", error.code, error.message)))
     }
 
-    /// Sends every request through both, and returns how many were refused. Admission reads caches, so a differing
-    /// answer is requested again.
+    /// Sends each request to both, and returns how many were refused. Admission reads caches, so the test repeats a
+    /// request if the answers differences.
     async fn compare(&self, situation: &str) -> usize {
-        let (mut refused, mut differ) = (0, Vec::new());
+        let (mut refused, mut differences) = (0, Vec::new());
         for request in requests() {
             let mut answers = (None, None);
             for _ in 0..TRIES {
                 answers = (
-                    self.at_the_door(&request).await,
-                    self.at_the_gate(&request).await,
+                    self.answer_of_admission(&request).await,
+                    self.answer_of_core(&request).await,
                 );
                 if answers.0 == answers.1 {
                     break;
@@ -133,17 +133,17 @@ impl Belay {
             }
             refused += usize::from(answers.0.is_some());
             if answers.0 != answers.1 {
-                differ.push((request.spec, answers));
+                differences.push((request.spec, answers));
             }
         }
-        assert!(differ.is_empty(), "{situation}: {differ:#?}");
+        assert!(differences.is_empty(), "{situation}: {differences:#?}");
         refused
     }
 }
 
-pub async fn admission_and_the_core_answer_alike(world: Arc<World>) {
+pub async fn admission_and_the_core_give_the_same_answers(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.guarded_cluster(2).await;
+    belay.cluster_with_blocked_drains(2).await;
     belay.create_pool("np2", 0).await;
     belay.pool_is_ready("np2").await;
     belay.cluster_is_ready().await;
@@ -158,13 +158,13 @@ pub async fn admission_and_the_core_answer_alike(world: Arc<World>) {
         .await;
     refused.push(
         belay
-            .compare("an upgrade is in flight, and changes wait")
+            .compare("an upgrade is in flight, and the policy is Queue")
             .await,
     );
     belay.abort(&upgrade, "not now").await;
     belay.lock_is_free().await;
     refused.push(belay.compare("an upgrade was aborted").await);
-    belay.keep_available(0).await;
+    belay.set_min_available(0).await;
     belay
         .set_pool("np1", json!({"powerState": "Stopped"}))
         .await;

@@ -1,4 +1,4 @@
-//! Only Belay may change the labels that it relies on.
+//! The labels on Belay's own kinds that only Belay may change.
 
 use std::sync::Arc;
 
@@ -8,18 +8,18 @@ use serde_json::{Value, json};
 
 use crate::stage::{
     belay::{Belay, World},
-    doors::{operation, told},
+    changes::{operation, refusal_message},
 };
 
-pub async fn belay_alone_changes_the_labels_that_it_goes_by(world: Arc<World>) {
+pub async fn only_belay_may_change_the_labels_that_it_relies_on(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let scale = belay.scaling().await;
+    let scale = belay.blocked_scale().await;
     belay.grant("eve", "belay-editor");
     let is_labelled = || async {
         let pool = belay.pool("np1").await;
         pool.labels().contains_key("belay.dev/scale-refused")
     };
-    belay.eventually("has its label", is_labelled).await;
+    belay.eventually("np1 has its label", is_labelled).await;
     let what = format!("operation/{scale}");
     for (what, label) in [
         ("agentpool/np1", "belay.dev/scale-refused"),
@@ -30,7 +30,8 @@ pub async fn belay_alone_changes_the_labels_that_it_goes_by(world: Arc<World>) {
         (&what, "belay.dev/cluster"),
     ] {
         let refusal = format!("(Forbidden) only Belay may set the label {label}");
-        // Nothing is being deleted, and an Operation for a spec lacks the labels that a person's Operation gets.
+        // No object is being deleted, and an Operation that Belay creates lacks the labels of an Operation that a user
+        // creates.
         let is_missing = [
             "belay.dev/being-deleted",
             "belay.dev/target-kind",
@@ -40,35 +41,39 @@ pub async fn belay_alone_changes_the_labels_that_it_goes_by(world: Arc<World>) {
         let removed = (!is_missing).then(|| format!("{label}-"));
         for change in [Some(format!("{label}=7")), removed].iter().flatten() {
             let change = ["label", what, "--overwrite", change];
-            assert_eq!(told(belay.try_as("eve", &change)), refusal);
-            assert_eq!(told(belay.try_kubectl(&change)), refusal, "whoever asks");
+            assert_eq!(refusal_message(belay.try_as("eve", &change)), refusal);
+            assert_eq!(
+                refusal_message(belay.try_kubectl(&change)),
+                refusal,
+                "also for an administrator"
+            );
         }
     }
     let scaled = belay.try_as("eve", &["scale", "agentpool", "np1", "--replicas=5"]);
-    assert!(told(scaled).contains(&format!("Another agentpool operation ({scale})")));
+    assert!(refusal_message(scaled).contains(&format!("Another agentpool operation ({scale})")));
     let note = ["label", "agentpool/np1", &what, "team=a"];
-    belay.try_as("eve", &note).expect("others pass");
+    belay
+        .try_as("eve", &note)
+        .expect("other labels are allowed");
 }
 
-pub async fn an_operation_that_names_another_kind_of_target_in_its_label_is_refused_all_the_same(
-    world: Arc<World>,
-) {
+pub async fn a_wrong_target_kind_label_does_not_get_an_operation_admitted(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let scale = belay.scaling().await;
-    let asked = json!({"type": "Scale", "on": "np1", "count": 5});
+    let scale = belay.blocked_scale().await;
+    let spec = json!({"type": "Scale", "on": "np1", "count": 5});
     for kind in ["ManagedCluster", "AgentPool"] {
         let mut labelled: Value =
-            serde_json::from_str(&operation("refused", asked.clone())).expect("an operation");
+            serde_json::from_str(&operation("refused", spec.clone())).expect("an operation");
         labelled["metadata"]["labels"] = json!({"belay.dev/target-kind": kind});
-        let answer = told(belay.create(&labelled.to_string()));
-        // Before Kubernetes 1.36 nothing overwrites the label.
+        let answer = refusal_message(belay.create(&labelled.to_string()));
+        // Before Kubernetes 1.36, no policy overwrites the label.
         let is_refused = answer.contains(&format!("Another agentpool operation ({scale})"))
             || answer.contains("only Belay may set the label belay.dev/target-kind");
         assert!(is_refused, "{kind}: {answer}");
     }
 }
 
-pub async fn a_new_pool_has_the_label_that_spares_a_search_only_until_belay_takes_it_up(
+pub async fn belay_removes_the_follows_cluster_label_and_a_pinned_pool_may_not_have_it(
     world: Arc<World>,
 ) {
     let belay = Belay::start(&world).await;
@@ -84,13 +89,13 @@ pub async fn a_new_pool_has_the_label_that_spares_a_search_only_until_belay_take
         !labels.contains_key("belay.dev/follows-cluster"),
         "{labels:?}"
     );
-    let forged = told(belay.create(&pool("np3", Some("1.36.3"))));
+    let forged = refusal_message(belay.create(&pool("np3", Some("1.36.3"))));
     let refusal = "(Forbidden) only Belay may set the label belay.dev/follows-cluster";
     assert_eq!(forged, refusal);
 }
 
-pub async fn the_policy_for_large_namespaces_labels_what_needs_no_search(world: Arc<World>) {
-    if !world.stamps() {
+pub async fn the_policy_for_large_namespaces_labels_new_pools_and_operations(world: Arc<World>) {
+    if !world.can_record_requester() {
         return;
     }
     let belay = Belay::start(&world).await;
@@ -108,22 +113,22 @@ pub async fn the_policy_for_large_namespaces_labels_what_needs_no_search(world: 
     };
     belay.kubectl(&["apply", "-f", policy]);
     belay
-        .eventually("labels a new pool that pins no version", || async {
+        .eventually("a new pool that pins no version has the label", || async {
             created(&pool(None)).is_ok_and(|pool| pool.contains("belay.dev/follows-cluster"))
         })
         .await;
     let pinned = created(&pool(Some("1.35.7"))).expect("a pool");
     assert!(!pinned.contains("belay.dev/follows-cluster"), "{pinned}");
-    let asked = operation("it", json!({"type": "Update", "on": "np9"}));
-    let asked = created(&asked).expect("an Operation");
+    let manifest = operation("update", json!({"type": "Update", "on": "np9"}));
+    let created = created(&manifest).expect("an Operation");
     assert!(
-        asked.contains("belay.dev/target-kind: AgentPool"),
-        "{asked}"
+        created.contains("belay.dev/target-kind: AgentPool"),
+        "{created}"
     );
     belay.kubectl(&["delete", "-f", policy]);
 }
 
-pub async fn an_operation_may_come_with_belays_labels_and_gains_nothing_by_them(world: Arc<World>) {
+pub async fn an_operation_created_with_belays_labels_does_not_run(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.lock_is_free().await;
@@ -135,7 +140,7 @@ pub async fn an_operation_may_come_with_belays_labels_and_gains_nothing_by_them(
             labelled(json!({"belay.dev/operation-uid": "another"})),
         ),
         (
-            "begun",
+            "started",
             json!({"annotations": {"belay.dev/engine-handle": "az-1"}}),
         ),
     ];
@@ -145,15 +150,19 @@ pub async fn an_operation_may_come_with_belays_labels_and_gains_nothing_by_them(
         for (key, value) in metadata.as_object().expect("metadata") {
             manifest["metadata"][key] = value.clone();
         }
-        belay.create(&manifest.to_string()).expect("it is taken");
+        belay.create(&manifest.to_string()).expect("it is accepted");
     }
     for (name, _) in &forgeries {
         belay
-            .eventually("has it ended", || async {
+            .eventually("the Operation has ended", || async {
                 belay.status(name).await.phase.is_finished()
             })
             .await;
-        assert_eq!(belay.status(name).await.start_time, None, "{name} ran");
+        assert_eq!(
+            belay.status(name).await.start_time,
+            None,
+            "{name} never starts"
+        );
     }
     assert_eq!(belay.pool("np1").await.spec.count, 1);
     assert_eq!(belay.nodes().await.len(), 1);

@@ -1,4 +1,4 @@
-//! What the API server refuses, and why.
+//! What admission and the CRDs refuse, and the messages of the refusals.
 
 pub mod api;
 pub mod differential;

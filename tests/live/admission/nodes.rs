@@ -1,4 +1,4 @@
-//! Belay's account writes only Belay's nodes, and only Belay writes its labels and marks on them.
+//! Belay's account may write only Belay's nodes, and only Belay may write its labels and annotations on them.
 
 use std::sync::Arc;
 
@@ -7,18 +7,18 @@ use serde_json::{Value, json};
 
 use crate::stage::{
     belay::{Belay, World},
-    doors::told,
+    changes::refusal_message,
 };
 
-/// The rights of the user's role in all namespaces.
+/// The rights of a user who edits nodes.
 const EDITS_NODES: &str = r#"[{"apiGroups": [""], "resources": ["nodes", "nodes/status"], "verbs": ["get", "create", "update", "patch", "delete"]}]"#;
-/// The same, with the right by which the policies recognise Belay.
+/// The same rights, and the verb by which the policies recognise Belay.
 const OPERATES_NODES: &str = r#"[{"apiGroups": [""], "resources": ["nodes", "nodes/status"], "verbs": ["get", "create", "update", "patch", "delete"]},
     {"apiGroups": ["belay.dev"], "resources": ["nodes"], "verbs": ["operate"]}]"#;
 
 impl Belay {
-    /// Creates a user with rights in all namespaces. Returns the user's name.
-    fn user_of_nodes(&self, name: &str, rules: &str) -> String {
+    /// Creates a user with cluster-wide rights. Returns the user's name.
+    fn create_node_user(&self, name: &str, rules: &str) -> String {
         let user = format!("{name}-{}", self.namespace);
         let rules: Value = serde_json::from_str(rules).expect("rules");
         let rbac = "rbac.authorization.k8s.io";
@@ -35,8 +35,8 @@ impl Belay {
         user
     }
 
-    /// Grants a user the verb by which Belay is recognised in the namespace.
-    fn let_operate(&self, user: &str) {
+    /// Grants a user the verb by which the policies recognise Belay in the namespace.
+    fn grant_operate(&self, user: &str) {
         let rbac = "rbac.authorization.k8s.io";
         self.apply(&json!({"apiVersion": format!("{rbac}/v1"), "kind": "Role",
             "metadata": {"name": user, "namespace": self.namespace},
@@ -62,35 +62,39 @@ impl Belay {
     }
 }
 
-pub async fn the_account_of_belay_writes_only_nodes_that_carry_its_labels(world: Arc<World>) {
+pub async fn belays_account_may_write_only_nodes_with_its_labels(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     let ours = belay.nodes().await[0].name_any();
     let plain = format!("plain-{}", belay.namespace);
     belay.apply(&json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": plain}}));
-    let operator = belay.user_of_nodes("operator", OPERATES_NODES);
+    let operator = belay.create_node_user("operator", OPERATES_NODES);
     let refusal = |node: &str| {
         format!(
             "(Forbidden) User \"{operator}\" runs Belay and cannot write node {node}: it may write only nodes with the labels belay.dev/cluster and belay.dev/namespace, may not change these labels, and needs the verb operate on managedclusters in the namespace that the label names"
         )
     };
-    let tries = |args: &[&str]| {
+    let try_change = |args: &[&str]| {
         let dry = ["--field-manager=belay", "--dry-run=server"];
         belay.try_as(&operator, &[args, &dry].concat())
     };
-    let deletes =
+    let try_delete =
         |node: &str| belay.try_as(&operator, &["delete", "node", node, "--dry-run=server"]);
     let label = ["label", "node", &ours, "team=a"];
-    let stranger = tries(&label);
-    assert_eq!(told(stranger), refusal(&ours), "not of its namespaces");
-    belay.let_operate(&operator);
+    let without_operate = try_change(&label);
+    assert_eq!(
+        refusal_message(without_operate),
+        refusal(&ours),
+        "the operator has no rights in this namespace"
+    );
+    belay.grant_operate(&operator);
     belay
-        .eventually("lets the operator write its node", || async {
-            tries(&label).is_ok()
+        .eventually("the operator may write its node", || async {
+            try_change(&label).is_ok()
         })
         .await;
-    deletes(&ours).expect("its node");
-    assert_eq!(told(deletes(&plain)), refusal(&plain));
+    try_delete(&ours).expect("its node");
+    assert_eq!(refusal_message(try_delete(&plain)), refusal(&plain));
     let (cluster, namespace) = (
         "belay.dev/cluster=demo",
         format!("belay.dev/namespace={}", belay.namespace),
@@ -109,34 +113,42 @@ pub async fn the_account_of_belay_writes_only_nodes_that_carry_its_labels(world:
             r#"{"status": {"phase": "Running"}}"#,
         ],
     ] {
-        assert_eq!(told(tries(change)), refusal(&plain), "{change:?}");
+        assert_eq!(
+            refusal_message(try_change(change)),
+            refusal(&plain),
+            "{change:?}"
+        );
     }
     for change in ["belay.dev/cluster-", "belay.dev/namespace=default"] {
         let change = ["label", "node", &ours, "--overwrite", change];
-        assert_eq!(told(tries(&change)), refusal(&ours), "{change:?}");
+        assert_eq!(
+            refusal_message(try_change(&change)),
+            refusal(&ours),
+            "{change:?}"
+        );
     }
     let labelled =
         |namespace: &str| json!({"belay.dev/cluster": "demo", "belay.dev/namespace": namespace});
-    let made = format!("made-{}", belay.namespace);
+    let new = format!("new-{}", belay.namespace);
     for labels in [
         json!({}),
         json!({"belay.dev/namespace": belay.namespace}),
         labelled("default"),
     ] {
-        let created = belay.create_node_as(&operator, &made, &labels);
-        assert_eq!(told(created), refusal(&made), "{labels}");
+        let created = belay.create_node_as(&operator, &new, &labels);
+        assert_eq!(refusal_message(created), refusal(&new), "{labels}");
     }
-    let created = belay.create_node_as(&operator, &made, &labelled(&belay.namespace));
+    let created = belay.create_node_as(&operator, &new, &labelled(&belay.namespace));
     created.expect("a node of its own");
-    // An administrator may do everything, including what needs the verb operate.
+    // An administrator has the verb operate, like all verbs.
     belay.kubectl(&["delete", "node", &plain]);
 }
 
-pub async fn belay_alone_changes_its_labels_and_marks_of_a_node(world: Arc<World>) {
+pub async fn only_belay_may_change_its_labels_and_annotations_on_a_node(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     let node = belay.nodes().await[0].name_any();
-    let eve = belay.user_of_nodes("eve", EDITS_NODES);
+    let eve = belay.create_node_user("eve", EDITS_NODES);
     for (verb, what, change) in [
         ("label", "belay.dev/cluster", "=other"),
         ("label", "belay.dev/cluster", "-"),
@@ -163,15 +175,19 @@ pub async fn belay_alone_changes_its_labels_and_marks_of_a_node(world: Arc<World
             "--overwrite",
             &format!("{what}{change}"),
         ];
-        assert_eq!(told(belay.try_as(&eve, &change)), refusal);
-        assert_eq!(told(belay.try_kubectl(&change)), refusal, "whoever asks");
+        assert_eq!(refusal_message(belay.try_as(&eve, &change)), refusal);
+        assert_eq!(
+            refusal_message(belay.try_kubectl(&change)),
+            refusal,
+            "also for an administrator"
+        );
         let by_name = [&change[..], &["--field-manager=belay"]].concat();
-        assert_eq!(told(belay.try_as(&eve, &by_name)), refusal);
+        assert_eq!(refusal_message(belay.try_as(&eve, &by_name)), refusal);
     }
     let labels = json!({"belay.dev/cluster": "demo"});
     let created = belay.create_node_as(&eve, "forged", &labels);
     assert_eq!(
-        told(created),
+        refusal_message(created),
         "(Forbidden) only Belay may set the label belay.dev/cluster"
     );
     for change in [
@@ -188,6 +204,8 @@ pub async fn belay_alone_changes_its_labels_and_marks_of_a_node(world: Arc<World
         &["delete", "node", &node],
     ] {
         let change = [change, &["--dry-run=server"]].concat();
-        belay.try_as(&eve, &change).expect("others pass");
+        belay
+            .try_as(&eve, &change)
+            .expect("other changes are allowed");
     }
 }

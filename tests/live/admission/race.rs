@@ -1,5 +1,5 @@
-//! Two Operations in the same instant: admission may admit both, because it reads caches. Then one runs, and the other
-//! one ends Failed, with the same message as admission's.
+//! Two simultaneous Operations: admission may allow both, because it reads caches. Then Belay runs one of them, and the
+//! other one fails with the same message as that of admission.
 
 use std::sync::{
     Arc,
@@ -14,24 +14,24 @@ use serde_json::{Value, json};
 
 use crate::stage::{
     belay::{Belay, World},
-    doors::{and_abort, operation, without_elapsed},
+    changes::{operation, wait_or_abort, without_elapsed},
 };
 
 const POOLS: usize = 6;
 const ROUNDS: usize = 36;
 
-/// How many losers were refused by the API server, and how many by Belay. The third number counts those that came when
-/// the other one had ended, as can happen on a busy machine: that is no race.
+/// How many losers the API server refused, and how many Belay. The third number counts the rounds without a race: on a
+/// busy machine, the second Operation may arrive after the first one has ended.
 #[derive(Default)]
 struct Losers {
-    at_the_door: AtomicUsize,
+    by_api_server: AtomicUsize,
     by_belay: AtomicUsize,
-    later: AtomicUsize,
+    no_race: AtomicUsize,
 }
 
-pub async fn of_two_operations_in_the_same_instant_one_runs(world: Arc<World>) {
+pub async fn only_one_of_two_simultaneous_operations_runs(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    // The winner must still be running when the other one is decided.
+    // The winner must still run when the other Operation is refused.
     belay.create_cluster(200).await;
     let pools: Vec<_> = (0..POOLS).map(|number| format!("np{number}")).collect();
     for pool in &pools {
@@ -46,12 +46,12 @@ pub async fn of_two_operations_in_the_same_instant_one_runs(world: Arc<World>) {
     let losers = Losers::default();
     let races = pools.iter().map(|pool| race_on(&belay, pool, &losers));
     join_all(races).await;
-    let at_the_door = losers.at_the_door.load(Ordering::Relaxed);
+    let by_api_server = losers.by_api_server.load(Ordering::Relaxed);
     let by_belay = losers.by_belay.load(Ordering::Relaxed);
-    let later = losers.later.load(Ordering::Relaxed);
-    println!("refused at the door {at_the_door}, by Belay {by_belay}, later {later}");
-    assert_eq!(at_the_door + by_belay + later, POOLS * ROUNDS);
-    assert!(by_belay > 0, "no race was Belay's to decide");
+    let no_race = losers.no_race.load(Ordering::Relaxed);
+    println!("refused by the API server {by_api_server}, by Belay {by_belay}, no race {no_race}");
+    assert_eq!(by_api_server + by_belay + no_race, POOLS * ROUNDS);
+    assert!(by_belay > 0, "Belay decided no race");
     belay.check_history();
 }
 
@@ -66,14 +66,14 @@ async fn race_on(belay: &Belay, pool: &str, losers: &Losers) {
         let names = [0, 1].map(|second| format!("{pool}-{round}-{second}"));
         // First wait until the API server also sees that the pool is free.
         belay
-            .eventually("would admit the first", || async {
+            .eventually("admission allows the first Operation", || async {
                 let status = belay.cluster().await.status.expect("a status");
                 let mut held = status.operations.iter();
                 !held.any(|held| held.target.name == pool)
                     && create(belay, &names[0], spec(0), true).await.is_ok()
             })
             .await;
-        let asked = ::belay::machinery::clock::now();
+        let requested = ::belay::machinery::clock::now();
         let created = tokio::join!(
             create(belay, &names[0], spec(0), false),
             create(belay, &names[1], spec(1), false)
@@ -91,45 +91,45 @@ async fn race_on(belay: &Belay, pool: &str, losers: &Losers) {
             }
             statuses
         };
-        // Once the other one has ended, nobody can say whether it was still in flight at the refusal.
+        // If an Operation has ended here, the test can't know whether it was still in flight at the refusal.
         let has_ended = |(_, status): &Named| status.phase.is_finished();
-        let is_over = admitted().await.iter().any(has_ended);
+        let has_winner_ended = admitted().await.iter().any(has_ended);
         belay
-            .eventually("ends its race", || async {
+            .eventually("all Operations of the round have ended", || async {
                 admitted().await.iter().all(has_ended)
             })
             .await;
         let statuses = admitted().await;
-        if was_none(belay, &statuses, is_over).await {
-            losers.later.fetch_add(1, Ordering::Relaxed);
+        if was_no_race(belay, &statuses, has_winner_ended).await {
+            losers.no_race.fetch_add(1, Ordering::Relaxed);
             continue;
         }
         let [winner] = with_phase(&statuses, OperationPhase::Succeeded)[..] else {
-            panic!("one of two runs: {statuses:?}, {refused:?}");
+            panic!("one of the two must run: {statuses:?}, {refused:?}");
         };
         if let [refusal] = &refused[..] {
-            losers.at_the_door.fetch_add(1, Ordering::Relaxed);
-            let (_, told) = refusal
+            losers.by_api_server.fetch_add(1, Ordering::Relaxed);
+            let (_, message) = refusal
                 .split_once("denied request: (OperationNotAllowed) ")
                 .expect(refusal);
-            check_words(told, round, asked, winner);
+            check_message(message, round, requested, winner);
         } else {
             losers.by_belay.fetch_add(1, Ordering::Relaxed);
             let [(_, loser)] = with_phase(&statuses, OperationPhase::Failed)[..] else {
-                panic!("the other is Failed: {statuses:?}");
+                panic!("the other one must fail: {statuses:?}");
             };
             let error = loser.error.as_ref().expect("an error");
             assert_eq!(error.code, "OperationNotAllowed");
-            assert!(loser.start_time.is_none(), "it never began");
-            check_words(&error.message, round, asked, winner);
+            assert!(loser.start_time.is_none(), "the loser never starts");
+            check_message(&error.message, round, requested, winner);
         }
     }
 }
 
 /// Whether there was no race: the second one came when the first one had ended.
-async fn was_none(belay: &Belay, admitted: &[Named], is_over: bool) -> bool {
+async fn was_no_race(belay: &Belay, admitted: &[Named], has_winner_ended: bool) -> bool {
     let [(one, _), (other, _)] = admitted else {
-        return is_over;
+        return has_winner_ended;
     };
     for name in [one, other] {
         belay.statuses(name).await;
@@ -163,32 +163,32 @@ async fn create(belay: &Belay, name: &str, spec: Value, dry_run: bool) -> Result
     }
 }
 
-fn check_words(told: &str, round: usize, asked: Timestamp, (winner, status): &Named) {
+fn check_message(message: &str, round: usize, requested: Timestamp, (winner, status): &Named) {
     let change = match round % 3 {
         0 => {
-            let abort = and_abort(winner);
+            let abort = wait_or_abort(winner);
             let expected = format!(
                 "Operation is not allowed: Another agentpool operation ({winner}) is in progress, {abort}"
             );
-            return assert_eq!(told, expected);
+            return assert_eq!(message, expected);
         }
         1 => "stopping",
         _ => "starting",
     };
-    let told = without_elapsed(told, "");
-    let (state, since) = told
+    let start = without_elapsed(message, "");
+    let (state, since) = start
         .split_once(" The previous operation started at '")
-        .expect(&told);
+        .expect(&start);
     assert!(
         state.starts_with("agent pool is in Provisioning State(")
             && state.ends_with(&format!("), {change} cannot be performed")),
         "{state}"
     );
-    // The lock was taken after the requests and before the work began.
+    // The winner took the lock after the requests and before it started.
     let since: Timestamp = since.trim_end_matches('\'').parse().expect("a time");
-    let began = status.start_time.as_ref().expect("a time").0;
+    let started = status.start_time.as_ref().expect("a time").0;
     assert!(
-        asked.as_second() <= since.as_second() && since <= began,
-        "{asked}, {since}, {began}"
+        requested.as_second() <= since.as_second() && since <= started,
+        "{requested}, {since}, {started}"
     );
 }

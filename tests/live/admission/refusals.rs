@@ -1,4 +1,4 @@
-//! The API server refuses changes that aren't possible now, with the same message for every way to make them.
+//! Admission refuses changes that are not possible now, with the same message for each way to request them.
 
 use std::sync::Arc;
 
@@ -9,32 +9,32 @@ use serde_json::json;
 
 use crate::stage::{
     belay::{Belay, KUBECTL_PATIENCE, World},
-    doors::{and_abort, operation, told, without_elapsed},
+    changes::{operation, refusal_message, wait_or_abort, without_elapsed},
 };
 
-pub async fn no_change_passes_while_the_cluster_is_busy(world: Arc<World>) {
+pub async fn changes_are_refused_while_an_operation_on_the_cluster_is_in_flight(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let upgrade = belay.upgrading().await;
+    let upgrade = belay.blocked_upgrade().await;
     let refusal = format!(
         "(OperationNotAllowed) Operation is not allowed: Another operation ({upgrade}) is in progress, {}",
-        and_abort(&upgrade)
+        wait_or_abort(&upgrade)
     );
     let version = json!({"kubernetesVersion": "1.36.4"});
-    for told in belay.through_every_door("managedcluster", "demo", &version) {
-        assert_eq!(told, refusal);
+    for message in belay.refusals_of_change("managedcluster", "demo", &version) {
+        assert_eq!(message, refusal);
     }
-    for told in belay.through_every_door("agentpool", "np1", &json!({"count": 5})) {
-        assert_eq!(told, refusal);
+    for message in belay.refusals_of_change("agentpool", "np1", &json!({"count": 5})) {
+        assert_eq!(message, refusal);
     }
     let scale = belay.try_kubectl(&["scale", "agentpool", "np1", "--replicas=5"]);
-    assert_eq!(told(scale), refusal);
-    for asked in [
+    assert_eq!(refusal_message(scale), refusal);
+    for requested in [
         json!({"type": "Upgrade", "on": "demo", "kubernetesVersion": "1.36.4"}),
         json!({"type": "Reconcile", "on": "demo"}),
         json!({"type": "Scale", "on": "np1", "count": 5}),
         json!({"type": "Stop", "on": "np1"}),
     ] {
-        assert_eq!(belay.ask(asked), refusal);
+        assert_eq!(belay.refusal_of(requested), refusal);
     }
     assert_eq!(
         belay.status(&upgrade).await.phase,
@@ -43,49 +43,52 @@ pub async fn no_change_passes_while_the_cluster_is_busy(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn a_busy_pool_refuses_changes_of_itself_and_of_its_cluster(world: Arc<World>) {
+pub async fn an_operation_on_a_pool_blocks_changes_of_the_pool_and_its_cluster(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let scale = belay.scaling().await;
+    let scale = belay.blocked_scale().await;
     let on_pool = format!(
         "(OperationNotAllowed) Operation is not allowed: Another agentpool operation ({scale}) is in progress, {}",
-        and_abort(&scale)
+        wait_or_abort(&scale)
     );
     let on_cluster = format!(
         "(OperationNotAllowed) Managed Cluster operation is not allowed: Another operation ({scale}) is in progress on agent pool (np1), {}",
-        and_abort(&scale)
+        wait_or_abort(&scale)
     );
-    for told in belay.through_every_door("agentpool", "np1", &json!({"count": 5})) {
-        assert_eq!(told, on_pool);
+    for message in belay.refusals_of_change("agentpool", "np1", &json!({"count": 5})) {
+        assert_eq!(message, on_pool);
     }
-    let again = belay.try_kubectl(&["scale", "agentpool", "np1", "--replicas=5"]);
-    assert_eq!(told(again), on_pool);
+    let scale = belay.try_kubectl(&["scale", "agentpool", "np1", "--replicas=5"]);
+    assert_eq!(refusal_message(scale), on_pool);
     let version = json!({"kubernetesVersion": "1.36.4"});
-    for told in belay.through_every_door("managedcluster", "demo", &version) {
-        assert_eq!(told, on_cluster);
+    for message in belay.refusals_of_change("managedcluster", "demo", &version) {
+        assert_eq!(message, on_cluster);
     }
     assert_eq!(
-        belay.ask(json!({"type": "Scale", "on": "np1", "count": 5})),
+        belay.refusal_of(json!({"type": "Scale", "on": "np1", "count": 5})),
         on_pool
     );
-    assert_eq!(belay.ask(json!({"type": "Stop", "on": "demo"})), on_cluster);
+    assert_eq!(
+        belay.refusal_of(json!({"type": "Stop", "on": "demo"})),
+        on_cluster
+    );
     // The other pool isn't affected.
     belay.kubectl(&["scale", "agentpool", "np2", "--replicas=1"]);
     belay.pool_is_ready("np2").await;
     belay.check_history();
 }
 
-pub async fn what_starts_no_operation_always_passes(world: Arc<World>) {
+pub async fn changes_that_start_no_operation_are_allowed_during_an_upgrade(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let upgrade = belay.upgrading().await;
+    let upgrade = belay.blocked_upgrade().await;
     belay.kubectl(&["label", "managedcluster/demo", "agentpool/np1", "team=a"]);
     belay.kubectl(&["annotate", "managedcluster/demo", "agentpool/np1", "note=b"]);
     for spec in [
         json!({"operationHistoryLimit": 7}),
         json!({"concurrencyPolicy": "Queue"}),
-        // With Queue, changes wait.
+        // With the policy Queue, changes wait.
         json!({"kubernetesVersion": "1.36.4"}),
     ] {
-        belay.patch("managedcluster/demo", &spec).expect("passes");
+        belay.patch("managedcluster/demo", &spec).expect("allowed");
     }
     assert_eq!(
         belay.status(&upgrade).await.phase,
@@ -93,9 +96,11 @@ pub async fn what_starts_no_operation_always_passes(world: Arc<World>) {
     );
 }
 
-pub async fn a_start_or_stop_at_the_wrong_time_tells_since_when(world: Arc<World>) {
+pub async fn a_start_or_stop_during_an_operation_is_refused_with_the_time_of_the_operation(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
-    belay.upgrading().await;
+    belay.blocked_upgrade().await;
     let since = belay.held_since().await;
     let refusal = |change: &str| {
         format!(
@@ -103,62 +108,64 @@ pub async fn a_start_or_stop_at_the_wrong_time_tells_since_when(world: Arc<World
         )
     };
     for (type_, change) in [("Start", "starting"), ("Stop", "stopping")] {
-        let told = belay.ask(json!({"type": type_, "on": "demo"}));
-        assert_eq!(without_elapsed(&told, ""), refusal(change));
+        let message = belay.refusal_of(json!({"type": type_, "on": "demo"}));
+        assert_eq!(without_elapsed(&message, ""), refusal(change));
     }
-    for told in
-        belay.through_every_door("managedcluster", "demo", &json!({"powerState": "Stopped"}))
+    for message in
+        belay.refusals_of_change("managedcluster", "demo", &json!({"powerState": "Stopped"}))
     {
-        assert_eq!(told, refusal("stopping"), "an update has no clock");
+        assert_eq!(message, refusal("stopping"), "without an elapsed time");
     }
 }
 
-pub async fn a_start_of_what_runs_and_a_stop_of_what_is_stopped_tell_since_when(world: Arc<World>) {
+pub async fn a_start_while_running_or_a_stop_while_stopped_is_refused_with_the_time(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.lock_is_free().await;
-    let told = belay.ask(json!({"type": "Start", "on": "demo"}));
-    let since = belay.last_began().await;
+    let message = belay.refusal_of(json!({"type": "Start", "on": "demo"}));
+    let since = belay.last_started().await;
     assert_eq!(
-        without_elapsed(&told, ""),
+        without_elapsed(&message, ""),
         format!(
             "(OperationNotAllowed) managed cluster is in Provisioning State(Succeeded) and Power State(Running), starting cannot be performed The previous operation started at '{since}'"
         )
     );
     belay
         .patch("managedcluster/demo", &json!({"powerState": "Stopped"}))
-        .expect("passes");
+        .expect("allowed");
     belay.cluster_is_ready().await;
     belay.pool_is_ready("np1").await;
     belay.lock_is_free().await;
     let state = belay.cluster().await.status.expect("a status").power_state;
     assert_eq!(state.map(|state| state.code), Some(PowerState::Stopped));
-    let told = belay.ask(json!({"type": "Stop", "on": "demo"}));
-    let since = belay.last_began().await;
+    let message = belay.refusal_of(json!({"type": "Stop", "on": "demo"}));
+    let since = belay.last_started().await;
     assert_eq!(
-        without_elapsed(&told, "0 days and "),
+        without_elapsed(&message, "0 days and "),
         format!(
             "(OperationNotAllowed) managed cluster is not currently running, stopping cannot be performed; The stop operation started at '{since}'"
         )
     );
     assert_eq!(
-        belay.ask(json!({"type": "Start", "on": "np1"})),
+        belay.refusal_of(json!({"type": "Start", "on": "np1"})),
         "(OperationNotAllowed) managed cluster is in Provisioning State(Succeeded) and Power State(Stopped), starting cannot be performed"
     );
     assert_eq!(
-        belay.ask(json!({"type": "Stop", "on": "np1"})),
+        belay.refusal_of(json!({"type": "Stop", "on": "np1"})),
         "(OperationNotAllowed) managed cluster is not currently running, stopping cannot be performed"
     );
     belay.check_history();
 }
 
-pub async fn what_is_being_deleted_allows_only_deletion(world: Arc<World>) {
+pub async fn a_target_that_is_being_deleted_allows_only_its_deletion(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.create_pool("np2", 1).await;
     belay.pool_is_ready("np2").await;
     belay.lock_is_free().await;
-    // Somebody else's finalizers keep the objects during the test.
+    // A finalizer of another tool keeps the objects during the test.
     let keep = r#"{"metadata":{"finalizers":["example.com/kept","belay.dev/operation"]}}"#;
     for what in ["agentpool/np1", "agentpool/np2", "managedcluster/demo"] {
         belay.kubectl(&["patch", what, "--type=merge", "-p", keep]);
@@ -170,7 +177,7 @@ pub async fn what_is_being_deleted_allows_only_deletion(world: Arc<World>) {
     };
     belay.kubectl(&["delete", "agentpool", "np1", "--wait=false"]);
     belay
-        .eventually("lets np1 go", || async {
+        .eventually("Belay has removed its finalizer from np1", || async {
             belay.pool("np1").await.finalizers() == ["example.com/kept"]
         })
         .await;
@@ -181,14 +188,17 @@ pub async fn what_is_being_deleted_allows_only_deletion(world: Arc<World>) {
         .deletion_timestamp
         .expect("a time")
         .0;
-    for told in belay.through_every_door("agentpool", "np1", &json!({"count": 5})) {
-        assert_eq!(told, refusal("Scaling", "np1", "np1", since));
+    for message in belay.refusals_of_change("agentpool", "np1", &json!({"count": 5})) {
+        assert_eq!(message, refusal("Scaling", "np1", "np1", since));
     }
     let scale = belay.try_kubectl(&["scale", "agentpool", "np1", "--replicas=5"]);
-    assert_eq!(told(scale), refusal("Scaling", "np1", "np1", since));
-    let told_ = belay.ask(json!({"type": "Stop", "on": "np1"}));
     assert_eq!(
-        without_elapsed(&told_, ""),
+        refusal_message(scale),
+        refusal("Scaling", "np1", "np1", since)
+    );
+    let message = belay.refusal_of(json!({"type": "Stop", "on": "np1"}));
+    assert_eq!(
+        without_elapsed(&message, ""),
         refusal("Stopping", "np1", "np1", since)
     );
 
@@ -201,39 +211,39 @@ pub async fn what_is_being_deleted_allows_only_deletion(world: Arc<World>) {
         .expect("a time")
         .0;
     belay
-        .eventually("tells np2 of its cluster's deletion", || async {
+        .eventually("np2 shows the deletion of its cluster", || async {
             let status = belay.pool("np2").await.status.unwrap_or_default();
             status
                 .cluster
                 .is_some_and(|cluster| cluster.deletion_timestamp.is_some())
         })
         .await;
-    for told in belay.through_every_door(
+    for message in belay.refusals_of_change(
         "managedcluster",
         "demo",
         &json!({"kubernetesVersion": "1.36.3"}),
     ) {
-        assert_eq!(told, refusal("Upgrading", "demo", "demo", since));
+        assert_eq!(message, refusal("Upgrading", "demo", "demo", since));
     }
-    let told_ = belay.ask(json!({"type": "Stop", "on": "demo"}));
+    let message = belay.refusal_of(json!({"type": "Stop", "on": "demo"}));
     assert_eq!(
-        without_elapsed(&told_, ""),
+        without_elapsed(&message, ""),
         refusal("Stopping", "demo", "demo", since)
     );
-    let told_ = belay.ask(json!({"type": "Scale", "on": "np2", "count": 3}));
+    let message = belay.refusal_of(json!({"type": "Scale", "on": "np2", "count": 3}));
     assert_eq!(
-        without_elapsed(&told_, ""),
+        without_elapsed(&message, ""),
         refusal("Scaling", "np2", "demo", since)
     );
     let pool = r#"{"apiVersion": "belay.dev/v1alpha1", "kind": "AgentPool", "metadata": {"name": "np3"}, "spec": {"clusterName": "demo", "count": 1}}"#;
-    let told_ = told(belay.create(pool));
+    let message = refusal_message(belay.create(pool));
     assert_eq!(
-        without_elapsed(&told_, ""),
+        without_elapsed(&message, ""),
         refusal("Creating", "np3", "demo", since)
     );
     for what in ["agentpool/np1", "agentpool/np2", "managedcluster/demo"] {
         let remove = r#"[{"op": "remove", "path": "/metadata/finalizers/0"}]"#;
-        // It may already be gone, if Belay has released it first.
+        // This may fail: the object is already gone if Belay removed its finalizer first.
         drop(belay.try_kubectl(&["patch", what, "--type=json", "-p", remove]));
     }
     belay.kubectl(&[
@@ -244,12 +254,12 @@ pub async fn what_is_being_deleted_allows_only_deletion(world: Arc<World>) {
     ]);
 }
 
-pub async fn what_is_so_already_is_refused(world: Arc<World>) {
+pub async fn an_operation_that_would_change_nothing_is_refused(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 2).await;
     belay.cluster_is_ready().await;
     belay.lock_is_free().await;
-    for (asked, refusal) in [
+    for (requested, refusal) in [
         (
             json!({"type": "Create", "on": "demo"}),
             "ManagedCluster demo already exists: use type Reconcile to apply its spec",
@@ -271,16 +281,19 @@ pub async fn what_is_so_already_is_refused(world: Arc<World>) {
             "AgentPool np1 already has 2 nodes",
         ),
     ] {
-        assert_eq!(belay.ask(asked), format!("(OperationNotAllowed) {refusal}"));
+        assert_eq!(
+            belay.refusal_of(requested),
+            format!("(OperationNotAllowed) {refusal}")
+        );
     }
 }
 
-pub async fn versions_that_cluster_and_pools_cannot_have_are_refused(world: Arc<World>) {
+pub async fn versions_that_a_cluster_or_a_pool_cannot_have_are_refused(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.lock_is_free().await;
-    let invalid = |told: &str| format!("(InvalidParameter) {told}");
-    for (asked, refusal) in [
+    let invalid = |refusal: &str| format!("(InvalidParameter) {refusal}");
+    for (requested, refusal) in [
         (
             json!({"type": "Upgrade", "on": "demo", "kubernetesVersion": "1.37.1"}),
             "a control plane can be upgraded only one minor version at a time: it runs 1.35.7, so upgrade to a 1.36 version first",
@@ -306,7 +319,7 @@ pub async fn versions_that_cluster_and_pools_cannot_have_are_refused(world: Arc<
             "AgentPool np1 can't be more than three minor versions older than its control plane, which runs 1.35.7",
         ),
     ] {
-        assert_eq!(belay.ask(asked), invalid(refusal));
+        assert_eq!(belay.refusal_of(requested), invalid(refusal));
     }
     for (version, refusal) in [
         (
@@ -319,22 +332,28 @@ pub async fn versions_that_cluster_and_pools_cannot_have_are_refused(world: Arc<
         ),
     ] {
         let change = json!({"kubernetesVersion": version});
-        for told in belay.through_every_door("managedcluster", "demo", &change) {
-            assert_eq!(told, invalid(refusal));
+        for message in belay.refusals_of_change("managedcluster", "demo", &change) {
+            assert_eq!(message, invalid(refusal));
         }
     }
     let newer = "AgentPool np1 can't be newer than its control plane, which runs 1.35.7: upgrade the ManagedCluster first";
-    for told in
-        belay.through_every_door("agentpool", "np1", &json!({"kubernetesVersion": "1.36.0"}))
+    for message in
+        belay.refusals_of_change("agentpool", "np1", &json!({"kubernetesVersion": "1.36.0"}))
     {
-        assert_eq!(told, invalid(newer));
+        assert_eq!(message, invalid(newer));
     }
     let pool = |name: &str, version: &str| {
         json!({"apiVersion": "belay.dev/v1alpha1", "kind": "AgentPool", "metadata": {"name": name}, "spec": {"clusterName": "demo", "count": 0, "kubernetesVersion": version}}).to_string()
     };
-    assert_eq!(told(belay.create(&pool("np1", "1.35.8"))), invalid(newer));
+    assert_eq!(
+        refusal_message(belay.create(&pool("np1", "1.35.8"))),
+        invalid(newer)
+    );
     let older = "AgentPool np1 can't be more than three minor versions older than its control plane, which runs 1.35.7";
-    assert_eq!(told(belay.create(&pool("np1", "1.31.8"))), invalid(older));
+    assert_eq!(
+        refusal_message(belay.create(&pool("np1", "1.31.8"))),
+        invalid(older)
+    );
     belay
         .create(&pool("old", "1.32.5"))
         .expect("three minor versions older");
@@ -343,20 +362,20 @@ pub async fn versions_that_cluster_and_pools_cannot_have_are_refused(world: Arc<
     let behind = invalid(
         "ManagedCluster demo can't be upgraded to 1.36.3: AgentPool old runs 1.32.5, and a pool can't be more than three minor versions older than its control plane. Upgrade the pool first",
     );
-    for told in belay.through_every_door(
+    for message in belay.refusals_of_change(
         "managedcluster",
         "demo",
         &json!({"kubernetesVersion": "1.36.3"}),
     ) {
-        assert_eq!(told, behind);
+        assert_eq!(message, behind);
     }
-    let asked = json!({"type": "Upgrade", "on": "demo", "kubernetesVersion": "1.36.3"});
-    assert_eq!(belay.ask(asked), behind);
+    let requested = json!({"type": "Upgrade", "on": "demo", "kubernetesVersion": "1.36.3"});
+    assert_eq!(belay.refusal_of(requested), behind);
 }
 
-pub async fn what_nodes_still_run_counts_and_not_what_their_pool_is_to_run(world: Arc<World>) {
+pub async fn the_version_skew_is_measured_by_the_nodes_and_not_by_the_spec(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let mut upgrade = belay.upgrading().await;
+    let mut upgrade = belay.blocked_upgrade().await;
     for (nth, next) in [(2, "1.37.1"), (3, "1.38.1")] {
         belay.kubectl(&["annotate", "operation", &upgrade, "belay.dev/abort=next"]);
         belay.is_in_phase(&upgrade, OperationPhase::Canceled).await;
@@ -372,14 +391,14 @@ pub async fn what_nodes_still_run_counts_and_not_what_their_pool_is_to_run(world
     belay.lock_is_free().await;
     let refusal = "(InvalidParameter) ManagedCluster demo can't be upgraded to 1.39.1: AgentPool np1 runs 1.35.7, and a pool can't be more than three minor versions older than its control plane. Upgrade the pool first";
     let change = json!({"kubernetesVersion": "1.39.1"});
-    for told in belay.through_every_door("managedcluster", "demo", &change) {
-        assert_eq!(told, refusal);
+    for message in belay.refusals_of_change("managedcluster", "demo", &change) {
+        assert_eq!(message, refusal);
     }
-    let asked = json!({"type": "Upgrade", "on": "demo", "kubernetesVersion": "1.39.1"});
-    assert_eq!(belay.ask(asked), refusal);
+    let requested = json!({"type": "Upgrade", "on": "demo", "kubernetesVersion": "1.39.1"});
+    assert_eq!(belay.refusal_of(requested), refusal);
 }
 
-pub async fn the_last_system_pool_stays_as_long_as_its_cluster(world: Arc<World>) {
+pub async fn the_last_system_pool_cannot_be_deleted_before_its_cluster(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.create_cluster(0).await;
     let pool = |name: &str| {
@@ -392,7 +411,7 @@ pub async fn the_last_system_pool_stays_as_long_as_its_cluster(world: Arc<World>
     belay.lock_is_free().await;
     belay.kubectl(&["delete", "agentpool", "sys1", KUBECTL_PATIENCE]);
     belay
-        .eventually("counts one System pool", || async {
+        .eventually("the status of sys2 counts one System pool", || async {
             let status = belay.pool("sys2").await.status.unwrap_or_default();
             status
                 .cluster
@@ -402,19 +421,22 @@ pub async fn the_last_system_pool_stays_as_long_as_its_cluster(world: Arc<World>
     belay.lock_is_free().await;
     let refusal = "(OperationNotAllowed) AgentPool sys2 is the last System pool of ManagedCluster demo, which needs at least one: create another System pool first";
     assert_eq!(
-        told(belay.try_kubectl(&["delete", "agentpool", "sys2"])),
+        refusal_message(belay.try_kubectl(&["delete", "agentpool", "sys2"])),
         refusal
     );
     assert_eq!(
-        told(belay.patch("agentpool/sys2", &json!({"mode": "User"}))),
+        refusal_message(belay.patch("agentpool/sys2", &json!({"mode": "User"}))),
         refusal
     );
-    // The result is the same with an Operation.
+    // An Operation has the same result.
     belay
-        .create(&operation("away", json!({"type": "Delete", "on": "sys2"})))
+        .create(&operation(
+            "delete-sys2",
+            json!({"type": "Delete", "on": "sys2"}),
+        ))
         .expect("created");
     let error = belay
-        .is_in_phase("away", OperationPhase::Failed)
+        .is_in_phase("delete-sys2", OperationPhase::Failed)
         .await
         .error;
     let error = error.expect("an error");
@@ -423,12 +445,13 @@ pub async fn the_last_system_pool_stays_as_long_as_its_cluster(world: Arc<World>
     belay.kubectl(&["wait", "--for=delete", "agentpool/sys2", KUBECTL_PATIENCE]);
 }
 
-pub async fn what_has_ended_or_never_began_can_not_be_aborted(world: Arc<World>) {
+pub async fn an_abort_is_refused_if_no_operation_is_in_flight(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.lock_is_free().await;
     let create = belay.operation(OperationType::Create, "np1").await;
-    let abort = |what: &str| told(belay.try_kubectl(&["annotate", what, "belay.dev/abort=why"]));
+    let abort =
+        |what: &str| refusal_message(belay.try_kubectl(&["annotate", what, "belay.dev/abort=why"]));
     assert_eq!(
         abort(&format!("operation/{create}")),
         format!(
@@ -445,9 +468,9 @@ pub async fn what_has_ended_or_never_began_can_not_be_aborted(world: Arc<World>)
     );
 }
 
-pub async fn the_field_manager_of_belay_opens_no_door_to_others(world: Arc<World>) {
+pub async fn belays_field_manager_gives_other_users_no_rights(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let upgrade = belay.upgrading().await;
+    let upgrade = belay.blocked_upgrade().await;
     belay.kubectl(&[
         "create",
         "rolebinding",
@@ -468,10 +491,10 @@ pub async fn the_field_manager_of_belay_opens_no_door_to_others(world: Arc<World
             spec,
             &manager,
         ]);
-        let told = told(patched);
+        let message = refusal_message(patched);
         assert!(
-            told.contains(&format!("Another operation ({upgrade})")),
-            "{told}"
+            message.contains(&format!("Another operation ({upgrade})")),
+            "{message}"
         );
     }
 }

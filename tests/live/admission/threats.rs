@@ -1,5 +1,5 @@
-//! A user with all rights on Belay's kinds in one namespace can affect nothing in another namespace, although one
-//! operator with rights in both operates them.
+//! A user with all rights on Belay's kinds in one namespace cannot affect another namespace, even if one operator with
+//! rights in both namespaces works for both.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ fn manifest(kind: &str, metadata: &Value, spec: &Value) -> String {
     object.to_string()
 }
 
-/// Creates two namespaces for one operator, each with a cluster of the same names. In the second one a user has all
-/// rights on Belay's kinds.
+/// Creates two namespaces for one operator, and in each a cluster with the same names. In the second one, a user has
+/// all rights on Belay's kinds.
 async fn victim_and_attacker(world: &Arc<World>) -> (Arc<Belay>, Arc<Belay>, impl Drop) {
     let victim = Belay::start_without_operator(world).await;
     let attacker = Belay::start_without_operator(world).await;
     let both = format!("{},{}", victim.namespace, attacker.namespace);
     let (operator, _) = attacker.operator(&[("BELAY_NAMESPACE", &both)]);
-    victim.guarded_cluster(2).await;
+    victim.cluster_with_blocked_drains(2).await;
     victim.lock_is_free().await;
     attacker.allow(
         "mallory",
@@ -34,7 +34,7 @@ async fn victim_and_attacker(world: &Arc<World>) -> (Arc<Belay>, Arc<Belay>, imp
     (victim, attacker, operator)
 }
 
-pub async fn who_owns_one_namespace_reaches_nothing_of_another(world: Arc<World>) {
+pub async fn an_owner_of_one_namespace_cannot_affect_another(world: Arc<World>) {
     let (victim, attacker, _operator) = victim_and_attacker(&world).await;
     let before = victim.state().await;
     let cluster = victim.cluster().await;
@@ -46,22 +46,22 @@ pub async fn who_owns_one_namespace_reaches_nothing_of_another(world: Arc<World>
         "belay.dev/operation-uid": operation[0].uid()});
     // A pool that claims to belong to the other namespace's cluster, and Operations with its labels.
     let pool = json!({"clusterName": "demo", "count": 0});
-    let of_another = json!({"name": "np9", "ownerReferences": owner, "labels": labels});
+    let metadata = json!({"name": "np9", "ownerReferences": owner, "labels": labels});
     attacker
-        .create_as("mallory", &manifest("AgentPool", &of_another, &pool))
-        .expect("it is a pool as any");
+        .create_as("mallory", &manifest("AgentPool", &metadata, &pool))
+        .expect("it is an ordinary pool");
     for target in [
         json!({"kind": "AgentPool", "name": "np1"}),
         json!({"kind": "ManagedCluster", "name": "demo"}),
     ] {
-        let stop = json!({"type": "Reconcile", "target": target});
+        let spec = json!({"type": "Reconcile", "target": target});
         let name = format!("reaches-{}", target["name"].as_str().unwrap_or_default());
         let metadata = json!({"name": name, "labels": labels, "ownerReferences": owner});
         // A copy of an Operation doesn't run, and the garbage collector deletes it because its owner is in another
         // namespace.
-        let _ = attacker.create_as("mallory", &manifest("Operation", &metadata, &stop));
+        let _ = attacker.create_as("mallory", &manifest("Operation", &metadata, &spec));
     }
-    // All of the attacker's own objects are deleted, under the same names.
+    // The attacker deletes their own objects, which have the same names.
     attacker.kubectl(&[
         "--as=mallory",
         "delete",
@@ -70,7 +70,7 @@ pub async fn who_owns_one_namespace_reaches_nothing_of_another(world: Arc<World>
         "--timeout=5m",
     ]);
     attacker
-        .eventually("has no node", || async {
+        .eventually("the attacker's nodes are deleted", || async {
             attacker.nodes().await.is_empty()
         })
         .await;
@@ -78,7 +78,7 @@ pub async fn who_owns_one_namespace_reaches_nothing_of_another(world: Arc<World>
     victim.check_history();
 }
 
-pub async fn who_owns_a_namespace_gives_its_nodes_no_mark_of_belays(world: Arc<World>) {
+pub async fn a_namespace_owner_cannot_put_belays_labels_on_nodes(world: Arc<World>) {
     let (victim, attacker, _operator) = victim_and_attacker(&world).await;
     let before = victim.state().await;
     for label in [
@@ -103,7 +103,7 @@ pub async fn who_owns_a_namespace_gives_its_nodes_no_mark_of_belays(world: Arc<W
     assert_eq!(victim.state().await, before);
 }
 
-pub async fn who_owns_a_namespace_writes_no_node_no_status_and_no_record(world: Arc<World>) {
+pub async fn a_namespace_owner_cannot_write_nodes_statuses_or_records(world: Arc<World>) {
     let (victim, attacker, _operator) = victim_and_attacker(&world).await;
     let before = victim.state().await;
     let node = victim.nodes().await[0].name_any();

@@ -1,4 +1,4 @@
-//! What the tests of adopted clusters wait for, in any cloud.
+//! Helpers for adopted clusters in any cloud.
 
 use belay::api::{AgentPool, Operation};
 use kube::{ResourceExt as _, api::ListParams};
@@ -7,11 +7,11 @@ use crate::stage::belay::{Belay, is_true};
 
 impl Belay {
     /// Waits until the cluster and these pools are Ready.
-    pub async fn all_is_ready(&self, pools: &[impl AsRef<str>]) {
+    pub async fn all_are_ready(&self, pools: &[impl AsRef<str>]) {
         for pool in pools {
             self.pool_is_ready(pool.as_ref()).await;
         }
-        self.eventually("is Ready", || async {
+        self.eventually("the cluster is Ready", || async {
             let status = self.cluster_status().await;
             is_true(&status.conditions, "Ready") && status.operations.is_empty()
         })
@@ -19,12 +19,17 @@ impl Belay {
     }
 
     /// Waits until the cluster's condition Ready has this status and its message contains this text.
-    pub async fn says_of_ready(&self, status: &str, part: &str) {
-        self.eventually(&format!("says {part}"), || async {
-            let conditions = self.cluster_status().await.conditions;
-            let mut ready = conditions.iter().filter(|one| one.type_ == "Ready");
-            ready.any(|ready| ready.status == status && ready.message.contains(part))
-        })
+    pub async fn ready_condition_says(&self, status: &str, part: &str) {
+        self.eventually(
+            &format!("the condition Ready is {status} with the message {part:?}"),
+            || async {
+                let conditions = self.cluster_status().await.conditions;
+                let mut ready = conditions
+                    .iter()
+                    .filter(|condition| condition.type_ == "Ready");
+                ready.any(|ready| ready.status == status && ready.message.contains(part))
+            },
+        )
         .await;
     }
 

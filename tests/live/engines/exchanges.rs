@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::PathBuf};
 
 use testenv::clouds::Exchange;
 
-/// Stores a cloud's exchanges in a test with that namespace.
+/// Stores the exchanges with a cloud of the test with this namespace.
 pub fn keep(cloud: &str, namespace: &str, exchanges: &[Exchange]) {
     let Some(folder) = std::env::var_os("EXCHANGES") else {
         return;
@@ -13,7 +13,7 @@ pub fn keep(cloud: &str, namespace: &str, exchanges: &[Exchange]) {
     let mut lines = String::new();
     for exchange in exchanges {
         let line = serde_json::to_string(exchange).expect("JSON");
-        // Writing to a string can't fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(lines, "{line}");
     }
     let file = PathBuf::from(folder).join(format!("{cloud}-{namespace}.jsonl"));

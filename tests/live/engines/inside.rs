@@ -1,5 +1,5 @@
-//! The inside of a cloud's cluster. The tests' own control plane takes its place: it has a node of a node pool that is
-//! being drained, and on the node a pod that a budget protects.
+//! The inside of a cloud's cluster. The tests' own control plane stands in for it: it has a node of a node pool that is
+//! being drained, and on this node a pod that a budget protects.
 
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde_json::json;
@@ -10,12 +10,12 @@ use crate::stage::belay::Belay;
 const KUBECONFIG: &str = "inside";
 
 /// Creates the Secret with this kubeconfig, and references it in the cluster's provider.
-pub async fn is_given(belay: &Belay, provider: &str, kubeconfig: &str) {
+pub async fn give_kubeconfig(belay: &Belay, provider: &str, kubeconfig: &str) {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": KUBECONFIG},
         "stringData": {"kubeconfig": kubeconfig}});
     belay.apply(&secret);
-    let named = json!({"provider": {provider: {"kubeconfigSecret": KUBECONFIG}}});
-    belay.set_cluster(named).await;
+    let reference = json!({"provider": {provider: {"kubeconfigSecret": KUBECONFIG}}});
+    belay.set_cluster(reference).await;
 }
 
 /// Returns a kubeconfig of the tests' own control plane.
@@ -23,17 +23,17 @@ pub fn kubeconfig(belay: &Belay) -> String {
     std::fs::read_to_string(&belay.world.kubeconfig).expect("a kubeconfig")
 }
 
-/// Creates two nodes with this label. The first is new; the second is being drained and has a pod that a budget
+/// Creates two nodes with this label. The first one is new. The second one is being drained and has a pod that a budget
 /// protects.
-pub async fn has_a_drain_that_a_budget_holds(belay: &Belay, label: (&str, &str)) {
-    let drained = node(belay, 1);
+pub async fn create_blocked_drain(belay: &Belay, label: (&str, &str)) {
+    let drained = node_name(belay, 1);
     for (number, version) in [(0, "v1.34.1"), (1, "v1.33.4")] {
-        let name = node(belay, number);
+        let name = node_name(belay, number);
         let spec = json!({"unschedulable": name == drained});
         let labels = json!({label.0: label.1});
-        let made = json!({"apiVersion": "v1", "kind": "Node",
+        let node = json!({"apiVersion": "v1", "kind": "Node",
             "metadata": {"name": name, "labels": labels}, "spec": spec});
-        belay.apply(&made);
+        belay.apply(&node);
         let status = json!({"status": {"nodeInfo": {"kubeletVersion": version}}}).to_string();
         let patch = [
             "patch",
@@ -55,16 +55,16 @@ pub async fn has_a_drain_that_a_budget_holds(belay: &Belay, label: (&str, &str))
         "metadata": {"name": "web"}, "spec": spec});
     belay.apply(&budget);
     belay
-        .eventually("has a budget that is counted", || async {
+        .eventually("Kubernetes has counted the budget", || async {
             let budget = belay.api::<PodDisruptionBudget>().get("web").await;
-            let status = budget.expect("it").status;
+            let status = budget.expect("the budget").status;
             status.is_some_and(|status| status.observed_generation.is_some())
         })
         .await;
 }
 
-/// Waits until an Operation shows the pod and the budget.
-pub async fn is_shown_as_blocked(belay: &Belay, operation: &str) {
+/// Waits until an Operation is blocked by the budget. Checks the message.
+pub async fn is_blocked_by_budget(belay: &Belay, operation: &str) {
     let namespace = &belay.namespace;
     let blocked = belay.is_blocked(operation).await.blocked.expect("a block");
     assert_eq!(blocked.reason, "PodDisruptionBudget");
@@ -75,12 +75,12 @@ pub async fn is_shown_as_blocked(belay: &Belay, operation: &str) {
 }
 
 /// Deletes the nodes.
-pub fn goes(belay: &Belay) {
+pub fn delete_nodes(belay: &Belay) {
     for number in 0..2 {
-        belay.kubectl(&["delete", "node", &node(belay, number), "--wait=false"]);
+        belay.kubectl(&["delete", "node", &node_name(belay, number), "--wait=false"]);
     }
 }
 
-fn node(belay: &Belay, number: usize) -> String {
+fn node_name(belay: &Belay, number: usize) -> String {
     format!("{}-inside-{number}", belay.namespace)
 }

@@ -1,4 +1,4 @@
-//! Clusters whose provider has an engine that does the work: AKS, EKS, and one with a scripted engine.
+//! Clusters whose provider has an engine that does the work: AKS, EKS, and a scripted engine.
 
 pub mod adopted;
 pub mod aks;

@@ -1,4 +1,4 @@
-//! Others change nodes and pods during an operation: it goes on, or says what is missing.
+//! Users or other programs change nodes and pods during an operation: it continues, or reports what it waits for.
 
 use std::sync::Arc;
 
@@ -27,7 +27,8 @@ impl Belay {
     }
 
     async fn patch_node(&self, node: &str, patch: &Value) {
-        // A policy lets only Belay change Belay's labels. This test acts as somebody whose cluster has no policies.
+        // A policy allows only Belay to change Belay's labels. This test acts like a user of a cluster without
+        // policies.
         let as_belay = PatchParams {
             field_manager: Some("belay".into()),
             ..PatchParams::default()
@@ -39,9 +40,9 @@ impl Belay {
         patched.expect("patched");
     }
 
-    /// Starts an upgrade that hangs on the budget. Returns its name, and the node whose drain has begun.
-    async fn hanging_upgrade(&self) -> (String, Node) {
-        self.guarded_cluster(2).await;
+    /// Starts an upgrade that a budget blocks. Returns its name, and the node that is being drained.
+    async fn blocked_drain(&self) -> (String, Node) {
+        self.cluster_with_blocked_drains(2).await;
         self.set_version("1.36.3").await;
         let upgrade = self.operation(OperationType::Upgrade, "demo").await;
         self.is_blocked(&upgrade).await;
@@ -49,9 +50,10 @@ impl Belay {
         (upgrade, cordoned.expect("a node that is drained"))
     }
 
+    /// Waits until an Operation is blocked for this reason. Returns the message.
     async fn is_blocked_by(&self, operation: &str, reason: &str) -> String {
         let blocked = || async { self.status(operation).await.blocked };
-        self.eventually(&format!("is blocked by {reason}"), || async {
+        self.eventually(&format!("{operation} is blocked by {reason}"), || async {
             blocked()
                 .await
                 .is_some_and(|blocked| blocked.reason == reason)
@@ -64,13 +66,15 @@ impl Belay {
     }
 }
 
-pub async fn a_node_that_is_deleted_while_it_comes_up_is_made_again(world: Arc<World>) {
+pub async fn a_node_deleted_while_it_comes_up_is_created_again(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.set_count("np1", 2).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
     belay
-        .eventually("makes a node", || async { belay.nodes().await.len() == 2 })
+        .eventually("there is a second node", || async {
+            belay.nodes().await.len() == 2
+        })
         .await;
     let nodes = belay.nodes().await;
     let newest = nodes
@@ -79,7 +83,7 @@ pub async fn a_node_that_is_deleted_while_it_comes_up_is_made_again(world: Arc<W
     let (name, uid) = newest
         .map(|node| (node.name_any(), node.uid()))
         .expect("a node");
-    // It may have joined by then. In both cases the pool has its two nodes in the end.
+    // The node may already have joined the pool. In both cases, the pool has two nodes in the end.
     let deleted = belay
         .node_api()
         .delete(&name, &DeleteParams::default())
@@ -87,7 +91,7 @@ pub async fn a_node_that_is_deleted_while_it_comes_up_is_made_again(world: Arc<W
     deleted.expect("deleted");
     belay.succeeds(&scale).await;
     belay
-        .eventually("has two nodes", || async {
+        .eventually("there are two nodes, without the deleted one", || async {
             let nodes = belay.nodes().await;
             nodes.len() == 2
                 && nodes
@@ -97,12 +101,12 @@ pub async fn a_node_that_is_deleted_while_it_comes_up_is_made_again(world: Arc<W
         .await;
 }
 
-pub async fn a_node_that_is_deleted_before_anybody_saw_it_is_made_again(world: Arc<World>) {
+pub async fn a_node_deleted_just_after_its_creation_is_created_again(world: Arc<World>) {
     let (belay, proxy) = Belay::start_behind_proxy(&world).await;
     belay.ready_cluster(0, 1).await;
-    // The creation is answered late: by then the node is deleted again.
+    // The delay gives the test a chance to delete the node just after its creation.
     let late = Fault::Delay(std::time::Duration::from_millis(1));
-    proxy.on(Method::POST, "/nodes", "", late, 1);
+    proxy.add_fault(Method::POST, "/nodes", "", late, 1);
     belay.set_count("np1", 2).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
     belay.was_answered(&proxy, "/nodes").await;
@@ -111,7 +115,7 @@ pub async fn a_node_that_is_deleted_before_anybody_saw_it_is_made_again(world: A
         .iter()
         .find(|node| node.annotations().contains_key("belay.dev/joining"));
     if let Some(node) = joining {
-        // Only in the state that was seen: if it has joined in the meantime, it is an ordinary node.
+        // The preconditions prevent a deletion after the node has joined the pool.
         let params = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: node.uid(),
@@ -131,9 +135,7 @@ pub async fn a_node_that_is_deleted_before_anybody_saw_it_is_made_again(world: A
     assert_eq!(belay.nodes().await.len(), 2);
 }
 
-pub async fn a_name_that_a_node_of_others_has_is_left_to_it_and_another_one_taken(
-    world: Arc<World>,
-) {
+pub async fn a_foreign_node_keeps_its_name_and_belay_takes_another(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(3000, 1).await;
     belay.set_count("np1", 2).await;
@@ -141,52 +143,52 @@ pub async fn a_name_that_a_node_of_others_has_is_left_to_it_and_another_one_take
     belay.is_in_phase(&scale, OperationPhase::InProgress).await;
     let steps = belay.status(&scale).await.steps;
     let name = steps[0].name.strip_prefix("node/").expect("a node");
-    // The node comes up only after three seconds, so somebody else can create one with its name first.
-    let mut others = Node::default();
-    others.metadata.name = Some(name.to_owned());
+    // Belay creates the node only after three seconds, so the test can create one with its name first.
+    let mut foreign = Node::default();
+    foreign.metadata.name = Some(name.to_owned());
     let nodes = belay.node_api();
-    let created = nodes.create(&PostParams::default(), &others).await;
+    let created = nodes.create(&PostParams::default(), &foreign).await;
     created.expect("created");
     belay.succeeds(&scale).await;
-    let made = belay.nodes().await;
-    assert_eq!(made.len(), 2);
-    assert!(made.iter().all(|node| node.name_any() != name));
-    let left = nodes.get(name).await.expect("left alone");
-    assert!(!left.labels().contains_key("belay.dev/cluster"));
-    let gone = nodes.delete(name, &DeleteParams::default()).await;
-    gone.expect("deleted");
+    let ours = belay.nodes().await;
+    assert_eq!(ours.len(), 2);
+    assert!(ours.iter().all(|node| node.name_any() != name));
+    let foreign = nodes.get(name).await.expect("the foreign node");
+    assert!(!foreign.labels().contains_key("belay.dev/cluster"));
+    let deleted = nodes.delete(name, &DeleteParams::default()).await;
+    deleted.expect("deleted");
 }
 
-pub async fn a_node_that_is_uncordoned_in_mid_drain_is_cordoned_again(world: Arc<World>) {
+pub async fn a_node_uncordoned_during_its_drain_is_cordoned_again(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let (upgrade, node) = belay.hanging_upgrade().await;
+    let (upgrade, node) = belay.blocked_drain().await;
     let name = node.name_any();
     belay
         .patch_node(&name, &json!({"spec": {"unschedulable": null}}))
         .await;
     belay
-        .eventually("cordons it again", || async {
+        .eventually("Belay has cordoned the node again", || async {
             let node = belay.node_api().get(&name).await.expect("the node");
             is_cordoned(&node)
         })
         .await;
-    belay.keep_available(0).await;
+    belay.set_min_available(0).await;
     belay.succeeds(&upgrade).await;
 }
 
-pub async fn a_node_whose_label_is_taken_off_is_left_to_who_took_it(world: Arc<World>) {
+pub async fn a_node_without_belays_label_is_no_longer_managed(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let (upgrade, node) = belay.hanging_upgrade().await;
+    let (upgrade, node) = belay.blocked_drain().await;
     let name = node.name_any();
-    let off = json!({"metadata": {"labels": {"belay.dev/cluster": null}}});
-    belay.patch_node(&name, &off).await;
-    belay.keep_available(0).await;
+    let without_label = json!({"metadata": {"labels": {"belay.dev/cluster": null}}});
+    belay.patch_node(&name, &without_label).await;
+    belay.set_min_available(0).await;
     belay.succeeds(&upgrade).await;
     belay
         .node_api()
         .get(&name)
         .await
-        .expect("it is still there");
+        .expect("the node still exists");
     let nodes = belay.nodes().await;
     let ours = nodes
         .iter()
@@ -200,7 +202,9 @@ pub async fn a_node_whose_label_is_taken_off_is_left_to_who_took_it(world: Arc<W
     deleted.expect("deleted");
 }
 
-pub async fn a_node_that_a_finalizer_holds_is_waited_for_and_named(world: Arc<World>) {
+pub async fn an_upgrade_waits_for_a_node_held_by_a_finalizer_and_names_the_finalizer(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 2).await;
     let held = belay.nodes().await[0].name_any();
@@ -213,18 +217,20 @@ pub async fn a_node_that_a_finalizer_holds_is_waited_for_and_named(world: Arc<Wo
     let message = belay.is_blocked_by(&upgrade, "NodeTerminating").await;
     assert!(message.contains("example.com/hold"), "{message}");
     let terminating = belay.nodes().await;
-    let going = terminating
+    let deleted = terminating
         .iter()
         .filter(|node| node.metadata.deletion_timestamp.is_some());
     assert_eq!(
-        going.count(),
+        deleted.count(),
         1,
-        "no more at once than upgradeSettings allow"
+        "upgradeSettings allow one node at a time"
     );
     for node in belay.nodes().await {
         if node.finalizers().contains(&"example.com/hold".to_owned()) {
-            let free = json!({"metadata": {"finalizers": null}});
-            belay.patch_node(&node.name_any(), &free).await;
+            let without_finalizers = json!({"metadata": {"finalizers": null}});
+            belay
+                .patch_node(&node.name_any(), &without_finalizers)
+                .await;
         }
     }
     belay.succeeds(&upgrade).await;
@@ -239,12 +245,14 @@ pub async fn a_node_that_a_finalizer_holds_is_waited_for_and_named(world: Arc<Wo
     assert_eq!(belay.nodes().await.len(), 2);
 }
 
-pub async fn two_budgets_on_one_pod_are_named(world: Arc<World>) {
+pub async fn both_budgets_of_a_pod_are_named(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.create_workload(1, 0).await;
     let second = json!({"minAvailable": 0, "selector": {"matchLabels": {"app": "web"}}});
-    belay.make::<PodDisruptionBudget>("second", second).await;
+    belay
+        .create_object::<PodDisruptionBudget>("second", second)
+        .await;
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     let message = belay.is_blocked_by(&upgrade, "PodDisruptionBudget").await;
@@ -256,7 +264,7 @@ pub async fn two_budgets_on_one_pod_are_named(world: Arc<World>) {
     belay.succeeds(&upgrade).await;
 }
 
-pub async fn a_pod_with_an_endless_grace_period_is_waited_for(world: Arc<World>) {
+pub async fn an_upgrade_that_waits_for_an_endless_grace_period_can_be_aborted(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     let spec = json!({"nodeName": belay.nodes().await[0].name_any(),
@@ -273,24 +281,31 @@ pub async fn a_pod_with_an_endless_grace_period_is_waited_for(world: Arc<World>)
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay
-        .eventually("evicts the pod", || async {
+        .eventually("the pod is evicted", || async {
             let pod = pods.get("endless").await.expect("the pod");
             pod.metadata.deletion_timestamp.is_some()
         })
         .await;
-    belay.abort(&upgrade, "it never ends").await;
+    belay.abort(&upgrade, "do not wait for the pod").await;
     belay.is_canceled(&upgrade).await;
-    assert!(!belay.log().contains("panicked"), "nothing panics");
-    let free = json!({"metadata": {"finalizers": null}});
-    let freed = pods
-        .patch("endless", &PatchParams::default(), &Patch::Merge(free))
+    assert!(
+        !belay.log().contains("panicked"),
+        "the operator never panics"
+    );
+    let without_finalizers = json!({"metadata": {"finalizers": null}});
+    let patched = pods
+        .patch(
+            "endless",
+            &PatchParams::default(),
+            &Patch::Merge(without_finalizers),
+        )
         .await;
-    freed.expect("patched");
+    patched.expect("patched");
     let now = DeleteParams::default().grace_period(0);
     drop(pods.delete("endless", &now).await);
 }
 
-pub async fn a_volume_that_is_attached_is_waited_for_and_named(world: Arc<World>) {
+pub async fn an_upgrade_waits_for_an_attached_volume_and_names_it(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     let node = belay.nodes().await[0].name_any();
@@ -311,14 +326,14 @@ pub async fn a_volume_that_is_attached_is_waited_for_and_named(world: Arc<World>
         .node_api()
         .get(&node)
         .await
-        .expect("the node stays meanwhile");
+        .expect("the node still exists");
     let deleted = attachments.delete(&name, &DeleteParams::default()).await;
     deleted.expect("deleted");
     belay.succeeds(&upgrade).await;
-    let left = belay
+    let listed = belay
         .node_api()
         .list(&ListParams::default())
         .await
         .expect("nodes");
-    assert!(left.items.iter().all(|it| it.name_any() != node));
+    assert!(listed.items.iter().all(|found| found.name_any() != node));
 }

@@ -1,4 +1,4 @@
-//! Nodes change during an operation or in a settled pool: Belay goes on, or reports what it waits for.
+//! Nodes disappear or become not Ready: Belay continues, or reports what it waits for.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -21,25 +21,23 @@ async fn names(belay: &Belay) -> BTreeSet<String> {
         .collect()
 }
 
-pub async fn a_node_that_a_person_deletes_is_replaced_by_a_reconcile_of_belays_own(
-    world: Arc<World>,
-) {
+pub async fn a_deleted_node_is_replaced_by_an_automatic_reconcile(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 2).await;
     belay.lock_is_free().await;
-    let gone = belay.nodes().await[0].name_any();
-    belay.kubectl(&["delete", "node", &gone]);
+    let deleted = belay.nodes().await[0].name_any();
+    belay.kubectl(&["delete", "node", &deleted]);
     let reconcile = belay.operation(OperationType::Reconcile, "np1").await;
     belay.succeeds(&reconcile).await;
     belay.pool_is_ready("np1").await;
     let nodes = names(&belay).await;
-    assert!(nodes.len() == 2 && !nodes.contains(&gone), "{nodes:?}");
-    // It is an ordinary operation: it can be aborted, and then Belay leaves the pool alone.
+    assert!(nodes.len() == 2 && !nodes.contains(&deleted), "{nodes:?}");
+    // It is an ordinary operation: after an abort, the pool is on hold.
     belay.set_provisioning_time("1h").await;
     belay.cluster_is_ready().await;
     belay.lock_is_free().await;
-    let gone = belay.nodes().await[0].name_any();
-    belay.kubectl(&["delete", "node", &gone]);
+    let deleted = belay.nodes().await[0].name_any();
+    belay.kubectl(&["delete", "node", &deleted]);
     let second = belay
         .nth_operation(2, OperationType::Reconcile, "np1")
         .await;
@@ -47,7 +45,7 @@ pub async fn a_node_that_a_person_deletes_is_replaced_by_a_reconcile_of_belays_o
     belay.abort(&second, "not now").await;
     belay.is_in_phase(&second, OperationPhase::Canceled).await;
     belay
-        .eventually("tells that it is on hold", || async {
+        .eventually("the pool is on hold", || async {
             let status = belay.pool_status("np1").await;
             is_true(&status.conditions, "Stalled")
                 && status.provisioning_state == Some(ProvisioningState::Canceled)
@@ -63,20 +61,20 @@ pub async fn a_node_that_a_person_deletes_is_replaced_by_a_reconcile_of_belays_o
     belay.check_history();
 }
 
-pub async fn nodes_deleted_in_the_middle_of_an_upgrade_are_made_up_for(world: Arc<World>) {
+pub async fn nodes_deleted_during_an_upgrade_are_replaced(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.guarded_cluster(3).await;
+    belay.cluster_with_blocked_drains(3).await;
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay
-        .eventually("drains a node beside a new one", || async {
+        .eventually("an old node is drained and a new node exists", || async {
             let nodes = belay.nodes().await;
             let is_new = |node: &Node| version(node) == "v1.36.3";
             nodes.iter().any(is_cordoned) && nodes.iter().any(is_new)
         })
         .await;
     let nodes = belay.nodes().await;
-    // The node that is being drained, one whose turn hasn't come, and the new node.
+    // The node that is being drained, a node that waits for its drain, and the new node.
     let drained = nodes
         .iter()
         .find(|node| is_cordoned(node))
@@ -92,7 +90,7 @@ pub async fn nodes_deleted_in_the_middle_of_an_upgrade_are_made_up_for(world: Ar
     for node in [drained, waiting, new] {
         belay.kubectl(&["delete", "node", &node.name_any()]);
     }
-    belay.keep_available(0).await;
+    belay.set_min_available(0).await;
     belay.succeeds(&upgrade).await;
     belay.pool_is_ready("np1").await;
     belay.lock_is_free().await;
@@ -101,11 +99,9 @@ pub async fn nodes_deleted_in_the_middle_of_an_upgrade_are_made_up_for(world: Ar
     belay.check_history();
 }
 
-pub async fn a_node_that_a_person_cordons_in_the_middle_stays_cordoned_after_an_abort(
-    world: Arc<World>,
-) {
+pub async fn a_node_that_a_user_cordoned_stays_cordoned_after_an_abort(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.guarded_cluster(2).await;
+    belay.cluster_with_blocked_drains(2).await;
     let cordoned = belay.nodes().await[0].name_any();
     belay.kubectl(&["cordon", &cordoned]);
     belay
@@ -116,7 +112,7 @@ pub async fn a_node_that_a_person_cordons_in_the_middle_stays_cordoned_after_an_
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay
-        .eventually("drains both old nodes", || async {
+        .eventually("both old nodes are drained", || async {
             belay
                 .nodes()
                 .await
@@ -126,35 +122,33 @@ pub async fn a_node_that_a_person_cordons_in_the_middle_stays_cordoned_after_an_
         })
         .await;
     belay.is_blocked(&upgrade).await;
-    let tainted = "example.com/repair=yes:NoSchedule";
-    belay.kubectl(&["taint", "node", &cordoned, tainted]);
-    belay.abort(&upgrade, "halfway").await;
+    let taint = "example.com/repair=yes:NoSchedule";
+    belay.kubectl(&["taint", "node", &cordoned, taint]);
+    belay.abort(&upgrade, "not now").await;
     belay.is_in_phase(&upgrade, OperationPhase::Canceled).await;
     for node in belay.nodes().await {
-        let is_the_one = node.name_any() == cordoned;
+        let is_cordoned_by_user = node.name_any() == cordoned;
         assert_eq!(
             is_cordoned(&node),
-            is_the_one,
-            "a person's cordon is a person's to take back"
+            is_cordoned_by_user,
+            "only the user's cordon remains"
         );
         let taints = node.spec.unwrap_or_default().taints.unwrap_or_default();
         assert_eq!(
             taints.iter().any(|taint| taint.key == "example.com/repair"),
-            is_the_one
+            is_cordoned_by_user
         );
     }
-    belay.keep_available(0).await;
+    belay.set_min_available(0).await;
     belay.lock_is_free().await;
     belay
-        .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+        .reconcile(TargetKind::ManagedCluster, "demo", "continue")
         .await;
-    belay.succeeds("go-on").await;
+    belay.succeeds("continue").await;
     belay.check_history();
 }
 
-pub async fn a_node_that_is_not_ready_is_replaced_first_and_keeps_others_from_going(
-    world: Arc<World>,
-) {
+pub async fn an_unready_node_is_replaced_first_and_counts_as_unavailable(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 3).await;
     belay
@@ -166,14 +160,14 @@ pub async fn a_node_that_is_not_ready_is_replaced_first_and_keeps_others_from_go
     belay.pool_is_ready("np1").await;
     belay.lock_is_free().await;
     let broken = belay.nodes().await[1].name_any();
-    belay.breaks(&broken).await;
+    belay.break_node(&broken).await;
     belay.set_provisioning_time("1h").await;
     belay
         .set_pool("np1", json!({"kubernetesVersion": "1.34.2"}))
         .await;
     let rollback = belay.operation(OperationType::Rollback, "np1").await;
     belay
-        .eventually("replaces the broken node", || async {
+        .eventually("the broken node is replaced", || async {
             !names(&belay).await.contains(&broken)
         })
         .await;
@@ -183,15 +177,17 @@ pub async fn a_node_that_is_not_ready_is_replaced_first_and_keeps_others_from_go
         .iter()
         .filter(|node| version(node) == "v1.35.7" && !is_cordoned(node))
         .count();
-    assert_eq!(old, 2, "one may be unavailable, and that is the new one");
-    belay.abort(&rollback, "seen").await;
+    assert_eq!(old, 2, "one node may be unavailable, and the new one is");
+    belay.abort(&rollback, "enough").await;
     belay.is_in_phase(&rollback, OperationPhase::Canceled).await;
     belay.check_history();
 }
 
-pub async fn a_node_that_was_ready_and_is_no_longer_does_not_fail_its_operation(world: Arc<World>) {
+pub async fn a_node_that_becomes_unready_blocks_the_operation_but_does_not_fail_it(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
-    belay.guarded_cluster(1).await;
+    belay.cluster_with_blocked_drains(1).await;
     // Long enough for a node to come up and to recover on a busy machine.
     belay
         .set_cluster(json!({"kubernetesVersion": "1.36.3", "provider": {"kwok": {"nodeProvisioningTimeout": "90s"}}}))
@@ -204,11 +200,11 @@ pub async fn a_node_that_was_ready_and_is_no_longer_does_not_fail_its_operation(
         .find(|node| version(node) == "v1.36.3")
         .expect("a new node");
     // The node is now older than the timeout for new nodes.
-    belay.comes_later(new, 92).await;
-    belay.breaks(&new.name_any()).await;
-    belay.keep_available(0).await;
+    belay.wait_until_later(new, 92).await;
+    belay.break_node(&new.name_any()).await;
+    belay.set_min_available(0).await;
     belay
-        .eventually("tells of the node", || async {
+        .eventually("the operation is blocked by the node", || async {
             let status = belay.status(&upgrade).await;
             assert!(!status.phase.is_finished(), "{status:#?}");
             status
@@ -216,12 +212,12 @@ pub async fn a_node_that_was_ready_and_is_no_longer_does_not_fail_its_operation(
                 .is_some_and(|blocked| blocked.reason == "NodeNotReady")
         })
         .await;
-    belay.recovers(&new.name_any()).await;
+    belay.recover_node(&new.name_any()).await;
     belay.succeeds(&upgrade).await;
     belay.check_history();
 }
 
-pub async fn a_pod_that_outstays_its_grace_period_is_named(world: Arc<World>) {
+pub async fn a_pod_past_its_grace_period_is_named_with_its_finalizers(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     let pods = belay.api::<Pod>();
@@ -233,7 +229,7 @@ pub async fn a_pod_that_outstays_its_grace_period_is_named(world: Arc<World>) {
         .await
         .expect("created");
     belay
-        .eventually("runs the pod", || async {
+        .eventually("the pod is running", || async {
             let status = pods.get("stays").await.expect("the pod").status;
             status.is_some_and(|status| status.phase.as_deref() == Some("Running"))
         })
@@ -247,8 +243,8 @@ pub async fn a_pod_that_outstays_its_grace_period_is_named(world: Arc<World>) {
         belay.namespace
     );
     assert_eq!(blocked.message, expected);
-    let release = Patch::Merge(json!({"metadata": {"finalizers": null}}));
-    pods.patch("stays", &PatchParams::default(), &release)
+    let without_finalizers = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    pods.patch("stays", &PatchParams::default(), &without_finalizers)
         .await
         .expect("patched");
     belay.succeeds(&scale).await;

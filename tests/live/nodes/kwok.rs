@@ -1,4 +1,4 @@
-//! Nodes of kwok: their taint, and what keeps them alive.
+//! Nodes of kwok: their taint and their leases.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use serde_json::json;
 use testenv::{Component, ControlPlane};
 
 use crate::stage::{
-    acts::KWOK,
+    actions::KWOK,
     belay::{Belay, World},
 };
 
@@ -31,7 +31,7 @@ impl Belay {
     }
 
     /// Returns the scheduler's reason why it found no node for a pod.
-    async fn why_unscheduled(&self, name: &str) -> Option<String> {
+    async fn reason_for_no_node(&self, name: &str) -> Option<String> {
         let status = self.api::<Pod>().get(name).await.expect("the pod").status?;
         let conditions = status.conditions.unwrap_or_default();
         let of_scheduler = conditions
@@ -57,13 +57,13 @@ pub async fn a_pod_without_a_toleration_is_not_scheduled_to_a_kwok_node(world: A
     belay.ready_cluster(0, 1).await;
     belay.create_plain_pod("plain").await;
     belay
-        .eventually("reports the taint", || async {
-            let why = belay.why_unscheduled("plain").await.unwrap_or_default();
+        .eventually("the scheduler reports the taint", || async {
+            let why = belay.reason_for_no_node("plain").await.unwrap_or_default();
             why.contains("untolerated taint")
         })
         .await;
     belay.create_workload(1, 1).await;
-    // The pool's own taints change beside Belay's taint.
+    // Changes of the pool's own taints don't remove Belay's taint.
     let taints = json!([{"key": "team", "value": "a", "effect": "PreferNoSchedule"}]);
     for taints in [taints, json!([])] {
         belay.set_pool("np1", json!({"nodeTaints": taints})).await;
@@ -73,7 +73,7 @@ pub async fn a_pod_without_a_toleration_is_not_scheduled_to_a_kwok_node(world: A
     }
 }
 
-pub async fn taint_false_leaves_the_taint_out_of_new_nodes(world: Arc<World>) {
+pub async fn new_nodes_have_no_taint_if_taint_is_false(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     let old = belay.nodes().await[0].name_any();
@@ -82,7 +82,7 @@ pub async fn taint_false_leaves_the_taint_out_of_new_nodes(world: Arc<World>) {
         .await;
     belay.set_count("np1", 2).await;
     belay
-        .eventually("has a second node", || async {
+        .eventually("there is a second node", || async {
             belay.nodes().await.len() == 2
         })
         .await;
@@ -91,20 +91,25 @@ pub async fn taint_false_leaves_the_taint_out_of_new_nodes(world: Arc<World>) {
         assert_eq!(
             is_tainted(&node),
             node.name_any() == old,
-            "old nodes keep it"
+            "only old nodes keep the taint"
         );
     }
     belay.create_plain_pod("plain").await;
     belay
-        .eventually("runs the pod", || async {
-            let status = belay.api::<Pod>().get("plain").await.expect("it").status;
+        .eventually("the pod is running", || async {
+            let status = belay
+                .api::<Pod>()
+                .get("plain")
+                .await
+                .expect("the pod")
+                .status;
             status.is_some_and(|status| status.phase.as_deref() == Some("Running"))
         })
         .await;
 }
 
-pub async fn a_kwok_that_takes_leases_keeps_nodes_alive_too(_: Arc<World>) {
-    // As kwok's own manifests and chart configure it.
+pub async fn an_upgrade_works_with_a_kwok_that_manages_node_leases(_: Arc<World>) {
+    // The manifests and the chart of kwok use the same setting.
     let builder = ControlPlane::builder().arg(Component::Kwok, "--node-lease-duration-seconds=40");
     let own = World::of(builder.start().await.expect("a control plane"));
     let belay = Belay::start(&own).await;
@@ -114,5 +119,5 @@ pub async fn a_kwok_that_takes_leases_keeps_nodes_alive_too(_: Arc<World>) {
     belay.succeeds(&upgrade).await;
     let leases = Api::<Lease>::namespaced(belay.client.clone(), "kube-node-lease");
     let leases = leases.list(&ListParams::default()).await.expect("leases");
-    assert!(!leases.items.is_empty(), "it takes leases");
+    assert!(!leases.items.is_empty(), "kwok manages the leases");
 }

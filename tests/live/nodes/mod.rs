@@ -1,4 +1,4 @@
-//! What happens to nodes that others change, and to nodes of kwok.
+//! Nodes that others change or that break, missing data about nodes, and nodes of kwok.
 
 pub mod changed;
 pub mod disturbed;

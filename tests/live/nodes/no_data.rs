@@ -1,5 +1,5 @@
-//! Missing data doesn't mean that nothing exists: while the API server is away, or a watch breaks off, no guarded pod
-//! and no node is deleted.
+//! Missing data doesn't mean that nothing exists: while the API server is down, or after a watch breaks, Belay deletes
+//! no protected pod and no node.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::stage::{
 };
 
 /// Returns the uids of the nodes and of the workload's pods.
-async fn all(belay: &Belay) -> BTreeSet<String> {
+async fn uids(belay: &Belay) -> BTreeSet<String> {
     let pods = Api::<Pod>::namespaced(belay.client.clone(), &belay.namespace);
     let pods = pods.list(&ListParams::default().labels("app=web")).await;
     let of_pods = pods
@@ -26,37 +26,37 @@ async fn all(belay: &Belay) -> BTreeSet<String> {
     of_pods.chain(nodes.filter_map(|node| node.uid())).collect()
 }
 
-/// Creates a cluster whose upgrade hangs on a budget: its drain has begun.
-async fn hangs(belay: &Belay) -> (String, BTreeSet<String>) {
-    belay.guarded_cluster(2).await;
+/// Creates a cluster whose upgrade is blocked by a budget. Returns the upgrade's name, and the uids.
+async fn blocked_upgrade_and_uids(belay: &Belay) -> (String, BTreeSet<String>) {
+    belay.cluster_with_blocked_drains(2).await;
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay.is_blocked(&upgrade).await;
-    (upgrade, all(belay).await)
+    (upgrade, uids(belay).await)
 }
 
-pub async fn an_api_server_that_is_killed_again_and_again_costs_no_guarded_pod(_: Arc<World>) {
+pub async fn repeated_api_server_kills_delete_no_protected_pod_and_no_node(_: Arc<World>) {
     let world = World::start().await;
     let belay = Belay::start(&world).await;
-    let (upgrade, before) = hangs(&belay).await;
+    let (upgrade, before) = blocked_upgrade_and_uids(&belay).await;
     for _ in 0..10 {
         world.kill_api_server().await;
         // The pause is the outage under test.
         tokio::time::sleep(Duration::from_millis(1500)).await;
         world.start_api_server().await;
-        // When the operator has read the budget and the pods again, it reports the block again.
-        belay.rests_in_block(&upgrade).await;
-        assert_eq!(all(&belay).await, before);
+        // The operator reports the block again when it has read the budget and the pods again.
+        belay.stays_blocked(&upgrade).await;
+        assert_eq!(uids(&belay).await, before);
     }
-    belay.keep_available(0).await;
+    belay.set_min_available(0).await;
     belay.succeeds(&upgrade).await;
     belay.kill_operator();
     belay.check_history();
 }
 
-pub async fn a_watch_that_is_cut_costs_no_guarded_pod(world: Arc<World>) {
+pub async fn a_broken_watch_deletes_no_protected_pod_and_no_node(world: Arc<World>) {
     let (belay, proxy) = Belay::start_behind_proxy(&world).await;
-    let (upgrade, before) = hangs(&belay).await;
+    let (upgrade, before) = blocked_upgrade_and_uids(&belay).await;
     for resource in [
         "pods",
         "nodes",
@@ -67,9 +67,9 @@ pub async fn a_watch_that_is_cut_costs_no_guarded_pod(world: Arc<World>) {
         "kwokcontrolplanes",
     ] {
         for _ in 0..3 {
-            proxy.cut(resource);
-            belay.rests_in_block(&upgrade).await;
-            assert_eq!(all(&belay).await, before, "{resource}");
+            proxy.cut_watches(resource);
+            belay.stays_blocked(&upgrade).await;
+            assert_eq!(uids(&belay).await, before, "{resource}");
         }
     }
     let cordoned = belay.nodes().await.into_iter().filter(is_cordoned);
@@ -79,40 +79,44 @@ pub async fn a_watch_that_is_cut_costs_no_guarded_pod(world: Arc<World>) {
 }
 
 impl Belay {
-    /// Waits until the operator has reconciled again and the operation is blocked as before. A change that the later
-    /// reconcile sees shows that anything to be deleted would be gone by then.
-    async fn rests_in_block(&self, operation: &str) {
-        let looks = self.log().matches("decided").count();
+    /// Waits until the operator has reconciled again, and the operation is blocked as before. After this reconcile, a
+    /// wrong deletion would be visible.
+    async fn stays_blocked(&self, operation: &str) {
+        let reconciles = self.log().matches("decided").count();
         self.annotate::<belay::api::ManagedCluster>(
             "demo",
-            serde_json::json!({"looked": looks.to_string()}),
+            serde_json::json!({"reconciles": reconciles.to_string()}),
         )
         .await;
-        self.eventually("looks again", || async {
-            self.log().matches("decided").count() > looks
+        self.eventually("the operator has reconciled again", || async {
+            self.log().matches("decided").count() > reconciles
         })
         .await;
         self.is_blocked(operation).await;
     }
 }
 
-pub async fn a_pod_whose_end_no_watch_shows_is_looked_for(world: Arc<World>) {
+pub async fn a_drain_notices_that_a_pod_is_gone_without_a_watch(world: Arc<World>) {
     let (belay, proxy) = Belay::start_behind_proxy(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.create_workload(1, 1).await;
-    let quick = r#"{"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}}"#;
-    belay.kubectl(&["patch", "deployment", "web", "-p", quick]);
+    let short_grace_period =
+        r#"{"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}}"#;
+    belay.kubectl(&["patch", "deployment", "web", "-p", short_grace_period]);
     belay.kubectl(&["rollout", "status", "deployment/web", "--timeout=60s"]);
-    belay.is_guarded(1).await;
+    belay.workload_is_healthy(1).await;
     belay.set_count("np1", 0).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
     belay.is_blocked(&scale).await;
-    // From now on the operator sees no change of the node's pods.
+    // From now on, the operator sees no change of the node's pods.
     let refused = Fault::Answer(503, status(503, "ServiceUnavailable", "not now"));
-    proxy.on(Method::GET, "/pods?&watch=true", "", refused, usize::MAX);
-    proxy.cut("pods");
-    belay.keep_available(0).await;
+    proxy.add_fault(Method::GET, "/pods?&watch=true", "", refused, usize::MAX);
+    proxy.cut_watches("pods");
+    belay.set_min_available(0).await;
     belay.succeeds(&scale).await;
-    assert!(!proxy.met().is_empty(), "the watch was refused");
+    assert!(
+        !proxy.faulted_requests().is_empty(),
+        "the watch was refused"
+    );
     assert!(belay.nodes().await.is_empty());
 }

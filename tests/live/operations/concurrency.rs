@@ -1,4 +1,4 @@
-//! What happens to a change while an operation is in flight: Forbid, Queue or Replace.
+//! The concurrency policies Forbid, Queue and Replace: what happens to a change while an operation is in flight.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::stage::belay::{Belay, World, version};
 
-/// Creates a cluster with that policy, whose pool's scale-down hangs on a PDB. Returns the Scale's name.
-async fn hanging_scale(belay: &Belay, policy: &str) -> String {
+/// Creates a cluster with this policy, and a scale-down of its pool that is blocked by a PDB. Returns the Scale's name.
+async fn blocked_scale(belay: &Belay, policy: &str) -> String {
     belay
         .create_cluster_with(json!({"concurrencyPolicy": policy, "provider": {"kwok": {"nodeProvisioningTime": "0s"}}}))
         .await;
@@ -26,28 +26,28 @@ async fn hanging_scale(belay: &Belay, policy: &str) -> String {
     scale
 }
 
-async fn reason(belay: &Belay, operation: &str) -> String {
+async fn cancellation_reason(belay: &Belay, operation: &str) -> String {
     let status = belay.is_in_phase(operation, OperationPhase::Canceled).await;
     let cancellation = status.cancellation.expect("a cancellation");
     assert_eq!(cancellation.status, CancellationStatus::Successful);
     cancellation.reason
 }
 
-pub async fn with_forbid_a_change_of_a_spec_waits_and_makes_no_operation(world: Arc<World>) {
-    let belay = Belay::start(&world.unguarded().await).await;
-    let scale = hanging_scale(&belay, "Forbid").await;
+pub async fn with_forbid_a_spec_change_waits_without_an_operation(world: Arc<World>) {
+    let belay = Belay::start(&world.without_policies().await).await;
+    let scale = blocked_scale(&belay, "Forbid").await;
     belay.set_version("1.36.3").await;
     belay.set_count("np2", 2).await;
-    // By the time that Belay has observed this, both changes would have led to an Operation.
+    // When Belay has observed this annotation, it has also observed both changes.
     belay
         .annotate::<AgentPool>("np2", json!({"belay.dev/abort": "seen"}))
         .await;
     belay
-        .eventually("has seen all of it", || async {
+        .eventually("Belay has observed the annotation", || async {
             belay.pool_status("np2").await.observed_abort.is_some()
         })
         .await;
-    // The pool's change waits too: its Operation would keep the cluster's change waiting.
+    // The pool's change waits too: its Operation would delay the cluster's change further.
     let of_pool = belay.operations(OperationType::Scale, "np2").await;
     assert!(of_pool.is_empty());
     assert!(
@@ -57,41 +57,41 @@ pub async fn with_forbid_a_change_of_a_spec_waits_and_makes_no_operation(world: 
             .is_empty()
     );
     assert_eq!(belay.status(&scale).await.phase, OperationPhase::InProgress);
-    belay.keep_available(0).await;
+    belay.set_min_available(0).await;
     belay.succeeds(&scale).await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay.succeeds(&upgrade).await;
     belay.cluster_is_ready().await;
     belay.pool_is_ready("np2").await;
-    assert_eq!(belay.nodes().await.len(), 2, "np2 has its nodes");
+    assert_eq!(belay.nodes().await.len(), 2, "np2 has two nodes");
     belay.check_history();
 }
 
-pub async fn with_queue_the_newest_change_of_a_target_waits_and_older_ones_are_replaced(
-    world: Arc<World>,
-) {
+pub async fn with_queue_only_the_newest_change_of_a_target_waits(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let scale = hanging_scale(&belay, "Queue").await;
+    let scale = blocked_scale(&belay, "Queue").await;
     for (name, to) in [("to-1", "1.35.8"), ("to-2", "1.36.2"), ("to-3", "1.36.3")] {
         belay
-            .ask_cluster(name, "Upgrade", json!({"kubernetesVersion": to}))
+            .create_operation_on_cluster(name, "Upgrade", json!({"kubernetesVersion": to}))
             .await;
     }
     for older in ["to-1", "to-2"] {
-        let reason = reason(&belay, older).await;
+        let reason = cancellation_reason(&belay, older).await;
         assert!(reason.starts_with("replaced by Operation to-"), "{reason}");
         assert!(
             reason.ends_with(": only the newest waiting change is kept"),
             "{reason}"
         );
     }
-    let asked = belay.api::<Operation>().get("to-3").await;
-    belay.comes_later(&asked.expect("it is there"), 1).await;
+    let waiting = belay.api::<Operation>().get("to-3").await;
     belay
-        .ask_pool("more", "np1", "Scale", json!({"count": 2}))
+        .wait_until_later(&waiting.expect("the Operation"), 1)
+        .await;
+    belay
+        .create_operation_on_pool("more", "np1", "Scale", json!({"count": 2}))
         .await;
     assert_eq!(belay.status("to-3").await.phase, OperationPhase::Pending);
-    belay.keep_available(0).await;
+    belay.set_min_available(0).await;
     belay.succeeds(&scale).await;
     belay.succeeds("to-3").await;
     belay.succeeds("more").await;
@@ -99,7 +99,7 @@ pub async fn with_queue_the_newest_change_of_a_target_waits_and_older_ones_are_r
     let (upgraded, scaled) = (belay.status("to-3").await, belay.status("more").await);
     assert!(
         upgraded.end_time <= scaled.start_time,
-        "in the order in which they were asked for"
+        "they run in the order of their creation"
     );
     let nodes = belay.nodes().await;
     assert_eq!(nodes.len(), 3);
@@ -107,19 +107,19 @@ pub async fn with_queue_the_newest_change_of_a_target_waits_and_older_ones_are_r
     belay.check_history();
 }
 
-pub async fn with_queue_a_change_of_a_spec_waits_as_an_operation(world: Arc<World>) {
+pub async fn with_queue_a_spec_change_waits_as_an_operation(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let scale = hanging_scale(&belay, "Queue").await;
+    let scale = blocked_scale(&belay, "Queue").await;
     belay.set_version("1.36.2").await;
     let first = belay.operation(OperationType::Upgrade, "demo").await;
     assert_eq!(belay.status(&first).await.phase, OperationPhase::Pending);
     belay.set_version("1.36.3").await;
     assert_eq!(
-        reason(&belay, &first).await,
+        cancellation_reason(&belay, &first).await,
         "replaced: the spec changed before this operation started"
     );
     let second = belay.nth_operation(2, OperationType::Upgrade, "demo").await;
-    belay.keep_available(0).await;
+    belay.set_min_available(0).await;
     belay.succeeds(&scale).await;
     belay.succeeds(&second).await;
     belay.cluster_is_ready().await;
@@ -133,13 +133,16 @@ pub async fn with_queue_a_change_of_a_spec_waits_as_an_operation(world: Arc<Worl
 
 pub async fn with_replace_a_cluster_change_aborts_a_pools_operation_and_runs(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let scale = hanging_scale(&belay, "Replace").await;
+    let scale = blocked_scale(&belay, "Replace").await;
     belay
-        .ask_cluster("newer", "Upgrade", json!({"kubernetesVersion": "1.36.3"}))
+        .create_operation_on_cluster("newer", "Upgrade", json!({"kubernetesVersion": "1.36.3"}))
         .await;
-    assert_eq!(reason(&belay, &scale).await, "replaced by Operation newer");
+    assert_eq!(
+        cancellation_reason(&belay, &scale).await,
+        "replaced by Operation newer"
+    );
     belay.is_blocked("newer").await;
-    belay.keep_available(0).await;
+    belay.set_min_available(0).await;
     belay.succeeds("newer").await;
     belay.lock_is_free().await;
     let nodes = belay.nodes().await;
@@ -163,15 +166,15 @@ pub async fn with_replace_a_pool_change_aborts_the_clusters_operation_and_runs(w
     belay.set_count("np1", 3).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
     let expected = format!("replaced by Operation {scale}");
-    assert_eq!(reason(&belay, &upgrade).await, expected);
+    assert_eq!(cancellation_reason(&belay, &upgrade).await, expected);
     belay.succeeds(&scale).await;
     assert_eq!(belay.nodes().await.len(), 3);
-    belay.keep_available(0).await;
+    belay.set_min_available(0).await;
     belay.lock_is_free().await;
     belay
-        .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+        .reconcile(TargetKind::ManagedCluster, "demo", "continue")
         .await;
-    belay.succeeds("go-on").await;
+    belay.succeeds("continue").await;
     assert!(
         belay
             .nodes()

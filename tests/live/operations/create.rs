@@ -1,4 +1,4 @@
-//! Applied clusters and pools come up.
+//! The creation of clusters and pools.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::stage::{
     proxy::{Fault, status},
 };
 
-pub async fn a_cluster_and_its_pools_come_up_from_what_was_applied(world: Arc<World>) {
+pub async fn an_applied_cluster_and_its_pools_come_up(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.kubectl(&[
         "apply",
@@ -21,7 +21,7 @@ pub async fn a_cluster_and_its_pools_come_up_from_what_was_applied(world: Arc<Wo
     ]);
     belay.pool_is_ready("demo-np1").await;
     belay.pool_is_ready("demo-system").await;
-    // A pool reports that it is ready a moment before the lock is free.
+    // A pool is Ready a little before the lock is free.
     belay.lock_is_free().await;
     let status = belay.cluster().await.status.expect("a status");
     assert_eq!(
@@ -59,14 +59,14 @@ pub async fn a_cluster_and_its_pools_come_up_from_what_was_applied(world: Arc<Wo
             &format!("op/{name}"),
             KUBECTL_PATIENCE,
         ]);
-        let is_told = || async {
+        let has_events = || async {
             let events = belay.events(target).await;
             ["OperationStarted", "OperationSucceeded"]
                 .iter()
-                .all(|reason| events.iter().any(|(told, _)| told == reason))
+                .all(|reason| events.iter().any(|(of_event, _)| of_event == reason))
         };
         belay
-            .eventually("tells of it by Events on the target", is_told)
+            .eventually("the target has Events about its operation", has_events)
             .await;
     }
     let nodes = belay.nodes().await;
@@ -78,11 +78,11 @@ pub async fn a_cluster_and_its_pools_come_up_from_what_was_applied(world: Arc<Wo
     belay.check_history();
 }
 
-pub async fn a_pool_without_its_cluster_says_so_and_comes_up_once_it_is_there(world: Arc<World>) {
+pub async fn a_pool_without_a_cluster_is_stalled_until_the_cluster_exists(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.create_pool("np1", 1).await;
     belay
-        .eventually("tells that the cluster is missing", || async {
+        .eventually("np1 reports that its cluster is missing", || async {
             let conditions = belay
                 .pool("np1")
                 .await
@@ -104,7 +104,9 @@ pub async fn a_pool_without_its_cluster_says_so_and_comes_up_once_it_is_there(wo
     belay.check_history();
 }
 
-pub async fn a_pool_that_pins_a_newer_version_gets_the_one_of_its_control_plane(world: Arc<World>) {
+pub async fn a_pool_that_pins_a_newer_version_gets_the_version_of_its_control_plane(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
     // Without its cluster, nothing can compare the versions.
     belay
@@ -133,7 +135,7 @@ pub async fn a_pool_that_pins_a_newer_version_gets_the_one_of_its_control_plane(
     belay.check_history();
 }
 
-pub async fn an_operation_on_nothing_fails_and_says_what_is_missing(world: Arc<World>) {
+pub async fn an_operation_on_a_missing_pool_fails_and_names_it(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay
         .reconcile(TargetKind::AgentPool, "nowhere", "lost")
@@ -151,7 +153,9 @@ pub async fn an_operation_on_nothing_fails_and_says_what_is_missing(world: Arc<W
     belay.kubectl(&["delete", "op", "lost", KUBECTL_PATIENCE]);
 }
 
-pub async fn an_operation_on_a_pool_without_its_cluster_fails_and_says_so(world: Arc<World>) {
+pub async fn an_operation_on_a_pool_without_a_cluster_fails_and_names_the_cluster(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
     belay.create_pool("np1", 1).await;
     belay
@@ -166,33 +170,31 @@ pub async fn an_operation_on_a_pool_without_its_cluster_fails_and_says_so(world:
     belay.check_history();
 }
 
-pub async fn an_operation_fails_that_is_seen_while_the_end_of_its_cluster_is_not(
-    world: Arc<World>,
-) {
+pub async fn an_operation_on_a_cluster_whose_deletion_is_not_yet_seen_fails(world: Arc<World>) {
     let (belay, proxy) = Belay::start_behind_proxy(&world).await;
     belay.ready_cluster(0, 1).await;
-    // From now on the operator sees no change of the cluster.
+    // From now on, the operator sees no change of the cluster.
     let refused = Fault::Answer(503, status(503, "ServiceUnavailable", "not now"));
-    proxy.on(Method::GET, "/managedclusters?", "", refused, usize::MAX);
-    proxy.cut("managedclusters");
-    let of_cluster = ["patch", "managedcluster", "demo", "--type=merge"];
-    let without = ["-p", r#"{"metadata": {"finalizers": null}}"#];
-    belay.kubectl(&[&of_cluster[..], &without[..]].concat());
+    proxy.add_fault(Method::GET, "/managedclusters?", "", refused, usize::MAX);
+    proxy.cut_watches("managedclusters");
+    let patch = ["patch", "managedcluster", "demo", "--type=merge"];
+    let without_finalizers = ["-p", r#"{"metadata": {"finalizers": null}}"#];
+    belay.kubectl(&[&patch[..], &without_finalizers[..]].concat());
     belay.kubectl(&["delete", "managedcluster", "demo", KUBECTL_PATIENCE]);
     belay
         .reconcile(TargetKind::ManagedCluster, "demo", "too-late")
         .await;
     belay
-        .eventually("sees the Operation", || async {
+        .eventually("the operator sees the Operation", || async {
             belay.log().contains("too-late")
         })
         .await;
-    proxy.heal();
+    proxy.remove_faults();
     let error = belay.fails("too-late").await;
     assert_eq!(error.code, "NotFound");
 }
 
-pub async fn an_operation_on_nothing_fails_though_its_end_could_not_be_written_at_first(
+pub async fn an_operation_on_a_missing_pool_fails_even_if_the_first_status_write_is_refused(
     world: Arc<World>,
 ) {
     let belay = Belay::start(&world).await;
@@ -200,16 +202,16 @@ pub async fn an_operation_on_nothing_fails_though_its_end_could_not_be_written_a
     let create = belay.operation(OperationType::Create, "np1").await;
     belay.refuse_changes_of_operations(&create).await;
     belay
-        .ask_pool("on-nothing", "np9", "Scale", json!({"count": 2}))
+        .create_operation_on_pool("on-nothing", "np9", "Scale", json!({"count": 2}))
         .await;
     belay
-        .eventually("fails to end it", || async {
+        .eventually("the operator's first status write fails", || async {
             belay
                 .log()
                 .contains("failed to check an object that has no cluster")
         })
         .await;
-    belay.refuse_no_more();
+    belay.stop_refusing();
     let error = belay.fails("on-nothing").await;
     assert_eq!(error.code, "NotFound");
 }

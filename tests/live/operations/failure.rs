@@ -1,4 +1,4 @@
-//! An operation that can't succeed ends Failed, with a code and advice; Belay waits for problems that may pass.
+//! Failures: an operation that cannot succeed fails with a code and advice. Belay waits for temporary problems.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,23 +7,23 @@ use serde_json::json;
 
 use crate::stage::belay::{Belay, World, is_cordoned, is_true, version};
 
-/// Checks that a pool is left alone after its operation has failed with this code.
+/// Waits until a pool reports that it is on hold because its operation failed with this code.
 async fn is_on_hold(belay: &Belay, pool: &str, code: &str) {
     belay
-        .eventually("tells that it is on hold", || async {
+        .eventually("the pool is on hold", || async {
             let status = belay.pool_status(pool).await;
-            let is_told = status.conditions.iter().any(|told| {
-                told.type_ == "Stalled"
-                    && told.status == "True"
-                    && told.reason == "OperationFailed"
-                    && told.message.contains(code)
+            let is_stalled = status.conditions.iter().any(|condition| {
+                condition.type_ == "Stalled"
+                    && condition.status == "True"
+                    && condition.reason == "OperationFailed"
+                    && condition.message.contains(code)
             });
-            is_told && status.provisioning_state == Some(ProvisioningState::Failed)
+            is_stalled && status.provisioning_state == Some(ProvisioningState::Failed)
         })
         .await;
 }
 
-pub async fn a_node_that_is_never_ready_fails_the_operation_that_makes_it(world: Arc<World>) {
+pub async fn an_operation_fails_if_a_new_node_never_becomes_ready(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.create_cluster(0).await;
     belay.cluster_is_ready().await;
@@ -40,7 +40,7 @@ pub async fn a_node_that_is_never_ready_fails_the_operation_that_makes_it(world:
         let expected = format!("node {name} did not become Ready within 1s: ");
         error.message.starts_with(&expected)
     });
-    let failed = failed.expect("it names a node");
+    let failed = failed.expect("the message names a node");
     assert_eq!(failed.phase, StepPhase::Failed);
     assert!(
         error
@@ -49,18 +49,18 @@ pub async fn a_node_that_is_never_ready_fails_the_operation_that_makes_it(world:
         "{}",
         error.message
     );
-    assert!(belay.nodes().await.is_empty(), "no half-made node is left");
+    assert!(belay.nodes().await.is_empty(), "no unfinished node is left");
     is_on_hold(&belay, "np1", "NodeProvisioningTimeout").await;
     belay
         .set_cluster(json!({"provider": {"kwok": {"nodeProvisioningTime": "0s", "nodeProvisioningTimeout": "15m"}}}))
         .await;
-    // Belay takes the edit of the provider's options as the fix.
+    // Belay takes the edit of the provider's settings as the fix, and continues.
     belay.pool_is_ready("np1").await;
     assert_eq!(belay.nodes().await.len(), 2);
     belay.check_history();
 }
 
-pub async fn a_quota_that_is_reached_fails_the_operation_and_is_named(world: Arc<World>) {
+pub async fn an_operation_that_exceeds_a_quota_fails_and_names_it(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay
         .create_cluster_with(
@@ -82,17 +82,15 @@ pub async fn a_quota_that_is_reached_fails_the_operation_and_is_named(world: Arc
     belay
         .set_cluster(json!({"provider": {"kwok": {"maxNodes": 3}}}))
         .await;
-    // Belay takes the edit of the provider's options as the fix.
+    // Belay takes the edit of the provider's settings as the fix, and continues.
     belay.pool_is_ready("np1").await;
     assert_eq!(belay.nodes().await.len(), 3);
     belay.check_history();
 }
 
-pub async fn after_a_failed_drain_it_is_left_alone_and_gone_on_with_by_a_reconcile(
-    world: Arc<World>,
-) {
+pub async fn an_upgrade_that_failed_in_a_drain_continues_only_by_a_reconcile(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.guarded_cluster(2).await;
+    belay.cluster_with_blocked_drains(2).await;
     belay
         .set_pool("np1", json!({"upgradeSettings": {"drainTimeout": "1s"}}))
         .await;
@@ -105,7 +103,7 @@ pub async fn after_a_failed_drain_it_is_left_alone_and_gone_on_with_by_a_reconci
         (error.code.as_str(), error.subcode.as_str()),
         ("PodDrainFailure", "PodDisruptionBudget")
     );
-    let detail = error.details.first().expect("the pod in the way");
+    let detail = error.details.first().expect("the blocking pod");
     assert!(
         detail
             .target
@@ -114,33 +112,37 @@ pub async fn after_a_failed_drain_it_is_left_alone_and_gone_on_with_by_a_reconci
     );
     assert_eq!(detail.code, "PodDisruptionBudget");
     belay
-        .eventually("tells that the cluster is on hold", || async {
+        .eventually("the cluster is on hold", || async {
             let status = belay.cluster_status().await;
             is_true(&status.conditions, "Stalled") && status.operations.is_empty()
         })
         .await;
     assert!(belay.nodes().await.iter().all(|node| !is_cordoned(node)));
-    // The change that makes the upgrade possible happens while no operator runs. The next operator starts only the
+    // The change that makes the upgrade possible happens while no operator runs. The next operator must start only the
     // requested Operation.
     belay.kill_operator();
-    belay.keep_available(0).await;
+    belay.set_min_available(0).await;
     belay
         .set_pool("np1", json!({"upgradeSettings": {"drainTimeout": "30m"}}))
         .await;
     belay
-        .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+        .reconcile(TargetKind::ManagedCluster, "demo", "continue")
         .await;
     belay.start_operator();
-    belay.succeeds("go-on").await;
+    belay.succeeds("continue").await;
     let upgrades = belay.operations(OperationType::Upgrade, "demo").await;
-    assert_eq!(upgrades.len(), 1, "it was not begun again by itself");
+    assert_eq!(
+        upgrades.len(),
+        1,
+        "Belay doesn't start it again without a request"
+    );
     let versions: Vec<_> = belay.nodes().await.iter().map(version).collect();
     assert_eq!(versions, ["v1.36.3"; 2]);
     belay.check_history();
 }
 
-pub async fn an_api_server_that_is_away_fails_nothing(_: Arc<World>) {
-    // Its own control plane, because all other tests need theirs.
+pub async fn an_api_server_outage_fails_no_operation(_: Arc<World>) {
+    // The test has its own control plane, because the other tests need theirs.
     let world = World::start().await;
     let belay = Belay::start(&world).await;
     belay.ready_cluster(300, 3).await;
@@ -148,7 +150,7 @@ pub async fn an_api_server_that_is_away_fails_nothing(_: Arc<World>) {
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay
-        .eventually("has a node of the new version", || async {
+        .eventually("one node runs the new version", || async {
             belay
                 .nodes()
                 .await
@@ -161,7 +163,7 @@ pub async fn an_api_server_that_is_away_fails_nothing(_: Arc<World>) {
     tokio::time::sleep(Duration::from_secs(2)).await;
     world.start_api_server().await;
     belay
-        .eventually("goes on", || async {
+        .eventually("a second node runs the new version", || async {
             belay
                 .nodes()
                 .await

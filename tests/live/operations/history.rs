@@ -1,4 +1,4 @@
-//! The newest finished Operations are kept, the others are deleted, oldest first.
+//! The history: Belay keeps the newest finished Operations and deletes the others.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -17,7 +17,7 @@ async fn names(belay: &Belay) -> BTreeSet<String> {
     operations.iter().map(ResourceExt::name_any).collect()
 }
 
-pub async fn only_the_newest_finished_operations_are_kept_and_the_last_is_remembered(
+pub async fn only_the_newest_finished_operations_are_kept_and_the_status_names_the_last(
     world: Arc<World>,
 ) {
     let belay = Belay::start(&world).await;
@@ -37,11 +37,11 @@ pub async fn only_the_newest_finished_operations_are_kept_and_the_last_is_rememb
         let name = format!("scale-{number}");
         belay.lock_is_free().await;
         belay
-            .ask_pool(&name, "np1", "Scale", json!({"count": 2 + number}))
+            .create_operation_on_pool(&name, "np1", "Scale", json!({"count": 2 + number}))
             .await;
         belay.succeeds(&name).await;
     }
-    // The limit applies to each target: a pool that is scaled often doesn't push out the Operations of its cluster.
+    // The limit applies to each target: many Operations on one pool don't remove those of its cluster.
     let others = names(&belay).await;
     let others = others.into_iter().filter(|name| name.contains("-create-"));
     let others: BTreeSet<_> = others.filter(|name| !name.starts_with("np1-")).collect();
@@ -49,14 +49,14 @@ pub async fn only_the_newest_finished_operations_are_kept_and_the_last_is_rememb
     let mut newest = BTreeSet::from(["scale-2".to_owned(), "scale-3".to_owned()]);
     newest.extend(others);
     belay
-        .eventually("keeps the two newest", || async {
+        .eventually("only the two newest Operations of np1 remain", || async {
             names(&belay).await == newest
         })
         .await;
     assert_eq!(
         belay.cluster_status().await.last_operation,
         Some(created),
-        "it outlives its Operation"
+        "the status still names a pruned Operation"
     );
     let last = belay
         .pool_status("np1")
@@ -69,7 +69,9 @@ pub async fn only_the_newest_finished_operations_are_kept_and_the_last_is_rememb
     );
     belay.set_cluster(json!({"operationHistoryLimit": 0})).await;
     belay
-        .eventually("keeps none", || async { names(&belay).await.is_empty() })
+        .eventually("no Operation remains", || async {
+            names(&belay).await.is_empty()
+        })
         .await;
     let last = belay
         .pool_status("np1")
@@ -81,11 +83,11 @@ pub async fn only_the_newest_finished_operations_are_kept_and_the_last_is_rememb
     belay.check_history();
 }
 
-pub async fn what_somebody_applies_is_not_pruned(world: Arc<World>) {
+pub async fn an_applied_operation_is_not_pruned(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.lock_is_free().await;
-    // If it were pruned, the tool that applies it would create it again, and it would run again.
+    // After pruning, the tool would apply it again, and it would run again.
     let manifest = json!({
         "apiVersion": "belay.dev/v1alpha1",
         "kind": "Operation",
@@ -102,38 +104,42 @@ pub async fn what_somebody_applies_is_not_pruned(world: Arc<World>) {
     belay.succeeds("from-git").await;
     belay.set_cluster(json!({"operationHistoryLimit": 0})).await;
     belay
-        .eventually("keeps what is applied, and nothing else", || async {
+        .eventually("only the applied Operation remains", || async {
             names(&belay).await == BTreeSet::from(["from-git".to_owned()])
         })
         .await;
 }
 
-pub async fn what_is_in_flight_or_waits_is_never_pruned(world: Arc<World>) {
+pub async fn operations_in_flight_or_waiting_are_never_pruned(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.guarded_cluster(1).await;
+    belay.cluster_with_blocked_drains(1).await;
     belay
         .set_cluster(json!({"operationHistoryLimit": 0, "concurrencyPolicy": "Queue"}))
         .await;
     belay
-        .eventually("keeps no finished one", || async {
+        .eventually("no finished Operation remains", || async {
             names(&belay).await.is_empty()
         })
         .await;
     belay.set_count("np1", 0).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
     belay.is_blocked(&scale).await;
-    belay.ask_cluster("waits", "Reconcile", json!({})).await;
+    belay
+        .create_operation_on_cluster("waits", "Reconcile", json!({}))
+        .await;
     let expected = BTreeSet::from([scale.clone(), "waits".to_owned()]);
     belay
-        .eventually("keeps those two", || async {
+        .eventually("only those two Operations remain", || async {
             names(&belay).await == expected
         })
         .await;
     belay.abort("waits", "not needed").await;
-    // A hold outlives its Operation.
+    // The hold remains after its Operation is deleted.
     belay.abort(&scale, "enough").await;
     belay
-        .eventually("keeps none", || async { names(&belay).await.is_empty() })
+        .eventually("no Operation remains", || async {
+            names(&belay).await.is_empty()
+        })
         .await;
     let last = belay
         .pool_status("np1")

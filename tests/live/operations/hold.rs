@@ -1,4 +1,4 @@
-//! After an abort the target is on hold until somebody acts.
+//! After an abort, the target is on hold until a user acts.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use belay::api::{OperationPhase, OperationType, TargetKind};
 use crate::stage::belay::{Belay, World, is_true, version};
 
 async fn canceled_upgrade(belay: &Belay) -> String {
-    let operation = belay.upgrading().await;
+    let operation = belay.blocked_upgrade().await;
     belay.abort(&operation, "not now").await;
     belay
         .is_in_phase(&operation, OperationPhase::Canceled)
@@ -16,11 +16,11 @@ async fn canceled_upgrade(belay: &Belay) -> String {
     operation
 }
 
-pub async fn a_canceled_target_is_left_alone_until_someone_asks(world: Arc<World>) {
+pub async fn a_canceled_target_stays_on_hold_until_a_reconcile(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let operation = canceled_upgrade(&belay).await;
     belay
-        .eventually("says that it is on hold", || async {
+        .eventually("the cluster is on hold", || async {
             let conditions = belay.cluster().await.status.unwrap_or_default().conditions;
             conditions.iter().any(|condition| {
                 condition.type_ == "Stalled"
@@ -30,7 +30,7 @@ pub async fn a_canceled_target_is_left_alone_until_someone_asks(world: Arc<World
             })
         })
         .await;
-    // A new operator knows the hold from the objects alone. By the time that another cluster's change is done, it would
+    // A new operator reads the hold from the objects. When the new pool is ready, an operator without the hold would
     // have started the upgrade again.
     belay.kill_operator();
     belay.start_operator();
@@ -39,13 +39,15 @@ pub async fn a_canceled_target_is_left_alone_until_someone_asks(world: Arc<World
     assert_eq!(
         belay.operations(OperationType::Upgrade, "demo").await.len(),
         1,
-        "it wasn't begun again"
+        "Belay doesn't start it again"
     );
-    belay.keep_available(1).await;
+    belay.set_min_available(1).await;
     belay
-        .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+        .reconcile(TargetKind::ManagedCluster, "demo", "continue")
         .await;
-    belay.is_in_phase("go-on", OperationPhase::Succeeded).await;
+    belay
+        .is_in_phase("continue", OperationPhase::Succeeded)
+        .await;
     belay.cluster_is_ready().await;
     belay.pool_is_ready("np1").await;
     assert!(!is_true(
@@ -55,10 +57,10 @@ pub async fn a_canceled_target_is_left_alone_until_someone_asks(world: Arc<World
     belay.check_history();
 }
 
-pub async fn a_change_of_the_spec_ends_the_hold(world: Arc<World>) {
+pub async fn a_spec_change_ends_the_hold(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     canceled_upgrade(&belay).await;
-    belay.keep_available(1).await;
+    belay.set_min_available(1).await;
     belay.set_version("1.36.4").await;
     belay.cluster_is_ready().await;
     belay.pool_is_ready("np1").await;

@@ -1,6 +1,5 @@
-//! What each operation does, how it fails, and what it records.
+//! What each type of operation does, how it fails, and what its status records.
 
-pub mod asked;
 pub mod concurrency;
 pub mod create;
 pub mod delete;
@@ -8,6 +7,7 @@ pub mod failure;
 pub mod history;
 pub mod hold;
 pub mod progress;
+pub mod requested;
 pub mod rollback;
 pub mod scale;
 pub mod soak;

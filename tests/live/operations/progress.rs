@@ -1,4 +1,4 @@
-//! An operation's progress, and the time since it has been blocked, are reliable.
+//! The progress that an operation reports, and since when it is blocked.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -8,15 +8,15 @@ use serde_json::json;
 
 use crate::stage::belay::{Belay, World, is_cordoned};
 
-/// The maximum size of an object that Belay promises.
+/// The maximum size of an Operation that Belay guarantees.
 const LARGEST: usize = 100 * 1024;
 
-pub async fn percent_rises_with_each_node_and_steps_tell_their_times(world: Arc<World>) {
+pub async fn the_percentage_rises_with_each_node_and_steps_have_times(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.guarded_cluster(5).await;
+    belay.cluster_with_blocked_drains(5).await;
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
-    // Each node's drain is released once the previous percentage was reported.
+    // The pods of a node are deleted only after the previous percentage was reported.
     let (mut drained, mut percent) = (BTreeSet::new(), 0);
     for _ in 0..5 {
         let next = || async {
@@ -25,14 +25,14 @@ pub async fn percent_rises_with_each_node_and_steps_tell_their_times(world: Arc<
             draining.find_map(|node| Some(node.name_any()).filter(|name| !drained.contains(name)))
         };
         belay
-            .eventually("has done more, and drains the next node", || async {
+            .eventually("the next node is drained", || async {
                 belay.status(&upgrade).await.percent_complete > percent && next().await.is_some()
             })
             .await;
         percent = belay.status(&upgrade).await.percent_complete;
         let next = next().await.expect("a node that is drained");
         drained.insert(next);
-        belay.delete_what_blocks().await;
+        belay.delete_blocking_pods().await;
     }
     let steps = belay.succeeds(&upgrade).await.steps;
     assert_eq!(steps.len(), 6);
@@ -47,7 +47,7 @@ pub async fn percent_rises_with_each_node_and_steps_tell_their_times(world: Arc<
         steps
             .windows(2)
             .all(|pair| pair[0].start_time <= pair[1].start_time),
-        "in order: {steps:#?}"
+        "steps start in order: {steps:#?}"
     );
     let mut percents: Vec<_> = belay
         .statuses(&upgrade)
@@ -60,30 +60,30 @@ pub async fn percent_rises_with_each_node_and_steps_tell_their_times(world: Arc<
     assert!(percents.len() >= 6, "{percents:?}");
     assert!(
         largest <= Some(34),
-        "no step is worth a third of it: {percents:?}"
+        "no step counts for more than a third: {percents:?}"
     );
     belay.check_history();
 }
 
-pub async fn a_block_tells_since_when_it_lasts_until_it_is_over(world: Arc<World>) {
+pub async fn a_block_keeps_its_start_time_across_a_restart(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.guarded_cluster(2).await;
+    belay.cluster_with_blocked_drains(2).await;
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     let first = belay.is_blocked(&upgrade).await.blocked.expect("a block");
-    // Changes in the meantime don't reset the time. A restart is such a change as well.
-    belay.comes_later(&belay.cluster().await, 5).await;
+    // Neither changes nor a restart reset the time.
+    belay.wait_until_later(&belay.cluster().await, 5).await;
     belay.kill_operator();
     belay.start_operator();
     belay
         .annotate::<belay::api::ManagedCluster>("demo", json!({"example.com/touched": "yes"}))
         .await;
     belay.create_pool("np2", 0).await;
-    let again = belay.is_blocked(&upgrade).await.blocked.expect("a block");
-    assert_eq!(again.since, first.since);
-    belay.keep_available(0).await;
+    let later = belay.is_blocked(&upgrade).await.blocked.expect("a block");
+    assert_eq!(later.since, first.since);
+    belay.set_min_available(0).await;
     assert_eq!(belay.succeeds(&upgrade).await.blocked, None);
-    // The next node's drain may hit the budget before its change is known: that is a separate block.
+    // The drain of the next node may start before the new budget is in effect. That would be a new block.
     let statuses = belay.statuses(&upgrade).await.into_iter();
     let statuses = statuses.skip_while(|status| status.blocked.is_none());
     let blocked = statuses.map_while(|status| status.blocked);
@@ -92,13 +92,17 @@ pub async fn a_block_tells_since_when_it_lasts_until_it_is_over(world: Arc<World
     belay.check_history();
 }
 
-pub async fn an_operation_on_hundreds_of_nodes_stays_small_and_comes_to_its_end(world: Arc<World>) {
+pub async fn an_operation_on_hundreds_of_nodes_stays_small_and_succeeds(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.set_count("np1", 230).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
     let steps = belay.succeeds(&scale).await.steps;
-    assert_eq!(steps.len(), 201, "one for each of 200, one for the rest");
+    assert_eq!(
+        steps.len(),
+        201,
+        "one step for each of 200 nodes, and one for the rest"
+    );
     let rest = steps.last().expect("the rest");
     assert_eq!(
         (rest.name.as_str(), rest.nodes, rest.nodes_done),

@@ -1,4 +1,4 @@
-//! A cluster rolls back one minor version: its nodes first, its control plane last.
+//! A rollback by one minor version: first the nodes, then the control plane.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::stage::belay::{Belay, World, is_cordoned, version};
 
-/// Creates a cluster on 1.36.3 whose rollback to 1.35.7 hangs on a PDB. Returns the Rollback's name.
-async fn hanging_rollback(belay: &Belay, nodes: usize) -> String {
+/// Creates a cluster on 1.36.3 whose rollback to 1.35.7 is blocked by a PDB. Returns the Rollback's name.
+async fn blocked_rollback(belay: &Belay, nodes: usize) -> String {
     let cluster = json!({"kubernetesVersion": "1.36.3", "provider": {"kwok": {"nodeProvisioningTime": "0s"}}});
     belay.create_cluster_with(cluster).await;
     belay.create_pool("np1", nodes).await;
@@ -22,13 +22,13 @@ async fn hanging_rollback(belay: &Belay, nodes: usize) -> String {
     rollback
 }
 
-pub async fn nodes_go_back_first_and_the_control_plane_last(world: Arc<World>) {
+pub async fn nodes_roll_back_first_and_the_control_plane_last(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let rollback = hanging_rollback(&belay, 2).await;
-    let told = belay.cluster_status().await;
-    assert_eq!(told.kubernetes_version.as_deref(), Some("1.36.3"));
+    let rollback = blocked_rollback(&belay, 2).await;
+    let status = belay.cluster_status().await;
+    assert_eq!(status.kubernetes_version.as_deref(), Some("1.36.3"));
     assert_eq!(
-        told.provisioning_state,
+        status.provisioning_state,
         Some(ProvisioningState::RollingBack)
     );
     let pool = belay.pool_status("np1").await;
@@ -36,17 +36,14 @@ pub async fn nodes_go_back_first_and_the_control_plane_last(world: Arc<World>) {
         pool.provisioning_state,
         Some(ProvisioningState::RollingBack)
     );
-    belay.keep_available(1).await;
+    belay.set_min_available(1).await;
     let steps = belay.succeeds(&rollback).await.steps;
     let (last, nodes) = steps.split_last().expect("steps");
     assert_eq!(
         (last.name.as_str(), last.action),
         ("control-plane", StepAction::Upgrade)
     );
-    assert_eq!(
-        last.message, "",
-        "a step that succeeded has nothing left to tell"
-    );
+    assert_eq!(last.message, "", "a step that succeeded has no message");
     assert_eq!(nodes.len(), 2);
     assert!(nodes.iter().all(|node| node.end_time <= last.start_time));
     for status in belay.statuses(&rollback).await {
@@ -54,9 +51,9 @@ pub async fn nodes_go_back_first_and_the_control_plane_last(world: Arc<World>) {
             .steps
             .split_last()
             .map_or((None, &[][..]), |(last, nodes)| (Some(last), nodes));
-        let has_begun = last.is_some_and(|last| last.phase != StepPhase::Pending);
+        let has_started = last.is_some_and(|last| last.phase != StepPhase::Pending);
         assert!(
-            !has_begun || nodes.iter().all(|node| node.phase == StepPhase::Succeeded),
+            !has_started || nodes.iter().all(|node| node.phase == StepPhase::Succeeded),
             "{status:#?}"
         );
     }
@@ -76,11 +73,13 @@ pub async fn nodes_go_back_first_and_the_control_plane_last(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn after_an_abort_pools_converge_to_what_the_control_plane_runs(world: Arc<World>) {
+pub async fn after_an_aborted_rollback_pools_return_to_the_control_planes_version(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
-    let rollback = hanging_rollback(&belay, 2).await;
-    // One node rolls back; the other node keeps its pods.
-    belay.delete_what_blocks().await;
+    let rollback = blocked_rollback(&belay, 2).await;
+    // One node rolls back. The other node keeps its pods.
+    belay.delete_blocking_pods().await;
     let newer = || async {
         belay
             .nodes()
@@ -90,29 +89,29 @@ pub async fn after_an_abort_pools_converge_to_what_the_control_plane_runs(world:
             .count()
     };
     belay
-        .eventually("has rolled one node back", || async { newer().await == 1 })
+        .eventually("one node has rolled back", || async { newer().await == 1 })
         .await;
     belay
-        .eventually("drains the other node", || async {
+        .eventually("the other node is drained", || async {
             let nodes = belay.nodes().await;
             let mut newer = nodes.iter().filter(|node| version(node) == "v1.36.3");
             newer.any(is_cordoned)
         })
         .await;
     belay.is_blocked(&rollback).await;
-    belay.abort(&rollback, "the old version is worse").await;
+    belay.abort(&rollback, "keep the newer version").await;
     belay.is_in_phase(&rollback, OperationPhase::Canceled).await;
-    // The pool's own operation does this, and waits for the PDB as usual.
+    // The pool's own operation upgrades the nodes again, and waits for the PDB as usual.
     let converge = belay.operation(OperationType::Upgrade, "np1").await;
     let blocked = belay.is_blocked(&converge).await.blocked.expect("a block");
     assert_eq!(blocked.reason, "PodDisruptionBudget");
-    belay.keep_available(1).await;
+    belay.set_min_available(1).await;
     belay.succeeds(&converge).await;
     belay.pool_is_ready("np1").await;
     belay.lock_is_free().await;
-    let told = belay.cluster_status().await;
-    assert_eq!(told.kubernetes_version.as_deref(), Some("1.36.3"));
-    assert_eq!(told.provisioning_state, Some(ProvisioningState::Canceled));
+    let status = belay.cluster_status().await;
+    assert_eq!(status.kubernetes_version.as_deref(), Some("1.36.3"));
+    assert_eq!(status.provisioning_state, Some(ProvisioningState::Canceled));
     assert_eq!(newer().await, 2);
     assert_eq!(belay.nodes().await.len(), 2);
     let rollbacks = belay.operations(OperationType::Rollback, "demo").await;
@@ -120,7 +119,7 @@ pub async fn after_an_abort_pools_converge_to_what_the_control_plane_runs(world:
     belay.check_history();
 }
 
-pub async fn an_abort_is_refused_once_the_control_plane_goes_back(world: Arc<World>) {
+pub async fn an_abort_is_refused_once_the_control_plane_rolls_back(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let cluster = json!({"kubernetesVersion": "1.36.3", "provider": {"kwok": {"nodeProvisioningTime": "0s"}}});
     belay.create_cluster_with(cluster).await;
@@ -129,7 +128,7 @@ pub async fn an_abort_is_refused_once_the_control_plane_goes_back(world: Arc<Wor
     belay.set_version("1.35.7").await;
     let rollback = belay.operation(OperationType::Rollback, "demo").await;
     belay
-        .eventually("goes back", || async {
+        .eventually("the control plane rolls back", || async {
             let record = belay.try_kubectl(&[
                 "get",
                 "kwokcontrolplane",
@@ -142,17 +141,17 @@ pub async fn an_abort_is_refused_once_the_control_plane_goes_back(world: Arc<Wor
         .await;
     belay.abort(&rollback, "too late").await;
     belay
-        .eventually("tells that it is refused", || async {
+        .eventually("the abort has failed", || async {
             let status = belay.status(&rollback).await;
             status
                 .cancellation
                 .is_some_and(|cancellation| cancellation.status == CancellationStatus::Failed)
         })
         .await;
-    // The next operator completes it as well.
+    // The next operator completes the rollback as well.
     belay.kill_operator();
     belay.start_operator();
-    belay.refuse_no_more();
+    belay.stop_refusing();
     let status = belay.succeeds(&rollback).await;
     let cancellation = status.cancellation.expect("a cancellation");
     assert_eq!(cancellation.status, CancellationStatus::Failed);

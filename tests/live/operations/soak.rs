@@ -45,7 +45,7 @@ pub async fn an_abort_during_the_soak_takes_effect_at_once(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn an_upgrade_goes_on_after_each_soak_also_after_a_restart(world: Arc<World>) {
+pub async fn an_upgrade_continues_after_each_soak_even_after_a_restart(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let operation = upgrading(&belay, "2s").await;
     belay

@@ -1,4 +1,4 @@
-//! A stopped cluster or pool has no nodes and keeps its settings; a start brings its nodes back.
+//! Stop and start: a stopped cluster or pool has no nodes and keeps its settings.
 
 use std::sync::Arc;
 
@@ -29,9 +29,10 @@ async fn nodes(belay: &Belay, pools: &[&str]) -> Vec<usize> {
     pools.iter().map(of).collect()
 }
 
-async fn power(belay: &Belay, pool: &str, state: &str) -> String {
-    let before = [OperationType::Start, OperationType::Stop];
-    let type_ = before[usize::from(state == "Stopped")];
+/// Starts or stops a pool, and waits until the pool is ready. Returns the operation's name.
+async fn set_power(belay: &Belay, pool: &str, state: &str) -> String {
+    let types = [OperationType::Start, OperationType::Stop];
+    let type_ = types[usize::from(state == "Stopped")];
     let so_far = belay.operations(type_, pool).await.len();
     belay.set_pool(pool, json!({"powerState": state})).await;
     let operation = belay.nth_operation(so_far + 1, type_, pool).await;
@@ -40,21 +41,21 @@ async fn power(belay: &Belay, pool: &str, state: &str) -> String {
     operation
 }
 
-pub async fn a_stopped_pool_has_no_nodes_and_comes_back_with_its_count(world: Arc<World>) {
+pub async fn a_stopped_pool_has_no_nodes_and_starts_with_its_old_count(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 2).await;
-    let stop = power(&belay, "np1", "Stopped").await;
+    let stop = set_power(&belay, "np1", "Stopped").await;
     let steps = belay.status(&stop).await.steps;
     assert_eq!(steps.len(), 2);
     assert!(steps.iter().all(|step| step.action == StepAction::Delete));
     assert!(belay.nodes().await.is_empty());
     let pool = belay.pool("np1").await;
-    assert_eq!(pool.spec.count, 2, "it keeps its count");
+    assert_eq!(pool.spec.count, 2, "the pool keeps its count");
     let status = pool.status.expect("a status");
     assert_eq!((status.power_state, status.count), (STOPPED, 0));
     let succeeded = Some(ProvisioningState::Succeeded);
     assert_eq!(status.provisioning_state, succeeded);
-    power(&belay, "np1", "Running").await;
+    set_power(&belay, "np1", "Running").await;
     assert_eq!(belay.nodes().await.len(), 2);
     let status = belay.pool_status("np1").await;
     assert_eq!(
@@ -66,7 +67,7 @@ pub async fn a_stopped_pool_has_no_nodes_and_comes_back_with_its_count(world: Ar
 
 pub async fn a_pool_is_stopping_until_its_last_node_is_gone(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.guarded_cluster(1).await;
+    belay.cluster_with_blocked_drains(1).await;
     belay
         .set_pool("np1", json!({"powerState": "Stopped"}))
         .await;
@@ -76,21 +77,21 @@ pub async fn a_pool_is_stopping_until_its_last_node_is_gone(world: Arc<World>) {
     assert_eq!(
         (status.power_state, status.provisioning_state),
         (STOPPED, Some(ProvisioningState::Stopping)),
-        "as AKS tells that it hasn't fully stopped"
+        "like a pool of AKS that hasn't fully stopped"
     );
     assert_eq!(status.count, 1);
-    belay.keep_available(0).await;
+    belay.set_min_available(0).await;
     belay.succeeds(&stop).await;
     belay.pool_is_ready("np1").await;
     let stopping = Some(ProvisioningState::Stopping);
-    for told in belay.seen.pool("np1") {
-        let is_stopped = told.power_state == STOPPED && told.provisioning_state != stopping;
-        assert!(!is_stopped || told.count == 0, "{told:#?}");
+    for status in belay.seen.pool("np1") {
+        let is_stopped = status.power_state == STOPPED && status.provisioning_state != stopping;
+        assert!(!is_stopped || status.count == 0, "{status:#?}");
     }
     belay.check_history();
 }
 
-pub async fn a_system_pool_cant_be_stopped_and_a_spot_pool_can(world: Arc<World>) {
+pub async fn a_system_pool_cannot_be_stopped_but_a_spot_pool_can(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.create_cluster(0).await;
     belay
@@ -108,12 +109,12 @@ pub async fn a_system_pool_cant_be_stopped_and_a_spot_pool_can(world: Arc<World>
         refused.contains("a System pool can't be Stopped"),
         "{refused}"
     );
-    power(&belay, "spot", "Stopped").await;
+    set_power(&belay, "spot", "Stopped").await;
     assert_eq!(nodes(&belay, &["system", "spot"]).await, [1, 0]);
     belay.check_history();
 }
 
-pub async fn a_stopped_pool_is_upgraded_without_a_node_and_comes_up_so(world: Arc<World>) {
+pub async fn a_stopped_pool_can_be_upgraded_and_starts_on_the_new_version(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.create_cluster(0).await;
     let own = json!({"kubernetesVersion": "1.34.2", "count": 1});
@@ -121,7 +122,7 @@ pub async fn a_stopped_pool_is_upgraded_without_a_node_and_comes_up_so(world: Ar
     belay.create_pool("follower", 1).await;
     for pool in ["own", "follower"] {
         belay.pool_is_ready(pool).await;
-        power(&belay, pool, "Stopped").await;
+        set_power(&belay, pool, "Stopped").await;
     }
     belay
         .set_pool("own", json!({"kubernetesVersion": "1.35.7"}))
@@ -134,11 +135,11 @@ pub async fn a_stopped_pool_is_upgraded_without_a_node_and_comes_up_so(world: Ar
     belay.lock_is_free().await;
     for (pool, expected) in [("own", "1.35.7"), ("follower", "1.36.3")] {
         let status = belay.pool_status(pool).await;
-        let told: Vec<_> = status.versions.iter().collect();
-        assert_eq!(told.len(), 1, "{told:?}");
-        let told = (told[0].kubernetes_version.as_str(), told[0].count);
-        assert_eq!(told, (expected, 0), "what its next nodes will run");
-        power(&belay, pool, "Running").await;
+        let versions: Vec<_> = status.versions.iter().collect();
+        assert_eq!(versions.len(), 1, "{versions:?}");
+        let next = (versions[0].kubernetes_version.as_str(), versions[0].count);
+        assert_eq!(next, (expected, 0), "the version of its next nodes");
+        set_power(&belay, pool, "Running").await;
     }
     let mut versions: Vec<_> = belay.nodes().await.iter().map(version).collect();
     versions.sort();
@@ -146,10 +147,10 @@ pub async fn a_stopped_pool_is_upgraded_without_a_node_and_comes_up_so(world: Ar
     belay.check_history();
 }
 
-pub async fn a_start_or_stop_at_the_wrong_time_is_refused_with_the_time(world: Arc<World>) {
-    let belay = Belay::start(&world.unguarded().await).await;
+pub async fn a_start_or_stop_in_the_wrong_state_fails_with_the_state(world: Arc<World>) {
+    let belay = Belay::start(&world.without_policies().await).await;
     belay.ready_cluster(0, 1).await;
-    let refused = |name: &'static str| {
+    let message_of = |name: &'static str| {
         let belay = belay.clone();
         async move {
             let error = belay.fails(name).await;
@@ -157,22 +158,28 @@ pub async fn a_start_or_stop_at_the_wrong_time_is_refused_with_the_time(world: A
             error.message
         }
     };
-    belay.ask_pool("start-1", "np1", "Start", json!({})).await;
-    let message = refused("start-1").await;
+    belay
+        .create_operation_on_pool("start-1", "np1", "Start", json!({}))
+        .await;
+    let message = message_of("start-1").await;
     assert!(
         message.starts_with("agent pool is in Provisioning State(Succeeded) and Power State(Running), starting cannot be performed The previous operation started at '"),
         "{message}"
     );
-    belay.ask_cluster("start-2", "Start", json!({})).await;
-    let message = refused("start-2").await;
+    belay
+        .create_operation_on_cluster("start-2", "Start", json!({}))
+        .await;
+    let message = message_of("start-2").await;
     assert!(
         message.starts_with("managed cluster is in Provisioning State(Succeeded) and Power State(Running), starting cannot be performed"),
         "{message}"
     );
-    power(&belay, "np1", "Stopped").await;
+    set_power(&belay, "np1", "Stopped").await;
     belay.lock_is_free().await;
-    belay.ask_pool("stop-1", "np1", "Stop", json!({})).await;
-    let message = refused("stop-1").await;
+    belay
+        .create_operation_on_pool("stop-1", "np1", "Stop", json!({}))
+        .await;
+    let message = message_of("stop-1").await;
     assert!(
         message.starts_with("agent pool is not currently running, stopping cannot be performed; The stop operation started at '"),
         "{message}"
@@ -181,40 +188,44 @@ pub async fn a_start_or_stop_at_the_wrong_time_is_refused_with_the_time(world: A
         message.contains("elapsed time is: '0 days and 00:"),
         "{message}"
     );
-    belay.ask_cluster("stop-2", "Stop", json!({})).await;
+    belay
+        .create_operation_on_cluster("stop-2", "Stop", json!({}))
+        .await;
     belay.succeeds("stop-2").await;
     belay.lock_is_free().await;
     // A pool can be started and stopped only while its cluster runs.
     for (name, type_) in [("start-3", "Start"), ("stop-3", "Stop")] {
-        belay.ask_pool(name, "np1", type_, json!({})).await;
-        let message = refused(name).await;
+        belay
+            .create_operation_on_pool(name, "np1", type_, json!({}))
+            .await;
+        let message = message_of(name).await;
         assert!(message.starts_with("managed cluster is "), "{message}");
     }
     belay.check_history();
 }
 
-pub async fn a_stopped_cluster_has_no_nodes_and_a_start_brings_back_what_was_not_stopped(
+pub async fn a_stopped_cluster_has_no_nodes_and_its_start_leaves_stopped_pools_stopped(
     world: Arc<World>,
 ) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 2).await;
     belay.create_pool("np2", 1).await;
     belay.pool_is_ready("np2").await;
-    power(&belay, "np2", "Stopped").await;
+    set_power(&belay, "np2", "Stopped").await;
     belay.set_cluster(json!({"powerState": "Stopped"})).await;
     let stop = belay.operation(OperationType::Stop, "demo").await;
     let steps = belay.succeeds(&stop).await.steps;
     assert_eq!(
         steps.last().map(|step| (step.name.as_str(), step.action)),
         Some(("control-plane", StepAction::Stop)),
-        "what keeps the cluster going goes last"
+        "the control plane stops last"
     );
     belay.cluster_is_ready().await;
     belay.pool_is_ready("np1").await;
     assert!(belay.nodes().await.is_empty());
     assert_eq!(belay.cluster_status().await.power_state, STOPPED);
     assert_eq!(belay.pool_status("np1").await.power_state, STOPPED);
-    // Changes in the meantime wait for the start.
+    // Changes of a stopped cluster wait for the start.
     belay.set_count("np1", 3).await;
     belay.pool_is_ready("np1").await;
     assert!(belay.nodes().await.is_empty());

@@ -1,4 +1,4 @@
-//! Settings that can be changed in place are changed in place; all changes of one edit become one operation.
+//! Updates in place, edits with several changes, and the order in which a scale-down removes nodes.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -26,7 +26,7 @@ fn taints(node: &Node) -> BTreeSet<String> {
         .collect()
 }
 
-pub async fn labels_and_taints_change_in_place_and_leave_those_of_others(world: Arc<World>) {
+pub async fn labels_and_taints_change_in_place_and_those_of_others_stay(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 2).await;
     let before = uids(&belay).await;
@@ -53,17 +53,17 @@ pub async fn labels_and_taints_change_in_place_and_leave_those_of_others(world: 
     belay.succeeds(&update).await;
     belay.pool_is_ready("np1").await;
     for node in belay.nodes().await {
-        let is_others = node.name_any() == name;
+        let has_foreign_marks = node.name_any() == name;
         let labels = node.labels();
         assert_eq!(labels.get("tier").map(String::as_str), Some("silver"));
         assert!(!labels.contains_key("zone"));
-        assert_eq!(labels.contains_key("example.com/rack"), is_others);
+        assert_eq!(labels.contains_key("example.com/rack"), has_foreign_marks);
         let taints = taints(&node);
         assert!(
             taints.contains("only") && !taints.contains("first"),
             "{taints:?}"
         );
-        assert_eq!(taints.contains("example.com/repair"), is_others);
+        assert_eq!(taints.contains("example.com/repair"), has_foreign_marks);
     }
     assert_eq!(uids(&belay).await, before, "no node was replaced");
     belay.check_history();
@@ -87,7 +87,7 @@ pub async fn upgrade_settings_change_without_a_step(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn several_changes_in_one_edit_are_one_operation_of_the_weightiest_type(
+pub async fn one_edit_with_several_changes_becomes_one_operation_of_the_heaviest_type(
     world: Arc<World>,
 ) {
     let belay = Belay::start(&world).await;
@@ -134,7 +134,7 @@ pub async fn several_changes_in_one_edit_are_one_operation_of_the_weightiest_typ
         assert_eq!(
             operations.lines().count(),
             2,
-            "its Create and that one: {operations}"
+            "expected its Create and the new operation: {operations}"
         );
     }
     let nodes = belay.nodes().await;
@@ -146,13 +146,13 @@ pub async fn several_changes_in_one_edit_are_one_operation_of_the_weightiest_typ
     belay.check_history();
 }
 
-pub async fn scaling_down_takes_cordoned_nodes_then_those_not_ready_then_the_newest(
+pub async fn a_scale_down_removes_cordoned_nodes_then_unready_ones_then_the_newest(
     world: Arc<World>,
 ) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     let oldest = belay.nodes().await[0].clone();
-    belay.comes_later(&oldest, 1).await;
+    belay.wait_until_later(&oldest, 1).await;
     belay.set_count("np1", 4).await;
     belay.pool_is_ready("np1").await;
     let newer: Vec<_> = belay
@@ -163,14 +163,14 @@ pub async fn scaling_down_takes_cordoned_nodes_then_those_not_ready_then_the_new
         .filter(|name| *name != oldest.name_any())
         .collect();
     let [cordoned, broken, newest] = newer.as_slice() else {
-        panic!("three newer nodes: {newer:?}")
+        panic!("expected three newer nodes: {newer:?}")
     };
     belay.kubectl(&["cordon", cordoned]);
-    belay.breaks(broken).await;
-    for (count, gone) in [(3, cordoned), (2, broken), (1, newest)] {
+    belay.break_node(broken).await;
+    for (count, removed) in [(3, cordoned), (2, broken), (1, newest)] {
         belay.set_count("np1", count).await;
         belay
-            .eventually(&format!("has {count} nodes"), || async {
+            .eventually(&format!("there are {count} nodes"), || async {
                 belay.nodes().await.len() == count
             })
             .await;
@@ -179,8 +179,8 @@ pub async fn scaling_down_takes_cordoned_nodes_then_those_not_ready_then_the_new
                 .nodes()
                 .await
                 .iter()
-                .all(|node| node.name_any() != *gone),
-            "{gone} of {newer:?} went"
+                .all(|node| node.name_any() != *removed),
+            "{removed} of {newer:?} should have been removed"
         );
         belay.pool_is_idle("np1").await;
     }
@@ -188,18 +188,18 @@ pub async fn scaling_down_takes_cordoned_nodes_then_those_not_ready_then_the_new
     belay.check_history();
 }
 
-pub async fn scaling_down_takes_nodes_of_the_older_version_first(world: Arc<World>) {
+pub async fn a_scale_down_removes_nodes_of_the_older_version_first(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.guarded_cluster(2).await;
+    belay.cluster_with_blocked_drains(2).await;
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay.is_blocked(&upgrade).await;
-    belay.abort(&upgrade, "halfway").await;
+    belay.abort(&upgrade, "half of the nodes is enough").await;
     belay
         .is_in_phase(&upgrade, belay::api::OperationPhase::Canceled)
         .await;
     belay.lock_is_free().await;
-    belay.keep_available(0).await;
+    belay.set_min_available(0).await;
     belay.set_count("np1", 1).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
     belay.succeeds(&scale).await;
@@ -210,13 +210,13 @@ pub async fn scaling_down_takes_nodes_of_the_older_version_first(world: Arc<Worl
 
 pub async fn a_scale_down_waits_for_a_pdb(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.guarded_cluster(2).await;
+    belay.cluster_with_blocked_drains(2).await;
     belay.set_count("np1", 1).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
     let blocked = belay.is_blocked(&scale).await.blocked.expect("a block");
     assert_eq!(blocked.reason, "PodDisruptionBudget");
     assert_eq!(belay.nodes().await.len(), 2);
-    belay.keep_available(1).await;
+    belay.set_min_available(1).await;
     belay.succeeds(&scale).await;
     assert_eq!(belay.nodes().await.len(), 1);
     belay.check_history();
@@ -234,17 +234,17 @@ pub async fn an_autoscaler_scales_a_pool_by_the_scale_subresource(world: Arc<Wor
     assert_eq!(
         selected.lines().count(),
         1,
-        "the selector finds its nodes: {selected}"
+        "the selector must match its nodes: {selected}"
     );
-    // As the HorizontalPodAutoscaler does it: read, change, and write with the version that was read. If something else
-    // was written in the meantime, it tries again.
-    let mut wanted = scale;
+    // Like the HorizontalPodAutoscaler: read, change, and write with the version that was read. On a conflict, it tries
+    // again.
+    let mut desired = scale;
     let params = kube::api::PostParams::default();
     loop {
-        wanted.spec.get_or_insert_default().replicas = Some(3);
-        match pools.replace_scale("np1", &params, &wanted).await {
+        desired.spec.get_or_insert_default().replicas = Some(3);
+        match pools.replace_scale("np1", &params, &desired).await {
             Err(kube::Error::Api(status)) if status.code == 409 => {
-                wanted = pools.get_scale("np1").await.expect("a scale");
+                desired = pools.get_scale("np1").await.expect("a scale");
             }
             scaled => break scaled.map(drop).expect("scaled"),
         }
@@ -254,8 +254,8 @@ pub async fn an_autoscaler_scales_a_pool_by_the_scale_subresource(world: Arc<Wor
     belay.pool_is_ready("np1").await;
     let scale = pools.get_scale("np1").await.expect("a scale");
     assert_eq!(scale.status.map(|status| status.replicas), Some(3));
-    let conflict = pools.replace_scale("np1", &params, &wanted).await;
-    let conflict = conflict.expect_err("it was read before");
+    let conflict = pools.replace_scale("np1", &params, &desired).await;
+    let conflict = conflict.expect_err("the version is outdated");
     assert!(matches!(conflict, kube::Error::Api(status) if status.code == 409));
     let patch = Patch::Merge(json!({"spec": {"replicas": 0}}));
     pools
@@ -263,7 +263,9 @@ pub async fn an_autoscaler_scales_a_pool_by_the_scale_subresource(world: Arc<Wor
         .await
         .expect("scaled");
     belay
-        .eventually("has no nodes", || async { belay.nodes().await.is_empty() })
+        .eventually("there are no nodes", || async {
+            belay.nodes().await.is_empty()
+        })
         .await;
     belay.pool_is_ready("np1").await;
     belay.check_history();

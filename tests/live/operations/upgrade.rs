@@ -1,4 +1,4 @@
-//! Nodes are replaced one after the other, and PodDisruptionBudgets are honoured.
+//! Upgrades replace one node after the other and respect PodDisruptionBudgets.
 
 use std::sync::{
     Arc,
@@ -17,14 +17,14 @@ use serde_json::json;
 
 use crate::stage::belay::{Belay, World, is_cordoned, version};
 
-pub async fn an_upgrade_under_load_violates_no_pdb(world: Arc<World>) {
+pub async fn an_upgrade_violates_no_pdb(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(100, 3).await;
     belay.create_workload(6, 5).await;
     let pods = watcher(belay.api::<Pod>(), watcher::Config::default()).default_backoff();
     let violated = Arc::new(AtomicBool::new(false));
-    let seen = violated.clone();
-    let counting = tokio::spawn(async move {
+    let found = violated.clone();
+    let counter = tokio::spawn(async move {
         let mut healthy = std::collections::BTreeSet::new();
         let mut is_complete = false;
         let mut pods = std::pin::pin!(pods);
@@ -45,7 +45,7 @@ pub async fn an_upgrade_under_load_violates_no_pdb(world: Arc<World>) {
                 watcher::Event::Init => healthy.clear(),
             }
             if is_complete && healthy.len() < 5 {
-                seen.store(true, Ordering::Relaxed);
+                found.store(true, Ordering::Relaxed);
             }
         }
     });
@@ -54,7 +54,7 @@ pub async fn an_upgrade_under_load_violates_no_pdb(world: Arc<World>) {
     belay
         .is_in_phase(&operation, OperationPhase::Succeeded)
         .await;
-    counting.abort();
+    counter.abort();
     assert!(
         !violated.load(Ordering::Relaxed),
         "fewer than 5 of 6 pods were healthy"
@@ -87,7 +87,7 @@ fn is_healthy(pod: &Pod) -> bool {
         })
 }
 
-pub async fn a_pdb_that_is_relaxed_lets_the_upgrade_go_on(world: Arc<World>) {
+pub async fn an_upgrade_continues_when_its_pdb_is_relaxed(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(50, 2).await;
     belay.create_workload(2, 2).await;
@@ -112,7 +112,7 @@ pub async fn a_pdb_that_is_relaxed_lets_the_upgrade_go_on(world: Arc<World>) {
         blocked.message
     );
     assert!(blocked.since.is_some());
-    belay.keep_available(1).await;
+    belay.set_min_available(1).await;
     belay
         .is_in_phase(&operation, OperationPhase::Succeeded)
         .await;
@@ -120,7 +120,7 @@ pub async fn a_pdb_that_is_relaxed_lets_the_upgrade_go_on(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn a_drain_that_takes_too_long_fails_and_names_pod_and_pdb(world: Arc<World>) {
+pub async fn a_drain_timeout_fails_the_upgrade_with_the_pdb_as_the_cause(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.create_workload(1, 1).await;
@@ -145,7 +145,7 @@ pub async fn a_drain_that_takes_too_long_fails_and_names_pod_and_pdb(world: Arc<
     );
     assert!(
         belay.nodes().await.iter().all(|node| !is_cordoned(node)),
-        "no node is left cordoned"
+        "no node stays cordoned"
     );
     belay.check_history();
 }

@@ -1,4 +1,4 @@
-//! `belay check`: whether Belay works.
+//! `belay check` reports whether Belay works.
 
 use std::{process::Command, sync::Arc};
 
@@ -21,36 +21,36 @@ impl Belay {
     }
 }
 
-pub async fn it_tells_what_works_and_leaves_nothing(world: Arc<World>) {
+pub async fn check_reports_what_works_and_leaves_nothing_behind(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let expected = "\
         ok  the API server refuses invalid requests (policies)\n\
         ok  the API server has Belay's kinds\n\
         ok  the operator answers\n";
     assert_eq!(belay.check(&[]), (true, expected.to_owned()));
-    let left = belay.kubectl(&["get", "operations", "-o", "name"]);
-    assert_eq!(left, "");
+    let operations = belay.kubectl(&["get", "operations", "-o", "name"]);
+    assert_eq!(operations, "");
 }
 
-pub async fn it_tells_what_is_missing_and_what_to_do(world: Arc<World>) {
-    let unguarded = world.unguarded().await;
-    let belay = Belay::start(&unguarded).await;
-    let (works, told) = belay.check(&[]);
+pub async fn check_reports_what_is_missing_and_what_to_do(world: Arc<World>) {
+    let without_policies = world.without_policies().await;
+    let belay = Belay::start(&without_policies).await;
+    let (succeeds, output) = belay.check(&[]);
     assert!(
-        !works && told.contains("`belay policies | kubectl apply -f -`"),
-        "{told}"
+        !succeeds && output.contains("`belay policies | kubectl apply -f -`"),
+        "{output}"
     );
     let expected = "ok  the API server has Belay's kinds\nok  the operator answers\n";
     assert_eq!(
         belay.check(&["--without-policies"]),
         (true, expected.to_owned())
     );
-    let idle = Belay::start_without_operator(&world).await;
-    let (works, told) = idle.check(&[]);
+    let without_operator = Belay::start_without_operator(&world).await;
+    let (succeeds, output) = without_operator.check(&[]);
     assert!(
-        !works && told.contains("no operator answered within 40 s"),
-        "{told}"
+        !succeeds && output.contains("no operator answered within 40 s"),
+        "{output}"
     );
-    let left = idle.kubectl(&["get", "operations", "-o", "name"]);
-    assert_eq!(left, "");
+    let operations = without_operator.kubectl(&["get", "operations", "-o", "name"]);
+    assert_eq!(operations, "");
 }

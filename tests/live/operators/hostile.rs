@@ -1,4 +1,4 @@
-//! Belay survives any JSON that the API server accepts: it never panics, and takes care of the other objects.
+//! Belay survives any JSON that the API server accepts: it never panics, and its work on other objects continues.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::stage::belay::{Belay, World};
 
 const ATTACKS: usize = 400;
 
-/// A person's attempt: which value is written where.
+/// An attempt of a user: which value is written where.
 #[derive(Clone, Debug)]
 struct Attack {
     kind: Kind,
@@ -28,7 +28,7 @@ struct Attack {
     name: String,
     field: String,
     value: Value,
-    door: Door,
+    way: Way,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,10 +39,10 @@ enum Kind {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Door {
+enum Way {
     Apply,
     Merge,
-    /// With the right to write statuses.
+    /// By a user who may write statuses.
     Status,
 }
 
@@ -127,12 +127,12 @@ fn anything() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Statuses that the schema accepts, but that aren't true.
-fn lies() -> impl Strategy<Value = Value> {
+/// Statuses that the schema accepts and that are false.
+fn false_statuses() -> impl Strategy<Value = Value> {
     let target = json!({"kind": "AgentPool", "name": "victim"});
     let ghost = json!({"name": "ghost", "type": "Upgrade", "target": target, "phase": "Canceling", "percentComplete": 100, "targetGeneration": -9, "startTime": "2999-01-01T00:00:00Z"});
     let step = json!({"name": "node/x", "action": "Replace", "phase": "InProgress", "nodes": -1, "nodesDone": 5});
-    let condition = json!({"type": "Ready", "status": "True", "reason": "Lie", "message": "", "lastTransitionTime": "0001-01-01T00:00:00Z"});
+    let condition = json!({"type": "Ready", "status": "True", "reason": "False", "message": "", "lastTransitionTime": "0001-01-01T00:00:00Z"});
     let version = json!({"kubernetesVersion": "not.a.version", "count": -4});
     let annotations =
         json!({"belay.dev/abort": "x".repeat(200 * 1024), "belay.dev/abort-policy": "?"});
@@ -168,22 +168,22 @@ fn attack() -> impl Strategy<Value = Attack> {
         1 => "\\PC{1,12}",
     ];
     let place = prop_oneof![
-        (select(&SPEC[..]), select(vec![Door::Apply, Door::Merge])),
-        (select(&STATUS[..]), Just(Door::Status)),
+        (select(&SPEC[..]), select(vec![Way::Apply, Way::Merge])),
+        (select(&STATUS[..]), Just(Way::Status)),
     ];
-    (kind, name, place, prop_oneof![anything(), lies()]).prop_map(
-        |(kind, name, (field, door), value)| Attack {
+    (kind, name, place, prop_oneof![anything(), false_statuses()]).prop_map(
+        |(kind, name, (field, way), value)| Attack {
             kind,
             name,
             field: field.to_owned(),
             value,
-            door,
+            way,
         },
     )
 }
 
 /// Returns a valid object of a kind.
-fn good(kind: Kind, name: &str) -> Value {
+fn valid_object(kind: Kind, name: &str) -> Value {
     let (kind, spec) = match kind {
         Kind::ManagedCluster => (
             "ManagedCluster",
@@ -204,18 +204,18 @@ impl Attack {
             .field
             .split_once('.')
             .unwrap_or(("spec", self.field.as_str()));
-        match self.door {
-            Door::Status => json!({"status": {field: self.value}}),
-            Door::Merge => json!({part: {field: self.value}}),
-            Door::Apply => {
-                let mut object = good(self.kind, &self.name);
+        match self.way {
+            Way::Status => json!({"status": {field: self.value}}),
+            Way::Merge => json!({part: {field: self.value}}),
+            Way::Apply => {
+                let mut object = valid_object(self.kind, &self.name);
                 object[part][field] = self.value.clone();
                 object
             }
         }
     }
 
-    async fn make(&self, belay: &Belay) -> kube::Result<DynamicObject> {
+    async fn send(&self, belay: &Belay) -> kube::Result<DynamicObject> {
         let resource = match self.kind {
             Kind::ManagedCluster => resource::<ManagedCluster>(),
             Kind::AgentPool => resource::<AgentPool>(),
@@ -228,13 +228,13 @@ impl Attack {
         );
         let object = self.object();
         let merge = PatchParams::default();
-        match self.door {
-            Door::Apply => {
+        match self.way {
+            Way::Apply => {
                 let params = PatchParams::apply("hostile").force();
                 api.patch(&self.name, &params, &Patch::Apply(object)).await
             }
-            Door::Merge => api.patch(&self.name, &merge, &Patch::Merge(object)).await,
-            Door::Status => {
+            Way::Merge => api.patch(&self.name, &merge, &Patch::Merge(object)).await,
+            Way::Status => {
                 let patch = Patch::Merge(object);
                 api.patch_status(&self.name, &merge, &patch).await
             }
@@ -246,42 +246,42 @@ fn resource<K: Resource<DynamicType = ()>>() -> ApiResource {
     ApiResource::erase::<K>(&())
 }
 
-pub async fn hostile_objects_neither_stop_belay_nor_keep_it_from_the_others(world: Arc<World>) {
+pub async fn hostile_objects_do_not_stop_the_work_on_other_objects(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     for kind in [Kind::ManagedCluster, Kind::AgentPool, Kind::Operation] {
-        let manifest = good(kind, "victim").to_string();
-        // The Operation is admitted once the operations of the other objects have ended.
+        let manifest = valid_object(kind, "victim").to_string();
+        // Admission allows the Operation only after the operations of the other objects have ended.
         belay
-            .eventually("takes a good object", || async {
+            .eventually("a valid object is accepted", || async {
                 belay.create(&manifest).is_ok()
             })
             .await;
     }
     let mut runner = TestRunner::default();
-    let (mut taken, mut refused) = (0, 0);
+    let (mut accepted, mut refused) = (0, 0);
     for _ in 0..ATTACKS {
         let attack = attack().new_tree(&mut runner).expect("an attack").current();
-        match attack.make(&belay).await {
-            Ok(_) => taken += 1,
+        match attack.send(&belay).await {
+            Ok(_) => accepted += 1,
             Err(kube::Error::Api(status)) => {
                 refused += 1;
-                // A policy refuses with a sentence and a code, never with an evaluation error.
-                let told = &status.message;
-                let by_policy = told.contains("AdmissionPolicy");
+                // A policy refuses with a code and a message, never with an evaluation error.
+                let message = &status.message;
+                let by_policy = message.contains("AdmissionPolicy");
                 assert!(
-                    !by_policy || told.contains(" denied request: ("),
-                    "{attack:?}: {told}"
+                    !by_policy || message.contains(" denied request: ("),
+                    "{attack:?}: {message}"
                 );
             }
-            // The name can't be part of a URL: the client refuses it, or the server closes the connection.
+            // A name that cannot be part of a URL: the client refuses it, or the server closes the connection.
             Err(kube::Error::BuildRequest(_) | kube::Error::Service(_)) => refused += 1,
             Err(error) => panic!("{attack:?}: {error}"),
         }
     }
-    println!("taken {taken}, refused {refused}");
-    assert!(taken > ATTACKS / 20 && refused > ATTACKS / 20);
-    // The other cluster in the namespace still works as before.
+    println!("accepted {accepted}, refused {refused}");
+    assert!(accepted > ATTACKS / 20 && refused > ATTACKS / 20);
+    // Belay still works on the other cluster in the namespace.
     belay.lock_is_free().await;
     belay.set_count("np1", 2).await;
     belay.pool_is_ready("np1").await;
@@ -295,9 +295,9 @@ pub async fn hostile_objects_neither_stop_belay_nor_keep_it_from_the_others(worl
         "{:?}",
         belay.phases(&scale).await
     );
-    // The lock of the cluster with the false status drops entries that don't exist.
+    // Belay removes false entries from the lock of the victim.
     belay
-        .eventually("drops what was never in flight", || async {
+        .eventually("the lock holds no Operation that doesn't exist", || async {
             let victim = belay.api::<ManagedCluster>().get("victim").await;
             let status = victim.expect("the victim").status.unwrap_or_default();
             let mut held = status.operations.iter();

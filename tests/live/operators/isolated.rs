@@ -1,5 +1,5 @@
-//! A failure of one object doesn't affect others: if somebody else refuses a request or doesn't answer it, everything
-//! else goes on.
+//! Isolation of failures: if the API server refuses or doesn't answer a request for one object, the work on all other
+//! objects continues.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,28 +20,28 @@ use crate::stage::{
     proxy::{Fault, status},
 };
 
-pub async fn a_policy_on_one_pool_holds_up_no_abort(world: Arc<World>) {
+pub async fn a_policy_that_blocks_one_pool_does_not_block_an_abort(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.guarded_cluster(2).await;
+    belay.cluster_with_blocked_drains(2).await;
     belay.create_pool("bad", 1).await;
     belay.pool_is_ready("bad").await;
     belay.refuse_changes_of_pool("bad").await;
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay.is_blocked(&upgrade).await;
-    belay.abort(&upgrade, "stuck").await;
+    belay.abort(&upgrade, "it is blocked").await;
     belay.is_canceled(&upgrade).await;
     belay.lock_is_free_in_status().await;
-    belay.refuse_no_more();
+    belay.stop_refusing();
 }
 
-pub async fn what_somebody_refuses_is_said_where_it_is_refused(world: Arc<World>) {
+pub async fn a_refused_write_is_reported_on_its_object_and_others_continue(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.refuse_metadata_of_pool("bad", "np1").await;
     belay.create_pool("bad", 1).await;
     belay
-        .eventually("says that a write is refused", || async {
+        .eventually("the pool reports the refused write", || async {
             let status = belay.pool_status("bad").await;
             status.conditions.iter().any(|condition| {
                 condition.type_ == "Stalled"
@@ -51,22 +51,22 @@ pub async fn what_somebody_refuses_is_said_where_it_is_refused(world: Arc<World>
             })
         })
         .await;
-    // An object that Belay can't keep until its work has ended is left alone; everything else goes on.
+    // Belay cannot add its finalizer to this pool, so it doesn't work on it. The work on all others continues.
     belay.set_count("np1", 2).await;
     belay.pool_is_ready("np1").await;
     assert_eq!(belay.nodes().await.len(), 2);
-    belay.refuse_no_more();
+    belay.stop_refusing();
     belay.pool_is_ready("bad").await;
 }
 
-pub async fn an_abort_ends_though_its_nodes_can_not_be_left_as_they_were(world: Arc<World>) {
+pub async fn an_abort_ends_even_if_its_nodes_cannot_be_restored(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.guarded_cluster(2).await;
+    belay.cluster_with_blocked_drains(2).await;
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay.is_blocked(&upgrade).await;
     belay.refuse_node_changes("UPDATE").await;
-    belay.abort(&upgrade, "stuck").await;
+    belay.abort(&upgrade, "it is blocked").await;
     let canceled = belay.is_canceled(&upgrade).await;
     let cancellation = canceled.cancellation.expect("a cancellation");
     assert_eq!(cancellation.status, CancellationStatus::Successful);
@@ -78,22 +78,22 @@ pub async fn an_abort_ends_though_its_nodes_can_not_be_left_as_they_were(world: 
         .await
         .into_iter()
         .find(is_cordoned)
-        .expect("it stays cordoned");
+        .expect("a node that is still cordoned");
     assert_eq!(
         left.target,
         format!("node/{}", cordoned.metadata.name.expect("a name"))
     );
     assert!(left.message.contains("not now"), "{left:?}");
     belay.lock_is_free_in_status().await;
-    belay.refuse_no_more();
+    belay.stop_refusing();
     belay
-        .eventually("takes pods on all nodes again", || async {
+        .eventually("no node is cordoned", || async {
             !belay.nodes().await.iter().any(is_cordoned)
         })
         .await;
 }
 
-pub async fn an_abort_ends_though_its_control_plane_can_not_be_released(world: Arc<World>) {
+pub async fn an_abort_ends_even_if_the_control_plane_cannot_be_released(world: Arc<World>) {
     let (belay, proxy) = Belay::start_behind_proxy(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.set_provisioning_time("1h").await;
@@ -102,16 +102,16 @@ pub async fn an_abort_ends_though_its_control_plane_can_not_be_released(world: A
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     let records = belay.api::<KwokControlPlane>();
-    let is_marked = || async {
+    let is_claimed = || async {
         let record = records.get("demo").await.expect("the record");
         record.spec.operation.is_some()
     };
     belay
-        .eventually("works on the control plane", &is_marked)
+        .eventually("the upgrade has claimed the control plane", &is_claimed)
         .await;
-    let words = status(403, "Forbidden", "not now");
-    let fault = Fault::Answer(403, words);
-    proxy.on(
+    let message = status(403, "Forbidden", "not now");
+    let fault = Fault::Answer(403, message);
+    proxy.add_fault(
         Method::PATCH,
         "kwokcontrolplanes",
         r#""operation":null"#,
@@ -127,17 +127,17 @@ pub async fn an_abort_ends_though_its_control_plane_can_not_be_released(world: A
     assert_eq!(left.target, "control-plane");
     assert!(left.message.contains("not now"), "{left:?}");
     belay.lock_is_free_in_status().await;
-    assert!(is_marked().await);
-    proxy.heal();
+    assert!(is_claimed().await);
+    proxy.remove_faults();
     belay
-        .eventually("has released the control plane", || async {
-            !is_marked().await
+        .eventually("the control plane is released", || async {
+            !is_claimed().await
         })
         .await;
     belay.check_history();
 }
 
-pub async fn what_is_refused_while_nodes_are_made_is_reported(world: Arc<World>) {
+pub async fn a_refused_node_creation_is_reported_with_the_servers_message(world: Arc<World>) {
     let (belay, proxy) = Belay::start_behind_proxy(&world).await;
     belay.ready_cluster(0, 1).await;
     for (code, reason, expected) in [
@@ -145,73 +145,73 @@ pub async fn what_is_refused_while_nodes_are_made_is_reported(world: Arc<World>)
         (429, "TooManyRequests", "Throttled"),
         (503, "ServiceUnavailable", "ServerError"),
     ] {
-        let words = format!("the server's own words about {code}");
-        let fault = Fault::Answer(code, status(code, reason, &words));
-        proxy.on(Method::POST, "/nodes", "", fault, usize::MAX);
+        let message = format!("the server's message for {code}");
+        let fault = Fault::Answer(code, status(code, reason, &message));
+        proxy.add_fault(Method::POST, "/nodes", "", fault, usize::MAX);
         let count = belay.nodes().await.len() + 1;
         belay.set_count("np1", count).await;
         belay
-            .eventually("reports what is refused", || async {
+            .eventually("the server's message is reported", || async {
                 let operations = belay.operations(OperationType::Scale, "np1").await;
                 let blocked = operations.iter().find_map(|operation| {
                     let status = operation.status.as_ref()?;
-                    let is_going = status.phase == OperationPhase::InProgress;
-                    status.blocked.clone().filter(|_| is_going)
+                    let is_in_flight = status.phase == OperationPhase::InProgress;
+                    status.blocked.clone().filter(|_| is_in_flight)
                 });
                 blocked.is_some_and(|blocked| {
-                    blocked.reason == expected && blocked.message.contains(&words)
+                    blocked.reason == expected && blocked.message.contains(&message)
                 })
             })
             .await;
-        proxy.heal();
+        proxy.remove_faults();
         belay.pool_is_ready("np1").await;
     }
 }
 
-pub async fn throttling_is_no_budgets_refusal(world: Arc<World>) {
+pub async fn a_throttled_eviction_is_not_reported_as_a_budget(world: Arc<World>) {
     let (belay, proxy) = Belay::start_behind_proxy(&world).await;
     belay.ready_cluster(0, 2).await;
     belay.create_workload(2, 0).await;
-    let words = "Too many requests, please try again later.";
-    let fault = Fault::Answer(429, status(429, "TooManyRequests", words));
-    proxy.on(Method::POST, "/eviction", "", fault, usize::MAX);
+    let message = "Too many requests, please try again later.";
+    let fault = Fault::Answer(429, status(429, "TooManyRequests", message));
+    proxy.add_fault(Method::POST, "/eviction", "", fault, usize::MAX);
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     let blocked = belay.is_blocked(&upgrade).await.blocked.expect("a block");
     assert_eq!(blocked.reason, "Throttled");
-    assert!(blocked.message.contains(words), "{blocked:?}");
-    proxy.heal();
+    assert!(blocked.message.contains(message), "{blocked:?}");
+    proxy.remove_faults();
     belay.succeeds(&upgrade).await;
 }
 
 pub async fn an_abort_does_not_wait_for_a_write_that_hangs(world: Arc<World>) {
     let (belay, proxy) = Belay::start_behind_proxy(&world).await;
-    belay.guarded_cluster(2).await;
+    belay.cluster_with_blocked_drains(2).await;
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay.is_blocked(&upgrade).await;
-    // Every write to the pool hangs for longer than the test waits.
-    let hangs = Fault::Delay(Duration::from_mins(10));
-    proxy.on(Method::PATCH, "/agentpools/np1", "", hangs, usize::MAX);
+    // Each write to the pool hangs for longer than the test waits.
+    let hang = Fault::Delay(Duration::from_mins(10));
+    proxy.add_fault(Method::PATCH, "/agentpools/np1", "", hang, usize::MAX);
     belay
-        .annotate::<belay::api::ManagedCluster>("demo", json!({"look": "again"}))
+        .annotate::<belay::api::ManagedCluster>("demo", json!({"example.com/touched": "yes"}))
         .await;
-    belay.abort(&upgrade, "stuck").await;
+    belay.abort(&upgrade, "it is blocked").await;
     belay.is_canceled(&upgrade).await;
-    proxy.heal();
+    proxy.remove_faults();
 }
 
-pub async fn a_node_that_comes_after_its_clusters_deletion_goes_unless_it_had_joined(
+pub async fn a_node_created_after_its_clusters_deletion_is_deleted_unless_it_has_joined(
     world: Arc<World>,
 ) {
-    // In this test somebody else creates nodes like Belay's.
-    let belay = Belay::start(&world.unguarded().await).await;
+    // In this test, another program creates nodes with Belay's labels.
+    let belay = Belay::start(&world.without_policies().await).await;
     let late = format!("late-{}", belay.namespace);
     let joined = format!("joined-{}", belay.namespace);
     for (name, annotations) in [
         (
             &late,
-            json!({JOINING: "true", MADE_BY: "of-an-operation-that-is-gone"}),
+            json!({JOINING: "true", MADE_BY: "a-deleted-operation"}),
         ),
         (&joined, json!({})),
     ] {
@@ -221,40 +221,41 @@ pub async fn a_node_that_comes_after_its_clusters_deletion_goes_unless_it_had_jo
     }
     let nodes = Api::<Node>::all(belay.client.clone());
     belay
-        .eventually("deletes the late one", || async {
+        .eventually("the node that has not joined is deleted", || async {
             nodes.get_opt(&late).await.expect("an answer").is_none()
         })
         .await;
-    let stays = nodes.get(&joined).await.expect("the other one");
-    assert!(stays.metadata.deletion_timestamp.is_none());
+    let joined_node = nodes.get(&joined).await.expect("the node that has joined");
+    assert!(joined_node.metadata.deletion_timestamp.is_none());
     let deleted = nodes.delete(&joined, &DeleteParams::default()).await;
     deleted.expect("deleted");
 }
 
-pub async fn work_ends_with_its_cluster(world: Arc<World>) {
+pub async fn work_stops_when_its_cluster_is_gone(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.guarded_cluster(2).await;
+    belay.cluster_with_blocked_drains(2).await;
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay.is_blocked(&upgrade).await;
-    // From this process, directly one after the other: otherwise the operator's own deletion would end first.
+    // The test sends both requests directly one after the other, so that they come before the operator's own deletion.
     let clusters = belay.api::<ManagedCluster>();
     let deleted = clusters.delete("demo", &DeleteParams::background()).await;
     deleted.expect("deleted");
-    let gone = Patch::Merge(json!({"metadata": {"finalizers": null}}));
-    let freed = clusters.patch("demo", &PatchParams::default(), &gone).await;
-    freed.expect("freed");
+    let without_finalizers = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    let patched = clusters
+        .patch("demo", &PatchParams::default(), &without_finalizers)
+        .await;
+    patched.expect("patched");
     belay
-        .eventually("ends the work", || async {
+        .eventually("the operator stops the work", || async {
             belay
                 .log()
                 .contains("the cluster no longer exists, stopping the work on it")
         })
         .await;
     let nodes = belay.nodes().await.len();
-    belay.keep_available(0).await;
-    // If the drain went on, the workload's pods would be evicted within a moment, before a new node of another cluster
-    // is ready.
+    belay.set_min_available(0).await;
+    // If the drain continued, it would now evict the workload's pods.
     belay.kubectl(&[
         "delete",
         "agentpool",
@@ -262,17 +263,21 @@ pub async fn work_ends_with_its_cluster(world: Arc<World>) {
         "--wait=false",
         "--ignore-not-found",
     ]);
-    belay.is_guarded(2).await;
+    belay.workload_is_healthy(2).await;
     assert_eq!(belay.nodes().await.len(), nodes);
-    // The log names them, also the log of an operator that has never seen the cluster.
-    let words = "nodes of a cluster that no longer exists are left";
-    let named = || belay.log().matches(words).count();
-    let is_named = |before| async move { named() > before };
-    belay.eventually("names them", || is_named(0)).await;
+    // The log names the orphaned nodes, also after a restart of the operator.
+    let message = "nodes of a cluster that no longer exists are left";
+    let reports = || belay.log().matches(message).count();
+    let is_reported = |before| async move { reports() > before };
+    belay
+        .eventually("the operator reports the orphaned nodes", || is_reported(0))
+        .await;
     belay.kill_operator();
-    let before = named();
+    let before = reports();
     belay.start_operator();
     belay
-        .eventually("names them again", || is_named(before))
+        .eventually("the next operator reports the orphaned nodes", || {
+            is_reported(before)
+        })
         .await;
 }

@@ -1,4 +1,4 @@
-//! How one or more operators run: leases, shards, restarts, and how they bear faults of others.
+//! How operators run: leases, shards, restarts, releases, isolation from faults of others, `belay check`.
 
 pub mod check;
 pub mod hostile;

@@ -1,4 +1,5 @@
-//! Clusters of another operator's shard: this operator neither deletes their objects nor takes them for strays.
+//! Clusters in the shard of another operator: an operator neither deletes their objects nor reports them as left
+//! behind.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use kube::{Api, ResourceExt as _, api::DeleteParams};
 use serde_json::json;
 
 use crate::{
-    operators::shards::two,
+    operators::shards::two_operators,
     stage::{
         belay::{Belay, World},
         operators::Operator,
@@ -22,9 +23,10 @@ const NODES_ARE_LEFT: &str = "nodes of a cluster that no longer exists are left"
 
 impl Belay {
     /// Waits until a pool reports that its cluster doesn't exist.
-    async fn misses_its_cluster(&self, pool: &str) {
-        let is_so = || async { self.is_without_cluster(pool).await };
-        self.eventually("misses the cluster", is_so).await;
+    async fn waits_for_its_cluster(&self, pool: &str) {
+        let is_missing = || async { self.is_without_cluster(pool).await };
+        self.eventually("the pool reports that its cluster is missing", is_missing)
+            .await;
     }
 
     async fn is_without_cluster(&self, pool: &str) -> bool {
@@ -34,7 +36,7 @@ impl Belay {
     }
 
     /// Creates a node of a cluster that doesn't exist.
-    fn leave_node(&self, cluster: &str) -> String {
+    fn create_orphaned_node(&self, cluster: &str) -> String {
         let name = format!("{}-{cluster}", self.namespace);
         let labels = json!({NAMESPACE_LABEL: self.namespace, CLUSTER_LABEL: cluster, AGENT_POOL_LABEL: "np1"});
         self.apply(&json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}}));
@@ -42,35 +44,39 @@ impl Belay {
     }
 }
 
-pub async fn what_belongs_to_clusters_of_another_shard_is_left_to_it(world: Arc<World>) {
-    // In this test somebody else creates nodes like Belay's.
-    let belay = Belay::start_without_operator(&world.unguarded().await).await;
+pub async fn an_operator_leaves_objects_of_other_shards_alone(world: Arc<World>) {
+    // In this test, another program creates nodes with Belay's labels.
+    let belay = Belay::start_without_operator(&world.without_policies().await).await;
     let first = Operator::sharing(&belay, "first", "2");
     first.has_shards(&belay, &[0, 1]).await;
     let mut clusters = Vec::new();
     for shard in [0, 1] {
         let cluster = belay.ready_in_shard(shard, "c", 1).await;
-        // Only its target shows which shard it belongs to.
-        let asked = format!("scale-{cluster}");
+        // Only the target shows to which shard the Operation belongs.
+        let operation = format!("scale-{cluster}");
         let count = json!({"count": 2});
-        belay.ask_pool(&asked, &cluster, "Scale", count).await;
-        belay.succeeds(&asked).await;
+        belay
+            .create_operation_on_pool(&operation, &cluster, "Scale", count)
+            .await;
+        belay.succeeds(&operation).await;
         clusters.push(cluster);
     }
-    // When the operator that looks for strays has found these, it has checked everything.
-    let ghosts = [0, 1].map(|shard| belay.named_in_shard(shard, "ghost"));
-    let left = ghosts.clone().map(|ghost| belay.leave_node(&ghost));
+    // When an operator has reported these nodes, it has checked all nodes.
+    let ghosts = [0, 1].map(|shard| belay.name_in_shard(shard, "ghost"));
+    let orphans = ghosts
+        .clone()
+        .map(|ghost| belay.create_orphaned_node(&ghost));
     let second = Operator::sharing(&belay, "second", "2");
     second.has_shards(&belay, &[1]).await;
     first.has_shards(&belay, &[0]).await;
     for (shard, operator) in [&first, &second].into_iter().enumerate() {
         let pool = json!({"clusterName": ghosts[shard], "count": 1});
-        belay.make::<AgentPool>(&ghosts[shard], pool).await;
-        belay.misses_its_cluster(&ghosts[shard]).await;
+        belay.create_object::<AgentPool>(&ghosts[shard], pool).await;
+        belay.waits_for_its_cluster(&ghosts[shard]).await;
         let ghost = format!("{}/{}", belay.namespace, ghosts[shard]);
         let names = |line: &str| line.contains(NODES_ARE_LEFT) && line.contains(&ghost);
         belay
-            .eventually("names the nodes that are left", || async {
+            .eventually("the operator reports the orphaned node", || async {
                 operator.log().lines().any(names)
             })
             .await;
@@ -85,22 +91,22 @@ pub async fn what_belongs_to_clusters_of_another_shard_is_left_to_it(world: Arc<
             assert!(!lines.any(|line| line.contains(&cluster)), "{log}");
         }
     }
-    assert_eq!(belay.nodes().await.len(), 6, "no node is gone");
+    assert_eq!(belay.nodes().await.len(), 6, "no node is deleted");
     for cluster in &clusters {
         belay.set_pool(cluster, json!({"count": 1})).await;
         belay.pool_is_ready(cluster).await;
     }
     let nodes = Api::<Node>::all(belay.client.clone());
-    for node in &left {
+    for node in &orphans {
         let deleted = nodes.delete(node, &DeleteParams::default()).await;
-        deleted.expect("it was left alone");
+        deleted.expect("the node still exists");
     }
     belay.check_history();
 }
 
-pub async fn an_operation_on_a_pool_is_its_clusters_whatever_its_label_says(world: Arc<World>) {
+pub async fn a_wrong_cluster_label_does_not_change_the_shard_of_an_operation(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
-    let _operators = two(&belay).await;
+    let _operators = two_operators(&belay).await;
     let mut clusters = Vec::new();
     for shard in [0, 1] {
         clusters.push(belay.ready_in_shard(shard, "c", 1).await);
@@ -111,7 +117,9 @@ pub async fn an_operation_on_a_pool_is_its_clusters_whatever_its_label_says(worl
             json!({"type": "Scale", "target": {"kind": "AgentPool", "name": cluster}, "count": 2});
         let operation = json!({"apiVersion": "belay.dev/v1alpha1", "kind": "Operation",
             "metadata": {"name": name, "labels": {CLUSTER_LABEL: other}}, "spec": spec});
-        belay.create(&operation.to_string()).expect("it is taken");
+        belay
+            .create(&operation.to_string())
+            .expect("it is accepted");
         belay.succeeds(&name).await;
         belay.pool_is_ready(cluster).await;
         let operation = belay.api::<Operation>().get(&name).await;
@@ -121,18 +129,18 @@ pub async fn an_operation_on_a_pool_is_its_clusters_whatever_its_label_says(worl
     belay.check_history();
 }
 
-pub async fn what_belongs_to_no_cluster_is_reported_by_one_operator(world: Arc<World>) {
+pub async fn an_operation_on_a_missing_target_is_reported_by_only_one_operator(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
-    let _operators = two(&belay).await;
+    let _operators = two_operators(&belay).await;
     for shard in [0, 1] {
-        let nothing = belay.named_in_shard(shard, "nothing");
+        let missing = belay.name_in_shard(shard, "missing");
         let on_cluster = format!("on-cluster-{shard}");
-        let target = json!({"kind": "ManagedCluster", "name": nothing});
+        let target = json!({"kind": "ManagedCluster", "name": missing});
         let spec = json!({"type": "Reconcile", "target": target});
-        belay.make::<Operation>(&on_cluster, spec).await;
+        belay.create_object::<Operation>(&on_cluster, spec).await;
         let on_pool = format!("on-pool-{shard}");
         belay
-            .ask_pool(&on_pool, &nothing, "Reconcile", json!({}))
+            .create_operation_on_pool(&on_pool, &missing, "Reconcile", json!({}))
             .await;
         for operation in [&on_cluster, &on_pool] {
             assert_eq!(belay.fails(operation).await.code, "NotFound");
@@ -146,7 +154,7 @@ pub async fn what_belongs_to_no_cluster_is_reported_by_one_operator(world: Arc<W
     belay.check_history();
 }
 
-pub async fn an_operator_of_several_shards_tells_of_all_and_one_without_a_shard_is_ready(
+pub async fn metrics_cover_each_shard_once_and_an_operator_without_a_shard_is_ready(
     world: Arc<World>,
 ) {
     let belay = Belay::start_without_operator(&world).await;
@@ -159,16 +167,16 @@ pub async fn an_operator_of_several_shards_tells_of_all_and_one_without_a_shard_
     let of_first = address(&belay, first.log_file()).await;
     let created = [("type", "Create"), ("phase", "Succeeded")];
     belay
-        .eventually("counts what is in both shards", || async {
+        .eventually("the metrics count both shards", || async {
             scrape(&of_first).value("belay_operations", &created) == Some(4.0)
         })
         .await;
     let leads = |address: &str| {
-        let told = scrape(address);
+        let metrics = scrape(address);
         let name = "leader_election_master_status";
         leases
             .iter()
-            .map(|lease| told.value(name, &[("name", lease)]))
+            .map(|lease| metrics.value(name, &[("name", lease)]))
             .collect::<Vec<_>>()
     };
     assert_eq!(leads(&of_first), [Some(1.0), Some(1.0)]);
@@ -180,7 +188,7 @@ pub async fn an_operator_of_several_shards_tells_of_all_and_one_without_a_shard_
     third.says(&belay, "standing by").await;
     let of_second = address(&belay, second.log_file()).await;
     belay
-        .eventually("counts each shard once", || async {
+        .eventually("each operator counts only its own shard", || async {
             [&of_first, &of_second]
                 .iter()
                 .all(|address| scrape(address).value("belay_operations", &created) == Some(2.0))

@@ -1,4 +1,4 @@
-//! If there is nothing to do, Belay writes nothing.
+//! An idle operator writes nothing.
 
 use std::{
     collections::BTreeMap,
@@ -10,8 +10,8 @@ use testenv::{Component, ControlPlane};
 
 use crate::stage::belay::{Belay, World};
 
-/// Returns how many writes the API server has answered, by verb and resource: to everything that Belay writes, except
-/// the status of nodes, which kwok writes.
+/// Returns how many writes the API server has answered, by verb and resource. Counts all that Belay writes, except the
+/// status of nodes, which kwok writes.
 fn writes(world: &World) -> BTreeMap<String, u64> {
     let metrics = world.kubectl(&["get", "--raw", "/metrics"]);
     let requests = metrics
@@ -35,8 +35,8 @@ fn writes(world: &World) -> BTreeMap<String, u64> {
     writes
 }
 
-pub async fn nothing_is_written_in_a_quiet_minute(_: Arc<World>) {
-    // A separate API server, which counts only Belay's requests.
+pub async fn an_idle_operator_writes_nothing_for_a_minute(_: Arc<World>) {
+    // A separate API server, so that it counts only Belay's requests.
     let builder = ControlPlane::builder()
         .without(Component::ControllerManager)
         .without(Component::Scheduler);
@@ -45,8 +45,8 @@ pub async fn nothing_is_written_in_a_quiet_minute(_: Arc<World>) {
     let belay = Belay::start(&own).await;
     belay.ready_cluster(0, 2).await;
     belay.lock_is_free().await;
-    belay.rests().await;
-    // Writes that are still on their way come to rest first. (Events are sent beside the reconcile.)
+    belay.is_idle().await;
+    // Wait until there are no late writes: the operator sends Events in the background.
     let mut before = writes(&own);
     assert!(before.contains_key("PATCH operations"), "{before:?}");
     let mut since = Instant::now();
@@ -59,5 +59,5 @@ pub async fn nothing_is_written_in_a_quiet_minute(_: Arc<World>) {
     }
     // The quiet minute itself is under test.
     tokio::time::sleep(Duration::from_mins(1)).await;
-    assert_eq!(writes(&own), before, "something was written");
+    assert_eq!(writes(&own), before, "an idle operator writes nothing");
 }

@@ -1,4 +1,4 @@
-//! Two releases of the chart in one cluster, as its README describes: each operates its own namespaces.
+//! Two releases of the chart in one cluster, as its README describes: each one manages its own namespaces.
 
 use std::{
     fs,
@@ -61,7 +61,7 @@ impl Releases {
     }
 
     /// Runs a release's operator as its Deployment would: for its namespaces, with its account.
-    async fn operate(&self, release: &str) -> Process {
+    async fn start_operator(&self, release: &str) -> Process {
         let of_deployment = |path: &str| {
             let all = "app.kubernetes.io/instance=".to_owned() + release;
             let path = format!("jsonpath={{.items[0].spec.template.spec.{path}}}");
@@ -106,7 +106,7 @@ impl Releases {
         self.kubectl(&["apply", "-f", &file.display().to_string()]);
     }
 
-    fn is_ready(&self, namespace: &str) {
+    fn wait_until_ready(&self, namespace: &str) {
         let wait = ["wait", "managedcluster/demo", "--for=condition=Ready"];
         self.kubectl(&[&["-n", namespace], &wait[..], &[KUBECTL_PATIENCE]].concat());
     }
@@ -116,8 +116,8 @@ impl Releases {
         let account = format!("--as=system:serviceaccount:belay-system:{release}");
         let patch = ["auth", "can-i", "patch", "managedclusters.belay.dev"];
         let status = ["--subresource=status", &account];
-        let asked = [&["-n", namespace], &patch[..], &status].concat();
-        self.run("kubectl", &asked).is_ok()
+        let can_i = [&["-n", namespace], &patch[..], &status].concat();
+        self.run("kubectl", &can_i).is_ok()
     }
 }
 
@@ -131,7 +131,7 @@ fn values_of_second(folder: &Path) -> String {
     format!("--values={}", file.display())
 }
 
-pub async fn two_releases_look_after_their_own_namespaces(_: Arc<World>) {
+pub async fn two_releases_manage_only_their_own_namespaces(_: Arc<World>) {
     let releases = Releases::start().await;
     releases.install("belay", &["--set=watchNamespaces[0]=team-a"]);
     let values = values_of_second(releases.control_plane.dir());
@@ -148,8 +148,8 @@ pub async fn two_releases_look_after_their_own_namespaces(_: Arc<World>) {
     }
     releases.create_cluster("team-a");
     releases.create_cluster("team-b");
-    let _first = releases.operate("belay").await;
-    releases.is_ready("team-a");
+    let _first = releases.start_operator("belay").await;
+    releases.wait_until_ready("team-a");
     let status = [
         "get",
         "managedcluster",
@@ -158,25 +158,25 @@ pub async fn two_releases_look_after_their_own_namespaces(_: Arc<World>) {
         "jsonpath={.status.kubernetesVersion}",
     ];
     let other = releases.kubectl(&[&["-n", "team-b"], &status[..]].concat());
-    assert_eq!(other, "", "nobody has looked at it");
-    let second = releases.operate("second").await;
-    releases.is_ready("team-b");
+    assert_eq!(other, "", "the first release must not work on it");
+    let second = releases.start_operator("second").await;
+    releases.wait_until_ready("team-b");
     drop(second);
     let uninstall = ["uninstall", "second", "--namespace=belay-system"];
     releases.run("helm", &uninstall).expect("uninstalled");
-    // The first release still has the objects that a cluster can have only once.
-    let change = r#"{"spec":{"kubernetesVersion":"1.36.3"}}"#;
+    // The first release still has the objects that exist only once in a cluster.
+    let spec = r#"{"spec":{"kubernetesVersion":"1.36.3"}}"#;
     let patch = [
         "patch",
         "managedcluster",
         "demo",
         "--type=merge",
         "-p",
-        change,
+        spec,
     ];
     releases.kubectl(&[&["-n", "team-a"], &patch[..]].concat());
     let upgraded = "--for=jsonpath={.status.kubernetesVersion}=1.36.3";
     let wait = ["wait", "managedcluster/demo", upgraded, KUBECTL_PATIENCE];
     releases.kubectl(&[&["-n", "team-a"], &wait[..]].concat());
-    releases.is_ready("team-b");
+    releases.wait_until_ready("team-b");
 }

@@ -1,4 +1,4 @@
-//! If an operator is killed, nothing is lost.
+//! Restarts: a killed operator loses nothing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,11 +19,11 @@ fn annotated_at(operation: &Operation) -> Option<Time> {
     entries.next()?.time.clone()
 }
 
-/// The maximum number of kills. After that the operator may finish.
+/// The maximum number of kills. After them, the operator can finish.
 const KILLS: u64 = 20;
 
-/// Kills the operator again and again while the future runs, a little later each time.
-async fn under_kills(belay: &Belay, until: impl Future<Output = ()>) {
+/// Kills the operator repeatedly while the future runs, each time a little later.
+async fn under_kills(belay: &Belay, work: impl Future<Output = ()>) {
     let killing = async {
         for round in 0..KILLS {
             tokio::time::sleep(Duration::from_millis(60 + round * 45)).await;
@@ -33,21 +33,21 @@ async fn under_kills(belay: &Belay, until: impl Future<Output = ()>) {
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        () = until => {}
+        () = work => {}
         () = killing => {}
     }
 }
 
-pub async fn an_operator_that_is_killed_goes_on_where_things_stand(world: Arc<World>) {
+pub async fn a_killed_operator_continues_from_the_current_state(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     under_kills(&belay, belay.ready_cluster(100, 3)).await;
-    // The budget has room: an eviction that a kill interrupts counts against the budget for two minutes.
+    // The budget allows all evictions, because an eviction that a kill interrupts counts against it for two minutes.
     belay.create_workload(6, 0).await;
     assert_eq!(belay.nodes().await.len(), 3);
     under_kills(&belay, async {
         belay.set_count("np1", 4).await;
         belay
-            .eventually("has four nodes", || async {
+            .eventually("there are four nodes", || async {
                 belay.nodes().await.len() == 4
             })
             .await;
@@ -86,30 +86,32 @@ pub async fn an_operator_that_is_killed_goes_on_where_things_stand(world: Arc<Wo
     belay.check_history();
 }
 
-pub async fn an_abort_is_honoured_by_the_next_operator(world: Arc<World>) {
+pub async fn the_next_operator_honours_an_abort(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let operation = belay.upgrading().await;
+    let operation = belay.blocked_upgrade().await;
     belay.kill_operator();
     assert!(
         belay.nodes().await.iter().any(is_cordoned),
-        "it was killed in the middle of a drain"
+        "the operator must be killed during a drain"
     );
-    belay.abort(&operation, "while nobody looked").await;
-    let asked: Operation = belay.api().get(&operation).await.expect("an Operation");
+    belay.abort(&operation, "while no operator runs").await;
+    let requested: Operation = belay.api().get(&operation).await.expect("an Operation");
     belay.start_operator();
     let canceled = belay
         .is_in_phase(&operation, OperationPhase::Canceled)
         .await;
     let cancellation = canceled.cancellation.expect("a cancellation");
-    assert_eq!(cancellation.requested_at, annotated_at(&asked));
+    assert_eq!(cancellation.requested_at, annotated_at(&requested));
     assert!(belay.nodes().await.iter().all(|node| !is_cordoned(node)));
-    // Killed again and again between Canceling and the end of the next operation.
-    belay.keep_available(0).await;
+    // Repeated kills from here to the end of the next operation.
+    belay.set_min_available(0).await;
     under_kills(&belay, async {
         belay
-            .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+            .reconcile(TargetKind::ManagedCluster, "demo", "continue")
             .await;
-        belay.is_in_phase("go-on", OperationPhase::Succeeded).await;
+        belay
+            .is_in_phase("continue", OperationPhase::Succeeded)
+            .await;
     })
     .await;
     belay.check_history();

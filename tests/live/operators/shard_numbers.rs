@@ -11,15 +11,16 @@ use crate::stage::{
     operators::{Operator, lease},
 };
 
-const WAITS: &str = "standing by: operators with another number of shards";
+const STANDS_BY: &str = "standing by: operators with another number of shards";
 
-/// Waits until operators with this many shards work.
-async fn are_divided(belay: &Belay, shards: u32) {
+/// Waits until operators with this number of shards work.
+async fn is_divided_into(belay: &Belay, shards: u32) {
     let holder = format!("shards-of-{shards}");
     belay
-        .eventually(&format!("has {shards} shards"), || async {
-            lease(belay).await.holder_identity.as_ref() == Some(&holder)
-        })
+        .eventually(
+            &format!("the operators divide the clusters into {shards} shards"),
+            || async { lease(belay).await.holder_identity.as_ref() == Some(&holder) },
+        )
         .await;
 }
 
@@ -29,44 +30,50 @@ async fn has_lease_of(belay: &Belay, shards: u32) -> bool {
     leases.any(|lease| lease.name_any().ends_with(&format!("-of-{shards}")))
 }
 
-pub async fn operators_with_other_numbers_of_shards_wait_until_the_first_have_ended(
+pub async fn operators_with_another_number_of_shards_wait_until_the_others_have_ended(
     world: Arc<World>,
 ) {
     let belay = Belay::start_without_operator(&world).await;
-    // As in a rolling update: the new operators start before the old ones end.
+    // As in a rolling update, new operators start before the old ones end.
     let undivided = Operator::leading(&belay, "undivided").await;
     belay.ready_cluster(0, 1).await;
     let two = Operator::sharing(&belay, "two", "2");
-    two.says(&belay, WAITS).await;
-    assert!(!has_lease_of(&belay, 2).await, "it takes no shard");
+    two.says(&belay, STANDS_BY).await;
+    assert!(
+        !has_lease_of(&belay, 2).await,
+        "the new operator takes no shard"
+    );
     undivided.signal(Signal::TERM);
     undivided.has_ended(&belay).await;
     two.has_shards(&belay, &[0, 1]).await;
-    are_divided(&belay, 2).await;
+    is_divided_into(&belay, 2).await;
     belay.set_count("np1", 2).await;
     belay.pool_is_ready("np1").await;
 
     let also_two = Operator::sharing(&belay, "also-two", "2");
     also_two.has_shards(&belay, &[1]).await;
     let three = Operator::sharing(&belay, "three", "3");
-    three.says(&belay, WAITS).await;
+    three.says(&belay, STANDS_BY).await;
     two.signal(Signal::TERM);
     two.has_ended(&belay).await;
     also_two.has_shards(&belay, &[0, 1]).await;
-    assert!(!has_lease_of(&belay, 3).await, "one of two shards is left");
-    are_divided(&belay, 2).await;
+    assert!(
+        !has_lease_of(&belay, 3).await,
+        "an operator with two shards still works"
+    );
+    is_divided_into(&belay, 2).await;
     also_two.signal(Signal::TERM);
     also_two.has_ended(&belay).await;
-    are_divided(&belay, 3).await;
+    is_divided_into(&belay, 3).await;
     belay.set_count("np1", 1).await;
     belay.pool_is_ready("np1").await;
 
-    let again_undivided = Operator::start_with(&belay, "again", &[]);
-    again_undivided.says(&belay, WAITS).await;
+    let undivided_again = Operator::start_with(&belay, "again", &[]);
+    undivided_again.says(&belay, STANDS_BY).await;
     // A killed operator doesn't release its lease, so the lease must expire.
     three.signal(Signal::KILL);
     three.has_ended(&belay).await;
-    again_undivided.leads(&belay).await;
+    undivided_again.leads(&belay).await;
     belay.set_count("np1", 2).await;
     belay.pool_is_ready("np1").await;
     belay.check_history();
@@ -77,6 +84,6 @@ pub async fn shards_need_leader_election(world: Arc<World>) {
     let election = ("BELAY_LEADER_ELECTION", "never");
     let operator = Operator::start_with(&belay, "alone", &[election, ("BELAY_SHARDS", "2")]);
     operator.has_ended(&belay).await;
-    let said = "2 shards need leader election";
-    assert!(operator.log().contains(said), "{}", operator.log());
+    let expected = "2 shards need leader election";
+    assert!(operator.log().contains(expected), "{}", operator.log());
 }

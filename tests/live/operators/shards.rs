@@ -1,5 +1,5 @@
-//! Operators that divide the clusters into shards: one works on each shard, and the next one continues where it
-//! stopped.
+//! Shards: several operators divide the clusters. One operator works on each shard, and the next one continues its
+//! work.
 
 use std::sync::Arc;
 
@@ -22,42 +22,42 @@ use crate::stage::{
 
 impl Belay {
     /// Returns the name of a cluster in one of two shards, with this prefix.
-    pub fn named_in_shard(&self, shard: usize, beginning: &str) -> String {
+    pub fn name_in_shard(&self, shard: usize, prefix: &str) -> String {
         let shard = Shard::all(2).nth(shard).expect("a shard");
-        let mut names = (0..).map(|number| format!("{beginning}-{number}"));
+        let mut names = (0..).map(|number| format!("{prefix}-{number}"));
         let name = names.find(|name| shard.has(&self.namespace, name));
-        name.expect("there are many names")
+        name.expect("a name")
     }
 
     /// Returns which of two shards the cluster `demo` belongs to.
     pub fn shard_of_demo(&self) -> usize {
         let mut shards = Shard::all(2);
         let found = shards.position(|shard| shard.has(&self.namespace, "demo"));
-        found.expect("it is in one")
+        found.expect("a shard")
     }
 
     /// Creates a cluster in one of two shards with a pool of the same name, and waits until both are Ready. Returns the
     /// name.
-    pub async fn ready_in_shard(&self, shard: usize, beginning: &str, nodes: usize) -> String {
-        let name = self.named_in_shard(shard, beginning);
+    pub async fn ready_in_shard(&self, shard: usize, prefix: &str, nodes: usize) -> String {
+        let name = self.name_in_shard(shard, prefix);
         let provider = json!({"kwok": {"nodeProvisioningTime": "0s"}});
         let cluster = json!({"kubernetesVersion": "1.35.7", "provider": provider});
-        self.make::<ManagedCluster>(&name, cluster).await;
+        self.create_object::<ManagedCluster>(&name, cluster).await;
         let pool = json!({"clusterName": name, "count": nodes});
-        self.make::<AgentPool>(&name, pool).await;
+        self.create_object::<AgentPool>(&name, pool).await;
         self.pool_is_ready(&name).await;
         let is_ready = || async {
             let cluster = self.api::<ManagedCluster>().get(&name).await;
             let status = cluster.expect("the cluster").status.unwrap_or_default();
             is_true(&status.conditions, "Ready")
         };
-        self.eventually("has the cluster ready", is_ready).await;
+        self.eventually("the cluster is ready", is_ready).await;
         name
     }
 }
 
-/// Starts two operators, each with one of two shards: the first one has shard 0.
-pub async fn two(belay: &Belay) -> [Operator; 2] {
+/// Starts two operators, each with one of two shards. The first one has shard 0.
+pub async fn two_operators(belay: &Belay) -> [Operator; 2] {
     let first = Operator::sharing(belay, "first", "2");
     first.has_shards(belay, &[0, 1]).await;
     let second = Operator::sharing(belay, "second", "2");
@@ -67,8 +67,8 @@ pub async fn two(belay: &Belay) -> [Operator; 2] {
 }
 
 /// Starts two operators. Returns the one that works on the cluster `demo` first.
-async fn two_by_demo(belay: &Belay) -> (Operator, Operator) {
-    let [first, second] = two(belay).await;
+async fn two_operators_by_demo(belay: &Belay) -> (Operator, Operator) {
+    let [first, second] = two_operators(belay).await;
     if belay.shard_of_demo() == 0 {
         (first, second)
     } else {
@@ -87,14 +87,14 @@ fn decided_on(operator: &Operator, cluster: &str) -> bool {
     decided.any(|line| line.contains(&format!("cluster=\"{cluster}\"")))
 }
 
-pub async fn of_two_operators_each_takes_a_shard_and_each_cluster_is_brought_up_by_one(
+pub async fn two_operators_take_one_shard_each_and_only_one_works_on_each_cluster(
     world: Arc<World>,
 ) {
     let belay = Belay::start_without_operator(&world).await;
-    let operators = two(&belay).await;
+    let operators = two_operators(&belay).await;
     for shard in [0, 1] {
-        for beginning in ["a", "b"] {
-            let cluster = belay.ready_in_shard(shard, beginning, 1).await;
+        for prefix in ["a", "b"] {
+            let cluster = belay.ready_in_shard(shard, prefix, 1).await;
             assert!(decided_on(&operators[shard], &cluster), "{cluster}");
             assert!(!decided_on(&operators[1 - shard], &cluster), "{cluster}");
         }
@@ -106,60 +106,64 @@ pub async fn of_two_operators_each_takes_a_shard_and_each_cluster_is_brought_up_
     belay.check_history();
 }
 
-pub async fn a_new_operator_gets_its_share_and_gives_it_back_when_it_ends(world: Arc<World>) {
+pub async fn a_new_operator_gets_a_shard_and_releases_it_when_it_ends(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let first = Operator::sharing(&belay, "first", "2");
     first.has_shards(&belay, &[0, 1]).await;
-    let others = belay
+    let other_cluster = belay
         .ready_in_shard(1 - belay.shard_of_demo(), "other", 1)
         .await;
-    let operation = belay.upgrading_of(2, 4).await;
+    let operation = belay.blocked_upgrade_of(2, 4).await;
     let second = Operator::sharing(&belay, "second", "2");
     second.has_shards(&belay, &[1]).await;
     first.has_shards(&belay, &[0]).await;
     assert!(first.log().contains("releasing a shard"), "{}", first.log());
-    // The operator that holds the shard now goes on, and the other one doesn't.
-    belay.keep_available(1).await;
+    // The operator that now holds the shard continues the upgrade.
+    belay.set_min_available(1).await;
     belay.is_upgraded_once(&operation, is_of_demo).await;
-    belay.set_pool(&others, json!({"count": 2})).await;
-    belay.pool_is_ready(&others).await;
+    belay.set_pool(&other_cluster, json!({"count": 2})).await;
+    belay.pool_is_ready(&other_cluster).await;
     second.signal(Signal::TERM);
     second.has_ended(&belay).await;
     assert!(second.log().contains("belay stopped"), "{}", second.log());
     first.has_shards(&belay, &[0, 1]).await;
     belay.set_count("np1", 3).await;
     belay.pool_is_ready("np1").await;
-    belay.set_pool(&others, json!({"count": 1})).await;
-    belay.pool_is_ready(&others).await;
+    belay.set_pool(&other_cluster, json!({"count": 1})).await;
+    belay.pool_is_ready(&other_cluster).await;
     first.signal(Signal::TERM);
     first.has_ended(&belay).await;
-    for ending in ["", "-shard-0-of-2", "-shard-1-of-2"] {
-        let holder = lease_of(&belay, ending).await.holder_identity;
-        assert_eq!(holder.as_deref(), Some(""), "nobody holds {ending:?}");
+    for suffix in ["", "-shard-0-of-2", "-shard-1-of-2"] {
+        let holder = lease_of(&belay, suffix).await.holder_identity;
+        assert_eq!(
+            holder.as_deref(),
+            Some(""),
+            "the lease {suffix:?} has no holder"
+        );
     }
     belay.check_history();
 }
 
-pub async fn what_an_operator_that_is_killed_had_in_hand_goes_on(world: Arc<World>) {
+pub async fn the_operations_of_a_killed_operator_continue(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
-    let (works, other) = two_by_demo(&belay).await;
-    let operation = belay.upgrading_of(2, 4).await;
-    works.signal(Signal::KILL);
-    works.has_ended(&belay).await;
-    belay.keep_available(1).await;
+    let (active, other) = two_operators_by_demo(&belay).await;
+    let operation = belay.blocked_upgrade_of(2, 4).await;
+    active.signal(Signal::KILL);
+    active.has_ended(&belay).await;
+    belay.set_min_available(1).await;
     other.has_shards(&belay, &[0, 1]).await;
     belay.is_upgraded_once(&operation, is_of_demo).await;
 }
 
-pub async fn an_abort_while_nobody_holds_the_shard_is_honoured(world: Arc<World>) {
+pub async fn an_abort_requested_while_its_shard_has_no_operator_is_honoured(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
-    let (works, other) = two_by_demo(&belay).await;
-    let operation = belay.upgrading_of(2, 4).await;
-    works.signal(Signal::KILL);
-    works.has_ended(&belay).await;
+    let (active, other) = two_operators_by_demo(&belay).await;
+    let operation = belay.blocked_upgrade_of(2, 4).await;
+    active.signal(Signal::KILL);
+    active.has_ended(&belay).await;
     belay.abort(&operation, "enough").await;
     let held = other.shards(&belay).await.len();
-    assert_eq!(held, 1, "the other shard is still the dead one's");
+    assert_eq!(held, 1, "the killed operator's lease has not expired");
     belay.is_canceled(&operation).await;
     other.has_shards(&belay, &[0, 1]).await;
     belay.lock_is_free_in_status().await;
@@ -168,37 +172,37 @@ pub async fn an_abort_while_nobody_holds_the_shard_is_honoured(world: Arc<World>
     belay.check_history();
 }
 
-pub async fn an_operator_that_slept_longer_than_its_leases_writes_nothing_when_it_wakes(
+pub async fn an_operator_paused_beyond_its_leases_writes_nothing_after_it_resumes(
     world: Arc<World>,
 ) {
     let belay = Belay::start_without_operator(&world).await;
-    let (works, other) = two_by_demo(&belay).await;
-    let operation = belay.upgrading_of(2, 4).await;
-    works.signal(Signal::STOP);
+    let (active, other) = two_operators_by_demo(&belay).await;
+    let operation = belay.blocked_upgrade_of(2, 4).await;
+    active.signal(Signal::STOP);
     other.has_shards(&belay, &[0, 1]).await;
-    belay.keep_available(1).await;
+    belay.set_min_available(1).await;
     belay.is_upgraded_once(&operation, is_of_demo).await;
-    other.rests(&belay).await;
+    other.is_idle(&belay).await;
     let before = belay.state().await;
-    works.signal(Signal::CONT);
-    works.has_ended(&belay).await;
-    let log = works.log();
+    active.signal(Signal::CONT);
+    active.has_ended(&belay).await;
+    let log = active.log();
     assert!(log.contains("leadership lost"), "{log}");
     assert_eq!(belay.state().await, before);
     assert_eq!(other.shards(&belay).await, [0, 1]);
     belay.check_history();
 }
 
-pub async fn an_operator_whose_shard_is_taken_ends(world: Arc<World>) {
+pub async fn an_operator_exits_when_its_shard_is_taken(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let first = Operator::sharing(&belay, "first", "2");
     first.has_shards(&belay, &[0, 1]).await;
-    let stolen = Patch::Merge(json!({"spec": {"holderIdentity": "somebody"}}));
+    let other_holder = Patch::Merge(json!({"spec": {"holderIdentity": "somebody"}}));
     let name = format!("belay-{}-shard-1-of-2", belay.namespace);
     let (leases, params) = (belay.api::<Lease>(), PatchParams::default());
-    let patched = leases.patch(&name, &params, &stolen).await;
+    let patched = leases.patch(&name, &params, &other_holder).await;
     patched.expect("patched");
     first.has_ended(&belay).await;
-    let said = "leadership lost: somebody holds the lease now";
-    assert!(first.log().contains(said), "{}", first.log());
+    let expected = "leadership lost: somebody holds the lease now";
+    assert!(first.log().contains(expected), "{}", first.log());
 }

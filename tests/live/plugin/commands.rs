@@ -1,4 +1,4 @@
-//! The kubectl plugin as a person uses it: on a terminal, and in pipes.
+//! The commands of the kubectl plugin, on a terminal and in pipes.
 
 use std::{io::Write as _, sync::Arc};
 
@@ -12,34 +12,37 @@ use crate::stage::{
     terminal::{CTRL_C, Terminal, words},
 };
 
-/// Creates a cluster whose upgrade hangs on a PDB. Returns the upgrade's name.
-async fn hanging_upgrade(belay: &Belay) -> String {
-    let operation = belay.upgrading_of(3, 3).await;
-    let is_told = || async {
-        let made = belay.pool("np1").await.status.unwrap_or_default();
+/// Creates a cluster whose upgrade is blocked by a PDB, and waits until its status shows why. Returns the upgrade's
+/// name.
+async fn blocked_upgrade(belay: &Belay) -> String {
+    let operation = belay.blocked_upgrade_of(3, 3).await;
+    let is_shown = || async {
+        let pool = belay.pool("np1").await.status.unwrap_or_default();
         let cluster = json!(belay.cluster().await.status);
-        made.ready_count == 4 && cluster.to_string().contains("is blocked")
+        pool.ready_count == 4 && cluster.to_string().contains("is blocked")
     };
-    belay.eventually("tells of what blocks it", is_told).await;
+    belay
+        .eventually("the cluster's status shows the block", is_shown)
+        .await;
     operation
 }
 
-/// Returns a text without the parts that differ each time: generated names, and times.
-fn lasting(text: &str) -> String {
+/// Returns a text without the parts that differ in each run: generated names and times.
+fn stable(text: &str) -> String {
     let lines = text.lines().map(|line| {
         let words = line.split(' ').filter(|word| !is_spinner(word));
-        words.map(lasting_word).collect::<Vec<_>>().join(" ")
+        words.map(stable_word).collect::<Vec<_>>().join(" ")
     });
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Returns a screen's text, wrapped anew, because longer names change the line ends.
-fn lasting_screen(screen: &str) -> String {
+/// Returns the text of a screen, wrapped again, because the length of names changes the line breaks.
+fn stable_screen(screen: &str) -> String {
     let options = textwrap::Options::new(100).word_splitter(textwrap::WordSplitter::NoHyphenation);
-    textwrap::fill(&lasting(&words(screen)), options)
+    textwrap::fill(&stable(&words(screen)), options)
 }
 
-fn lasting_word(word: &str) -> String {
+fn stable_word(word: &str) -> String {
     let is_end = |letter: char| !letter.is_ascii_alphanumeric() && letter != '/' && letter != '-';
     let bare = word.trim_matches(is_end);
     let is_time = bare.starts_with(|letter: char| letter.is_ascii_digit())
@@ -47,10 +50,10 @@ fn lasting_word(word: &str) -> String {
     if is_time {
         return word.replace(bare, "TIME");
     }
-    let made_up = ["demo-upgrade-", "np1-", "team-", "web-"]
+    let generated = ["demo-upgrade-", "np1-", "team-", "web-"]
         .iter()
         .find_map(|prefix| Some((bare.split_once(prefix)?, prefix)));
-    match made_up {
+    match generated {
         Some(((before, after), prefix)) => {
             let name = if after.contains('/') { "/NAME" } else { "" };
             word.replace(bare, &format!("{before}{prefix}X{name}"))
@@ -64,9 +67,9 @@ fn is_spinner(word: &str) -> bool {
     !word.is_empty() && word.chars().all(is_braille)
 }
 
-/// Creates a cluster and a pool `np1` with this many nodes as a person would, and waits until the pool is ready. An
+/// Creates a cluster and a pool `np1` with this many nodes by `kubectl apply`, and waits until the pool is ready. An
 /// Operation may change the fields that kubectl owns.
-async fn cluster_made_with_kubectl(belay: &Belay, count: usize) {
+async fn create_cluster_with_kubectl(belay: &Belay, count: usize) {
     let manifest = format!(
         "{{apiVersion: belay.dev/v1alpha1, kind: ManagedCluster, metadata: {{name: demo}}, \
          spec: {{kubernetesVersion: 1.35.7, provider: {{kwok: {{nodeProvisioningTime: 50ms}}}}}}}}\n---\n\
@@ -79,9 +82,9 @@ async fn cluster_made_with_kubectl(belay: &Belay, count: usize) {
     belay.pool_is_ready("np1").await;
 }
 
-pub async fn a_terminal_shows_a_live_bar_and_what_blocks_it(world: Arc<World>) {
+pub async fn a_terminal_shows_a_live_progress_bar_and_the_block(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    hanging_upgrade(&belay).await;
+    blocked_upgrade(&belay).await;
     for columns in [80, 120] {
         let mut terminal = Terminal::run(&belay, columns, &["status", "demo", "-w"]);
         terminal
@@ -89,29 +92,29 @@ pub async fn a_terminal_shows_a_live_bar_and_what_blocks_it(world: Arc<World>) {
             .await;
         terminal.shows("Blocked for").await;
         assert!(terminal.is_coloured());
-        let shown = lasting_screen(&terminal.text());
+        let shown = stable_screen(&terminal.text());
         insta::assert_snapshot!(format!("status_on_{columns}_columns"), shown);
         terminal.types(CTRL_C).await;
         let (status, left) = terminal.end().await;
         assert_eq!(status.code(), Some(130), "{left}");
         assert!(
             left.contains("Blocked for"),
-            "what was shown stays:\n{left}"
+            "the last state stays on the screen:\n{left}"
         );
     }
 }
 
 pub async fn a_pipe_gets_a_line_for_each_change(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let operation = hanging_upgrade(&belay).await;
+    let operation = blocked_upgrade(&belay).await;
     let mut command = plugin::command(
         &belay,
         &["operation", "wait", &operation, "--for", "canceled"],
     );
-    let follows = tokio::task::spawn_blocking(move || command.output());
+    let follower = tokio::task::spawn_blocking(move || command.output());
     let aborted = run(&belay, &["abort", "cluster", "demo", "--yes", "--wait"]).await;
     assert_eq!(aborted.status.code(), Some(0), "{}", text(&aborted.stderr));
-    let followed = follows.await.expect("not cut short").expect("runs");
+    let followed = follower.await.expect("the task ends").expect("runs");
     let lines = text(&followed.stdout);
     assert_eq!(followed.status.code(), Some(0), "{lines}");
     let last = lines.lines().last().expect("a line");
@@ -127,7 +130,7 @@ pub async fn a_pipe_gets_a_line_for_each_change(world: Arc<World>) {
     assert_eq!(
         distinct.len(),
         lines.lines().count(),
-        "each line tells of a change:\n{lines}"
+        "each line differs from the line before:\n{lines}"
     );
     assert!(
         !lines.contains('\x1b') && !text(&aborted.stdout).contains('\x1b'),
@@ -137,18 +140,18 @@ pub async fn a_pipe_gets_a_line_for_each_change(world: Arc<World>) {
     assert_eq!(
         late.status.code(),
         Some(0),
-        "it is Canceled, as was asked for"
+        "the Operation is already Canceled, so this is no error"
     );
-    // The Operation reports its end a moment before the cluster's lock is free.
+    // The Operation shows its end a little before the cluster's lock is free.
     belay.lock_is_free().await;
     let late = run(&belay, &["abort", "cluster", "demo", "--yes"]).await;
     assert_eq!(late.status.code(), Some(1));
     assert!(text(&late.stderr).contains("no operation is in flight on ManagedCluster demo"));
 }
 
-pub async fn an_abort_tells_what_it_leaves_behind_and_asks(world: Arc<World>) {
+pub async fn an_abort_shows_what_it_leaves_behind_and_asks_for_confirmation(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let operation = hanging_upgrade(&belay).await;
+    let operation = blocked_upgrade(&belay).await;
     let question = format!("Abort Operation {operation}? [y/N]");
     let arguments = [
         "abort",
@@ -169,16 +172,16 @@ pub async fn an_abort_tells_what_it_leaves_behind_and_asks(world: Arc<World>) {
         OperationPhase::InProgress
     );
 
-    let unasked = run(&belay, &arguments).await;
+    let without_terminal = run(&belay, &arguments).await;
     assert_eq!(
-        unasked.status.code(),
+        without_terminal.status.code(),
         Some(1),
-        "nobody can be asked in a pipe"
+        "the plugin cannot ask for confirmation in a pipe"
     );
     assert!(
-        text(&unasked.stderr).contains("add --yes"),
+        text(&without_terminal.stderr).contains("add --yes"),
         "{}",
-        text(&unasked.stderr)
+        text(&without_terminal.stderr)
     );
     assert_eq!(
         belay.status(&operation).await.phase,
@@ -187,7 +190,7 @@ pub async fn an_abort_tells_what_it_leaves_behind_and_asks(world: Arc<World>) {
 
     let mut terminal = Terminal::run(&belay, 80, &arguments);
     terminal.shows(&question).await;
-    let shown = lasting_screen(&terminal.text());
+    let shown = stable_screen(&terminal.text());
     insta::assert_snapshot!("an_abort_on_80_columns", shown);
     terminal.types("y\n").await;
     let (status, screen) = terminal.end().await;
@@ -204,31 +207,36 @@ pub async fn an_abort_tells_what_it_leaves_behind_and_asks(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn an_abort_without_after_step_hurries_one_with_it(world: Arc<World>) {
+pub async fn a_second_abort_without_after_step_ends_the_operation_at_once(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let operation = hanging_upgrade(&belay).await;
-    let patient = ["abort", "cluster", "demo", "--yes", "--after-step"];
-    let patient = run(&belay, &patient).await;
-    assert_eq!(patient.status.code(), Some(0), "{}", text(&patient.stderr));
+    let operation = blocked_upgrade(&belay).await;
+    let after_step = ["abort", "cluster", "demo", "--yes", "--after-step"];
+    let after_step = run(&belay, &after_step).await;
+    assert_eq!(
+        after_step.status.code(),
+        Some(0),
+        "{}",
+        text(&after_step.stderr)
+    );
     belay
         .is_in_phase(&operation, OperationPhase::Canceling)
         .await;
-    let hurried = run(&belay, &["abort", "cluster", "demo", "--yes", "--wait"]).await;
-    assert_eq!(hurried.status.code(), Some(0), "{}", text(&hurried.stderr));
+    let at_once = run(&belay, &["abort", "cluster", "demo", "--yes", "--wait"]).await;
+    assert_eq!(at_once.status.code(), Some(0), "{}", text(&at_once.stderr));
     belay.check_history();
 }
 
-pub async fn what_why_suggests_lets_the_upgrade_go_on(world: Arc<World>) {
+pub async fn the_command_that_why_suggests_unblocks_the_upgrade(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let operation = hanging_upgrade(&belay).await;
+    let operation = blocked_upgrade(&belay).await;
     let why = run(&belay, &["why", "demo"]).await;
-    let told = text(&why.stdout);
-    assert_eq!(why.status.code(), Some(0), "{told}");
-    insta::assert_snapshot!("why_in_a_pipe", lasting(&told));
-    let suggested = told
+    let shown = text(&why.stdout);
+    assert_eq!(why.status.code(), Some(0), "{shown}");
+    insta::assert_snapshot!("why_in_a_pipe", stable(&shown));
+    let suggested = shown
         .lines()
         .find_map(|line| line.trim().strip_prefix("kubectl scale "));
-    let suggested = suggested.unwrap_or_else(|| panic!("a command that helps:\n{told}"));
+    let suggested = suggested.unwrap_or_else(|| panic!("no suggested command:\n{shown}"));
     let arguments: Vec<&str> = std::iter::once("scale")
         .chain(suggested.split(' '))
         .collect();
@@ -240,9 +248,11 @@ pub async fn what_why_suggests_lets_the_upgrade_go_on(world: Arc<World>) {
     assert!(why.contains("ManagedCluster demo is Ready"), "{why}");
 }
 
-pub async fn a_change_is_made_once_by_its_name_and_followed(world: Arc<World>) {
+pub async fn a_repeated_command_with_the_same_operation_name_makes_one_operation(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
-    cluster_made_with_kubectl(&belay, 2).await;
+    create_cluster_with_kubectl(&belay, 2).await;
     let scale = |count| {
         [
             "scale",
@@ -289,9 +299,9 @@ pub async fn a_change_is_made_once_by_its_name_and_followed(world: Arc<World>) {
     );
 }
 
-pub async fn ctrl_c_offers_to_abort_what_is_followed(world: Arc<World>) {
+pub async fn ctrl_c_offers_to_abort_the_followed_operation(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    cluster_made_with_kubectl(&belay, 3).await;
+    create_cluster_with_kubectl(&belay, 3).await;
     belay.create_workload(3, 3).await;
     let arguments = [
         "upgrade",
@@ -316,7 +326,7 @@ pub async fn ctrl_c_offers_to_abort_what_is_followed(world: Arc<World>) {
     );
 }
 
-pub async fn refusals_say_what_to_do(world: Arc<World>) {
+pub async fn an_error_is_one_sentence_that_says_what_is_wrong(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(50, 1).await;
     belay.lock_is_free().await;
@@ -347,11 +357,11 @@ pub async fn refusals_say_what_to_do(world: Arc<World>) {
         let error = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
         assert!(error.contains(expected), "{arguments:?}: {error}");
-        assert_eq!(error.lines().count(), 1, "one sentence: {error}");
+        assert_eq!(error.lines().count(), 1, "an error is one line: {error}");
     }
 }
 
-pub async fn many_clusters_are_listed_page_by_page(world: Arc<World>) {
+pub async fn status_lists_more_clusters_than_fit_in_one_page(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let clusters = belay.api::<ManagedCluster>();
     for number in 0..260 {
@@ -369,7 +379,7 @@ pub async fn many_clusters_are_listed_page_by_page(world: Arc<World>) {
     assert_eq!(
         listed.lines().count(),
         261,
-        "each once, below one line of titles"
+        "one title line, and each cluster once"
     );
     let names = text(&run(&belay, &["status", "-o", "name"]).await.stdout);
     assert_eq!(names.lines().count(), 260);
@@ -378,10 +388,10 @@ pub async fn many_clusters_are_listed_page_by_page(world: Arc<World>) {
             .lines()
             .any(|name| name == "managedcluster.belay.dev/c259")
     );
-    // The plugin doesn't wait long at a TAB: if the names come too late, it offers none.
+    // The completion has a short timeout: if the names come too late, it offers none.
     let line = ["__complete", "--", "-n", &belay.namespace, "status", "c25"];
     belay
-        .eventually("offers names", || async {
+        .eventually("the completion offers the name", || async {
             let offered = text(&run(&belay, &line).await.stdout);
             assert!(!offered.contains("c10\n"), "{offered}");
             offered.contains("c259\n")

@@ -91,7 +91,7 @@ pub async fn abort_all_stops_what_it_lists(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn a_refused_abort_does_not_keep_the_others(world: Arc<World>) {
+pub async fn a_refused_abort_does_not_stop_the_other_aborts(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let scales = two_scales(&belay).await;
     belay.refuse_changes_of_operation(&scales[1]).await;
@@ -108,7 +108,7 @@ pub async fn a_refused_abort_does_not_keep_the_others(world: Arc<World>) {
         text(&aborted.stderr)
     );
     belay.is_canceled(&scales[0]).await;
-    belay.refuse_no_more();
+    belay.stop_refusing();
     let phase = belay.status(&scales[1]).await.phase;
     assert_eq!(phase, OperationPhase::InProgress);
 }

@@ -1,4 +1,4 @@
-//! The kubectl plugin as a person uses it.
+//! The kubectl plugin as users run it.
 
 pub mod commands;
 pub mod fleet;

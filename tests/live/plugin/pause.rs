@@ -9,9 +9,9 @@ use crate::stage::{
     plugin::{run, text},
 };
 
-pub async fn a_paused_upgrade_goes_on_after_a_scale(world: Arc<World>) {
+pub async fn a_paused_upgrade_can_be_resumed_after_a_scale(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let operation = belay.upgrading_of(3, 3).await;
+    let operation = belay.blocked_upgrade_of(3, 3).await;
     let pause = ["pause", "cluster", "demo", "--reason", "lunch", "--yes"];
     let paused = run(&belay, &pause).await;
     assert_eq!(paused.status.code(), Some(0), "{}", text(&paused.stderr));
@@ -25,7 +25,7 @@ pub async fn a_paused_upgrade_goes_on_after_a_scale(world: Arc<World>) {
         .is_in_phase(&operation, OperationPhase::Canceling)
         .await;
     // The drain that has begun goes on.
-    belay.keep_available(2).await;
+    belay.set_min_available(2).await;
     let canceled = belay.is_canceled(&operation).await;
     let cancellation = canceled.cancellation.expect("a cancellation");
     assert_eq!(cancellation.reason, "paused: lunch");
@@ -57,7 +57,7 @@ pub async fn a_paused_upgrade_goes_on_after_a_scale(world: Arc<World>) {
     );
 
     belay.lock_is_free().await;
-    belay.keep_available(0).await;
+    belay.set_min_available(0).await;
     let resumed = run(&belay, &["resume", "operation", &operation]).await;
     assert_eq!(resumed.status.code(), Some(0), "{}", text(&resumed.stderr));
     assert!(
@@ -74,9 +74,9 @@ pub async fn a_paused_upgrade_goes_on_after_a_scale(world: Arc<World>) {
     belay.check_history();
 }
 
-pub async fn a_resume_of_what_is_not_on_hold_says_so(world: Arc<World>) {
+pub async fn a_resume_without_a_hold_is_refused(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let operation = belay.upgrading_of(2, 2).await;
+    let operation = belay.blocked_upgrade_of(2, 2).await;
     let early = run(&belay, &["resume", "operation", &operation]).await;
     assert_eq!(early.status.code(), Some(1));
     let why = format!("Operation {operation} has not stopped yet: it is InProgress");
@@ -85,7 +85,7 @@ pub async fn a_resume_of_what_is_not_on_hold_says_so(world: Arc<World>) {
         "{}",
         text(&early.stderr)
     );
-    belay.keep_available(0).await;
+    belay.set_min_available(0).await;
     belay.succeeds(&operation).await;
     belay.lock_is_free().await;
     for (kind, name, why) in [

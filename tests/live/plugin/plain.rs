@@ -1,4 +1,4 @@
-//! Texts that other people and programs wrote can't control the terminal.
+//! The plugin prints the texts of other users and programs without control characters.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use crate::stage::{
 
 pub async fn no_command_prints_the_control_characters_of_a_reason(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let scale = belay.scaling().await;
+    let scale = belay.blocked_scale().await;
     let reason = "enough\u{1b}[2J\u{1b}[8m\r\nsmile";
     let patch = json!({"metadata": {"annotations": {"belay.dev/abort": reason}}}).to_string();
     belay.kubectl(&["patch", "operation", &scale, "--type=merge", "-p", &patch]);
     belay.is_in_phase(&scale, OperationPhase::Canceled).await;
     belay.lock_is_free().await;
-    let mut tell = Vec::new();
+    let mut with_reason = Vec::new();
     for command in [
         &["operation", "show", &scale][..],
         &["operation", "show", &scale, "-o", "yaml"],
@@ -31,7 +31,7 @@ pub async fn no_command_prints_the_control_characters_of_a_reason(world: Arc<Wor
         let output = run(&belay, command).await;
         let shown = text(&[output.stdout, output.stderr].concat());
         if shown.contains("smile") {
-            tell.push(command[..2].join(" "));
+            with_reason.push(command[..2].join(" "));
         }
         let controls: Vec<_> = shown
             .chars()
@@ -40,8 +40,11 @@ pub async fn no_command_prints_the_control_characters_of_a_reason(world: Arc<Wor
         assert!(controls.is_empty(), "{command:?}: {controls:?}\n{shown}");
         assert!(
             !shown.lines().any(|line| line.starts_with("smile")),
-            "{command:?}: no line is the reason's own:\n{shown}"
+            "{command:?}: the reason starts no line of its own:\n{shown}"
         );
     }
-    assert!(tell.len() >= 2, "they tell the reason: {tell:?}");
+    assert!(
+        with_reason.len() >= 2,
+        "commands that show the reason: {with_reason:?}"
+    );
 }

@@ -1,4 +1,4 @@
-//! `kubectl belay plan` shows what an apply then does, and changes nothing itself.
+//! `kubectl belay plan` shows what an apply would do, and changes nothing.
 
 use std::{path::Path, sync::Arc};
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::stage::{
     belay::{Belay, World},
-    doors::{and_abort, told},
+    changes::{refusal_message, wait_or_abort},
     plugin::{run, text},
 };
 
@@ -40,12 +40,12 @@ fn quick(version: &str) -> Value {
 async fn plan(belay: &Belay, folder: &Path) -> (Option<i32>, Value) {
     let folder = folder.display().to_string();
     let output = run(belay, &["plan", "-f", &folder, "-o", "json"]).await;
-    let told = serde_json::from_slice(&output.stdout);
-    let told = told.unwrap_or_else(|_| panic!("no JSON: {}", text(&output.stderr)));
-    (output.status.code(), told)
+    let plan = serde_json::from_slice(&output.stdout);
+    let plan = plan.unwrap_or_else(|_| panic!("not JSON: {}", text(&output.stderr)));
+    (output.status.code(), plan)
 }
 
-/// Returns the planned operations of the cluster: order, type, target, and the changes with their places.
+/// Returns the planned operations of the cluster: order, type, target, and the changes.
 fn operations(plan: &Value) -> Vec<(Option<u64>, String, String, Vec<String>)> {
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let change = |change: &Value| {
@@ -54,12 +54,12 @@ fn operations(plan: &Value) -> Vec<(Option<u64>, String, String, Vec<String>)> {
         format!("{place} {} {nodes}", word(&change["action"]))
     };
     let operations = plan["clusters"][0]["operations"].as_array();
-    let operation = |one: &Value| {
-        let changes = one["changes"].as_array().expect("changes");
+    let operation = |planned: &Value| {
+        let changes = planned["changes"].as_array().expect("changes");
         (
-            one["order"].as_u64(),
-            word(&one["type"]),
-            word(&one["target"]["name"]),
+            planned["order"].as_u64(),
+            word(&planned["type"]),
+            word(&planned["target"]["name"]),
             changes.iter().map(change).collect(),
         )
     };
@@ -76,8 +76,8 @@ fn all_objects(belay: &Belay) -> String {
     belay.kubectl(&["get", "mc,ap,op", "-o", columns])
 }
 
-/// Returns the steps of an Operation as they ran, by their places.
-fn as_it_ran(operation: &Operation) -> Vec<String> {
+/// Returns the steps of an Operation in the form of planned changes.
+fn executed_changes(operation: &Operation) -> Vec<String> {
     let steps = operation.status.clone().unwrap_or_default().steps;
     let place = |name: &str| match name.strip_prefix("node/") {
         Some(node) => ["np1", "np2"]
@@ -91,33 +91,33 @@ fn as_it_ran(operation: &Operation) -> Vec<String> {
         .iter()
         .map(|step| format!("{} {:?}", place(&step.name), step.action))
         .collect();
-    let alike = steps.chunk_by(|one, other| one == other);
-    alike
-        .map(|alike| format!("{} {}", alike[0], alike.len()))
+    let groups = steps.chunk_by(|one, other| one == other);
+    groups
+        .map(|group| format!("{} {}", group[0], group.len()))
         .collect()
 }
 
-pub async fn a_plan_of_a_new_cluster_lists_what_is_made_in_its_order(world: Arc<World>) {
+pub async fn a_plan_of_a_new_cluster_lists_its_creations_in_order(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let folder = manifests(&[pool("np1", 3), quick("1.35.7"), pool("np2", 2)]);
-    let (code, told) = plan(&belay, folder.path()).await;
-    assert_eq!(code, Some(0), "{told}");
-    let made = |order, target: &str, change: &str| {
+    let (code, planned) = plan(&belay, folder.path()).await;
+    assert_eq!(code, Some(0), "{planned}");
+    let create = |order, target: &str, change: &str| {
         let changes = vec![change.to_owned()];
         (Some(order), "Create".to_owned(), target.to_owned(), changes)
     };
     assert_eq!(
-        operations(&told),
+        operations(&planned),
         [
-            made(1, "demo", "control-plane Create 1"),
-            made(2, "np1", "np1 Create 3"),
-            made(2, "np2", "np2 Create 2"),
+            create(1, "demo", "control-plane Create 1"),
+            create(2, "np1", "np1 Create 3"),
+            create(2, "np2", "np2 Create 2"),
         ]
     );
-    assert_eq!(all_objects(&belay).trim(), "", "nothing is written");
+    assert_eq!(all_objects(&belay).trim(), "", "a plan writes nothing");
 }
 
-pub async fn a_planned_upgrade_is_what_an_apply_then_does(world: Arc<World>) {
+pub async fn an_apply_does_exactly_the_planned_upgrade(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let before = manifests(&[quick("1.35.7"), pool("np1", 3), pool("np2", 2)]);
     let before = before.path().display().to_string();
@@ -126,13 +126,13 @@ pub async fn a_planned_upgrade_is_what_an_apply_then_does(world: Arc<World>) {
         belay.pool_is_ready(pool).await;
     }
     belay.lock_is_free().await;
-    belay.rests().await;
+    belay.is_idle().await;
     let objects = all_objects(&belay);
 
     let after = manifests(&[quick("1.36.3"), pool("np1", 3), pool("np2", 2)]);
-    let (code, told) = plan(&belay, after.path()).await;
-    assert_eq!(code, Some(0), "{told}");
-    let [(order, type_, target, changes)] = operations(&told).try_into().expect("one operation");
+    let (code, planned) = plan(&belay, after.path()).await;
+    assert_eq!(code, Some(0), "{planned}");
+    let [(order, type_, target, changes)] = operations(&planned).try_into().expect("one operation");
     assert_eq!(
         (order, type_.as_str(), target.as_str()),
         (Some(1), "Upgrade", "demo")
@@ -141,7 +141,7 @@ pub async fn a_planned_upgrade_is_what_an_apply_then_does(world: Arc<World>) {
         changes,
         ["control-plane Upgrade 1", "np1 Replace 3", "np2 Replace 2"]
     );
-    assert_eq!(all_objects(&belay), objects, "nothing is written");
+    assert_eq!(all_objects(&belay), objects, "a plan writes nothing");
 
     belay.kubectl(&["apply", "-f", &after.path().display().to_string()]);
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
@@ -149,22 +149,22 @@ pub async fn a_planned_upgrade_is_what_an_apply_then_does(world: Arc<World>) {
     belay.lock_is_free().await;
     let all = belay.api::<Operation>();
     let all = all.list(&ListParams::default()).await.expect("operations");
-    let is_new = |one: &&Operation| one.spec.type_ != OperationType::Create;
+    let is_new = |operation: &&Operation| operation.spec.type_ != OperationType::Create;
     let new: Vec<_> = all.items.iter().filter(is_new).collect();
-    assert_eq!(new.len(), 1, "and no other than the one that was planned");
-    assert_eq!(as_it_ran(new[0]), changes);
+    assert_eq!(new.len(), 1, "only the planned operation ran");
+    assert_eq!(executed_changes(new[0]), changes);
     belay.check_history();
 }
 
-pub async fn a_plan_tells_a_refusal_word_for_word(world: Arc<World>) {
+pub async fn a_plan_shows_the_refusal_of_the_api_server_word_for_word(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let upgrade = belay.upgrading().await;
+    let upgrade = belay.blocked_upgrade().await;
     let refusal = format!(
         "(OperationNotAllowed) Operation is not allowed: Another operation ({upgrade}) is in progress, {}",
-        and_abort(&upgrade)
+        wait_or_abort(&upgrade)
     );
     let folder = manifests(&[pool("np1", 5)]);
-    belay.rests().await;
+    belay.is_idle().await;
     let objects = all_objects(&belay);
     let (code, planned) = plan(&belay, folder.path()).await;
     assert_eq!(code, Some(1), "{planned}");
@@ -179,42 +179,48 @@ pub async fn a_plan_tells_a_refusal_word_for_word(world: Arc<World>) {
         "{}",
         text(&shown.stdout)
     );
-    assert_eq!(all_objects(&belay), objects, "nothing is written");
+    assert_eq!(all_objects(&belay), objects, "a plan writes nothing");
     let path = folder.path().display().to_string();
     let applied = belay.try_kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &path]);
-    assert_eq!(told(applied), refusal, "as an apply is refused");
+    assert_eq!(
+        refusal_message(applied),
+        refusal,
+        "an apply gets the same refusal"
+    );
 }
 
-pub async fn a_plan_tells_what_belay_itself_refuses(world: Arc<World>) {
-    let belay = Belay::start(&world.unguarded().await).await;
+pub async fn a_plan_shows_the_refusal_of_belay_itself(world: Arc<World>) {
+    let belay = Belay::start(&world.without_policies().await).await;
     belay.ready_cluster(50, 2).await;
     belay.lock_is_free().await;
     let target = json!({"kind": "AgentPool", "name": "np1"});
-    let as_it_is = json!({"apiVersion": "belay.dev/v1alpha1", "kind": "Operation", "metadata": {"name": "as-it-is"},
+    let no_change = json!({"apiVersion": "belay.dev/v1alpha1", "kind": "Operation", "metadata": {"name": "no-change"},
         "spec": {"type": "Scale", "target": target, "count": 2}});
-    let folder = manifests(std::slice::from_ref(&as_it_is));
+    let folder = manifests(std::slice::from_ref(&no_change));
     let (code, planned) = plan(&belay, folder.path()).await;
     assert_eq!(code, Some(1), "{planned}");
     assert_eq!(operations(&planned), []);
-    belay.create(&as_it_is.to_string()).expect("admitted");
-    let error = belay.fails("as-it-is").await;
-    let told = format!("({}) {}", error.code, error.message);
-    assert_eq!(planned["objects"][0]["refused"], told.as_str());
+    belay.create(&no_change.to_string()).expect("admitted");
+    let error = belay.fails("no-change").await;
+    let message = format!("({}) {}", error.code, error.message);
+    assert_eq!(planned["objects"][0]["refused"], message.as_str());
 }
 
-pub async fn a_plan_tells_what_a_change_waits_for(world: Arc<World>) {
+pub async fn a_plan_shows_what_a_change_waits_for(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let upgrade = belay.upgrading().await;
+    let upgrade = belay.blocked_upgrade().await;
     belay
         .set_cluster(json!({"concurrencyPolicy": "Queue"}))
         .await;
     let folder = manifests(&[pool("np1", 5)]);
     // Belay copies the policy to the cluster's pools, where admission reads it.
-    let is_admitted = || async { plan(&belay, folder.path()).await.0 == Some(0) };
-    belay.eventually("plans with Queue", is_admitted).await;
-    let (_, told) = plan(&belay, folder.path()).await;
-    let planned = operations(&told);
-    let order: Vec<_> = planned
+    let is_allowed = || async { plan(&belay, folder.path()).await.0 == Some(0) };
+    belay
+        .eventually("the plan shows no refusal", is_allowed)
+        .await;
+    let (_, planned) = plan(&belay, folder.path()).await;
+    let waiting = operations(&planned);
+    let order: Vec<_> = waiting
         .iter()
         .map(|(order, type_, target, _)| (*order, type_.as_str(), target.as_str()))
         .collect();
@@ -222,18 +228,18 @@ pub async fn a_plan_tells_what_a_change_waits_for(world: Arc<World>) {
         order,
         [(Some(0), "Upgrade", "demo"), (Some(1), "Scale", "np1")]
     );
-    let after = &told["clusters"][0]["operations"][1]["after"];
+    let after = &planned["clusters"][0]["operations"][1]["after"];
     assert_eq!(*after, json!([upgrade]));
 }
 
-pub async fn a_plan_of_what_is_so_already_says_so(world: Arc<World>) {
+pub async fn a_plan_without_changes_says_so(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     let quickstart = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart");
     belay.kubectl(&["apply", "-f", quickstart]);
     belay.pool_is_ready("demo-np1").await;
     belay.pool_is_ready("demo-system").await;
     belay.lock_is_free().await;
-    belay.rests().await;
+    belay.is_idle().await;
     let objects = all_objects(&belay);
     let planned = run(&belay, &["plan", "-f", quickstart]).await;
     let shown = text(&planned.stdout);
@@ -245,10 +251,10 @@ pub async fn a_plan_of_what_is_so_already_says_so(world: Arc<World>) {
     let ignored =
         "Not shown, because Belay doesn't manage them: Deployment web and PodDisruptionBudget web.";
     assert!(shown.contains(ignored), "{shown}");
-    assert_eq!(all_objects(&belay), objects, "nothing is written");
+    assert_eq!(all_objects(&belay), objects, "a plan writes nothing");
 }
 
-pub async fn what_is_no_manifest_is_named_with_its_place(world: Arc<World>) {
+pub async fn an_invalid_manifest_is_reported_with_its_file_and_line(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let folder = manifests(&[]);
     let path = folder.path().join("broken.yaml");

@@ -9,7 +9,7 @@ use crate::stage::{
 
 pub async fn a_report_shows_the_steps_what_blocked_them_and_who_aborted(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    let operation = belay.upgrading_of(2, 2).await;
+    let operation = belay.blocked_upgrade_of(2, 2).await;
     belay.is_blocked(&operation).await;
     belay
         .eventually("has an Event of the block", || async {

@@ -1,4 +1,4 @@
-//! The environment of a test: a namespace with its own operator, and what a user sees there.
+//! The environment of a test: a namespace with its own operator, and what users see there.
 
 use std::{
     ffi::OsStr,
@@ -23,7 +23,7 @@ use testenv::Process;
 use super::seen::Seen;
 pub use super::world::World;
 
-/// How long to wait for anything.
+/// The longest wait for a state.
 pub const PATIENCE: Duration = Duration::from_mins(5);
 /// The same for kubectl, whose own timeout is 30 seconds.
 pub const KUBECTL_PATIENCE: &str = "--timeout=5m";
@@ -181,7 +181,7 @@ impl Belay {
 
     /// Waits for the only Operation of that type on that target. Returns its name.
     pub async fn operation(&self, type_: OperationType, target: &str) -> String {
-        let what = format!("has an operation {type_:?} on {target}");
+        let what = format!("there is an Operation of type {type_:?} on {target}");
         self.eventually(&what, || async {
             !self.operations(type_, target).await.is_empty()
         })
@@ -191,7 +191,7 @@ impl Belay {
 
     /// Waits until there are `nth` Operations of that type on that target. Returns the name of the newest one.
     pub async fn nth_operation(&self, nth: usize, type_: OperationType, target: &str) -> String {
-        let what = format!("has {nth} operations {type_:?} on {target}");
+        let what = format!("there are {nth} Operations of type {type_:?} on {target}");
         self.eventually(&what, || async {
             self.operations(type_, target).await.len() == nth
         })
@@ -218,12 +218,12 @@ impl Belay {
 
     /// Waits until an Operation is in that phase.
     pub async fn is_in_phase(&self, operation: &str, phase: OperationPhase) -> OperationStatus {
-        let what = format!("has {operation} in phase {phase:?}");
+        let what = format!("{operation} is {phase:?}");
         self.eventually(&what, || async {
             let status = self.status(operation).await;
             assert!(
                 status.phase == phase || !status.phase.is_finished(),
-                "{operation} ended otherwise: {status:#?}"
+                "{operation} did not end as {phase:?}: {status:#?}"
             );
             status.phase == phase
         })
@@ -233,7 +233,7 @@ impl Belay {
 
     /// Waits until an Operation is blocked.
     pub async fn is_blocked(&self, operation: &str) -> OperationStatus {
-        let what = format!("has {operation} blocked");
+        let what = format!("{operation} is blocked");
         self.eventually(&what, || async {
             self.status(operation).await.blocked.is_some()
         })
@@ -241,30 +241,34 @@ impl Belay {
         self.status(operation).await
     }
 
-    /// Waits until nothing holds the lock, and admission knows it. The lock is held a moment longer than the
-    /// Operation's phase shows, and the API server reads it from caches.
+    /// Waits until no operation holds the lock, and admission sees this too. An Operation holds the lock a little
+    /// longer than its phase shows, and admission reads the lock from a cache.
     pub async fn lock_is_free(&self) {
-        self.eventually("has its lock free", || async {
-            self.cluster_status().await.operations.is_empty() && self.is_free_at_the_door().await
+        self.eventually("the lock is free", || async {
+            self.cluster_status().await.operations.is_empty()
+                && self.admission_allows_changes().await
         })
         .await;
     }
 
     /// Waits until an Operation creates this many nodes at once.
-    pub async fn makes_nodes(&self, operation: &str, nodes: usize) {
-        self.eventually(&format!("makes {nodes} nodes"), || async {
-            let steps = self.status(operation).await.steps;
-            let making = steps
-                .iter()
-                .filter(|step| step.phase == StepPhase::InProgress);
-            making.count() == nodes
-        })
+    pub async fn creates_nodes(&self, operation: &str, nodes: usize) {
+        self.eventually(
+            &format!("{operation} creates {nodes} nodes at once"),
+            || async {
+                let steps = self.status(operation).await.steps;
+                let in_progress = steps
+                    .iter()
+                    .filter(|step| step.phase == StepPhase::InProgress);
+                in_progress.count() == nodes
+            },
+        )
         .await;
     }
 
-    /// Waits until the cluster's status shows nothing in flight.
+    /// Waits until the cluster's status shows no operation in flight.
     pub async fn lock_is_free_in_status(&self) {
-        self.eventually("has its lock free", || async {
+        self.eventually("the lock is free", || async {
             self.cluster_status().await.operations.is_empty()
         })
         .await;
@@ -275,19 +279,21 @@ impl Belay {
         self.is_in_phase(operation, OperationPhase::Canceled).await
     }
 
-    /// Whether admission finds nothing in flight on the cluster and its pools.
-    async fn is_free_at_the_door(&self) -> bool {
+    /// Whether admission finds no operation in flight on the cluster and its pools.
+    async fn admission_allows_changes(&self) -> bool {
         let pools = self.api::<AgentPool>().list(&ListParams::default()).await;
         for pool in pools.expect("pools") {
-            if pool.spec.cluster_name == "demo" && !self.pool_is_free_at_the_door(&pool).await {
+            if pool.spec.cluster_name == "demo" && !self.admission_allows_pool_changes(&pool).await
+            {
                 return false;
             }
         }
-        self.may_begin(TargetKind::ManagedCluster, "demo").await
+        self.admission_allows_operation(TargetKind::ManagedCluster, "demo")
+            .await
     }
 
-    /// Whether admission finds nothing in flight on a pool, neither for a scale nor for an Operation.
-    async fn pool_is_free_at_the_door(&self, pool: &AgentPool) -> bool {
+    /// Whether admission finds no operation in flight on a pool. Asks with a scale and with an Operation, as dry runs.
+    async fn admission_allows_pool_changes(&self, pool: &AgentPool) -> bool {
         let (name, pools) = (pool.name_any(), self.api::<AgentPool>());
         let params = PatchParams {
             dry_run: true,
@@ -295,24 +301,27 @@ impl Belay {
         };
         let scale = Patch::Merge(json!({"spec": {"replicas": pool.spec.count + 1}}));
         let scaled = pools.patch_scale(&name, &params, &scale).await;
-        !is_refused_for_another(scaled) && self.may_begin(TargetKind::AgentPool, &name).await
+        !is_refused_because_of_another(scaled)
+            && self
+                .admission_allows_operation(TargetKind::AgentPool, &name)
+                .await
     }
 
-    /// Whether admission would accept an Operation on the target beside those in flight. It is a dry run.
-    async fn may_begin(&self, kind: TargetKind, target: &str) -> bool {
+    /// Whether admission allows an Operation on the target beside those in flight. It is a dry run.
+    async fn admission_allows_operation(&self, kind: TargetKind, target: &str) -> bool {
         let spec = json!({"type": "Reconcile", "target": {"kind": kind, "name": target}});
-        let operation = Operation::new("would-it-begin", serde_json::from_value(spec).expect("it"));
+        let operation = Operation::new("probe", serde_json::from_value(spec).expect("a spec"));
         let params = PostParams {
             dry_run: true,
             ..PostParams::default()
         };
         let operations = self.api::<Operation>();
-        !is_refused_for_another(operations.create(&params, &operation).await)
+        !is_refused_because_of_another(operations.create(&params, &operation).await)
     }
 
-    /// Waits until a pool matches its spec, its operation has released the lock, and admission knows it.
+    /// Waits until a pool matches its spec, its operation has released the lock, and admission sees this too.
     pub async fn pool_is_ready(&self, pool: &str) {
-        let what = format!("has pool {pool} ready");
+        let what = format!("pool {pool} is ready");
         self.eventually(&what, || async {
             let pool = self.pool(pool).await;
             let status = pool.status.clone().unwrap_or_default();
@@ -325,24 +334,25 @@ impl Belay {
             status.observed_generation == pool.metadata.generation
                 && is_true(&status.conditions, "Ready")
                 && !held.any(|held| held.target.name == pool.name_any())
-                && self.pool_is_free_at_the_door(&pool).await
+                && self.admission_allows_pool_changes(&pool).await
         })
         .await;
     }
 
-    /// Waits until the operator has nothing to do. Until then it may still write.
-    pub async fn rests(&self) {
-        let is_at_rest = || {
+    /// Waits until the operator has nothing to do. Before that, it may still write.
+    pub async fn is_idle(&self) {
+        let has_nothing_to_do = || {
             let log = self.log();
             let decided = log.lines().rfind(|line| line.contains("decided"));
             decided.is_some_and(|line| line.ends_with("actions=0"))
         };
-        self.eventually("rests", || async { is_at_rest() }).await;
+        self.eventually("the operator is idle", || async { has_nothing_to_do() })
+            .await;
     }
 
-    /// Waits until no operation works on a pool.
+    /// Waits until no operation is in flight on a pool.
     pub async fn pool_is_idle(&self, pool: &str) {
-        let what = format!("has nothing in flight on pool {pool}");
+        let what = format!("no operation is in flight on pool {pool}");
         self.eventually(&what, || async {
             let pool = self.pool(pool).await;
             let status = pool.status.unwrap_or_default();
@@ -352,7 +362,7 @@ impl Belay {
     }
 
     pub async fn cluster_is_ready(&self) {
-        self.eventually("has the cluster ready", || async {
+        self.eventually("the cluster is ready", || async {
             let cluster = self.cluster().await;
             let status = cluster.status.unwrap_or_default();
             status.observed_generation == cluster.metadata.generation
@@ -361,16 +371,19 @@ impl Belay {
         .await;
     }
 
-    /// Waits until something is true; if it never is, the panic says what. The pauses between the checks grow, because
-    /// on a busy machine the checks cost time as well.
-    pub async fn eventually<F: Future<Output = bool>>(&self, what: &str, is_so: impl Fn() -> F) {
-        let began = Instant::now();
-        while !is_so().await {
-            if began.elapsed() > PATIENCE {
+    /// Waits until a statement is true. If it doesn't become true, the panic contains the statement. The pauses between
+    /// the checks grow, because on a busy machine the checks themselves take time.
+    pub async fn eventually<F: Future<Output = bool>>(&self, what: &str, holds: impl Fn() -> F) {
+        let started = Instant::now();
+        while !holds().await {
+            if started.elapsed() > PATIENCE {
                 let state = self.kubectl(&["get", "mc,ap,op", "-o", "wide"]);
-                panic!("{} never {what}:\n{state}", self.namespace);
+                panic!(
+                    "{}: this did not become true: {what}\n{state}",
+                    self.namespace
+                );
             }
-            let pause = (began.elapsed() / 20).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+            let pause = (started.elapsed() / 20).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
             tokio::time::sleep(pause).await;
         }
     }
@@ -390,7 +403,7 @@ impl Belay {
             .collect()
     }
 
-    /// Returns the phases of an Operation that has ended, as a watcher saw them.
+    /// Returns the phases of an Operation that has ended, as a watch showed them.
     pub async fn phases(&self, operation: &str) -> Vec<OperationPhase> {
         let statuses = self.statuses(operation).await;
         let mut phases: Vec<_> = statuses.iter().map(|status| status.phase).collect();
@@ -398,25 +411,25 @@ impl Belay {
         phases
     }
 
-    /// Returns all statuses of an Operation that has ended, as a watcher saw them. Waits until the watcher has seen the
-    /// end, which may be later than a get of the Operation shows it.
+    /// Returns all statuses of an Operation that has ended, as a watch showed them. Waits until the watch shows the
+    /// end, which may be later than a GET of the Operation shows it.
     pub async fn statuses(&self, operation: &str) -> Vec<OperationStatus> {
         self.eventually(
-            &format!("shows a watcher the end of {operation}"),
+            &format!("the watch shows the end of {operation}"),
             || async { self.seen.has_ended(operation) },
         )
         .await;
         self.seen.statuses(operation)
     }
 
-    /// Checks the rules that must hold in everything that a watcher saw.
+    /// Checks the invariants that must hold in everything that the watch showed.
     pub fn check_history(&self) {
         self.seen.check();
     }
 }
 
-/// Whether a request is refused because of an operation in flight.
-fn is_refused_for_another<T>(tried: kube::Result<T>) -> bool {
+/// Whether admission refuses a request because of an operation in flight.
+fn is_refused_because_of_another<T>(tried: kube::Result<T>) -> bool {
     match tried {
         Ok(_) => false,
         Err(kube::Error::Api(status)) => status.message.contains(" is in progress"),

@@ -1,12 +1,14 @@
-//! What the tests stand on: a control plane, an operator in a namespace of its own, and what people do and see there.
+//! What all tests use: a control plane, an operator for the namespace of a test, what users do there, and what they
+//! see.
 
-pub mod acts;
+pub mod actions;
 pub mod belay;
-pub mod doors;
+pub mod changes;
 pub mod operators;
 pub mod plugin;
 pub mod proxy;
 pub mod seen;
-pub mod shown;
+pub mod state;
 pub mod terminal;
+pub mod users;
 pub mod world;

@@ -46,7 +46,7 @@ impl Operator {
         this
     }
 
-    /// Starts it, and waits until it stands by.
+    /// Starts it, and waits until it is a standby.
     pub async fn standing_by(belay: &Belay, name: &'static str) -> Self {
         let this = Self::start_with(belay, name, &[]);
         this.says(belay, "standing by").await;
@@ -54,7 +54,7 @@ impl Operator {
     }
 
     pub async fn leads(&self, belay: &Belay) {
-        let what = format!("has {} as its leader", self.name);
+        let what = format!("{} is the leader", self.name);
         belay
             .eventually(&what, || async { self.holds_the_lease(belay).await })
             .await;
@@ -88,7 +88,7 @@ impl Operator {
 
     /// Waits until it holds exactly these of the two shards.
     pub async fn has_shards(&self, belay: &Belay, shards: &[u32]) {
-        let what = format!("has {} hold the shards {shards:?}", self.name);
+        let what = format!("{} holds the shards {shards:?}", self.name);
         belay
             .eventually(&what, || async { self.shards(belay).await == shards })
             .await;
@@ -107,7 +107,7 @@ impl Operator {
     }
 
     pub async fn says(&self, belay: &Belay, line: &str) {
-        let what = format!("has {} say {line:?}", self.name);
+        let what = format!("the log of {} contains {line:?}", self.name);
         belay
             .eventually(&what, || async { self.log().contains(line) })
             .await;
@@ -118,19 +118,19 @@ impl Operator {
     }
 
     /// Waits until it has nothing to do.
-    pub async fn rests(&self, belay: &Belay) {
-        let what = format!("has {} at rest", self.name);
-        let is_at_rest = |log: &str| {
+    pub async fn is_idle(&self, belay: &Belay) {
+        let what = format!("{} is idle", self.name);
+        let has_nothing_to_do = |log: &str| {
             let decided = log.lines().rfind(|line| line.contains("decided"));
             decided.is_some_and(|line| line.ends_with("actions=0"))
         };
         belay
-            .eventually(&what, || async { is_at_rest(&self.log()) })
+            .eventually(&what, || async { has_nothing_to_do(&self.log()) })
             .await;
     }
 
     pub async fn has_ended(&self, belay: &Belay) {
-        let what = format!("has {} ended", self.name);
+        let what = format!("{} has ended", self.name);
         belay
             .eventually(&what, || async {
                 !self.process.lock().expect("the process").is_running()
@@ -151,21 +151,26 @@ pub async fn lease(belay: &Belay) -> LeaseSpec {
 }
 
 /// Returns the same for the Lease whose name has this suffix.
-pub async fn lease_of(belay: &Belay, ending: &str) -> LeaseSpec {
-    let name = format!("belay-{}{ending}", belay.namespace);
+pub async fn lease_of(belay: &Belay, suffix: &str) -> LeaseSpec {
+    let name = format!("belay-{}{suffix}", belay.namespace);
     let lease = belay.api::<Lease>().get_opt(&name).await.expect("answered");
     lease.and_then(|lease| lease.spec).unwrap_or_default()
 }
 
 impl Belay {
-    /// Waits until an upgrade of `demo` has succeeded. Checks that it was a single Operation, and that it left each of
-    /// these nodes upgraded.
-    pub async fn is_upgraded_once(&self, operation: &str, is_its: impl Fn(&Node) -> bool) {
+    /// Waits until an upgrade of `demo` has succeeded. Checks that there was only one Upgrade Operation, and that each
+    /// of these nodes is upgraded.
+    pub async fn is_upgraded_once(&self, operation: &str, is_in_scope: impl Fn(&Node) -> bool) {
         self.succeeds(operation).await;
         self.cluster_is_ready().await;
         let nodes = self.nodes().await;
-        let is_done = |node: &Node| version(node) == "v1.36.3" && !is_cordoned(node);
-        assert!(nodes.iter().filter(|node| is_its(node)).all(is_done));
+        let is_upgraded = |node: &Node| version(node) == "v1.36.3" && !is_cordoned(node);
+        assert!(
+            nodes
+                .iter()
+                .filter(|node| is_in_scope(node))
+                .all(is_upgraded)
+        );
         let upgrades = self.operations(OperationType::Upgrade, "demo").await;
         assert_eq!(upgrades.len(), 1);
         self.check_history();

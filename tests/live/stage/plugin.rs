@@ -1,4 +1,4 @@
-//! The kubectl plugin, run by a test.
+//! The kubectl plugin.
 
 use std::process::{Command, Output, Stdio};
 
@@ -27,7 +27,7 @@ pub async fn run_with(belay: &Belay, args: &[&str], environment: &[(&str, String
     let mut command = command(belay, args);
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     let output = tokio::task::spawn_blocking(move || command.output());
-    output.await.expect("not cut short").expect("runs")
+    output.await.expect("the task ends").expect("runs")
 }
 
 /// Returns its output as text.

@@ -1,5 +1,5 @@
-//! Faults below the operator's client: a proxy between it and the API server that delays, refuses or loses single
-//! requests, and ends watches.
+//! Network faults for the operator: a proxy between it and the API server delays, refuses or loses single requests, and
+//! ends watches.
 
 use std::{
     net::Ipv4Addr,
@@ -24,13 +24,13 @@ use super::belay::{Belay, World};
 /// What happens to a request.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// It is sent after this time, even if nobody waits for its answer any more.
+    /// The proxy sends it after this time, even if the client no longer waits for the answer.
     Delay(Duration),
-    /// It isn't sent, and gets this answer.
+    /// The proxy doesn't send it, and gives this answer.
     Answer(u16, Value),
 }
 
-/// The requests that meet a fault.
+/// The requests that get a fault.
 #[derive(Clone, Debug)]
 struct Rule {
     method: Method,
@@ -39,13 +39,13 @@ struct Rule {
     /// A text that the body contains.
     body: String,
     fault: Fault,
-    /// How many more requests meet it.
+    /// How many more requests get it.
     times: usize,
 }
 
-/// A request that met a fault, and its final answer.
+/// A request that got a fault, and its final answer.
 #[derive(Clone, Debug)]
-pub struct Met {
+pub struct FaultedRequest {
     pub path: String,
     pub status: Option<u16>,
 }
@@ -54,7 +54,7 @@ pub struct Met {
 pub struct Proxy {
     client: Client,
     rules: Mutex<Vec<Rule>>,
-    met: Mutex<Vec<Met>>,
+    faulted: Mutex<Vec<FaultedRequest>>,
     /// The methods and paths of all writes.
     writes: Mutex<Vec<String>>,
     cuts: watch::Sender<(u64, String)>,
@@ -78,19 +78,19 @@ impl Proxy {
         let this = Arc::new(Self {
             client: world.client().await,
             rules: Mutex::default(),
-            met: Mutex::default(),
+            faulted: Mutex::default(),
             writes: Mutex::default(),
             cuts: watch::channel((0, String::new())).0,
             kubeconfig,
             _folder: folder,
         });
-        let router = Router::new().fallback(pass).with_state(this.clone());
+        let router = Router::new().fallback(forward).with_state(this.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         this
     }
 
-    /// From now on, this many requests with that method meet a fault if their path and body contain these texts.
-    pub fn on(&self, method: Method, path: &str, body: &str, fault: Fault, times: usize) {
+    /// From now on, this many requests with this method get a fault if their path and body contain these texts.
+    pub fn add_fault(&self, method: Method, path: &str, body: &str, fault: Fault, times: usize) {
         self.rules.lock().expect("rules").push(Rule {
             method,
             path: path.to_owned(),
@@ -101,22 +101,22 @@ impl Proxy {
     }
 
     /// Ends all faults.
-    pub fn heal(&self) {
+    pub fn remove_faults(&self) {
         self.rules.lock().expect("rules").clear();
     }
 
-    /// Returns the requests that met a fault.
-    pub fn met(&self) -> Vec<Met> {
-        self.met.lock().expect("met").clone()
+    /// Returns the requests that got a fault.
+    pub fn faulted_requests(&self) -> Vec<FaultedRequest> {
+        self.faulted.lock().expect("requests").clone()
     }
 
-    /// Returns the writes that were requested, as method and path.
+    /// Returns the methods and paths of all requested writes.
     pub fn writes(&self) -> Vec<String> {
         self.writes.lock().expect("writes").clone()
     }
 
-    /// Breaks off all watches of a resource.
-    pub fn cut(&self, resource: &str) {
+    /// Ends all watches of a resource.
+    pub fn cut_watches(&self, resource: &str) {
         self.cuts.send_modify(|(count, of)| {
             *count += 1;
             resource.clone_into(of);
@@ -143,7 +143,7 @@ impl Proxy {
         }
     }
 
-    /// Returns a watch's answer that ends when the watches of its resource are cut.
+    /// Returns a watch's answer that ends when [`Proxy::cut_watches`] names its resource.
     fn cuttable(&self, uri: &Uri, response: Response<Body>) -> Response<Body> {
         let mut cuts = self.cuts.subscribe();
         let path = uri.path().to_owned();
@@ -161,7 +161,7 @@ impl Proxy {
     }
 }
 
-async fn pass(State(proxy): State<Arc<Proxy>>, request: Request<Body>) -> Response<Body> {
+async fn forward(State(proxy): State<Arc<Proxy>>, request: Request<Body>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     if parts.method != Method::GET {
@@ -169,35 +169,36 @@ async fn pass(State(proxy): State<Arc<Proxy>>, request: Request<Body>) -> Respon
         proxy.writes.lock().expect("writes").push(write);
     }
     let fault = proxy.fault_of(&parts.method, &parts.uri, &body);
-    let mut forwarded = Request::builder()
+    let mut onward = Request::builder()
         .method(parts.method.clone())
         .uri(parts.uri.path_and_query().expect("a path").as_str());
     for name in ["content-type", "accept", "user-agent"] {
         if let Some(value) = parts.headers.get(name) {
-            forwarded = forwarded.header(name, value);
+            onward = onward.header(name, value);
         }
     }
-    let forwarded = forwarded.body(body).expect("a request");
+    let onward = onward.body(body).expect("a request");
     let path = parts.uri.to_string();
     match fault {
         None => {
-            let response = proxy.send(forwarded).await;
+            let response = proxy.send(onward).await;
             if path.contains("watch=true") {
                 return proxy.cuttable(&parts.uri, response);
             }
             response
         }
         Some(Fault::Answer(code, body)) => {
-            proxy.note(path, Some(code));
+            proxy.record(path, Some(code));
             answer(code, &body)
         }
         Some(Fault::Delay(time)) => {
-            let number = proxy.note(path, None);
-            // It is sent in any case: nobody can take it back.
+            let number = proxy.record(path, None);
+            // It is sent in any case: the client cannot withdraw it.
             let sent = tokio::spawn(async move {
                 tokio::time::sleep(time).await;
-                let response = proxy.send(forwarded).await;
-                proxy.met.lock().expect("met")[number].status = Some(response.status().as_u16());
+                let response = proxy.send(onward).await;
+                proxy.faulted.lock().expect("requests")[number].status =
+                    Some(response.status().as_u16());
                 response
             });
             sent.await.expect("sent")
@@ -206,10 +207,10 @@ async fn pass(State(proxy): State<Arc<Proxy>>, request: Request<Body>) -> Respon
 }
 
 impl Proxy {
-    fn note(&self, path: String, status: Option<u16>) -> usize {
-        let mut met = self.met.lock().expect("met");
-        met.push(Met { path, status });
-        met.len() - 1
+    fn record(&self, path: String, status: Option<u16>) -> usize {
+        let mut faulted = self.faulted.lock().expect("requests");
+        faulted.push(FaultedRequest { path, status });
+        faulted.len() - 1
     }
 }
 
@@ -228,7 +229,7 @@ pub fn status(code: u16, reason: &str, message: &str) -> Value {
 }
 
 impl Belay {
-    /// Makes the operator reach the API server through a proxy from its start on.
+    /// Creates a namespace, and starts an operator that reaches the API server through a proxy.
     pub async fn start_behind_proxy(world: &Arc<World>) -> (Arc<Self>, Arc<Proxy>) {
         let this = Self::start_without_operator(world).await;
         let proxy = Proxy::start(world).await;
@@ -237,13 +238,20 @@ impl Belay {
         (this, proxy)
     }
 
-    /// Waits until a request that met a fault was answered. Returns the answer's status code.
+    /// Waits until a request that got a fault has its answer. Returns the answer's status code.
     pub async fn was_answered(&self, proxy: &Proxy, path: &str) -> u16 {
-        let of_path = || proxy.met().into_iter().find(|met| met.path.contains(path));
-        self.eventually(&format!("has {path} answered"), || async {
-            of_path().is_some_and(|met| met.status.is_some())
+        let of_path = || {
+            proxy
+                .faulted_requests()
+                .into_iter()
+                .find(|request| request.path.contains(path))
+        };
+        self.eventually(&format!("the request {path} is answered"), || async {
+            of_path().is_some_and(|request| request.status.is_some())
         })
         .await;
-        of_path().and_then(|met| met.status).expect("a status")
+        of_path()
+            .and_then(|request| request.status)
+            .expect("a status")
     }
 }

@@ -1,4 +1,4 @@
-//! Everything that a watcher saw in a namespace, and the rules that must hold in all of it.
+//! Everything that a watch showed of a namespace, and the invariants that must hold in it.
 
 use std::{
     collections::BTreeMap,
@@ -16,19 +16,19 @@ use kube::{
 };
 use tokio::task::JoinSet;
 
-/// What was seen of objects, by name, in order.
-type Noted<T> = Arc<Mutex<Vec<(String, T)>>>;
+/// What a watch showed of objects, by name, in order.
+type Recorded<T> = Arc<Mutex<Vec<(String, T)>>>;
 
-/// How an object was seen.
+/// How a watch showed an object.
 #[derive(Clone, Copy, PartialEq)]
 enum By {
-    /// By an event of a watch: nothing is missing since the previous event.
+    /// By an event: no change since the previous event is missing.
     Event,
-    /// By the initial list of a watch. A broken watch starts again: the changes in between are missing.
+    /// By the initial list. A broken watch starts again, and the changes in between are missing.
     List,
 }
 
-/// What was seen of an Operation.
+/// What a watch showed of an Operation.
 #[derive(Clone)]
 struct SeenOperation {
     /// The uid, because a name may be used again.
@@ -37,14 +37,14 @@ struct SeenOperation {
     by: By,
 }
 
-/// Everything that was seen, in order.
+/// Everything that the watches showed, in order.
 #[derive(Clone, Default)]
 pub struct Seen {
-    operations: Noted<SeenOperation>,
-    locks: Noted<Vec<OperationInFlight>>,
-    pools: Noted<AgentPoolStatus>,
-    /// The watches end with the last clone. Otherwise a control plane of many namespaces would serve them until its
-    /// end.
+    operations: Recorded<SeenOperation>,
+    locks: Recorded<Vec<OperationInFlight>>,
+    pools: Recorded<AgentPoolStatus>,
+    /// The watches end when the last clone is dropped. Otherwise a control plane with many namespaces would serve them
+    /// until it stops.
     watches: Arc<JoinSet<()>>,
 }
 
@@ -53,7 +53,7 @@ impl Seen {
     pub fn watch(client: &Client, namespace: &str) -> Self {
         let mut this = Self::default();
         let mut watches = JoinSet::new();
-        let operations = note(
+        let operations = record(
             client,
             namespace,
             &this.operations,
@@ -64,7 +64,7 @@ impl Seen {
                 (name, SeenOperation { uid, status, by })
             },
         );
-        let locks = note(
+        let locks = record(
             client,
             namespace,
             &this.locks,
@@ -73,7 +73,7 @@ impl Seen {
                 (cluster.name_any(), status.operations)
             },
         );
-        let pools = note(client, namespace, &this.pools, |pool: AgentPool, _| {
+        let pools = record(client, namespace, &this.pools, |pool: AgentPool, _| {
             (pool.name_any(), pool.status.unwrap_or_default())
         });
         watches.spawn(operations);
@@ -83,18 +83,18 @@ impl Seen {
         this
     }
 
-    /// Whether an Operation was seen to have ended.
+    /// Whether the watch has shown that an Operation has ended.
     pub fn has_ended(&self, operation: &str) -> bool {
         self.end(operation).is_some()
     }
 
-    /// Whether an Operation was seen to end before another one: a watch shows changes in their order.
+    /// Whether one Operation ended before another one. A watch shows changes in order.
     pub fn ended_before(&self, first: &str, second: &str) -> bool {
         let (first, second) = (self.end(first), self.end(second));
         first.is_some_and(|first| second.is_none_or(|second| first < second))
     }
 
-    /// Returns the position of an Operation's end in everything that was seen.
+    /// Returns the position of an Operation's end among everything that the watch showed.
     fn end(&self, operation: &str) -> Option<usize> {
         let operations = self.operations.lock().expect("what was seen");
         let mut operations = operations.iter();
@@ -113,9 +113,9 @@ impl Seen {
         of(&self.pools.lock().expect("what was seen"), pool)
     }
 
-    /// Checks the rules that must hold in everything that was seen: the percentage never goes down and is 100 only at
-    /// success, each phase may follow the previous one, after Canceling no new step begins, and no two operations that
-    /// exclude each other hold the lock.
+    /// Checks the invariants: the percentage never goes down and is 100 only at success, each phase may follow the
+    /// previous one, no new step starts after Canceling, and no two operations that exclude each other hold the lock
+    /// together.
     pub fn check(&self) {
         let operations = self.operations.lock().expect("what was seen");
         let mut last = BTreeMap::<&str, &OperationStatus>::new();
@@ -130,7 +130,7 @@ impl Seen {
             }
         }
         for (name, lock) in self.locks.lock().expect("what was seen").iter() {
-            let whole = lock
+            let on_cluster = lock
                 .iter()
                 .filter(|held| held.target.kind == TargetKind::ManagedCluster)
                 .count();
@@ -138,7 +138,7 @@ impl Seen {
             targets.sort();
             targets.dedup();
             assert!(
-                lock.len() <= 1 || (whole == 0 && targets.len() == lock.len()),
+                lock.len() <= 1 || (on_cluster == 0 && targets.len() == lock.len()),
                 "{name}: {lock:?}"
             );
         }
@@ -150,8 +150,8 @@ fn of<T: Clone>(seen: &[(String, T)], name: &str) -> Vec<T> {
     of_name.map(|(_, status)| status.clone()).collect()
 }
 
-/// Records what is seen of all objects of a kind.
-fn note<K, T: Send + 'static>(
+/// Records what a watch shows of all objects of a kind.
+fn record<K, T: Send + 'static>(
     client: &Client,
     namespace: &str,
     seen: &Arc<Mutex<Vec<T>>>,
@@ -182,8 +182,8 @@ where
     }
 }
 
-/// Whether an Operation in one phase may later be in the other one, through phases that nobody saw.
-fn may_come_to(from: OperationPhase, to: OperationPhase) -> bool {
+/// Whether an Operation may go from one phase to the other, through phases that the watch didn't show.
+fn may_reach(from: OperationPhase, to: OperationPhase) -> bool {
     let mut reached = vec![from];
     let mut next = 0;
     while let Some(phase) = reached.get(next) {
@@ -199,25 +199,25 @@ fn may_come_to(from: OperationPhase, to: OperationPhase) -> bool {
 fn check_transition(name: &str, before: &OperationStatus, after: &OperationStatus, by: By) {
     assert!(
         after.percent_complete >= before.percent_complete,
-        "{name}: percent went down"
+        "{name}: the percentage went down"
     );
     let (from, to) = (before.phase, after.phase);
-    let may = match by {
+    let is_allowed = match by {
         By::Event => from.may_become(to),
-        By::List => may_come_to(from, to),
+        By::List => may_reach(from, to),
     };
-    assert!(may, "{name}: {from:?} to {to:?}");
-    let stays = matches!(to, OperationPhase::Canceling | OperationPhase::Canceled);
-    if from == OperationPhase::Canceling && stays {
-        let begun = |status: &OperationStatus| {
+    assert!(is_allowed, "{name}: {from:?} to {to:?}");
+    let still_cancels = matches!(to, OperationPhase::Canceling | OperationPhase::Canceled);
+    if from == OperationPhase::Canceling && still_cancels {
+        let started = |status: &OperationStatus| {
             let steps = status.steps.iter();
             steps
                 .filter(|step| !matches!(step.phase, StepPhase::Pending | StepPhase::Skipped))
                 .count()
         };
         assert!(
-            begun(after) <= begun(before),
-            "{name}: a step began after Canceling: {:#?}, then {:#?}",
+            started(after) <= started(before),
+            "{name}: a step started after Canceling: {:#?}, then {:#?}",
             before.steps,
             after.steps
         );

@@ -1,4 +1,4 @@
-//! A person's terminal: the plugin runs on a pseudo-terminal, and the test reads the screen.
+//! A user's terminal: the plugin runs on a pseudo-terminal, and the test reads the screen.
 
 use std::{
     process::ExitStatus,
@@ -13,7 +13,7 @@ use tokio::{
 
 use super::belay::Belay;
 
-/// High enough for everything that is shown at once.
+/// Enough for all lines that the plugin shows at once.
 const ROWS: u16 = 50;
 /// The character that Ctrl-C sends.
 pub const CTRL_C: &str = "\x03";
@@ -43,12 +43,15 @@ impl Terminal {
             .expect("started");
         let (mut output, keyboard) = pty.into_split();
         let screen = Arc::new(Mutex::new(vt100::Parser::new(ROWS, columns, 0)));
-        let drawn = screen.clone();
+        let shared_screen = screen.clone();
         let reader = tokio::spawn(async move {
             let mut buffer = [0; 4096];
             // On Linux, the end is an error, because the other side is closed.
             while let Ok(read @ 1..) = output.read(&mut buffer).await {
-                drawn.lock().expect("the screen").process(&buffer[..read]);
+                shared_screen
+                    .lock()
+                    .expect("the screen")
+                    .process(&buffer[..read]);
             }
         });
         Self {
@@ -76,7 +79,7 @@ impl Terminal {
 
     /// Waits until the screen shows a text. Line breaks count as spaces.
     pub async fn shows(&self, text: &str) {
-        let what = format!("shows {text:?} on the terminal");
+        let what = format!("the terminal shows {text:?}");
         let is_shown = || async { words(&self.text()).contains(text) };
         self.belay.eventually(&what, is_shown).await;
     }
@@ -90,7 +93,7 @@ impl Terminal {
     /// Waits for the end. Returns the exit status, and the final text on the screen.
     pub async fn end(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().await.expect("it ends");
-        self.reader.await.expect("all is read");
+        self.reader.await.expect("the output is read");
         let text = self.screen.lock().expect("the screen").screen().contents();
         (status, text)
     }

@@ -30,11 +30,11 @@ pub struct World {
     pub logs: PathBuf,
     namespaces: AtomicUsize,
     /// Whether its clients retry when the API server reports that it isn't ready yet.
-    pub asks_again: AtomicBool,
-    unguarded: OnceCell<Arc<World>>,
+    pub retries: AtomicBool,
+    without_policies: OnceCell<Arc<World>>,
 }
 
-/// Whether a file contains a policy of a kind that an API server before 1.36 doesn't know.
+/// Whether a file contains a policy of a kind that API servers before 1.36 don't have.
 fn is_mutating(policy: &Path) -> bool {
     let text = std::fs::read_to_string(policy).expect("a policy");
     text.contains("kind: MutatingAdmissionPolicy\n")
@@ -52,10 +52,10 @@ impl World {
         let this = Self::of(control_plane.unwrap_or_else(|error| panic!("{error}")));
         let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/policies");
         let files = std::fs::read_dir(policies).expect("the policies");
-        let stamps = this.stamps();
+        let can_record = this.can_record_requester();
         let files: Vec<_> = files
             .map(|file| file.expect("a policy").path())
-            .filter(|file| stamps || !is_mutating(file))
+            .filter(|file| can_record || !is_mutating(file))
             .map(|file| format!("--filename={}", file.display()))
             .collect();
         let files = files.iter().map(String::as_str);
@@ -64,8 +64,8 @@ impl World {
         this
     }
 
-    /// Whether the API server can record who asks for an abort: it can since Kubernetes 1.36.
-    pub fn stamps(&self) -> bool {
+    /// Whether the API server can record who requests an abort: it can since Kubernetes 1.36.
+    pub fn can_record_requester(&self) -> bool {
         self.try_kubectl(&[
             "get",
             "mutatingadmissionpolicies.v1.admissionregistration.k8s.io",
@@ -73,13 +73,16 @@ impl World {
         .is_ok()
     }
 
-    /// Returns a world whose API server has no policies, so that Belay itself must refuse. It is started once.
-    pub async fn unguarded(&self) -> Arc<Self> {
-        let started = self.unguarded.get_or_init(Self::without_policies).await;
+    /// Returns a world whose API server has no policies, so that Belay itself must refuse. The first call starts it.
+    pub async fn without_policies(&self) -> Arc<Self> {
+        let started = self
+            .without_policies
+            .get_or_init(Self::start_without_policies)
+            .await;
         started.clone()
     }
 
-    async fn without_policies() -> Arc<Self> {
+    async fn start_without_policies() -> Arc<Self> {
         let control_plane = ControlPlane::start().await;
         Self::of(control_plane.unwrap_or_else(|error| panic!("{error}")))
     }
@@ -92,8 +95,8 @@ impl World {
             logs: control_plane.logs_dir(),
             control_plane: Mutex::new(control_plane),
             namespaces: AtomicUsize::new(0),
-            asks_again: AtomicBool::new(false),
-            unguarded: OnceCell::new(),
+            retries: AtomicBool::new(false),
+            without_policies: OnceCell::new(),
         };
         this.apply_kinds();
         Arc::new(this)
@@ -113,34 +116,41 @@ impl World {
             let is_established = "--for=condition=Established";
             self.kubectl(&["wait", is_established, &crd, KUBECTL_PATIENCE]);
         }
-        // Discovery is ready a moment later.
-        let began = Instant::now();
+        // Discovery is ready a little later.
+        let started = Instant::now();
         while self.try_kubectl(&["explain", "operation"]).is_err() {
-            assert!(began.elapsed() < PATIENCE, "never explains operations");
+            assert!(
+                started.elapsed() < PATIENCE,
+                "`kubectl explain operation` still fails"
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
-        // Storage is ready even later: kubectl retries until then.
+        // Storage is ready later still; kubectl retries until then.
         self.kubectl(&["get", "--all-namespaces", &kinds.join(",")]);
     }
 
-    /// Waits until the API server enforces the policies: the last one, and the one that records who asks.
+    /// Waits until the API server enforces the policies: the last one, and the one that records who requests an abort.
     pub fn wait_for_policies(&self) {
         let cluster = "{apiVersion: belay.dev/v1alpha1, kind: ManagedCluster, metadata: {name: probe, annotations: {belay.dev/abort: x}}, spec: {kubernetesVersion: 1.35.7, provider: {kwok: {}}}}";
         let pool = "{apiVersion: belay.dev/v1alpha1, kind: AgentPool, metadata: {name: probe}, spec: {clusterName: probe, count: 1, kubernetesVersion: 1.36.3}}";
         let apply = ["apply", "--server-side", "-o", "yaml"];
-        let try_it = [&apply[..], &["--dry-run=server"]].concat();
-        let stamps = self.stamps();
-        let began = Instant::now();
+        let dry_run = [&apply[..], &["--dry-run=server"]].concat();
+        let can_record = self.can_record_requester();
+        let started = Instant::now();
         loop {
-            let stamped = self.kubectl_with(&try_it, cluster).is_ok_and(|made| {
-                let stamp = belay::api::ABORT_REQUESTED_BY_ANNOTATION;
-                (made.contains(stamp) || !stamps) && self.kubectl_with(&apply, cluster).is_ok()
+            let is_recorded = self.kubectl_with(&dry_run, cluster).is_ok_and(|object| {
+                let recorded = belay::api::ABORT_REQUESTED_BY_ANNOTATION;
+                (object.contains(recorded) || !can_record)
+                    && self.kubectl_with(&apply, cluster).is_ok()
             });
-            let refused = self.kubectl_with(&try_it, pool).err();
-            if stamped && refused.is_some_and(|why| why.contains("can't be newer")) {
+            let refused = self.kubectl_with(&dry_run, pool).err();
+            if is_recorded && refused.is_some_and(|why| why.contains("can't be newer")) {
                 break;
             }
-            assert!(began.elapsed() < PATIENCE, "the policies never took hold");
+            assert!(
+                started.elapsed() < PATIENCE,
+                "the policies are still not in effect"
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
         self.kubectl(&["delete", "managedcluster", "probe"]);
@@ -196,11 +206,11 @@ impl World {
         let options = KubeConfigOptions::default();
         let config = Config::from_custom_kubeconfig(self.admin.clone(), &options).await;
         let mut config = config.expect("a configuration");
-        config.default_retry = self.asks_again.load(Ordering::Relaxed);
+        config.default_retry = self.retries.load(Ordering::Relaxed);
         config
     }
 
-    /// Kills the API server. It stays away until [`World::start_api_server`].
+    /// Kills the API server. It stays down until [`World::start_api_server`].
     pub async fn kill_api_server(&self) {
         self.kill(Component::ApiServer).await;
     }
@@ -210,18 +220,18 @@ impl World {
         self.start_again(Component::ApiServer).await;
     }
 
-    /// Kills a part with SIGKILL. It stays away until [`World::start_again`].
+    /// Kills a component with SIGKILL. It stays down until [`World::start_again`].
     pub async fn kill(&self, component: Component) {
         self.control_plane.lock().await.kill(component);
     }
 
-    /// Starts a part again, and waits until the API server answers.
+    /// Starts a component again, and waits until the API server answers.
     pub async fn start_again(&self, component: Component) {
         let started = self.control_plane.lock().await.start_again(component).await;
         started.unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// Freezes the API server: it answers nothing, and its connections stay open.
+    /// Freezes the API server: it answers no request, and its connections stay open.
     pub async fn pause_api_server(&self) {
         self.control_plane.lock().await.pause(Component::ApiServer);
     }
@@ -231,7 +241,7 @@ impl World {
         self.control_plane.lock().await.resume(Component::ApiServer);
     }
 
-    /// Copies the logs to a folder that outlives the control plane.
+    /// Copies the logs to a folder that remains when the control plane is deleted.
     pub fn keep_logs(&self) {
         let kept = std::env::temp_dir().join(format!("belay-test-logs-{}", std::process::id()));
         let copied = Command::new("cp")

@@ -1,5 +1,5 @@
-//! A strict parser of Prometheus' text format: each metric has a help text and a type, its name has the suffix that its
-//! type requires, and a histogram's buckets add up.
+//! A strict parser of the Prometheus text format. It checks that each metric has a help text and a type, that its name
+//! has the suffix that its type requires, and that the buckets of a histogram are consistent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,16 +19,16 @@ impl Exposition {
             if let Some(help) = line.strip_prefix("# HELP ") {
                 let (name, help) = help.split_once(' ').expect("a help");
                 assert!(!help.is_empty(), "{line}");
-                assert!(helps.insert(name.to_owned()), "told twice: {line}");
+                assert!(helps.insert(name.to_owned()), "declared twice: {line}");
             } else if let Some(type_) = line.strip_prefix("# TYPE ") {
                 let (name, type_) = type_.split_once(' ').expect("a type");
                 let before = types.insert(name.to_owned(), type_.to_owned());
-                assert_eq!(before, None, "told twice: {line}");
+                assert_eq!(before, None, "declared twice: {line}");
             } else {
                 let (name, labels, value) = sample(line);
                 check_name(&name, &types, &helps);
                 let before = samples.insert((name, labels), value);
-                assert_eq!(before, None, "told twice: {line}");
+                assert_eq!(before, None, "declared twice: {line}");
             }
         }
         assert!(!samples.is_empty());
@@ -72,10 +72,10 @@ impl Exposition {
                 buckets.is_sorted_by(|one, other| one.1 <= other.1),
                 "{name} {labels:?}: {buckets:?}"
             );
-            let (bound, all) = *buckets.last().expect("a bucket");
+            let (bound, total) = *buckets.last().expect("a bucket");
             let count = self.samples[&(format!("{name}_count"), labels.clone())];
             assert!(bound.is_infinite(), "{name} {labels:?}");
-            assert!((all - count).abs() < f64::EPSILON, "{name} {labels:?}");
+            assert!((total - count).abs() < f64::EPSILON, "{name} {labels:?}");
             assert!(self.samples.contains_key(&(format!("{name}_sum"), labels)));
         }
     }
@@ -83,17 +83,17 @@ impl Exposition {
 
 /// Checks that a sample's metric was declared before, and that its name has the right suffix.
 fn check_name(name: &str, types: &BTreeMap<String, String>, helps: &BTreeSet<String>) {
-    let endings = ["_bucket", "_count", "_sum"];
-    let histogram = endings
+    let suffixes = ["_bucket", "_count", "_sum"];
+    let histogram = suffixes
         .iter()
-        .filter_map(|ending| name.strip_suffix(ending))
+        .filter_map(|suffix| name.strip_suffix(suffix))
         .find(|base| types.get(*base).is_some_and(|type_| type_ == "histogram"));
     let base = histogram.unwrap_or(name);
     let type_ = types.get(base);
     let type_ = type_.unwrap_or_else(|| panic!("{name} has no type"));
     assert!(helps.contains(base), "{name} has no help");
-    let counts = type_ == "counter";
-    assert_eq!(counts, base.ends_with("_total"), "{name} is a {type_}");
+    let is_counter = type_ == "counter";
+    assert_eq!(is_counter, base.ends_with("_total"), "{name} is a {type_}");
 }
 
 fn sample(line: &str) -> (String, Labels, f64) {

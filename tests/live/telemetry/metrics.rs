@@ -1,4 +1,4 @@
-//! What the operator reports about itself over HTTP.
+//! The operator's HTTP server: metrics and health.
 
 use std::{
     fs,
@@ -26,7 +26,7 @@ pub async fn address(belay: &Belay, log: &Path) -> String {
         rest.split_whitespace().next().map(str::to_owned)
     };
     belay
-        .eventually("serves metrics", || async { find().is_some() })
+        .eventually("the operator serves metrics", || async { find().is_some() })
         .await;
     find().expect("an address")
 }
@@ -52,7 +52,7 @@ pub fn scrape(address: &str) -> Exposition {
     Exposition::parse(&text)
 }
 
-pub async fn a_scrape_tells_how_operations_went(world: Arc<World>) {
+pub async fn the_metrics_report_operations_blocks_and_aborts(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let (_operator, log) = belay.operator(&[OWN_ADDRESS]);
     let address = address(&belay, &log).await;
@@ -64,26 +64,26 @@ pub async fn a_scrape_tells_how_operations_went(world: Arc<World>) {
     let operation = belay.operation(OperationType::Upgrade, "demo").await;
     belay.is_blocked(&operation).await;
     let blocked = [("reason", "PodDisruptionBudget")];
-    let runs = [("type", "Upgrade"), ("phase", "InProgress")];
+    let in_progress = [("type", "Upgrade"), ("phase", "InProgress")];
     belay
-        .eventually("tells of what is blocked", || async {
+        .eventually("the metrics count the blocked operation", || async {
             scrape(&address).value("belay_operations_blocked", &blocked) == Some(1.0)
         })
         .await;
     let during = scrape(&address);
     assert_eq!(during.value("belay_active_work", &[]), Some(1.0));
-    assert_eq!(during.value("belay_operations", &runs), Some(1.0));
-    let age = during.value("belay_operations_oldest_seconds", &runs);
+    assert_eq!(during.value("belay_operations", &in_progress), Some(1.0));
+    let age = during.value("belay_operations_oldest_seconds", &in_progress);
     assert!(age.is_some_and(|age| age > 0.0), "{age:?}");
 
-    let asked = Instant::now();
+    let requested = Instant::now();
     belay.abort(&operation, "enough").await;
     belay
         .is_in_phase(&operation, OperationPhase::Canceled)
         .await;
     let ended = [("type", "Upgrade"), ("result", "Canceled")];
     belay
-        .eventually("has counted the end", || async {
+        .eventually("the metrics count the canceled operation", || async {
             let canceled = [("type", "Upgrade"), ("phase", "Canceled")];
             let now = scrape(&address);
             now.value("belay_operations", &canceled) == Some(1.0)
@@ -91,22 +91,25 @@ pub async fn a_scrape_tells_how_operations_went(world: Arc<World>) {
                 && now.value("workqueue_depth", QUEUE) == Some(0.0)
         })
         .await;
-    let waited = asked.elapsed().as_secs_f64();
+    let elapsed = requested.elapsed().as_secs_f64();
     let after = scrape(&address);
-    assert_eq!(after.value("belay_operations", &runs), Some(0.0));
+    assert_eq!(after.value("belay_operations", &in_progress), Some(0.0));
     assert_eq!(after.value("belay_operations_blocked", &blocked), None);
     assert_eq!(after.value("belay_active_work", &[]), Some(0.0));
-    let took = "belay_operation_duration_seconds";
-    assert_eq!(after.value(&format!("{took}_count"), &ended), Some(1.0));
+    let duration = "belay_operation_duration_seconds";
+    assert_eq!(after.value(&format!("{duration}_count"), &ended), Some(1.0));
     let abort = "belay_operation_abort_latency_seconds";
     assert_eq!(after.value(&format!("{abort}_count"), &[]), Some(1.0));
     let latency = after.value(&format!("{abort}_sum"), &[]).expect("a time");
     assert!(
-        0.0 < latency && latency < waited,
-        "{latency} s of the {waited} s from the request until this was told"
+        0.0 < latency && latency < elapsed,
+        "a latency of {latency} s, but the metrics showed the end after {elapsed} s"
     );
-    let waited = after.value("belay_operation_blocked_seconds_total", &blocked);
-    assert!(waited.is_some_and(|waited| waited > 0.0), "{waited:?}");
+    let blocked_seconds = after.value("belay_operation_blocked_seconds_total", &blocked);
+    assert!(
+        blocked_seconds.is_some_and(|seconds| seconds > 0.0),
+        "{blocked_seconds:?}"
+    );
     let created = [("type", "Create"), ("result", "Succeeded")];
     let created = after.value("belay_operations_finished_total", &created);
     assert_eq!(created, Some(2.0));
@@ -152,20 +155,20 @@ pub async fn a_scrape_tells_how_operations_went(world: Arc<World>) {
 
 const QUEUE: &[(&str, &str)] = &[("controller", "managedcluster"), ("name", "managedcluster")];
 
-pub async fn an_operator_that_reaches_no_cluster_is_live_and_not_ready(world: Arc<World>) {
+pub async fn an_operator_without_an_api_server_is_live_but_not_ready(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let folder = tempfile::tempdir().expect("a folder");
-    let nowhere = folder.path().join("kubeconfig");
-    let config = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "it",
-        "clusters": [{"name": "it", "cluster": {"server": "http://127.0.0.1:1"}}],
-        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-        "users": [{"name": "it", "user": {}}]}"#;
-    fs::write(&nowhere, config).expect("written");
-    let nowhere = nowhere.to_str().expect("a path");
-    let (_operator, log) = belay.operator(&[OWN_ADDRESS, ("KUBECONFIG", nowhere)]);
+    let kubeconfig = folder.path().join("kubeconfig");
+    let config = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "none",
+        "clusters": [{"name": "none", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "contexts": [{"name": "none", "context": {"cluster": "none", "user": "none"}}],
+        "users": [{"name": "none", "user": {}}]}"#;
+    fs::write(&kubeconfig, config).expect("written");
+    let kubeconfig = kubeconfig.to_str().expect("a path");
+    let (_operator, log) = belay.operator(&[OWN_ADDRESS, ("KUBECONFIG", kubeconfig)]);
     let address = address(&belay, &log).await;
     belay
-        .eventually("says that it isn't ready", || async {
+        .eventually("the operator reports that it isn't ready", || async {
             get(&address, "/readyz").0 == 503
         })
         .await;

@@ -1,4 +1,4 @@
-//! What the operator says about itself: logs, metrics, traces and alerts.
+//! The operator's telemetry: logs, metrics, traces and alerts.
 
 pub mod exposition;
 pub mod logs;

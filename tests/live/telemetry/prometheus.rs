@@ -1,4 +1,4 @@
-//! A real Prometheus scrapes a real run: the test checks the chart's dashboard and alerts.
+//! The chart's dashboard and alerts, checked with a real Prometheus that scrapes a real operator.
 
 use std::{
     fs,
@@ -64,11 +64,13 @@ impl Prometheus {
         let program = testenv::binary("prometheus").expect("prometheus");
         let process = Process::start_with(&program, &flags, &[], &log).expect("started");
         belay
-            .eventually("Prometheus listens", || async { listens(&log).is_some() })
+            .eventually("Prometheus listens", || async {
+                listen_address(&log).is_some()
+            })
             .await;
         Self {
             _process: process,
-            url: format!("http://{}", listens(&log).expect("an address")),
+            url: format!("http://{}", listen_address(&log).expect("an address")),
             _folder: folder,
         }
     }
@@ -84,7 +86,7 @@ impl Prometheus {
     }
 }
 
-fn listens(log: &Path) -> Option<String> {
+fn listen_address(log: &Path) -> Option<String> {
     let log = fs::read_to_string(log).ok()?;
     let (_, rest) = log.split_once("msg=\"Listening on\"")?;
     let (_, address) = rest.split_once("address=")?;
@@ -94,10 +96,13 @@ fn listens(log: &Path) -> Option<String> {
 fn promtool(args: &[&str]) -> String {
     let program: PathBuf = testenv::binary("promtool").expect("promtool");
     let output = Command::new(program).args(args).output().expect("runs");
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let output_text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "promtool {args:?}: {told}{errors}");
-    told
+    assert!(
+        output.status.success(),
+        "promtool {args:?}: {output_text}{errors}"
+    );
+    output_text
 }
 
 /// Returns the chart's alerts. A blocked operation becomes an alert after one second.
@@ -128,31 +133,31 @@ fn panels() -> Vec<(String, String)> {
         .collect()
 }
 
-/// Returns the labels that a legend names. The label of the pod comes from Kubernetes.
+/// Returns the labels that a legend names, except the label of the pod, which comes from Kubernetes.
 fn labels(legend: &str) -> impl Iterator<Item = &str> {
     let parts = legend.split("{{").skip(1);
     let labels = parts.filter_map(|part| part.split_once("}}").map(|(label, _)| label));
     labels.filter(|label| *label != "pod")
 }
 
-pub async fn the_dashboard_shows_a_run_and_an_alert_tells_of_what_blocks_it(world: Arc<World>) {
+pub async fn the_dashboard_has_data_and_an_alert_fires_for_a_blocked_operation(world: Arc<World>) {
     let belay = Belay::start_without_operator(&world).await;
     let (_operator, log) = belay.operator(&[metrics::OWN_ADDRESS]);
     let address = metrics::address(&belay, &log).await;
     let prometheus = Prometheus::start(&belay, &address).await;
-    let upgrade = belay.upgrading().await;
+    let upgrade = belay.blocked_upgrade().await;
     belay
         .eventually("an alert fires", || async {
             let firing = "ALERTS{alertname=\"BelayOperationBlocked\", alertstate=\"firing\"}";
-            let fires = prometheus.query(firing);
-            fires
+            let alerts = prometheus.query(firing);
+            alerts
                 .iter()
                 .any(|(labels, _)| labels["reason"] == "PodDisruptionBudget")
         })
         .await;
-    // A late scrape leaves a gap.
+    // If a scrape is late, the series has a gap.
     belay
-        .eventually("shows since when", || async {
+        .eventually("a metric shows the time of the block", || async {
             let oldest = "max by (reason) (belay_operations_blocked_oldest_seconds)";
             let blocked = prometheus.query(oldest);
             blocked.iter().any(|(_, seconds)| *seconds > 1.0)
@@ -162,12 +167,12 @@ pub async fn the_dashboard_shows_a_run_and_an_alert_tells_of_what_blocks_it(worl
     belay.is_in_phase(&upgrade, OperationPhase::Canceled).await;
     for (expression, legend) in panels() {
         let expression = expression.replace("$__rate_interval", WINDOW);
-        // Nothing is blocked any more.
+        // No operation is blocked at this time.
         if expression.contains("blocked_oldest") {
             continue;
         }
         belay
-            .eventually(&format!("shows {expression}"), || async {
+            .eventually(&format!("Prometheus has data for {expression}"), || async {
                 let series = prometheus.query(&expression);
                 !series.is_empty()
                     && series.iter().any(|(_, value)| value.is_finite())
@@ -180,7 +185,7 @@ pub async fn the_dashboard_shows_a_run_and_an_alert_tells_of_what_blocks_it(worl
     let ended =
         format!("sum by (type, result) (increase(belay_operations_finished_total[{WINDOW}]))");
     belay
-        .eventually("counts the abort", || async {
+        .eventually("Prometheus counts the canceled operation", || async {
             prometheus.query(&ended).iter().any(|(of, number)| {
                 of["type"] == format!("{:?}", OperationType::Upgrade)
                     && of["result"] == "Canceled"
@@ -191,7 +196,7 @@ pub async fn the_dashboard_shows_a_run_and_an_alert_tells_of_what_blocks_it(worl
     check_exposition(&metrics::get(&address, "/metrics").1);
 }
 
-/// Returns the output of `promtool check metrics` for a scrape.
+/// Checks a scrape with `promtool check metrics`.
 fn check_exposition(scrape: &str) {
     let mut file = tempfile::tempfile().expect("a file");
     file.write_all(scrape.as_bytes()).expect("written");
@@ -202,6 +207,6 @@ fn check_exposition(scrape: &str) {
         .stdin(file)
         .output()
         .expect("runs");
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && told.is_empty(), "{told}");
+    let problems = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && problems.is_empty(), "{problems}");
 }

@@ -1,4 +1,4 @@
-//! Each Operation becomes one trace.
+//! Traces: each Operation is one trace.
 
 use std::{
     collections::BTreeSet,
@@ -41,15 +41,15 @@ impl Collector {
     fn trace(&self, uid: &str) -> Vec<Span> {
         let spans = self.0.lock().expect("spans");
         let id = uid.replace('-', "");
-        let of_it = spans.iter().filter(|span| hex(&span.trace_id) == id);
-        of_it.cloned().collect()
+        let of_trace = spans.iter().filter(|span| hex(&span.trace_id) == id);
+        of_trace.cloned().collect()
     }
 }
 
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a text takes everything");
+        write!(text, "{byte:02x}").expect("a string accepts all writes");
         text
     })
 }
@@ -58,50 +58,54 @@ pub async fn an_operation_is_a_trace_with_a_span_for_each_step(world: Arc<World>
     let belay = Belay::start_without_operator(&world).await;
     let collector = Collector::default();
     let endpoint = collector.start().await;
-    let to = [("BELAY_OTLP_ENDPOINT", endpoint.as_str())];
-    let (operator, _) = belay.operator(&to);
-    let name = belay.upgrading().await;
-    // Another operator ends what this one started.
+    let environment = [("BELAY_OTLP_ENDPOINT", endpoint.as_str())];
+    let (operator, _) = belay.operator(&environment);
+    let name = belay.blocked_upgrade().await;
+    // The second operator sends the trace of an Operation that the first one started.
     drop(operator);
-    let (_operator, _) = belay.operator(&to);
+    let (_operator, _) = belay.operator(&environment);
     belay.abort(&name, "enough").await;
     let status = belay.is_in_phase(&name, OperationPhase::Canceled).await;
-    let operation = belay.api::<Operation>().get(&name).await.expect("it");
+    let operation = belay
+        .api::<Operation>()
+        .get(&name)
+        .await
+        .expect("the Operation");
     let uid = operation.uid().expect("a uid");
     belay
-        .eventually("has sent the trace", || async {
+        .eventually("the collector has received the trace", || async {
             !collector.trace(&uid).is_empty()
         })
         .await;
     let trace = collector.trace(&uid);
-    let (whole, steps): (Vec<_>, Vec<_>) = trace
+    let (roots, steps): (Vec<_>, Vec<_>) = trace
         .into_iter()
         .partition(|span| span.parent_span_id.is_empty());
-    let [whole] = &whole[..] else {
-        panic!("{whole:?}");
+    let [root] = &roots[..] else {
+        panic!("{roots:?}");
     };
-    assert_eq!(whole.name, "Upgrade");
-    let began = status.start_time.expect("it began").0.as_second();
+    assert_eq!(root.name, "Upgrade");
+    let started = status.start_time.expect("a start time").0.as_second();
     assert_eq!(
-        whole.start_time_unix_nano / 1_000_000_000,
-        u64::try_from(began).expect("a time")
+        root.start_time_unix_nano / 1_000_000_000,
+        u64::try_from(started).expect("a time")
     );
-    let begun = status.steps.iter().filter(|step| step.start_time.is_some());
-    let expected: BTreeSet<_> = begun
+    let started_steps = status.steps.iter().filter(|step| step.start_time.is_some());
+    let expected: BTreeSet<_> = started_steps
         .map(|step| format!("{:?} {}", step.action, step.name))
         .collect();
     assert!(expected.len() >= 2, "{expected:?}");
-    let told: BTreeSet<_> = steps.iter().map(|span| span.name.clone()).collect();
-    assert_eq!(told, expected);
+    let names: BTreeSet<_> = steps.iter().map(|span| span.name.clone()).collect();
+    assert_eq!(names, expected);
     let ids: BTreeSet<_> = steps.iter().map(|span| &span.span_id).collect();
     assert_eq!(ids.len(), steps.len());
     for step in &steps {
-        assert_eq!(step.parent_span_id, whole.span_id);
-        assert!(whole.start_time_unix_nano <= step.start_time_unix_nano);
+        assert_eq!(step.parent_span_id, root.span_id);
+        assert!(root.start_time_unix_nano <= step.start_time_unix_nano);
         assert!(step.start_time_unix_nano <= step.end_time_unix_nano);
         assert!(
-            step.end_time_unix_nano <= whole.end_time_unix_nano,
-            "{step:?} {whole:?}"
+            step.end_time_unix_nano <= root.end_time_unix_nano,
+            "{step:?} {root:?}"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Clusters and pools are created.
+//! The creation of clusters and pools.
 
 use belay::api::OperationType::Create;
 
@@ -17,12 +17,12 @@ pub async fn to_the_end(place: &Place) {
 pub async fn abort_of_the_cluster(place: &Place) {
     place.belay.create_cluster(3_600_000).await;
     let create = place.belay.operation(Create, "demo").await;
-    place.is_at_work(&create).await;
-    place.cancels(&create).await;
+    place.step_is_running(&create).await;
+    place.cancel(&create).await;
 }
 
 /// Creates a cluster whose nodes never come up.
-pub async fn slow(place: &Place) {
+pub async fn with_slow_nodes(place: &Place) {
     place.belay.create_cluster(0).await;
     place.belay.cluster_is_ready().await;
     place.belay.set_provisioning_time("1h").await;
@@ -33,6 +33,6 @@ pub async fn slow(place: &Place) {
 pub async fn abort_of_a_pool(place: &Place) {
     place.belay.create_pool("np1", 2).await;
     let create = place.belay.operation(Create, "np1").await;
-    place.belay.makes_nodes(&create, 2).await;
-    place.cancels(&create).await;
+    place.belay.creates_nodes(&create, 2).await;
+    place.cancel(&create).await;
 }

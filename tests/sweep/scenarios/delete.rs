@@ -1,4 +1,4 @@
-//! Pools and clusters are deleted.
+//! The deletion of pools and clusters.
 
 use belay::api::{
     AgentPool, ManagedCluster,
@@ -6,19 +6,19 @@ use belay::api::{
 };
 use kube::api::DeleteParams;
 
-use crate::{acts::Known, place::Place};
+use crate::{actions::NamespacedKind, place::Place};
 
-pub use super::{update::ready, upgrade::guarded};
+pub use super::{update::ready, upgrade::with_strict_budget};
 
-async fn delete<K: Known>(place: &Place, name: &str) {
+async fn delete<K: NamespacedKind>(place: &Place, name: &str) {
     let (objects, params) = (place.belay.api::<K>(), DeleteParams::default());
     objects.delete(name, &params).await.expect("deleted");
 }
 
-async fn is_gone<K: Known>(place: &Place, name: &str) {
+async fn is_gone<K: NamespacedKind>(place: &Place, name: &str) {
     let objects = place.belay.api::<K>();
     let is_none = || async { objects.get_opt(name).await.expect("an answer").is_none() };
-    let what = format!("has {name} gone");
+    let what = format!("{name} is deleted");
     place.belay.eventually(&what, is_none).await;
 }
 
@@ -30,7 +30,7 @@ pub async fn a_pool(place: &Place) {
 pub async fn abort_of_a_pool(place: &Place) {
     delete::<AgentPool>(place, "np1").await;
     let delete = place.belay.operation(Delete, "np1").await;
-    place.cancels_once_stuck(&delete, 2).await;
+    place.cancel_once_blocked(&delete, 2).await;
 }
 
 pub async fn the_cluster(place: &Place) {
@@ -41,8 +41,8 @@ pub async fn the_cluster(place: &Place) {
 pub async fn the_cluster_in_its_upgrade(place: &Place) {
     place.belay.set_version("1.36.3").await;
     let upgrade = place.belay.operation(Upgrade, "demo").await;
-    place.is_stuck(&upgrade, 1).await;
-    // The nodes of a deleted cluster aren't drained.
-    place.budgets.keep(&place.belay.namespace, 0);
+    place.is_blocked_with_steps(&upgrade, 1).await;
+    // Belay doesn't drain the nodes of a deleted cluster.
+    place.budgets.require(&place.belay.namespace, 0);
     the_cluster(place).await;
 }

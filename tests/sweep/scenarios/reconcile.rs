@@ -1,4 +1,4 @@
-//! Work that is left to be done, and nodes that break by themselves.
+//! Reconciles after an abort and after the loss of a node.
 
 use belay::api::{OperationType::Reconcile, TargetKind};
 use k8s_openapi::api::core::v1::Node;
@@ -11,18 +11,18 @@ pub use super::update::ready;
 
 /// Creates a cluster whose upgrade was aborted during a drain.
 pub async fn aborted(place: &Place) {
-    upgrade::guarded(place).await;
+    upgrade::with_strict_budget(place).await;
     upgrade::abort_in_a_drain(place).await;
     place.belay.lock_is_free().await;
-    place.keep(0).await;
+    place.set_protected_pods(0).await;
 }
 
-pub async fn goes_on(place: &Place) {
+pub async fn continue_upgrade(place: &Place) {
     place
         .belay
-        .reconcile(TargetKind::ManagedCluster, "demo", "go-on")
+        .reconcile(TargetKind::ManagedCluster, "demo", "continue")
         .await;
-    place.belay.succeeds("go-on").await;
+    place.belay.succeeds("continue").await;
 }
 
 pub async fn a_lost_node(place: &Place) {

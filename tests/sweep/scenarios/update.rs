@@ -1,4 +1,4 @@
-//! Settings change in place.
+//! The update of settings in place.
 
 use belay::api::OperationType::Update;
 use serde_json::json;
@@ -10,7 +10,7 @@ pub async fn ready(place: &Place) {
     place.belay.lock_is_free().await;
 }
 
-async fn begins(place: &Place) -> String {
+async fn start_update(place: &Place) -> String {
     let settings = json!({"nodeLabels": {"tier": "gold"},
         "nodeTaints": [{"key": "team", "value": "a", "effect": "NoSchedule"}]});
     place.belay.set_pool("np1", settings).await;
@@ -18,12 +18,12 @@ async fn begins(place: &Place) -> String {
 }
 
 pub async fn to_the_end(place: &Place) {
-    let update = begins(place).await;
+    let update = start_update(place).await;
     place.belay.succeeds(&update).await;
 }
 
 pub async fn abort(place: &Place) {
     place.faults.refuse("patch", "nodes", 403);
-    let update = begins(place).await;
-    place.cancels_once_stuck(&update, 2).await;
+    let update = start_update(place).await;
+    place.cancel_once_blocked(&update, 2).await;
 }

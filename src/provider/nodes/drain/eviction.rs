@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_429_whose_cause_is_a_budget_is_a_budgets() {
+    fn a_429_is_a_budgets_refusal_only_if_its_cause_is_a_budget() {
         let cases = [
             (
                 json!({"code": 429, "details": {"causes": [{"reason": "DisruptionBudget"}]}}),

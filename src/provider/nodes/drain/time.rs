@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pause_of_the_machine_and_a_clock_that_is_set_back_count_for_little() {
+    fn a_pause_of_the_machine_and_a_clock_set_back_hardly_count_as_drain_time() {
         let mut time = TimeAtWork::since(60);
         let start = time.counted;
         time.count(start + Duration::from_secs(1));

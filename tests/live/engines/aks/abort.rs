@@ -1,4 +1,4 @@
-//! The abort annotation stops operations in progress at AKS.
+//! Aborts at AKS: the annotation stops the operation in progress.
 
 use std::sync::Arc;
 
@@ -14,21 +14,21 @@ use crate::stage::belay::World;
 
 use super::stage::{NEW, OLD, Stage};
 
-pub async fn an_aborted_upgrade_of_a_node_pool_stops_at_azure_and_stays_so(world: Arc<World>) {
-    let stage = Stage::set(&world).await;
+pub async fn an_aborted_node_pool_upgrade_stops_at_azure_until_a_reconcile(world: Arc<World>) {
+    let stage = Stage::adopted(&world).await;
     let belay = &stage.belay;
     stage.hold("np1");
     belay.set_version(NEW).await;
     let upgrade = belay.operation(Upgrade, "demo").await;
     stage.is_in_state("np1", "Upgrading").await;
-    stage.takes(600, 1500);
+    stage.set_durations(600, 1500);
     belay.abort(&upgrade, "the workload complains").await;
     belay.is_in_phase(&upgrade, Canceling).await;
     let status = belay.is_canceled(&upgrade).await;
     assert_eq!(
         stage.np1("provisioningState"),
         "Canceled",
-        "Azure has come to rest"
+        "Azure has stopped"
     );
     let cancellation = status.cancellation.expect("a cancellation");
     assert_eq!(cancellation.status, CancellationStatus::Successful);
@@ -43,9 +43,9 @@ pub async fn an_aborted_upgrade_of_a_node_pool_stops_at_azure_and_stays_so(world
     );
     stage.release("np1");
     belay.lock_is_free().await;
-    belay.rests().await;
+    belay.is_idle().await;
     assert_eq!(
-        stage.changed(),
+        stage.changes_in_short(),
         [
             "PUT demo 200",
             "PUT system 200",
@@ -57,16 +57,18 @@ pub async fn an_aborted_upgrade_of_a_node_pool_stops_at_azure_and_stays_so(world
     for exchange in stage.changes() {
         println!("{exchange}");
     }
-    // It goes on when somebody asks for it.
-    belay.reconcile(TargetKind::AgentPool, "np1", "go-on").await;
-    belay.succeeds("go-on").await;
+    // A Reconcile continues the upgrade.
+    belay
+        .reconcile(TargetKind::AgentPool, "np1", "continue")
+        .await;
+    belay.succeeds("continue").await;
     assert_eq!(stage.np1("currentOrchestratorVersion"), NEW);
     stage.is_ready().await;
     belay.check_history();
 }
 
 pub async fn an_aborted_upgrade_of_the_control_plane_upgrades_no_pool(world: Arc<World>) {
-    let stage = Stage::set(&world).await;
+    let stage = Stage::adopted(&world).await;
     stage.hold("demo");
     stage.belay.set_version(NEW).await;
     let upgrade = stage.belay.operation(Upgrade, "demo").await;
@@ -74,13 +76,16 @@ pub async fn an_aborted_upgrade_of_the_control_plane_upgrades_no_pool(world: Arc
     stage.belay.abort(&upgrade, "not now").await;
     stage.belay.is_canceled(&upgrade).await;
     stage.release("demo");
-    stage.belay.rests().await;
-    assert_eq!(stage.changed(), ["PUT demo 200", "POST demo/abort 202"]);
+    stage.belay.is_idle().await;
+    assert_eq!(
+        stage.changes_in_short(),
+        ["PUT demo 200", "POST demo/abort 202"]
+    );
     stage.belay.check_history();
 }
 
-pub async fn an_abort_between_two_requests_of_one_change_begins_no_more(world: Arc<World>) {
-    let stage = Stage::set(&world).await;
+pub async fn after_an_abort_the_second_request_of_a_change_is_not_sent(world: Arc<World>) {
+    let stage = Stage::adopted(&world).await;
     let belay = &stage.belay;
     stage.hold("np1");
     let changes = json!({"count": 5, "nodeLabels": {"team": "gold"}});
@@ -93,21 +98,21 @@ pub async fn an_abort_between_two_requests_of_one_change_begins_no_more(world: A
     belay.abort(&operation, "enough").await;
     belay.is_canceled(&operation).await;
     stage.release("np1");
-    belay.rests().await;
+    belay.is_idle().await;
     let counted = stage
         .changes()
         .iter()
-        .any(|one| one.request["properties"]["count"] == 5);
-    assert!(!counted, "{:?}", stage.changed());
+        .any(|change| change.request["properties"]["count"] == 5);
+    assert!(!counted, "{:?}", stage.changes_in_short());
     belay.check_history();
 }
 
-pub async fn an_abort_that_azure_calls_too_late_changes_nothing(world: Arc<World>) {
-    let stage = Stage::set(&world).await;
+pub async fn an_abort_after_azure_has_finished_changes_nothing(world: Arc<World>) {
+    let stage = Stage::adopted(&world).await;
     let belay = &stage.belay;
-    stage.takes(1500, 100);
-    let scale = stage.begins_a_scale().await;
-    // It ends before Belay polls again.
+    stage.set_durations(1500, 100);
+    let scale = stage.start_scale().await;
+    // The scale ends before Belay polls again.
     stage.is_in_state("np1", "Succeeded").await;
     belay.abort(&scale, "too late").await;
     let status = belay.succeeds(&scale).await;
@@ -117,15 +122,20 @@ pub async fn an_abort_that_azure_calls_too_late_changes_nothing(world: Arc<World
     belay.check_history();
 }
 
-pub async fn an_operator_that_is_killed_in_an_abort_at_azure_comes_to_its_end(world: Arc<World>) {
-    let stage = Stage::set(&world).await;
+pub async fn an_abort_requested_while_no_operator_runs_is_carried_out_at_azure_later(
+    world: Arc<World>,
+) {
+    let stage = Stage::adopted(&world).await;
     let belay = &stage.belay;
     stage.hold("np1");
-    let scale = stage.begins_a_scale().await;
+    let scale = stage.start_scale().await;
     belay.kill_operator();
-    belay.abort(&scale, "while nobody is there").await;
+    belay.abort(&scale, "while no operator runs").await;
     stage.start_operator();
     belay.is_canceled(&scale).await;
-    assert_eq!(stage.changed(), ["PUT np1 200", "POST np1/abort 202"]);
+    assert_eq!(
+        stage.changes_in_short(),
+        ["PUT np1 200", "POST np1/abort 202"]
+    );
     belay.check_history();
 }

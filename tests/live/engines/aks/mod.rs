@@ -1,4 +1,4 @@
-//! AKS clusters that Belay operates, on a fake of Azure that answers as real AKS was recorded to.
+//! AKS clusters that Belay manages. A fake of Azure gives the answers that were recorded from AKS.
 
 mod abort;
 mod adopt;

@@ -9,10 +9,10 @@ use crate::stage::belay::World;
 
 use super::stage::{NEW, Stage};
 
-pub async fn an_azure_that_does_not_answer_is_reported_and_nothing_is_lost(world: Arc<World>) {
-    let stage = Stage::set(&world).await;
+pub async fn an_azure_outage_is_reported_and_loses_no_operation(world: Arc<World>) {
+    let stage = Stage::adopted(&world).await;
     let belay = &stage.belay;
-    for (outage, words) in [
+    for (outage, message) in [
         (Outage::Silence, "doesn't answer"),
         (Outage::Status(503, None), "503"),
         (Outage::Status(429, Some(1)), "429"),
@@ -26,7 +26,7 @@ pub async fn an_azure_that_does_not_answer_is_reported_and_nothing_is_lost(world
         belay.set_count("np1", count).await;
         stage.is_in_state("np1", "Scaling").await;
         stage.azure.fails(Some(outage));
-        stage.belay.says_of_ready("Unknown", words).await;
+        stage.belay.ready_condition_says("Unknown", message).await;
         stage.azure.fails(None);
         stage.release("np1");
         belay.lock_is_free().await;
@@ -37,26 +37,26 @@ pub async fn an_azure_that_does_not_answer_is_reported_and_nothing_is_lost(world
     assert_eq!(scales.len(), 3);
     assert_eq!(
         stage
-            .changed()
+            .changes_in_short()
             .iter()
-            .filter(|one| *one == "PUT np1 200")
+            .filter(|change| *change == "PUT np1 200")
             .count(),
         3
     );
     belay.check_history();
 }
 
-pub async fn an_abort_while_azure_is_silent_is_honoured_when_it_answers(world: Arc<World>) {
-    let stage = Stage::set(&world).await;
+pub async fn an_abort_during_an_azure_outage_is_carried_out_afterwards(world: Arc<World>) {
+    let stage = Stage::adopted(&world).await;
     let belay = &stage.belay;
     stage.hold("np1");
-    let scale = stage.begins_a_scale().await;
+    let scale = stage.start_scale().await;
     stage.azure.fails(Some(Outage::Status(503, None)));
-    belay.abort(&scale, "it hangs").await;
+    belay.abort(&scale, "it is blocked").await;
     let canceling = belay::api::OperationPhase::Canceling;
     belay.is_in_phase(&scale, canceling).await;
     belay
-        .eventually("says what is in the way of the abort", || async {
+        .eventually("the Operation says what blocks the abort", || async {
             belay.status(&scale).await.blocked.is_some()
         })
         .await;
@@ -71,8 +71,8 @@ pub async fn an_abort_while_azure_is_silent_is_honoured_when_it_answers(world: A
     belay.check_history();
 }
 
-pub async fn a_token_that_azure_takes_no_more_is_renewed(world: Arc<World>) {
-    let stage = Stage::set(&world).await;
+pub async fn an_expired_azure_token_is_renewed(world: Arc<World>) {
+    let stage = Stage::adopted(&world).await;
     stage.azure.expire_tokens();
     stage.belay.set_count("np1", 5).await;
     let scale = stage.belay.operation(Scale, "np1").await;
@@ -80,23 +80,25 @@ pub async fn a_token_that_azure_takes_no_more_is_renewed(world: Arc<World>) {
     stage.is_ready().await;
 }
 
-pub async fn an_operation_that_azure_forgets_is_judged_by_its_resource(world: Arc<World>) {
-    let stage = Stage::set(&world).await;
+pub async fn the_result_of_an_operation_that_azure_forgot_is_read_from_its_resource(
+    world: Arc<World>,
+) {
+    let stage = Stage::adopted(&world).await;
     let belay = &stage.belay;
-    stage.takes(1500, 100);
-    let scale = stage.begins_a_scale().await;
+    stage.set_durations(1500, 100);
+    let scale = stage.start_scale().await;
     stage.is_in_state("np1", "Succeeded").await;
     stage.azure.forget_operations();
     belay.succeeds(&scale).await;
     assert_eq!(stage.np1("count"), 5);
 }
 
-/// Starts an operation, kills the operator when Azure has made its n-th change but hasn't answered yet, and starts
-/// another operator.
-async fn is_killed_at(stage: &Stage, change: usize) {
+/// Kills the operator when Azure has made the change with this number but hasn't answered yet, and starts another
+/// operator.
+async fn kill_operator_at_change(stage: &Stage, change: usize) {
     stage
         .belay
-        .eventually(&format!("asks for change {change}"), || async {
+        .eventually(&format!("Belay has requested change {change}"), || async {
             stage.azure.has_lost_answer()
         })
         .await;
@@ -104,22 +106,22 @@ async fn is_killed_at(stage: &Stage, change: usize) {
     stage.start_operator();
 }
 
-pub async fn an_operator_that_is_killed_at_each_change_of_an_upgrade_asks_for_nothing_twice(
+pub async fn an_aks_upgrade_requests_each_change_once_wherever_the_operator_is_killed(
     world: Arc<World>,
 ) {
     let runs = (0..3).map(|change| {
         let world = world.clone();
         async move {
-            let stage = Stage::set(&world).await;
+            let stage = Stage::adopted(&world).await;
             stage.azure.lose_answer(change);
             stage.belay.set_version(NEW).await;
             let upgrade = stage.belay.operation(Upgrade, "demo").await;
-            is_killed_at(&stage, change).await;
+            kill_operator_at_change(&stage, change).await;
             stage.belay.succeeds(&upgrade).await;
             stage.is_ready().await;
-            let changed = stage.changed();
-            let once = ["PUT demo 200", "PUT system 200", "PUT np1 200"];
-            assert_eq!(changed, once, "killed at change {change}");
+            let changed = stage.changes_in_short();
+            let expected = ["PUT demo 200", "PUT system 200", "PUT np1 200"];
+            assert_eq!(changed, expected, "killed at change {change}");
             assert_eq!(stage.np1("currentOrchestratorVersion"), NEW);
             assert_eq!(stage.belay.count_operations().await, 1);
             stage.belay.check_history();
@@ -128,24 +130,22 @@ pub async fn an_operator_that_is_killed_at_each_change_of_an_upgrade_asks_for_no
     futures::future::join_all(runs).await;
 }
 
-pub async fn an_operator_that_is_killed_at_each_change_of_an_abort_stops_at_azure(
-    world: Arc<World>,
-) {
+pub async fn an_aks_abort_stops_the_scale_wherever_the_operator_is_killed(world: Arc<World>) {
     let runs = (0..2).map(|change| {
         let world = world.clone();
         async move {
-            let stage = Stage::set(&world).await;
+            let stage = Stage::adopted(&world).await;
             stage.hold("np1");
             stage.azure.lose_answer(change);
-            let scale = stage.begins_a_scale().await;
+            let scale = stage.start_scale().await;
             stage.belay.abort(&scale, "not that many").await;
-            is_killed_at(&stage, change).await;
+            kill_operator_at_change(&stage, change).await;
             stage.belay.is_canceled(&scale).await;
             assert_eq!(stage.np1("provisioningState"), "Canceled");
             let puts = stage
-                .changed()
+                .changes_in_short()
                 .into_iter()
-                .filter(|one| one.starts_with("PUT"));
+                .filter(|change| change.starts_with("PUT"));
             assert_eq!(puts.count(), 1, "killed at change {change}");
             assert_eq!(stage.belay.count_operations().await, 1);
             stage.belay.check_history();
@@ -154,19 +154,17 @@ pub async fn an_operator_that_is_killed_at_each_change_of_an_abort_stops_at_azur
     futures::future::join_all(runs).await;
 }
 
-pub async fn an_operator_that_is_killed_while_azure_works_asks_for_nothing_twice(
-    world: Arc<World>,
-) {
-    let stage = Stage::set(&world).await;
+pub async fn an_operator_killed_while_azure_works_repeats_no_request(world: Arc<World>) {
+    let stage = Stage::adopted(&world).await;
     let belay = &stage.belay;
     stage.hold("np1");
-    let scale = stage.begins_a_scale().await;
+    let scale = stage.start_scale().await;
     belay.kill_operator();
     stage.start_operator();
     stage.release("np1");
     belay.succeeds(&scale).await;
-    belay.rests().await;
-    assert_eq!(stage.changed(), ["PUT np1 200"]);
+    belay.is_idle().await;
+    assert_eq!(stage.changes_in_short(), ["PUT np1 200"]);
     assert_eq!(stage.belay.count_operations().await, 1);
     belay.check_history();
 }

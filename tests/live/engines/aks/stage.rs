@@ -1,4 +1,4 @@
-//! An AKS cluster on a fake of Azure, operated by Belay.
+//! An AKS cluster on a fake of Azure, managed by Belay.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -41,8 +41,8 @@ impl Drop for Stage {
 }
 
 impl Stage {
-    /// Creates the cluster in Azure, which Belay doesn't know yet.
-    pub async fn unadopted(world: &Arc<World>) -> Self {
+    /// Creates the cluster in Azure. Belay doesn't manage it yet.
+    pub async fn not_adopted(world: &Arc<World>) -> Self {
         let azure = FakeAzure::start().await.expect("a fake");
         let pool = |name, count, mode| Pool { name, count, mode };
         let pools = [pool("system", 2, "System"), pool("np1", 3, "User")];
@@ -60,19 +60,19 @@ impl Stage {
             token,
             _folder: folder,
         };
-        this.make_secret(SECRET);
+        this.set_secret(SECRET);
         this
     }
 
     /// Creates the cluster, adopts it, and waits until it is Ready.
-    pub async fn set(world: &Arc<World>) -> Self {
-        let this = Self::unadopted(world).await;
-        this.is_operated().await;
+    pub async fn adopted(world: &Arc<World>) -> Self {
+        let this = Self::not_adopted(world).await;
+        this.adopt_and_wait().await;
         this
     }
 
     /// Adopts the cluster, and waits until it is Ready.
-    pub async fn is_operated(&self) {
+    pub async fn adopt_and_wait(&self) {
         let manifests = self.adopt(&["--credentials-secret", CREDENTIALS]).await;
         self.belay.apply_manifests(&manifests);
         self.start_operator();
@@ -80,11 +80,11 @@ impl Stage {
     }
 
     /// Creates or replaces the Secret with the credentials.
-    pub fn make_secret(&self, secret: &str) {
+    pub fn set_secret(&self, secret: &str) {
         let data = json!({"AZURE_TENANT_ID": TENANT, "AZURE_CLIENT_ID": CLIENT, "AZURE_CLIENT_SECRET": secret});
-        let made = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": CREDENTIALS},
+        let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": CREDENTIALS},
             "stringData": data});
-        self.belay.apply(&made);
+        self.belay.apply(&object);
     }
 
     /// Starts an operator that uses the fake as Azure.
@@ -137,7 +137,7 @@ impl Stage {
 
     /// Waits until the cluster and its pools are Ready.
     pub async fn is_ready(&self) {
-        self.belay.all_is_ready(&["np1", "system"]).await;
+        self.belay.all_are_ready(&["np1", "system"]).await;
     }
 
     /// Returns a property of the pool np1 in Azure.
@@ -153,21 +153,22 @@ impl Stage {
     /// Returns the changes that Belay has requested from Azure so far.
     pub fn changes(&self) -> Vec<Exchange> {
         let exchanges = self.azure.exchanges().into_iter();
-        let changes = exchanges.filter(|one| one.method != "GET" && !one.path.ends_with("/token"));
+        let changes = exchanges
+            .filter(|exchange| exchange.method != "GET" && !exchange.path.ends_with("/token"));
         changes.collect()
     }
 
-    /// Returns the same in short, such as `PUT np1` and `POST demo/abort`.
-    pub fn changed(&self) -> Vec<String> {
+    /// Returns these changes in short form, such as `PUT np1` and `POST demo/abort`.
+    pub fn changes_in_short(&self) -> Vec<String> {
         let changes = self.changes().into_iter();
-        let short = |one: Exchange| {
-            let path = one
+        let short = |exchange: Exchange| {
+            let path = exchange
                 .path
                 .rsplit("/managedClusters/")
                 .next()
                 .unwrap_or_default();
             let path = path.replace("demo/agentPools/", "");
-            format!("{} {path} {}", one.method, one.status)
+            format!("{} {path} {}", exchange.method, exchange.status)
         };
         changes.map(short).collect()
     }
@@ -184,7 +185,7 @@ impl Stage {
 
     /// Waits until Azure shows this provisioning state of the pool or the cluster.
     pub async fn is_in_state(&self, name: &str, state: &str) {
-        let what = format!("has {name} {state}");
+        let what = format!("{name} is {state}");
         self.belay
             .eventually(&what, || async {
                 let now = match name {
@@ -196,8 +197,8 @@ impl Stage {
             .await;
     }
 
-    /// Starts to scale np1 to 5 nodes. Returns the Operation's name once Azure works on it.
-    pub async fn begins_a_scale(&self) -> String {
+    /// Starts to scale np1 to 5 nodes. Returns the Operation's name when Azure works on it.
+    pub async fn start_scale(&self) -> String {
         self.belay.set_count("np1", 5).await;
         let scale = self.belay.operation(Scale, "np1").await;
         self.is_in_state("np1", "Scaling").await;
@@ -205,7 +206,7 @@ impl Stage {
     }
 
     /// Stops np1.
-    pub async fn stops_np1(&self) {
+    pub async fn stop_np1(&self) {
         let stopped = json!({"powerState": "Stopped"});
         self.belay.set_pool("np1", stopped).await;
         let stop = self.belay.operation(Stop, "np1").await;
@@ -214,7 +215,7 @@ impl Stage {
     }
 
     /// Sets how long operations take from now on, and how long they take to stop.
-    pub fn takes(&self, operation: u64, stop: u64) {
+    pub fn set_durations(&self, operation: u64, stop: u64) {
         self.azure.takes(
             Duration::from_millis(operation),
             Duration::from_millis(stop),

@@ -1,4 +1,4 @@
-//! EKS clusters that Belay operates, on a fake of AWS that verifies signatures and answers as AWS documents it.
+//! EKS clusters that Belay manages. A fake of AWS verifies signatures and answers as AWS documents.
 
 mod abort;
 mod adopt;

@@ -17,29 +17,29 @@ impl Stage {
     }
 }
 
-pub async fn a_cluster_of_eks_goes_up_control_plane_first_and_one_nodegroup_after_the_other(
+pub async fn an_eks_upgrade_does_the_control_plane_first_and_then_one_nodegroup_at_a_time(
     world: Arc<World>,
 ) {
-    let stage = Stage::set(&world).await;
+    let stage = Stage::adopted(&world).await;
     stage.belay.set_version(NEW).await;
     let upgrade = stage.belay.operation(Upgrade, "demo").await;
     let status = stage.belay.succeeds(&upgrade).await;
     let steps: Vec<_> = status.steps.iter().map(|step| step.name.as_str()).collect();
     assert_eq!(steps, ["control-plane", "agentpool/np0", "agentpool/np1"]);
     assert!(status.steps.iter().all(|step| step.handle.is_some()));
-    let once = [
+    let expected = [
         "POST updates 200",
         "POST np0/update-version 200",
         "POST np1/update-version 200",
     ];
-    assert_eq!(stage.changed(), once);
+    assert_eq!(stage.changes_in_short(), expected);
     assert_eq!(stage.demo()["version"], "1.34");
     assert_eq!(stage.np1()["version"], "1.34");
     let uid = stage.belay.api::<belay::api::Operation>();
     let uid = uid
         .get(&upgrade)
         .await
-        .expect("it")
+        .expect("the Operation")
         .metadata
         .uid
         .expect("a uid");
@@ -51,10 +51,10 @@ pub async fn a_cluster_of_eks_goes_up_control_plane_first_and_one_nodegroup_afte
     stage.belay.check_history();
 }
 
-pub async fn a_cluster_of_eks_goes_back_nodegroups_first_and_the_control_plane_last(
+pub async fn an_eks_rollback_does_the_nodegroups_first_and_the_control_plane_last(
     world: Arc<World>,
 ) {
-    let stage = Stage::set(&world).await;
+    let stage = Stage::adopted(&world).await;
     let belay = &stage.belay;
     belay.set_version(NEW).await;
     let upgrade = belay.operation(Upgrade, "demo").await;
@@ -76,13 +76,13 @@ pub async fn a_cluster_of_eks_goes_back_nodegroups_first_and_the_control_plane_l
     belay.check_history();
 }
 
-pub async fn a_nodegroup_shows_what_eks_is_at(world: Arc<World>) {
-    let stage = Stage::set(&world).await;
+pub async fn a_scale_shows_what_eks_is_doing(world: Arc<World>) {
+    let stage = Stage::adopted(&world).await;
     stage.hold("np1");
-    let scale = stage.begins_a_scale().await;
+    let scale = stage.start_scale().await;
     stage
         .belay
-        .eventually("says what EKS does", || async {
+        .eventually("the step says what EKS does", || async {
             let status = stage.belay.status(&scale).await;
             let step = status.steps.first();
             step.is_some_and(|step| step.message == "EKS update in progress: ConfigUpdate")
@@ -93,13 +93,13 @@ pub async fn a_nodegroup_shows_what_eks_is_at(world: Arc<World>) {
     stage.belay.check_history();
 }
 
-pub async fn a_nodegroup_scales_stops_and_starts_with_its_least_size_kept(world: Arc<World>) {
-    let stage = Stage::set(&world).await;
+pub async fn a_nodegroup_keeps_its_minimum_size_when_it_is_stopped_and_started(world: Arc<World>) {
+    let stage = Stage::adopted(&world).await;
     let belay = &stage.belay;
     belay.set_count("np1", 12).await;
     let scale = belay.operation(Scale, "np1").await;
     belay.succeeds(&scale).await;
-    assert_eq!(stage.sizes(), [1, 12, 12], "the most gives way");
+    assert_eq!(stage.sizes(), [1, 12, 12], "the maximum size is raised");
     let stopped = json!({"powerState": "Stopped"});
     belay.set_pool("np1", stopped).await;
     let stop = belay.operation(Stop, "np1").await;
@@ -115,17 +115,19 @@ pub async fn a_nodegroup_scales_stops_and_starts_with_its_least_size_kept(world:
     assert_eq!(
         stage.np1()["labels"],
         json!({}),
-        "nothing of Belay's is left"
+        "Belay leaves no label behind"
     );
     stage.is_ready().await;
     belay.check_history();
 }
 
-pub async fn labels_and_taints_of_a_nodegroup_are_updated_and_others_stay(world: Arc<World>) {
-    let stage = Stage::unadopted(&world, false).await;
+pub async fn labels_and_taints_of_a_nodegroup_are_updated_and_labels_of_others_stay(
+    world: Arc<World>,
+) {
+    let stage = Stage::not_adopted(&world, false).await;
     let own = json!({"labels": {"node.kubernetes.io/own": "x"}});
     stage.aws.set_nodegroup("demo", "np1", &own);
-    stage.is_operated().await;
+    stage.adopt_and_wait().await;
     let taint = json!([{"key": "team", "value": "gold", "effect": "NoSchedule"}]);
     let settings = json!({"nodeLabels": {"team": "gold"}, "nodeTaints": taint, "mode": "System"});
     stage.belay.set_pool("np1", settings).await;
@@ -138,8 +140,8 @@ pub async fn labels_and_taints_of_a_nodegroup_are_updated_and_others_stay(world:
     stage.is_ready().await;
 }
 
-pub async fn how_nodes_are_replaced_is_written_before_an_upgrade(world: Arc<World>) {
-    let stage = Stage::set(&world).await;
+pub async fn an_upgrade_first_writes_the_upgrade_settings_to_the_nodegroup(world: Arc<World>) {
+    let stage = Stage::adopted(&world).await;
     let upgrades = json!({"upgradeSettings": {"maxSurge": 0, "maxUnavailable": 2}});
     stage.belay.set_pool("np1", upgrades).await;
     stage.belay.set_version(NEW).await;
@@ -151,23 +153,27 @@ pub async fn how_nodes_are_replaced_is_written_before_an_upgrade(world: Arc<Worl
         json!({"maxUnavailable": 2, "updateStrategy": "MINIMAL"})
     );
     let last_two = ["POST np1/update-config 200", "POST np1/update-version 200"];
-    assert!(stage.changed().ends_with(&last_two.map(Into::into)));
+    assert!(
+        stage
+            .changes_in_short()
+            .ends_with(&last_two.map(Into::into))
+    );
     stage.is_ready().await;
 }
 
-pub async fn why_an_update_of_eks_failed_is_said_in_its_words(world: Arc<World>) {
-    let stage = Stage::set(&world).await;
-    let words = "Reached max retries while trying to evict pods from nodes in node group np1";
-    stage.aws.fail_next("np1", "PodEvictionFailure", words);
+pub async fn a_failed_eks_update_shows_the_error_of_eks(world: Arc<World>) {
+    let stage = Stage::adopted(&world).await;
+    let message = "Reached max retries while trying to evict pods from nodes in node group np1";
+    stage.aws.fail_next("np1", "PodEvictionFailure", message);
     stage.belay.set_count("np1", 5).await;
     let scale = stage.belay.operation(Scale, "np1").await;
     let error = stage.belay.fails(&scale).await;
     assert_eq!(error.code, "PodEvictionFailure");
-    assert!(error.message.starts_with(words), "{}", error.message);
+    assert!(error.message.starts_with(message), "{}", error.message);
 }
 
-pub async fn what_eks_can_not_do_is_refused_with_what_to_do_instead(world: Arc<World>) {
-    let stage = Stage::set(&world).await;
+pub async fn operations_that_eks_does_not_support_are_refused(world: Arc<World>) {
+    let stage = Stage::adopted(&world).await;
     let patch = stage.set_cluster(&json!({"kubernetesVersion": "1.34.2"}));
     let refused = patch.expect_err("EKS has no patch versions");
     assert!(refused.contains("write 0 for it"), "{refused}");
@@ -180,10 +186,10 @@ pub async fn what_eks_can_not_do_is_refused_with_what_to_do_instead(world: Arc<W
         .belay
         .set_pool("np1", json!({"kubernetesVersion": null}))
         .await;
-    // The hold because of the version must end first: until then the API server refuses other changes.
+    // The hold because of the version must end first. Until then, admission refuses other changes.
     stage
         .belay
-        .eventually("takes another change", || async {
+        .eventually("admission allows another change", || async {
             let stopped = json!({"powerState": "Stopped"});
             stage.set_cluster(&stopped).is_ok()
         })
@@ -198,26 +204,26 @@ pub async fn what_eks_can_not_do_is_refused_with_what_to_do_instead(world: Arc<W
         "{}",
         error.message
     );
-    assert_eq!(stage.changed(), Vec::<String>::new());
+    assert_eq!(stage.changes_in_short(), Vec::<String>::new());
 }
 
-pub async fn nodes_of_a_nodegroup_that_eks_calls_degraded_are_not_ready(world: Arc<World>) {
-    let stage = Stage::set(&world).await;
+pub async fn nodes_of_a_degraded_nodegroup_are_not_ready(world: Arc<World>) {
+    let stage = Stage::adopted(&world).await;
     let issue = json!({"code": "AsgInstanceLaunchFailures", "message": "no capacity", "resourceIds": ["asg"]});
     let degraded = json!({"status": "DEGRADED", "health": {"issues": [issue]}});
     stage.aws.set_nodegroup("demo", "np1", &degraded);
     let belay = &stage.belay;
     belay
-        .eventually("shows no node as Ready", || async {
+        .eventually("the status counts no node as Ready", || async {
             belay.pool_status("np1").await.ready_count == 0
         })
         .await;
-    let well = json!({"status": "ACTIVE", "health": {"issues": []}});
-    stage.aws.set_nodegroup("demo", "np1", &well);
+    let healthy = json!({"status": "ACTIVE", "health": {"issues": []}});
+    stage.aws.set_nodegroup("demo", "np1", &healthy);
     belay
-        .eventually("shows all nodes as Ready", || async {
+        .eventually("the status counts all nodes as Ready", || async {
             belay.pool_status("np1").await.ready_count == 3
         })
         .await;
-    assert_eq!(stage.changed(), Vec::<String>::new());
+    assert_eq!(stage.changes_in_short(), Vec::<String>::new());
 }

@@ -12,10 +12,10 @@ use crate::stage::belay::World;
 
 use super::stage::{Identity, NEW, OLD, Stage};
 
-pub async fn an_eks_that_does_not_answer_is_reported_and_nothing_is_lost(world: Arc<World>) {
-    let stage = Stage::set(&world).await;
+pub async fn an_eks_outage_is_reported_and_loses_no_operation(world: Arc<World>) {
+    let stage = Stage::adopted(&world).await;
     let belay = &stage.belay;
-    for (count, outage, words) in [
+    for (count, outage, message) in [
         (5, Outage::Silence, "doesn't answer"),
         (3, Outage::Status(503, None), "503"),
         (5, Outage::Status(429, Some(1)), "429"),
@@ -24,7 +24,7 @@ pub async fn an_eks_that_does_not_answer_is_reported_and_nothing_is_lost(world: 
         belay.set_count("np1", count).await;
         stage.is_in_state("np1", "UPDATING").await;
         stage.aws.fails(Some(outage));
-        stage.belay.says_of_ready("Unknown", words).await;
+        stage.belay.ready_condition_says("Unknown", message).await;
         stage.aws.fails(None);
         stage.release("np1");
         belay.lock_is_free().await;
@@ -32,22 +32,22 @@ pub async fn an_eks_that_does_not_answer_is_reported_and_nothing_is_lost(world: 
         stage.is_ready().await;
     }
     assert_eq!(belay.operations(Scale, "np1").await.len(), 3);
-    assert_eq!(stage.changed(), ["POST np1/update-config 200"; 3]);
+    assert_eq!(stage.changes_in_short(), ["POST np1/update-config 200"; 3]);
     belay.check_history();
 }
 
-pub async fn an_abort_while_eks_is_silent_is_honoured_when_it_answers(world: Arc<World>) {
-    let stage = Stage::set_auto(&world).await;
+pub async fn an_abort_during_an_eks_outage_is_carried_out_afterwards(world: Arc<World>) {
+    let stage = Stage::adopted_auto(&world).await;
     let belay = &stage.belay;
     stage.hold("demo");
     belay.set_version(OLD).await;
     let rollback = belay.operation(Rollback, "demo").await;
-    stage.goes_back(&rollback).await;
+    stage.rollback_is_shown(&rollback).await;
     stage.aws.fails(Some(Outage::Silence));
-    belay.abort(&rollback, "it hangs").await;
+    belay.abort(&rollback, "it is blocked").await;
     belay.is_in_phase(&rollback, Canceling).await;
     belay
-        .eventually("says what is in the way of the abort", || async {
+        .eventually("the Operation says what blocks the abort", || async {
             belay.status(&rollback).await.blocked.is_some()
         })
         .await;
@@ -59,10 +59,10 @@ pub async fn an_abort_while_eks_is_silent_is_honoured_when_it_answers(world: Arc
     belay.check_history();
 }
 
-pub async fn an_update_that_eks_forgets_is_judged_by_its_nodegroup(world: Arc<World>) {
-    let stage = Stage::set(&world).await;
+pub async fn the_result_of_an_update_that_eks_forgot_is_read_from_its_nodegroup(world: Arc<World>) {
+    let stage = Stage::adopted(&world).await;
     stage.hold("np1");
-    let scale = stage.begins_a_scale().await;
+    let scale = stage.start_scale().await;
     stage.belay.is_in_phase(&scale, InProgress).await;
     stage.aws.forget_updates();
     stage.release("np1");
@@ -70,11 +70,12 @@ pub async fn an_update_that_eks_forgets_is_judged_by_its_nodegroup(world: Arc<Wo
     assert_eq!(stage.sizes()[1], 5);
 }
 
-/// Kills the operator when EKS has made its n-th change but hasn't answered yet, and starts another operator.
-async fn is_killed_at(stage: &Stage, change: usize) {
+/// Kills the operator when EKS has made the change with this number but hasn't answered yet, and starts another
+/// operator.
+async fn kill_operator_at_change(stage: &Stage, change: usize) {
     stage
         .belay
-        .eventually(&format!("asks for change {change}"), || async {
+        .eventually(&format!("Belay has requested change {change}"), || async {
             stage.aws.has_lost_answer()
         })
         .await;
@@ -82,25 +83,29 @@ async fn is_killed_at(stage: &Stage, change: usize) {
     stage.start_operator(Identity::None, "");
 }
 
-pub async fn an_operator_that_is_killed_at_each_change_of_an_upgrade_of_eks_asks_for_nothing_twice(
+pub async fn an_eks_upgrade_requests_each_change_once_wherever_the_operator_is_killed(
     world: Arc<World>,
 ) {
     let runs = (0..3).map(|change| {
         let world = world.clone();
         async move {
-            let stage = Stage::set(&world).await;
+            let stage = Stage::adopted(&world).await;
             stage.aws.lose_answer(change);
             stage.belay.set_version(NEW).await;
             let upgrade = stage.belay.operation(Upgrade, "demo").await;
-            is_killed_at(&stage, change).await;
+            kill_operator_at_change(&stage, change).await;
             stage.belay.succeeds(&upgrade).await;
             stage.is_ready().await;
-            let once = [
+            let expected = [
                 "POST updates 200",
                 "POST np0/update-version 200",
                 "POST np1/update-version 200",
             ];
-            assert_eq!(stage.changed(), once, "killed at change {change}");
+            assert_eq!(
+                stage.changes_in_short(),
+                expected,
+                "killed at change {change}"
+            );
             assert_eq!(stage.np1()["version"], "1.34");
             assert_eq!(stage.belay.count_operations().await, 1);
             stage.belay.check_history();
@@ -109,23 +114,23 @@ pub async fn an_operator_that_is_killed_at_each_change_of_an_upgrade_of_eks_asks
     futures::future::join_all(runs).await;
 }
 
-pub async fn an_operator_that_is_killed_at_each_change_of_an_abort_stops_at_eks(world: Arc<World>) {
+pub async fn an_eks_abort_stops_the_rollback_wherever_the_operator_is_killed(world: Arc<World>) {
     let runs = (0..2).map(|change| {
         let world = world.clone();
         async move {
-            let stage = Stage::set_auto(&world).await;
+            let stage = Stage::adopted_auto(&world).await;
             let belay = &stage.belay;
             stage.hold("demo");
             stage.aws.lose_answer(change);
             belay.set_version(OLD).await;
             let rollback = belay.operation(Rollback, "demo").await;
             if change == 0 {
-                is_killed_at(&stage, change).await;
+                kill_operator_at_change(&stage, change).await;
             }
-            stage.goes_back(&rollback).await;
+            stage.rollback_is_shown(&rollback).await;
             belay.abort(&rollback, "not today").await;
             if change == 1 {
-                is_killed_at(&stage, change).await;
+                kill_operator_at_change(&stage, change).await;
             }
             belay.is_canceled(&rollback).await;
             assert_eq!(stage.demo()["version"], "1.34", "killed at change {change}");

@@ -1,4 +1,4 @@
-//! An EKS cluster on a fake of AWS, operated by Belay.
+//! An EKS cluster on a fake of AWS, managed by Belay.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -47,8 +47,8 @@ impl Drop for Stage {
 }
 
 impl Stage {
-    /// Creates the cluster in AWS, which Belay doesn't know yet.
-    pub async fn unadopted(world: &Arc<World>, is_auto: bool) -> Self {
+    /// Creates the cluster in AWS. Belay doesn't manage it yet.
+    pub async fn not_adopted(world: &Arc<World>, is_auto: bool) -> Self {
         let aws = FakeAws::start().await.expect("a fake");
         let group = |name, size| Nodegroup { name, size };
         let groups = [group("np0", 2), group("np1", 3)];
@@ -68,28 +68,28 @@ impl Stage {
             token,
             _folder: folder,
         };
-        this.make_secret(SECRET_KEY);
+        this.set_secret(SECRET_KEY);
         this
     }
 
     /// Creates the cluster, adopts it, and waits until it is Ready.
-    pub async fn set(world: &Arc<World>) -> Self {
-        let this = Self::unadopted(world, false).await;
-        this.is_operated().await;
+    pub async fn adopted(world: &Arc<World>) -> Self {
+        let this = Self::not_adopted(world, false).await;
+        this.adopt_and_wait().await;
         this
     }
 
     /// Does the same with EKS Auto Mode, on the newer version.
-    pub async fn set_auto(world: &Arc<World>) -> Self {
-        let this = Self::unadopted(world, true).await;
-        this.somebody_asks("demo/updates", &json!({"version": "1.34"}));
+    pub async fn adopted_auto(world: &Arc<World>) -> Self {
+        let this = Self::not_adopted(world, true).await;
+        this.send_as_other_user("demo/updates", &json!({"version": "1.34"}));
         this.is_in_state("demo", "ACTIVE").await;
-        this.is_operated().await;
+        this.adopt_and_wait().await;
         this
     }
 
     /// Adopts the cluster, and waits until it is Ready.
-    pub async fn is_operated(&self) {
+    pub async fn adopt_and_wait(&self) {
         let manifests = self.adopt().await;
         self.belay.apply_manifests(&manifests);
         self.start_operator(Identity::None, "");
@@ -97,11 +97,11 @@ impl Stage {
     }
 
     /// Creates or replaces the Secret with the credentials.
-    pub fn make_secret(&self, secret: &str) {
+    pub fn set_secret(&self, secret: &str) {
         let data = json!({"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": secret});
-        let made = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": CREDENTIALS},
+        let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": CREDENTIALS},
             "stringData": data});
-        self.belay.apply(&made);
+        self.belay.apply(&object);
     }
 
     fn environment(&self) -> Vec<(&'static str, String)> {
@@ -167,7 +167,7 @@ impl Stage {
     /// Waits until the cluster and its pools are Ready.
     pub async fn is_ready(&self) {
         let pools = self.belay.pool_names().await;
-        self.belay.all_is_ready(&pools).await;
+        self.belay.all_are_ready(&pools).await;
     }
 
     /// Returns the nodegroup np1 in AWS.
@@ -186,8 +186,8 @@ impl Stage {
         self.aws.cluster("demo")
     }
 
-    /// Sends a request to EKS as somebody else, with the aws CLI or in the console.
-    pub fn somebody_asks(&self, path: &str, body: &Value) {
+    /// Sends a request to EKS as another user, with the aws CLI or in the console.
+    pub fn send_as_other_user(&self, path: &str, body: &Value) {
         let answer = self.aws.somebody_asks(path, body);
         assert!(answer["update"]["id"].is_string(), "{answer}");
     }
@@ -195,22 +195,22 @@ impl Stage {
     /// Returns the changes that Belay has requested from EKS so far.
     pub fn changes(&self) -> Vec<Exchange> {
         let exchanges = self.aws.exchanges().into_iter();
-        let changes = exchanges.filter(|one| one.method != "GET" && one.path != "/");
+        let changes = exchanges.filter(|exchange| exchange.method != "GET" && exchange.path != "/");
         changes.collect()
     }
 
-    /// Returns the same in short, such as `POST np1/update-version 200`.
-    pub fn changed(&self) -> Vec<String> {
+    /// Returns these changes in short form, such as `POST np1/update-version 200`.
+    pub fn changes_in_short(&self) -> Vec<String> {
         let changes = self.changes().into_iter();
-        let short = |one: Exchange| {
-            let path = one.path.replace("/clusters/demo/node-groups/", "");
+        let short = |exchange: Exchange| {
+            let path = exchange.path.replace("/clusters/demo/node-groups/", "");
             let path = path.replace("/clusters/demo/", "");
             let id = path
                 .split('/')
                 .find(|part| part.len() == 36)
                 .map(ToOwned::to_owned);
             let path = id.map_or(path.clone(), |id| path.replace(&id, "ID"));
-            format!("{} {path} {}", one.method, one.status)
+            format!("{} {path} {}", exchange.method, exchange.status)
         };
         changes.map(short).collect()
     }
@@ -227,7 +227,7 @@ impl Stage {
 
     /// Waits until EKS shows this status of the cluster or of np1.
     pub async fn is_in_state(&self, name: &str, state: &str) {
-        let what = format!("has {name} {state}");
+        let what = format!("{name} is {state}");
         self.belay
             .eventually(&what, || async {
                 let now = match name {
@@ -239,18 +239,18 @@ impl Stage {
             .await;
     }
 
-    /// Starts to scale np1 to 5 nodes. Returns the Operation's name once EKS works on it.
-    pub async fn begins_a_scale(&self) -> String {
+    /// Starts to scale np1 to 5 nodes. Returns the Operation's name when EKS works on it.
+    pub async fn start_scale(&self) -> String {
         self.belay.set_count("np1", 5).await;
         let scale = self.belay.operation(Scale, "np1").await;
         self.is_in_state("np1", "UPDATING").await;
         scale
     }
 
-    /// Waits until EKS works on the control plane's step of a rollback, and the Operation shows it.
-    pub async fn goes_back(&self, rollback: &str) {
+    /// Waits until the Operation shows that EKS rolls back the control plane.
+    pub async fn rollback_is_shown(&self, rollback: &str) {
         self.belay
-            .eventually("rolls back", || async {
+            .eventually("the Operation shows the rollback at EKS", || async {
                 let status = self.belay.status(rollback).await;
                 let mut steps = status.steps.iter();
                 steps.any(|step| step.message.contains("VersionRollback"))
@@ -259,7 +259,7 @@ impl Stage {
     }
 
     /// Sets how long updates take from now on, and how long their cancellation takes.
-    pub fn takes(&self, update: u64, cancel: u64) {
+    pub fn set_durations(&self, update: u64, cancel: u64) {
         self.aws
             .takes(Duration::from_millis(update), Duration::from_millis(cancel));
     }

@@ -1,4 +1,4 @@
-//! A provider whose engine does the work itself, in its own time: what the interface between them promises.
+//! The interface to providers whose engine does the work itself and needs time for it, tested with a scripted engine.
 
 mod script;
 mod stage;
@@ -21,13 +21,13 @@ use serde_json::json;
 use crate::stage::belay::World;
 use stage::{Stage, ready_of};
 
-pub async fn an_operation_shows_how_far_the_engine_says_it_is(world: Arc<World>) {
+pub async fn an_operation_shows_the_progress_that_the_engine_reports(world: Arc<World>) {
     let stage = Stage::ready(&world).await;
-    let upgrade = stage.upgrading().await;
-    stage.script.is_at(40);
+    let upgrade = stage.running_upgrade().await;
+    stage.script.set_progress(40);
     let belay = &stage.belay;
     belay
-        .eventually("shows the engine's percent", || async {
+        .eventually("the step shows the engine's percentage", || async {
             let status = belay.status(&upgrade).await;
             let percent = status.steps.first().and_then(|step| step.percent_complete);
             percent == Some(40) && status.percent_complete > 0
@@ -35,59 +35,66 @@ pub async fn an_operation_shows_how_far_the_engine_says_it_is(world: Arc<World>)
         .await;
     let status = belay.status(&upgrade).await;
     assert_eq!(status.phase, OperationPhase::InProgress);
-    assert!(status.percent_complete < 40, "pools are to follow");
-    stage.finishes(&upgrade).await;
+    assert!(
+        status.percent_complete < 40,
+        "the pools are not upgraded yet"
+    );
+    stage.finish_operation(&upgrade).await;
     let status = belay.status(&upgrade).await;
     let names: Vec<_> = status.steps.iter().map(|step| step.name.as_str()).collect();
     assert_eq!(names, ["control-plane", "agentpool/np1"]);
     assert!(status.steps.iter().all(|step| step.handle.is_some()));
     let early = stage.script.state().polled_too_early.clone();
-    assert_eq!(early, Vec::<String>::new(), "polled before it was kept");
-    stage.is_ready("True", "Succeeded").await;
+    assert_eq!(
+        early,
+        Vec::<String>::new(),
+        "Belay polls a handle only after it is in the status"
+    );
+    stage.ready_condition_is("True", "Succeeded").await;
 }
 
-pub async fn a_restart_before_the_answer_begins_nothing_twice(world: Arc<World>) {
+pub async fn a_restart_before_the_engine_answers_starts_no_second_change(world: Arc<World>) {
     let stage = Stage::ready(&world).await;
     stage.script.state().loses_answers = true;
-    let upgrade = stage.upgrading().await;
+    let upgrade = stage.running_upgrade().await;
     stage.crash();
     stage.script.state().loses_answers = false;
-    let begun = stage.script.state().begun.len();
+    let started = stage.script.state().started.len();
     stage.start_operator();
-    stage.keeps_a_handle(&upgrade).await;
-    assert_eq!(stage.script.state().begun.len(), begun);
-    stage.finishes(&upgrade).await;
+    stage.has_handle(&upgrade).await;
+    assert_eq!(stage.script.state().started.len(), started);
+    stage.finish_operation(&upgrade).await;
 }
 
-pub async fn a_restart_follows_what_was_begun(world: Arc<World>) {
+pub async fn a_restarted_operator_follows_the_running_change(world: Arc<World>) {
     let stage = Stage::ready(&world).await;
-    let upgrade = stage.upgrading().await;
-    stage.keeps_a_handle(&upgrade).await;
+    let upgrade = stage.running_upgrade().await;
+    stage.has_handle(&upgrade).await;
     stage.crash();
-    let begun = stage.script.state().begun.len();
+    let started = stage.script.state().started.len();
     stage.start_operator();
-    stage.follows_to(&upgrade, 70).await;
-    assert_eq!(stage.script.state().begun.len(), begun);
-    stage.finishes(&upgrade).await;
+    stage.shows_progress(&upgrade, 70).await;
+    assert_eq!(stage.script.state().started.len(), started);
+    stage.finish_operation(&upgrade).await;
 }
 
-pub async fn an_abort_lasts_until_the_engine_has_come_to_rest(world: Arc<World>) {
+pub async fn an_abort_ends_only_after_the_engine_has_stopped(world: Arc<World>) {
     let stage = Stage::ready(&world).await;
-    let upgrade = stage.upgrading().await;
+    let upgrade = stage.running_upgrade().await;
     stage.script.state().stops_at_once = false;
     let belay = &stage.belay;
     belay.abort(&upgrade, "not now").await;
     belay.is_in_phase(&upgrade, OperationPhase::Canceling).await;
     belay
-        .eventually("asks the engine to stop", || async {
+        .eventually("Belay has asked the engine to stop", || async {
             stage.script.state().stops > 0
         })
         .await;
-    // After a restart Belay asks again, and claims nothing that it doesn't know.
+    // After a restart, Belay asks again, and doesn't report the end before it knows it.
     stage.crash();
     stage.start_operator();
     belay
-        .eventually("asks the engine again", || async {
+        .eventually("Belay has asked the engine again", || async {
             stage.script.state().stops > 1
         })
         .await;
@@ -96,7 +103,7 @@ pub async fn an_abort_lasts_until_the_engine_has_come_to_rest(world: Arc<World>)
         OperationPhase::Canceling
     );
     assert_eq!(belay.cluster_status().await.operations.len(), 1);
-    stage.script.ends(&State::Stopped);
+    stage.script.end_changes(&State::Stopped);
     let status = belay.is_canceled(&upgrade).await;
     let cancellation = status.cancellation.expect("a cancellation");
     assert_eq!(cancellation.status, CancellationStatus::Successful);
@@ -107,19 +114,19 @@ pub async fn an_abort_lasts_until_the_engine_has_come_to_rest(world: Arc<World>)
     );
 }
 
-pub async fn an_abort_that_the_engine_refuses_is_failed_and_may_be_asked_again(world: Arc<World>) {
+pub async fn an_abort_that_the_engine_refuses_fails_and_can_be_requested_again(world: Arc<World>) {
     let stage = Stage::ready(&world).await;
-    let upgrade = stage.upgrading().await;
-    let words = "InvalidStateException: the update can't be canceled now";
-    stage.script.state().answers_stop = Some(Answer::Refused(words.into()));
+    let upgrade = stage.running_upgrade().await;
+    let message = "InvalidStateException: the update can't be canceled now";
+    stage.script.state().answers_stop = Some(Answer::Refused(message.into()));
     let belay = &stage.belay;
     belay.abort(&upgrade, "first").await;
-    assert_eq!(stage.refuses_the_abort(&upgrade).await, words);
-    stage.follows_to(&upgrade, 60).await;
+    assert_eq!(stage.abort_is_refused(&upgrade).await, message);
+    stage.shows_progress(&upgrade, 60).await;
     assert_eq!(
         stage.script.state().stops,
         1,
-        "the same request is made once"
+        "Belay sends the same request once"
     );
     stage.script.state().answers_stop = None;
     belay.abort(&upgrade, "second").await;
@@ -127,73 +134,71 @@ pub async fn an_abort_that_the_engine_refuses_is_failed_and_may_be_asked_again(w
     assert_eq!(stage.script.state().stops, 2);
 }
 
-pub async fn a_stop_that_the_engine_accepts_and_then_can_not_do_is_failed_with_its_words(
+pub async fn an_abort_fails_with_the_engines_message_if_an_accepted_stop_turns_out_to_be_impossible(
     world: Arc<World>,
 ) {
     let stage = Stage::ready(&world).await;
-    let upgrade = stage.upgrading().await;
+    let upgrade = stage.running_upgrade().await;
     stage.script.state().stops_at_once = false;
     let belay = &stage.belay;
     belay.abort(&upgrade, "not now").await;
     belay.is_in_phase(&upgrade, OperationPhase::Canceling).await;
-    let words = "the control plane has begun to go back";
-    stage.script.ends(&State::Running(Running {
-        not_stopped: Some(words.into()),
+    let message = "the control plane has begun to go back";
+    stage.script.end_changes(&State::Running(Running {
+        not_stopped: Some(message.into()),
         ..Running::default()
     }));
-    assert_eq!(stage.refuses_the_abort(&upgrade).await, words);
-    stage.finishes(&upgrade).await;
+    assert_eq!(stage.abort_is_refused(&upgrade).await, message);
+    stage.finish_operation(&upgrade).await;
 }
 
-pub async fn an_engine_that_is_done_again_and_again_and_shows_nothing_fails_the_operation(
+pub async fn an_operation_fails_if_the_engine_reports_done_but_never_reaches_the_goal(
     world: Arc<World>,
 ) {
     let stage = Stage::ready(&world).await;
-    let upgrade = stage.upgrading().await;
+    let upgrade = stage.running_upgrade().await;
     {
         let mut state = stage.script.state();
         (state.is_never_whole, state.is_quick) = (true, true);
     }
-    stage.script.finishes();
+    stage.script.finish_changes();
     let error = stage.belay.fails(&upgrade).await;
     assert_eq!(error.code, "NotReached");
     assert!(error.message.contains("type Reconcile"), "{error:?}");
 }
 
-pub async fn a_deletion_that_the_engine_refuses_to_stop_for_is_not_asked_for_again_and_again(
-    world: Arc<World>,
-) {
+pub async fn belay_asks_the_engine_only_once_to_stop_a_deleted_operation(world: Arc<World>) {
     let stage = Stage::ready(&world).await;
-    let upgrade = stage.upgrading().await;
+    let upgrade = stage.running_upgrade().await;
     stage.script.state().answers_stop = Some(Answer::Refused("no".into()));
     let belay = &stage.belay;
     belay.kubectl(&["delete", "operation", &upgrade, "--wait=false"]);
-    assert_eq!(stage.refuses_the_abort(&upgrade).await, "no");
-    stage.follows_to(&upgrade, 60).await;
+    assert_eq!(stage.abort_is_refused(&upgrade).await, "no");
+    stage.shows_progress(&upgrade, 60).await;
     assert_eq!(stage.script.state().stops, 1);
     stage.script.state().is_quick = true;
-    stage.script.finishes();
+    stage.script.finish_changes();
     belay
-        .eventually("is over and gone", || async {
+        .eventually("the Operation is deleted", || async {
             stage
                 .operations()
                 .await
                 .iter()
-                .all(|one| one.name_any() != upgrade)
+                .all(|operation| operation.name_any() != upgrade)
         })
         .await;
-    stage.is_ready("True", "Succeeded").await;
+    stage.ready_condition_is("True", "Succeeded").await;
 }
 
-pub async fn an_abort_that_comes_too_late_ends_as_the_engine_ended(world: Arc<World>) {
+pub async fn an_operation_that_is_aborted_too_late_ends_with_the_engines_result(world: Arc<World>) {
     let stage = Stage::ready(&world).await;
     let own = json!({"kubernetesVersion": "1.35.7"});
     stage.belay.set_pool("np1", own).await;
     stage.belay.lock_is_free_in_status().await;
-    let upgrade = stage.upgrading().await;
+    let upgrade = stage.running_upgrade().await;
     stage.script.state().answers_stop = Some(Answer::TooLate);
-    // It ends between the request and the answer.
-    stage.script.finishes();
+    // The change ends between the request and the answer.
+    stage.script.finish_changes();
     let belay = &stage.belay;
     belay.abort(&upgrade, "too late").await;
     let status = belay.succeeds(&upgrade).await;
@@ -202,33 +207,39 @@ pub async fn an_abort_that_comes_too_late_ends_as_the_engine_ended(world: Arc<Wo
     }
 }
 
-pub async fn what_the_engine_can_not_do_is_refused_with_what_to_do_instead(world: Arc<World>) {
+pub async fn unsupported_operations_fail_with_an_alternative_and_unsupported_aborts_are_refused(
+    world: Arc<World>,
+) {
     let stage = Stage::ready(&world).await;
     let belay = &stage.belay;
-    belay.ask_cluster("stop", "Stop", json!({})).await;
+    belay
+        .create_operation_on_cluster("stop", "Stop", json!({}))
+        .await;
     let error = belay.fails("stop").await;
     assert_eq!(error.code, "OperationNotSupported");
     assert!(error.message.contains("scale its pools to 0"), "{error:?}");
-    // If the engine can't stop the work, the abort is refused at once.
+    // If the engine cannot stop this work, Belay refuses the abort at once.
     belay.set_count("np1", 3).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
-    stage.goes_on().await;
+    stage.engine_is_working().await;
     belay.abort(&scale, "no").await;
-    let why = stage.refuses_the_abort(&scale).await;
+    let why = stage.abort_is_refused(&scale).await;
     assert_eq!(why, "this engine can't stop a scale");
     assert_eq!(stage.script.state().stops, 0);
-    stage.finishes(&scale).await;
+    stage.finish_operation(&scale).await;
 }
 
-pub async fn a_cluster_that_can_not_be_seen_says_so_and_keeps_nobody_waiting(world: Arc<World>) {
+pub async fn an_unreachable_cluster_is_unknown_and_does_not_delay_other_clusters(
+    world: Arc<World>,
+) {
     let stage = Stage::ready(&world).await;
     let belay = &stage.belay;
     stage.script.state().is_quick = true;
     stage.create_cluster("other").await;
     stage.script.state().unreachable.insert("demo".into());
-    let ready = stage.is_ready("Unknown", "Unreachable").await;
+    let ready = stage.ready_condition_is("Unknown", "Unreachable").await;
     assert!(ready.message.contains("the region is down"), "{ready:?}");
-    // Nothing starts on a cluster that can't be seen, not even after a restart, when Belay has never seen it.
+    // Belay starts nothing on a cluster that it cannot see, also after a restart.
     stage.crash();
     stage.start_operator();
     belay.set_version("1.36.3").await;
@@ -243,7 +254,7 @@ pub async fn a_cluster_that_can_not_be_seen_says_so_and_keeps_nobody_waiting(wor
     ]);
     let upgrade = belay.operation(OperationType::Upgrade, "other").await;
     belay.succeeds(&upgrade).await;
-    stage.is_ready("Unknown", "Unreachable").await;
+    stage.ready_condition_is("Unknown", "Unreachable").await;
     let status = belay.cluster_status().await;
     assert_eq!(status.kubernetes_version.as_deref(), Some("1.35.7"));
     assert_eq!(belay.pool_status("np1").await.count, 2);
@@ -252,16 +263,16 @@ pub async fn a_cluster_that_can_not_be_seen_says_so_and_keeps_nobody_waiting(wor
     stage.script.state().unreachable.clear();
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay.succeeds(&upgrade).await;
-    stage.is_ready("True", "Succeeded").await;
+    stage.ready_condition_is("True", "Succeeded").await;
 }
 
-pub async fn an_abort_is_accepted_while_the_engine_is_away(world: Arc<World>) {
+pub async fn an_abort_is_accepted_while_the_engine_is_unreachable(world: Arc<World>) {
     let stage = Stage::ready(&world).await;
-    let upgrade = stage.upgrading().await;
+    let upgrade = stage.running_upgrade().await;
     stage.script.state().unreachable.insert("demo".into());
     let belay = &stage.belay;
     let status = belay.is_blocked(&upgrade).await;
-    let blocked = status.blocked.expect("what is in the way");
+    let blocked = status.blocked.expect("a block");
     assert_eq!(blocked.reason, "Unreachable");
     assert!(
         blocked.message.contains("the region is down"),
@@ -274,7 +285,9 @@ pub async fn an_abort_is_accepted_while_the_engine_is_away(world: Arc<World>) {
     belay.is_canceled(&upgrade).await;
 }
 
-pub async fn a_failure_that_passes_is_reported_and_one_that_does_not_ends_it(world: Arc<World>) {
+pub async fn a_temporary_engine_error_blocks_the_operation_and_a_permanent_one_fails_it(
+    world: Arc<World>,
+) {
     let stage = Stage::ready(&world).await;
     let belay = &stage.belay;
     let passing = Passing {
@@ -286,7 +299,7 @@ pub async fn a_failure_that_passes_is_reported_and_one_that_does_not_ends_it(wor
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     let status = belay.is_blocked(&upgrade).await;
-    let blocked = status.blocked.expect("what is in the way");
+    let blocked = status.blocked.expect("a block");
     assert_eq!(blocked.reason, "Throttled");
     assert!(
         blocked.message.ends_with("429: rate exceeded"),
@@ -301,7 +314,7 @@ pub async fn a_failure_that_passes_is_reported_and_one_that_does_not_ends_it(wor
     assert_eq!(belay.fails(&upgrade).await, error);
 }
 
-pub async fn what_others_began_holds_the_lock_and_can_be_aborted(world: Arc<World>) {
+pub async fn a_change_started_by_others_holds_the_lock_and_can_be_aborted(world: Arc<World>) {
     let stage = Stage::ready(&world).await;
     let belay = &stage.belay;
     let spec = OperationSpec {
@@ -314,22 +327,22 @@ pub async fn what_others_began_holds_the_lock_and_can_be_aborted(world: Arc<Worl
         count: None,
         timeout: None,
     };
-    stage.script.others_begin("demo", "az-1", spec, "az");
+    stage.script.others_start("demo", "az-1", spec, "az");
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     belay
         .is_in_phase(&upgrade, OperationPhase::InProgress)
         .await;
     belay
-        .eventually("shows it in the lock, and by whom", || async {
+        .eventually("the status says who started it", || async {
             let status = belay.cluster_status().await;
             let ready = ready_of(&status.conditions);
             status.operations.len() == 1
                 && ready.is_some_and(|ready| ready.message.ends_with("started by az"))
         })
         .await;
-    let words = format!("Another operation ({upgrade}) is in progress");
+    let message = format!("Another operation ({upgrade}) is in progress");
     belay
-        .eventually("refuses what would fail there", || async {
+        .eventually("admission refuses another change", || async {
             let scale = [
                 "scale",
                 "agentpool",
@@ -339,17 +352,17 @@ pub async fn what_others_began_holds_the_lock_and_can_be_aborted(world: Arc<Worl
             ];
             belay
                 .try_kubectl(&scale)
-                .is_err_and(|why| why.contains(&words))
+                .is_err_and(|why| why.contains(&message))
         })
         .await;
     belay.abort(&upgrade, "not by hand").await;
     belay.is_canceled(&upgrade).await;
     assert_eq!(stage.script.state().stops, 1);
-    stage.script.ends(&State::Stopped);
-    stage.is_ready("True", "Succeeded").await;
+    stage.script.end_changes(&State::Stopped);
+    stage.ready_condition_is("True", "Succeeded").await;
 }
 
-pub async fn what_others_changed_is_shown_and_not_fought(world: Arc<World>) {
+pub async fn a_change_made_by_others_is_shown_and_not_reverted(world: Arc<World>) {
     let stage = Stage::ready(&world).await;
     let belay = &stage.belay;
     let spec = OperationSpec {
@@ -362,52 +375,52 @@ pub async fn what_others_changed_is_shown_and_not_fought(world: Arc<World>) {
         count: Some(5),
         timeout: None,
     };
-    stage.script.others_begin("demo", "az-2", spec, "az");
+    stage.script.others_start("demo", "az-2", spec, "az");
     let scale = belay.operation(OperationType::Scale, "np1").await;
     belay.is_in_phase(&scale, OperationPhase::InProgress).await;
     stage.script.others_scale("demo", "np1", 5);
-    stage.script.finishes();
+    stage.script.finish_changes();
     belay.succeeds(&scale).await;
     belay
-        .eventually("says who changed it", || async {
+        .eventually("the pool reports a change by others", || async {
             let status = belay.pool_status("np1").await;
             let ready = ready_of(&status.conditions);
             status.count == 5 && ready.is_some_and(|ready| ready.reason == "ChangedByOthers")
         })
         .await;
     assert_eq!(belay.pool("np1").await.spec.count, 2);
-    // A change of the spec asks for another count.
+    // A change of the spec has effect.
     stage.script.state().is_quick = true;
     belay.set_count("np1", 4).await;
     belay
-        .eventually("is as its spec says", || async {
+        .eventually("the pool has the new count", || async {
             belay.pool_status("np1").await.count == 4
         })
         .await;
 }
 
-pub async fn an_account_is_asked_in_bounds(world: Arc<World>) {
-    let stage = Stage::set(&world).await;
+pub async fn observations_of_one_account_are_rate_limited(world: Arc<World>) {
+    let stage = Stage::start(&world).await;
     for number in 0..40 {
         stage.create_cluster(&format!("c{number}")).await;
     }
     let belay = &stage.belay;
     belay
-        .eventually("has looked at all of them often", || async {
-            stage.script.state().looks.len() > 400
+        .eventually("Belay has observed the clusters 400 times", || async {
+            stage.script.state().observations.len() > 400
         })
         .await;
-    let looks = stage.script.state().looks.clone();
+    let observations = stage.script.state().observations.clone();
     let second = Duration::from_secs(1);
-    let most = looks.iter().map(|from| {
-        let within = looks
+    let in_each_second = observations.iter().map(|from| {
+        let within = observations
             .iter()
             .filter(|at| **at >= *from && **at < *from + second);
         within.count()
     });
-    // 50 a second, and a burst of as many after a pause.
+    // 50 in a second, and a burst of the same number after a pause.
     assert!(
-        most.max().unwrap_or_default() <= 105,
-        "too many looks in a second"
+        in_each_second.max().unwrap_or_default() <= 105,
+        "at most 105 observations in a second"
     );
 }

@@ -1,5 +1,5 @@
-//! A scripted engine: it does its work when the test says so, and misbehaves as the test says. Its clusters have no
-//! Node objects, as in a cloud that orders its machines itself.
+//! A scripted engine: it works and misbehaves as the test says. Its clusters have no Node objects, like those of a
+//! cloud that manages its own machines.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,41 +40,41 @@ impl Rules for ScriptRules {
 /// The engine.
 pub struct Script {
     client: Client,
-    state: Mutex<Everything>,
+    state: Mutex<EngineState>,
 }
 
-/// The engine's whole state.
+/// The state of the engine.
 #[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-pub struct Everything {
+#[expect(clippy::struct_excessive_bools, reason = "the facts are independent")]
+pub struct EngineState {
     /// The observed state of each cluster.
     clusters: BTreeMap<String, Observation>,
-    /// The changes that were started, by handle.
-    pub begun: BTreeMap<String, Begun>,
-    /// Whether a change is done at once when it is started.
+    /// The started changes, by handle.
+    pub started: BTreeMap<String, StartedChange>,
+    /// Whether a change finishes as soon as it starts.
     pub is_quick: bool,
     /// The clusters that can't be reached.
     pub unreachable: BTreeSet<String>,
     /// Whether a finished change never shows the desired state.
     pub is_never_whole: bool,
-    /// Whether a change is started but its answer never comes.
+    /// Whether the engine starts a change but never answers.
     pub loses_answers: bool,
     /// The error that refuses the next changes.
     pub refuses_to_begin: Option<EngineError>,
     /// The answer to a request to stop.
     pub answers_stop: Option<Answer>,
-    /// Whether a stopped change comes to rest at once.
+    /// Whether the engine stops a change at once.
     pub stops_at_once: bool,
     /// How often the engine was asked to stop a change.
     pub stops: usize,
     /// Handles that were polled before an Operation's status had them.
     pub polled_too_early: Vec<String>,
     /// The times at which clusters were observed.
-    pub looks: Vec<Instant>,
+    pub observations: Vec<Instant>,
 }
 
-/// A change that was started.
-pub struct Begun {
+/// A started change.
+pub struct StartedChange {
     cluster: String,
     token: String,
     stage: Option<Stage>,
@@ -83,12 +83,12 @@ pub struct Begun {
 }
 
 impl Script {
-    /// Creates an engine that does each change at once, and comes to rest at once.
+    /// Creates an engine that finishes and stops each change at once.
     pub fn new(client: Client) -> Self {
-        let state = Everything {
+        let state = EngineState {
             is_quick: true,
             stops_at_once: true,
-            ..Everything::default()
+            ..EngineState::default()
         };
         Self {
             client,
@@ -96,8 +96,8 @@ impl Script {
         }
     }
 
-    /// Returns the whole state, to read and to change it.
-    pub fn state(&self) -> MutexGuard<'_, Everything> {
+    /// Returns the state, to read and to change it.
+    pub fn state(&self) -> MutexGuard<'_, EngineState> {
         self.state.lock().expect("the engine")
     }
 
@@ -105,47 +105,50 @@ impl Script {
     pub fn running(&self) -> Vec<String> {
         let state = self.state();
         let running = state
-            .begun
+            .started
             .iter()
-            .filter(|(_, begun)| matches!(begun.state, State::Running(_)));
+            .filter(|(_, started)| matches!(started.state, State::Running(_)));
         running.map(|(handle, _)| handle.clone()).collect()
     }
 
     /// Sets the progress of the running changes.
-    pub fn is_at(&self, percent: i32) {
-        for begun in self.state().begun.values_mut() {
-            if let State::Running(running) = &mut begun.state {
+    pub fn set_progress(&self, percent: i32) {
+        for started in self.state().started.values_mut() {
+            if let State::Running(running) = &mut started.state {
                 running.percent = Some(percent);
             }
         }
     }
 
-    /// Completes the running changes.
-    pub fn finishes(&self) {
-        self.ends(&State::Done);
+    /// Finishes the running changes.
+    pub fn finish_changes(&self) {
+        self.end_changes(&State::Done);
     }
 
     /// Ends the running changes with this state.
-    pub fn ends(&self, end: &State) {
+    pub fn end_changes(&self, end: &State) {
         let mut state = self.state();
-        let Everything {
-            clusters, begun, ..
+        let EngineState {
+            clusters, started, ..
         } = &mut *state;
-        for begun in begun.values_mut() {
-            if matches!(begun.state, State::Running(_)) {
-                begun.state = end.clone();
+        for started in started.values_mut() {
+            if matches!(started.state, State::Running(_)) {
+                started.state = end.clone();
                 if *end == State::Done {
-                    reach(clusters.entry(begun.cluster.clone()).or_default(), begun);
+                    apply_change(
+                        clusters.entry(started.cluster.clone()).or_default(),
+                        started,
+                    );
                 }
             }
         }
-        for seen in clusters.values_mut() {
-            seen.begun_by_others.clear();
+        for observation in clusters.values_mut() {
+            observation.begun_by_others.clear();
         }
     }
 
-    /// Starts a change at the engine as somebody else, outside Belay.
-    pub fn others_begin(&self, cluster: &str, handle: &str, spec: OperationSpec, by: &str) {
+    /// Starts a change at the engine as another user, outside Belay.
+    pub fn others_start(&self, cluster: &str, handle: &str, spec: OperationSpec, by: &str) {
         let mut state = self.state();
         let seen = state.clusters.entry(cluster.into()).or_default();
         seen.begun_by_others.push(BegunByOthers {
@@ -153,16 +156,16 @@ impl Script {
             spec,
             by: by.into(),
         });
-        let begun = Begun {
+        let started = StartedChange {
             cluster: cluster.into(),
             token: String::new(),
             stage: None,
             state: State::Running(Running::default()),
         };
-        state.begun.insert(handle.into(), begun);
+        state.started.insert(handle.into(), started);
     }
 
-    /// Gives a pool this many nodes at the engine as somebody else, outside Belay.
+    /// Gives a pool this many nodes at the engine as another user, outside Belay.
     pub fn others_scale(&self, cluster: &str, pool: &str, count: usize) {
         let mut state = self.state();
         let seen = state.clusters.get_mut(cluster).expect("a cluster");
@@ -171,7 +174,7 @@ impl Script {
         nodes.resize(count, first);
     }
 
-    fn reached(&self, site: &Site) -> Result<(), EngineError> {
+    fn check_reachable(&self, site: &Site) -> Result<(), EngineError> {
         if self.state().unreachable.contains(&site.cluster) {
             return Err(EngineError::Passing(Passing {
                 reason: "Unreachable".into(),
@@ -183,7 +186,7 @@ impl Script {
     }
 
     /// Whether an Operation's status on the API server has a handle.
-    async fn is_kept(&self, site: &Site, handle: &str) -> bool {
+    async fn status_has_handle(&self, site: &Site, handle: &str) -> bool {
         let operations = Api::<Operation>::namespaced(self.client.clone(), &site.namespace);
         let all = operations.list(&ListParams::default()).await;
         all.expect("Operations").iter().any(|operation| {
@@ -194,9 +197,9 @@ impl Script {
     }
 }
 
-/// Updates the observed state once a change is done.
-fn reach(seen: &mut Observation, begun: &Begun) {
-    match &begun.stage {
+/// Updates the observed state after a change is done.
+fn apply_change(seen: &mut Observation, started: &StartedChange) {
+    match &started.stage {
         Some(Stage::ControlPlane(goal)) => {
             seen.control_plane = goal.map(|goal| ControlPlaneView {
                 version: goal.version,
@@ -235,8 +238,8 @@ impl Engine for Script {
     }
 
     async fn look(&self, site: &Site) -> Result<Observation, EngineError> {
-        self.state().looks.push(Instant::now());
-        self.reached(site)?;
+        self.state().observations.push(Instant::now());
+        self.check_reachable(site)?;
         let state = self.state();
         Ok(state
             .clusters
@@ -246,56 +249,56 @@ impl Engine for Script {
     }
 
     async fn begin(&self, site: &Site, change: &Change) -> Result<String, EngineError> {
-        self.reached(site)?;
+        self.check_reachable(site)?;
         let (handle, is_lost) = {
             let mut state = self.state();
             if let Some(refusal) = &state.refuses_to_begin {
                 return Err(refusal.clone());
             }
-            let mut known = state.begun.iter();
-            if let Some((handle, _)) = known.find(|(_, begun)| begun.token == change.token) {
+            let mut known = state.started.iter();
+            if let Some((handle, _)) = known.find(|(_, started)| started.token == change.token) {
                 return Ok(handle.clone());
             }
-            let handle = format!("change-{}", state.begun.len());
-            let begun = Begun {
+            let handle = format!("change-{}", state.started.len());
+            let started = StartedChange {
                 cluster: site.cluster.clone(),
                 token: change.token.clone(),
                 stage: Some(change.stage.clone()),
                 state: State::Running(Running::default()),
             };
-            state.begun.insert(handle.clone(), begun);
+            state.started.insert(handle.clone(), started);
             (handle, state.loses_answers)
         };
         if is_lost {
             std::future::pending::<()>().await;
         }
         if self.state().is_quick {
-            self.finishes();
+            self.finish_changes();
         }
         Ok(handle)
     }
 
     async fn is_whole(&self, site: &Site, _: &Change) -> Result<bool, EngineError> {
-        self.reached(site)?;
+        self.check_reachable(site)?;
         Ok(!self.state().is_never_whole)
     }
 
     async fn find(&self, site: &Site, change: &Change) -> Result<Option<String>, EngineError> {
-        self.reached(site)?;
+        self.check_reachable(site)?;
         let state = self.state();
-        let mut begun = state.begun.iter();
-        let found = begun.find(|(_, begun)| begun.token == change.token);
+        let mut started = state.started.iter();
+        let found = started.find(|(_, started)| started.token == change.token);
         Ok(found.map(|(handle, _)| handle.clone()))
     }
 
     async fn poll(&self, site: &Site, handle: &str) -> Result<State, EngineError> {
-        self.reached(site)?;
-        if !self.is_kept(site, handle).await {
+        self.check_reachable(site)?;
+        if !self.status_has_handle(site, handle).await {
             self.state().polled_too_early.push(handle.into());
         }
         let state = self.state();
-        let begun = state.begun.get(handle);
-        begun.map(|begun| begun.state.clone()).ok_or_else(|| {
+        let started = state.started.get(handle);
+        started.map(|started| started.state.clone()).ok_or_else(|| {
             EngineError::Final(OperationError {
                 code: "NotFound".into(),
                 message: format!("there is no {handle}"),
@@ -305,16 +308,16 @@ impl Engine for Script {
     }
 
     async fn stop(&self, site: &Site, handle: &str) -> Result<Answer, EngineError> {
-        self.reached(site)?;
+        self.check_reachable(site)?;
         let mut state = self.state();
         state.stops += 1;
         let answer = state.answers_stop.clone().unwrap_or(Answer::Accepted);
         let stops = state.stops_at_once;
-        if let Some(begun) = state.begun.get_mut(handle)
+        if let Some(started) = state.started.get_mut(handle)
             && answer == Answer::Accepted
             && stops
         {
-            begun.state = State::Stopped;
+            started.state = State::Stopped;
         }
         Ok(answer)
     }

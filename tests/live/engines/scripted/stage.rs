@@ -1,4 +1,4 @@
-//! A namespace whose clusters belong to a scripted engine, and an operator for it in the test's process.
+//! A namespace whose clusters use the scripted engine, and its operator in the test's process.
 
 use std::sync::{Arc, Mutex};
 
@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use super::script::Script;
 use crate::stage::belay::{Belay, World};
 
-/// A namespace whose clusters belong to the script, and an operator for it in this process.
+/// A namespace whose clusters use the scripted engine, and its operator in this process.
 pub struct Stage {
     pub belay: Arc<Belay>,
     pub script: Arc<Script>,
@@ -32,7 +32,7 @@ impl Drop for Stage {
 }
 
 impl Stage {
-    pub async fn set(world: &Arc<World>) -> Self {
+    pub async fn start(world: &Arc<World>) -> Self {
         let belay = Belay::start_without_operator(world).await;
         let this = Self {
             script: Arc::new(Script::new(belay.client.clone())),
@@ -43,14 +43,14 @@ impl Stage {
         this
     }
 
-    /// Creates a ready cluster with one pool of two nodes. Changes that start from now on take time.
+    /// Creates a ready cluster with one pool of two nodes. From now on, changes finish only when the test says so.
     pub async fn ready(world: &Arc<World>) -> Self {
-        let this = Self::set(world).await;
+        let this = Self::start(world).await;
         this.belay.create_cluster(0).await;
         this.belay.create_pool("np1", 2).await;
-        this.is_ready("True", "Succeeded").await;
+        this.ready_condition_is("True", "Succeeded").await;
         this.belay
-            .eventually("has its pool made", || async {
+            .eventually("the pool is ready", || async {
                 let status = this.belay.pool_status("np1").await;
                 ready_of(&status.conditions).is_some_and(|ready| ready.status == "True")
             })
@@ -77,7 +77,7 @@ impl Stage {
         *self.operator.lock().expect("the operator") = Some(task);
     }
 
-    /// Ends the operator at once.
+    /// Stops the operator at once, without its shutdown.
     pub fn crash(&self) {
         if let Some(task) = self.operator.lock().expect("the operator").take() {
             task.abort();
@@ -85,26 +85,26 @@ impl Stage {
     }
 
     /// Starts an upgrade of the cluster, and waits until it is in progress at the engine. Returns the Operation's name.
-    pub async fn upgrading(&self) -> String {
+    pub async fn running_upgrade(&self) -> String {
         self.belay.set_version("1.36.3").await;
         let upgrade = self.belay.operation(OperationType::Upgrade, "demo").await;
-        self.goes_on().await;
+        self.engine_is_working().await;
         upgrade
     }
 
     /// Waits until a change is in progress at the engine.
-    pub async fn goes_on(&self) {
+    pub async fn engine_is_working(&self) {
         self.belay
-            .eventually("has something go on at the engine", || async {
+            .eventually("the engine works on a change", || async {
                 !self.script.running().is_empty()
             })
             .await;
     }
 
     /// Waits until an Operation's status has a handle.
-    pub async fn keeps_a_handle(&self, operation: &str) {
+    pub async fn has_handle(&self, operation: &str) {
         self.belay
-            .eventually("keeps the handle", || async {
+            .eventually("the Operation's status has a handle", || async {
                 let steps = self.belay.status(operation).await.steps;
                 steps.iter().any(|step| step.handle.is_some())
             })
@@ -112,10 +112,10 @@ impl Stage {
     }
 
     /// Sets the engine's progress, and waits until a step of the Operation shows it.
-    pub async fn follows_to(&self, operation: &str, percent: i32) {
-        self.script.is_at(percent);
+    pub async fn shows_progress(&self, operation: &str, percent: i32) {
+        self.script.set_progress(percent);
         self.belay
-            .eventually("follows the engine", || async {
+            .eventually("the Operation shows the engine's progress", || async {
                 let steps = self.belay.status(operation).await.steps;
                 let mut shown = steps.iter().filter_map(|step| step.percent_complete);
                 shown.any(|shown| shown == percent)
@@ -124,7 +124,7 @@ impl Stage {
     }
 
     /// Waits until the abort of a running Operation is refused. Returns the reason.
-    pub async fn refuses_the_abort(&self, operation: &str) -> String {
+    pub async fn abort_is_refused(&self, operation: &str) -> String {
         let refused = || async {
             let status = self.belay.status(operation).await;
             let is_running = status.phase == OperationPhase::InProgress;
@@ -133,26 +133,27 @@ impl Stage {
             is_failed.then_some(cancellation.reason)
         };
         self.belay
-            .eventually("has its abort refused", || async {
+            .eventually("the abort is refused", || async {
                 refused().await.is_some()
             })
             .await;
         refused().await.expect("a reason")
     }
 
-    /// Completes the changes at the engine as planned, including those that follow, until the Operation has ended.
-    pub async fn finishes(&self, operation: &str) {
+    /// Finishes the engine's changes, including those that follow, until the Operation has succeeded.
+    pub async fn finish_operation(&self, operation: &str) {
         self.belay
-            .eventually("has succeeded", || async {
-                self.script.finishes();
+            .eventually("the Operation has succeeded", || async {
+                self.script.finish_changes();
                 self.belay.status(operation).await.phase == OperationPhase::Succeeded
             })
             .await;
     }
 
-    pub async fn is_ready(&self, status: &str, reason: &str) -> Condition {
+    /// Waits until the cluster's condition Ready has this status and reason. Returns the condition.
+    pub async fn ready_condition_is(&self, status: &str, reason: &str) -> Condition {
         self.belay
-            .eventually("says whether it is ready", || async {
+            .eventually("the condition Ready is as expected", || async {
                 let conditions = self.belay.cluster_status().await.conditions;
                 ready_of(&conditions)
                     .is_some_and(|ready| ready.status == status && ready.reason == reason)
@@ -164,7 +165,7 @@ impl Stage {
 
     pub async fn create_cluster(&self, name: &str) {
         let spec = json!({"kubernetesVersion": "1.35.7", "provider": {"kwok": {}}});
-        self.belay.make::<ManagedCluster>(name, spec).await;
+        self.belay.create_object::<ManagedCluster>(name, spec).await;
     }
 
     pub async fn operations(&self) -> Vec<Operation> {

@@ -1,4 +1,4 @@
-//! The actions of people and others. If the API server refuses an action, they go on.
+//! The actions of users and of others. If the API server refuses an action, they continue with the next one.
 
 use std::fmt::Debug;
 
@@ -10,22 +10,25 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{acts::Known, event::What, place::Place};
+use crate::{actions::NamespacedKind, event::What, place::Place};
 
-/// A person who acts in a namespace.
-pub struct Person<'a> {
+/// A user who acts in a namespace.
+pub struct User<'a> {
     place: &'a Place,
-    /// The number of objects made so far, for their names.
-    made: usize,
+    /// The number of objects and abort so far, for their names.
+    count_so_far: usize,
 }
 
-impl<'a> Person<'a> {
+impl<'a> User<'a> {
     pub fn of(place: &'a Place) -> Self {
-        Self { place, made: 0 }
+        Self {
+            place,
+            count_so_far: 0,
+        }
     }
 
-    /// Performs an event, if it is an action of people.
-    pub async fn does(&mut self, what: &What) -> Result<(), String> {
+    /// Performs an event if it is an action of users or of others.
+    pub async fn act(&mut self, what: &What) -> Result<(), String> {
         match *what {
             What::Version(version) => self.cluster(json!({"kubernetesVersion": version})).await,
             What::Policy(policy) => self.cluster(json!({"concurrencyPolicy": policy})).await,
@@ -34,13 +37,13 @@ impl<'a> Person<'a> {
                 let options = json!({"kwok": {"nodeProvisioningTime": time}});
                 self.cluster(json!({"provider": options})).await
             }
-            What::DeleteCluster => self.deletes::<ManagedCluster>("demo").await,
-            What::MakeCluster => {
+            What::DeleteCluster => self.delete::<ManagedCluster>("demo").await,
+            What::CreateCluster => {
                 let spec = json!({"kubernetesVersion": "1.35.7", "provider": {"kwok": {"nodeProvisioningTime": "300ms"}}});
-                self.makes::<ManagedCluster>("demo", spec).await
+                self.create::<ManagedCluster>("demo", spec).await
             }
             What::Count(pool, count) => self.pool(pool, json!({"count": count})).await,
-            What::ScaleSubresource(pool, count) => self.scales(pool, count).await,
+            What::ScaleSubresource(pool, count) => self.scale(pool, count).await,
             What::Labels(pool, number) => {
                 let labels = json!({"tier": number.to_string()});
                 self.pool(pool, json!({"nodeLabels": labels})).await
@@ -50,36 +53,40 @@ impl<'a> Person<'a> {
                 self.pool(pool, json!({"upgradeSettings": settings})).await
             }
             What::PoolPower(pool, state) => self.pool(pool, json!({"powerState": state})).await,
-            What::DeletePool(pool) => self.deletes::<AgentPool>(pool).await,
-            What::MakePool(pool, count) => {
+            What::DeletePool(pool) => self.delete::<AgentPool>(pool).await,
+            What::CreatePool(pool, count) => {
                 let spec = json!({"clusterName": "demo", "count": count});
-                self.makes::<AgentPool>(pool, spec).await
+                self.create::<AgentPool>(pool, spec).await
             }
-            ref other => self.asks(other).await,
+            ref other => self.act_on_operations(other).await,
         }
     }
 
-    async fn asks(&mut self, what: &What) -> Result<(), String> {
+    async fn act_on_operations(&mut self, what: &What) -> Result<(), String> {
         match *what {
-            What::AskCluster(type_) => self.asks_for(type_, "ManagedCluster", "demo").await,
-            What::AskPool(type_, pool) => self.asks_for(type_, "AgentPool", pool).await,
-            What::Abort(which, policy) => self.aborts(which, policy).await,
-            What::AbortOnCluster => self.aborts_on::<ManagedCluster>("demo").await,
-            What::AbortOnPool(pool) => self.aborts_on::<AgentPool>(pool).await,
+            What::OperationOnCluster(type_) => {
+                self.create_operation(type_, "ManagedCluster", "demo").await
+            }
+            What::OperationOnPool(type_, pool) => {
+                self.create_operation(type_, "AgentPool", pool).await
+            }
+            What::Abort(which, policy) => self.abort(which, policy).await,
+            What::AbortOnCluster => self.abort_on::<ManagedCluster>("demo").await,
+            What::AbortOnPool(pool) => self.abort_on::<AgentPool>(pool).await,
             What::DeleteOperation(which) => match self.nth::<Operation>(which).await? {
-                Some(operation) => self.deletes::<Operation>(&operation.name_any()).await,
+                Some(operation) => self.delete::<Operation>(&operation.name_any()).await,
                 None => Ok(()),
             },
-            What::Keep(pods) => {
-                if self.place.budgets.kept(&self.place.belay.namespace) > 0 {
-                    self.place.keep(pods).await;
+            What::ProtectedPods(pods) => {
+                if self.place.budgets.required(&self.place.belay.namespace) > 0 {
+                    self.place.set_protected_pods(pods).await;
                 }
                 Ok(())
             }
-            What::DeleteNode(which) => self.deletes_node(which).await,
-            What::Cordon(which, cordoned) => self.cordons(which, cordoned).await,
+            What::DeleteNode(which) => self.delete_node(which).await,
+            What::Cordon(which, cordoned) => self.cordon(which, cordoned).await,
             What::DeletePod(which) => match self.nth::<Pod>(which).await? {
-                Some(pod) => self.deletes::<Pod>(&pod.name_any()).await,
+                Some(pod) => self.delete::<Pod>(&pod.name_any()).await,
                 None => Ok(()),
             },
             _ => Ok(()),
@@ -87,15 +94,15 @@ impl<'a> Person<'a> {
     }
 
     async fn cluster(&self, spec: Value) -> Result<(), String> {
-        self.patches::<ManagedCluster>("demo", json!({"spec": spec}))
+        self.patch::<ManagedCluster>("demo", json!({"spec": spec}))
             .await
     }
 
     async fn pool(&self, pool: &str, spec: Value) -> Result<(), String> {
-        self.patches::<AgentPool>(pool, json!({"spec": spec})).await
+        self.patch::<AgentPool>(pool, json!({"spec": spec})).await
     }
 
-    async fn scales(&self, pool: &str, count: usize) -> Result<(), String> {
+    async fn scale(&self, pool: &str, count: usize) -> Result<(), String> {
         let patch = Patch::Merge(json!({"spec": {"replicas": count}}));
         let pools = self.place.belay.api::<AgentPool>();
         may_be_refused(
@@ -105,20 +112,25 @@ impl<'a> Person<'a> {
         )
     }
 
-    async fn asks_for(&mut self, type_: &str, kind: &str, target: &str) -> Result<(), String> {
+    async fn create_operation(
+        &mut self,
+        type_: &str,
+        kind: &str,
+        target: &str,
+    ) -> Result<(), String> {
         let mut spec = json!({"type": type_, "target": {"kind": kind, "name": target}});
         match type_ {
-            "Scale" => spec["count"] = json!(self.made % 4),
+            "Scale" => spec["count"] = json!(self.count_so_far % 4),
             "Upgrade" if kind == "ManagedCluster" => spec["kubernetesVersion"] = json!("1.36.3"),
             "Rollback" => spec["kubernetesVersion"] = json!("1.35.7"),
             _ => {}
         }
-        self.made += 1;
-        let name = format!("asked-{}", self.made);
-        self.makes::<Operation>(&name, spec).await
+        self.count_so_far += 1;
+        let name = format!("requested-{}", self.count_so_far);
+        self.create::<Operation>(&name, spec).await
     }
 
-    async fn aborts(&mut self, which: usize, policy: Option<&str>) -> Result<(), String> {
+    async fn abort(&mut self, which: usize, policy: Option<&str>) -> Result<(), String> {
         let operations = self.list::<Operation>().await?;
         let is_in_flight = |operation: &&Operation| {
             let status = operation.status.as_ref();
@@ -129,23 +141,23 @@ impl<'a> Person<'a> {
             return Ok(());
         }
         let operation = in_flight[which % in_flight.len()].name_any();
-        self.made += 1;
-        let mut annotations = json!({"belay.dev/abort": format!("abort {}", self.made)});
+        self.count_so_far += 1;
+        let mut annotations = json!({"belay.dev/abort": format!("abort {}", self.count_so_far)});
         if let Some(policy) = policy {
             annotations["belay.dev/abort-policy"] = json!(policy);
         }
         let patch = json!({"metadata": {"annotations": annotations}});
-        self.patches::<Operation>(&operation, patch).await
+        self.patch::<Operation>(&operation, patch).await
     }
 
-    async fn aborts_on<K: Known>(&mut self, name: &str) -> Result<(), String> {
-        self.made += 1;
-        let reason = format!("abort {}", self.made);
+    async fn abort_on<K: NamespacedKind>(&mut self, name: &str) -> Result<(), String> {
+        self.count_so_far += 1;
+        let reason = format!("abort {}", self.count_so_far);
         let patch = json!({"metadata": {"annotations": {"belay.dev/abort": reason}}});
-        self.patches::<K>(name, patch).await
+        self.patch::<K>(name, patch).await
     }
 
-    async fn deletes_node(&self, which: usize) -> Result<(), String> {
+    async fn delete_node(&self, which: usize) -> Result<(), String> {
         let nodes = self.place.belay.nodes().await;
         let Some(node) = nodes.get(which % nodes.len().max(1)) else {
             return Ok(());
@@ -155,7 +167,7 @@ impl<'a> Person<'a> {
         may_be_refused(all.delete(&node.name_any(), &params).await)
     }
 
-    async fn cordons(&self, which: usize, cordoned: bool) -> Result<(), String> {
+    async fn cordon(&self, which: usize, cordoned: bool) -> Result<(), String> {
         let nodes = self.place.belay.nodes().await;
         let Some(node) = nodes.get(which % nodes.len().max(1)) else {
             return Ok(());
@@ -166,19 +178,19 @@ impl<'a> Person<'a> {
         may_be_refused(all.patch(&node.name_any(), &params, &patch).await)
     }
 
-    async fn list<K: Known>(&self) -> Result<Vec<K>, String> {
+    async fn list<K: NamespacedKind>(&self) -> Result<Vec<K>, String> {
         let (all, params) = (self.place.belay.api::<K>(), ListParams::default());
         let listed = all.list(&params).await;
         Ok(listed.map_err(|error| error.to_string())?.items)
     }
 
-    async fn nth<K: Known>(&self, which: usize) -> Result<Option<K>, String> {
+    async fn nth<K: NamespacedKind>(&self, which: usize) -> Result<Option<K>, String> {
         let mut all = self.list::<K>().await?;
         let which = which % all.len().max(1);
         Ok((which < all.len()).then(|| all.swap_remove(which)))
     }
 
-    async fn makes<K: Known>(&self, name: &str, spec: Value) -> Result<(), String> {
+    async fn create<K: NamespacedKind>(&self, name: &str, spec: Value) -> Result<(), String> {
         let object = json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()),
             "metadata": {"name": name}, "spec": spec});
         let object = serde_json::from_value(object).expect("an object");
@@ -186,22 +198,22 @@ impl<'a> Person<'a> {
         may_be_refused(all.create(&PostParams::default(), &object).await)
     }
 
-    async fn patches<K: Known>(&self, name: &str, patch: Value) -> Result<(), String> {
+    async fn patch<K: NamespacedKind>(&self, name: &str, patch: Value) -> Result<(), String> {
         let (all, params) = (self.place.belay.api::<K>(), PatchParams::default());
         may_be_refused(all.patch(name, &params, &Patch::Merge(patch)).await)
     }
 
-    async fn deletes<K: Known>(&self, name: &str) -> Result<(), String> {
+    async fn delete<K: NamespacedKind>(&self, name: &str) -> Result<(), String> {
         let (all, params) = (self.place.belay.api::<K>(), DeleteParams::default());
         may_be_refused(all.delete(name, &params).await)
     }
 }
 
-/// A person's request may be refused; any other error is a failure of the test.
+/// Accepts a refusal of a user's request. Any other error is a failure of the test.
 fn may_be_refused<T: Debug>(answer: kube::Result<T>) -> Result<(), String> {
     match answer {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if (400..500).contains(&status.code) => Ok(()),
-        Err(error) => Err(format!("a person's request: {error}")),
+        Err(error) => Err(format!("the request of a user failed: {error}")),
     }
 }

@@ -1,4 +1,4 @@
-//! The state of a namespace: its nodes, and all objects, for comparison.
+//! The state of a namespace, for comparison: its nodes and all objects.
 
 use belay::api::{AgentPool, ManagedCluster, Operation};
 use kube::{Resource, ResourceExt as _, api::ListParams, core::NamespaceResourceScope};
@@ -11,8 +11,8 @@ impl Belay {
     pub async fn has_upgraded_nodes(&self, count: usize) {
         let nodes = self.nodes().await;
         assert_eq!(nodes.len(), count);
-        let is_done = |node| version(node) == "v1.36.3" && !is_cordoned(node);
-        assert!(nodes.iter().all(is_done), "{nodes:#?}");
+        let is_upgraded = |node| version(node) == "v1.36.3" && !is_cordoned(node);
+        assert!(nodes.iter().all(is_upgraded), "{nodes:#?}");
     }
 
     /// Returns the state of each of Belay's objects and nodes, without a kubelet's heartbeats.
@@ -23,8 +23,11 @@ impl Belay {
         let nodes = self.nodes().await.into_iter();
         state.extend(nodes.map(|node| {
             let (metadata, spec) = (&node.metadata, &node.spec);
-            let marks = (&metadata.labels, &metadata.annotations);
-            format!("{:?} {:?} {marks:?} {spec:?}", metadata.name, metadata.uid)
+            let labels_and_annotations = (&metadata.labels, &metadata.annotations);
+            format!(
+                "{:?} {:?} {labels_and_annotations:?} {spec:?}",
+                metadata.name, metadata.uid
+            )
         }));
         state
     }

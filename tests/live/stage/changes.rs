@@ -1,4 +1,4 @@
-//! The ways in which a change can come, and their answers.
+//! Requests for changes, in each way that users can make them, and the answers of admission.
 
 use belay::api::OperationType;
 use jiff::Timestamp;
@@ -6,38 +6,39 @@ use serde_json::{Value, json};
 
 use super::belay::Belay;
 
-/// Returns what kubectl shows of a refusal, from the code on. It must be Forbidden and never Invalid: on Invalid, tools
-/// that apply by force delete the object.
-pub fn told(result: Result<String, String>) -> String {
+/// Returns the message of a refusal, from Belay's code on. The reason must be Forbidden and never Invalid: on Invalid,
+/// tools that apply by force delete the object.
+pub fn refusal_message(result: Result<String, String>) -> String {
     let shown = result.expect_err("it is refused");
     assert!(shown.contains("Error from server (Forbidden): "), "{shown}");
-    let (_, told) = shown.split_once(" denied request: ").expect(&shown);
-    told.trim_end().to_owned()
+    let (_, message) = shown.split_once(" denied request: ").expect(&shown);
+    message.trim_end().to_owned()
 }
 
 /// Returns the text before an elapsed time, which must be less than an hour.
-pub fn without_elapsed(told: &str, days: &str) -> String {
-    let (told, elapsed) = told
+pub fn without_elapsed(message: &str, days: &str) -> String {
+    let (start, elapsed) = message
         .split_once(" and elapsed time is: '")
-        .unwrap_or_else(|| panic!("an elapsed time: {told}"));
+        .unwrap_or_else(|| panic!("no elapsed time: {message}"));
     let minutes = elapsed
         .strip_prefix(days)
         .and_then(|elapsed| elapsed.strip_prefix("00:"))
-        .unwrap_or_else(|| panic!("some minutes: {elapsed}"));
+        .unwrap_or_else(|| panic!("no minutes: {elapsed}"));
     let minutes = minutes.strip_suffix("' (RFC3339 format)").expect(elapsed);
     let (minutes, seconds) = minutes.split_once(':').expect(elapsed);
-    let is_one = |of: &str| of.len() == 2 && of.parse::<u8>().is_ok_and(|of| of < 60);
-    assert!(is_one(minutes) && is_one(seconds), "{elapsed}");
-    told.to_owned()
+    let is_valid = |part: &str| part.len() == 2 && part.parse::<u8>().is_ok_and(|part| part < 60);
+    assert!(is_valid(minutes) && is_valid(seconds), "{elapsed}");
+    start.to_owned()
 }
 
-pub fn and_abort(operation: &str) -> String {
+/// Returns the end of a refusal because of an operation in flight.
+pub fn wait_or_abort(operation: &str) -> String {
     format!(
         "please wait for it to finish before starting a new operation, or abort it: kubectl annotate operation {operation} belay.dev/abort=<reason>"
     )
 }
 
-/// Returns an Operation as a person writes it.
+/// Returns the manifest of an Operation as users write it. `on` in its spec is the name of the target.
 pub fn operation(name: &str, spec: Value) -> String {
     let mut spec = spec;
     let (kind, target) = if spec["on"] == "demo" {
@@ -60,9 +61,9 @@ impl Belay {
         self.world.kubectl_with(&create, manifest)
     }
 
-    /// Creates an Operation that is refused, and returns the refusal.
-    pub fn ask(&self, spec: Value) -> String {
-        told(self.create(&operation("refused", spec)))
+    /// Creates an Operation that admission refuses. Returns the message of the refusal.
+    pub fn refusal_of(&self, spec: Value) -> String {
+        refusal_message(self.create(&operation("refused", spec)))
     }
 
     pub fn patch(&self, what: &str, spec: &Value) -> Result<String, String> {
@@ -70,8 +71,8 @@ impl Belay {
         self.try_kubectl(&["patch", what, "--type=merge", "-p", &patch])
     }
 
-    /// Makes the same change in every way, and returns each answer.
-    pub fn through_every_door(&self, kind: &str, name: &str, spec: &Value) -> Vec<String> {
+    /// Requests the same change in every way that users can. Returns the message of each refusal.
+    pub fn refusals_of_change(&self, kind: &str, name: &str, spec: &Value) -> Vec<String> {
         let object = self.kubectl(&["get", kind, name, "-o", "json"]);
         let mut object: Value = serde_json::from_str(&object).expect("an object");
         for (field, value) in spec.as_object().expect("fields") {
@@ -91,11 +92,11 @@ impl Belay {
             self.world
                 .kubectl_with(&[&namespace, args].concat(), manifest)
         };
-        // If the status is written in the meantime, there is a conflict; then people try again.
+        // If Belay writes the status in the meantime, there is a conflict, and users try again.
         let replaced = || loop {
-            let told = with(&["replace"], &whole);
-            if !matches!(&told, Err(why) if why.contains("(Conflict)")) {
-                return told;
+            let answer = with(&["replace"], &whole);
+            if !matches!(&answer, Err(why) if why.contains("(Conflict)")) {
+                return answer;
             }
         };
         let json_patch = |(field, value): (&String, &Value)| json!({"op": "replace", "path": format!("/spec/{field}"), "value": value});
@@ -116,17 +117,17 @@ impl Belay {
                 &applied,
             ),
         ]
-        .map(told)
+        .map(refusal_message)
         .to_vec()
     }
 
     /// Creates a Ready cluster whose upgrade is blocked by a disruption budget. Returns the upgrade's name.
-    pub async fn upgrading(&self) -> String {
-        self.upgrading_of(2, 2).await
+    pub async fn blocked_upgrade(&self) -> String {
+        self.blocked_upgrade_of(2, 2).await
     }
 
-    /// The same, with a pool of this many nodes, and with this many pods, of which the budget lets none go.
-    pub async fn upgrading_of(&self, nodes: usize, pods: usize) -> String {
+    /// Does the same with a pool of this many nodes and this many pods. The budget allows no eviction.
+    pub async fn blocked_upgrade_of(&self, nodes: usize, pods: usize) -> String {
         self.ready_cluster(50, nodes).await;
         self.create_workload(pods, pods).await;
         self.set_version("1.36.3").await;
@@ -137,7 +138,7 @@ impl Belay {
 
     /// Creates a Ready cluster with pools np1 and np2, and a Scale of np1 that a disruption budget blocks. Returns its
     /// name.
-    pub async fn scaling(&self) -> String {
+    pub async fn blocked_scale(&self) -> String {
         self.ready_cluster(50, 2).await;
         self.create_pool("np2", 0).await;
         self.pool_is_ready("np2").await;
@@ -154,7 +155,7 @@ impl Belay {
         status.operations[0].start_time.clone().expect("a time").0
     }
 
-    pub async fn last_began(&self) -> Timestamp {
+    pub async fn last_started(&self) -> Timestamp {
         let status = self.cluster().await.status.expect("a status");
         let last = status.last_operation.expect("a last operation");
         last.start_time.expect("a time").0

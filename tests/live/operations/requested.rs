@@ -1,4 +1,4 @@
-//! A person's Operation is written into its target's spec, and carried out.
+//! Operations that users create: Belay writes them into the target's spec and carries them out.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn appliers(managed: &[ManagedFieldsEntry], field: &str) -> Vec<String> {
     owners.filter_map(|entry| entry.manager.clone()).collect()
 }
 
-pub async fn each_type_is_written_into_the_spec_first_and_then_done(world: Arc<World>) {
+pub async fn each_requested_type_is_written_into_the_spec_and_carried_out(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.create_pool("own", 0).await;
@@ -33,7 +33,7 @@ pub async fn each_type_is_written_into_the_spec_first_and_then_done(world: Arc<W
         json!({"kubernetesVersion": "1.35.7"}),
     );
     let none = json!({});
-    let asked: [(&str, &str, &Value, &str, Value); 9] = [
+    let requested: [(&str, &str, &Value, &str, Value); 9] = [
         ("np1", "Scale", &json!({"count": 2}), "count", json!(2)),
         (
             "demo",
@@ -56,11 +56,14 @@ pub async fn each_type_is_written_into_the_spec_first_and_then_done(world: Arc<W
         ("np1", "Update", &none, "", json!(null)),
         ("demo", "Reconcile", &none, "", json!(null)),
     ];
-    for (number, (target, type_, parameters, field, expected)) in asked.into_iter().enumerate() {
-        let name = format!("asked-{number}");
+    for (number, (target, type_, parameters, field, expected)) in requested.into_iter().enumerate()
+    {
+        let name = format!("requested-{number}");
         belay.lock_is_free().await;
         let spec = if target == "demo" {
-            belay.ask_cluster(&name, type_, parameters.clone()).await;
+            belay
+                .create_operation_on_cluster(&name, type_, parameters.clone())
+                .await;
             belay.succeeds(&name).await;
             let cluster = belay.cluster().await;
             (
@@ -69,7 +72,7 @@ pub async fn each_type_is_written_into_the_spec_first_and_then_done(world: Arc<W
             )
         } else {
             belay
-                .ask_pool(&name, target, type_, parameters.clone())
+                .create_operation_on_pool(&name, target, type_, parameters.clone())
                 .await;
             belay.succeeds(&name).await;
             let pool = belay.pool(target).await;
@@ -96,21 +99,25 @@ pub async fn each_type_is_written_into_the_spec_first_and_then_done(world: Arc<W
         );
     }
     belay.lock_is_free().await;
-    belay.ask_pool("gone-1", "own", "Delete", json!({})).await;
+    belay
+        .create_operation_on_pool("gone-1", "own", "Delete", json!({}))
+        .await;
     belay.succeeds("gone-1").await;
     belay.kubectl(&["wait", "--for=delete", "ap/own", KUBECTL_PATIENCE]);
     belay.lock_is_free().await;
-    belay.ask_cluster("gone-2", "Delete", json!({})).await;
+    belay
+        .create_operation_on_cluster("gone-2", "Delete", json!({}))
+        .await;
     belay.kubectl(&["wait", "--for=delete", "mc/demo", KUBECTL_PATIENCE]);
     assert!(belay.nodes().await.is_empty());
     belay.check_history();
 }
 
-pub async fn what_a_person_asked_for_makes_no_second_operation(world: Arc<World>) {
+pub async fn a_requested_operation_creates_no_second_one(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay
-        .ask_pool("bigger", "np1", "Scale", json!({"count": 2}))
+        .create_operation_on_pool("bigger", "np1", "Scale", json!({"count": 2}))
         .await;
     belay.succeeds("bigger").await;
     belay.pool_is_ready("np1").await;
@@ -122,19 +129,21 @@ pub async fn what_a_person_asked_for_makes_no_second_operation(world: Arc<World>
         .last_operation
         .expect("the last operation");
     assert_eq!(last.name, "bigger");
-    let again = json!({"apiVersion": "belay.dev/v1alpha1", "kind": "Operation", "metadata": {"name": "bigger"},
+    let same_name = json!({"apiVersion": "belay.dev/v1alpha1", "kind": "Operation", "metadata": {"name": "bigger"},
         "spec": {"type": "Reconcile", "target": {"kind": "AgentPool", "name": "np1"}}});
-    let again = serde_json::from_value(again).expect("an Operation");
-    let twice = belay
+    let same_name = serde_json::from_value(same_name).expect("an Operation");
+    let second = belay
         .api::<belay::api::Operation>()
-        .create(&kube::api::PostParams::default(), &again)
+        .create(&kube::api::PostParams::default(), &same_name)
         .await;
-    let twice = twice.expect_err("its name is its token");
-    assert!(matches!(twice, kube::Error::Api(status) if status.reason == "AlreadyExists"));
+    let second = second.expect_err("the name is an idempotency token");
+    assert!(matches!(second, kube::Error::Api(status) if status.reason == "AlreadyExists"));
     belay.check_history();
 }
 
-pub async fn a_field_that_gitops_applies_is_told_and_not_fought_over(world: Arc<World>) {
+pub async fn an_operation_fails_on_a_field_that_gitops_applies_and_names_the_tool(
+    world: Arc<World>,
+) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     let pool = json!({"apiVersion": "belay.dev/v1alpha1", "kind": "AgentPool", "metadata": {"name": "np1"},
@@ -146,7 +155,7 @@ pub async fn a_field_that_gitops_applies_is_told_and_not_fought_over(world: Arc<
         .await;
     applied.expect("applied");
     belay
-        .ask_pool("bigger", "np1", "Scale", json!({"count": 3}))
+        .create_operation_on_pool("bigger", "np1", "Scale", json!({"count": 3}))
         .await;
     let error = belay.fails("bigger").await;
     assert_eq!(error.code, "Conflict");
@@ -155,15 +164,17 @@ pub async fn a_field_that_gitops_applies_is_told_and_not_fought_over(world: Arc<
         "spec.count of AgentPool np1 is managed by kustomize-controller: change it there (for example, in Git), and Belay creates the Operation"
     );
     let pool = belay.pool("np1").await;
-    assert_eq!(pool.spec.count, 1, "it is as it was applied");
+    assert_eq!(pool.spec.count, 1, "the applied value remains");
     // A field that the tool doesn't apply may be changed by an Operation.
     belay.lock_is_free().await;
-    belay.ask_pool("off", "np1", "Stop", json!({})).await;
+    belay
+        .create_operation_on_pool("off", "np1", "Stop", json!({}))
+        .await;
     belay.succeeds("off").await;
     belay.check_history();
 }
 
-pub async fn what_people_wrote_by_kubectl_is_no_conflict(world: Arc<World>) {
+pub async fn an_operation_may_change_fields_that_kubectl_wrote(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.create_cluster(0).await;
     let pool = json!({"apiVersion": "belay.dev/v1alpha1", "kind": "AgentPool", "metadata": {"name": "np1"},
@@ -178,7 +189,9 @@ pub async fn what_people_wrote_by_kubectl_is_no_conflict(world: Arc<World>) {
         ("off", "Stop", json!({})),
         ("on", "Start", json!({})),
     ] {
-        belay.ask_pool(name, "np1", type_, parameters).await;
+        belay
+            .create_operation_on_pool(name, "np1", type_, parameters)
+            .await;
         belay.succeeds(name).await;
         belay.lock_is_free().await;
         if name == "bigger" {
@@ -189,7 +202,7 @@ pub async fn what_people_wrote_by_kubectl_is_no_conflict(world: Arc<World>) {
         }
     }
     belay
-        .ask_cluster("newer", "Upgrade", json!({"kubernetesVersion": "1.36.3"}))
+        .create_operation_on_cluster("newer", "Upgrade", json!({"kubernetesVersion": "1.36.3"}))
         .await;
     belay.succeeds("newer").await;
     let versions: Vec<_> = belay.nodes().await.iter().map(version).collect();
@@ -197,7 +210,7 @@ pub async fn what_people_wrote_by_kubectl_is_no_conflict(world: Arc<World>) {
     belay.check_history();
 }
 
-/// Operations that a cluster on 1.36.3 can't do: target, type and parameters, then the code and the message.
+/// Operations that fail on a cluster on 1.36.3: target, type and parameters, then the code and a part of the message.
 const WRONG: &str = r#"demo | Upgrade | {"kubernetesVersion": "1.35.7"} | InvalidParameter | use type Rollback to change to it
 demo | Upgrade | {"kubernetesVersion": "1.36.3"} | OperationNotAllowed | ManagedCluster demo already runs 1.36.3
 demo | Upgrade | {"kubernetesVersion": "1.38.0"} | InvalidParameter | so upgrade to a 1.37 version first
@@ -211,8 +224,8 @@ np1 | Create | {} | OperationNotAllowed | use type Reconcile to apply its spec
 system | Scale | {"count": 0} | InvalidParameter | use a User pool for a count of 0
 system | Stop | {} | InvalidParameter | stop the whole cluster instead"#;
 
-pub async fn wrong_parameters_fail_with_a_code_and_say_what_to_write_instead(world: Arc<World>) {
-    let belay = Belay::start(&world.unguarded().await).await;
+pub async fn wrong_parameters_fail_with_a_code_and_advice(world: Arc<World>) {
+    let belay = Belay::start(&world.without_policies().await).await;
     let cluster = json!({"kubernetesVersion": "1.36.3", "provider": {"kwok": {"nodeProvisioningTime": "0s"}}});
     belay.create_cluster_with(cluster).await;
     belay.create_pool("np1", 1).await;
@@ -225,14 +238,18 @@ pub async fn wrong_parameters_fail_with_a_code_and_say_what_to_write_instead(wor
     for (number, row) in WRONG.lines().enumerate() {
         let cells: Vec<_> = row.split('|').map(str::trim).collect();
         let [target, type_, parameters, code, message] = cells.as_slice() else {
-            panic!("five cells: {row}");
+            panic!("expected five cells: {row}");
         };
         let parameters = serde_json::from_str(parameters).expect("parameters");
         let name = format!("wrong-{number}");
         if *target == "demo" {
-            belay.ask_cluster(&name, type_, parameters).await;
+            belay
+                .create_operation_on_cluster(&name, type_, parameters)
+                .await;
         } else {
-            belay.ask_pool(&name, target, type_, parameters).await;
+            belay
+                .create_operation_on_pool(&name, target, type_, parameters)
+                .await;
         }
         let error = belay.fails(&name).await;
         assert_eq!(error.code, *code, "{type_} of {target}: {error:?}");
@@ -242,30 +259,28 @@ pub async fn wrong_parameters_fail_with_a_code_and_say_what_to_write_instead(wor
         );
         belay.lock_is_free().await;
     }
-    for target in [
+    for conditions in [
         belay.cluster_status().await.conditions,
         belay.pool_status("np1").await.conditions,
         belay.pool_status("system").await.conditions,
     ] {
         assert!(
-            is_true(&target, "Ready"),
-            "what was refused leaves no hold: {target:#?}"
+            is_true(&conditions, "Ready"),
+            "an Operation that failed at its start puts nothing on hold: {conditions:#?}"
         );
     }
     belay.check_history();
 }
 
-pub async fn what_is_asked_for_while_another_is_in_flight_is_refused_and_names_it(
-    world: Arc<World>,
-) {
-    let belay = Belay::start(&world.unguarded().await).await;
-    belay.guarded_cluster(1).await;
+pub async fn an_operation_requested_during_another_one_fails_and_names_it(world: Arc<World>) {
+    let belay = Belay::start(&world.without_policies().await).await;
+    belay.cluster_with_blocked_drains(1).await;
     belay.create_pool("np2", 1).await;
     belay.pool_is_ready("np2").await;
     belay.set_count("np1", 0).await;
     let scale = belay.operation(OperationType::Scale, "np1").await;
     belay.is_blocked(&scale).await;
-    let how = format!(
+    let advice = format!(
         "please wait for it to finish before starting a new operation, or abort it: kubectl annotate operation {scale} belay.dev/abort=<reason>"
     );
     belay
@@ -281,13 +296,13 @@ pub async fn what_is_asked_for_while_another_is_in_flight_is_refused_and_names_i
         (
             "on-pool",
             format!(
-                "Operation is not allowed: Another agentpool operation ({scale}) is in progress, {how}"
+                "Operation is not allowed: Another agentpool operation ({scale}) is in progress, {advice}"
             ),
         ),
         (
             "on-cluster",
             format!(
-                "Managed Cluster operation is not allowed: Another operation ({scale}) is in progress on agent pool (np1), {how}"
+                "Managed Cluster operation is not allowed: Another operation ({scale}) is in progress on agent pool (np1), {advice}"
             ),
         ),
     ] {
@@ -308,23 +323,23 @@ pub async fn what_is_asked_for_while_another_is_in_flight_is_refused_and_names_i
     belay.check_history();
 }
 
-pub async fn a_copy_of_an_operation_that_ran_is_not_run_again(world: Arc<World>) {
+pub async fn a_restored_copy_of_an_operation_does_not_run_again(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.ready_cluster(0, 1).await;
     belay.lock_is_free().await;
     belay
-        .ask_pool("more", "np1", "Scale", json!({"count": 2}))
+        .create_operation_on_pool("more", "np1", "Scale", json!({"count": 2}))
         .await;
     belay.succeeds("more").await;
     belay.lock_is_free().await;
-    // As a backup tool restores it: without its status, as a new object.
+    // Like a backup tool: restore it without its status, as a new object.
     let json = belay.kubectl(&["get", "operation", "more", "-o", "json"]);
-    let mut kept: serde_json::Value = serde_json::from_str(&json).expect("an Operation");
+    let mut copy: serde_json::Value = serde_json::from_str(&json).expect("an Operation");
     belay.kubectl(&["delete", "operation", "more"]);
     belay.set_count("np1", 1).await;
     belay.pool_is_ready("np1").await;
     belay.lock_is_free().await;
-    let object = kept.as_object_mut().expect("an object");
+    let object = copy.as_object_mut().expect("an object");
     object.remove("status");
     let metadata = object["metadata"].as_object_mut().expect("metadata");
     for field in [
@@ -336,7 +351,7 @@ pub async fn a_copy_of_an_operation_that_ran_is_not_run_again(world: Arc<World>)
         metadata.remove(field);
     }
     belay
-        .create(&kept.to_string())
+        .create(&copy.to_string())
         .expect("a backup may restore it");
     let status = belay.is_in_phase("more", OperationPhase::Canceled).await;
     let reason = status.cancellation.expect("a cancellation").reason;

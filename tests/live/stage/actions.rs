@@ -1,4 +1,4 @@
-//! The actions of people in a test's namespace.
+//! What users do in a test's namespace.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ impl Belay {
     /// Creates a cluster with these settings; the version is 1.35.7 unless they name another one.
     pub async fn create_cluster_with(&self, settings: Value) {
         let spec = merged(json!({"kubernetesVersion": "1.35.7"}), settings);
-        self.make::<ManagedCluster>("demo", spec).await;
+        self.create_object::<ManagedCluster>("demo", spec).await;
     }
 
     /// Creates a User pool of the cluster.
@@ -45,7 +45,7 @@ impl Belay {
     /// Creates a pool of the cluster with these settings.
     pub async fn create_pool_with(&self, name: &str, settings: Value) {
         let spec = merged(json!({"clusterName": "demo"}), settings);
-        self.make::<AgentPool>(name, spec).await;
+        self.create_object::<AgentPool>(name, spec).await;
     }
 
     /// Creates a cluster with one pool `np1`, and waits until the pool is ready.
@@ -55,20 +55,21 @@ impl Belay {
         self.pool_is_ready("np1").await;
     }
 
-    /// Creates a ready cluster with one pool `np1`, and a workload that allows no eviction, so that each drain hangs.
-    pub async fn guarded_cluster(&self, count: usize) {
+    /// Creates a ready cluster with one pool `np1`, and a workload whose budget allows no eviction. Each drain is
+    /// blocked.
+    pub async fn cluster_with_blocked_drains(&self, count: usize) {
         self.ready_cluster(0, count).await;
         self.create_workload(count, count).await;
     }
 
-    /// Creates a Deployment with this many pods on the pool's nodes, and a PDB that keeps `min_available` of them.
+    /// Creates a Deployment with this many pods on the pool's nodes, and a PDB with this `minAvailable`.
     pub async fn create_workload(&self, pods: usize, min_available: usize) {
-        let takes_pods = |node: &Node| {
+        let accepts_pods = |node: &Node| {
             let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref());
             taints.is_none_or(|taints| taints.iter().all(|taint| taint.key == KWOK))
         };
-        self.eventually("has nodes that take pods", || async {
-            self.nodes().await.iter().all(takes_pods)
+        self.eventually("all nodes accept pods", || async {
+            self.nodes().await.iter().all(accepts_pods)
         })
         .await;
         let labels = json!({"app": "web"});
@@ -82,21 +83,21 @@ impl Belay {
                 "containers": [{"name": "web", "image": "web:1"}],
             },
         });
-        self.make::<Deployment>(
+        self.create_object::<Deployment>(
             "web",
             json!({"replicas": pods, "selector": {"matchLabels": labels}, "template": template}),
         )
         .await;
-        self.make::<PodDisruptionBudget>(
+        self.create_object::<PodDisruptionBudget>(
             "web",
             json!({"minAvailable": min_available, "selector": {"matchLabels": labels}}),
         )
         .await;
-        self.is_guarded(pods).await;
+        self.workload_is_healthy(pods).await;
     }
 
     /// Waits until the PDB's status counts this many healthy pods.
-    pub async fn is_guarded(&self, pods: usize) {
+    pub async fn workload_is_healthy(&self, pods: usize) {
         let budgets = self.api::<PodDisruptionBudget>();
         let is_healthy = || async {
             let budget = budgets.get("web").await.expect("the budget");
@@ -104,11 +105,11 @@ impl Belay {
             status.current_healthy == i32::try_from(pods).ok()
                 && status.observed_generation == budget.metadata.generation
         };
-        self.eventually("has a healthy workload", is_healthy).await;
+        self.eventually("the workload is healthy", is_healthy).await;
     }
 
-    /// Changes how many pods the PDB keeps.
-    pub async fn keep_available(&self, min_available: usize) {
+    /// Changes the PDB's minAvailable.
+    pub async fn set_min_available(&self, min_available: usize) {
         self.merge::<PodDisruptionBudget>("web", json!({"spec": {"minAvailable": min_available}}))
             .await;
     }
@@ -153,31 +154,37 @@ impl Belay {
             .await
     }
 
-    pub async fn annotate<K: Known>(&self, name: &str, annotations: Value) {
+    pub async fn annotate<K: NamespacedKind>(&self, name: &str, annotations: Value) {
         self.merge::<K>(name, json!({"metadata": {"annotations": annotations}}))
             .await;
     }
 
     /// Creates an Operation on the cluster.
-    pub async fn ask_cluster(&self, name: &str, type_: &str, parameters: Value) {
+    pub async fn create_operation_on_cluster(&self, name: &str, type_: &str, parameters: Value) {
         let target = json!({"kind": "ManagedCluster", "name": "demo"});
         let spec = merged(json!({"type": type_, "target": target}), parameters);
-        self.make::<Operation>(name, spec).await;
+        self.create_object::<Operation>(name, spec).await;
     }
 
     /// Creates an Operation on a pool.
-    pub async fn ask_pool(&self, name: &str, pool: &str, type_: &str, parameters: Value) {
+    pub async fn create_operation_on_pool(
+        &self,
+        name: &str,
+        pool: &str,
+        type_: &str,
+        parameters: Value,
+    ) {
         let target = json!({"kind": "AgentPool", "name": pool});
         let spec = merged(json!({"type": type_, "target": target}), parameters);
-        self.make::<Operation>(name, spec).await;
+        self.create_object::<Operation>(name, spec).await;
     }
 
-    /// Creates an Operation of type Reconcile, once the API server also sees that the lock is free.
+    /// Creates an Operation of type Reconcile. Retries until admission also sees that the lock is free.
     pub async fn reconcile(&self, kind: TargetKind, target: &str, name: &str) {
         let spec = json!({"type": "Reconcile", "target": {"kind": kind, "name": target}});
         let operation = Operation::new(name, serde_json::from_value(spec).expect("a spec"));
         let operations = self.api::<Operation>();
-        let is_admitted = || async {
+        let is_created = || async {
             let created = operations.create(&PostParams::default(), &operation).await;
             match created {
                 Ok(_) => true,
@@ -185,7 +192,8 @@ impl Belay {
                 Err(error) => panic!("{error}"),
             }
         };
-        self.eventually("admits a Reconcile", is_admitted).await;
+        self.eventually("admission allows a Reconcile", is_created)
+            .await;
     }
 
     /// Runs `kubectl apply` on an object.
@@ -202,16 +210,16 @@ impl Belay {
 
     /// Waits until new objects get a creation time that is this many seconds after the object's. Creation times are
     /// whole seconds.
-    pub async fn comes_later(&self, than: &impl Resource, seconds: i64) {
+    pub async fn wait_until_later(&self, than: &impl Resource, seconds: i64) {
         let made = than.meta().creation_timestamp.clone().expect("a time").0;
         let is_later = || async { self.now().await.0.as_second() >= made.as_second() + seconds };
-        self.eventually("is later", is_later).await;
+        self.eventually("it is late enough", is_later).await;
     }
 
     /// Returns the API server's time.
     async fn now(&self) -> Time {
         let mut probe = ConfigMap::default();
-        probe.metadata.name = Some("what-time-is-it".into());
+        probe.metadata.name = Some("time-probe".into());
         let dry_run = PostParams {
             dry_run: true,
             ..PostParams::default()
@@ -232,23 +240,23 @@ impl Belay {
         let label = format!("{object}.metadata.labels[?'belay.dev/namespace']");
         let ours = format!("{label}.orValue('') == '{namespace}'");
         let node = self.nodes().await[0].name_any();
-        let try_it = if verb == "DELETE" {
+        let probe = if verb == "DELETE" {
             vec!["delete", "node", &node, "--dry-run=server"]
         } else {
-            vec!["annotate", "node", &node, "tried=yes", "--dry-run=server"]
+            vec!["annotate", "node", &node, "probe=yes", "--dry-run=server"]
         };
-        self.refuse("nodes", verb, &ours, "false", &try_it).await;
+        self.refuse("nodes", verb, &ours, "false", &probe).await;
     }
 
-    /// Makes the API server refuse the end of a change of the control plane. Until this ends, the change stays in
-    /// progress.
+    /// Makes the API server refuse the end of a change of the control plane. Until the refusals stop, the change stays
+    /// in progress.
     pub async fn refuse_end_of_control_plane_change(&self) {
         let namespace = &self.namespace;
         let ours = format!("request.namespace == '{namespace}' && request.name == 'demo'");
-        let is_no_end = "has(object.spec.changingTo) || has(object.spec.operation)";
+        let still_changes = "has(object.spec.changingTo) || has(object.spec.operation)";
         let record = "kwokcontrolplane/demo";
-        let try_it = ["annotate", record, "tried=yes", "--dry-run=server"];
-        self.refuse("kwokcontrolplanes", "UPDATE", &ours, is_no_end, &try_it)
+        let probe = ["annotate", record, "probe=yes", "--dry-run=server"];
+        self.refuse("kwokcontrolplanes", "UPDATE", &ours, still_changes, &probe)
             .await;
     }
 
@@ -257,13 +265,13 @@ impl Belay {
         let namespace = &self.namespace;
         let ours = format!("request.namespace == '{namespace}' && request.name == '{pool}'");
         let of_pool = format!("agentpool/{pool}");
-        let try_it = ["annotate", &of_pool, "tried=yes", "--dry-run=server"];
+        let probe = ["annotate", &of_pool, "probe=yes", "--dry-run=server"];
         self.refuse(
             "*/*",
             "UPDATE",
             &ours,
             "request.resource.resource != 'agentpools'",
-            &try_it,
+            &probe,
         )
         .await;
     }
@@ -274,9 +282,10 @@ impl Belay {
         let namespace = &self.namespace;
         let ours = format!("has(request.namespace) && request.namespace == '{namespace}'");
         let operation = format!("operation/{name}");
-        let try_it = ["annotate", &operation, "tried=yes", "--dry-run=server"];
-        let but = "request.resource.resource != 'operations'";
-        self.refuse("*/*", "UPDATE", &ours, but, &try_it).await;
+        let probe = ["annotate", &operation, "probe=yes", "--dry-run=server"];
+        let allowed_if = "request.resource.resource != 'operations'";
+        self.refuse("*/*", "UPDATE", &ours, allowed_if, &probe)
+            .await;
     }
 
     /// Makes the API server refuse every change of one Operation and of its status.
@@ -297,88 +306,98 @@ impl Belay {
             "request.namespace == '{namespace}' && request.resource.resource == 'agentpools'"
         );
         let of_other = format!("agentpool/{other}");
-        let try_it = [
+        let probe = [
             "annotate",
             &of_other,
             "belay.dev/probe=yes",
             "--dry-run=server",
         ];
-        let but = format!(
+        let allowed_if = format!(
             "request.name != '{pool}' && !('belay.dev/probe' in object.metadata.?annotations.orValue({{}}))"
         );
-        self.refuse("agentpools", "UPDATE", &ours, &but, &try_it)
+        self.refuse("agentpools", "UPDATE", &ours, &allowed_if, &probe)
             .await;
     }
 
-    /// Makes the API server refuse a verb on objects that match `ours`, unless `but` is true. Waits until it does.
-    async fn refuse(&self, resource: &str, verb: &str, ours: &str, but: &str, try_it: &[&str]) {
+    /// Makes the API server refuse a verb on objects that match `ours`, unless `allowed_if` is true. Waits until the
+    /// refusal of `probe` shows that this is in effect.
+    async fn refuse(
+        &self,
+        resource: &str,
+        verb: &str,
+        ours: &str,
+        allowed_if: &str,
+        probe: &[&str],
+    ) {
         let name = format!("refuse-{}", self.namespace);
         let rule = json!({"apiGroups": ["*"], "apiVersions": ["*"], "operations": [verb], "resources": [resource]});
         let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
             "metadata": {"name": name},
             "spec": {"matchConstraints": {"resourceRules": [rule]},
                 "matchConditions": [{"name": "ours", "expression": ours}],
-                "validations": [{"expression": but, "message": "not now", "reason": "Forbidden"}]}});
+                "validations": [{"expression": allowed_if, "message": "not now", "reason": "Forbidden"}]}});
         let binding = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
             "metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]}});
         self.apply(&policy);
         self.apply(&binding);
-        self.eventually(&format!("refuses changes of {resource}"), || async {
-            let tried = self.try_kubectl(try_it);
+        self.eventually(&format!("changes of {resource} are refused"), || async {
+            let tried = self.try_kubectl(probe);
             tried.is_err_and(|error| error.contains("not now"))
         })
         .await;
     }
 
-    /// Ends the refusals by this test's policy.
-    pub fn refuse_no_more(&self) {
+    /// Ends the refusals that this test started.
+    pub fn stop_refusing(&self) {
         let name = format!("refuse-{}", self.namespace);
         let binding = ["delete", "validatingadmissionpolicybinding", &name];
         self.kubectl(&[&binding[..], &["--ignore-not-found"]].concat());
     }
 
-    /// Deletes the workload's pods on nodes that are being drained, which no budget forbids. The drains in progress
-    /// end, and the next drain hangs as they did.
-    pub async fn delete_what_blocks(&self) {
+    /// Deletes the workload's pods on nodes that are being drained. No budget prevents a deletion. The drains in
+    /// progress end; the next drain is blocked again.
+    pub async fn delete_blocking_pods(&self) {
         let draining = self.nodes().await.into_iter().filter(is_cordoned);
         for node in draining {
-            let on_it = format!("spec.nodeName={}", node.name_any());
-            let of_it = ["delete", "pods", "-l", "app=web", "--wait=false"];
-            self.kubectl(&[&of_it[..], &["--field-selector", &on_it]].concat());
+            let on_node = format!("spec.nodeName={}", node.name_any());
+            let delete = ["delete", "pods", "-l", "app=web", "--wait=false"];
+            self.kubectl(&[&delete[..], &["--field-selector", &on_node]].concat());
         }
     }
 
-    /// Returns how long this many sequential writes take now, each seen by a watch before the next one.
-    pub async fn writes_take(&self, writes: usize) -> Duration {
+    /// Returns how long this many sequential writes take now. A watch must show each write before the next one.
+    pub async fn duration_of_writes(&self, writes: usize) -> Duration {
         let maps = self.api::<ConfigMap>();
         let mut map = ConfigMap::default();
-        map.metadata.name = Some("written-on".into());
-        let made = maps.create(&PostParams::default(), &map).await;
-        let version = made.expect("created").resource_version();
-        let only = WatchParams::default().fields("metadata.name=written-on");
-        let changes = maps.watch(&only, &version.expect("a version")).await;
+        map.metadata.name = Some("write-probe".into());
+        let created = maps.create(&PostParams::default(), &map).await;
+        let version = created.expect("created").resource_version();
+        let of_map = WatchParams::default().fields("metadata.name=write-probe");
+        let changes = maps.watch(&of_map, &version.expect("a version")).await;
         let mut changes = std::pin::pin!(changes.expect("a watch"));
-        let (params, began) = (PatchParams::default(), Instant::now());
+        let (params, started) = (PatchParams::default(), Instant::now());
         for number in 0..writes {
             let patch = Patch::Merge(json!({"data": {"number": number.to_string()}}));
-            let written = maps.patch("written-on", &params, &patch).await;
+            let written = maps.patch("write-probe", &params, &patch).await;
             written.expect("patched");
             changes.next().await.expect("a change").expect("a change");
         }
-        began.elapsed()
+        started.elapsed()
     }
 
-    /// Simulates the end of a node's kubelet: the node isn't Ready any more.
-    pub async fn breaks(&self, node: &str) {
+    /// Simulates that a node's kubelet dies: the node is no longer Ready.
+    pub async fn break_node(&self, node: &str) {
         let nodes = Api::<Node>::all(self.client.clone());
         let params = PatchParams::default();
-        let dead = json!({"metadata": {"annotations": {"kwok.x-k8s.io/node": "ended"}}});
-        let patched = nodes.patch(node, &params, &Patch::Merge(dead)).await;
+        let without_kubelet = json!({"metadata": {"annotations": {"kwok.x-k8s.io/node": "ended"}}});
+        let patched = nodes
+            .patch(node, &params, &Patch::Merge(without_kubelet))
+            .await;
         patched.expect("patched");
         let condition = json!({"type": "Ready", "status": "False", "reason": "KubeletDead",
-            "message": "it ended", "lastTransitionTime": self.now().await});
+            "message": "the kubelet died", "lastTransitionTime": self.now().await});
         let unready = json!({"status": {"conditions": [condition]}});
-        self.eventually("has the node not Ready", || async {
+        self.eventually("the node is not Ready", || async {
             let patch = Patch::Strategic(&unready);
             let patched = nodes.patch_status(node, &params, &patch).await;
             patched.expect("patched");
@@ -389,16 +408,17 @@ impl Belay {
     }
 
     /// Starts a node's kubelet again.
-    pub async fn recovers(&self, node: &str) {
+    pub async fn recover_node(&self, node: &str) {
         let nodes = Api::<Node>::all(self.client.clone());
-        let alive = json!({"metadata": {"annotations": {"kwok.x-k8s.io/node": "fake"}}});
+        let with_kubelet = json!({"metadata": {"annotations": {"kwok.x-k8s.io/node": "fake"}}});
         let patched = nodes
-            .patch(node, &PatchParams::default(), &Patch::Merge(alive))
+            .patch(node, &PatchParams::default(), &Patch::Merge(with_kubelet))
             .await;
         patched.expect("patched");
     }
 
-    pub async fn make<K: Known>(&self, name: &str, spec: Value) {
+    /// Creates an object. Retries until admission allows it.
+    pub async fn create_object<K: NamespacedKind>(&self, name: &str, spec: Value) {
         let object = json!({
             "apiVersion": K::api_version(&()),
             "kind": K::kind(&()),
@@ -407,46 +427,56 @@ impl Belay {
         });
         let object = serde_json::from_value(object).expect("an object");
         let (api, params) = (self.api::<K>(), PostParams::default());
-        self.admitted(|| async { api.create(&params, &object).await.map(|_| ()) })
+        self.retry_until_admitted(|| async { api.create(&params, &object).await.map(|_| ()) })
             .await;
     }
 
-    async fn merge<K: Known>(&self, name: &str, patch: Value) {
+    async fn merge<K: NamespacedKind>(&self, name: &str, patch: Value) {
         let (api, params) = (self.api::<K>(), PatchParams::default());
         let patch = Patch::Merge(patch);
-        self.admitted(|| async { api.patch(name, &params, &patch).await.map(|_| ()) })
+        self.retry_until_admitted(|| async { api.patch(name, &params, &patch).await.map(|_| ()) })
             .await;
     }
 
     /// Retries a request until it is admitted. Admission reads a cache, so it may still refuse a request because of an
     /// operation that has just released the lock. An API server that has just started may refuse it because it doesn't
     /// know Belay's kinds yet.
-    async fn admitted<F: Future<Output = kube::Result<()>>>(&self, request: impl Fn() -> F) {
+    async fn retry_until_admitted<F: Future<Output = kube::Result<()>>>(
+        &self,
+        request: impl Fn() -> F,
+    ) {
         while let Err(error) = request().await {
-            let told = error.to_string();
+            let message = error.to_string();
             let held = self.cluster_status().await.operations;
-            let mut is_over = true;
-            for held in held.iter().filter(|held| told.contains(&held.name)) {
-                is_over &= self.has_ended(&held.name).await;
+            let mut have_ended = true;
+            for held in held.iter().filter(|held| message.contains(&held.name)) {
+                have_ended &= self.has_ended(&held.name).await;
             }
             // The refusal because of a start or a stop doesn't name the operation.
             let states = ["State(Starting)", "State(Stopping)"];
-            let has_ended = held.is_empty() && states.iter().any(|state| told.contains(state));
-            let has_just_started = told.contains("failed to find resource referenced by paramKind");
+            let power_change_has_ended =
+                held.is_empty() && states.iter().any(|state| message.contains(state));
+            let server_has_just_started =
+                message.contains("failed to find resource referenced by paramKind");
             assert!(
-                told.contains(" is in progress") && is_over || has_ended || has_just_started,
-                "{told}"
+                message.contains(" is in progress") && have_ended
+                    || power_change_has_ended
+                    || server_has_just_started,
+                "{message}"
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Waits until a pool's status holds an aspect of what an operation left undone.
+    /// Waits until a pool's status puts this aspect on hold.
     pub async fn pool_holds(&self, pool: &str, aspect: Aspect) {
-        self.eventually(&format!("has {pool} hold {aspect:?}"), || async {
-            let hold = self.pool_status(pool).await.hold;
-            hold.is_some_and(|hold| hold.aspects.contains(&aspect))
-        })
+        self.eventually(
+            &format!("the status of {pool} holds {aspect:?}"),
+            || async {
+                let hold = self.pool_status(pool).await.hold;
+                hold.is_some_and(|hold| hold.aspects.contains(&aspect))
+            },
+        )
         .await;
     }
 
@@ -458,8 +488,8 @@ impl Belay {
     }
 }
 
-/// A kind that people create in a namespace.
-pub trait Known:
+/// A namespaced kind that users create.
+pub trait NamespacedKind:
     Resource<Scope = NamespaceResourceScope, DynamicType = ()>
     + Clone
     + std::fmt::Debug
@@ -468,7 +498,7 @@ pub trait Known:
 {
 }
 
-impl<K> Known for K where
+impl<K> NamespacedKind for K where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
         + Clone
         + std::fmt::Debug
