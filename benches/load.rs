@@ -77,7 +77,7 @@ async fn main() -> anyhow::Result<()> {
         "{clusters} clusters, {} pools: Ready after {:.0?}, {}",
         clusters * pools,
         began.elapsed(),
-        operator.told()?
+        operator.usage()?
     );
     let began = Instant::now();
     let names = fleet.begin(operations).await?;
@@ -104,7 +104,7 @@ async fn main() -> anyhow::Result<()> {
         "  ratio of the medians of Canceling and shown: {:.1}",
         canceling.ratio(&shown, 50)
     );
-    println!("{}", operator.told()?);
+    println!("{}", operator.usage()?);
     fleet.lost_nothing(clusters, pools, &names).await?;
     ensure!(
         canceling.at(100) <= BOUND,
@@ -139,7 +139,7 @@ impl Operator {
     }
 
     /// Returns what the operator has used so far, in words.
-    fn told(&self) -> anyhow::Result<String> {
+    fn usage(&self) -> anyhow::Result<String> {
         let (now, most) = numbers::memory(self.pid)?;
         let counts = fs::read_to_string(&self.counts).unwrap_or_default();
         Ok(format!(

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policys_refusal_is_the_sentence_that_it_was_written_with() {
+    fn a_refusal_of_a_policy_shows_only_the_policys_message() {
         let status = status(serde_json::json!({"code": 403, "message":
             "operations.belay.dev \"x\" is forbidden: ValidatingAdmissionPolicy 'belay' with binding 'belay' denied request: Operation is not allowed: Another operation (a) is in progress"}));
         assert_eq!(
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schemas_refusal_names_the_field_and_the_rule() {
+    fn a_refusal_of_the_schema_names_the_field_and_the_rule() {
         let status = status(
             serde_json::json!({"code": 422, "message": "Operation.belay.dev \"x\" is invalid: ...",
             "details": {"causes": [{"reason": "FieldValueInvalid", "field": "spec.kubernetesVersion",
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn where_belay_is_not_installed_it_is_said_how() {
+    fn without_belays_kinds_the_error_says_how_to_install_them() {
         let status = status(serde_json::json!({"code": 404, "message": "404 page not found"}));
         assert!(refusal(&status).contains("belay crds"));
     }

@@ -187,7 +187,7 @@ mod tests {
     const POOL: &str = "apiVersion: belay.dev/v1alpha1\nkind: AgentPool\nmetadata: {name: np1}\n";
 
     #[test]
-    fn documents_are_counted_as_people_see_them() {
+    fn empty_documents_are_not_counted() {
         let text = format!("# Pools.\n---\n{POOL}---\n# Nothing.\n---\n{POOL}");
         let places: Vec<_> = parse("pools.yaml", &text)
             .expect("objects")
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_yaml_names_the_file_the_document_and_the_line() {
+    fn an_error_in_yaml_names_the_file_the_document_and_the_line() {
         let text = format!("{POOL}---\nkind: AgentPool\n  count: 3\n");
         let error = parse("pools.yaml", &text).expect_err("broken").to_string();
         assert!(

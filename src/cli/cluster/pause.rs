@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_reason_of_a_pause_is_a_pause() {
+    fn only_a_reason_with_the_prefix_is_a_pause() {
         assert_eq!(why(&reason(None)), Some(""));
         assert_eq!(why(&reason(Some("lunch"))), Some("lunch"));
         assert_eq!(why("paused by mistake"), None);

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_and_values_are_offered_and_hidden_ones_are_not() {
+    fn completion_offers_commands_and_values_but_no_hidden_ones() {
         let commands = candidates(&words(""), Cli::command()).join("\n");
         assert!(
             commands.contains("status\t") && commands.contains("abort\t"),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn where_to_look_is_read_from_the_line() {
+    fn completion_reads_namespace_and_context_from_the_line() {
         let line = words("-n team-a abort --context prod cluster");
         let (flags, place) = place(&line);
         assert_eq!(flags.namespace.as_deref(), Some("team-a"));

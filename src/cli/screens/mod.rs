@@ -184,7 +184,7 @@ fn why_an_upgrade_is_paused() {
 }
 
 #[test]
-fn an_abort_that_eks_will_refuse_says_so_before() {
+fn the_preview_says_that_eks_will_refuse_the_abort() {
     let refusal = |type_: &str, policy: AbortPolicy| {
         let step = json!({"name": "control-plane", "action": "Upgrade", "phase": "InProgress"});
         left_behind::refusal(&left_behind::Facts {

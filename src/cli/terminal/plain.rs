@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_of_an_answer_has_control_characters_however_it_comes_in() {
+    fn control_characters_are_removed_however_an_answer_is_split() {
         let answer = json!({
             "metadata": {"annotations": {"belay.dev/abort": format!("enough{RED}")}},
             "status": {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_control_character_stays_as_it_is() {
+    fn other_characters_are_kept() {
         let answer =
             json!({"a": "C:\\new\\u001b \"quoted\" µ£é 🚀 \u{2028}", "b": [1, true, null]});
         let escaped = br#"{"c": "\u00e9\ud83d\ude80\/\\\\n"}"#;
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_no_json_loses_them_too() {
+    fn control_characters_are_removed_from_answers_without_json() {
         let text = b"bad gateway\x1b[2J\xc2\x1b\n";
         assert_eq!(in_pieces(text, 1), b"bad gateway [2J\xc2 \n");
     }

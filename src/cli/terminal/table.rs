@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_there_is_little_room_what_matters_least_is_left_out() {
+    fn a_narrow_table_leaves_out_the_least_important_columns() {
         let mut table = Table::new(&[("NAME", 0), ("MODE", 2), ("MESSAGE", 0)]);
         table.push(["np1", "User", "waits for its turn"].map(str::to_owned));
         let look = Look {

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_told_in_the_two_units_that_matter() {
+    fn a_duration_has_its_two_largest_units() {
         for (seconds, expected) in [
             (-3, "0s"),
             (42, "42s"),
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_names_the_first_few_are_told() {
+    fn a_long_list_shows_the_first_names_and_a_count() {
         assert_eq!(list(&["a"]), "a");
         assert_eq!(list(&["a", "b", "c"]), "a, b and c");
         assert_eq!(

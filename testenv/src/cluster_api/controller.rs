@@ -23,7 +23,7 @@ pub enum Controller {
 /// How often the controllers reconcile an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// At once when it changes: a single Cluster comes up in half the time. With many Clusters this causes many
+    /// Immediately after each change: a single Cluster comes up in half the time. With many Clusters this causes many
     /// conflicts.
     AtOnce,
     /// At most once a second, as a release does.

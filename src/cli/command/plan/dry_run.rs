@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_apply_leaves_out_that_it_had_before_is_taken_away() {
+    fn a_field_that_an_apply_no_longer_has_is_removed() {
         let last = json!({"spec": {"count": 3, "nodeLabels": {"a": "1", "b": "2"}, "vmSize": "x"}});
         let now = json!({"spec": {"count": 4, "nodeLabels": {"a": "1"}, "mode": "User"}});
         assert_eq!(

@@ -207,11 +207,11 @@ fn refused_by_belay(ours: &Ours, outlooks: &[Outlook]) -> Option<String> {
 }
 
 fn cluster(outlook: &Outlook) -> Cluster {
-    let is_told = |foreseen: &&Foreseen| {
+    let is_shown = |foreseen: &&Foreseen| {
         let status = view::status(&foreseen.operation);
         foreseen.turn.is_some() || status.phase != OperationPhase::Failed
     };
-    let shown = outlook.operations.iter().filter(is_told);
+    let shown = outlook.operations.iter().filter(is_shown);
     Cluster {
         namespace: outlook.namespace.clone(),
         name: outlook.cluster.clone(),

@@ -55,7 +55,7 @@ impl Updates {
         }
     }
 
-    /// Returns the ids of the updates of a cluster itself or of a nodegroup, not in order of time.
+    /// Returns the ids of the updates of a cluster itself or of a nodegroup, in no particular order.
     pub fn ids(&self, on: &Id) -> Vec<String> {
         let all = self.all.iter().filter(|update| update.on == *on);
         let ids: BTreeSet<_> = all
