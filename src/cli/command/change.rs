@@ -287,7 +287,7 @@ async fn abort_now(session: &Session, operation: &Operation) -> anyhow::Result<E
         name: operation.name_any(),
         reason: "aborted by Ctrl-C".into(),
         policy: AbortPolicy::Now,
-        wait: Some(None),
+        wait: Some(abort::Wait { timeout: None }),
         yes: true,
         dry_run: None,
     };

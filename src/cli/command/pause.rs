@@ -15,7 +15,7 @@ use crate::{
 };
 
 use super::{
-    abort::{self, AbortKind, DryRun, Stop},
+    abort::{self, AbortKind, DryRun, Stop, Wait},
     change::{Change, ChangeFlags},
     duration,
 };
@@ -24,7 +24,7 @@ use super::{
 ///
 /// The rest is then on hold until `resume`, or until the spec asks for something else. Meanwhile, changes of other
 /// aspects go on: an upgraded pool that is paused can be scaled, and broken nodes are replaced. This is an abort with
-/// the policy AfterStep, and needs the same right.
+/// the policy `AfterStep`, and needs the same right.
 ///
 /// Exit codes: 0 if the operation was asked to pause, with --wait only if it has stopped; 1 otherwise.
 #[derive(Args, Debug)]
@@ -83,7 +83,9 @@ pub async fn pause(session: &Session, flags: &PauseFlags) -> anyhow::Result<Exit
         name: flags.name.clone(),
         reason: pause::reason(flags.reason.as_deref()),
         policy: AbortPolicy::AfterStep,
-        wait: flags.wait.then_some(flags.timeout),
+        wait: flags.wait.then_some(Wait {
+            timeout: flags.timeout,
+        }),
         yes: flags.yes,
         dry_run: flags.dry_run,
     };

@@ -86,10 +86,17 @@ pub fn step(step: &Step) -> String {
 /// Names the next step, for the time when none runs.
 fn next(steps: &[Step]) -> String {
     let next = steps.iter().find(|step| step.phase == StepPhase::Pending);
-    next.map_or_else(String::new, |next| match next.message.as_str() {
-        soaking if soaking.starts_with("soaking") => format!("next: {}, {soaking}", next.name),
-        _ => format!("next: {}", next.name),
-    })
+    match (soaking(steps), next) {
+        (Some(soaking), _) => format!("next: {}, {}", soaking.name, soaking.message),
+        (None, Some(next)) => format!("next: {}", next.name),
+        (None, None) => String::new(),
+    }
+}
+
+/// Returns the step that waits for the end of the soak.
+fn soaking(steps: &[Step]) -> Option<&Step> {
+    let mut pending = steps.iter().filter(|step| step.phase == StepPhase::Pending);
+    pending.find(|step| step.message.starts_with("soaking"))
 }
 
 /// Returns the first step that runs. A step that works comes before steps that wait for it.
@@ -195,6 +202,9 @@ pub fn details(operation: &Operation, look: &Look, now: Timestamp) -> String {
     let more = of(StepPhase::InProgress).count().saturating_sub(3);
     if more > 0 {
         add("", &format!("and {}", text::count(more, "more step")));
+    }
+    if let Some(soaking) = soaking(&status.steps) {
+        add("now", &step(soaking));
     }
     if let Some(next) = summary(of(StepPhase::Pending)) {
         add("next", &next);

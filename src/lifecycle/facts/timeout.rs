@@ -88,10 +88,10 @@ fn reason(timeout: Duration) -> String {
         (seconds % 60, "s"),
     ];
     let parts = parts.iter().filter(|(number, _)| *number > 0);
-    let parts: String = parts
+    let parts: Vec<_> = parts
         .map(|(number, unit)| format!("{number}{unit}"))
         .collect();
-    format!("{TIMED_OUT}{parts}")
+    format!("{TIMED_OUT}{}", parts.concat())
 }
 
 #[cfg(test)]

@@ -382,7 +382,7 @@ fn a_replacement_that_becomes_unready_starts_no_other_step() {
             UID,
             &steps,
             &steps::Seen {
-                nodes: nodes,
+                nodes,
                 making: &[],
                 draining: &|_| None,
                 soaking: None,

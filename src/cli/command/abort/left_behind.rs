@@ -68,7 +68,7 @@ pub fn sentences(facts: &Facts<'_>) -> Vec<String> {
     }
     sentences.extend(facts.more_nodes_than_asked_for());
     if facts.policy == AbortPolicy::AfterStep && status.blocked.is_some() {
-        sentences.push("The step in progress is blocked: the abort waits until the step ends. Without --after-step it doesn't wait.".into());
+        sentences.push("The step in progress is blocked: the operation stops when that step ends. An abort without --after-step stops it now.".into());
     }
     sentences
 }

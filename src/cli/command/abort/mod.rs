@@ -44,6 +44,7 @@ use super::{duration, operation_type};
 ///
 /// Exit codes: 0 if each operation was asked to stop, with --wait only if each is Canceled; 1 otherwise.
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct AbortFlags {
     /// The kind of the object NAME.
     #[arg(value_enum, required_unless_present = "all", requires = "name")]
@@ -116,6 +117,13 @@ pub enum DryRun {
     Server,
 }
 
+/// The wait until an operation has stopped.
+#[derive(Clone, Copy)]
+pub struct Wait {
+    /// How long to wait at most.
+    pub timeout: Option<Duration>,
+}
+
 /// The request to stop an operation: an abort or a pause.
 pub struct Stop {
     /// The kind of the object.
@@ -126,8 +134,8 @@ pub struct Stop {
     pub reason: String,
     /// How the step in progress is treated.
     pub policy: AbortPolicy,
-    /// Whether to wait until the operation is Canceled, and for how long at most.
-    pub wait: Option<Option<Duration>>,
+    /// The wait until the operation is Canceled, if there is one.
+    pub wait: Option<Wait>,
     /// Whether to stop it without asking.
     pub yes: bool,
     /// Whether the request is only tried.
@@ -146,7 +154,9 @@ impl Stop {
             } else {
                 AbortPolicy::Now
             },
-            wait: flags.wait.then_some(flags.timeout),
+            wait: flags.wait.then_some(Wait {
+                timeout: flags.timeout,
+            }),
             yes: flags.yes,
             dry_run: flags.dry_run,
         }
@@ -193,11 +203,10 @@ pub async fn stop(session: &Session, flags: &Stop) -> anyhow::Result<ExitCode> {
     }
     if phase(&operation) != OperationPhase::Canceling || is_hurried(&operation, flags) {
         output::say(&preview(session, flags, &operation).await?)?;
-        if flags.dry_run.is_none() && !flags.yes {
-            if !ask::is_sure(&flags.question(&operation.name_any())).await? {
-                output::say("The operation goes on: nothing was changed.")?;
-                return Ok(ExitCode::FAILURE);
-            }
+        let asks = flags.dry_run.is_none() && !flags.yes;
+        if asks && !ask::is_sure(&flags.question(&operation.name_any())).await? {
+            output::say("The operation goes on: nothing was changed.")?;
+            return Ok(ExitCode::FAILURE);
         }
         if flags.dry_run == Some(DryRun::Client) {
             return Ok(ExitCode::SUCCESS);
@@ -207,7 +216,7 @@ pub async fn stop(session: &Session, flags: &Stop) -> anyhow::Result<ExitCode> {
     if flags.dry_run.is_some() {
         return Ok(ExitCode::SUCCESS);
     }
-    if let Some(timeout) = flags.wait {
+    if let Some(Wait { timeout }) = flags.wait {
         return wait(session, timeout, &operation).await;
     }
     let name = operation.name_any();
