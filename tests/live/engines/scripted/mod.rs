@@ -197,10 +197,14 @@ pub async fn an_operation_that_is_aborted_too_late_ends_with_the_engines_result(
     stage.belay.lock_is_free_in_status().await;
     let upgrade = stage.running_upgrade().await;
     stage.script.state().answers_stop = Some(Answer::TooLate);
-    // The change ends between the request and the answer.
-    stage.script.finish_changes();
     let belay = &stage.belay;
     belay.abort(&upgrade, "too late").await;
+    belay
+        .eventually("the engine was asked to stop", || async {
+            stage.script.state().stops > 0
+        })
+        .await;
+    stage.script.finish_changes();
     let status = belay.succeeds(&upgrade).await;
     if let Some(cancellation) = status.cancellation {
         assert_eq!(cancellation.status, CancellationStatus::Failed);
