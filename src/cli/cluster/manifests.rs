@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
+use clap::Args;
 use serde_json::Value;
 
 use crate::api::GROUP;
@@ -16,11 +17,40 @@ const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
 
 /// Where manifests are read from.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Source {
+enum Source {
     /// Standard input.
     Stdin,
     /// A file or a folder.
     Path(PathBuf),
+}
+
+/// The flags that name manifests, as those of kubectl apply.
+#[derive(Args, Debug)]
+pub struct ManifestFlags {
+    /// Files and folders of manifests, as kubectl apply takes them; - is standard input.
+    #[arg(
+        long = "filename",
+        short = 'f',
+        required = true,
+        value_name = "FILE",
+        value_delimiter = ','
+    )]
+    pub files: Vec<String>,
+
+    /// Read subfolders, too.
+    #[arg(long, short = 'R')]
+    pub recursive: bool,
+}
+
+impl ManifestFlags {
+    /// Reads all objects, and separates Belay's own objects from the others.
+    ///
+    /// # Errors
+    /// Returns an error if something can't be read, or isn't a manifest.
+    pub fn read(&self) -> anyhow::Result<(Vec<Manifest>, Vec<Manifest>)> {
+        let sources = self.files.iter().map(|file| Source::of(file));
+        Ok(ours(read(sources, self.recursive)?))
+    }
 }
 
 /// An object of a manifest.
@@ -34,7 +64,7 @@ pub struct Manifest {
 
 impl Source {
     /// Returns the source that an argument means.
-    pub fn of(argument: &str) -> Self {
+    fn of(argument: &str) -> Self {
         match argument {
             "-" => Self::Stdin,
             path => Self::Path(path.into()),
@@ -70,7 +100,7 @@ impl Manifest {
 }
 
 /// Separates Belay's own objects from the others.
-pub fn ours(manifests: Vec<Manifest>) -> (Vec<Manifest>, Vec<Manifest>) {
+fn ours(manifests: Vec<Manifest>) -> (Vec<Manifest>, Vec<Manifest>) {
     manifests.into_iter().partition(Manifest::is_ours)
 }
 
@@ -78,7 +108,7 @@ pub fn ours(manifests: Vec<Manifest>) -> (Vec<Manifest>, Vec<Manifest>) {
 ///
 /// # Errors
 /// Returns an error if something can't be read, or isn't a manifest.
-pub fn read(
+fn read(
     sources: impl Iterator<Item = Source>,
     is_recursive: bool,
 ) -> anyhow::Result<Vec<Manifest>> {

@@ -21,7 +21,12 @@ pub fn why(reason: &str) -> Option<&str> {
 
 /// Returns why someone paused what is on hold. None if a failure or another abort caused the hold.
 pub fn why_held(hold: &Hold) -> Option<&str> {
-    why(hold.message.strip_prefix("canceled: ")?)
+    why_ended(&hold.message)
+}
+
+/// Returns why someone paused an operation, from the message of its end. None if it ended in another way.
+pub fn why_ended(message: &str) -> Option<&str> {
+    why(message.strip_prefix("canceled: ")?)
 }
 
 #[cfg(test)]

@@ -88,6 +88,18 @@ impl Session {
     {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
+
+    /// Returns the API for the objects of a kind in all namespaces, or else in the namespace.
+    pub fn api_in<K>(&self, all_namespaces: bool) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        if all_namespaces {
+            Api::all(self.client.clone())
+        } else {
+            self.api()
+        }
+    }
 }
 
 async fn config(flags: &GlobalFlags) -> anyhow::Result<Config> {

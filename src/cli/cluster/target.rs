@@ -81,11 +81,7 @@ pub async fn all_operations(
     session: &Session,
     all_namespaces: bool,
 ) -> anyhow::Result<Vec<Operation>> {
-    let api = if all_namespaces {
-        kube::Api::<Operation>::all(session.client.clone())
-    } else {
-        session.api()
-    };
+    let api = session.api_in::<Operation>(all_namespaces);
     let mut operations = Vec::new();
     let mut params = ListParams::default().limit(500);
     loop {

@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args;
-use kube::{Api, ResourceExt as _, api::ListParams};
+use kube::{ResourceExt as _, api::ListParams};
 use serde_json::json;
 
 use crate::{
@@ -160,11 +160,7 @@ fn ended(before: Option<&View>, now: &View, watch: &ClusterWatch) -> Vec<crate::
 }
 
 async fn overview(session: &Session, flags: &StatusFlags) -> anyhow::Result<()> {
-    let clusters: Api<ManagedCluster> = if flags.all_namespaces {
-        Api::all(session.client.clone())
-    } else {
-        session.api()
-    };
+    let clusters = session.api_in::<ManagedCluster>(flags.all_namespaces);
     let mut params = ListParams::default().limit(PAGE);
     let mut table = overview_table(flags);
     let mut objects = Vec::new();

@@ -18,11 +18,11 @@ use crate::{
     cli::{
         cluster::{
             errors,
-            manifests::{self, Manifest, Source},
+            manifests::{Manifest, ManifestFlags},
             session::Session,
             view::condition,
         },
-        display::progress,
+        display::{follow::after, progress},
         terminal::{output, table::Table, text},
     },
     machinery::watches::WATCH_TIMEOUT_SECONDS,
@@ -39,19 +39,8 @@ use super::duration;
 /// passed.
 #[derive(Args, Debug)]
 pub struct WaitFlags {
-    /// Files and folders of manifests, as kubectl apply takes them; - is standard input.
-    #[arg(
-        long = "filename",
-        short = 'f',
-        required = true,
-        value_name = "FILE",
-        value_delimiter = ','
-    )]
-    pub files: Vec<String>,
-
-    /// Read subfolders, too.
-    #[arg(long, short = 'R')]
-    pub recursive: bool,
+    #[command(flatten)]
+    pub manifests: ManifestFlags,
 
     /// How long to wait, such as 1h.
     #[arg(long, value_parser = duration)]
@@ -75,8 +64,7 @@ struct Ended {
 /// # Errors
 /// Returns an error if a manifest can't be read, or if an object doesn't exist.
 pub async fn run(session: &Session, flags: &WaitFlags) -> anyhow::Result<ExitCode> {
-    let sources = flags.files.iter().map(|file| Source::of(file));
-    let (ours, others) = manifests::ours(manifests::read(sources, flags.recursive)?);
+    let (ours, others) = flags.manifests.read()?;
     if ours.is_empty() {
         let others = text::count(others.len(), "object");
         output::say(&format!(
@@ -132,13 +120,6 @@ fn summary(session: &Session, ended: &[Ended], count: usize) -> anyhow::Result<(
         table.page(&session.look.now())
     ))?;
     Ok(())
-}
-
-async fn after(timeout: Option<Duration>) {
-    match timeout {
-        Some(timeout) => tokio::time::sleep(timeout).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Waits for the object of one manifest.

@@ -121,7 +121,8 @@ async fn watch(
     }
 }
 
-async fn after(timeout: Option<Duration>) {
+/// Ends after this time. Without a time it never ends.
+pub async fn after(timeout: Option<Duration>) {
     match timeout {
         Some(timeout) => tokio::time::sleep(timeout).await,
         None => std::future::pending().await,

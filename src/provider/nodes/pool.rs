@@ -92,10 +92,11 @@ impl PoolWork {
             reports_changed.mark_unchanged();
             let nodes = self.nodes();
             let views: Vec<_> = nodes.iter().filter_map(|node| node::view(node)).collect();
-            self.report(&nodes, &views);
             let (goal, uid) = (&self.shared.goal, &self.shared.job.uid);
+            let soaking = soaks_until(goal, uid, &views);
+            self.report(&nodes, &views, soaking);
             let mut next = rollout::next_beside(&self.taken, goal, uid, &views, stop);
-            if soaks_until(goal, uid, &views).is_some() {
+            if soaking.is_some() {
                 next.actions = soak::during(next.actions, goal, uid, &views);
             }
             if next.done && self.tasks.is_empty() {
@@ -267,7 +268,7 @@ impl PoolWork {
         }
     }
 
-    fn report(&self, nodes: &[Arc<Node>], views: &[NodeView]) {
+    fn report(&self, nodes: &[Arc<Node>], views: &[NodeView], soaking: Option<Timestamp>) {
         let (job, goal) = (&self.shared.job, &self.shared.goal);
         let reported = self.shared.reported();
         let draining = |name: &str| {
@@ -279,7 +280,6 @@ impl PoolWork {
             })
         };
         let making: Vec<_> = self.making.keys().map(String::as_str).collect();
-        let soaking = soaks_until(goal, &job.uid, views);
         let seen = steps::Seen {
             nodes: views,
             making: &making,

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, process::ExitCode};
 
 use anyhow::Context as _;
-use kube::{Api, ResourceExt as _, api::ListParams};
+use kube::{ResourceExt as _, api::ListParams};
 
 use crate::{
     api::{AgentPool, ManagedCluster, Operation, OperationPhase, TargetKind},
@@ -110,14 +110,8 @@ async fn targets(
     all_namespaces: bool,
     selector: &str,
 ) -> anyhow::Result<BTreeSet<Key>> {
-    let (clusters, pools): (Api<ManagedCluster>, Api<AgentPool>) = if all_namespaces {
-        (
-            Api::all(session.client.clone()),
-            Api::all(session.client.clone()),
-        )
-    } else {
-        (session.api(), session.api())
-    };
+    let clusters = session.api_in::<ManagedCluster>(all_namespaces);
+    let pools = session.api_in::<AgentPool>(all_namespaces);
     let labelled = ListParams::default().labels(selector);
     let clusters = clusters
         .list(&labelled)

@@ -161,9 +161,7 @@ impl Stop {
             dry_run: flags.dry_run,
         }
     }
-}
 
-impl Stop {
     fn policy_word(&self) -> &'static str {
         match self.policy {
             AbortPolicy::AfterStep => ABORT_POLICY_AFTER_STEP,

@@ -13,10 +13,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use crate::cli::{
-    cluster::{
-        manifests::{self, Source},
-        session::Session,
-    },
+    cluster::{manifests::ManifestFlags, session::Session},
     terminal::output::{self, Format},
 };
 
@@ -35,19 +32,8 @@ use report::Report;
 /// be read.
 #[derive(Args, Debug)]
 pub struct PlanFlags {
-    /// Files and folders of manifests, as kubectl apply takes them; - is standard input.
-    #[arg(
-        long = "filename",
-        short = 'f',
-        required = true,
-        value_name = "FILE",
-        value_delimiter = ','
-    )]
-    pub files: Vec<String>,
-
-    /// Read subfolders, too.
-    #[arg(long, short = 'R')]
-    pub recursive: bool,
+    #[command(flatten)]
+    pub manifests: ManifestFlags,
 
     /// The field manager for objects that are applied server-side, such as kustomize-controller for Flux.
     #[arg(long, value_name = "NAME", default_value = "kubectl")]
@@ -72,9 +58,7 @@ pub enum PlanFormat {
 /// # Errors
 /// Returns an error if a manifest can't be read, or if the API server doesn't answer.
 pub async fn run(session: &Session, flags: &PlanFlags) -> anyhow::Result<ExitCode> {
-    let sources = flags.files.iter().map(|file| Source::of(file));
-    let manifests = manifests::read(sources, flags.recursive)?;
-    let (ours, others) = manifests::ours(manifests);
+    let (ours, others) = flags.manifests.read()?;
     let tried = dry_run::try_all(session, ours, &flags.field_manager).await?;
     let outlooks = outlook::of(session, &tried).await?;
     let report = Report::new(&tried, &outlooks, &others);

@@ -134,7 +134,7 @@ impl Chain<'_> {
             return;
         };
         let ago = text::since(last.end_time.as_ref(), self.now);
-        let paused = last.message.strip_prefix("canceled: ").and_then(pause::why);
+        let paused = pause::why_ended(&last.message);
         let (how, why) = match (last.phase, paused) {
             (OperationPhase::Failed, _) => ("failed", text::why_it_ended(&last.message)),
             (_, Some("")) => ("was paused", String::new()),
