@@ -166,7 +166,10 @@ pub enum TaintEffect {
 /// How nodes are replaced, and how long a drain may take.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!((self.maxSurge == 0 || self.maxSurge == '0%') && (self.maxUnavailable == 0 || self.maxUnavailable == '0%'))").message("maxSurge and maxUnavailable can't both be 0: no node could be replaced"))]
+#[x_kube(
+    validation = Rule::new("!has(self.maxBlockedNodes) || (has(self.undrainableNodeBehavior) && self.undrainableNodeBehavior == 'Cordon')").message("maxBlockedNodes needs undrainableNodeBehavior: Cordon: otherwise no node stays blocked"),
+    validation = Rule::new("!((self.maxSurge == 0 || self.maxSurge == '0%') && (self.maxUnavailable == 0 || self.maxUnavailable == '0%'))").message("maxSurge and maxUnavailable can't both be 0: no node could be replaced"),
+)]
 pub struct UpgradeSettings {
     /// How many nodes may exist beyond `count`: a number, or a percentage of `count` rounded up.
     #[serde(default = "default_max_surge")]
@@ -192,6 +195,28 @@ pub struct UpgradeSettings {
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) <= duration('30m')").message("must be a duration from 0s to 30m, for example 5m"))]
     pub node_soak_duration: Duration,
+
+    /// What happens to a node that can't be drained within `drainTimeout` while it is replaced. If absent, the operation
+    /// fails at the first such node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undrainable_node_behavior: Option<UndrainableNodeBehavior>,
+
+    /// With Cordon, how many nodes may be quarantined: a number, or a percentage of `count` rounded up. The operation
+    /// fails at the next node that can't be drained. If absent, it is `maxSurge`, but at least 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = 4))]
+    #[x_kube(validation = Rule::new("type(self) == int ? int(self) >= 1 && int(self) <= 1000 : string(self).matches('^(100|[1-9][0-9]?)%$')").message("must be a number from 1 to 1000, or a percentage from 1% to 100%"))]
+    pub max_blocked_nodes: Option<IntOrString>,
+}
+
+/// What happens to a node that can't be drained while it is replaced. The words and their meanings are those of AKS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum UndrainableNodeBehavior {
+    /// The node takes pods again and stays as it is. The other nodes are replaced, then the operation fails.
+    Schedule,
+    /// The node stays cordoned, with the label `belay.dev/upgrade-status: Quarantined`, and its replacement stays too.
+    /// The other nodes are replaced, then the operation fails. The next Reconcile or Upgrade drains the node again.
+    Cordon,
 }
 
 impl Default for UpgradeSettings {
@@ -201,6 +226,8 @@ impl Default for UpgradeSettings {
             max_unavailable: default_max_unavailable(),
             drain_timeout: default_drain_timeout(),
             node_soak_duration: default_node_soak_duration(),
+            undrainable_node_behavior: None,
+            max_blocked_nodes: None,
         }
     }
 }
@@ -232,7 +259,7 @@ pub struct AgentPoolStatus {
     /// The power state. While `provisioningState` is Starting or Stopping, this is the state that the pool changes to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub power_state: Option<PowerStateStatus>,
-    /// The number of nodes that exist.
+    /// The number of nodes that exist, without those in `quarantinedNodes`.
     #[serde(default)]
     pub count: i32,
     /// The number of these nodes that are Ready.
@@ -243,6 +270,12 @@ pub struct AgentPoolStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub versions: Vec<VersionCount>,
+    /// The nodes that couldn't be drained and stay cordoned beside `count` others, at most 50 of them. The next Reconcile
+    /// or Upgrade drains them again, and deletes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub quarantined_nodes: Vec<QuarantinedNode>,
     /// `versions` in one line, because each column of `kubectl get` shows one value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version_summary: Option<String>,
@@ -282,6 +315,22 @@ pub struct AgentPoolStatus {
     /// Selects the pool's nodes by label, for the scale subresource.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
+}
+
+/// A node that couldn't be drained and stays cordoned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QuarantinedNode {
+    /// The node's name.
+    pub name: String,
+    /// What its drain was blocked by, in one word, such as `PodDisruptionBudget`.
+    pub reason: String,
+    /// What its drain was blocked by.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+    /// Since when it has been quarantined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
 }
 
 /// The cluster of a pool, as the pool's status shows it.

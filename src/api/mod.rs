@@ -93,16 +93,24 @@ pub const DRAINED_BY: &str = "belay.dev/drained-by";
 pub const DRAINED_FOR: &str = "belay.dev/drained-for";
 /// On a node that is being drained: someone else cordoned it before, so it stays cordoned.
 pub const WAS_CORDONED: &str = "belay.dev/was-cordoned";
+/// On a node that an Operation couldn't drain: which Operation, why and since when, as JSON.
+pub const UNDRAINABLE: &str = "belay.dev/undrainable";
+/// On a node that couldn't be drained and stays cordoned until the next Operation that replaces nodes. Whoever removes
+/// the label gives the node back to its pool.
+pub const UPGRADE_STATUS_LABEL: &str = "belay.dev/upgrade-status";
+/// The value of that label.
+pub const QUARANTINED: &str = "Quarantined";
 /// On a node: the settings of its pool that were last applied to it, as JSON. Settings that aren't listed there belong
 /// to someone else.
 pub const APPLIED_SETTINGS: &str = "belay.dev/settings";
 /// All annotations with which Belay marks a node. Only Belay changes them.
-pub const NODE_MARKS: [&str; 6] = [
+pub const NODE_MARKS: [&str; 7] = [
     MADE_BY,
     DRAINED_BY,
     DRAINED_FOR,
     WAS_CORDONED,
     JOINING,
+    UNDRAINABLE,
     APPLIED_SETTINGS,
 ];
 

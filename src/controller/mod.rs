@@ -184,11 +184,12 @@ pub async fn run(
 ) {
     let (stores, touched, clusters, filling) = Stores::new(&client, scope);
     let queue = telemetry.queue.clone();
-    let counted = stores.clone();
+    let (counted, pools) = (stores.clone(), stores.clone());
     let (synced, looking) = (stores.clone(), providers.clone());
     let _sources = (
         queue.follow(clusters.clone()),
         telemetry.inventory.follow(move || counted.own_operations()),
+        telemetry.quarantine.follow(move || pools.own_pools()),
         health.follow(move || {
             synced.are_ready() && looking.all().iter().all(|provider| provider.is_ready())
         }),

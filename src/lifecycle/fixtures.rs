@@ -26,7 +26,7 @@ use crate::provider::NodeByNode;
 
 use super::{
     observed::{NodeView, Observation},
-    plan::PoolGoal,
+    plan::{PoolGoal, UndrainableNodes},
     settings::NodeSettings,
     snapshot::{ObjectId, Snapshot},
 };
@@ -61,6 +61,8 @@ pub(crate) fn node(name: &str, runs: &str) -> NodeView {
         settings: NodeSettings::default(),
         drained_by: None,
         made_by: None,
+        undrainable: None,
+        quarantined: false,
         created: Timestamp::from_second(digits.parse().unwrap_or_default()).expect("a time"),
     }
 }
@@ -81,6 +83,7 @@ pub(crate) fn goal(count: usize) -> PoolGoal {
         deleted: false,
         drain_timeout: std::time::Duration::from_mins(30),
         soak: std::time::Duration::ZERO,
+        undrainable: UndrainableNodes::Fail,
         settings: NodeSettings::default(),
         vm_size: None,
         priority: ScaleSetPriority::default(),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::api::{KubernetesVersion, OperationSpec};
 
@@ -107,6 +108,31 @@ pub struct NodeView {
     pub drained_by: Option<String>,
     /// The uid of the Operation that created it.
     pub made_by: Option<String>,
+    /// The last drain that failed, if its Operation went on without the node.
+    pub undrainable: Option<Undrainable>,
+    /// Whether it stays cordoned because it couldn't be drained. It doesn't count as a node of its pool.
+    pub quarantined: bool,
     /// When it was created.
     pub created: Timestamp,
+}
+
+/// A drain that failed, as it is written on the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undrainable {
+    /// The uid of the Operation that drained the node.
+    pub operation: String,
+    /// What the drain was blocked by, in one word.
+    pub reason: String,
+    /// What the drain was blocked by.
+    pub message: String,
+    /// When the Operation gave up.
+    pub since: Timestamp,
+}
+
+impl NodeView {
+    /// Whether the Operation of that uid gave up draining the node.
+    pub fn was_given_up_by(&self, uid: &str) -> bool {
+        let undrainable = self.undrainable.as_ref();
+        undrainable.is_some_and(|undrainable| undrainable.operation == uid)
+    }
 }

@@ -154,6 +154,9 @@ pub struct PoolGoal {
     /// How long after the replacement of a node the next one waits.
     #[serde(default)]
     pub soak: Duration,
+    /// What happens to a node that can't be drained while it is replaced.
+    #[serde(default)]
+    pub undrainable: UndrainableNodes,
     /// Whether it has no nodes because it has to be off. An engine with a notion of stopped pools keeps their count.
     #[serde(default)]
     pub stopped: bool,
@@ -185,9 +188,26 @@ impl PoolGoal {
             settings: self.settings.clone(),
             drained_by: None,
             made_by: None,
+            undrainable: None,
+            quarantined: false,
             created: Timestamp::UNIX_EPOCH,
         }
     }
+}
+
+/// What happens to a node that can't be drained while it is replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UndrainableNodes {
+    /// The operation fails.
+    #[default]
+    Fail,
+    /// The node takes pods again, and the others are replaced before the operation fails.
+    Schedule,
+    /// The node is quarantined, and the others are replaced before the operation fails.
+    Cordon {
+        /// How many nodes may be quarantined.
+        most: usize,
+    },
 }
 
 fn one() -> usize {

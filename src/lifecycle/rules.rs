@@ -26,6 +26,12 @@ pub trait Rules: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Returns what the engine does with a node that can't be drained, if it can't go on without such a node. None if
+    /// `undrainableNodeBehavior` has its effect.
+    fn fails_at_undrainable(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Returns why an operation that has begun can't be aborted. None if an abort can be tried.
     fn why_unstoppable(&self, type_: OperationType, on: TargetKind) -> Option<&'static str> {
         let _ = (type_, on);

@@ -10,6 +10,7 @@ mod leading;
 pub mod log;
 mod operations;
 mod plain_http;
+mod quarantine;
 mod queue;
 mod reconciles;
 mod requests;
@@ -30,6 +31,7 @@ pub use abandoned::Abandoned;
 use inventory::Inventory;
 pub use leading::Leading;
 use operations::Operations;
+use quarantine::Quarantine;
 pub use queue::Queue;
 pub use reconciles::{Outcome, Reconciles};
 pub use requests::Requests;
@@ -42,6 +44,8 @@ pub struct Telemetry {
     operations: Operations,
     /// The number of Operations.
     pub inventory: Inventory,
+    /// The number of quarantined nodes.
+    pub quarantine: Quarantine,
     /// How reconciles went.
     pub reconciles: Reconciles,
     /// Clusters that wait to be reconciled.
@@ -75,6 +79,7 @@ impl Telemetry {
         Self {
             operations: Operations::registered(&mut registry),
             inventory: Inventory::registered(&mut registry),
+            quarantine: Quarantine::registered(&mut registry),
             reconciles: Reconciles::registered(&mut registry),
             queue: Queue::registered(&mut registry),
             requests: Requests::registered(&mut registry),

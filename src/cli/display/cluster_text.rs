@@ -5,7 +5,8 @@ use kube::ResourceExt as _;
 
 use crate::{
     api::{
-        AgentPool, Hold, ManagedCluster, Operation, OperationPhase, ProvisioningState, VersionCount,
+        AgentPool, Hold, ManagedCluster, Operation, OperationPhase, ProvisioningState,
+        QuarantinedNode, VersionCount,
     },
     cli::{
         cluster::{
@@ -82,6 +83,14 @@ pub fn head(view: &View, look: &Look, now: Timestamp) -> String {
     for pause in &pauses {
         fact("Paused", pause);
     }
+    for node in quarantined(&view.pools) {
+        let since = text::since(node.since.as_ref(), now);
+        let text = format!(
+            "node {}, quarantined {since} ago: {}",
+            node.name, node.message
+        );
+        fact("Cordoned", &text);
+    }
     let is_at_rest = view.operations.is_empty() && pauses.is_empty();
     if let (Some(last), true) = (&status.last_operation, is_at_rest) {
         let when = text::since(last.end_time.as_ref(), now);
@@ -95,6 +104,12 @@ pub fn head(view: &View, look: &Look, now: Timestamp) -> String {
         );
     }
     format!("{}\n\n{}", lines.join("\n"), pools(&view.pools, look))
+}
+
+/// Returns the quarantined nodes of these pools.
+pub fn quarantined(pools: &[AgentPool]) -> impl Iterator<Item = &QuarantinedNode> {
+    let statuses = pools.iter().filter_map(|pool| pool.status.as_ref());
+    statuses.flat_map(|status| &status.quarantined_nodes)
 }
 
 /// Describes each paused operation: since when, why, and how much is left.

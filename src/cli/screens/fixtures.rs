@@ -182,6 +182,38 @@ pub fn canceled() -> View {
     )
 }
 
+/// The same cluster, after an upgrade that left a node behind because it couldn't be drained.
+pub fn quarantined() -> View {
+    let message = "Operation demo-upgrade-mqxdz failed; Version of this ManagedCluster is on hold until its spec changes, or until someone creates an Operation of type Reconcile on it";
+    let conditions = conditions("False", "True", "OperationFailed", message);
+    let why = format!(
+        "PodDrainFailure: node demo-np1-d2cp5 could not be drained and is quarantined: {BLOCKED}"
+    );
+    let target = json!({"kind": "ManagedCluster", "name": "demo"});
+    let last = json!({"name": "demo-upgrade-mqxdz", "type": "Upgrade", "phase": "Failed", "targetGeneration": 2,
+        "target": target, "message": why,
+        "startTime": "2026-11-24T21:11:29Z", "endTime": "2026-11-24T21:15:00Z"});
+    let hold = json!({"operation": {"name": "demo-upgrade-mqxdz"}, "target": target,
+        "phase": "Failed", "message": why, "aspects": ["Version"]});
+    let mut pools = pools("Failed", &conditions);
+    let status = pools[0].status.as_mut().expect("a status");
+    status.count = 3;
+    status.ready_count = 3;
+    status.quarantined_nodes = vec![from(
+        json!({"name": "demo-np1-d2cp5", "reason": "PodDisruptionBudget",
+        "message": BLOCKED, "since": "2026-11-24T21:13:12Z"}),
+    )];
+    View::new(
+        cluster(
+            "Failed",
+            &conditions,
+            &json!({"lastOperation": last, "hold": hold}),
+        ),
+        pools,
+        [],
+    )
+}
+
 /// A cluster that no operator has looked at.
 pub fn unobserved() -> ManagedCluster {
     from(json!({

@@ -184,6 +184,22 @@ fn why_an_upgrade_is_paused() {
 }
 
 #[test]
+fn status_shows_quarantined_nodes() {
+    let view = fixtures::quarantined();
+    assert_snapshot!(at_each_width(|look| cluster_text::all(
+        &view,
+        look,
+        fixtures::now()
+    )));
+}
+
+#[test]
+fn why_says_what_keeps_nodes_quarantined() {
+    let facts = facts(fixtures::quarantined(), None, None);
+    assert_snapshot!(at_each_width(|look| explain(&facts, look, fixtures::now())));
+}
+
+#[test]
 fn the_preview_says_that_eks_will_refuse_the_abort() {
     let refusal = |type_: &str, policy: AbortPolicy| {
         let step = json!({"name": "control-plane", "action": "Upgrade", "phase": "InProgress"});

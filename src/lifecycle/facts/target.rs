@@ -137,7 +137,8 @@ impl<'a> Target<'a> {
         let power = status.and_then(|status| status.power_state);
         let shown_power = power.unwrap_or_default().code;
         let in_flight = status.and_then(|status| status.operation.as_ref());
-        let stay = lasting.clone().filter(|node| !node.deleting).count();
+        let stays = |node: &&NodeView| !node.deleting && !node.quarantined;
+        let stay = lasting.clone().filter(stays).count();
         let name = object.metadata.name.as_deref().unwrap_or_default();
         let kept = snapshot.observed.kept.get(name).copied();
         let scaled_by = snapshot.observed.scaled_by_others.get(name);
@@ -265,20 +266,21 @@ impl<'a> Target<'a> {
         scaled_by.is_some() && self.there.power == PowerState::Running
     }
 
-    /// Whether a node of the pool runs another version than it should.
+    /// Whether a node of the pool runs another version than it should, or is quarantined: both wait to be replaced.
     pub fn has_outdated_nodes(&self, snapshot: &Snapshot) -> bool {
         let (Some(pool), Some(control_plane)) = (&self.pool, snapshot.control_plane()) else {
             return false;
         };
         let wanted = self.version_under(control_plane);
         let mut lasting = snapshot.lasting(pool.nodes);
-        lasting.any(|node| node.version != wanted)
+        lasting.any(|node| node.version != wanted || node.quarantined)
     }
 
     /// Whether all nodes that stay have the desired settings.
     pub fn has_its_settings(&self, snapshot: &Snapshot) -> bool {
         self.pool.as_ref().is_none_or(|pool| {
-            let mut nodes = snapshot.lasting(pool.nodes).filter(|node| !node.deleting);
+            let stays = |node: &&NodeView| !node.deleting && !node.quarantined;
+            let mut nodes = snapshot.lasting(pool.nodes).filter(stays);
             nodes.all(|node| node.settings == pool.settings)
         })
     }

@@ -125,6 +125,7 @@ const RULES: &[(Rule, LooksAt)] = &[
     (provider::is_seen, LooksAt::Others),
     (provider::can_do_it, LooksAt::Alone),
     (provider::can_run_it, LooksAt::Alone),
+    (provider::can_go_on_without_nodes, LooksAt::Alone),
     (provider::nobody_else_scales_it, LooksAt::Alone),
     (origin::spec_still_asks, LooksAt::Alone),
     (origin::spec_could_be_written, LooksAt::Alone),

@@ -1,8 +1,11 @@
 //! Rules about what the cluster's provider can do.
 
 use crate::{
-    api::{OperationError, OperationType},
-    lifecycle::{errors::NOT_SUPPORTED, facts::Facts},
+    api::{OperationError, OperationType, TargetKind},
+    lifecycle::{
+        errors::NOT_SUPPORTED,
+        facts::{Facts, Target},
+    },
 };
 
 use super::{Request, Verdict};
@@ -39,6 +42,42 @@ pub fn can_run_it(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     Some(Verdict::Refuse(OperationError::new(
         NOT_SUPPORTED,
         format!("the provider of this cluster doesn't accept version {text}: {instead}"),
+    )))
+}
+
+/// Refuses to replace nodes of a pool that wants the operation to go on without nodes that can't be drained, if the
+/// provider can't do that. The pool's owner may rely on it.
+pub fn can_go_on_without_nodes(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
+    let operation = request.operation()?;
+    let what_happens = facts.snapshot.rules.fails_at_undrainable()?;
+    let replaces = matches!(
+        operation.spec.type_,
+        OperationType::Upgrade | OperationType::Rollback | OperationType::Reconcile
+    );
+    let target = &operation.spec.target;
+    let is_concerned = |pool: &&Target<'_>| {
+        let is_of_cluster = target.kind == TargetKind::ManagedCluster && pool.follows();
+        pool.key == *target || is_of_cluster
+    };
+    let wants_it = |pool: &&Target<'_>| {
+        let pool = pool.pool.as_ref();
+        pool.is_some_and(|pool| {
+            let upgrades = &pool.object.spec.upgrade_settings;
+            upgrades.undrainable_node_behavior.is_some()
+        })
+    };
+    let pool = facts
+        .pools
+        .iter()
+        .filter(is_concerned)
+        .find(wants_it)
+        .filter(|_| replaces)?;
+    Some(Verdict::Refuse(OperationError::new(
+        NOT_SUPPORTED,
+        format!(
+            "the provider of this cluster can't go on without a node that can't be drained: {what_happens}. Remove spec.upgradeSettings.undrainableNodeBehavior from AgentPool {}",
+            pool.key.name
+        ),
     )))
 }
 

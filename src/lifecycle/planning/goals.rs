@@ -5,11 +5,13 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::{
-    api::{KubernetesVersion, PowerState, ScaleSetPriority},
+    api::{
+        KubernetesVersion, PowerState, ScaleSetPriority, UndrainableNodeBehavior, UpgradeSettings,
+    },
     lifecycle::{
         facts::{Facts, Target},
         observed::NodeView,
-        plan::PoolGoal,
+        plan::{PoolGoal, UndrainableNodes},
         settings::NodeSettings,
     },
 };
@@ -55,6 +57,7 @@ pub fn goal(facts: &Facts<'_>, target: &Target<'_>, version: KubernetesVersion) 
         deleted: false,
         drain_timeout: upgrades.drain_timeout.into(),
         soak: upgrades.node_soak_duration.into(),
+        undrainable: undrainable(&upgrades, full),
         settings: target
             .pool
             .as_ref()
@@ -106,9 +109,21 @@ pub fn gone_with_pool(pool: &str, nodes: &[NodeView]) -> PoolGoal {
         deleted: true,
         drain_timeout: Duration::ZERO,
         soak: Duration::ZERO,
+        undrainable: UndrainableNodes::Fail,
         settings: NodeSettings::default(),
         vm_size: None,
         priority: ScaleSetPriority::default(),
+    }
+}
+
+/// Returns what happens to nodes that can't be drained, in a pool of `count` nodes.
+fn undrainable(upgrades: &UpgradeSettings, count: usize) -> UndrainableNodes {
+    let blocked = upgrades.max_blocked_nodes.as_ref();
+    let most = resolve(blocked.unwrap_or(&upgrades.max_surge), count, true);
+    match upgrades.undrainable_node_behavior {
+        None => UndrainableNodes::Fail,
+        Some(UndrainableNodeBehavior::Schedule) => UndrainableNodes::Schedule,
+        Some(UndrainableNodeBehavior::Cordon) => UndrainableNodes::Cordon { most: most.max(1) },
     }
 }
 
@@ -134,6 +149,27 @@ fn resolve(setting: &IntOrString, count: usize, round_up: bool) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_many_nodes_may_be_quarantined_as_the_surge_says_but_at_least_one() {
+        let percent = |text: &str| IntOrString::String(text.into());
+        for (surge, blocked, most) in [
+            (IntOrString::Int(2), None, 2),
+            (IntOrString::Int(0), None, 1),
+            (percent("33%"), None, 4),
+            (IntOrString::Int(2), Some(IntOrString::Int(5)), 5),
+            (IntOrString::Int(2), Some(percent("1%")), 1),
+        ] {
+            let upgrades = UpgradeSettings {
+                max_surge: surge,
+                undrainable_node_behavior: Some(UndrainableNodeBehavior::Cordon),
+                max_blocked_nodes: blocked,
+                ..UpgradeSettings::default()
+            };
+            let expected = UndrainableNodes::Cordon { most };
+            assert_eq!(undrainable(&upgrades, 10), expected, "{upgrades:?}");
+        }
+    }
 
     #[test]
     fn a_percentage_is_rounded_as_in_deployments() {

@@ -2,19 +2,26 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use crate::{
     api::{
         AGENT_POOL_LABEL, AgentPoolStatus, CLUSTER_LABEL, KubernetesVersion, LastOperation,
         ManagedClusterStatus, NAMESPACE_LABEL, OperationInFlight, OperationPhase, OperationType,
-        PoolOperation, PowerState, PowerStateStatus, TargetKind, VersionCount,
+        PoolOperation, PowerState, PowerStateStatus, QuarantinedNode, TargetKind, VersionCount,
     },
     lifecycle::{
         facts::{Pool, Target},
         gate,
+        observed::NodeView,
+        text::bounded,
     },
 };
 
 use super::{Conditions, Report, power};
+
+/// The most quarantined nodes that a status lists, as its schema says.
+const MOST_QUARANTINED: usize = 50;
 
 impl Report<'_, '_> {
     /// Returns a pool's status, given its cluster's status.
@@ -29,10 +36,12 @@ impl Report<'_, '_> {
         let last = ended.or(before.last_operation.clone());
         let mut lock = self.ledger.lock.iter();
         let held = lock.find(|held| is_at_work_on(held, target));
-        let ready_count = pool.nodes.iter().filter(|node| node.ready).count();
+        let members = || pool.nodes.iter().filter(|node| !node.quarantined);
+        let ready_count = members().filter(|node| node.ready).count();
+        let quarantined = quarantined(pool.nodes);
         let power = power::of_pool(self.facts, target, held, self.ended_on(target));
         let ready = match power {
-            PowerState::Running => format!("{ready_count} of {} nodes are Ready", pool.nodes.len()),
+            PowerState::Running => ready_message(ready_count, members().count(), &quarantined),
             PowerState::Stopped => "stopped".to_owned(),
         };
         let summary = self.summary(target, held, last.as_ref(), &ready);
@@ -48,8 +57,9 @@ impl Report<'_, '_> {
         let mut status = AgentPoolStatus {
             provisioning_state: Some(summary.state),
             power_state: Some(PowerStateStatus { code: power }),
-            count: number(pool.nodes.len()),
+            count: number(members().count()),
             ready_count: number(ready_count),
+            quarantined_nodes: quarantined,
             version_summary: version_summary(&versions),
             versions,
             operation: held.map(of_pool),
@@ -126,8 +136,34 @@ fn keep_shown(status: &mut AgentPoolStatus, before: AgentPoolStatus) {
     status.power_state = before.power_state;
     status.count = before.count;
     status.ready_count = before.ready_count;
+    status.quarantined_nodes = before.quarantined_nodes;
     status.versions = before.versions;
     status.version_summary = before.version_summary;
+}
+
+/// Returns the quarantined nodes among these, at most as many as a status lists.
+fn quarantined(nodes: &[NodeView]) -> Vec<QuarantinedNode> {
+    let nodes = nodes.iter().filter(|node| node.quarantined);
+    let quarantined = nodes.filter_map(|node| {
+        let why = node.undrainable.as_ref()?;
+        Some(QuarantinedNode {
+            name: node.name.clone(),
+            reason: why.reason.clone(),
+            message: bounded(&why.message),
+            since: Some(Time(why.since)),
+        })
+    });
+    quarantined.take(MOST_QUARANTINED).collect()
+}
+
+/// Returns how many nodes of a pool are Ready, and how many are quarantined.
+fn ready_message(ready: usize, count: usize, quarantined: &[QuarantinedNode]) -> String {
+    let message = format!("{ready} of {count} nodes are Ready");
+    match quarantined {
+        [] => message,
+        [node] => format!("{message}, and node {} is quarantined", node.name),
+        nodes => format!("{message}, and {} are quarantined", nodes.len()),
+    }
 }
 
 fn of_pool(held: &OperationInFlight) -> PoolOperation {

@@ -59,6 +59,8 @@ mod tests {
             settings: NodeSettings::default(),
             drained_by: None,
             made_by: None,
+            undrainable: None,
+            quarantined: false,
             created: Timestamp::UNIX_EPOCH,
         };
         Observation {

@@ -145,7 +145,7 @@ mod tests {
 
     use crate::{
         api::{ScaleSetPriority, TaintEffect},
-        lifecycle::NodeSettings,
+        lifecycle::{NodeSettings, UndrainableNodes},
     };
 
     use super::*;
@@ -188,6 +188,7 @@ mod tests {
             drain: true,
             drain_timeout: Duration::from_secs(90),
             soak: Duration::from_secs(90),
+            undrainable: UndrainableNodes::Fail,
             stopped: false,
             deleted: false,
             settings: NodeSettings {

@@ -58,6 +58,8 @@ fn nodes(group: &Nodegroup, count: usize) -> Vec<NodeView> {
         settings: group.settings(),
         drained_by: None,
         made_by: None,
+        undrainable: None,
+        quarantined: false,
         created: Timestamp::UNIX_EPOCH,
     };
     (0..count).map(node).collect()

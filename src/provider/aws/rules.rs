@@ -25,6 +25,10 @@ impl Rules for ByEks {
             .then_some("EKS chooses the patch version itself: write 0 for it, for example 1.34.0")
     }
 
+    fn fails_at_undrainable(&self) -> Option<&'static str> {
+        Some("EKS ends an update at the first node that can't be drained")
+    }
+
     fn retains(&self, provider: &ProviderSpec, pool: Option<&str>) -> bool {
         let settings = provider.aws.as_ref();
         // A cluster always stays, and its nodegroups stay with it.

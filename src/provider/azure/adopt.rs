@@ -118,6 +118,13 @@ fn upgrade_settings(now: &Value) -> Value {
     if let Some(minutes) = now["nodeSoakDurationInMinutes"].as_u64() {
         settings["nodeSoakDuration"] = json!(format!("{minutes}m"));
     }
+    // AKS sets Schedule by default, but an AgentPool without a wish leaves it as it is.
+    if now["undrainableNodeBehavior"] == "Cordon" {
+        settings["undrainableNodeBehavior"] = json!("Cordon");
+        if !now["maxBlockedNodes"].is_null() {
+            settings["maxBlockedNodes"] = of("maxBlockedNodes", Value::Null);
+        }
+    }
     settings
 }
 
@@ -132,6 +139,14 @@ mod tests {
             (
                 json!({"maxSurge": "33%", "drainTimeoutInMinutes": 45}),
                 json!({"maxSurge": "33%", "maxUnavailable": 0, "drainTimeout": "45m"}),
+            ),
+            (
+                json!({"maxSurge": "1", "undrainableNodeBehavior": "Cordon", "maxBlockedNodes": "2"}),
+                json!({"maxSurge": 1, "maxUnavailable": 0, "undrainableNodeBehavior": "Cordon", "maxBlockedNodes": 2}),
+            ),
+            (
+                json!({"maxSurge": "1", "undrainableNodeBehavior": "Schedule"}),
+                json!({"maxSurge": 1, "maxUnavailable": 0}),
             ),
             (
                 json!({"maxSurge": "0", "maxUnavailable": "2"}),

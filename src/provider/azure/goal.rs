@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::KubernetesVersion,
-    lifecycle::{ControlPlaneGoal, PoolGoal},
+    lifecycle::{ControlPlaneGoal, PoolGoal, UndrainableNodes},
     provider::adopted::labels::is_reserved,
 };
 
@@ -93,7 +93,22 @@ fn upgrade_settings(before: &Value, goal: &PoolGoal) -> Value {
     settings["maxUnavailable"] = json!(unavailable.to_string());
     settings["drainTimeoutInMinutes"] = json!(goal.drain_timeout.as_secs().div_ceil(60));
     settings["nodeSoakDurationInMinutes"] = json!(goal.soak.as_secs().div_ceil(60));
+    undrainable(&mut settings, goal);
     settings
+}
+
+/// Sets what happens to nodes that can't be drained. Without a wish, the pool keeps what it has. AKS takes no fewer
+/// blocked nodes than the surge.
+/// Source: Microsoft Learn, "Configure undrainable node behavior".
+fn undrainable(settings: &mut Value, goal: &PoolGoal) {
+    match goal.undrainable {
+        UndrainableNodes::Fail => {}
+        UndrainableNodes::Schedule => settings["undrainableNodeBehavior"] = json!("Schedule"),
+        UndrainableNodes::Cordon { most } => {
+            settings["undrainableNodeBehavior"] = json!("Cordon");
+            settings["maxBlockedNodes"] = json!(most.max(goal.surge).to_string());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -132,6 +147,7 @@ mod tests {
             drain: true,
             drain_timeout: Duration::from_secs(90),
             soak: Duration::from_secs(90),
+            undrainable: UndrainableNodes::Fail,
             stopped: false,
             deleted: false,
             settings: NodeSettings::default(),
@@ -177,6 +193,35 @@ mod tests {
         let settings = "nodeLabels and nodeTaints";
         let upgrade = "orchestratorVersion and upgradeSettings";
         assert_eq!(asked, ["powerState", settings, upgrade, "count"]);
+    }
+
+    #[test]
+    fn aks_gets_what_happens_to_nodes_that_cannot_be_drained() {
+        let before = json!({"upgradeSettings": {"undrainableNodeBehavior": "Schedule"}});
+        let of = |undrainable| {
+            let goal = PoolGoal {
+                surge: 2,
+                undrainable,
+                ..goal()
+            };
+            let settings = upgrade_settings(&before, &goal);
+            (
+                settings["undrainableNodeBehavior"].clone(),
+                settings["maxBlockedNodes"].clone(),
+            )
+        };
+        let kept = of(UndrainableNodes::Fail);
+        assert_eq!(
+            kept,
+            (json!("Schedule"), Value::Null),
+            "it is left as it is"
+        );
+        let cordons = of(UndrainableNodes::Cordon { most: 1 });
+        assert_eq!(
+            cordons,
+            (json!("Cordon"), json!("2")),
+            "no fewer than the surge"
+        );
     }
 
     #[test]

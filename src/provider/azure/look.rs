@@ -63,6 +63,8 @@ fn nodes(name: &str, node_pool: Properties<'_>, count: usize) -> Vec<NodeView> {
         settings: node_pool.node_settings(),
         drained_by: None,
         made_by: None,
+        undrainable: None,
+        quarantined: false,
         created: Timestamp::UNIX_EPOCH,
     };
     (0..count).map(node).collect()

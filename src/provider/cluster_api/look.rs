@@ -94,6 +94,8 @@ fn node(machine: &DynamicObject, settings: &NodeSettings) -> Option<NodeView> {
         settings: settings.clone(),
         drained_by: None,
         made_by: None,
+        undrainable: None,
+        quarantined: false,
         created: created.map_or(Timestamp::UNIX_EPOCH, |time| time.0),
     })
 }

@@ -26,6 +26,10 @@ impl Rules for ByClusterApi {
         }
     }
 
+    fn fails_at_undrainable(&self) -> Option<&'static str> {
+        Some("Cluster API deletes a node that can't be drained within drainTimeout")
+    }
+
     fn retains(&self, provider: &ProviderSpec, _: Option<&str>) -> bool {
         let settings = provider.cluster_api.as_ref();
         settings.is_none_or(|settings| settings.deletion_policy() == DeletionPolicy::Retain)

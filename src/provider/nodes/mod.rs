@@ -15,6 +15,7 @@ mod settings;
 mod soak;
 pub mod steps;
 mod stores;
+mod undrainable;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,6 +41,7 @@ use super::{Changed, Changes, Control, End, LeftBehind, Provider};
 pub use drain::{budget_in_the_way, has_to_go, pods_of};
 use mend::Mender;
 pub use mend::bounded;
+use pool::{PoolEnd, PoolWork};
 pub use requests::{Ended, Requests, passing, refused, was_changed};
 pub use settings::{labels, taints, to_annotation};
 use stores::Stores;
@@ -167,6 +169,7 @@ impl NodeProvider {
     }
 
     async fn stages(&self, job: &Job, control: &Control) -> Result<End, OperationError> {
+        let mut undrained = None;
         for stage in &job.stages {
             if control.stop() == Stop::Now {
                 return Ok(End::Stopped);
@@ -178,18 +181,31 @@ impl NodeProvider {
                 }
                 // There is no engine at which others could have begun work.
                 Stage::Follow(_) => End::Done,
-                Stage::Pool(goal) => {
-                    let (client, stores, machines) = (&self.client, &self.stores, &self.machines);
-                    pool::PoolWork::new(client, stores, machines, job, goal, control)
-                        .run()
-                        .await?
-                }
+                Stage::Pool(goal) => match self.pool(job, goal, control).await? {
+                    PoolEnd::Done => End::Done,
+                    PoolEnd::DoneBut(error) => {
+                        undrained = Some(undrainable::join(undrained, error));
+                        End::Done
+                    }
+                    PoolEnd::Stopped => End::Stopped,
+                },
             };
             if end == End::Stopped {
                 return Ok(end);
             }
         }
-        Ok(End::Done)
+        undrained.map_or(Ok(End::Done), Err)
+    }
+
+    async fn pool(
+        &self,
+        job: &Job,
+        goal: &PoolGoal,
+        control: &Control,
+    ) -> Result<PoolEnd, OperationError> {
+        let (client, stores, machines) = (&self.client, &self.stores, &self.machines);
+        let work = PoolWork::new(client, stores, machines, job, goal, control);
+        work.run().await
     }
 }
 

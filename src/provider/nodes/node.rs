@@ -14,9 +14,10 @@ use serde_json::{Value, json};
 use crate::{
     api::{
         AGENT_POOL_LABEL, CLUSTER_LABEL, DRAINED_BY, DRAINED_FOR, JOINING, KubernetesVersion,
-        MADE_BY, NAMESPACE_LABEL, VERSION_LABEL, WAS_CORDONED,
+        MADE_BY, NAMESPACE_LABEL, QUARANTINED, UNDRAINABLE, UPGRADE_STATUS_LABEL, VERSION_LABEL,
+        WAS_CORDONED,
     },
-    lifecycle::NodeView,
+    lifecycle::{NodeView, Undrainable},
 };
 
 use super::settings;
@@ -60,8 +61,21 @@ pub fn view(node: &Node) -> Option<NodeView> {
         settings: settings::applied(node),
         drained_by: annotation(DRAINED_BY),
         made_by: annotation(MADE_BY),
+        undrainable: undrainable(node),
+        quarantined: is_quarantined(node),
         created: created(node),
     })
+}
+
+/// Returns the mark of an Operation that couldn't drain the node.
+fn undrainable(node: &Node) -> Option<Undrainable> {
+    serde_json::from_str(node.annotations().get(UNDRAINABLE)?).ok()
+}
+
+/// Returns whether the node stays cordoned because it couldn't be drained.
+fn is_quarantined(node: &Node) -> bool {
+    let status = node.labels().get(UPGRADE_STATUS_LABEL).map(String::as_str);
+    status == Some(QUARANTINED) && node.annotations().contains_key(UNDRAINABLE)
 }
 
 /// Returns when a node was created.
@@ -136,6 +150,17 @@ pub fn uncordon(node: &Node) -> Value {
         },
         "spec": {"unschedulable": if stays { json!(true) } else { json!(null) }},
     })
+}
+
+/// Returns the patch that gives up a node's drain: the node takes pods again, or is quarantined.
+pub fn give_up(node: &Node, undrainable: &Undrainable, is_quarantined: bool) -> Value {
+    let mut patch = uncordon(node);
+    patch["metadata"]["annotations"][UNDRAINABLE] = json!(json!(undrainable).to_string());
+    if is_quarantined {
+        patch["metadata"]["labels"] = json!({UPGRADE_STATUS_LABEL: QUARANTINED});
+        patch["spec"]["unschedulable"] = json!(true);
+    }
+    patch
 }
 
 /// Returns the patch that begins a node's drain for the Operation of that uid.

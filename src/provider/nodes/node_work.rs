@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::{
     api::OperationError,
-    lifecycle::{Job, PoolGoal, Stop},
+    lifecycle::{Job, PoolGoal, Stop, Undrainable},
     machinery::{delete_params_as_read, patch_params, post_params, versions::version},
     provider::{Control, requests::Blocked},
 };
@@ -25,6 +25,7 @@ use super::{
     requests::{Ended, Requests, refused, was_changed},
     settings,
     stores::Stores,
+    undrainable::{GiveUp, Undrained},
 };
 
 /// How often Belay checks whether a node that no watch has shown is gone.
@@ -64,6 +65,8 @@ pub(super) enum NodeDone {
     Removed,
     /// It has its pool's settings.
     Updated,
+    /// It couldn't be drained, and is marked so.
+    GivenUp,
 }
 
 /// Why the work on a node wasn't completed.
@@ -71,6 +74,8 @@ pub(super) enum NodeDone {
 pub(super) enum NodeEnd {
     /// It was asked to stop.
     Stopped,
+    /// The node can't be drained.
+    Undrained(Box<Undrained>),
     /// It can't be done.
     Failed(OperationError),
 }
@@ -213,6 +218,29 @@ impl Shared {
             }
         }
         Ok(NodeDone::Removed)
+    }
+
+    /// Marks a node that this operation can't drain, and goes on without it.
+    pub async fn give_up(
+        &self,
+        name: &str,
+        undrainable: Undrainable,
+        how: GiveUp,
+    ) -> Result<NodeDone, NodeEnd> {
+        let is_quarantined = how == GiveUp::Quarantine;
+        let patch = |node: &Node| {
+            node::is_drained_by(node, &self.job.uid)
+                .then(|| node::give_up(node, &undrainable, is_quarantined))
+        };
+        self.change(name, "give up the drain of", patch).await?;
+        tracing::warn!(
+            node = name,
+            is_quarantined,
+            reason = undrainable.reason,
+            message = undrainable.message,
+            "the node could not be drained, going on with the others"
+        );
+        Ok(NodeDone::GivenUp)
     }
 
     /// Returns whether the API server shows no pod on the node that has to go first.

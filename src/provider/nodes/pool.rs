@@ -16,7 +16,7 @@ use crate::{
     api::{AGENT_POOL_LABEL, MADE_BY, OperationError},
     lifecycle::{Job, NodeView, PoolGoal, Progress, StepReport, Stop, join_sentences},
     machinery::clock,
-    provider::{Control, End},
+    provider::Control,
 };
 
 use super::{
@@ -27,6 +27,7 @@ use super::{
     rollout::{self, NodeAction},
     soak, steps,
     stores::Stores,
+    undrainable::{self, Undrained},
 };
 
 /// How long tasks may take to stop by themselves. Their requests give up before that.
@@ -46,6 +47,18 @@ pub(super) struct PoolWork {
     coming: BTreeMap<String, Instant>,
     /// Names that are taken by nodes of other clusters.
     taken: BTreeSet<String>,
+    /// The nodes that are being given up because they can't be drained.
+    giving_up: BTreeSet<String>,
+}
+
+/// How the work on a pool ended.
+pub(super) enum PoolEnd {
+    /// The goal is reached.
+    Done,
+    /// All nodes were replaced, but for some that couldn't be drained. The operation fails with this error at its end.
+    DoneBut(OperationError),
+    /// It was asked to stop and has stopped.
+    Stopped,
 }
 
 impl PoolWork {
@@ -74,11 +87,12 @@ impl PoolWork {
             making: BTreeMap::new(),
             coming: BTreeMap::new(),
             taken: BTreeSet::new(),
+            giving_up: BTreeSet::new(),
         }
     }
 
     /// Works until the goal is reached or the work is asked to stop.
-    pub async fn run(mut self) -> Result<End, OperationError> {
+    pub async fn run(mut self) -> Result<PoolEnd, OperationError> {
         let mut nodes_changed = self.shared.changes();
         let mut reports_changed = self.shared.changed.subscribe();
         let control = self.shared.control.clone();
@@ -86,7 +100,7 @@ impl PoolWork {
             let stop = control.stop();
             if stop == Stop::Now {
                 self.come_to_a_stop().await;
-                return Ok(End::Stopped);
+                return Ok(PoolEnd::Stopped);
             }
             nodes_changed.mark_unchanged();
             reports_changed.mark_unchanged();
@@ -100,8 +114,7 @@ impl PoolWork {
                 next.actions = soak::during(next.actions, goal, uid, &views);
             }
             if next.done && self.tasks.is_empty() {
-                let is_reached = rollout::next(goal, uid, &views, Stop::No).done;
-                return Ok(if is_reached { End::Done } else { End::Stopped });
+                return Ok(ended(goal, uid, &views));
             }
             if let Err(error) = self.begin(next.actions, &views) {
                 self.come_to_a_stop().await;
@@ -113,7 +126,7 @@ impl PoolWork {
                 _ = nodes_changed.changed() => {}
                 _ = reports_changed.changed() => {}
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => {
-                    if let Err(error) = self.note(ended) {
+                    if let Err(error) = self.note(ended, &views) {
                         self.come_to_a_stop().await;
                         return Err(error);
                     }
@@ -233,6 +246,7 @@ impl PoolWork {
     fn note(
         &mut self,
         ended: Result<(String, Result<NodeDone, NodeEnd>), tokio::task::JoinError>,
+        nodes: &[NodeView],
     ) -> Result<(), OperationError> {
         let (name, end) = ended.map_err(|error| {
             OperationError::new(
@@ -245,6 +259,7 @@ impl PoolWork {
         })?;
         self.busy.remove(&name);
         self.making.remove(&name);
+        self.giving_up.remove(&name);
         let mut reported = self.shared.reported();
         reported.drains.remove(&name);
         reported.blocked.remove(&name);
@@ -254,10 +269,36 @@ impl PoolWork {
                 self.taken.insert(name);
                 Ok(())
             }
-            Ok(NodeDone::Made | NodeDone::Joined | NodeDone::Removed | NodeDone::Updated)
+            Ok(
+                NodeDone::Made
+                | NodeDone::Joined
+                | NodeDone::Removed
+                | NodeDone::Updated
+                | NodeDone::GivenUp,
+            )
             | Err(NodeEnd::Stopped) => Ok(()),
+            Err(NodeEnd::Undrained(undrained)) => self.give_up(name, *undrained, nodes),
             Err(NodeEnd::Failed(error)) => Err(error),
         }
+    }
+
+    /// Goes on without a node that can't be drained, if the pool wants that.
+    fn give_up(
+        &mut self,
+        name: String,
+        undrained: Undrained,
+        nodes: &[NodeView],
+    ) -> Result<(), OperationError> {
+        let (goal, uid) = (&self.shared.goal, &self.shared.job.uid);
+        let others = self.giving_up.len();
+        let Some(how) = undrainable::give_up(goal, uid, nodes, &name, others) else {
+            return Err(undrained.error);
+        };
+        let mark = undrainable::mark(uid, undrained.blocked, clock::now());
+        self.giving_up.insert(name.clone());
+        let (shared, of) = (self.shared.clone(), name.clone());
+        self.spawn(name, async move { shared.give_up(&of, mark, how).await });
+        Ok(())
     }
 
     /// Waits until all tasks have stopped. They stop by themselves. A task that hangs is dropped.
@@ -305,6 +346,14 @@ impl PoolWork {
         let node = self.shared.stores.nodes.get("", name);
         node.is_some_and(|node| node.labels().get(AGENT_POOL_LABEL) != Some(&self.shared.goal.pool))
     }
+}
+
+/// Returns how the work ended that has nothing left to do.
+fn ended(goal: &PoolGoal, uid: &str, nodes: &[NodeView]) -> PoolEnd {
+    if !rollout::next(goal, uid, nodes, Stop::No).done {
+        return PoolEnd::Stopped;
+    }
+    undrainable::error(uid, nodes).map_or(PoolEnd::Done, PoolEnd::DoneBut)
 }
 
 /// Returns until when no further node is replaced. None if one may be replaced now.

@@ -5,6 +5,8 @@ use std::{cmp::Reverse, collections::BTreeSet};
 
 use crate::lifecycle::{NodeView, PoolGoal, Stop, suffixed};
 
+use super::undrainable;
+
 /// What to do next to one node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NodeAction {
@@ -108,17 +110,31 @@ pub fn waits_for(goal: &PoolGoal, uid: &str, nodes: &[NodeView]) -> Option<(Stri
 pub(super) struct Pool<'a> {
     pub goal: &'a PoolGoal,
     uid: &'a str,
-    pub nodes: &'a [NodeView],
+    /// All nodes that carry the pool's label.
+    all: &'a [NodeView],
+    /// Those that the operation deals with. Quarantined nodes are left alone, as if they weren't there.
+    pub nodes: Vec<&'a NodeView>,
 }
 
 impl<'a> Pool<'a> {
     pub fn new(goal: &'a PoolGoal, uid: &'a str, nodes: &'a [NodeView]) -> Self {
-        Self { goal, uid, nodes }
+        let is_left_alone = |node: &NodeView| undrainable::is_left_alone(goal, uid, node);
+        Self {
+            goal,
+            uid,
+            all: nodes,
+            nodes: nodes.iter().filter(|node| !is_left_alone(node)).collect(),
+        }
     }
 
     /// Returns the nodes that aren't being deleted.
-    fn present(&self) -> impl Iterator<Item = &'a NodeView> + Clone + use<'a> {
-        self.nodes.iter().filter(|node| !node.deleting)
+    fn present(&self) -> impl Iterator<Item = &'a NodeView> + Clone {
+        self.nodes.iter().copied().filter(|node| !node.deleting)
+    }
+
+    /// Returns whether this operation left the node as it was, because it couldn't be drained.
+    fn was_given_up(&self, node: &NodeView) -> bool {
+        self.goal.count > 0 && node.was_given_up_by(self.uid)
     }
 
     /// Returns whether this operation has begun to remove the node.
@@ -126,8 +142,11 @@ impl<'a> Pool<'a> {
         node.drained_by.as_deref() == Some(self.uid)
     }
 
+    /// Returns whether the operation replaces the node. It tries each node once.
     fn is_outdated(&self, node: &NodeView) -> bool {
-        self.goal.replace_outdated && node.version != self.goal.version
+        self.goal.replace_outdated
+            && (node.version != self.goal.version || node.quarantined)
+            && !node.was_given_up_by(self.uid)
     }
 
     /// Returns the nodes of another version in the order of their replacement: first those whose removal has begun,
@@ -162,6 +181,7 @@ impl<'a> Pool<'a> {
             .filter(|node| !self.is_outdated(node))
             .collect();
         let excess = nodes.len().saturating_sub(self.goal.count);
+        nodes.retain(|node| !self.was_given_up(node));
         nodes.sort_by_key(|node| {
             let going = self.is_going(node);
             (
@@ -186,6 +206,7 @@ impl<'a> Pool<'a> {
         let stays = |node: &NodeView| {
             !self.is_outdated(node)
                 && !self.is_going(node)
+                && !self.was_given_up(node)
                 && !surplus.iter().any(|other| other.name == node.name)
         };
         self.present()
@@ -207,8 +228,9 @@ impl<'a> Pool<'a> {
     fn room_for_new(&self) -> usize {
         let outdated = self.present().any(|node| self.is_outdated(node));
         let surge = if outdated { self.goal.surge } else { 0 };
-        // A node that is being removed still takes its place until it is gone.
-        let room = (self.goal.count + surge).saturating_sub(self.nodes.len());
+        // A node that is being removed still takes its place until it is gone. A quarantined node takes none.
+        let taken = self.nodes.iter().filter(|node| !node.quarantined).count();
+        let room = (self.goal.count + surge).saturating_sub(taken);
         self.wanted_new().min(room)
     }
 
@@ -219,7 +241,7 @@ impl<'a> Pool<'a> {
         let surplus = self.surplus();
         let available = self
             .present()
-            .filter(|node| node.ready && !self.is_going(node))
+            .filter(|node| node.ready && !node.quarantined && !self.is_going(node))
             .filter(|node| !surplus.contains(node))
             .count();
         let needed = self.goal.count.saturating_sub(self.goal.unavailable);
@@ -230,7 +252,7 @@ impl<'a> Pool<'a> {
             .filter(|node| !self.is_going(node));
         candidates
             .filter(|node| {
-                if !node.ready {
+                if !node.ready || node.quarantined {
                     return true;
                 }
                 let may_go = spare > 0;
@@ -256,7 +278,7 @@ impl<'a> Pool<'a> {
     /// leads to the same names again.
     pub fn new_names(&self) -> impl Iterator<Item = String> {
         let prefix = self.goal.node_prefix.clone();
-        let (uid, nodes, pool) = (self.uid, self.nodes, self.goal.pool.clone());
+        let (uid, nodes, pool) = (self.uid, self.all, self.goal.pool.clone());
         (0_usize..)
             .map(move |index| suffixed(&prefix, &[uid, &pool, &index.to_string()]))
             .filter(move |name| !nodes.iter().any(|node| node.name == *name))

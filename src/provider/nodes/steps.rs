@@ -8,7 +8,10 @@ use crate::{
     },
 };
 
-use super::rollout::{NodeAction, Pool};
+use super::{
+    rollout::{NodeAction, Pool},
+    undrainable,
+};
 
 /// Returns the steps that lead from these nodes to the goal, in the order in which they will begin. At most `most` of
 /// them are steps of single nodes.
@@ -38,6 +41,10 @@ pub(super) fn plan(goal: &PoolGoal, uid: &str, nodes: &[NodeView], most: usize) 
     let extra = pool.new_names().take(more);
     steps.extend(extra.map(|name| node(&name, StepAction::Create, String::new())));
     steps.extend(replaced.iter().map(|old| {
+        if old.quarantined {
+            let message = "drains a quarantined node again".to_owned();
+            return node(&old.name, StepAction::Delete, message);
+        }
         let change = format!("{} to {}", old.version, goal.version);
         node(&old.name, StepAction::Replace, change)
     }));
@@ -205,6 +212,10 @@ fn of_node(
             .then(|| (StepPhase::Succeeded, "updated in place".to_owned())),
         (_, None) => Some((StepPhase::Succeeded, "deleted".to_owned())),
         (_, Some(node)) => {
+            if let Some(undrainable) = node.undrainable.as_ref().filter(|it| it.operation == uid) {
+                let message = undrainable::step_message(node, undrainable);
+                return Some((StepPhase::Failed, message));
+            }
             let is_marked = node.drained_by.as_deref() == Some(uid);
             let marked = || is_marked.then(|| "draining".to_owned());
             let message = draining(&node.name).or_else(marked)?;

@@ -126,6 +126,18 @@ const REFUSALS: &[(&str, &str, &str, &str)] = &[
     (
         POOL,
         "count: 1",
+        "upgradeSettings: {maxBlockedNodes: 2, undrainableNodeBehavior: Schedule}, count: 1",
+        "maxBlockedNodes needs undrainableNodeBehavior: Cordon: otherwise no node stays blocked",
+    ),
+    (
+        POOL,
+        "count: 1",
+        "upgradeSettings: {maxBlockedNodes: 0, undrainableNodeBehavior: Cordon}, count: 1",
+        "must be a number from 1 to 1000, or a percentage from 1% to 100%",
+    ),
+    (
+        POOL,
+        "count: 1",
         "count: 0",
         "a System pool has at least 1 node; use a User pool for a count of 0",
     ),

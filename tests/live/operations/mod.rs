@@ -13,5 +13,6 @@ pub mod scale;
 pub mod soak;
 pub mod start_stop;
 pub mod timeout;
+pub mod undrainable;
 pub mod update;
 pub mod upgrade;

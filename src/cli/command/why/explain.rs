@@ -7,12 +7,12 @@ use kube::ResourceExt as _;
 use crate::{
     api::{
         AgentPool, Hold, LastOperation, Operation, OperationInFlight, OperationPhase,
-        OperationStatus, OperationTarget, TargetKind,
+        OperationStatus, OperationTarget, QuarantinedNode, TargetKind,
     },
     cli::{
         cluster::pause,
         cluster::view::{self, condition, target_name, target_words, what_it_does},
-        display::progress,
+        display::{cluster_text, progress},
         terminal::{look::Look, text},
     },
     lifecycle::{
@@ -44,6 +44,7 @@ pub fn explain(facts: &Facts, look: &Look, now: Timestamp) -> String {
             if facts.operation.is_none() {
                 chain.last(&status.conditions, status.last_operation.as_ref());
                 chain.hold(status.hold.as_ref());
+                chain.quarantined(cluster_text::quarantined(&facts.pools));
                 if !is_stalled(&status.conditions) {
                     chain.pools(&facts.pools);
                 }
@@ -62,6 +63,7 @@ pub fn explain(facts: &Facts, look: &Look, now: Timestamp) -> String {
                 chain.last(&status.conditions, status.last_operation.as_ref());
                 chain.hold(status.hold.as_ref());
                 chain.hold(status.cluster_hold.as_ref());
+                chain.quarantined(status.quarantined_nodes.iter());
             }
         }
         Subject::Operation(_) => {}
@@ -162,6 +164,17 @@ impl Chain<'_> {
             "Since then on hold, so that the same change does not begin again by itself: {}. The hold ends when the spec of {on} asks for something else, or when someone asks for the rest.",
             aspects(&hold.aspects)
         ));
+    }
+
+    /// Names the nodes that couldn't be drained, and says what blocked them.
+    fn quarantined<'n>(&mut self, nodes: impl Iterator<Item = &'n QuarantinedNode>) {
+        for node in nodes {
+            let since = text::since(node.since.as_ref(), self.now);
+            self.say(format!(
+                "Node {} could not be drained and has been quarantined for {since}: {}. It stays cordoned until the next Reconcile or Upgrade drains it.",
+                node.name, node.message
+            ));
+        }
     }
 
     /// Names the pools that aren't Ready. A cluster that is Ready itself may have such pools.

@@ -26,6 +26,7 @@ use super::{
     node,
     node_work::{NodeEnd, Shared},
     stores::all_budgets,
+    undrainable::{CODE, Undrained},
 };
 pub use budgets::in_the_way as budget_in_the_way;
 pub use evictees::has_to_go;
@@ -47,7 +48,7 @@ pub const RETRY: Duration = Duration::from_secs(5);
 const NOTE: Duration = Duration::from_secs(30);
 
 /// What a person can do after a drain took too long.
-const AFTER_TIMEOUT: &str = "Let the pods be evicted, or set a longer spec.upgradeSettings.drainTimeout, then create an Operation of type Reconcile";
+pub const AFTER_TIMEOUT: &str = "Let the pods be evicted, or set a longer spec.upgradeSettings.drainTimeout, then create an Operation of type Reconcile";
 
 /// How far a drain is.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -132,7 +133,7 @@ impl Drain<'_> {
                     self.shared.note_drained_for(&self.node.name_any(), seconds).await?;
                 }
                 () = time.is_up(self.shared.goal.drain_timeout) => {
-                    return Err(NodeEnd::Failed(self.took_too_long(&evictees)));
+                    return Err(NodeEnd::Undrained(Box::new(self.took_too_long(&evictees))));
                 }
                 () = self.shared.control.until_stop(Stop::Now) => return Err(NodeEnd::Stopped),
             }
@@ -172,7 +173,7 @@ impl Drain<'_> {
         }
     }
 
-    fn took_too_long(&self, evictees: &Evictees) -> OperationError {
+    fn took_too_long(&self, evictees: &Evictees) -> Undrained {
         let why = evictees.draining().blocked;
         let details = evictees.in_the_way().map(|(pod, blocked)| {
             let (code, message) =
@@ -183,20 +184,22 @@ impl Drain<'_> {
                 target: format!("pod/{pod}"),
             }
         });
-        let (subcode, message) = why.unwrap_or_else(|| {
+        let blocked = why.unwrap_or_else(|| {
             let left = evictees.draining().left;
             (BLOCKED_BY_POD.into(), format!("{left} pods have not ended"))
         });
         let message = format!(
-            "node {} could not be drained within {:?}: {message}",
+            "node {} could not be drained within {:?}: {}",
             self.node.name_any(),
             self.shared.goal.drain_timeout,
+            blocked.1,
         );
-        OperationError {
-            code: "PodDrainFailure".into(),
+        let error = OperationError {
+            code: CODE.into(),
             message: join_sentences(&message, AFTER_TIMEOUT),
-            subcode,
+            subcode: blocked.0.clone(),
             details: details.take(10).collect(),
-        }
+        };
+        Undrained { blocked, error }
     }
 }
