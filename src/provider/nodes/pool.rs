@@ -277,24 +277,17 @@ impl PoolWork {
                 | NodeDone::GivenUp,
             )
             | Err(NodeEnd::Stopped) => Ok(()),
-            Err(NodeEnd::Undrained(undrained)) => self.give_up(name, *undrained, nodes),
+            Err(NodeEnd::Undrained(undrained)) => self.give_up(*undrained, nodes),
             Err(NodeEnd::Failed(error)) => Err(error),
         }
     }
 
     /// Goes on without a node that can't be drained, if the pool wants that.
-    fn give_up(
-        &mut self,
-        name: String,
-        undrained: Undrained,
-        nodes: &[NodeView],
-    ) -> Result<(), OperationError> {
+    fn give_up(&mut self, undrained: Undrained, nodes: &[NodeView]) -> Result<(), OperationError> {
         let (goal, uid) = (&self.shared.goal, &self.shared.job.uid);
-        let others = self.giving_up.len();
-        let Some(how) = undrainable::give_up(goal, uid, nodes, &name, others) else {
-            return Err(undrained.error);
-        };
+        let how = undrainable::give_up(goal, uid, nodes, &undrained, self.giving_up.len())?;
         let mark = undrainable::mark(uid, undrained.blocked, clock::now());
+        let name = undrained.node;
         self.giving_up.insert(name.clone());
         let (shared, of) = (self.shared.clone(), name.clone());
         self.spawn(name, async move { shared.give_up(&of, mark, how).await });

@@ -16,6 +16,8 @@ pub const CODE: &str = "PodDrainFailure";
 /// A drain that took too long.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Undrained {
+    /// The node's name.
+    pub node: String,
     /// What blocked it.
     pub blocked: Blocked,
     /// The error of the operation if it ends because of that.
@@ -38,27 +40,38 @@ pub fn is_left_alone(goal: &PoolGoal, uid: &str, node: &NodeView) -> bool {
     node.quarantined && goal.count > 0 && !is_tried
 }
 
-/// Returns how the operation goes on after the drain of a node took too long. None if it fails: the pool wants that,
-/// enough nodes are quarantined, or the node isn't replaced but removed. `others` are nodes that it is giving up now.
+/// Returns how the operation goes on after the drain of a node took too long. `others` is the number of nodes that it is
+/// giving up now.
+///
+/// # Errors
+/// The operation's error if it fails: the pool wants that, enough nodes are quarantined, or the node isn't replaced but
+/// removed.
 pub fn give_up(
     goal: &PoolGoal,
     uid: &str,
     nodes: &[NodeView],
-    name: &str,
+    undrained: &Undrained,
     others: usize,
-) -> Option<GiveUp> {
+) -> Result<GiveUp, OperationError> {
+    let name = &undrained.node;
+    let mut error = undrained.error.clone();
     let pool = Pool::new(goal, uid, nodes);
-    let is_replaced = pool.outdated().iter().any(|node| node.name == name);
+    let is_replaced = pool.outdated().iter().any(|node| node.name == *name);
     let quarantined = || {
         let nodes = nodes.iter();
         let ours = nodes.filter(|node| node.quarantined && node.was_given_up_by(uid));
         ours.count() + others
     };
     match goal.undrainable {
-        _ if !is_replaced || goal.count == 0 => None,
-        UndrainableNodes::Fail => None,
-        UndrainableNodes::Schedule => Some(GiveUp::Schedule),
-        UndrainableNodes::Cordon { most } => (quarantined() < most).then_some(GiveUp::Quarantine),
+        _ if !is_replaced || goal.count == 0 => Err(error),
+        UndrainableNodes::Fail => Err(error),
+        UndrainableNodes::Schedule => Ok(GiveUp::Schedule),
+        UndrainableNodes::Cordon { most } if quarantined() < most => Ok(GiveUp::Quarantine),
+        UndrainableNodes::Cordon { most } => {
+            let limit = format!("Not more nodes may be quarantined (maxBlockedNodes: {most})");
+            error.message = join_sentences(&error.message, &limit);
+            Err(error)
+        }
     }
 }
 
@@ -153,6 +166,14 @@ mod tests {
         ("PodDisruptionBudget".into(), "web allows none".into())
     }
 
+    fn undrained(node: &str) -> Undrained {
+        Undrained {
+            node: node.into(),
+            blocked: blocked(),
+            error: OperationError::new(CODE, "it took too long"),
+        }
+    }
+
     fn old(count: usize) -> Vec<NodeView> {
         let name = |age| format!("o{age}");
         (0..count).map(|age| node(&name(age), OLD)).collect()
@@ -197,7 +218,7 @@ mod tests {
                 ..goal.node(name)
             }),
             NodeAction::Remove(name) if stuck.contains(&&*name) => {
-                let how = give_up(goal, uid, nodes, &name, 0)?;
+                let how = give_up(goal, uid, nodes, &undrained(&name), 0).ok()?;
                 let node = nodes.iter_mut().find(|node| node.name == name)?;
                 node.undrainable = Some(mark(uid, blocked(), Timestamp::UNIX_EPOCH));
                 node.quarantined = how == GiveUp::Quarantine;
@@ -251,7 +272,11 @@ mod tests {
         let quarantined = nodes.iter().filter(|node| node.quarantined);
         assert_eq!(quarantined.count(), 1);
         // Two drains that end at the same time aren't both given up.
-        assert_eq!(give_up(&goal, UID, &old(3), "o1", 1), None);
+        let error = give_up(&goal, UID, &old(3), &undrained("o1"), 1).expect_err("fails");
+        assert_eq!(
+            error.message,
+            "it took too long. Not more nodes may be quarantined (maxBlockedNodes: 1)"
+        );
     }
 
     #[test]

@@ -200,6 +200,10 @@ impl Drain<'_> {
             subcode: blocked.0.clone(),
             details: details.take(10).collect(),
         };
-        Undrained { blocked, error }
+        Undrained {
+            node: self.node.name_any(),
+            blocked,
+            error,
+        }
     }
 }
