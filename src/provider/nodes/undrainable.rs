@@ -233,9 +233,12 @@ mod tests {
     /// Returns the old nodes that are left, each with a `q` if it is quarantined, and the number of new nodes.
     fn picture(nodes: &[NodeView]) -> (Vec<String>, usize) {
         let old = nodes.iter().filter(|node| node.version.to_string() == OLD);
-        let old = old.map(|node| match node.quarantined {
-            true => format!("{}q", node.name),
-            false => node.name.clone(),
+        let old = old.map(|node| {
+            if node.quarantined {
+                format!("{}q", node.name)
+            } else {
+                node.name.clone()
+            }
         });
         let new = nodes.iter().filter(|node| node.version.to_string() == NEW);
         (old.collect(), new.count())
@@ -356,9 +359,10 @@ mod tests {
             stuck in proptest::collection::btree_set(0..6_usize, 0..6),
             cordons in any::<bool>(),
         ) {
-            let undrainable = match cordons {
-                true => UndrainableNodes::Cordon { most: count },
-                false => UndrainableNodes::Schedule,
+            let undrainable = if cordons {
+                UndrainableNodes::Cordon { most: count }
+            } else {
+                UndrainableNodes::Schedule
             };
             let unavailable = if surge == 0 { unavailable.max(1) } else { unavailable };
             let goal = PoolGoal { surge, unavailable, ..with(undrainable, count) };
