@@ -54,7 +54,7 @@ test-oldest: build ## Run live tests on the oldest Kubernetes that Belay support
 check: needs ## Check format, lints, generated files, workflows and licences
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --workspace --test e2e --test flux --test sweep --test soak --test outages --test capi --test capi-faults --test cluster_api -- -D warnings
+	cargo clippy --workspace --test e2e --test flux --test argocd --test sweep --test soak --test outages --test capi --test capi-faults --test cluster_api -- -D warnings
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory chart
 	@$(MAKE) --no-print-directory workflows
@@ -199,10 +199,10 @@ image-here:
 e2e: build image ## Install the image with Helm on a real node, and run the demo's story there (needs root)
 	BELAY_IMAGE=$(abspath $(IMAGE_ARCHIVE)) cargo test --workspace --test e2e
 
-gitops: needs ## Test Belay with Flux's controllers, kstatus and Argo CD's engine (the first run builds them: 10 minutes)
+gitops: needs ## Test Belay with Flux's and Argo CD's controllers, and kstatus (the first run builds them: 20 minutes)
 	@command -v git >/dev/null || { echo "git is needed (Debian: apt-get install git)"; exit 1; }
 	cd tests/gitops && go vet ./... && go test ./...
-	cargo test --workspace --test flux
+	cargo test --workspace --test flux --test argocd
 
 outages: tools ## Kill and cut off parts of the control plane, and of clouds, while the operator runs
 	@$(BIN)/testenv path helm >/dev/null

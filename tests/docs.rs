@@ -133,14 +133,23 @@ fn states() -> String {
     format!(
         "<!-- Generated from src/api/common.rs by `make generate`. -->\n\
          # States\n\n\
+         An Operation has a phase. A cluster or a pool has a provisioning state, which follows from its operations. In both\n\
+         diagrams, an arrow leads from a state to each state that may come next.\n\n\
          ## The phases of an Operation\n\n\
-         `status.phase`, and which phases may follow. An Operation returns from Canceling to InProgress if it can no longer\n\
-         be aborted: a control plane that has started to roll back.\n\n{}\n\
+         The field `status.phase` has the phase. It changes as follows:\n\n\
+         - A new Operation is Pending until it gets the lock of its cluster. Then it is InProgress. If it is refused, or aborted\n  \
+           before, it is Failed or Canceled at once.\n\
+         - If somebody aborts it while it is InProgress, it is Canceling until its work has stopped, and then Canceled. If it\n  \
+           ends before the abort takes hold, it is Succeeded or Failed.\n\
+         - If the provider can't stop the work any more, the Operation goes back from Canceling to InProgress. For example, a\n  \
+           rollback goes back if its control plane has already begun to roll back.\n\
+         - Succeeded, Failed and Canceled are final.\n\n{}\n\
          ## The provisioning states of a cluster and a pool\n\n\
-         `status.provisioningState` follows from the type and the phase of the operation in flight, and stays as the last\n\
-         operation left it. After Succeeded, the next operation starts when the spec changes. After Failed and Canceled,\n\
-         the remaining work is on hold until the spec changes or a user creates a Reconcile (see [the\n\
-         hold](operations.md#the-hold)).\n\n{}",
+         The field `status.provisioningState` has the state. While an operation is in flight, the state follows from the type and\n\
+         the phase of this operation. Afterwards it says how the last operation ended:\n\n\
+         - After Succeeded, the next operation starts when somebody changes the spec.\n\
+         - After Failed and Canceled, the remaining work is on hold until somebody changes the spec or creates a Reconcile\n  \
+           (see [the hold](operations.md#the-hold)).\n\n{}",
         phases(),
         provisioning_states(),
     )

@@ -9,6 +9,8 @@ mod display;
 mod terminal;
 
 #[cfg(test)]
+mod k9s_tests;
+#[cfg(test)]
 mod screens;
 
 pub use cluster::errors::words;

@@ -86,6 +86,15 @@ pub fn argo_rollouts_crds() -> Result<PathBuf, Error> {
     Ok(argo.module_folder(argo.module)?.join("manifests/crds"))
 }
 
+/// Returns the folder of Argo CD's module. It has the CRDs in `manifests/crds`, and scripts in `hack`.
+///
+/// # Errors
+/// If Go doesn't find the module.
+pub fn argo_cd_folder() -> Result<PathBuf, Error> {
+    let argo = &families::ARGO_CD;
+    argo.module_folder(argo.module)
+}
+
 /// Returns the folder of a module that Cluster API's controllers are built from. `None` means the main module.
 pub(crate) fn cluster_api_folder(module: Option<&str>) -> Result<PathBuf, Error> {
     let cluster_api = &families::CLUSTER_API;

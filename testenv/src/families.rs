@@ -27,6 +27,7 @@ pub const FAMILIES: &[Family] = &[
     CLUSTER_API,
     PEERS,
     ARGO_ROLLOUTS,
+    ARGO_CD,
     ACTIONLINT,
 ];
 
@@ -192,6 +193,16 @@ pub const ARGO_ROLLOUTS: Family = Family {
         "rollouts-controller",
         "github.com/argoproj/argo-rollouts/cmd/rollouts-controller",
     )],
+    tags: "",
+    cgo: false,
+};
+
+/// Argo CD's controllers as one program, whose source is in the same folder. Argo CD's own program has its user
+/// interface too.
+pub const ARGO_CD: Family = Family {
+    name: "argo-cd",
+    module: "github.com/argoproj/argo-cd/v3",
+    packages: &[("argocd", "belay.dev/testenv/argo-cd")],
     tags: "",
     cgo: false,
 };

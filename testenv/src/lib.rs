@@ -26,7 +26,7 @@ pub mod namespaces;
 mod node;
 mod process;
 
-pub use binaries::{argo_rollouts_crds, binary, flux_crds, kwok_stages};
+pub use binaries::{argo_cd_folder, argo_rollouts_crds, binary, flux_crds, kwok_stages};
 pub use cluster_api::{ClusterApi, Controller};
 pub use component::Component;
 pub use control_plane::{Builder, ControlPlane};

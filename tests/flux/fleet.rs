@@ -3,8 +3,7 @@
 use std::{
     fs,
     future::Future,
-    path::{Path, PathBuf},
-    process::Command,
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -22,10 +21,17 @@ use serde_json::Value;
 
 use super::{
     machines,
-    stage::{PATIENCE, Stage, run},
+    repository::Repository,
+    stage::{PATIENCE, Stage},
 };
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+/// The clusters of all waves, as files of the repository.
+const IN_WAVES: [&str; 3] = [
+    "wave-1/dev/cluster.yaml",
+    "wave-2/eu/cluster.yaml",
+    "wave-2/us/cluster.yaml",
+];
 /// Pods run on nodes of the namespace's own cluster.
 const KUSTOMIZATION: &str = r#"
 patches:
@@ -38,7 +44,7 @@ resources:
 pub struct Fleet {
     pub stage: Arc<Stage>,
     pub namespace: String,
-    folder: PathBuf,
+    repository: Repository,
     requests: AtomicUsize,
 }
 
@@ -57,35 +63,49 @@ impl Fleet {
         Self::with(stage, "quickstart", manifests).await
     }
 
-    /// Creates a repository with manifests of one folder of the examples, which Flux applies to a namespace.
-    pub async fn with(stage: &Arc<Stage>, folder: &str, manifests: &[&str]) -> Self {
+    /// Creates a repository with a cluster in the first wave and two in the second, which Flux applies to a namespace.
+    pub async fn in_waves(stage: &Arc<Stage>) -> Self {
+        let this = Self::new(stage);
+        for manifest in IN_WAVES {
+            let example = format!("waves/fleet/{manifest}");
+            this.repository.copy(&example, manifest);
+        }
+        let revision = this.commit();
+        this.apply_to_flux("waves/flux.yaml");
+        this.wave_is_ready_at("wave-2", &revision).await;
+        this
+    }
+
+    fn new(stage: &Arc<Stage>) -> Self {
         let namespace = stage.new_namespace();
-        let this = Self {
+        Self {
             stage: stage.clone(),
-            folder: stage.repositories().join(&namespace),
+            repository: Repository::create(stage.repository(&namespace)),
             requests: AtomicUsize::new(0),
             namespace,
-        };
+        }
+    }
+
+    /// Creates a repository with manifests of one folder of the examples, which Flux applies to a namespace.
+    pub async fn with(stage: &Arc<Stage>, folder: &str, manifests: &[&str]) -> Self {
+        let this = Self::new(stage);
         let kustomization = KUSTOMIZATION.replace("NAMESPACE", &this.namespace);
-        fs::create_dir(&this.folder).expect("a folder");
         for manifest in manifests {
-            let example = Path::new(EXAMPLES).join(folder).join(manifest);
-            fs::copy(example, this.folder.join(manifest)).expect("copied");
+            let example = format!("{folder}/{manifest}");
+            this.repository.copy(&example, manifest);
         }
         let resources = format!("{kustomization}- {}\n", manifests.join("\n- "));
-        fs::write(this.folder.join("kustomization.yaml"), resources).expect("written");
-        this.git(&["init", "--quiet", "--initial-branch=main"]);
+        this.repository.write("kustomization.yaml", &resources);
         let revision = this.commit();
-        this.apply_to_flux();
+        this.apply_to_flux("flux.yaml");
         this.is_ready_at(&revision).await;
         this
     }
 
-    /// Makes Flux watch the repository.
-    fn apply_to_flux(&self) {
-        let example =
-            fs::read_to_string(Path::new(EXAMPLES).join("flux.yaml")).expect("the example");
-        let url = format!("{}/{}/.git", self.stage.git, self.namespace);
+    /// Makes Flux watch the repository as in an example.
+    fn apply_to_flux(&self, example: &str) {
+        let example = fs::read_to_string(Path::new(EXAMPLES).join(example)).expect("the example");
+        let url = format!("{}/{}", self.stage.git, self.repository.path());
         let manifest = example
             .replace("https://git.example.com/fleet.git", &url)
             .replace("team-a", &self.namespace)
@@ -93,44 +113,32 @@ impl Fleet {
         self.stage.kubectl(&["apply", "-f", "-"], &manifest);
     }
 
-    fn git(&self, args: &[&str]) -> String {
-        let mut git = Command::new("git");
-        git.arg("-C").arg(&self.folder).args(args);
-        // The test must not depend on the git settings of the user who runs it.
-        git.env("GIT_CONFIG_GLOBAL", "/dev/null");
-        for who in ["AUTHOR", "COMMITTER"] {
-            git.env(format!("GIT_{who}_NAME"), "Jane");
-            git.env(format!("GIT_{who}_EMAIL"), "jane@example.com");
-        }
-        run(&mut git, "").unwrap_or_else(|error| panic!("git {args:?}: {error}"))
-    }
-
     /// Commits all changes. Returns the revision in Flux's notation.
     fn commit(&self) -> String {
-        self.git(&["add", "."]);
-        self.git(&["commit", "--quiet", "--message=Change the fleet"]);
-        self.revision()
-    }
-
-    fn revision(&self) -> String {
-        format!("main@sha1:{}", self.git(&["rev-parse", "HEAD"]).trim())
+        revision(&self.repository.commit())
     }
 
     /// Replaces a text in a file, commits it, and makes Flux fetch it. Returns the revision.
     pub fn change(&self, file: &str, from: &str, to: &str) -> String {
-        let path = self.folder.join(file);
-        let before = fs::read_to_string(&path).expect("the file");
-        let after = before.replace(from, to);
-        assert_ne!(before, after, "{file} has no {from}");
-        fs::write(path, after).expect("written");
+        self.repository.replace(file, from, to);
         let revision = self.commit();
-        self.request("gitrepository");
+        self.request("gitrepository", "fleet");
+        revision
+    }
+
+    /// Upgrades the clusters of all waves by one commit, and makes Flux fetch it. Returns the revision.
+    pub fn upgrade_all_waves(&self) -> String {
+        for manifest in IN_WAVES {
+            self.repository.replace(manifest, "1.35.7", "1.36.3");
+        }
+        let revision = self.commit();
+        self.request("gitrepository", "fleet");
         revision
     }
 
     /// Commits another manifest, and makes Flux fetch it. Returns the revision.
     pub fn add(&self, file: &str, text: &str) -> String {
-        fs::write(self.folder.join(file), text).expect("written");
+        self.repository.write(file, text);
         let resources = "\nresources:\n";
         let more = format!("{resources}- {file}\n");
         self.change("kustomization.yaml", resources, &more)
@@ -138,26 +146,31 @@ impl Fleet {
 
     /// Reverts the last commit with another commit.
     pub fn revert(&self) -> String {
-        self.git(&["revert", "--no-edit", "HEAD"]);
-        self.request("gitrepository");
-        self.revision()
+        let reverted = self.repository.revert();
+        self.request("gitrepository", "fleet");
+        revision(&reverted)
     }
 
     /// Requests a reconcile like `flux reconcile`. Returns the token.
-    fn request(&self, kind: &str) -> String {
+    fn request(&self, kind: &str, name: &str) -> String {
         let token = self.requests.fetch_add(1, Ordering::Relaxed).to_string();
         let annotation = format!("reconcile.fluxcd.io/requestedAt={token}");
-        self.kubectl(&["annotate", "--overwrite", kind, "fleet", &annotation]);
+        self.kubectl(&["annotate", "--overwrite", kind, name, &annotation]);
         token
     }
 
     /// Makes Flux reconcile once more, and waits until it is done.
     pub async fn reconcile(&self) {
-        let token = self.request("kustomization");
-        self.until("Flux has reconciled again", |flux| {
+        self.reconcile_wave("fleet").await;
+    }
+
+    /// Does the same with the Kustomization of a wave. Returns it.
+    pub async fn reconcile_wave(&self, wave: &str) -> Flux {
+        let token = self.request("kustomization", wave);
+        self.until_wave(wave, "Flux has reconciled again", |flux| {
             flux["status"]["lastHandledReconcileAt"] == token
         })
-        .await;
+        .await
     }
 
     /// Runs kubectl in the namespace.
@@ -166,8 +179,8 @@ impl Fleet {
         self.stage.kubectl(&[&within, args].concat(), "")
     }
 
-    /// Returns the Kustomization with Flux's status.
-    pub async fn flux(&self) -> Flux {
+    /// Returns a Kustomization with Flux's status.
+    pub async fn flux(&self, name: &str) -> Flux {
         let kind = GroupVersionKind::gvk("kustomize.toolkit.fluxcd.io", "v1", "Kustomization");
         let kind = ApiResource::from_gvk(&kind);
         let api = Api::<DynamicObject>::namespaced_with(
@@ -175,14 +188,24 @@ impl Fleet {
             &self.namespace,
             &kind,
         );
-        Flux(api.get("fleet").await.expect("the Kustomization").data)
+        Flux(api.get(name).await.expect("the Kustomization").data)
     }
 
     /// Waits until a statement about Flux's status is true. Returns this status, because Flux may change it soon after.
     pub async fn until(&self, what: &str, is_true: impl Fn(&Flux) -> bool) -> Flux {
+        self.until_wave("fleet", what, is_true).await
+    }
+
+    /// Does the same with the Kustomization of a wave.
+    pub async fn until_wave(
+        &self,
+        wave: &str,
+        what: &str,
+        is_true: impl Fn(&Flux) -> bool,
+    ) -> Flux {
         let found = Mutex::new(None);
         self.eventually(what, || async {
-            let flux = self.flux().await;
+            let flux = self.flux(wave).await;
             let is_true = is_true(&flux);
             *found.lock().expect("the status") = Some(flux);
             is_true
@@ -194,7 +217,12 @@ impl Fleet {
 
     /// Waits until Flux reports that a revision is applied and ready.
     pub async fn is_ready_at(&self, revision: &str) {
-        self.until("Flux reports Ready", |flux| {
+        self.wave_is_ready_at("fleet", revision).await;
+    }
+
+    /// Does the same with the Kustomization of a wave.
+    pub async fn wave_is_ready_at(&self, wave: &str, revision: &str) {
+        self.until_wave(wave, "Flux reports Ready", |flux| {
             flux["status"]["lastAppliedRevision"] == revision && flux.has_condition("Ready", "True")
         })
         .await;
@@ -258,13 +286,18 @@ impl Fleet {
         let upgrade = self
             .operation(OperationType::Upgrade, OperationPhase::InProgress)
             .await;
-        self.eventually("the upgrade is blocked", || async {
-            let operation: Operation = self.api().get(&upgrade).await.expect("the upgrade");
+        self.is_blocked(&upgrade).await;
+        (revision, upgrade)
+    }
+
+    /// Waits until something blocks an Operation.
+    pub async fn is_blocked(&self, operation: &str) {
+        self.eventually("the Operation is blocked", || async {
+            let operation: Operation = self.api().get(operation).await.expect("the operation");
             let status = operation.status.unwrap_or_default();
             status.blocked.is_some()
         })
         .await;
-        (revision, upgrade)
     }
 
     /// Aborts an Operation, and waits until the abort is complete.
@@ -302,6 +335,11 @@ impl Fleet {
         let nodes = nodes.expect("nodes").into_iter();
         nodes.filter_map(version).collect()
     }
+}
+
+/// Returns a commit in Flux's notation.
+pub fn revision(commit: &str) -> String {
+    format!("main@sha1:{commit}")
 }
 
 /// Returns the phase of an Operation.

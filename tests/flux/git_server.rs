@@ -7,7 +7,10 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::State,
-    http::{HeaderName, Method, Uri, header::CONTENT_TYPE},
+    http::{
+        HeaderName, Method, Uri,
+        header::{CONTENT_ENCODING, CONTENT_TYPE},
+    },
     response::{IntoResponse as _, Response},
 };
 use tokio::{
@@ -47,6 +50,7 @@ async fn answer(
         .env("PATH_INFO", uri.path())
         .env("QUERY_STRING", uri.query().unwrap_or_default())
         .env("CONTENT_TYPE", header(&CONTENT_TYPE))
+        .env("HTTP_CONTENT_ENCODING", header(&CONTENT_ENCODING))
         .env(
             "GIT_PROTOCOL",
             header(&HeaderName::from_static("git-protocol")),

@@ -7,6 +7,7 @@ mod harness;
 mod blocked;
 mod change;
 mod cluster_api;
+mod controllers;
 mod drift;
 mod fleet;
 mod git_server;
@@ -14,7 +15,9 @@ mod git_server;
 #[allow(dead_code, reason = "other tests need the rest")]
 mod machines;
 mod refusal;
+mod repository;
 mod stage;
+mod waves;
 
 use std::process::ExitCode;
 
@@ -28,6 +31,8 @@ const TESTS: &[harness::Test<Stage>] = tests![
     change::a_kustomization_becomes_ready_only_with_its_cluster,
     change::a_commit_upgrades_a_cluster,
     change::a_cluster_and_its_pinned_pool_need_one_commit_each_to_upgrade,
+    waves::the_second_wave_begins_once_the_first_is_done,
+    waves::an_aborted_upgrade_holds_the_next_wave_until_it_is_resumed,
     refusal::a_refused_change_is_reported_and_applied_after_the_operation_ends,
     drift::belays_writes_cause_no_drift_in_flux,
     drift::flux_removes_the_abort_annotation_and_the_operation_stays_canceled,
@@ -38,5 +43,10 @@ const TESTS: &[harness::Test<Stage>] = tests![
 ];
 
 fn main() -> ExitCode {
-    harness::run(TESTS, &[], Stage::start(), Stage::keep_logs)
+    harness::run(
+        TESTS,
+        &[],
+        Stage::start(controllers::start),
+        Stage::keep_logs,
+    )
 }

@@ -1,8 +1,7 @@
-//! The environment of the tests: a control plane with Belay, Flux's two controllers, and a Git server.
+//! The environment of the tests: a control plane with Belay, the controllers of a GitOps tool, and a Git server.
 
 use std::{
     ffi::OsStr,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
@@ -33,14 +32,12 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts the environment.
-    pub async fn start() -> Arc<Self> {
+    /// Starts the environment, with the controllers of a tool.
+    pub async fn start(start_tool: fn(&mut Self)) -> Arc<Self> {
         let control_plane = ControlPlane::start().await;
         let control_plane = control_plane.unwrap_or_else(|error| panic!("{error}"));
         let files = tempfile::tempdir().expect("a folder");
-        for folder in ["repositories", "artifacts"] {
-            std::fs::create_dir(files.path().join(folder)).expect("a folder");
-        }
+        std::fs::create_dir(files.path().join("repositories")).expect("a folder");
         let git = git_server::serve(files.path().join("repositories")).await;
         let mut this = Self {
             client: control_plane.client().await.expect("a client"),
@@ -50,24 +47,28 @@ impl Stage {
             control_plane,
             files,
         };
-        this.install();
+        for folder in ["crds", "policies"] {
+            this.install(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder));
+        }
+        this.wait_for_policies();
         this.start_belay();
-        this.start_flux();
+        start_tool(&mut this);
         Arc::new(this)
     }
 
-    /// Installs Belay's and Flux's kinds, and Belay's policies.
-    fn install(&self) {
-        let ours =
-            ["crds", "policies"].map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join(folder));
-        let theirs = testenv::flux_crds().expect("Flux's kinds");
-        for folder in ours.iter().chain(&theirs) {
-            let folder = folder.display().to_string();
-            self.kubectl(&["apply", "--server-side", "-f", &folder], "");
-        }
+    /// Applies the manifests in a folder, and waits until the API server serves their kinds.
+    pub fn install(&self, folder: &Path) {
+        let folder = folder.display().to_string();
+        self.kubectl(&["apply", "--server-side", "-f", &folder], "");
         let established = ["wait", "--for=condition=Established", "crd", "--all"];
-        self.kubectl(&[&established[..], &["--timeout=5m"]].concat(), "");
-        self.wait_for_policies();
+        let wait = [&established[..], &["--timeout=5m"]].concat();
+        let started = Instant::now();
+        while let Err(error) = self.try_kubectl(&wait, "") {
+            // kubectl takes it for an error that a new kind has no conditions yet.
+            let is_new = error.contains("accessor error");
+            assert!(is_new && started.elapsed() < PATIENCE, "{error}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Waits until the API server enforces the policies.
@@ -96,36 +97,8 @@ impl Stage {
         self.start_process(program, "belay", &[], &[("RUST_LOG", log)]);
     }
 
-    fn start_flux(&mut self) {
-        let artifacts = self.files.path().join("artifacts");
-        // Another process may take the port first. Then source-controller ends, and its log shows this.
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = free.expect("a free port");
-        // Metrics and health have fixed ports, and 0 turns them off.
-        let common = ["--metrics-addr=0", "--health-addr=0", "--log-level=debug"].map(String::from);
-        let source = [
-            format!("--storage-path={}", artifacts.display()),
-            format!("--storage-addr={address}"),
-            format!("--storage-adv-addr={address}"),
-        ];
-        let kustomize = [
-            // A new commit must not wait for the health checks of the previous commit.
-            "--feature-gates=CancelHealthCheckOnNewRevision=true".to_owned(),
-            // A test must not wait for the health checks of other tests.
-            "--concurrent=20".to_owned(),
-        ];
-        for (name, own) in [
-            ("source-controller", &source[..]),
-            ("kustomize-controller", &kustomize[..]),
-        ] {
-            let program = testenv::binary(name).unwrap_or_else(|error| panic!("{error}"));
-            let temporary = self.files.path().as_os_str().to_owned();
-            let args = [&common, own].concat();
-            self.start_process(&program, name, &args, &[("TMPDIR", &temporary)]);
-        }
-    }
-
-    fn start_process(
+    /// Starts a program with the administrator's kubeconfig. It ends with the environment.
+    pub fn start_process(
         &mut self,
         program: &Path,
         name: &str,
@@ -161,9 +134,16 @@ impl Stage {
         std::fs::read_to_string(self.log_file(name)).expect("a log")
     }
 
-    /// Returns the folder of the repositories.
-    pub fn repositories(&self) -> PathBuf {
-        self.files.path().join("repositories")
+    /// Returns the folder for a repository.
+    pub fn repository(&self, name: &str) -> PathBuf {
+        self.files.path().join("repositories").join(name)
+    }
+
+    /// Creates a folder for files of a program.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.files.path().join(name);
+        std::fs::create_dir(&folder).expect("a folder");
+        folder
     }
 
     /// Creates a namespace that no other test uses, and returns its name.
@@ -172,6 +152,18 @@ impl Stage {
         let namespace = format!("team-{number}");
         self.kubectl(&["create", "namespace", &namespace], "");
         namespace
+    }
+
+    /// Creates a workload on a pool whose budget allows no eviction, and waits until its pods run.
+    pub fn protect(&self, namespace: &str, pool: &str) {
+        let example = std::fs::read_to_string("examples/quickstart/workload.yaml");
+        let own = format!("belay.dev/namespace: {namespace}\n        belay.dev/agentpool: {pool}");
+        let workload = example.expect("the example");
+        let workload = workload.replace("belay.dev/agentpool: demo-np1", &own);
+        let within = ["--namespace", namespace];
+        self.kubectl(&[&within[..], &["apply", "-f", "-"]].concat(), &workload);
+        let available = ["wait", "--for=condition=Available", "deployment/web"];
+        self.kubectl(&[&within[..], &available, &["--timeout=5m"]].concat(), "");
     }
 
     /// Runs kubectl with this input, and returns its output.
@@ -188,7 +180,7 @@ impl Stage {
 
     /// Copies the logs to a folder that remains when the control plane is deleted.
     pub fn keep_logs(&self) {
-        let kept = std::env::temp_dir().join(format!("belay-flux-logs-{}", std::process::id()));
+        let kept = std::env::temp_dir().join(format!("belay-gitops-logs-{}", std::process::id()));
         let mut copy = Command::new("cp");
         copy.arg("-r").arg(self.control_plane.logs_dir()).arg(&kept);
         if run(&mut copy, "").is_ok() {

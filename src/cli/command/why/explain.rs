@@ -355,11 +355,35 @@ fn state(reason: &str) -> String {
     }
 }
 
-/// Returns a message as a sentence.
+/// Returns a message as a sentence: with a capital letter, and a full stop if it doesn't end as a sentence does.
 fn sentence(message: &str) -> String {
+    let message = message.trim();
     let mut letters = message.chars();
     let first = letters
         .next()
         .map(|letter| letter.to_uppercase().collect::<String>());
-    format!("{}{}.", first.unwrap_or_default(), letters.as_str())
+    let end = if message.ends_with(['.', '!', '?', '…']) {
+        ""
+    } else {
+        "."
+    };
+    format!("{}{}{end}", first.unwrap_or_default(), letters.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sentence;
+
+    #[test]
+    fn a_message_gets_a_full_stop_unless_it_has_an_end() {
+        for (message, expected) in [
+            ("2 of 2 nodes are Ready", "2 of 2 nodes are Ready."),
+            ("the cloud refused it.", "The cloud refused it."),
+            ("Quota exceeded!", "Quota exceeded!"),
+            ("is it there?\n", "Is it there?"),
+            ("cut to 1,024 characters…", "Cut to 1,024 characters…"),
+        ] {
+            assert_eq!(sentence(message), expected);
+        }
+    }
 }
