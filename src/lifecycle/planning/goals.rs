@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::{
-    api::{KubernetesVersion, PowerState, ScaleSetPriority},
+    api::{KubernetesVersion, PowerState, ScaleSetPriority, UpgradeSettings},
     lifecycle::{
         facts::{Facts, Target},
         observed::NodeView,
@@ -30,7 +30,7 @@ pub fn goal(facts: &Facts<'_>, target: &Target<'_>, version: KubernetesVersion) 
         .map(|spec| spec.upgrade_settings.clone())
         .unwrap_or_default();
     let full = target.count_if(true);
-    let surge = resolve(&upgrades.max_surge, full, true);
+    let surge = surge_of(&upgrades, full);
     let unavailable = resolve(&upgrades.max_unavailable, full, false);
     PoolGoal {
         node_prefix: if name.starts_with(&format!("{cluster}-")) {
@@ -110,6 +110,11 @@ pub fn gone_with_pool(pool: &str, nodes: &[NodeView]) -> PoolGoal {
         vm_size: None,
         priority: ScaleSetPriority::default(),
     }
+}
+
+/// Returns how many nodes may exist beyond `count`.
+pub fn surge_of(settings: &UpgradeSettings, count: usize) -> usize {
+    resolve(&settings.max_surge, count, true)
 }
 
 /// Returns the number of nodes that a setting means. A percentage of `count` is rounded up for the surge and down for

@@ -27,7 +27,9 @@ use super::{
     node_work::{NodeEnd, Shared},
     stores::all_budgets,
 };
-pub use budgets::in_the_way as budget_in_the_way;
+pub use budgets::{
+    allowed as budget_allows, in_the_way as budget_in_the_way, selects as budget_selects,
+};
 pub use evictees::has_to_go;
 use evictees::{Answer, Evictees};
 use time::TimeAtWork;
