@@ -39,8 +39,8 @@ const LIFECYCLE: &[(&[&str], &str)] = &[
         "field ownership, stable messages, names, limits of texts",
     ),
     (
-        &["errors", "settings"],
-        "errors that several layers use; the settings of a pool's nodes",
+        &["errors", "preflight", "settings"],
+        "errors that several layers use; what will be in the way; the settings of a pool's nodes",
     ),
     (
         &["observed", "step_names"],

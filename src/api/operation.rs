@@ -151,8 +151,8 @@ pub struct OperationStatus {
     /// What the target's spec asked for when Belay first saw the Operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked_before: Option<AskedFor>,
-    /// Conditions: Succeeded; Finished, however the operation ended; and Ready, Reconciling and Stalled as kstatus
-    /// reads them.
+    /// Conditions: Succeeded; Finished, however the operation ended; Ready, Reconciling and Stalled as kstatus reads
+    /// them; and Preflight, which is False if something was seen to be in the way when the operation began.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

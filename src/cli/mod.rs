@@ -28,7 +28,7 @@ use cluster::{
 use command::{
     abort, adopt,
     change::{Change, ScaleFlags, TargetFlags, VersionFlags},
-    completion, operation, pause, plan, reference, report, status, wait, why,
+    check, completion, operation, pause, plan, reference, report, status, wait, why,
 };
 use terminal::output;
 
@@ -57,6 +57,7 @@ enum Command {
     Status(status::StatusFlags),
     Why(why::WhyFlags),
     Plan(plan::PlanFlags),
+    Check(check::CheckFlags),
     Abort(abort::AbortFlags),
     Pause(pause::PauseFlags),
     Resume(pause::ResumeFlags),
@@ -110,6 +111,7 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(flags) => return status::run(&session().await?, flags).await,
         Command::Why(flags) => return why::run(&session().await?, flags).await,
         Command::Plan(flags) => return plan::run(&session().await?, flags).await,
+        Command::Check(flags) => return check::run(&session().await?, flags).await,
         Command::Abort(flags) => return abort::run(&session().await?, flags).await,
         Command::Pause(flags) => return pause::pause(&session().await?, flags).await,
         Command::Resume(flags) => return pause::resume(&session().await?, flags).await,

@@ -36,6 +36,9 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Vec<Action> {
     for transition in &mut transitions {
         let (object, waits) = (transition.operation.object, transition.waits.clone());
         report::of_operation(&mut transition.status, object, &waits, now);
+        if let Some(preflight) = transition.operation.preflight() {
+            report::set_preflight(&mut transition.status, object, preflight, now);
+        }
     }
     let ledger = Ledger::of(&facts, &transitions);
     let report = Report {
@@ -67,7 +70,7 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Vec<Action> {
     actions.extend(
         transitions
             .iter()
-            .filter_map(|transition| report::note(&facts, transition))
+            .flat_map(|transition| report::notes(&facts, transition))
             .map(Action::Publish),
     );
     actions.extend(finalizers::label(&facts));

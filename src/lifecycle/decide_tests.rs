@@ -8,6 +8,7 @@ mod hold;
 mod identity;
 mod kept;
 mod moments;
+mod preflight;
 mod queue;
 mod refused_aborts;
 mod reported;

@@ -47,6 +47,10 @@ pub struct Part {
     pub pool: Option<String>,
     /// The steps.
     pub steps: Vec<Step>,
+    /// The nodes of the pool that are drained.
+    pub drained: Vec<String>,
+    /// The highest number of nodes that the cluster has meanwhile.
+    pub most_nodes: usize,
 }
 
 /// Returns the Operations that haven't ended and those that Belay will create, in the order in which they begin.
@@ -267,6 +271,26 @@ impl Part {
                 Stage::Pool(goal) => Some(goal.pool.clone()),
             },
             steps: steps::of_stage(stage, uid, snapshot, usize::MAX),
+            drained: drained(stage, uid, snapshot),
+            most_nodes: most_nodes(stage, snapshot),
+        }
+    }
+}
+
+fn drained(stage: &Stage, uid: &str, snapshot: &Snapshot) -> Vec<String> {
+    match stage {
+        Stage::ControlPlane(_) | Stage::Follow(_) => Vec::new(),
+        Stage::Pool(goal) => (snapshot.rules).drained(goal, uid, snapshot.nodes(&goal.pool)),
+    }
+}
+
+fn most_nodes(stage: &Stage, snapshot: &Snapshot) -> usize {
+    let all: usize = snapshot.observed.nodes.values().map(Vec::len).sum();
+    match stage {
+        Stage::ControlPlane(_) | Stage::Follow(_) => all,
+        Stage::Pool(goal) => {
+            let nodes = snapshot.nodes(&goal.pool);
+            all - nodes.len() + goal.most_nodes(nodes)
         }
     }
 }

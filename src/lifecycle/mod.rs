@@ -6,7 +6,7 @@
 //!
 //! Dependencies go in one direction: a module uses only modules above it in this list.
 //!
-//! 1. `observed`: what a provider observes. `plan`: what an Operation has to bring about, as its status records it.
+//! 1. `observed`: what a provider observes. `preflight`: what will be in the way of an operation. `plan`: what an Operation has to bring about, as its status records it.
 //!    `rules`: what the core asks a provider about itself. `snapshot`: the complete input.
 //! 2. `steps`: the steps of an operation.
 //! 3. `facts`: the desired and the observed state of each target; who asked for each Operation, and when.
@@ -40,6 +40,7 @@ mod observed;
 mod orphaned_deletion;
 mod plan;
 mod planning;
+mod preflight;
 mod report;
 mod rules;
 mod settings;
@@ -53,10 +54,12 @@ mod transition;
 pub use action::Action;
 pub use decide::{decide, due_at};
 pub use finalizers::owned_by_nothing;
-pub use gate::{SpecChange, excludes, refusal};
+pub use gate::{SpecChange, excludes, is_too_old, refusal};
 pub use names::suffixed;
 pub use observed::{BegunByOthers, ControlPlaneView, NodeView, Observation, Trouble, Undrainable};
 pub use plan::{ControlPlaneGoal, Followed, Job, PoolGoal, Stage, UndrainableNodes};
+pub use planning::surge_of;
+pub use preflight::{Finding, FindingKind, PREFLIGHT, Preflight};
 pub use report::{Note, failed_without_target, stalled};
 pub use rules::{Rules, one_step};
 pub use settings::NodeSettings;

@@ -41,6 +41,15 @@ pub struct Job {
     pub steps: Vec<Step>,
     /// What blocked it before a restart. It stays blocked by that until the work reports again.
     pub blocked: Option<(String, String)>,
+    /// Whether the Operation's status already reports what will be in the way.
+    pub has_preflight: bool,
+}
+
+impl Job {
+    /// Returns the version of the control plane that it leads to. None if it leaves the control plane as it is.
+    pub fn control_plane(&self) -> Option<KubernetesVersion> {
+        control_plane_in(&self.stages).map(|goal| goal.version)
+    }
 }
 
 /// What an Operation's status records of its plan.
@@ -175,6 +184,13 @@ pub struct PoolGoal {
 }
 
 impl PoolGoal {
+    /// Returns the highest number of nodes that the pool has at the same time on the way from these nodes to the goal.
+    pub fn most_nodes(&self, nodes: &[NodeView]) -> usize {
+        let is_outdated = |node: &&NodeView| self.replace_outdated && node.version != self.version;
+        let outdated = nodes.iter().filter(is_outdated).count();
+        nodes.len().max(self.count + self.surge.min(outdated))
+    }
+
     /// Returns a Ready node of this pool with that name.
     pub fn node(&self, name: String) -> NodeView {
         NodeView {
@@ -277,11 +293,15 @@ impl Plan {
 
     /// Returns the desired state of the control plane, if the plan changes it.
     pub fn control_plane(&self) -> Option<ControlPlaneGoal> {
-        self.stages.iter().find_map(|stage| match stage {
-            Stage::ControlPlane(goal) => *goal,
-            Stage::Pool(_) | Stage::Follow(_) => None,
-        })
+        control_plane_in(&self.stages)
     }
+}
+
+fn control_plane_in(stages: &[Stage]) -> Option<ControlPlaneGoal> {
+    stages.iter().find_map(|stage| match stage {
+        Stage::ControlPlane(goal) => *goal,
+        Stage::Pool(_) | Stage::Follow(_) => None,
+    })
 }
 
 fn unreadable(why: &str) -> OperationError {

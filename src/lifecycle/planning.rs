@@ -17,6 +17,7 @@ use super::{
     step_names::step_of,
 };
 
+pub use goals::surge_of;
 use goals::{goal, gone, gone_with_pool, in_place};
 pub use jobs::{job, job_of, job_without_operation};
 

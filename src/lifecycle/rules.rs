@@ -57,6 +57,18 @@ pub trait Rules: fmt::Debug + Send + Sync {
         one_step(goal, nodes).into_iter().collect()
     }
 
+    /// Returns the names of those of a pool's nodes that are drained on the way to its goal. If the engine chooses
+    /// them, these are all nodes that it may choose.
+    fn drained(&self, goal: &PoolGoal, uid: &str, nodes: &[NodeView]) -> Vec<String> {
+        let _ = uid;
+        let is_outdated = |node: &&NodeView| {
+            let is_surplus = goal.count < nodes.len();
+            is_surplus || (goal.replace_outdated && node.version != goal.version)
+        };
+        let drained = nodes.iter().filter(|node| goal.drain && is_outdated(node));
+        drained.map(|node| node.name.clone()).collect()
+    }
+
     /// Whether work that runs at a resource may belong to a step in process there. `kept` is the step's handle, if
     /// known; `begun` is the different handle of the running work.
     fn may_be_same_work(&self, kept: Option<&str>, begun: &str) -> bool {

@@ -15,6 +15,7 @@ use crate::api::{
 
 use super::{
     observed::{NodeView, Observation},
+    preflight::Preflight,
     rules::Rules,
 };
 
@@ -210,6 +211,8 @@ pub struct Progress {
     pub steps: Vec<StepReport>,
     /// What blocks it: a reason in one word, and a message.
     pub blocked: Option<(String, String)>,
+    /// What will be in the way, as it was seen when the work began. None until somebody has looked.
+    pub preflight: Option<Preflight>,
     /// What couldn't be cleaned up when the work stopped: a name, such as a node's, and the reason in the words of
     /// the API server or the provider.
     pub left: Vec<(String, String)>,

@@ -11,7 +11,7 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     api::{Step, StepPhase},
-    lifecycle::{Progress, StepReport, Stop},
+    lifecycle::{Preflight, Progress, StepReport, Stop},
 };
 
 /// How the work of a job ended.
@@ -166,6 +166,14 @@ impl Control {
             blocked,
             ..Progress::default()
         });
+    }
+
+    /// Reports what will be in the way.
+    pub fn foresee(&self, preflight: Preflight) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.preflight = Some(preflight);
+        drop(progress);
+        self.wake(false);
     }
 
     /// Reports what couldn't be left as it was when the work stopped.

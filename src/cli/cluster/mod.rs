@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod errors;
+pub mod foresee;
 pub mod manifests;
 pub mod pause;
 pub mod session;

@@ -5,6 +5,7 @@
 pub mod abort;
 pub mod adopt;
 pub mod change;
+pub mod check;
 pub mod completion;
 pub mod operation;
 pub mod pause;

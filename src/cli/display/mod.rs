@@ -2,5 +2,6 @@
 
 pub mod cluster_text;
 pub mod follow;
+pub mod foreseen;
 pub mod progress;
 pub mod screen;

@@ -10,6 +10,7 @@ use crate::{
     },
     cli::{
         cluster::view::{self, phase, status},
+        display::foreseen,
         terminal::{look::Look, text},
     },
 };
@@ -222,6 +223,14 @@ pub fn details(operation: &Operation, look: &Look, now: Timestamp) -> String {
         let since = text::since(blocked.since.as_ref(), now);
         let reason = &blocked.reason;
         let text = format!("Blocked for {since} by {reason}: {}", blocked.message);
+        lines.push(look.warn(&look.wrap("  ", "  ", &text)));
+    }
+    if let [first, more @ ..] = &foreseen::of_operation(&status)[..] {
+        let more = match more.len() {
+            0 => String::new(),
+            count => format!(" And {count} more: see `kubectl belay why`."),
+        };
+        let text = format!("In the way when it began: {first}.{more}");
         lines.push(look.warn(&look.wrap("  ", "  ", &text)));
     }
     if status.phase == OperationPhase::Canceling

@@ -156,6 +156,17 @@ pub fn hanging() -> View {
     )
 }
 
+/// The same cluster, before the upgrade hangs: what will be in its way is reported.
+pub fn foreseen() -> View {
+    let hanging = hanging();
+    let mut operation = json!(hanging_upgrade());
+    operation["status"]["blocked"] = Value::Null;
+    let message = "PodDisruptionBudget default/web (minAvailable 3) requires 3 of 3 pods, so it never allows an eviction: 3 pods on the nodes of AgentPool demo-np1 (default/web-1, default/web-2, default/web-3) (`kubectl -n default scale deployment web --replicas=4`); no controller makes these pods again: 1 pod on the nodes of AgentPool demo-np1 (default/debug) (`kubectl -n default get pod debug -o yaml`)";
+    operation["status"]["conditions"] = json!([{"type": "Preflight", "status": "False", "reason": "BudgetsInTheWay",
+        "message": message, "lastTransitionTime": "2026-11-24T21:11:29Z"}]);
+    View::new(hanging.cluster, hanging.pools, [from(operation)])
+}
+
 /// The same cluster, after its abort was refused.
 pub fn refused() -> View {
     let hanging = hanging();

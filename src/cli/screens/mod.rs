@@ -240,6 +240,17 @@ fn why_an_upgrade_hangs() {
 }
 
 #[test]
+fn an_upgrade_that_will_hang() {
+    let view = fixtures::foreseen();
+    let operation = view.operations.first().cloned();
+    let (text, now) = (cluster_text::all, fixtures::now());
+    let status = at_each_width(|look| text(&view, look, now));
+    let facts = facts(view.clone(), operation, None);
+    let why = at_each_width(|look| explain(&facts, look, now));
+    assert_snapshot!(format!("{status}\n{why}"));
+}
+
+#[test]
 fn why_an_upgrade_hangs_on_pods_that_are_not_healthy() {
     let view = fixtures::hanging();
     let operation = view.operations.first().cloned();

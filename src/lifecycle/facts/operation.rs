@@ -13,6 +13,7 @@ use crate::{
     lifecycle::{
         managed_fields::writes_spec,
         plan::Plan,
+        preflight::Preflight,
         snapshot::{Snapshot, Work},
     },
 };
@@ -182,6 +183,15 @@ impl<'a> Operation<'a> {
             PlanState::Begun(plan) => Some(plan),
             PlanState::None | PlanState::Unreadable(_) => None,
         }
+    }
+
+    /// Returns what will be in its way, as its running work has seen it. None if nobody has looked, or if the
+    /// Operation isn't in progress.
+    pub fn preflight(&self) -> Option<&'a Preflight> {
+        let work = self
+            .work
+            .filter(|_| self.phase() == OperationPhase::InProgress)?;
+        work.progress().preflight.as_ref()
     }
 
     /// Whether it came after `other`: it arrived later, or Belay created it for a later change of the spec.

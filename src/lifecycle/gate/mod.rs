@@ -30,7 +30,7 @@ pub use in_flight::{conflict, excludes, makes_room_for};
 pub use newest::SpecChange;
 pub use newest::spec_change;
 pub use system_pools::why_it_stays;
-pub use versions::why_it_lags;
+pub use versions::{is_too_old, why_it_lags};
 
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq)]

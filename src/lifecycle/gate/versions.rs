@@ -147,7 +147,8 @@ fn too_new(pool: &Target<'_>, control_plane: KubernetesVersion) -> String {
     refusal::POOL_TOO_NEW.fill(&[("name", &pool.key.name), ("version", &control_plane)])
 }
 
-fn is_too_old(control_plane: KubernetesVersion, pool: KubernetesVersion) -> bool {
+/// Whether a pool of that version is too far behind a control plane.
+pub fn is_too_old(control_plane: KubernetesVersion, pool: KubernetesVersion) -> bool {
     control_plane.minor.saturating_sub(pool.minor) > OLDEST_POOL_MINORS
 }
 

@@ -32,7 +32,7 @@ pub fn goal(facts: &Facts<'_>, target: &Target<'_>, version: KubernetesVersion) 
         .map(|spec| spec.upgrade_settings.clone())
         .unwrap_or_default();
     let full = target.count_if(true);
-    let surge = resolve(&upgrades.max_surge, full, true);
+    let surge = surge_of(&upgrades, full);
     let unavailable = resolve(&upgrades.max_unavailable, full, false);
     PoolGoal {
         node_prefix: if name.starts_with(&format!("{cluster}-")) {
@@ -125,6 +125,11 @@ fn undrainable(upgrades: &UpgradeSettings, count: usize) -> UndrainableNodes {
         Some(UndrainableNodeBehavior::Schedule) => UndrainableNodes::Schedule,
         Some(UndrainableNodeBehavior::Cordon) => UndrainableNodes::Cordon { most: most.max(1) },
     }
+}
+
+/// Returns how many nodes may exist beyond `count`.
+pub fn surge_of(settings: &UpgradeSettings, count: usize) -> usize {
+    resolve(&settings.max_surge, count, true)
 }
 
 /// Returns the number of nodes that a setting means. A percentage of `count` is rounded up for the surge and down for

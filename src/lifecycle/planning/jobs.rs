@@ -5,6 +5,7 @@ use crate::{
     lifecycle::{
         facts::{Operation, PlanState},
         plan::{Job, Plan, Stage},
+        preflight::PREFLIGHT,
         snapshot::Snapshot,
     },
 };
@@ -28,6 +29,8 @@ pub fn job_of(snapshot: &Snapshot, operation: &Operation<'_>, plan: &Plan) -> Jo
     operation.uid.clone_into(&mut job.uid);
     job.steps.clone_from(&operation.status.steps);
     let blocked = operation.status.blocked.as_ref();
+    let mut conditions = operation.status.conditions.iter();
+    job.has_preflight = conditions.any(|condition| condition.type_ == PREFLIGHT);
     job.blocked = blocked.map(|blocked| (blocked.reason.clone(), blocked.message.clone()));
     job
 }
@@ -52,5 +55,6 @@ pub fn job_without_operation(snapshot: &Snapshot, plan: &Plan) -> Job {
         stages,
         steps: Vec::new(),
         blocked: None,
+        has_preflight: false,
     }
 }

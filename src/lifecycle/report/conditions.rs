@@ -1,5 +1,6 @@
 //! Conditions as Kubernetes' API conventions and kstatus define them: `Ready`, and the abnormal-true conditions
-//! `Reconciling` and `Stalled`. Operations also have `Succeeded` and `Finished`; pools also have `Autoscaled`.
+//! `Reconciling` and `Stalled`. Operations also have `Succeeded`, `Finished` and
+//! `Preflight`; pools also have `Autoscaled`.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -9,6 +10,7 @@ use crate::{
     lifecycle::{
         messages::{self, reason},
         observed::Trouble,
+        preflight::{PREFLIGHT, Preflight},
     },
 };
 
@@ -166,6 +168,22 @@ pub fn of_operation(
     conditions.set_health(health, reason, &message);
     conditions.set("Succeeded", succeeded, reason, &message);
     conditions.set("Finished", finished, reason, &message);
+}
+
+/// Sets an Operation's condition Preflight, unless it has one: it reports what was seen when the work began.
+pub fn set_preflight(
+    status: &mut OperationStatus,
+    operation: &Operation,
+    preflight: &Preflight,
+    now: Timestamp,
+) {
+    let mut conditions = status.conditions.iter();
+    if conditions.any(|condition| condition.type_ == PREFLIGHT) {
+        return;
+    }
+    let (is, reason, message) = preflight.condition();
+    let generation = operation.metadata.generation;
+    Conditions::of(&mut status.conditions, generation, now).set(PREFLIGHT, is, reason, &message);
 }
 
 /// Sets the conditions of an object that stays as it is until someone acts.

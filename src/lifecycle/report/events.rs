@@ -2,7 +2,7 @@
 
 use crate::{
     api::{CancellationStatus, OperationPhase, OperationStatus, TargetKind},
-    lifecycle::{facts::Facts, messages::reason, transition::Transition},
+    lifecycle::{facts::Facts, messages::reason, preflight::PREFLIGHT, transition::Transition},
 };
 
 /// An Event to publish.
@@ -22,22 +22,44 @@ pub struct Note {
     pub warning: bool,
 }
 
-/// Returns the Event of an Operation's transition, if there is one.
-pub fn note(facts: &Facts<'_>, transition: &Transition<'_, '_>) -> Option<Note> {
+/// Returns the Events of an Operation's transition.
+pub fn notes(facts: &Facts<'_>, transition: &Transition<'_, '_>) -> Vec<Note> {
     let operation = transition.operation;
     let (before, after) = (operation.status.as_ref(), &transition.status);
-    let (reason, text, warning) = if was_refused(before, after) {
+    let events = of_preflight(before, after)
+        .into_iter()
+        .chain(of_transition(before, after));
+    events.map(|event| note(facts, transition, event)).collect()
+}
+
+fn of_transition(before: &OperationStatus, after: &OperationStatus) -> Option<Event> {
+    if was_refused(before, after) {
         let why = cancellation_reason(after);
         let note = format!("abort refused, the operation continues: {why}");
-        (reason::ABORT_REFUSED, note, true)
+        Some((reason::ABORT_REFUSED, note, true))
     } else if before.phase == after.phase {
-        of_block(before, after)?
+        of_block(before, after)
     } else {
-        of_phase(after)?
+        of_phase(after)
+    }
+}
+
+/// Returns the Event that says what will be in the way, once it is seen.
+fn of_preflight(before: &OperationStatus, after: &OperationStatus) -> Option<Event> {
+    let condition = |status: &OperationStatus| {
+        let mut conditions = status.conditions.iter();
+        conditions.find(|it| it.type_ == PREFLIGHT).cloned()
     };
+    let seen = condition(after).filter(|seen| seen.status == "False")?;
+    let is_new = condition(before).is_none();
+    is_new.then(|| (PREFLIGHT, format!("in the way: {}", seen.message), true))
+}
+
+fn note(facts: &Facts<'_>, transition: &Transition<'_, '_>, event: Event) -> Note {
+    let (operation, (reason, text, warning)) = (transition.operation, event);
     let target = &operation.spec.target;
     let exists = facts.target(target).is_some();
-    Some(Note {
+    Note {
         note: format!(
             "Operation {} ({:?}): {text}",
             operation.name, operation.spec.type_
@@ -51,7 +73,7 @@ pub fn note(facts: &Facts<'_>, transition: &Transition<'_, '_>) -> Option<Note> 
         },
         reason,
         warning,
-    })
+    }
 }
 
 /// Whether a request to abort was refused in this transition, so that the operation goes on.

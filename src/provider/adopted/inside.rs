@@ -19,7 +19,10 @@ use crate::{
     machinery::connection,
     provider::{
         engine::{EngineError, Running, Site},
-        nodes::{budget_in_the_way, has_to_go, passing, pods_of},
+        nodes::{
+            budget_in_the_way, has_to_go, passing, pods_of,
+            preflight::{self, read},
+        },
         requests::{Blocked, Failure},
     },
 };
@@ -69,7 +72,7 @@ impl Inside<'_> {
     }
 
     async fn look(&self) -> Result<Seen, EngineError> {
-        let client = self.connect().await?;
+        let client = connect(self.client, self.site, self.secret).await?;
         let nodes = listed(Api::<Node>::all(client.clone()).list(&self.of_pool())).await?;
         let mut seen = Seen {
             blocked: None,
@@ -100,26 +103,63 @@ impl Inside<'_> {
     fn of_pool(&self) -> ListParams {
         ListParams::default().labels(&self.nodes)
     }
+}
 
-    async fn connect(&self) -> Result<Client, EngineError> {
-        let place = (self.site.namespace.as_str(), self.secret);
-        let [text] = credentials::read(self.client, place, [KEY], &[]).await?;
-        let unusable = |why: String| {
-            let why = format!("Secret {}: {why}", self.secret);
-            credentials::refused("InvalidKubeconfig", why)
-        };
-        let kubeconfig =
-            Kubeconfig::from_yaml(&text).map_err(|error| unusable(error.to_string()))?;
-        if let Some(why) = leaves_the_text(&kubeconfig) {
-            return Err(unusable(why));
+/// Reads the pods on the nodes of these pools, each given by its name and the label that all its nodes have, and the
+/// budgets. Without a Secret, nothing can be read.
+///
+/// # Errors
+/// Returns why they can't be read.
+pub async fn pods_and_budgets(
+    client: &Client,
+    site: &Site,
+    secret: Option<&str>,
+    pools: &[(String, String)],
+) -> Result<preflight::Seen, String> {
+    let secret = secret.ok_or(
+        "the cluster has no kubeconfigSecret in spec.provider that lets Belay list its pods and PodDisruptionBudgets",
+    )?;
+    let read = async {
+        let client = connect(client, site, secret).await?;
+        let mut drained = Vec::new();
+        for (pool, label) in pools {
+            let of_pool = ListParams::default().labels(label);
+            let nodes = listed(Api::<Node>::all(client.clone()).list(&of_pool)).await?;
+            let nodes = nodes.iter().map(kube::ResourceExt::name_any).collect();
+            let pool = pool.clone();
+            drained.push(read::Drained { pool, nodes });
         }
-        let options = KubeConfigOptions::default();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-        let config = config.map_err(|error| unusable(error.to_string()))?;
-        let client = connection::builder(connection::bounded(config));
-        let client = client.map_err(|error| unusable(error.to_string()))?;
-        Ok(client.build())
+        let (pools, budgets) =
+            tokio::try_join!(read::pods(&client, &drained), read::budgets(&client))
+                .map_err(unread)?;
+        let volumes = Vec::new();
+        Ok::<_, EngineError>(preflight::Seen {
+            pools,
+            budgets,
+            volumes,
+        })
+    };
+    let words = |error: EngineError| error.as_passing().to_string();
+    read.await.map_err(words)
+}
+
+async fn connect(client: &Client, site: &Site, secret: &str) -> Result<Client, EngineError> {
+    let place = (site.namespace.as_str(), secret);
+    let [text] = credentials::read(client, place, [KEY], &[]).await?;
+    let unusable = |why: String| {
+        let why = format!("Secret {secret}: {why}");
+        credentials::refused("InvalidKubeconfig", why)
+    };
+    let kubeconfig = Kubeconfig::from_yaml(&text).map_err(|error| unusable(error.to_string()))?;
+    if let Some(why) = leaves_the_text(&kubeconfig) {
+        return Err(unusable(why));
     }
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+    let config = config.map_err(|error| unusable(error.to_string()))?;
+    let client = connection::builder(connection::bounded(config));
+    let client = client.map_err(|error| unusable(error.to_string()))?;
+    Ok(client.build())
 }
 
 struct Seen {
@@ -180,9 +220,11 @@ async fn listed<K: Clone>(
     list: impl Future<Output = kube::Result<kube::api::ObjectList<K>>>,
 ) -> Result<Vec<K>, EngineError> {
     let listed = list.await;
-    listed
-        .map(|list| list.items)
-        .map_err(|error| Failure::Passing(passing(&error)))
+    listed.map(|list| list.items).map_err(unread)
+}
+
+fn unread(error: kube::Error) -> EngineError {
+    Failure::Passing(passing(&error))
 }
 
 #[cfg(test)]

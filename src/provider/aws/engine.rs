@@ -10,8 +10,14 @@ use crate::{
     api::{AwsProviderSpec, OperationError},
     lifecycle::{Observation, Rules, Stage, join_sentences},
     provider::{
-        adopted::{credentials::Person, handle::Handle, inside::Inside, rested::Rested},
+        adopted::{
+            credentials::Person,
+            handle::Handle,
+            inside::{self, Inside},
+            rested::Rested,
+        },
         engine::{Answer, Change, Engine, EngineError, EngineProvider, Pace, Running, Site, State},
+        nodes::preflight::Seen,
         requests::Failure,
     },
 };
@@ -38,6 +44,11 @@ pub fn provider(client: &Client, settings: &Settings) -> anyhow::Result<EnginePr
         rested: Rested::default(),
         look_every: settings.look_every,
     })))
+}
+
+/// Returns the label of the nodes of a nodegroup.
+fn nodes_of(group: &str) -> String {
+    format!("eks.amazonaws.com/nodegroup={group}")
 }
 
 struct ByUpdates {
@@ -125,7 +136,7 @@ impl ByUpdates {
             client: &self.client,
             site,
             secret: &secret,
-            nodes: format!("eks.amazonaws.com/nodegroup={group}"),
+            nodes: nodes_of(group),
             version: param(update, &UpdateParamType::Version).and_then(version_of),
         };
         inside.add_to(running).await;
@@ -219,6 +230,14 @@ impl Engine for ByUpdates {
             Some(secret) => format!("{} {}/{secret}", settings.region, site.namespace),
             None => settings.region,
         }
+    }
+
+    async fn inside(&self, site: &Site, pools: &[String]) -> Result<Seen, String> {
+        let settings = settings(&site.provider);
+        let label = |pool: &String| (pool.clone(), nodes_of(settings.nodegroup_of(pool)));
+        let pools: Vec<_> = pools.iter().map(label).collect();
+        let secret = settings.kubeconfig_secret.as_deref();
+        inside::pods_and_budgets(&self.client, site, secret, &pools).await
     }
 
     async fn look(&self, site: &Site) -> Result<Observation, EngineError> {

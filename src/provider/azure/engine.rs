@@ -11,8 +11,14 @@ use crate::{
     api::{AzureProviderSpec, OperationError},
     lifecycle::{Observation, Rules, Stage},
     provider::{
-        adopted::{credentials::Person, handle::Handle, inside::Inside, rested::Rested},
+        adopted::{
+            credentials::Person,
+            handle::Handle,
+            inside::{self, Inside},
+            rested::Rested,
+        },
         engine::{Answer, Change, Engine, EngineError, EngineProvider, Pace, Site, State},
+        nodes::preflight::Seen,
         requests::Failure,
     },
 };
@@ -38,6 +44,11 @@ pub fn provider(client: &Client, settings: &Settings) -> anyhow::Result<EnginePr
         rested: Rested::default(),
         look_every: settings.look_every,
     })))
+}
+
+/// Returns the label of the nodes of a node pool.
+fn nodes_of(node_pool: &str) -> String {
+    format!("kubernetes.azure.com/agentpool={node_pool}")
 }
 
 struct Aks {
@@ -167,6 +178,14 @@ impl Engine for Aks {
         settings(&site.provider).subscription_id
     }
 
+    async fn inside(&self, site: &Site, pools: &[String]) -> Result<Seen, String> {
+        let settings = settings(&site.provider);
+        let label = |pool: &String| (pool.clone(), nodes_of(settings.node_pool_of(pool)));
+        let pools: Vec<_> = pools.iter().map(label).collect();
+        let secret = settings.kubeconfig_secret.as_deref();
+        inside::pods_and_budgets(&self.client, site, secret, &pools).await
+    }
+
     async fn look(&self, site: &Site) -> Result<Observation, EngineError> {
         let settings = settings(&site.provider);
         let cluster = self.arm.get(site, &Id::new(&settings, None)).await?;
@@ -248,7 +267,7 @@ impl Engine for Aks {
                 client: &self.client,
                 site,
                 secret,
-                nodes: format!("kubernetes.azure.com/agentpool={node_pool}"),
+                nodes: nodes_of(node_pool),
                 version: None,
             };
             inside.add_to(running).await;

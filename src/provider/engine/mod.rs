@@ -17,12 +17,15 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::sync::watch;
 
 use crate::{
-    api::{ManagedCluster, OperationError, ProviderSpec},
-    lifecycle::{Job, Observation, Rules, Stage},
+    api::{ManagedCluster, OperationError, ProviderSpec, StepAction},
+    lifecycle::{
+        Job, Observation, PoolGoal, Preflight, Rules, Stage, step_names::POOL_STEP_PREFIX,
+    },
 };
 
 use super::{
     Changes, Control, End, LeftBehind, Provider,
+    nodes::preflight::{self, Seen},
     requests::{Blocked, Failure},
 };
 pub use outcome::outcome;
@@ -146,6 +149,14 @@ pub trait Engine: Send + Sync + 'static {
         None
     }
 
+    /// Reads what will be in the way of the drains of these pools: the pods on their nodes, and the budgets.
+    ///
+    /// # Errors
+    /// Returns why they can't be read. The message completes "What will be in the way isn't known: ...".
+    async fn inside(&self, _: &Site, _: &[String]) -> Result<Seen, String> {
+        Err("with this provider, Belay can't look into the cluster".to_owned())
+    }
+
     /// Returns the observed state of a cluster.
     async fn look(&self, site: &Site) -> Result<Observation, EngineError>;
 
@@ -193,6 +204,25 @@ impl Drop for EngineProvider {
     }
 }
 
+/// Returns the pools of which a job drains nodes. The engine chooses the nodes.
+fn drained(job: &Job) -> Vec<String> {
+    let is_drained = |goal: &PoolGoal| {
+        let name = format!("{POOL_STEP_PREFIX}{}", goal.pool);
+        let step = job.steps.iter().find(|step| step.name == name);
+        goal.drain
+            && step.is_some_and(|step| match step.action {
+                StepAction::Replace => goal.replace_outdated,
+                action => action == StepAction::Delete,
+            })
+    };
+    let goals = job.stages.iter().filter_map(|stage| match stage {
+        Stage::Pool(goal) => Some(goal),
+        Stage::ControlPlane(_) | Stage::Follow(_) => None,
+    });
+    let drained = goals.filter(|goal| is_drained(goal));
+    drained.map(|goal| goal.pool.clone()).collect()
+}
+
 #[async_trait]
 impl Provider for EngineProvider {
     fn rules(&self) -> &'static dyn Rules {
@@ -223,9 +253,24 @@ impl Provider for EngineProvider {
     }
 
     async fn run(&self, job: &Job, control: &Control) -> Result<End, OperationError> {
-        Work::new(self.engine.as_ref(), &self.sights, job, control)
-            .run()
-            .await
+        let work = Work::new(self.engine.as_ref(), &self.sights, job, control);
+        let drained = drained(job);
+        if drained.is_empty() {
+            return work.run().await;
+        }
+        let site = Site::of_job(job);
+        let look = async {
+            match self.engine.inside(&site, &drained).await {
+                Ok(seen) => Preflight {
+                    findings: preflight::of_pods(&seen),
+                    unseen: Vec::new(),
+                },
+                Err(why) => {
+                    Preflight::unseen(format!("what will be in the way isn't known: {why}"))
+                }
+            }
+        };
+        preflight::beside((job, control), look, work.run()).await
     }
 
     /// There is nothing to mend: when an engine has stopped, nothing runs there any more.

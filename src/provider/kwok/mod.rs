@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::Client;
 
 use crate::{
-    api::{KwokProviderSpec, OperationError},
+    api::{KwokProviderSpec, OperationError, ProviderSpec},
     lifecycle::{ControlPlaneGoal, ControlPlaneView, Job, Observation, PoolGoal},
     machinery::watches::Scope,
 };
@@ -48,6 +48,12 @@ pub async fn look(client: &Client, namespace: &str, cluster: &str) -> kube::Resu
     })
 }
 
+/// Returns how many nodes a cluster with these options may have. None if any number is allowed.
+pub fn quota(provider: &ProviderSpec) -> Option<usize> {
+    let quota = provider.kwok.as_ref().and_then(|kwok| kwok.max_nodes)?;
+    usize::try_from(quota).ok()
+}
+
 /// Machines that don't exist: there are only Node objects.
 struct Kwok {
     records: Records,
@@ -77,9 +83,7 @@ impl Machines for Kwok {
     }
 
     fn check_room(&self, job: &Job, nodes: usize) -> Result<(), OperationError> {
-        let quota = job.provider.kwok.as_ref().and_then(|kwok| kwok.max_nodes);
-        let quota = quota.and_then(|quota| usize::try_from(quota).ok());
-        let Some(quota) = quota.filter(|quota| nodes >= *quota) else {
+        let Some(quota) = self.quota(job).filter(|quota| nodes >= *quota) else {
             return Ok(());
         };
         Err(OperationError::new(
@@ -89,6 +93,10 @@ impl Machines for Kwok {
                 job.cluster
             ),
         ))
+    }
+
+    fn quota(&self, job: &Job) -> Option<usize> {
+        quota(&job.provider)
     }
 
     fn control_plane(&self, namespace: &str, cluster: &str) -> Option<ControlPlaneView> {

@@ -3,12 +3,14 @@
 
 mod coming_up;
 mod drain;
+mod foresight;
 mod in_the_way;
 mod mend;
 mod node;
 mod node_work;
 mod outcome;
 mod pool;
+pub mod preflight;
 mod requests;
 pub mod rollout;
 mod settings;
@@ -39,6 +41,7 @@ use crate::{
 
 use super::{Changed, Changes, Control, End, LeftBehind, Provider};
 pub use drain::{budget_in_the_way, has_to_go, pods_of};
+use foresight::Foresight;
 use mend::Mender;
 pub use mend::bounded;
 use pool::{PoolEnd, PoolWork};
@@ -71,6 +74,9 @@ pub trait Machines: Send + Sync {
     /// # Errors
     /// `QuotaExceeded` if it may not.
     fn check_room(&self, job: &Job, nodes: usize) -> Result<(), OperationError>;
+
+    /// Returns how many nodes a cluster may have. None if any number is allowed.
+    fn quota(&self, job: &Job) -> Option<usize>;
 
     /// Returns the control plane of a cluster as it was last seen.
     fn control_plane(&self, namespace: &str, cluster: &str) -> Option<ControlPlaneView>;
@@ -168,6 +174,23 @@ impl NodeProvider {
         }
     }
 
+    /// Returns what is known of a job before it begins. None if it drains no node, or if that is reported already.
+    fn foresight(&self, job: &Job) -> Option<Foresight> {
+        if job.has_preflight {
+            return None;
+        }
+        let (namespace, cluster) = (&*job.namespace, &*job.cluster);
+        let control_plane = self.machines.control_plane(namespace, cluster);
+        let nodes = self.stores.nodes_of(namespace, cluster);
+        Foresight::of(
+            job,
+            &node::by_pool(nodes.iter().map(AsRef::as_ref)),
+            control_plane.map(|view| view.version),
+            self.machines.quota(job),
+            || self.stores.budgets.of(&stores::all_budgets()),
+        )
+    }
+
     async fn stages(&self, job: &Job, control: &Control) -> Result<End, OperationError> {
         let mut undrained = None;
         for stage in &job.stages {
@@ -259,7 +282,13 @@ impl Provider for NodeProvider {
             () = self.ready() => {}
             () = control.until_stop(Stop::Now) => {}
         }
-        let end = self.stages(job, control).await;
+        let end = match self.foresight(job) {
+            Some(foresight) => {
+                let (look, work) = (foresight.look(&self.client), self.stages(job, control));
+                preflight::beside((job, control), look, work).await
+            }
+            None => self.stages(job, control).await,
+        };
         // Work that is done leaves nothing half-done. Work that stopped or failed may.
         if end != Ok(End::Done) {
             let uids = BTreeSet::from([job.uid.clone()]);
@@ -313,6 +342,14 @@ pub struct NodeByNode;
 impl Rules for NodeByNode {
     fn steps(&self, goal: &PoolGoal, uid: &str, nodes: &[NodeView], most: usize) -> Vec<Step> {
         steps::plan(goal, uid, nodes, most)
+    }
+
+    fn drained(&self, goal: &PoolGoal, uid: &str, nodes: &[NodeView]) -> Vec<String> {
+        if goal.drain {
+            rollout::removed(goal, uid, nodes)
+        } else {
+            Vec::new()
+        }
     }
 
     fn outcome(&self, goal: &PoolGoal, uid: &str, nodes: &[NodeView]) -> Vec<NodeView> {

@@ -92,6 +92,14 @@ pub fn next_beside(
     Next { actions, done }
 }
 
+/// Returns the names of the nodes that are removed on the way to the goal.
+pub fn removed(goal: &PoolGoal, uid: &str, nodes: &[NodeView]) -> Vec<String> {
+    let pool = Pool::new(goal, uid, nodes);
+    let (surplus, outdated) = (pool.surplus(), pool.outdated());
+    let removed = surplus.into_iter().chain(outdated);
+    removed.map(|node| node.name.clone()).collect()
+}
+
 /// Returns what the rollout waits for without acting on it: a node that isn't Ready keeps others from being replaced.
 /// The result is a reason in one word, and a message.
 pub fn waits_for(goal: &PoolGoal, uid: &str, nodes: &[NodeView]) -> Option<(String, String)> {

@@ -50,6 +50,18 @@ pub async fn create_blocked_drain(belay: &Belay, label: (&str, &str)) {
         "metadata": {"name": "web-0", "labels": {"app": "web"}},
         "spec": {"nodeName": drained, "containers": [container]}});
     belay.apply(&pod);
+    // A pod that hasn't started is evicted without asking its budget.
+    let ready = json!({"type": "Ready", "status": "True"});
+    let status = json!({"status": {"phase": "Running", "conditions": [ready]}}).to_string();
+    let patch = [
+        "patch",
+        "pod",
+        "web-0",
+        "--subresource=status",
+        "-p",
+        &status,
+    ];
+    belay.kubectl(&patch);
     let spec = json!({"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}});
     let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
         "metadata": {"name": "web"}, "spec": spec});
@@ -63,7 +75,7 @@ pub async fn create_blocked_drain(belay: &Belay, label: (&str, &str)) {
         .await;
 }
 
-/// Waits until an Operation is blocked by the budget. Checks the message.
+/// Waits until an Operation is blocked by the budget. Checks the message, and that the budget was reported before.
 pub async fn is_blocked_by_budget(belay: &Belay, operation: &str) {
     let namespace = &belay.namespace;
     let blocked = belay.is_blocked(operation).await.blocked.expect("a block");
@@ -72,6 +84,10 @@ pub async fn is_blocked_by_budget(belay: &Belay, operation: &str) {
         blocked.message,
         format!("eviction of {namespace}/web-0 would violate PodDisruptionBudget {namespace}/web")
     );
+    let preflight = belay.preflight(operation).await;
+    assert_eq!(preflight.reason, "BudgetsInTheWay");
+    let budget = format!("PodDisruptionBudget {namespace}/web (minAvailable 1)");
+    assert!(preflight.message.contains(&budget), "{}", preflight.message);
 }
 
 /// Deletes the nodes.

@@ -6,6 +6,7 @@ pub mod delete;
 pub mod failure;
 pub mod history;
 pub mod hold;
+pub mod preflight;
 pub mod progress;
 pub mod requested;
 pub mod rollback;

@@ -1,5 +1,6 @@
 //! The kubectl plugin as users run it.
 
+pub mod check;
 pub mod commands;
 pub mod fleet;
 pub mod pause;

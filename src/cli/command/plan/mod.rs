@@ -26,7 +26,11 @@ use report::Report;
 /// replaces, creates and deletes, and what it waits for. Nothing is written. Objects of other kinds are left out.
 ///
 /// Operations with the same number run concurrently. Operations with the next number wait for them. The plan shows the
-/// current state: it doesn't know what people change in the meantime, or which drains a PodDisruptionBudget blocks.
+/// current state: it doesn't know what people change in the meantime.
+///
+/// Below the operations, the plan lists what will be in the way of their drains, with the commands that help:
+/// PodDisruptionBudgets that allow no eviction, pods that no controller makes again, volumes that exist on one node only,
+/// missing room. These are warnings. What you may not read is named, and left out.
 ///
 /// Exit codes: 0 if everything can be applied, even if nothing would change; 1 if something would be refused, or can't
 /// be read.

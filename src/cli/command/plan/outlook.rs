@@ -1,25 +1,34 @@
 //! What happens to each cluster that an apply changes: takes the current state, replaces the objects in the manifests
 //! with the API server's results, and lets the core decide from there.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::{
-    api::{AgentPool, ConcurrencyPolicy, ManagedCluster, Operation, OperationTarget, TargetKind},
+    api::{
+        AgentPool, ConcurrencyPolicy, ManagedCluster, Operation, OperationPhase, OperationTarget,
+        TargetKind,
+    },
     cli::{
-        cluster::errors,
         cluster::session::Session,
-        cluster::view::{of_cluster, operations_on_any},
+        cluster::view::{self, of_cluster, operations_on_any},
+        cluster::{errors, foresee},
     },
     lifecycle::{
-        Snapshot, excludes, failed_without_target,
-        forecast::{Foreseen, forecast},
+        NodeView, Preflight, Snapshot, excludes, failed_without_target,
+        forecast::{Foreseen, Part, forecast},
     },
     machinery::clock,
-    provider,
+    provider::{
+        self, kwok,
+        nodes::preflight::{of_room, read::Drained},
+    },
 };
 
 use super::dry_run::{Effect, Ours, Tried};
@@ -35,6 +44,8 @@ pub struct Outlook {
     pub operations: Vec<Foreseen>,
     /// Other facts that people should know.
     pub notes: Vec<String>,
+    /// What will be in the way of the operations that will begin.
+    pub preflight: Preflight,
 }
 
 /// A namespace and the name of a cluster there.
@@ -131,6 +142,7 @@ fn without_target(object: &Ours, namespace: &str, now: Timestamp) -> Option<Outl
             parts: Vec::new(),
         }],
         notes: Vec::new(),
+        preflight: Preflight::default(),
     })
 }
 
@@ -196,6 +208,7 @@ async fn outlook(
         cluster: name.clone(),
         operations: Vec::new(),
         notes: Vec::new(),
+        preflight: Preflight::default(),
     };
     let there = errors::find(&session.api::<ManagedCluster>(), &name).await?;
     let is_there = there.is_some();
@@ -237,8 +250,9 @@ async fn outlook(
     let observed = observed.context("failed to read the cluster's nodes")?;
     let rules = provider::rules_of(&cluster.spec.provider);
     let meet = may_meet_each_other(&cluster, &changes.changed);
+    let (nodes, cluster) = (observed.nodes.clone(), Arc::new(cluster));
     let snapshot = Snapshot::new(
-        Arc::new(cluster),
+        cluster.clone(),
         pools.into_iter().map(Arc::new).collect(),
         operations.into_iter().map(Arc::new).collect(),
         observed,
@@ -248,12 +262,51 @@ async fn outlook(
     for foreseen in &mut operations {
         foreseen.is_new |= asked_for.contains(&foreseen.operation.uid());
     }
+    let preflight = preflight(session, &cluster, &operations, &nodes).await;
     let are_many = operations.iter().filter(|it| it.is_new).count() > 1;
     Ok(Outlook {
         operations,
         notes: meet.filter(|_| are_many).into_iter().collect(),
+        preflight,
         ..nothing
     })
+}
+
+/// Returns what will be in the way of those of the operations that will begin.
+async fn preflight(
+    session: &Session,
+    cluster: &ManagedCluster,
+    operations: &[Foreseen],
+    nodes: &BTreeMap<String, Vec<NodeView>>,
+) -> Preflight {
+    let begins = |foreseen: &&Foreseen| {
+        let is_canceled = view::phase(&foreseen.operation) == OperationPhase::Canceled;
+        foreseen.turn.is_some_and(|turn| turn > 0) && !is_canceled
+    };
+    let parts = operations.iter().filter(begins).flat_map(|it| &it.parts);
+    let parts: Vec<&Part> = parts.filter(|part| !part.drained.is_empty()).collect();
+    if parts.is_empty() {
+        return Preflight::default();
+    }
+    // Nodes that the operations themselves will make have no pods yet.
+    let drained = nodes.iter().map(|(pool, nodes)| {
+        let of_pool = parts.iter().filter(|part| part.pool.as_ref() == Some(pool));
+        let names: BTreeSet<&String> = of_pool.flat_map(|part| &part.drained).collect();
+        let names = nodes
+            .iter()
+            .map(|it| &it.name)
+            .filter(|name| names.contains(name));
+        Drained {
+            pool: pool.clone(),
+            nodes: names.cloned().collect(),
+        }
+    });
+    let drained: Vec<_> = drained.collect();
+    let most = parts.iter().map(|part| part.most_nodes).max();
+    let place = (session.namespace.as_str(), cluster.name_any());
+    let quota = kwok::quota(&cluster.spec.provider);
+    let room = of_room((place.0, &place.1), most.unwrap_or_default(), quota);
+    foresee::look(session, cluster, &drained, room.into_iter().collect()).await
 }
 
 /// Returns the Operations on a cluster that doesn't exist.

@@ -9,7 +9,7 @@ use crate::{
     api::{Operation, OperationPhase, OperationTarget, OperationType, StepAction},
     cli::cluster::{manifests::Manifest, view},
     lifecycle::{
-        excludes,
+        Preflight, excludes,
         forecast::{Foreseen, Part},
     },
 };
@@ -63,6 +63,8 @@ pub struct Cluster {
     /// Other facts that people should know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// What will be in the way of the operations that would begin.
+    pub preflight: Preflight,
 }
 
 /// An operation that would begin, or one that exists already.
@@ -217,6 +219,7 @@ fn cluster(outlook: &Outlook) -> Cluster {
         name: outlook.cluster.clone(),
         operations: shown.map(|it| planned(it, &outlook.operations)).collect(),
         notes: outlook.notes.clone(),
+        preflight: outlook.preflight.clone(),
     }
 }
 

@@ -5,8 +5,15 @@ use serde_json::{Value, json};
 
 use crate::{
     api::Operation,
-    cli::{cluster::manifests::Manifest, screens::at_each_width},
-    lifecycle::forecast::{Foreseen, Part},
+    cli::{
+        cluster::manifests::Manifest,
+        command::check::{self, Checked},
+        screens::at_each_width,
+    },
+    lifecycle::{
+        Finding, FindingKind, Preflight,
+        forecast::{Foreseen, Part},
+    },
 };
 
 use super::{
@@ -54,6 +61,8 @@ fn steps(pool: Option<&str>, steps: &[(&str, &str)]) -> Part {
     Part {
         pool: pool.map(Into::into),
         steps: steps.iter().map(step).collect(),
+        drained: Vec::new(),
+        most_nodes: 0,
     }
 }
 
@@ -74,6 +83,7 @@ fn outlook(operations: Vec<Foreseen>, notes: &[&str]) -> Outlook {
         cluster: "demo".into(),
         operations,
         notes: notes.iter().map(|&note| note.to_owned()).collect(),
+        preflight: Preflight::default(),
     }
 }
 
@@ -125,6 +135,54 @@ fn a_plan_of_an_upgrade() {
         pool("demo-np1", Effect::Unchanged),
     ];
     assert_snapshot!(shown(&tried, &[outlook(vec![upgrade], &[])], &others));
+}
+
+/// Returns two findings, and something that couldn't be read.
+fn preflight() -> Preflight {
+    let finding = |reason, message: &str, help: &str| Finding {
+        reason,
+        message: message.into(),
+        help: help.into(),
+    };
+    Preflight {
+        findings: vec![
+            finding(
+                FindingKind::BudgetNeverAllows,
+                "PodDisruptionBudget default/web (minAvailable 3) requires 3 of 3 pods, so it never allows an eviction: 3 pods on the nodes of AgentPool demo-np1 (default/web-1, default/web-2, default/web-3)",
+                "kubectl -n default scale deployment web --replicas=4",
+            ),
+            finding(
+                FindingKind::NoController,
+                "no controller makes these pods again: 1 pod on the nodes of AgentPool demo-np1 (default/debug)",
+                "kubectl -n default get pod debug -o yaml",
+            ),
+        ],
+        unseen: vec!["the PersistentVolumes: persistentvolumes is forbidden".into()],
+    }
+}
+
+#[test]
+fn a_plan_with_what_will_be_in_the_way() {
+    let upgrade = Foreseen {
+        parts: vec![steps(Some("demo-np1"), &[("Replace", ""); 3])],
+        ..upgrade("demo-upgrade-mqxdz", 1, &json!({"phase": "Succeeded"}))
+    };
+    let outlook = Outlook {
+        preflight: preflight(),
+        ..outlook(vec![upgrade], &[])
+    };
+    assert_snapshot!(shown(&[cluster(Effect::Changed)], &[outlook], &[]));
+}
+
+#[test]
+fn a_check_of_two_clusters() {
+    let checked = [("demo", preflight()), ("other", Preflight::default())];
+    let checked = checked.map(|(cluster, preflight)| Checked {
+        namespace: "default".into(),
+        cluster: cluster.into(),
+        preflight,
+    });
+    assert_snapshot!(at_each_width(|look| check::shown(&checked, look)));
 }
 
 #[test]

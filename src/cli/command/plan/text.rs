@@ -2,7 +2,10 @@
 
 use crate::{
     api::StepAction,
-    cli::{display::progress::verb, terminal::look::Look, terminal::text},
+    cli::{
+        display::{foreseen, progress::verb},
+        terminal::{look::Look, text},
+    },
 };
 
 use super::{
@@ -55,6 +58,11 @@ fn of_cluster(report: &Report, cluster: &Cluster, look: &Look) -> Option<String>
     }
     for note in &cluster.notes {
         lines.push(look.warn(&look.wrap("  ", "  ", &format!("{note}."))));
+    }
+    let foreseen = foreseen::lines(&cluster.preflight, look, "    ");
+    if !foreseen.is_empty() {
+        lines.push("  What will be in the way:".into());
+        lines.extend(foreseen);
     }
     if cluster.operations.is_empty() && cluster.notes.is_empty() {
         // All changes of this cluster were refused.

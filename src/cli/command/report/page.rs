@@ -11,7 +11,7 @@ use crate::{
         cluster::view::{self, target_name, what_it_does},
         terminal::text,
     },
-    lifecycle::messages::reason,
+    lifecycle::{PREFLIGHT, messages::reason},
 };
 
 /// The width of the timeline, in its own units.
@@ -161,6 +161,10 @@ fn facts(operation: &Operation, status: &OperationStatus, now: Timestamp) -> Vec
             "Blocked",
             format!("for {since} by {}: {}", blocked.reason, blocked.message),
         );
+    }
+    let seen = view::condition(&status.conditions, PREFLIGHT);
+    if let Some(seen) = seen.filter(|seen| seen.status == "False") {
+        add("In the way at its begin", seen.message.clone());
     }
     if let Some(error) = &status.error {
         add("Error", format!("{}: {}", error.code, error.message));

@@ -12,7 +12,7 @@ use crate::{
     cli::{
         cluster::pause,
         cluster::view::{self, condition, target_name, target_words, what_it_does},
-        display::{cluster_text, progress},
+        display::{cluster_text, foreseen, progress},
         terminal::{look::Look, text},
     },
     lifecycle::{
@@ -244,6 +244,9 @@ impl Chain<'_> {
                 "It is at {number}, for {since}: {}.",
                 progress::step(running)
             ));
+        }
+        for finding in foreseen::of_operation(&status) {
+            self.say(format!("When it began, this was in the way: {finding}."));
         }
         if let Some(blocked) = progress::in_the_way(&status) {
             let since = text::since(blocked.since.as_ref(), self.now);

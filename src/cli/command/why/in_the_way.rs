@@ -4,7 +4,7 @@ use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod, policy::v1::PodDisru
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{Api, Client, ResourceExt as _};
 
-use crate::cli::terminal::look::Look;
+use crate::{cli::terminal::look::Look, provider::nodes::preflight::rule_of};
 
 /// A pod that can't be evicted, and the budget that prevents it.
 #[derive(Clone, Debug, Default)]
@@ -132,16 +132,7 @@ fn keeps_a_number(budget: &PodDisruptionBudget) -> bool {
 }
 
 fn budget_sentence(budget: &PodDisruptionBudget) -> String {
-    let number = |value: &IntOrString| match value {
-        IntOrString::Int(number) => number.to_string(),
-        IntOrString::String(text) => text.clone(),
-    };
-    let spec = budget.spec.clone().unwrap_or_default();
-    let rule = match (&spec.min_available, &spec.max_unavailable) {
-        (Some(least), _) => format!("minAvailable {}", number(least)),
-        (_, Some(most)) => format!("maxUnavailable {}", number(most)),
-        _ => "no limit".into(),
-    };
+    let rule = rule_of(budget);
     let Some(status) = &budget.status else {
         return format!("({rule}) has not counted its pods yet.");
     };

@@ -20,11 +20,7 @@ use super::BLOCKED_BY_BUDGET;
 /// Returns the budgets that select a pod.
 pub fn of(budgets: &Index<PodDisruptionBudget>, pod: &Pod) -> Vec<Arc<PodDisruptionBudget>> {
     let mut found = budgets.of(&(pod.namespace().unwrap_or_default(), String::new()));
-    found.retain(|budget| {
-        let spec = budget.spec.as_ref();
-        let selector = spec.and_then(|spec| spec.selector.as_ref());
-        selector.is_some_and(|selector| selects(selector, pod))
-    });
+    found.retain(|budget| selects(budget, pod));
     found
 }
 
@@ -56,13 +52,7 @@ pub fn cut_off(budget: &PodDisruptionBudget, pod: &Pod) -> String {
 
 /// Returns what blocks a pod among these budgets. None if each of them allows its eviction now.
 pub fn in_the_way(budgets: &[PodDisruptionBudget], pod: &Pod) -> Option<Blocked> {
-    let holds = |budget: &&PodDisruptionBudget| {
-        let spec = budget.spec.as_ref();
-        let selector = spec.and_then(|spec| spec.selector.as_ref());
-        budget.namespace() == pod.namespace()
-            && allowed(budget) <= 0
-            && selector.is_some_and(|selector| selects(selector, pod))
-    };
+    let holds = |budget: &&PodDisruptionBudget| allowed(budget) <= 0 && selects(budget, pod);
     let budget = budgets.iter().find(holds)?;
     let message = would_violate(&full_name(pod), budget);
     Some((BLOCKED_BY_BUDGET.to_owned(), message))
@@ -74,7 +64,12 @@ pub fn would_violate(pod: &str, budget: &PodDisruptionBudget) -> String {
     format!("eviction of {pod} would violate {BLOCKED_BY_BUDGET} {budget}")
 }
 
-fn selects(selector: &LabelSelector, pod: &Pod) -> bool {
-    let labels = pod.meta().labels.clone().unwrap_or_default();
-    Selector::try_from(selector.clone()).is_ok_and(|selector| selector.matches(&labels))
+/// Returns whether a budget selects a pod.
+pub fn selects(budget: &PodDisruptionBudget, pod: &Pod) -> bool {
+    let matches = |selector: &LabelSelector| {
+        let labels = pod.meta().labels.clone().unwrap_or_default();
+        Selector::try_from(selector.clone()).is_ok_and(|selector| selector.matches(&labels))
+    };
+    let selector = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    budget.namespace() == pod.namespace() && selector.is_some_and(matches)
 }

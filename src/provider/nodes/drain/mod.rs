@@ -28,7 +28,9 @@ use super::{
     stores::all_budgets,
     undrainable::{CODE, Undrained},
 };
-pub use budgets::in_the_way as budget_in_the_way;
+pub use budgets::{
+    allowed as budget_allows, in_the_way as budget_in_the_way, selects as budget_selects,
+};
 pub use evictees::has_to_go;
 use evictees::{Answer, Evictees};
 use time::TimeAtWork;
