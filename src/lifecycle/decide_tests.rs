@@ -13,6 +13,7 @@ mod refused_aborts;
 mod reported;
 mod skew;
 mod timeout;
+mod windows;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 

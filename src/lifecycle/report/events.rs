@@ -2,7 +2,12 @@
 
 use crate::{
     api::{CancellationStatus, OperationPhase, OperationStatus, TargetKind},
-    lifecycle::{facts::Facts, messages::reason, transition::Transition},
+    lifecycle::{
+        facts::{Facts, Operation},
+        messages::{self, reason},
+        transition::Transition,
+        windows::Windows,
+    },
 };
 
 /// An Event to publish.
@@ -33,7 +38,7 @@ pub fn note(facts: &Facts<'_>, transition: &Transition<'_, '_>) -> Option<Note> 
     } else if before.phase == after.phase {
         of_block(before, after)?
     } else {
-        of_phase(after)?
+        of_phase(after, &window(facts, operation))?
     };
     let target = &operation.spec.target;
     let exists = facts.target(target).is_some();
@@ -80,11 +85,31 @@ fn of_block(before: &OperationStatus, after: &OperationStatus) -> Option<Event> 
     }
 }
 
-fn of_phase(after: &OperationStatus) -> Option<Event> {
+/// Returns in which window an operation begins, and what it goes on with, as the end of a sentence. Empty if it needs no
+/// window.
+fn window(facts: &Facts<'_>, operation: &Operation<'_>) -> String {
+    let open = match &facts.windows {
+        Windows::Open {
+            closes_at: Some(at),
+        } if operation.needs_window() => {
+            format!(" in the maintenance window that closes at {at}")
+        }
+        _ => return String::new(),
+    };
+    let last = facts
+        .target(&operation.spec.target)
+        .and_then(|target| target.last);
+    let paused = last.filter(|last| last.message.ends_with(messages::WINDOW_CLOSED));
+    let resumes =
+        paused.map(|paused| format!(", and goes on with what Operation {} left", paused.name));
+    format!("{open}{}", resumes.unwrap_or_default())
+}
+
+fn of_phase(after: &OperationStatus, window: &str) -> Option<Event> {
     let why = cancellation_reason(after);
     Some(match after.phase {
         OperationPhase::Pending => return None,
-        OperationPhase::InProgress => (reason::STARTED, "started".to_owned(), false),
+        OperationPhase::InProgress => (reason::STARTED, format!("started{window}"), false),
         OperationPhase::Canceling => (reason::CANCELING, format!("abort accepted: {why}"), false),
         OperationPhase::Canceled => (reason::CANCELED, format!("canceled: {why}"), false),
         OperationPhase::Succeeded if after.cancellation.is_some() => (

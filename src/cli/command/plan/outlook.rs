@@ -17,6 +17,7 @@ use crate::{
     lifecycle::{
         Snapshot, excludes, failed_without_target,
         forecast::{Foreseen, forecast},
+        windows::Windows,
     },
     machinery::clock,
     provider,
@@ -127,6 +128,7 @@ fn without_target(object: &Ours, namespace: &str, now: Timestamp) -> Option<Outl
         operations: vec![Foreseen {
             operation,
             turn: None,
+            window: None,
             is_new: true,
             parts: Vec::new(),
         }],
@@ -237,6 +239,7 @@ async fn outlook(
     let observed = observed.context("failed to read the cluster's nodes")?;
     let rules = provider::rules_of(&cluster.spec.provider);
     let meet = may_meet_each_other(&cluster, &changes.changed);
+    let windows = Windows::at(&cluster.spec.maintenance_windows, now);
     let snapshot = Snapshot::new(
         Arc::new(cluster),
         pools.into_iter().map(Arc::new).collect(),
@@ -249,9 +252,10 @@ async fn outlook(
         foreseen.is_new |= asked_for.contains(&foreseen.operation.uid());
     }
     let are_many = operations.iter().filter(|it| it.is_new).count() > 1;
+    let notes = meet.filter(|_| are_many).into_iter();
     Ok(Outlook {
         operations,
-        notes: meet.filter(|_| are_many).into_iter().collect(),
+        notes: notes.chain(unknown(&windows)).collect(),
         ..nothing
     })
 }
@@ -273,6 +277,14 @@ fn waits_for_cluster(pool: &AgentPool) -> String {
         pool.name_any(),
         pool.spec.cluster_name
     )
+}
+
+/// Says why nothing that needs a maintenance window will begin, if that is so.
+fn unknown(windows: &Windows) -> Option<String> {
+    match windows {
+        Windows::Unknown(why) => Some(format!("No change of a version begins by itself: {why}")),
+        _ => None,
+    }
 }
 
 /// With Forbid, the operation that follows from one change prevents the next change.
