@@ -54,6 +54,7 @@ const LIFECYCLE: &[(&[&str], &str)] = &[
     (&["snapshot"], "all objects of a cluster at one time"),
     (&["edit"], "changes of a snapshot in memory"),
     (&["steps"], "an operation's steps"),
+    (&["windows"], "when maintenance windows are open"),
     (
         &["facts"],
         "the desired and the observed state, who requested it and when",

@@ -348,6 +348,10 @@ pub struct Hold {
     /// if `phase` is Failed, and Failed if `phase` is Canceled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ended_otherwise: Vec<Aspect>,
+    /// Those of `aspects` that Belay paused because a maintenance window closed. Belay goes on with them when a window
+    /// opens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub until_window: Vec<Aspect>,
     /// What the spec asked for when the hold began. The hold on an aspect ends when the spec asks for something else.
     #[serde(default)]
     pub asked_for: AskedFor,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AgentPoolMode, AwsProviderSpec, AzureProviderSpec, ClusterApiProviderSpec, Hold, LastOperation,
-    OperationInFlight, PowerState, PowerStateStatus, ProvisioningState,
+    MaintenanceWindow, OperationInFlight, PowerState, PowerStateStatus, ProvisioningState,
 };
 
 /// A Kubernetes cluster that Belay manages. Each change to it is an Operation, which shows its progress and can be
@@ -55,6 +55,14 @@ pub struct ManagedClusterSpec {
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$') && duration(self) >= duration('1m') && duration(self) <= duration('168h')").message("must be a duration from 1m to 168h, for example 2h"))]
     pub operation_timeout: Option<Duration>,
+
+    /// When changes of a version that the spec of the cluster or of one of its pools asks for may begin. Outside these
+    /// windows such a change waits. All other changes, and Operations that people create, begin at once. If absent, all
+    /// changes begin at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 14))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub maintenance_windows: Vec<MaintenanceWindow>,
 
     /// How many finished Operations are kept for this cluster, and for each of its pools. Operations that never ran are
     /// counted separately.

@@ -10,19 +10,22 @@ use super::{
     facts::Facts,
     finalizers,
     ledger::{self, Ledger},
-    leftovers, orphaned_deletion,
+    leftovers,
+    messages::reason,
+    orphaned_deletion,
     report::{self, Report},
     snapshot::{Snapshot, Work},
     transition::{self, Transition},
 };
 
-/// Returns when to decide again although nothing changes: when the next timeout of an operation is over. None if there is
-/// no such time.
+/// Returns when to decide again although nothing changes: when the next timeout of an operation is over, or when a
+/// maintenance window opens or closes. None if there is no such time.
 pub fn due_at(snapshot: &Snapshot, now: Timestamp) -> Option<Timestamp> {
     let facts = Facts::of(snapshot, now);
     let unfinished = facts.unfinished();
     unfinished
         .filter_map(|operation| operation.due_at(&facts))
+        .chain(facts.windows.changes_at())
         .min()
 }
 
@@ -34,8 +37,14 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Vec<Action> {
     let facts = Facts::of(snapshot, now);
     let mut transitions = transition::all(&facts);
     for transition in &mut transitions {
-        let (object, waits) = (transition.operation.object, transition.waits.clone());
-        report::of_operation(&mut transition.status, object, &waits, now);
+        let waits = transition.waits.clone();
+        let reason = if transition.operation.waits_for_window(&facts) {
+            reason::WAITS_FOR_WINDOW
+        } else {
+            reason::PENDING
+        };
+        let object = transition.operation.object;
+        report::of_operation(&mut transition.status, object, (reason, &waits), now);
         if let Some(preflight) = transition.operation.preflight() {
             report::set_preflight(&mut transition.status, object, preflight, now);
         }

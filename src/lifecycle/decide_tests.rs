@@ -15,6 +15,7 @@ mod reported;
 mod skew;
 mod timeout;
 mod undrainable;
+mod windows;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 

@@ -6,6 +6,7 @@ use crate::api::{AskedFor, Aspect, KubernetesVersion, OperationSpec, OperationTy
 use super::{
     facts::{Coverage, Facts, Operation, Target, coverage},
     plan::{Aspects, PlannedTarget},
+    windows::Windows,
 };
 
 /// Returns the aspects of a target that an operation of that type is about.
@@ -93,7 +94,10 @@ fn pool_differs(facts: &Facts<'_>, pool: &Target<'_>) -> Aspects {
 pub fn outstanding(facts: &Facts<'_>, target: &Target<'_>, but: Option<&Operation<'_>>) -> Aspects {
     match coverage(facts, target, but) {
         Coverage::None => differs(facts, target),
-        Coverage::Planned(planned) => newly_asked(target, planned),
+        Coverage::Planned(planned) => newly_asked(target, planned)
+            .union(&left_to_a_window(facts, target, planned))
+            .copied()
+            .collect(),
         // Only a Delete plans a deletion.
         Coverage::AboutToBegin(type_)
             if target.deleted.is_some() && type_ != OperationType::Delete =>
@@ -114,6 +118,25 @@ fn newly_asked(target: &Target<'_>, planned: &PlannedTarget) -> Aspects {
             .collect();
     }
     changed(&planned.asked_for, &target.asked)
+}
+
+/// Returns what the operation in flight on a target leaves to another one, because it began while no maintenance window
+/// was open.
+fn left_to_a_window(facts: &Facts<'_>, target: &Target<'_>, planned: &PlannedTarget) -> Aspects {
+    let mut left = Aspects::new();
+    if facts.windows != Windows::None && target.deleted.is_none() {
+        left = differs(facts, target);
+        left.retain(|aspect| *aspect == Aspect::Version && !planned.aspects.contains(aspect));
+    }
+    left
+}
+
+/// Returns the aspects of a target that have to wait for a maintenance window now. What doesn't exist yet is made with its
+/// version at once.
+pub fn waiting_for_window(facts: &Facts<'_>, target: &Target<'_>) -> Aspects {
+    let exists = target.there.exists || (!target.is_cluster() && !target.is_new());
+    let waits = exists && facts.windows.keep_waiting();
+    waits.then_some(Aspect::Version).into_iter().collect()
 }
 
 /// Returns the aspects in which a spec asks for something else than before.

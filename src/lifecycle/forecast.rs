@@ -21,6 +21,7 @@ use super::{
     plan::{Job, Stage},
     snapshot::{ObjectId, Progress, Snapshot, Stop, Work},
     steps,
+    windows::Windows,
 };
 
 /// More passes than a cluster needs to settle.
@@ -34,6 +35,8 @@ pub struct Foreseen {
     /// When it begins. Operations of the same turn run in parallel; those of the next turn wait for them. 0 if it is
     /// in flight now; None if it never begins.
     pub turn: Option<usize>,
+    /// When the maintenance window opens that it waits for. None if it waits for no window.
+    pub window: Option<Timestamp>,
     /// Whether the Operation doesn't exist yet.
     pub is_new: bool,
     /// What it does, stage by stage.
@@ -53,8 +56,8 @@ pub struct Part {
     pub most_nodes: usize,
 }
 
-/// Returns the Operations that haven't ended and those that Belay will create, in the order in which they begin.
-/// Those that never begin come last.
+/// Returns the Operations that haven't ended and those that Belay will create until the next maintenance window is over, in
+/// the order in which they begin. Those that never begin come last.
 pub fn forecast(snapshot: Snapshot, now: Timestamp) -> Vec<Foreseen> {
     let mut future = Future::new(snapshot, now);
     future.come_to_rest();
@@ -89,6 +92,8 @@ struct Future {
     foreseen: BTreeMap<String, Foreseen>,
     /// Counts the rounds in which work ended, from 1.
     turn: usize,
+    /// When the maintenance window opened that it has waited for.
+    window: Option<Timestamp>,
     is_gone: bool,
 }
 
@@ -103,6 +108,7 @@ impl Future {
         let seen = |operation: &Arc<Operation>| Foreseen {
             operation: operation.as_ref().clone(),
             turn: (phase_of(operation) != OperationPhase::Pending).then_some(0),
+            window: None,
             is_new: false,
             parts: Vec::new(),
         };
@@ -113,6 +119,7 @@ impl Future {
             now,
             jobs: BTreeMap::new(),
             turn: 1,
+            window: None,
             is_gone: false,
         }
     }
@@ -120,12 +127,26 @@ impl Future {
     fn come_to_rest(&mut self) {
         for _ in 0..ENOUGH {
             let actions = decide(&self.snapshot, self.now);
-            if self.is_gone || (actions.is_empty() && !self.end_work()) {
+            if self.is_gone || (actions.is_empty() && !self.end_work() && !self.go_to_window()) {
                 return;
             }
             for action in actions {
                 self.perform(action);
             }
+        }
+    }
+
+    /// Goes on to the moment at which the next maintenance window opens. Returns false if none opens, or if it was there
+    /// before: no more than one window is waited for.
+    fn go_to_window(&mut self) -> bool {
+        let windows = Windows::at(&self.snapshot.cluster.spec.maintenance_windows, self.now);
+        match windows {
+            Windows::Closed { opens_at, .. } if self.window.is_none() => {
+                self.now = opens_at;
+                self.window = Some(opens_at);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -179,6 +200,7 @@ impl Future {
         let seen = Foreseen {
             operation: operation.clone(),
             turn: None,
+            window: None,
             is_new: true,
             parts: Vec::new(),
         };
@@ -199,7 +221,9 @@ impl Future {
 
     fn start(&mut self, job: Job, stop: Stop) {
         if let Some(seen) = self.foreseen.get_mut(&job.operation) {
-            seen.turn.get_or_insert(self.turn);
+            if seen.turn.is_none() {
+                (seen.turn, seen.window) = (Some(self.turn), self.window);
+            }
             if stop == Stop::No {
                 let part = |stage: &Stage| Part::of(stage, &job.uid, &self.snapshot);
                 seen.parts = job.stages.iter().map(part).collect();

@@ -17,6 +17,11 @@ pub const INVALID_PARAMETER: &str = "InvalidParameter";
 /// The code for something that only somebody else may do.
 pub const FORBIDDEN: &str = "Forbidden";
 
+/// Who requests an abort that Belay makes by itself.
+pub const BELAY: &str = "belay";
+/// Why Belay aborts an operation when its maintenance window closes. It begins as the reason of each pause.
+pub const WINDOW_CLOSED: &str = "paused: the maintenance window closed";
+
 /// The code for something that couldn't be cleaned up when work stopped.
 pub const LEFT_BEHIND: &str = "LeftBehind";
 
@@ -89,6 +94,10 @@ pub mod reason {
     pub const FAILED: &str = "OperationFailed";
     /// An operation waits for its turn.
     pub const PENDING: &str = "OperationPending";
+    /// A change waits for a maintenance window.
+    pub const WAITS_FOR_WINDOW: &str = "WaitsForWindow";
+    /// It can't be known when a maintenance window is open.
+    pub const INVALID_WINDOW: &str = "InvalidMaintenanceWindow";
     /// An operation runs.
     pub const IN_PROGRESS: &str = "OperationInProgress";
 }

@@ -8,7 +8,7 @@
 //!
 //! 1. `observed`: what a provider observes. `preflight`: what will be in the way of an operation. `plan`: what an Operation has to bring about, as its status records it.
 //!    `rules`: what the core asks a provider about itself. `snapshot`: the complete input.
-//! 2. `steps`: the steps of an operation.
+//! 2. `steps`: the steps of an operation. `windows`: when maintenance windows are open.
 //! 3. `facts`: the desired and the observed state of each target; who asked for each Operation, and when.
 //! 4. `desired`: what each target needs.
 //! 5. `gate`: whether an operation may start. One ordered list of rules.
@@ -50,6 +50,7 @@ mod steps;
 pub mod template;
 mod text;
 mod transition;
+pub mod windows;
 
 pub use action::Action;
 pub use decide::{decide, due_at};

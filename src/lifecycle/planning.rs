@@ -9,7 +9,7 @@ use crate::api::{
 };
 
 use super::{
-    desired::{aspects_of, differs, wanted_version},
+    desired::{aspects_of, differs, waiting_for_window, wanted_version},
     errors,
     facts::{Facts, Operation, Target, is_deletion},
     gate,
@@ -231,6 +231,10 @@ impl<'f, 'a> Cluster<'f, 'a> {
         }
         if self.aspects.contains(&Aspect::Version) && pool.follows() {
             aspects.insert(Aspect::Version);
+        }
+        if self.operation.is_from_spec() {
+            let waiting = waiting_for_window(self.facts, pool);
+            aspects.retain(|aspect| !waiting.contains(aspect));
         }
         but_deletion(aspects)
     }

@@ -69,6 +69,8 @@ func TestArgoCDReportsTheHealthOfEveryPhase(t *testing.T) {
 		"canceled":              {"Degraded", "Degraded", "Degraded"},
 		"failed":                {"Degraded", "Degraded", "Degraded"},
 		"succeeded":             {"Healthy", "Healthy", "Healthy"},
+		"waiting for a window":  {"Healthy", "Healthy", "Progressing"},
+		"paused by its window":  {"Healthy", "Healthy", "Degraded"},
 		"deleting":              {"Progressing", "Progressing", "Progressing"},
 	}
 	each(t, table, func(t *testing.T, object *unstructured.Unstructured) string {
@@ -101,6 +103,8 @@ func TestActionsAreEnabledOnlyWhenTheyArePossible(t *testing.T) {
 		"canceled":              {"reconcile stop", "reconcile stop", ""},
 		"failed":                {"reconcile stop", "reconcile stop", ""},
 		"succeeded":             {"reconcile stop", "reconcile stop", ""},
+		"waiting for a window":  {"reconcile stop", "reconcile stop", "abort"},
+		"paused by its window":  {"reconcile stop", "reconcile stop", ""},
 		"deleting":              {"", "", "abort"},
 	}
 	engine := engine(t)

@@ -21,6 +21,8 @@ func TestKstatusReportsEveryPhase(t *testing.T) {
 		"canceled":              {"Failed", "Failed", "Failed"},
 		"failed":                {"Failed", "Failed", "Failed"},
 		"succeeded":             {"Current", "Current", "Current"},
+		"waiting for a window":  {"Current", "Current", "InProgress"},
+		"paused by its window":  {"Current", "Current", "Failed"},
 		"deleting":              {"Terminating", "Terminating", "InProgress"},
 	}
 	each(t, table, func(t *testing.T, object *unstructured.Unstructured) string {

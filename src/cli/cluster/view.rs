@@ -160,6 +160,17 @@ pub fn target_words(target: &OperationTarget) -> String {
     format!("{kind} {}", target.name)
 }
 
+/// Returns the command that does the same as an Operation, without waiting for a maintenance window.
+pub fn at_once(operation: &Operation) -> String {
+    let spec = &operation.spec;
+    let type_ = format!("{:?}", spec.type_).to_lowercase();
+    let target = target_words(&spec.target);
+    match &spec.kubernetes_version {
+        Some(version) => format!("{type_} {target} --kubernetes-version {version}"),
+        None => format!("reconcile {target}"),
+    }
+}
+
 /// Describes what an Operation does: `Upgrade of ManagedCluster demo to 1.36.3`.
 pub fn what_it_does(operation: &Operation) -> String {
     let spec = &operation.spec;

@@ -25,6 +25,7 @@ use crate::{
         display::{follow::after, progress},
         terminal::{output, table::Table, text},
     },
+    lifecycle::messages::reason,
     machinery::watches::WATCH_TIMEOUT_SECONDS,
 };
 
@@ -32,8 +33,8 @@ use super::duration;
 
 /// Wait until everything that an apply of manifests started has ended, and sum it up.
 ///
-/// A cluster or a pool has ended if it is as its spec says, or if it is on hold until someone acts. An Operation has
-/// ended if it succeeded, failed or was canceled. Objects of other kinds are left out.
+/// A cluster or a pool has ended if it is as its spec says, if all that is left waits for a maintenance window, or if it is
+/// on hold until someone acts. An Operation has ended if it succeeded, failed or was canceled. Objects of other kinds are left out.
 ///
 /// Exit codes: 0 if all clusters and pools are Ready and all Operations succeeded; 1 otherwise, or if --timeout has
 /// passed.
@@ -177,7 +178,13 @@ fn of_conditions<K: Resource>(
     let ready = condition(conditions, "Ready")?;
     let is_seen = observed == object.meta().generation;
     let has_ended = is_seen && (is("Ready") || is("Stalled"));
-    let state = if is("Ready") { "Ready" } else { &ready.reason };
+    // What waits for a maintenance window isn't waited for: that may take days.
+    let waits = ready.reason == reason::WAITS_FOR_WINDOW;
+    let state = if is("Ready") && !waits {
+        "Ready"
+    } else {
+        &ready.reason
+    };
     has_ended.then(|| (is("Ready"), state.to_owned(), ready.message.clone()))
 }
 

@@ -265,6 +265,9 @@ pub fn what_helps(view: &View, look: &Look) -> Option<String> {
                 });
                 commands.extend(more);
             }
+            OperationPhase::Pending if progress::window(&status).is_some() => {
+                commands.push(("To run it now", look.command(&view::at_once(operation))));
+            }
             OperationPhase::InProgress | OperationPhase::Pending => {
                 commands.push(("To stop it", look.command(&format!("abort {target}"))));
             }
@@ -290,6 +293,12 @@ pub fn what_helps(view: &View, look: &Look) -> Option<String> {
                 .and_then(|status| status.hold.as_ref());
             let verb = goes_on_by(hold);
             commands.push(("To go on", look.command(&format!("{verb} cluster {name}"))));
+        }
+        let goes_on = view::holds(&view.cluster, &view.pools)
+            .filter(|hold| !is_stalled && !hold.until_window.is_empty());
+        for hold in goes_on {
+            let target = target_words(&hold.target);
+            commands.push(("To go on now", look.command(&format!("resume {target}"))));
         }
         let held = view.pools.iter().filter(|pool| {
             let status = pool.status.as_ref();

@@ -11,7 +11,10 @@ use kube::{
 use crate::{
     api::{Operation, OperationPhase},
     cli::{
-        cluster::{session::Session, view::phase},
+        cluster::{
+            session::Session,
+            view::{self, phase},
+        },
         display::{progress, screen::Screen},
         terminal::output,
     },
@@ -110,7 +113,8 @@ async fn watch(
             _ = seconds.tick(), if session.is_live => screen.operation(&last, clock::now())?,
             () = &mut long_wait, if is_short => {
                 is_short = false;
-                if phase(&last) == OperationPhase::Pending {
+                let waits_for_window = progress::window(&view::status(&last)).is_some();
+                if phase(&last) == OperationPhase::Pending && !waits_for_window {
                     let why = session.look.command(&format!("why operation/{name}"));
                     screen.say(&format!("It still waits for its turn. To see what it waits for: {why}"))?;
                 }

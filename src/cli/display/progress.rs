@@ -9,10 +9,11 @@ use crate::{
         Step, StepAction, StepPhase,
     },
     cli::{
-        cluster::view::{self, phase, status},
+        cluster::view::{self, condition, phase, status},
         display::foreseen,
         terminal::{look::Look, text},
     },
+    lifecycle::messages::reason,
 };
 
 /// Returns a line for a log or a pipe. It has everything of an Operation that may change.
@@ -31,7 +32,7 @@ pub fn line(operation: &Operation) -> String {
 /// Describes what the Operation is doing, in one line.
 pub fn doing(status: &OperationStatus) -> String {
     match status.phase {
-        OperationPhase::Pending => "waits for its turn".into(),
+        OperationPhase::Pending => waits(status),
         OperationPhase::Canceling => "stopping".into(),
         OperationPhase::InProgress => match in_the_way(status) {
             Some(blocked) => format!("blocked by {}: {}", blocked.reason, blocked.message),
@@ -41,6 +42,21 @@ pub fn doing(status: &OperationStatus) -> String {
             end(status)
         }
     }
+}
+
+/// Describes what an Operation that hasn't begun waits for.
+fn waits(status: &OperationStatus) -> String {
+    match window(status) {
+        Some(message) => message.to_owned(),
+        None => "waits for its turn".into(),
+    }
+}
+
+/// Returns which maintenance window an Operation waits for. None if it waits for none.
+pub fn window(status: &OperationStatus) -> Option<&str> {
+    let ready = condition(&status.conditions, "Ready")?;
+    (status.phase == OperationPhase::Pending && ready.reason == reason::WAITS_FOR_WINDOW)
+        .then_some(&ready.message)
 }
 
 /// Describes how the Operation ended, in one line.
@@ -211,7 +227,7 @@ pub fn details(operation: &Operation, look: &Look, now: Timestamp) -> String {
         add("next", &next);
     }
     if status.phase == OperationPhase::Pending {
-        add("now", "waits for its turn");
+        add("now", &waits(&status));
     }
     if status.phase.is_finished() {
         add("end", &end(&status));

@@ -1,6 +1,7 @@
 //! Tests that the output stays the same at each width.
 
 pub mod fixtures;
+mod windows;
 
 use insta::assert_snapshot;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -228,6 +229,7 @@ fn facts(view: View, operation: Option<Operation>, in_the_way: Option<InTheWay>)
         in_the_way,
         pools: view.pools,
         lock: Vec::new(),
+        windows: Vec::new(),
     }
 }
 
@@ -286,6 +288,7 @@ fn why_an_operation_was_canceled() {
         in_the_way: None,
         pools: Vec::new(),
         lock: Vec::new(),
+        windows: Vec::new(),
     };
     assert_snapshot!(explain(&facts, &fixtures::wide(80), fixtures::now()));
 }
@@ -309,6 +312,7 @@ fn why_an_operation_waits() {
             in_the_way: None,
             pools: Vec::new(),
             lock,
+            windows: Vec::new(),
         };
         explain(&facts, &fixtures::wide(80), fixtures::now())
     };
@@ -368,6 +372,7 @@ fn why_an_abort_that_lets_the_step_finish_takes_long() {
         in_the_way: Some(fixtures::in_the_way()),
         pools: Vec::new(),
         lock: Vec::new(),
+        windows: Vec::new(),
     };
     assert_snapshot!(explain(&facts, &fixtures::wide(80), fixtures::now()));
 }

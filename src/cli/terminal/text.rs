@@ -44,8 +44,13 @@ pub fn at(time: &Time, now: Timestamp) -> String {
     if now.duration_since(time.0).as_hours() < 20 {
         time.0.strftime("%H:%M:%S UTC").to_string()
     } else {
-        time.0.strftime("%Y-%m-%d %H:%M UTC").to_string()
+        minute(time.0)
     }
+}
+
+/// Returns the date and the time of day to the minute.
+pub fn minute(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// `1 node`, `2 nodes`.

@@ -104,6 +104,22 @@ fn moments() -> Value {
     world.settle();
     add("failed", &world, Some(&upgrade));
     let mut world = World::settled();
+    let window = json!({"start": "22:00", "duration": "2h", "atEnd": "Pause"});
+    world
+        .edit_cluster(&json!({"maintenanceWindows": [window]}))
+        .settle();
+    world.set_version(NEW).settle();
+    let upgrade = world.until(Upgrade, Pending);
+    add("waiting for a window", &world, Some(&upgrade));
+    world.wait(22 * 3600);
+    let upgrade = world.begin(Upgrade);
+    for _ in 0..6 {
+        world.work().stride();
+    }
+    world.wait(2 * 3600).settle();
+    assert_eq!(world.phase(&upgrade), Canceled);
+    add("paused by its window", &world, Some(&upgrade));
+    let mut world = World::settled();
     world
         .delete(&ObjectId::Cluster)
         .delete(&ObjectId::Pool("np1".into()));

@@ -60,12 +60,14 @@ impl Operation<'_> {
     /// Returns the request that applies to it, if there is one that wasn't refused before.
     pub fn abort_request(&self, facts: &Facts<'_>) -> Option<AbortRequest> {
         if let Some(accepted) = self.accepted() {
-            return Some(self.hurried(accepted, facts));
+            let request = self.by_person_instead(facts).unwrap_or(accepted);
+            return Some(self.hurried(request, facts));
         }
         self.by_annotation()
             .or_else(|| self.by_target(facts))
             .or_else(|| self.by_deletion(facts))
             .or_else(|| self.by_timeout(facts))
+            .or_else(|| self.by_window(facts))
     }
 
     /// Whether somebody asked to abort it, on the Operation itself.
@@ -115,13 +117,13 @@ impl Operation<'_> {
         }
     }
 
-    fn by_annotation(&self) -> Option<AbortRequest> {
+    pub(super) fn by_annotation(&self) -> Option<AbortRequest> {
         AbortRequest::by_annotation(self.object)
     }
 
     /// Returns the request on its cluster or pool. Such a request applies to the operation in flight on exactly that
     /// object, and each value counts once.
-    fn by_target(&self, facts: &Facts<'_>) -> Option<AbortRequest> {
+    pub(super) fn by_target(&self, facts: &Facts<'_>) -> Option<AbortRequest> {
         let target = facts.target(&self.spec.target)?;
         // Recorded on the target; a crash then prevented the write here.
         let noted = target

@@ -3,7 +3,7 @@
 
 use crate::{
     api::{AskedFor, Aspect, Hold},
-    lifecycle::plan::Aspects,
+    lifecycle::{plan::Aspects, windows::Windows},
 };
 
 /// The aspects of a target that are on hold, by the operation that caused the hold.
@@ -41,7 +41,9 @@ impl Held {
 ///
 /// After a failure an edit may be the fix: an edit of the version, the settings or the options ends the whole hold.
 /// An edit of only the count or the power, as autoscalers make it, ends the hold on these two.
-pub fn held_back(hold: Option<&Hold>, now: &AskedFor) -> Aspects {
+///
+/// What the end of a maintenance window paused isn't held while a window is open.
+pub fn held_back(hold: Option<&Hold>, now: &AskedFor, windows: &Windows) -> Aspects {
     let Some(hold) = hold else {
         return Aspects::new();
     };
@@ -56,7 +58,10 @@ pub fn held_back(hold: Option<&Hold>, now: &AskedFor) -> Aspects {
         aspect => was_mended || differs(aspect),
     };
     let aspects = hold.aspects.iter().copied();
-    aspects.filter(|aspect| !ends(*aspect)).collect()
+    let goes_on = |aspect: &Aspect| !windows.keep_waiting() && hold.until_window.contains(aspect);
+    aspects
+        .filter(|aspect| !ends(*aspect) && !goes_on(aspect))
+        .collect()
 }
 
 #[cfg(test)]
@@ -86,6 +91,7 @@ mod tests {
             since: None,
             aspects: ALL.to_vec(),
             ended_otherwise: Vec::new(),
+            until_window: Vec::new(),
             asked_for: asked(),
         }
     }
@@ -127,7 +133,9 @@ mod tests {
         for (row, (phase, edit, left)) in table.into_iter().enumerate() {
             let mut now = asked();
             edit(&mut now);
-            let held: Vec<_> = held_back(Some(&hold(phase)), &now).into_iter().collect();
+            let held: Vec<_> = held_back(Some(&hold(phase)), &now, &Windows::None)
+                .into_iter()
+                .collect();
             assert_eq!(held, left, "row {row}: {phase:?}");
         }
     }
@@ -148,7 +156,9 @@ mod tests {
                 ended_otherwise,
                 ..hold(phase)
             };
-            let held: Vec<_> = held_back(Some(&hold), &now).into_iter().collect();
+            let held: Vec<_> = held_back(Some(&hold), &now, &Windows::None)
+                .into_iter()
+                .collect();
             assert_eq!(held, [Count, Power, Deletion], "{phase:?}");
         }
     }

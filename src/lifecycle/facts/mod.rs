@@ -8,18 +8,20 @@ mod hold;
 mod operation;
 mod target;
 mod timeout;
+mod window;
 
 use jiff::Timestamp;
 
 use crate::api::{ConcurrencyPolicy, KubernetesVersion, OperationTarget, TargetKind};
 
-use super::snapshot::Snapshot;
+use super::{snapshot::Snapshot, windows::Windows};
 
 pub use abort::{AbortRequest, deletion_in_the_way, is_deletion, observed_abort, was_decided};
 pub use coverage::{Coverage, coverage};
 pub use hold::held_back;
 pub use operation::{Arrival, Operation, Origin, PlanState};
 pub use target::{Pool, Target};
+pub use window::{is_by_window, needs_window};
 
 /// All facts about one cluster at one moment.
 pub struct Facts<'a> {
@@ -33,13 +35,16 @@ pub struct Facts<'a> {
     pub pools: Vec<Target<'a>>,
     /// The Operations on it and on its pools, in the order in which they arrived.
     pub operations: Vec<Operation<'a>>,
+    /// Whether a maintenance window is open.
+    pub windows: Windows,
 }
 
 impl<'a> Facts<'a> {
     /// Returns the facts of a snapshot.
     pub fn of(snapshot: &'a Snapshot, now: Timestamp) -> Self {
-        let cluster = Target::of_cluster(snapshot);
-        let pools = target::of_pools(snapshot);
+        let windows = Windows::at(&snapshot.cluster.spec.maintenance_windows, now);
+        let cluster = Target::of_cluster(snapshot, &windows);
+        let pools = target::of_pools(snapshot, &windows);
         let mut operations: Vec<_> = snapshot
             .operations
             .iter()
@@ -52,6 +57,7 @@ impl<'a> Facts<'a> {
             cluster,
             pools,
             operations,
+            windows,
         }
     }
 
@@ -89,9 +95,11 @@ impl<'a> Facts<'a> {
             .filter(|operation| !operation.phase().is_finished())
     }
 
-    /// Iterates over the Operations that haven't ended and don't hold the lock, in the order in which they arrived.
+    /// Iterates over the Operations that haven't ended and don't hold the lock, in the order in which they arrived. Those
+    /// that wait for a maintenance window aren't among them: nothing waits for them.
     pub fn waiting(&self) -> impl Iterator<Item = &Operation<'a>> {
-        self.unfinished().filter(|operation| !operation.holds_lock)
+        self.unfinished()
+            .filter(|operation| !operation.holds_lock && !operation.waits_for_window(self))
     }
 
     /// Returns the version of the control plane. None if the cluster has no control plane.

@@ -9,7 +9,7 @@ use crate::{
         AgentPool, AgentPoolMode, AskedFor, KubernetesVersion, LastOperation, OperationTarget,
         OperationType, PowerState, TargetKind,
     },
-    lifecycle::{observed::NodeView, settings::NodeSettings, snapshot::Snapshot},
+    lifecycle::{observed::NodeView, settings::NodeSettings, snapshot::Snapshot, windows::Windows},
 };
 
 use super::{
@@ -80,7 +80,7 @@ pub struct There {
 
 impl<'a> Target<'a> {
     /// Returns the facts of the cluster.
-    pub fn of_cluster(snapshot: &'a Snapshot) -> Self {
+    pub fn of_cluster(snapshot: &'a Snapshot, windows: &Windows) -> Self {
         let cluster = snapshot.cluster.as_ref();
         let status = cluster.status.as_ref();
         let asked = asked_of_cluster(cluster);
@@ -88,7 +88,11 @@ impl<'a> Target<'a> {
         let is_off = runs.is_some() && !snapshot.is_running();
         Self {
             held: Held {
-                own: held_back(status.and_then(|status| status.hold.as_ref()), &asked),
+                own: held_back(
+                    status.and_then(|status| status.hold.as_ref()),
+                    &asked,
+                    windows,
+                ),
                 ..Held::default()
             },
             last: status.and_then(|status| status.last_operation.as_ref()),
@@ -115,7 +119,12 @@ impl<'a> Target<'a> {
         }
     }
 
-    fn of_pool(snapshot: &'a Snapshot, object: &'a AgentPool, mode_is_kept: bool) -> Self {
+    fn of_pool(
+        snapshot: &'a Snapshot,
+        object: &'a AgentPool,
+        mode_is_kept: bool,
+        windows: &Windows,
+    ) -> Self {
         let status = object.status.as_ref();
         let nodes = snapshot.nodes(object.metadata.name.as_deref().unwrap_or_default());
         let mut settings = NodeSettings::of(object);
@@ -161,8 +170,8 @@ impl<'a> Target<'a> {
         let hold = status.and_then(|status| status.hold.as_ref());
         let cluster_hold = status.and_then(|status| status.cluster_hold.as_ref());
         let held = Held {
-            own: held_back(hold, &asked),
-            by_cluster: held_back(cluster_hold, &asked),
+            own: held_back(hold, &asked, windows),
+            by_cluster: held_back(cluster_hold, &asked, windows),
         };
         Self {
             held: held.with_count(asked.power_state != Some(there.power)),
@@ -301,7 +310,7 @@ pub fn version_under(control_plane: KubernetesVersion, pool: &AgentPool) -> Kube
 /// Returns the pools. If several pools stop being System pools at once, before the API server can know, and none
 /// would be left, one of them stays a System pool: preferably one that isn't being deleted, then the one deleted
 /// last, then the last by name.
-pub fn of_pools(snapshot: &Snapshot) -> Vec<Target<'_>> {
+pub fn of_pools<'a>(snapshot: &'a Snapshot, windows: &Windows) -> Vec<Target<'a>> {
     let lives = |pool: &&AgentPool| pool.metadata.deletion_timestamp.is_none();
     let pools = || snapshot.pools.iter().map(AsRef::as_ref);
     let has_system_pool = pools()
@@ -322,7 +331,7 @@ pub fn of_pools(snapshot: &Snapshot) -> Vec<Target<'_>> {
     pools()
         .map(|pool| {
             let mode_is_kept = kept.is_some_and(|kept| std::ptr::eq(kept, pool));
-            Target::of_pool(snapshot, pool, mode_is_kept)
+            Target::of_pool(snapshot, pool, mode_is_kept, windows)
         })
         .collect()
 }

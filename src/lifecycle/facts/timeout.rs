@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::{AbortPolicy, CancellationStatus, OperationPhase, TargetKind};
+use crate::{
+    api::{AbortPolicy, CancellationStatus, OperationPhase, TargetKind},
+    lifecycle::messages::BELAY,
+};
 
 use super::{AbortRequest, Facts, Operation};
 
-/// Who asks for the abort of an operation that takes too long.
-const BELAY: &str = "belay";
 /// How the reason of that abort begins.
 const TIMED_OUT: &str = "timed out after ";
 

@@ -5,6 +5,8 @@ use crate::{
     lifecycle::fixtures::{NEW, World, cluster, pool},
 };
 
+use serde_json::json;
+
 use super::*;
 
 /// The type of an Operation, its target, how it ends, and its number of steps.
@@ -138,6 +140,36 @@ fn with_queue_a_new_change_starts_after_the_operation_in_flight() {
             (OperationType::Scale, Some(1), true)
         ]
     );
+}
+
+#[test]
+fn what_waits_for_a_window_begins_when_it_opens_after_everything_else() {
+    let mut world = two_pools();
+    world.edit_cluster(&json!({"maintenanceWindows": [{"start": "22:00", "duration": "2h"}]}));
+    world.settle();
+    world.set_version(NEW).set_count("np1", 4);
+    let opens = "2026-01-01T22:00:00Z".parse().ok();
+    let expected = [
+        (OperationType::Scale, Some(1), None),
+        (OperationType::Upgrade, Some(2), opens),
+    ];
+    for _ in 0..2 {
+        let seen = forecast(world.snapshot(), world.now());
+        let turns: Vec<_> = seen
+            .iter()
+            .map(|seen| (seen.operation.spec.type_, seen.turn, seen.window))
+            .collect();
+        assert_eq!(turns, expected);
+        // The same holds once the Operation that waits exists.
+        world.stride();
+    }
+}
+
+#[test]
+fn what_runs_past_the_end_of_its_window_is_not_foreseen_again() {
+    let mut world = two_pools();
+    world.edit_cluster(&json!({"maintenanceWindows": [{"start": "22:00", "duration": "2h"}]}));
+    assert!(forecast(world.snapshot(), world.now()).is_empty());
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod power;
 mod provider;
 mod system_pools;
 mod versions;
+mod window;
 
 use jiff::Timestamp;
 
@@ -31,6 +32,7 @@ pub use newest::SpecChange;
 pub use newest::spec_change;
 pub use system_pools::why_it_stays;
 pub use versions::{is_too_old, why_it_lags};
+pub use window::{awaited, awaited_operation};
 
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,6 +131,7 @@ const RULES: &[(Rule, LooksAt)] = &[
     (provider::nobody_else_scales_it, LooksAt::Alone),
     (origin::spec_still_asks, LooksAt::Alone),
     (origin::spec_could_be_written, LooksAt::Alone),
+    (window::is_open, LooksAt::Others),
     (origin::cluster_goes_first, LooksAt::Others),
     (in_flight::one_waits_already, LooksAt::Others),
     (newest::newest_is_kept, LooksAt::Others),
@@ -156,10 +159,18 @@ fn can_be_done(facts: &Facts<'_>, request: &Request<'_>) -> bool {
     alone.all(|(rule, _)| rule(facts, request).is_none())
 }
 
-/// Returns the aspects of a target that Belay may bring to its spec now: the outstanding ones that aren't on hold.
-/// The version of a pool that follows its cluster is changed by operations on the cluster, until the cluster's
-/// version is on hold.
+/// Returns the aspects of a target that Belay may bring to its spec now: the outstanding ones that aren't on hold and
+/// don't wait for a maintenance window.
 pub fn pursued(facts: &Facts<'_>, target: &Target<'_>, but: Option<&Operation<'_>>) -> Aspects {
+    let waiting = desired::waiting_for_window(facts, target);
+    let mut aspects = not_held(facts, target, but);
+    aspects.retain(|aspect| !waiting.contains(aspect));
+    aspects
+}
+
+/// Returns the outstanding aspects of a target that aren't on hold. The version of a pool that follows its cluster is
+/// changed by operations on the cluster, until the cluster's version is on hold.
+fn not_held(facts: &Facts<'_>, target: &Target<'_>, but: Option<&Operation<'_>>) -> Aspects {
     let held = target.held.all();
     let is_clusters = target.follows() && !facts.cluster.held.own.contains(&Aspect::Version);
     let mut aspects = desired::outstanding(facts, target, but);
@@ -177,15 +188,21 @@ pub fn next_operation(
     but: Option<&Operation<'_>>,
 ) -> Option<OperationSpec> {
     let aspects = pursued(facts, target, but);
+    if aspects.is_empty() && !awaited(facts, target, but).is_empty() {
+        // Don't record the edit as an Update: the operation that waits brings it about.
+        return None;
+    }
     desired::operation(facts, target, &aspects, but)
 }
 
-/// Returns the operations that Belay has to create now for the specs: those whose request is admitted or may enter
-/// the queue.
+/// Returns the operations that Belay has to create now for the specs: those whose request is admitted, may enter the
+/// queue, or waits for a maintenance window.
 pub fn admitted_operations(facts: &Facts<'_>, lock: &[OperationInFlight]) -> Vec<OperationSpec> {
-    let next = facts
-        .targets()
-        .filter_map(|target| next_operation(facts, target, None));
+    let next = facts.targets().flat_map(|target| {
+        let now = next_operation(facts, target, None);
+        now.into_iter()
+            .chain(awaited_operation(facts, target, None))
+    });
     let is_admitted = |spec: &OperationSpec| {
         let request = Request {
             spec,

@@ -8,10 +8,13 @@ use crate::{
         desired::{aspects_of, changed, wanted_version},
         facts::{Facts, Operation, Target},
         messages,
+        windows::Windows,
     },
 };
 
-use super::{Replacement, Request, Verdict, can_be_done, in_flight::is_queued, pursued, replaced};
+use super::{
+    Replacement, Request, Verdict, awaited, can_be_done, in_flight::is_queued, pursued, replaced,
+};
 
 /// The change of a target that is needed before a person's Operation can run.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,6 +122,10 @@ fn spec_is_newer(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
     let Some(target) = facts.target(&operation.spec.target) else {
         return false;
     };
+    // It isn't judged by the generation: it is kept as long as the spec asks for the same.
+    if operation.needs_window() && facts.windows != Windows::None {
+        return false;
+    }
     let is_edited = target.generation > operation.arrived_at;
     let is_queued = is_queued(facts, &operation.spec.target);
     // The operation in flight may have made the edit itself. Then the rules about operations in flight decide.
@@ -135,8 +142,12 @@ fn spec_is_newer(facts: &Facts<'_>, operation: &Operation<'_>) -> bool {
         // Include an edit to a value that is already reached.
         asked.extend(changed(before, &target.asked));
     }
+    let about = aspects_of(operation.spec.type_);
     if !operation.holds_lock && is_queued {
+        // What waits for a window replaces nothing that needn't wait.
+        let awaited = awaited(facts, target, Some(operation));
+        asked.retain(|aspect| about.contains(aspect) || !awaited.contains(aspect));
         return !asked.is_empty();
     }
-    !asked.is_disjoint(&aspects_of(operation.spec.type_))
+    !asked.is_disjoint(&about)
 }

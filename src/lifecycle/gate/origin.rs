@@ -3,12 +3,13 @@
 use crate::{
     api::{Aspect, OPERATION_UID_LABEL, OperationType, TargetKind},
     lifecycle::{
-        facts::{Coverage, Facts, Origin, coverage},
+        facts::{Coverage, Facts, Origin, coverage, needs_window},
         messages,
+        windows::Windows,
     },
 };
 
-use super::{Request, Source, Verdict, in_flight, next_operation, replaced};
+use super::{Request, Source, Verdict, awaited_operation, in_flight, next_operation, replaced};
 
 /// Admits what others began: it already runs at the engine, so no other rule applies. Belay follows it while the
 /// engine shows it.
@@ -46,11 +47,19 @@ pub fn spec_still_asks(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdi
         // What that operation leaves to do is known once it has begun.
         return None;
     }
+    let has_windows = facts.windows != Windows::None;
     let is_asked = if operation.spec.type_ == OperationType::Delete {
         target.deleted.is_some() && !target.held.all().contains(&Aspect::Deletion)
     } else {
-        made_for == target.generation
-            && next_operation(facts, target, Some(operation)).as_ref() == Some(operation.spec)
+        // What waits for a window is kept although the spec was edited, if it still asks for the same: an autoscaler may
+        // scale the pool often.
+        let is_current = made_for == target.generation || (has_windows && operation.needs_window());
+        let needed = if operation.waits_for_window(facts) {
+            awaited_operation(facts, target, Some(operation))
+        } else {
+            next_operation(facts, target, Some(operation))
+        };
+        is_current && needed.as_ref() == Some(operation.spec)
     };
     (!is_asked).then(|| replaced(messages::SPEC_CHANGED.into()))
 }
@@ -63,7 +72,8 @@ pub fn spec_could_be_written(facts: &Facts<'_>, request: &Request<'_>) -> Option
 }
 
 /// Lets a pool's spec wait while its cluster needs an operation. A Delete doesn't wait, and neither does a change
-/// that enters a queue.
+/// that enters a queue. What the cluster needs in the next maintenance window keeps only such changes waiting that need a
+/// window too.
 pub fn cluster_goes_first(facts: &Facts<'_>, request: &Request<'_>) -> Option<Verdict> {
     let Source::Spec = request.source else {
         return None;
@@ -71,6 +81,11 @@ pub fn cluster_goes_first(facts: &Facts<'_>, request: &Request<'_>) -> Option<Ve
     let is_pools = request.spec.target.kind == TargetKind::AgentPool;
     let may_pass = request.spec.type_ == OperationType::Delete
         || in_flight::is_queued(facts, &request.spec.target);
-    let waits = is_pools && !may_pass && next_operation(facts, &facts.cluster, None).is_some();
+    let cluster = &facts.cluster;
+    let needed = next_operation(facts, cluster, None).or_else(|| {
+        let waits = needs_window(request.spec.type_) && facts.windows.keep_waiting();
+        awaited_operation(facts, cluster, None).filter(|_| waits)
+    });
+    let waits = is_pools && !may_pass && needed.is_some();
     waits.then(|| Verdict::Wait("waits for an operation on its cluster".into()))
 }

@@ -56,9 +56,13 @@ fn about_to_begin(facts: &Facts<'_>, operation: &Operation<'_>) -> Option<Operat
     if !target.is_cluster() || target.deleted.is_some() || spec_change(facts, operation).is_some() {
         return None;
     }
-    let is_reconcile = operation.spec.type_ == OperationType::Reconcile;
+    // A person's Operation of these types changes the version even if no maintenance window is open.
+    let is_about_it = matches!(
+        operation.spec.type_,
+        OperationType::Reconcile | OperationType::Upgrade | OperationType::Rollback
+    );
     let changes_version =
-        is_reconcile || pursued(facts, target, Some(operation)).contains(&Aspect::Version);
+        is_about_it || pursued(facts, target, Some(operation)).contains(&Aspect::Version);
     let wanted = wanted_version(target).filter(|_| changes_version)?;
     control_plane_step(facts, facts.control_plane()?, wanted)
 }

@@ -48,6 +48,8 @@ pub enum Event {
     /// All running work advances by one tick.
     Work,
     Wait,
+    /// Hours pass.
+    WaitHours(i64),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +125,7 @@ impl Event {
             Self::Fail => world.fail(),
             Self::Work => world.work(),
             Self::Wait => world.wait(1),
+            Self::WaitHours(hours) => world.wait(hours * 3600),
         };
     }
 }

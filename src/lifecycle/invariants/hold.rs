@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-use super::{Broken, HELD, holds};
+use super::{Broken, HELD, WINDOW, holds};
 
 /// Checks that nothing is created for an aspect on hold. If an object was removed by force, it is no longer known
 /// what it asked for.
@@ -43,6 +43,28 @@ pub fn check_beginning(
         Some(operation) if !is_about_nothing_held(operation) => check_held(world, operation),
         _ => Ok(()),
     }
+}
+
+/// Checks that what waits for a maintenance window begins only while one is open.
+pub fn check_window(
+    world: &World,
+    name: &str,
+    before: &OperationStatus,
+    after: &OperationStatus,
+) -> Result<(), Broken> {
+    let begins =
+        before.phase == OperationPhase::Pending && after.phase == OperationPhase::InProgress;
+    let snapshot = world.snapshot();
+    let facts = Facts::of(&snapshot, world.now());
+    let operation = facts.operations.iter().find(|it| it.name == name);
+    let is_early =
+        operation.is_some_and(facts::Operation::needs_window) && facts.windows.keep_waiting();
+    holds(WINDOW, !(begins && is_early), || {
+        format!(
+            "{name} begins at {} although no window is open",
+            world.now()
+        )
+    })
 }
 
 /// Whether it is for something that nobody asked for, such as a lost node.
@@ -87,7 +109,10 @@ fn check_again(world: &World, made: &Operation) -> Result<(), Broken> {
     let was_ended = |status: &OperationStatus| match status.phase {
         OperationPhase::Failed => status.start_time.is_some(),
         OperationPhase::Canceled => status.cancellation.as_ref().is_some_and(|cancellation| {
-            cancellation.replaced_by.is_none() && cancellation.accepted_at.is_some()
+            // What a window paused goes on in the next one.
+            cancellation.replaced_by.is_none()
+                && cancellation.accepted_at.is_some()
+                && !facts::is_by_window(cancellation)
         }),
         _ => false,
     };

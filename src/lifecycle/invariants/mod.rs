@@ -42,6 +42,7 @@ pub const PERCENT: &str = "percent never falls";
 pub const CANCELED: &str = "Canceled is said of what has stopped";
 pub const REFUSED: &str = "an abort that was accepted is refused by the provider alone";
 pub const HELD: &str = "a hold is respected";
+pub const WINDOW: &str = "a change of a version begins in a window";
 pub const REST: &str = "what is settled is Ready, or Stalled with a reason";
 
 /// A rule that is violated, and how that shows.
@@ -96,6 +97,7 @@ impl Watch {
                 status::check(name, &before, status)?;
                 check_refusal(world, name, &before, status)?;
                 hold::check_beginning(world, name, &before, status)?;
+                hold::check_window(world, name, &before, status)?;
                 check_canceled(world, name)
             }
             Action::WriteClusterStatus(status) => self.check_lock(&status.operations),

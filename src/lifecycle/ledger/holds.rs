@@ -10,6 +10,7 @@ use crate::{
         facts::{Facts, Operation, Target},
         plan::{Aspects, PlannedTarget},
         planning::goes_back,
+        windows::Windows,
     },
 };
 
@@ -67,6 +68,7 @@ fn without(hold: Option<Hold>, stays: impl Fn(Aspect) -> bool) -> Option<Hold> {
     let mut hold = hold?;
     hold.aspects.retain(|aspect| stays(*aspect));
     hold.ended_otherwise.retain(|aspect| stays(*aspect));
+    hold.until_window.retain(|aspect| stays(*aspect));
     (!hold.aspects.is_empty()).then_some(hold)
 }
 
@@ -107,7 +109,10 @@ fn covered(facts: &Facts<'_>, target: &Target<'_>, end: &End<'_, '_>) -> Option<
         })?
     } else if is_on(&end.record.target) {
         let asked = outstanding(facts, target, Some(end.operation));
-        if end.operation.is_from_spec() {
+        if end.operation.needs_window() && facts.windows != Windows::None {
+            // Everything else goes on while it waits for a maintenance window.
+            aspects_of(end.record.type_)
+        } else if end.operation.is_from_spec() {
             // A deletion that came after it is a separate request.
             let deletes = end.record.type_ == OperationType::Delete;
             let is_its_own = |aspect: &Aspect| deletes || *aspect != Aspect::Deletion;
@@ -204,7 +209,8 @@ fn left_undone(
     }
     // A rollback that was stopped while nodes went back: the pools still converge to the version of the control
     // plane.
-    if was_stopped && !target.is_cluster() && goes_back(facts, end.operation) {
+    // If its window closed, the rollback itself goes on in the next window.
+    if was_stopped && !end.by_window && !target.is_cluster() && goes_back(facts, end.operation) {
         left.remove(&Aspect::Version);
         left.remove(&Aspect::Count);
     }
@@ -213,6 +219,7 @@ fn left_undone(
 
 fn hold_of(end: &End<'_, '_>, covered: &PlannedTarget, left: Aspects) -> Option<Hold> {
     let record = &end.record;
+    let until_window = end.by_window.then(|| left.iter().copied().collect());
     (!left.is_empty()).then(|| Hold {
         operation: OperationReference {
             name: record.name.clone(),
@@ -224,6 +231,7 @@ fn hold_of(end: &End<'_, '_>, covered: &PlannedTarget, left: Aspects) -> Option<
         since: record.end_time.clone(),
         aspects: left.into_iter().collect(),
         ended_otherwise: Vec::new(),
+        until_window: until_window.unwrap_or_default(),
         asked_for: covered.asked_for.clone(),
     })
 }
@@ -247,6 +255,10 @@ fn merged(before: Option<Hold>, after: Option<Hold>, now: &AskedFor) -> Option<H
         if before.is_after_failure(aspect) != after.is_after_failure(aspect) {
             after.ended_otherwise.push(aspect);
         }
+        after.until_window.retain(|other| *other != aspect);
+        if before.until_window.contains(&aspect) {
+            after.until_window.push(aspect);
+        }
         let (then, now) = (&before.asked_for, &mut after.asked_for);
         match aspect {
             Aspect::Version => now.kubernetes_version.clone_from(&then.kubernetes_version),
@@ -258,5 +270,6 @@ fn merged(before: Option<Hold>, after: Option<Hold>, now: &AskedFor) -> Option<H
     }
     after.aspects.sort_unstable();
     after.ended_otherwise.sort_unstable();
+    after.until_window.sort_unstable();
     Some(after)
 }

@@ -3,7 +3,7 @@
 use crate::{
     api::{Cancellation, LastOperation, OperationPhase, OperationStatus, OperationTarget, is_kept},
     lifecycle::{
-        facts::{Facts, Operation, Target, deletion_in_the_way},
+        facts::{Facts, Operation, Target, deletion_in_the_way, is_by_window},
         messages,
         plan::Plan,
         transition::Transition,
@@ -22,6 +22,8 @@ pub struct End<'f, 'a> {
     pub plan: Option<&'f Plan>,
     /// Whether it had begun.
     pub had_begun: bool,
+    /// Whether Belay aborted it because its maintenance window closed.
+    pub by_window: bool,
 }
 
 /// Returns the operations that end now, or that ended and aren't recorded on their targets yet, oldest first.
@@ -115,6 +117,8 @@ fn end<'f, 'a>(
         operation,
         plan: operation.begun(),
         had_begun: status.start_time.is_some(),
+        by_window: status.phase == OperationPhase::Canceled
+            && status.cancellation.as_ref().is_some_and(is_by_window),
         record: LastOperation {
             name: operation.name.to_owned(),
             uid: operation.uid.to_owned(),

@@ -14,7 +14,7 @@ use crate::{
 
 /// Returns the next lock. The queue is in the order of arrival, with deletions first. A waiting operation lets no
 /// later one pass that would keep it waiting. An operation that has begun and lost its place in the lock goes before
-/// all others.
+/// all others. One that has to wait for a maintenance window neither holds the lock nor waits in the queue.
 pub fn next(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<OperationInFlight> {
     let held = facts.snapshot.lock();
     let of = |uid: &str| {
@@ -26,7 +26,8 @@ pub fn next(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<Operat
             let is_over = facts.operation(&held.uid).is_some() || is_gone(facts, held);
             return (!is_over).then(|| held.clone());
         };
-        (!transition.status.phase.is_finished()).then(|| OperationInFlight {
+        let gives_it_back = transition.operation.waits_for_window(facts);
+        (!transition.status.phase.is_finished() && !gives_it_back).then(|| OperationInFlight {
             phase: transition.status.phase,
             percent_complete: about(held.percent_complete, transition.status.percent_complete),
             target_generation: generation(facts, transition.operation, held),
@@ -39,6 +40,7 @@ pub fn next(facts: &Facts<'_>, transitions: &[Transition<'_, '_>]) -> Vec<Operat
         .filter(|transition| !transition.status.phase.is_finished())
         .map(|transition| transition.operation)
         .filter(|operation| !operation.holds_lock && may_hold(operation))
+        .filter(|operation| !operation.waits_for_window(facts))
         .collect();
     // What others began already runs at the engine, so it enters the lock beside any other holder.
     let runs_already = |operation: &Operation<'_>| operation.begun_by_others().is_some();

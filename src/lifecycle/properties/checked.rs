@@ -30,6 +30,17 @@ impl Checked {
         }
     }
 
+    /// Returns a settled world with a maintenance window of eight hours each night.
+    pub fn with_window(pauses: bool) -> Self {
+        let mut this = Self::new(true);
+        let at_end = if pauses { "Pause" } else { "Continue" };
+        let window = json!({"start": "22:00", "duration": "8h", "atEnd": at_end});
+        this.world
+            .edit_cluster(&json!({"maintenanceWindows": [window]}))
+            .settle();
+        this
+    }
+
     pub fn happens(&mut self, turn: &Turn) {
         match turn {
             Turn::Others(event) => self.apply(event),
@@ -100,7 +111,7 @@ impl Checked {
             .refuse_to_stop(false)
             .stall(false);
         self.world
-            .edit_cluster(&json!({"operationHistoryLimit": 3}));
+            .edit_cluster(&json!({"operationHistoryLimit": 3, "maintenanceWindows": []}));
         for _ in 0..400 {
             if !self.world.is_working() && self.world.decide().0.is_empty() {
                 return assert_kept(at_rest(&self.world, self.watch.was_forced));

@@ -126,16 +126,25 @@ fn by_others() -> impl Strategy<Value = Event> {
     ]
 }
 
-pub fn turns() -> impl Strategy<Value = Vec<Turn>> {
+fn turn() -> impl Strategy<Value = Turn> {
     let meanwhile =
         (0..6_usize, by_others()).prop_map(|(actions, event)| Turn::Meanwhile(actions, event));
-    let turn = prop_oneof![
+    prop_oneof![
         8 => by_others().prop_map(Turn::Others),
         8 => Just(Turn::Stride),
         3 => (0..10_usize).prop_map(Turn::Die),
         1 => Just(Turn::Remember),
         2 => kind().prop_map(Turn::Rival),
         4 => meanwhile,
-    ];
-    vec(turn, 0..40)
+    ]
+}
+
+pub fn turns() -> impl Strategy<Value = Vec<Turn>> {
+    vec(turn(), 0..40)
+}
+
+/// Generates turns between which hours may pass.
+pub fn turns_of_days() -> impl Strategy<Value = Vec<Turn>> {
+    let hours = (1..12_i64).prop_map(|hours| Turn::Others(Event::WaitHours(hours)));
+    vec(prop_oneof![6 => turn(), 1 => hours], 0..40)
 }

@@ -13,7 +13,7 @@ use crate::api::{
 use super::fixtures::{NEW, World, pool};
 
 use checked::Checked;
-use events::{POOLS, turns};
+use events::{POOLS, turns, turns_of_days};
 
 proptest! {
     #![proptest_config(ProptestConfig {
@@ -108,5 +108,25 @@ proptest! {
         }
         world.unguard().settle();
         prop_assert_eq!(world.versions("np1"), vec![NEW.to_owned(); expected]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 192,
+        rng_seed: RngSeed::Fixed(1),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn with_a_window_the_invariants_hold_in_every_history_and_it_settles_once_the_window_is_gone(
+        pauses: bool,
+        turns in turns_of_days(),
+    ) {
+        let mut checked = Checked::with_window(pauses);
+        for turn in &turns {
+            checked.happens(turn);
+        }
+        checked.comes_to_rest();
     }
 }

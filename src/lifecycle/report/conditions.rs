@@ -98,11 +98,12 @@ impl<'c> Conditions<'c> {
     }
 }
 
-/// Sets an Operation's conditions from its phase. `waits` says what a Pending one waits for.
+/// Sets an Operation's conditions from its phase. `waits` says what a Pending one waits for: a reason, and a message that may
+/// be empty.
 pub fn of_operation(
     status: &mut OperationStatus,
     operation: &Operation,
-    waits: &str,
+    (waits_reason, waits): (&'static str, &str),
     now: Timestamp,
 ) {
     let (health, succeeded, reason, message) = match status.phase {
@@ -115,7 +116,7 @@ pub fn of_operation(
             (
                 Health::Reconciling,
                 "Unknown",
-                reason::PENDING,
+                waits_reason,
                 waits.to_owned(),
             )
         }

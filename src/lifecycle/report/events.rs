@@ -2,7 +2,13 @@
 
 use crate::{
     api::{CancellationStatus, OperationPhase, OperationStatus, TargetKind},
-    lifecycle::{facts::Facts, messages::reason, preflight::PREFLIGHT, transition::Transition},
+    lifecycle::{
+        facts::{Facts, Operation},
+        messages::{self, reason},
+        preflight::PREFLIGHT,
+        transition::Transition,
+        windows::Windows,
+    },
 };
 
 /// An Event to publish.
@@ -28,11 +34,13 @@ pub fn notes(facts: &Facts<'_>, transition: &Transition<'_, '_>) -> Vec<Note> {
     let (before, after) = (operation.status.as_ref(), &transition.status);
     let events = of_preflight(before, after)
         .into_iter()
-        .chain(of_transition(before, after));
+        .chain(of_transition(facts, transition));
     events.map(|event| note(facts, transition, event)).collect()
 }
 
-fn of_transition(before: &OperationStatus, after: &OperationStatus) -> Option<Event> {
+fn of_transition(facts: &Facts<'_>, transition: &Transition<'_, '_>) -> Option<Event> {
+    let operation = transition.operation;
+    let (before, after) = (operation.status.as_ref(), &transition.status);
     if was_refused(before, after) {
         let why = cancellation_reason(after);
         let note = format!("abort refused, the operation continues: {why}");
@@ -40,7 +48,7 @@ fn of_transition(before: &OperationStatus, after: &OperationStatus) -> Option<Ev
     } else if before.phase == after.phase {
         of_block(before, after)
     } else {
-        of_phase(after)
+        of_phase(after, &window(facts, operation))
     }
 }
 
@@ -102,11 +110,31 @@ fn of_block(before: &OperationStatus, after: &OperationStatus) -> Option<Event> 
     }
 }
 
-fn of_phase(after: &OperationStatus) -> Option<Event> {
+/// Returns in which window an operation begins, and what it goes on with, as the end of a sentence. Empty if it needs no
+/// window.
+fn window(facts: &Facts<'_>, operation: &Operation<'_>) -> String {
+    let open = match &facts.windows {
+        Windows::Open {
+            closes_at: Some(at),
+        } if operation.needs_window() => {
+            format!(" in the maintenance window that closes at {at}")
+        }
+        _ => return String::new(),
+    };
+    let last = facts
+        .target(&operation.spec.target)
+        .and_then(|target| target.last);
+    let paused = last.filter(|last| last.message.ends_with(messages::WINDOW_CLOSED));
+    let resumes =
+        paused.map(|paused| format!(", and goes on with what Operation {} left", paused.name));
+    format!("{open}{}", resumes.unwrap_or_default())
+}
+
+fn of_phase(after: &OperationStatus, window: &str) -> Option<Event> {
     let why = cancellation_reason(after);
     Some(match after.phase {
         OperationPhase::Pending => return None,
-        OperationPhase::InProgress => (reason::STARTED, "started".to_owned(), false),
+        OperationPhase::InProgress => (reason::STARTED, format!("started{window}"), false),
         OperationPhase::Canceling => (reason::CANCELING, format!("abort accepted: {why}"), false),
         OperationPhase::Canceled => (reason::CANCELED, format!("canceled: {why}"), false),
         OperationPhase::Succeeded if after.cancellation.is_some() => (

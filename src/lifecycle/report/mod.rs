@@ -6,6 +6,7 @@ mod events;
 mod pool;
 mod power;
 mod summary;
+mod window;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -14,6 +15,7 @@ use crate::api::{Operation, OperationInFlight, OperationStatus, OperationTarget,
 use super::{
     facts::{Facts, Target, observed_abort, was_decided},
     ledger::Ledger,
+    messages::reason,
     transition::{self, Transition},
 };
 
@@ -91,6 +93,6 @@ pub fn failed_without_target(
     now: jiff::Timestamp,
 ) -> OperationStatus {
     let mut status = transition::failed_without_target(operation, missing, now);
-    of_operation(&mut status, operation, "", now);
+    of_operation(&mut status, operation, (reason::PENDING, ""), now);
     status
 }

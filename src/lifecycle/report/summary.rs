@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-use super::{Report, conditions::Health};
+use super::{Report, conditions::Health, window::is_until_window};
 
 /// The summary of a target.
 pub struct Summary {
@@ -108,7 +108,10 @@ impl Report<'_, '_> {
         if let Some(why) = gate::why_it_stays(self.facts, target) {
             return (Health::Stalled, reason::LAST_SYSTEM_POOL.into(), why);
         }
-        if let Some((hold, aspects)) = self.hold(target) {
+        let waits = self.waits_for_window(target);
+        if let Some((hold, aspects)) = self.hold(target)
+            && !is_until_window(&hold, &aspects)
+        {
             let reason = match hold.phase {
                 OperationPhase::Failed => reason::FAILED,
                 OperationPhase::Succeeded => reason::CHANGED_BY_OTHERS,
@@ -117,7 +120,10 @@ impl Report<'_, '_> {
             let message = messages::on_hold(target.key.kind, &hold, &aspects);
             return (Health::Stalled, reason.into(), message);
         }
-        if let Some(why) = self.lags(target) {
+        if let Some(why) = self.window_is_invalid(target, waits.is_some()) {
+            return (Health::Stalled, reason::INVALID_WINDOW.into(), why);
+        }
+        if let Some(why) = self.lags(target).filter(|_| waits.is_none()) {
             return (
                 Health::Stalled,
                 reason::NEWER_THAN_CONTROL_PLANE.into(),
@@ -128,9 +134,13 @@ impl Report<'_, '_> {
             && target.there_or_made(self.ledger.ended_on(&target.key).is_some())
             && self.facts.control_plane().is_some()
             && gate::next_operation(self.facts, target, None).is_none()
-            && !self.waits_for_cluster(target)
-            && gate::why_it_lags(self.facts, target).is_none();
-        if is_settled {
+            && (waits.is_some() || !self.waits_for_cluster(target))
+            && (waits.is_some() || gate::why_it_lags(self.facts, target).is_none());
+        if let Some(waits) = waits.filter(|_| is_settled) {
+            // A tool that waits for the object to be Ready doesn't wait for the window.
+            let message = format!("{ready}; {waits}");
+            (Health::Ready, reason::WAITS_FOR_WINDOW.into(), message)
+        } else if is_settled {
             (Health::Ready, "Succeeded".into(), ready.to_owned())
         } else {
             let message = self.waiting_for(target);
@@ -147,11 +157,12 @@ impl Report<'_, '_> {
     }
 
     /// Whether the cluster is about to change a pool.
-    fn waits_for_cluster(&self, target: &Target<'_>) -> bool {
+    pub(super) fn waits_for_cluster(&self, target: &Target<'_>) -> bool {
         target.follows() && desired::differs(self.facts, target).contains(&Aspect::Version)
     }
 
-    /// Returns the hold on a target, and the held aspects that still differ from the spec.
+    /// Returns the hold on a target, and the held aspects that still differ from the spec. A hold that somebody has to end
+    /// goes before one that ends when a maintenance window opens.
     pub(super) fn hold(&self, target: &Target<'_>) -> Option<(Hold, BTreeSet<Aspect>)> {
         let holds = self.ledger.holds_of(&target.key);
         let mut differs = desired::differs(self.facts, target);
@@ -168,11 +179,12 @@ impl Report<'_, '_> {
             .into_iter()
             .flatten()
             .map(|hold| {
-                let held = held_back(Some(&hold), &target.asked);
+                let held = held_back(Some(&hold), &target.asked, &self.facts.windows);
                 let held = held.intersection(&differs).copied().collect();
                 (hold, held)
             })
-            .find(|(_, held): &(_, BTreeSet<Aspect>)| !held.is_empty())
+            .filter(|(_, held): &(_, BTreeSet<Aspect>)| !held.is_empty())
+            .min_by_key(|(hold, held)| is_until_window(hold, held))
     }
 
     fn waiting_for(&self, target: &Target<'_>) -> String {

@@ -112,7 +112,7 @@ impl<'f, 'a> Transition<'f, 'a> {
                 self.resume_if_lost(facts, request.policy.into());
             }
             Decision::ComeToAStop => {
-                status::hurry(&mut self.status, request);
+                status::hurry(&mut self.status, request, now);
                 self.resume_if_lost(facts, request.policy.into());
             }
             Decision::RefuseAbort => {

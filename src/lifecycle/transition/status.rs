@@ -109,8 +109,20 @@ fn cancellation(
     }
 }
 
-/// Changes an accepted abort to the policy `Now` if the request has it. Nothing else of it can change.
-pub(super) fn hurry(status: &mut OperationStatus, request: &AbortRequest) {
+/// Changes an accepted abort to the policy `Now` if the request has it. Nothing else of it can change, except that a person's
+/// request takes the place of Belay's own.
+pub(super) fn hurry(status: &mut OperationStatus, request: &AbortRequest, now: Timestamp) {
+    let accepted = status.cancellation.as_ref();
+    let policy = accepted.map_or(request.policy, |accepted| {
+        accepted.policy.max(request.policy)
+    });
+    if request.fingerprint.is_some() && request.fingerprint != status.observed_abort {
+        let request = AbortRequest {
+            policy,
+            ..request.clone()
+        };
+        return accept(status, &request, now);
+    }
     if let Some(cancellation) = &mut status.cancellation
         && request.policy == AbortPolicy::Now
     {

@@ -23,6 +23,7 @@ use crate::{
     lifecycle::{
         NodeView, Preflight, Snapshot, excludes, failed_without_target,
         forecast::{Foreseen, Part, forecast},
+        windows::Windows,
     },
     machinery::clock,
     provider::{
@@ -138,6 +139,7 @@ fn without_target(object: &Ours, namespace: &str, now: Timestamp) -> Option<Outl
         operations: vec![Foreseen {
             operation,
             turn: None,
+            window: None,
             is_new: true,
             parts: Vec::new(),
         }],
@@ -250,6 +252,7 @@ async fn outlook(
     let observed = observed.context("failed to read the cluster's nodes")?;
     let rules = provider::rules_of(&cluster.spec.provider);
     let meet = may_meet_each_other(&cluster, &changes.changed);
+    let windows = Windows::at(&cluster.spec.maintenance_windows, now);
     let (nodes, cluster) = (observed.nodes.clone(), Arc::new(cluster));
     let snapshot = Snapshot::new(
         cluster.clone(),
@@ -264,9 +267,10 @@ async fn outlook(
     }
     let preflight = preflight(session, &cluster, &operations, &nodes).await;
     let are_many = operations.iter().filter(|it| it.is_new).count() > 1;
+    let notes = meet.filter(|_| are_many).into_iter();
     Ok(Outlook {
         operations,
-        notes: meet.filter(|_| are_many).into_iter().collect(),
+        notes: notes.chain(unknown(&windows)).collect(),
         preflight,
         ..nothing
     })
@@ -326,6 +330,14 @@ fn waits_for_cluster(pool: &AgentPool) -> String {
         pool.name_any(),
         pool.spec.cluster_name
     )
+}
+
+/// Says why nothing that needs a maintenance window will begin, if that is so.
+fn unknown(windows: &Windows) -> Option<String> {
+    match windows {
+        Windows::Unknown(why) => Some(format!("No change of a version begins by itself: {why}")),
+        _ => None,
+    }
 }
 
 /// With Forbid, the operation that follows from one change prevents the next change.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde::Serialize;
 
@@ -74,6 +75,9 @@ pub struct Planned {
     /// Its place in the order. Operations with the same number run concurrently. 0 if the operation is in flight; none
     /// if it never begins.
     pub order: Option<usize>,
+    /// When the maintenance window opens that it waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<Timestamp>,
     /// The name, if the operation exists already.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -236,6 +240,7 @@ fn planned(foreseen: &Foreseen, all: &[Foreseen]) -> Planned {
         .then(|| status.cancellation.map(|it| it.reason).unwrap_or_default());
     Planned {
         order: foreseen.turn,
+        window: foreseen.window,
         name: (!foreseen.is_new).then(|| operation.name_any()),
         type_: spec.type_,
         target: spec.target.clone(),

@@ -72,6 +72,7 @@ fn foreseen(name: &str, turn: Option<usize>, spec: &Value, status: &Value) -> Fo
     Foreseen {
         operation,
         turn,
+        window: None,
         is_new: turn != Some(0),
         parts: Vec::new(),
     }
@@ -110,6 +111,18 @@ fn scale(turn: Option<usize>) -> Foreseen {
 fn shown(tried: &[Tried], outlooks: &[Outlook], others: &[Manifest]) -> String {
     let report = Report::new(tried, outlooks, others);
     at_each_width(|look| text::of(&report, look))
+}
+
+#[test]
+fn a_plan_of_an_upgrade_that_waits_for_a_window() {
+    let opens = "2026-11-28T21:00:00Z".parse().ok();
+    let upgrade = Foreseen {
+        parts: vec![steps(None, &[("Upgrade", "1.35.7 to 1.36.3")])],
+        window: opens,
+        ..upgrade("demo-upgrade-mqxdz", 2, &json!({"phase": "Succeeded"}))
+    };
+    let outlooks = [outlook(vec![scale(Some(1)), upgrade], &[])];
+    assert_snapshot!(shown(&[cluster(Effect::Changed)], &outlooks, &[]));
 }
 
 #[test]

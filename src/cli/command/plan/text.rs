@@ -85,7 +85,12 @@ fn of_operation(planned: &Planned, look: &Look) -> Vec<String> {
         names if names.is_empty() => String::new(),
         names => format!(", after {names}"),
     };
-    let words = format!("{}{more}{after}", planned.words);
+    let window = planned.window.map(|at| {
+        let at = text::minute(at);
+        format!(", in the maintenance window that opens at {at}")
+    });
+    let window = window.unwrap_or_default();
+    let words = format!("{}{more}{after}{window}", planned.words);
     let mut lines = vec![look.wrap(&format!("  {head:<4} "), "       ", &words)];
     if let Some(why) = &planned.canceled {
         let canceled = format!("is canceled: {why}");

@@ -6,8 +6,8 @@ use kube::ResourceExt as _;
 
 use crate::{
     api::{
-        AgentPool, Hold, LastOperation, Operation, OperationInFlight, OperationPhase,
-        OperationStatus, OperationTarget, QuarantinedNode, TargetKind,
+        AgentPool, Hold, LastOperation, MaintenanceWindow, Operation, OperationInFlight,
+        OperationPhase, OperationStatus, OperationTarget, QuarantinedNode, TargetKind,
     },
     cli::{
         cluster::pause,
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-use super::{Facts, Subject, in_the_way::InTheWay};
+use super::{Facts, Subject};
 
 /// Explains the chain from the condition to what blocks the operation, and then what helps.
 pub fn explain(facts: &Facts, look: &Look, now: Timestamp) -> String {
@@ -43,7 +43,7 @@ pub fn explain(facts: &Facts, look: &Look, now: Timestamp) -> String {
             );
             if facts.operation.is_none() {
                 chain.last(&status.conditions, status.last_operation.as_ref());
-                chain.hold(status.hold.as_ref());
+                chain.hold(status.hold.as_ref(), &facts.windows);
                 chain.quarantined(cluster_text::quarantined(&facts.pools));
                 if !is_stalled(&status.conditions) {
                     chain.pools(&facts.pools);
@@ -61,15 +61,15 @@ pub fn explain(facts: &Facts, look: &Look, now: Timestamp) -> String {
             );
             if facts.operation.is_none() {
                 chain.last(&status.conditions, status.last_operation.as_ref());
-                chain.hold(status.hold.as_ref());
-                chain.hold(status.cluster_hold.as_ref());
+                chain.hold(status.hold.as_ref(), &facts.windows);
+                chain.hold(status.cluster_hold.as_ref(), &facts.windows);
                 chain.quarantined(status.quarantined_nodes.iter());
             }
         }
         Subject::Operation(_) => {}
     }
     if let Some(operation) = &facts.operation {
-        chain.operation(operation, facts.in_the_way.as_ref(), &facts.lock);
+        chain.operation(operation, facts);
     }
     chain.text()
 }
@@ -157,8 +157,19 @@ impl Chain<'_> {
     }
 
     /// Says what is on hold, and what ends the hold.
-    fn hold(&mut self, hold: Option<&Hold>) {
+    fn hold(&mut self, hold: Option<&Hold>, windows: &[MaintenanceWindow]) {
         let Some(hold) = hold else { return };
+        if !hold.until_window.is_empty() {
+            let name = &hold.operation.name;
+            self.say(format!(
+                "Operation {name} was paused because its maintenance window closed. Belay goes on when a window opens: {}.",
+                windows_text(windows)
+            ));
+            self.remedy("See what it did", &format!("operation show {name}"));
+            let target = target_words(&hold.target);
+            self.remedy("Go on now", &format!("resume {target}"));
+            return;
+        }
         let on = target_name(&hold.target);
         self.say(format!(
             "Since then on hold, so that the same change does not begin again by itself: {}. The hold ends when the spec of {on} asks for something else, or when someone asks for the rest.",
@@ -196,20 +207,22 @@ impl Chain<'_> {
     }
 
     /// Says how far an Operation is, and what blocks it.
-    fn operation(
-        &mut self,
-        operation: &Operation,
-        in_the_way: Option<&InTheWay>,
-        lock: &[OperationInFlight],
-    ) {
+    fn operation(&mut self, operation: &Operation, facts: &Facts) {
+        let in_the_way = facts.in_the_way.as_ref();
         let status = view::status(operation);
         let (name, what) = (operation.name_any(), what_it_does(operation));
         let ran = text::since(status.start_time.as_ref(), self.now);
         match status.phase {
-            OperationPhase::Pending => {
-                self.say(format!("Operation {name} ({what}) waits for its turn."));
-                self.turn(operation, lock);
-            }
+            OperationPhase::Pending => match progress::window(&status) {
+                Some(waits) => {
+                    self.say(format!("Operation {name} ({what}) {waits}."));
+                    self.window(operation, &facts.windows);
+                }
+                None => {
+                    self.say(format!("Operation {name} ({what}) waits for its turn."));
+                    self.turn(operation, &facts.lock);
+                }
+            },
             OperationPhase::InProgress => {
                 self.say(format!(
                     "Operation {name} ({what}) is at {}%, after {ran}.",
@@ -290,6 +303,15 @@ impl Chain<'_> {
         }
     }
 
+    /// Says which maintenance windows an Operation may run in, and how to run it now.
+    fn window(&mut self, operation: &Operation, windows: &[MaintenanceWindow]) {
+        self.say(format!(
+            "Its cluster changes versions by itself only in maintenance windows: {}.",
+            windows_text(windows)
+        ));
+        self.remedy("Run it now", &view::at_once(operation));
+    }
+
     /// Says what an Operation that hasn't begun waits for.
     fn turn(&mut self, operation: &Operation, lock: &[OperationInFlight]) {
         let name = operation.name_any();
@@ -336,6 +358,22 @@ impl Chain<'_> {
         }
         lines.join("\n")
     }
+}
+
+/// Describes windows: `Saturday and Sunday 22:00 for 4h (Europe/Berlin)`.
+fn windows_text(windows: &[MaintenanceWindow]) -> String {
+    let each = |window: &MaintenanceWindow| {
+        let days: Vec<_> = window.days.iter().map(|day| format!("{day:?}")).collect();
+        let days = match days.join(", ") {
+            none if none.is_empty() => "every day".to_owned(),
+            days => days,
+        };
+        let open = std::time::Duration::from(window.duration);
+        let open = text::duration(open.try_into().unwrap_or_default());
+        format!("{days} {} for {open} ({})", window.start, window.time_zone)
+    };
+    let windows: Vec<_> = windows.iter().map(each).collect();
+    windows.join("; ")
 }
 
 /// Whether the object is on hold until someone acts.

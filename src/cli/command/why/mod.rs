@@ -11,13 +11,19 @@ use kube::ResourceExt as _;
 
 use crate::{
     api::{
-        AgentPool, ManagedCluster, Operation, OperationInFlight, OperationPhase, OperationTarget,
+        AgentPool, MaintenanceWindow, ManagedCluster, Operation, OperationInFlight, OperationPhase,
     },
     cli::{
-        cluster::{errors, session::Session, target, view},
+        cluster::{
+            errors,
+            session::Session,
+            target::{self, Kind},
+            view,
+        },
         display::progress,
         terminal::output,
     },
+    lifecycle::messages::reason,
     machinery::clock,
 };
 
@@ -46,6 +52,8 @@ pub struct Facts {
     pub pools: Vec<AgentPool>,
     /// The operations in flight on the cluster, if the Operation waits for its turn.
     pub lock: Vec<OperationInFlight>,
+    /// The maintenance windows of the cluster.
+    pub windows: Vec<MaintenanceWindow>,
 }
 
 /// The object in question.
@@ -88,6 +96,10 @@ impl Facts {
                 read_operation(session, operation.map(|operation| operation.name.as_str())).await?
             }
         };
+        let in_flight = match in_flight {
+            None => awaited(session, &subject).await?,
+            found => found,
+        };
         let blocked = in_flight
             .as_ref()
             .and_then(|operation| progress::in_the_way(&view::status(operation)).cloned());
@@ -101,27 +113,57 @@ impl Facts {
             }
             _ => Vec::new(),
         };
-        let lock = match &in_flight {
-            Some(operation) if view::phase(operation) == OperationPhase::Pending => {
-                lock_of(session, &operation.spec.target).await
-            }
-            _ => Vec::new(),
+        let cluster = match &subject {
+            Subject::Cluster(cluster) => Some(cluster.as_ref().clone()),
+            Subject::Pool(pool) => errors::find(&session.api(), &pool.spec.cluster_name).await?,
+            Subject::Operation(operation) => target::cluster_of(session, &operation.spec.target)
+                .await
+                .ok(),
         };
+        let is_pending = in_flight
+            .as_ref()
+            .is_some_and(|operation| view::phase(operation) == OperationPhase::Pending);
+        let lock = cluster.as_ref().filter(|_| is_pending).map(lock_of);
+        let windows = cluster.map(|cluster| cluster.spec.maintenance_windows);
         Ok(Self {
             subject,
             operation: in_flight,
             in_the_way,
             pools,
-            lock,
+            lock: lock.unwrap_or_default(),
+            windows: windows.unwrap_or_default(),
         })
     }
 }
 
-/// Returns the operations in flight on the cluster of a target. Empty if the cluster doesn't exist.
-async fn lock_of(session: &Session, target: &OperationTarget) -> Vec<OperationInFlight> {
-    let cluster = target::cluster_of(session, target).await.ok();
-    let status = cluster.and_then(|cluster| cluster.status);
-    status.map(|status| status.operations).unwrap_or_default()
+/// Returns the operations in flight on a cluster.
+fn lock_of(cluster: &ManagedCluster) -> Vec<OperationInFlight> {
+    let status = cluster.status.as_ref();
+    status
+        .map(|status| status.operations.clone())
+        .unwrap_or_default()
+}
+
+/// Returns the Operation on a cluster or a pool that waits for a maintenance window. None if none does.
+async fn awaited(session: &Session, subject: &Subject) -> anyhow::Result<Option<Operation>> {
+    let (target, conditions) = match subject {
+        Subject::Cluster(cluster) => (
+            Kind::Cluster.named(&cluster.name_any()),
+            cluster.status.as_ref().map(|status| &status.conditions),
+        ),
+        Subject::Pool(pool) => (
+            Kind::Pool.named(&pool.name_any()),
+            pool.status.as_ref().map(|status| &status.conditions),
+        ),
+        Subject::Operation(_) => return Ok(None),
+    };
+    let ready = conditions.and_then(|conditions| view::condition(conditions, "Ready"));
+    if ready.is_none_or(|ready| ready.reason != reason::WAITS_FOR_WINDOW) {
+        return Ok(None);
+    }
+    let operations = target::operations_on(session, &target).await?;
+    let waits = |operation: &Operation| progress::window(&view::status(operation)).is_some();
+    Ok(operations.into_iter().find(waits))
 }
 
 async fn read_operation(
