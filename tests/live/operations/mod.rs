@@ -15,3 +15,4 @@ pub mod start_stop;
 pub mod timeout;
 pub mod update;
 pub mod upgrade;
+pub mod windows;
