@@ -113,13 +113,14 @@ fn of_block(before: &OperationStatus, after: &OperationStatus) -> Option<Event> 
 /// Returns in which window an operation begins, and what it goes on with, as the end of a sentence. Empty if it needs no
 /// window.
 fn window(facts: &Facts<'_>, operation: &Operation<'_>) -> String {
+    if !operation.needs_window() {
+        return String::new();
+    }
     let open = match &facts.windows {
         Windows::Open {
             closes_at: Some(at),
-        } if operation.needs_window() => {
-            format!(" in the maintenance window that closes at {at}")
-        }
-        _ => return String::new(),
+        } => format!(" in the maintenance window that closes at {at}"),
+        _ => String::new(),
     };
     let last = facts
         .target(&operation.spec.target)

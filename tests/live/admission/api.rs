@@ -15,7 +15,7 @@ const VALUE: &str = "a value must be empty, or have at most 63 letters";
 /// Labels and taints that nodes can have, up to the maximum length.
 const LABELS_AND_TAINTS: &str = "nodeLabels: {a: '', notkubernetes.io/a: x, kubernetes.io: x, example.com/team_1.x: A-1_b.c, LONGDOMAIN/team: x}, nodeTaints: [{key: a, effect: NoSchedule}, {key: a, value: b, effect: NoExecute}, {key: example.com/b, effect: NoSchedule}], count: 1";
 
-/// Returns the manifest with keys that are one character too long or, if `is_allowed`, of the maximum length.
+/// Returns the manifest with windows, and with keys that are one character too long or, if `is_allowed`, of the maximum length.
 fn with_long_names(manifest: &str, is_allowed: bool) -> String {
     let label = "a".repeat(61);
     let domain = format!("{label}.{label}.{label}.{label}.aaaaa");
@@ -23,6 +23,7 @@ fn with_long_names(manifest: &str, is_allowed: bool) -> String {
     manifest
         .replace("LONGNAME", &"n".repeat(64))
         .replace("LONGDOMAIN", &domain)
+        .replace("A_WINDOW", "{start: '22:00', duration: 1h}")
 }
 
 /// A manifest, the text that is replaced, its replacement, and the text of the refusal.
@@ -110,6 +111,72 @@ const REFUSALS: &[(&str, &str, &str, &str)] = &[
         "provider:",
         "operationTimeout: 169h, provider:",
         "must be a duration from 1m to 168h, for example 2h",
+    ),
+    (
+        CLUSTER,
+        "provider:",
+        "maintenanceWindows: [{start: '9:00', duration: 1h}], provider:",
+        "must be HH:MM from 00:00 to 23:59, for example 22:00",
+    ),
+    (
+        CLUSTER,
+        "provider:",
+        "maintenanceWindows: [{start: '24:00', duration: 1h}], provider:",
+        "must be HH:MM from 00:00 to 23:59, for example 22:00",
+    ),
+    (
+        CLUSTER,
+        "provider:",
+        "maintenanceWindows: [{start: '22:00', duration: 14m}], provider:",
+        "must be a duration from 15m to 24h, for example 4h",
+    ),
+    (
+        CLUSTER,
+        "provider:",
+        "maintenanceWindows: [{start: '22:00', duration: 25h}], provider:",
+        "must be a duration from 15m to 24h, for example 4h",
+    ),
+    (
+        CLUSTER,
+        "provider:",
+        "maintenanceWindows: [{start: '22:00', duration: 1 day}], provider:",
+        "must be a duration from 15m to 24h, for example 4h",
+    ),
+    (
+        CLUSTER,
+        "provider:",
+        "maintenanceWindows: [{start: '22:00', duration: 1h, timeZone: 'Central European Time'}], provider:",
+        "must be a name of the IANA time zone database, for example Europe/Berlin",
+    ),
+    (
+        CLUSTER,
+        "provider:",
+        "maintenanceWindows: [{start: '22:00', duration: 1h, days: [Someday]}], provider:",
+        "supported values: \"Monday\"",
+    ),
+    (
+        CLUSTER,
+        "provider:",
+        "maintenanceWindows: [{start: '22:00', duration: 1h, days: []}], provider:",
+        "should have at least 1 items",
+    ),
+    (
+        CLUSTER,
+        "provider:",
+        "maintenanceWindows: [{start: '22:00', duration: 1h, atEnd: Stop}], provider:",
+        "supported values: \"Continue\", \"Pause\"",
+    ),
+    (
+        CLUSTER,
+        "provider:",
+        "maintenanceWindows: [{start: '22:00'}], provider:",
+        "maintenanceWindows[0].duration: Required value",
+    ),
+    (
+        CLUSTER,
+        "provider:",
+        "maintenanceWindows: [A_WINDOW, A_WINDOW, A_WINDOW, A_WINDOW, A_WINDOW, A_WINDOW, A_WINDOW, A_WINDOW, A_WINDOW, A_WINDOW, A_WINDOW, A_WINDOW, A_WINDOW, A_WINDOW, A_WINDOW], provider:",
+        "must have at most 14 items",
     ),
     (
         OPERATION,

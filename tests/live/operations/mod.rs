@@ -17,3 +17,4 @@ pub mod timeout;
 pub mod undrainable;
 pub mod update;
 pub mod upgrade;
+pub mod windows;
