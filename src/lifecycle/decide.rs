@@ -67,7 +67,7 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Vec<Action> {
     actions.extend(
         transitions
             .iter()
-            .filter_map(|transition| report::note(&facts, transition))
+            .flat_map(|transition| report::notes(&facts, transition))
             .map(Action::Publish),
     );
     actions.extend(finalizers::label(&facts));

@@ -52,6 +52,7 @@ mod transition;
 
 pub use action::Action;
 pub use decide::{decide, due_at};
+pub use facts::forced_until;
 pub use finalizers::owned_by_nothing;
 pub use gate::{SpecChange, excludes, refusal};
 pub use names::suffixed;

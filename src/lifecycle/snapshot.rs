@@ -9,8 +9,8 @@ use std::{
 use kube::ResourceExt as _;
 
 use crate::api::{
-    AbortPolicy, AgentPool, KubernetesVersion, ManagedCluster, Operation, OperationError,
-    OperationInFlight, StepPhase,
+    AbortPolicy, AgentPool, ForcedPod, KubernetesVersion, ManagedCluster, Operation,
+    OperationError, OperationInFlight, StepPhase,
 };
 
 use super::{
@@ -210,6 +210,8 @@ pub struct Progress {
     pub steps: Vec<StepReport>,
     /// What blocks it: a reason in one word, and a message.
     pub blocked: Option<(String, String)>,
+    /// The pods that it deletes by force once the Operation's status names them.
+    pub forcing: Vec<ForcedPod>,
     /// What couldn't be cleaned up when the work stopped: a name, such as a node's, and the reason in the words of
     /// the API server or the provider.
     pub left: Vec<(String, String)>,

@@ -5,6 +5,7 @@
 
 mod abandoned;
 mod build;
+mod forced;
 mod inventory;
 mod leading;
 pub mod log;
@@ -27,6 +28,7 @@ use crate::{
 };
 
 pub use abandoned::Abandoned;
+use forced::Forced;
 use inventory::Inventory;
 pub use leading::Leading;
 use operations::Operations;
@@ -40,6 +42,7 @@ pub use traces::Traces;
 #[derive(Clone)]
 pub struct Telemetry {
     operations: Operations,
+    forced: Forced,
     /// The number of Operations.
     pub inventory: Inventory,
     /// How reconciles went.
@@ -74,6 +77,7 @@ impl Telemetry {
         build::register(&mut registry);
         Self {
             operations: Operations::registered(&mut registry),
+            forced: Forced::registered(&mut registry),
             inventory: Inventory::registered(&mut registry),
             reconciles: Reconciles::registered(&mut registry),
             queue: Queue::registered(&mut registry),
@@ -89,6 +93,7 @@ impl Telemetry {
     /// Reports what changed because an Operation's status was written.
     pub fn wrote(&self, operation: &Operation, after: &OperationStatus) {
         self.operations.wrote(operation, after);
+        self.forced.wrote(operation, after);
         self.traces.wrote(operation, after);
     }
 

@@ -6,6 +6,7 @@ pub mod abort;
 pub mod adopt;
 pub mod change;
 pub mod completion;
+pub mod force;
 pub mod operation;
 pub mod pause;
 pub mod plan;

@@ -1,8 +1,16 @@
 //! Which transition of an Operation is published as an Event.
 
+use jiff::Timestamp;
+
 use crate::{
-    api::{CancellationStatus, OperationPhase, OperationStatus, TargetKind},
-    lifecycle::{facts::Facts, messages::reason, transition::Transition},
+    api::{
+        CancellationStatus, ForceStatus, ForcedPod, OperationPhase, OperationStatus, TargetKind,
+    },
+    lifecycle::{
+        facts::Facts,
+        messages::{force, reason},
+        transition::Transition,
+    },
 };
 
 /// An Event to publish.
@@ -22,22 +30,31 @@ pub struct Note {
     pub warning: bool,
 }
 
-/// Returns the Event of an Operation's transition, if there is one.
-pub fn note(facts: &Facts<'_>, transition: &Transition<'_, '_>) -> Option<Note> {
-    let operation = transition.operation;
-    let (before, after) = (operation.status.as_ref(), &transition.status);
-    let (reason, text, warning) = if was_refused(before, after) {
+/// Returns the Events of an Operation's transition.
+pub fn notes(facts: &Facts<'_>, transition: &Transition<'_, '_>) -> Vec<Note> {
+    let (before, after) = (transition.operation.status.as_ref(), &transition.status);
+    let of_operation = if was_refused(before, after) {
         let why = cancellation_reason(after);
         let note = format!("abort refused, the operation continues: {why}");
-        (reason::ABORT_REFUSED, note, true)
+        Some((reason::ABORT_REFUSED, note, true))
     } else if before.phase == after.phase {
-        of_block(before, after)?
+        of_block(before, after)
     } else {
-        of_phase(after)?
+        of_phase(after)
     };
+    let events = of_force(before, after).into_iter().chain(of_operation);
+    events.map(|event| note(facts, transition, event)).collect()
+}
+
+fn note(
+    facts: &Facts<'_>,
+    transition: &Transition<'_, '_>,
+    (reason, text, warning): Event,
+) -> Note {
+    let operation = transition.operation;
     let target = &operation.spec.target;
     let exists = facts.target(target).is_some();
-    Some(Note {
+    Note {
         note: format!(
             "Operation {} ({:?}): {text}",
             operation.name, operation.spec.type_
@@ -51,7 +68,7 @@ pub fn note(facts: &Facts<'_>, transition: &Transition<'_, '_>) -> Option<Note> 
         },
         reason,
         warning,
-    })
+    }
 }
 
 /// Whether a request to abort was refused in this transition, so that the operation goes on.
@@ -78,6 +95,46 @@ fn of_block(before: &OperationStatus, after: &OperationStatus) -> Option<Event> 
         }
         _ => None,
     }
+}
+
+/// Returns the Events about a force: its beginning, the pods that are deleted, and its end.
+fn of_force(before: &OperationStatus, after: &OperationStatus) -> Vec<Event> {
+    let Some(now) = &after.force else {
+        return Vec::new();
+    };
+    let was = before.force.as_ref();
+    let until = now.until.as_ref().map_or(Timestamp::MAX, |until| until.0);
+    let by = &now.requested_by;
+    let mut events = Vec::new();
+    let is_new = before.observed_force != after.observed_force && after.observed_force.is_some();
+    match now.status {
+        ForceStatus::Refused if is_new => events.push((
+            force::REFUSED,
+            format!("force refused: {}", now.message),
+            true,
+        )),
+        ForceStatus::InEffect if is_new => {
+            let text = format!("force accepted: {}", force::accepted(until, by));
+            let is_shortened = !now.message.is_empty();
+            let text = if is_shortened {
+                format!("{text}. {}", now.message)
+            } else {
+                text
+            };
+            events.push((force::ACCEPTED, text, is_shortened));
+        }
+        _ => {}
+    }
+    let was_known =
+        |pod: &ForcedPod| was.is_some_and(|was| was.pods.iter().any(|known| known.uid == pod.uid));
+    let forced = now.pods.iter().filter(|pod| !was_known(pod));
+    events.extend(forced.map(|pod| (force::POD_FORCED, force::pod_forced(pod, until, by), true)));
+    let was_in_effect = was.is_some_and(|was| was.status == ForceStatus::InEffect);
+    if was_in_effect && now.status == ForceStatus::Ended {
+        let text = format!("force ended: {}", now.message);
+        events.push((force::ENDED, text, false));
+    }
+    events
 }
 
 fn of_phase(after: &OperationStatus) -> Option<Event> {

@@ -19,7 +19,7 @@ use super::{
 
 use conditions::Conditions;
 pub use conditions::{of_operation, stalled};
-pub use events::{Note, note};
+pub use events::{Note, notes};
 use summary::Summary;
 
 /// The inputs for the statuses of the cluster and its pools.

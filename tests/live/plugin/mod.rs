@@ -2,6 +2,7 @@
 
 pub mod commands;
 pub mod fleet;
+pub mod force;
 pub mod pause;
 pub mod plain;
 pub mod plan;

@@ -67,7 +67,12 @@ pub fn explain(facts: &Facts, look: &Look, now: Timestamp) -> String {
         Subject::Operation(_) => {}
     }
     if let Some(operation) = &facts.operation {
-        chain.operation(operation, facts.in_the_way.as_ref(), &facts.lock);
+        chain.operation(
+            operation,
+            facts.in_the_way.as_ref(),
+            &facts.lock,
+            facts.can_force,
+        );
     }
     chain.text()
 }
@@ -188,6 +193,7 @@ impl Chain<'_> {
         operation: &Operation,
         in_the_way: Option<&InTheWay>,
         lock: &[OperationInFlight],
+        can_force: bool,
     ) {
         let status = view::status(operation);
         let (name, what) = (operation.name_any(), what_it_does(operation));
@@ -249,7 +255,26 @@ impl Chain<'_> {
                 )),
             }
         }
+        if let Some(forced) = progress::forced(&status, self.now) {
+            self.say(forced);
+        }
         self.abort(&name, &status);
+        if can_force && in_the_way.is_some() {
+            self.force(&name, &status);
+        }
+    }
+
+    /// Adds the command that passes over a budget, as the last way.
+    fn force(&mut self, name: &str, status: &OperationStatus) {
+        if progress::is_forced(status) {
+            let end = format!("force {name} --end");
+            self.remedy("End the force, and wait for the budget", &end);
+        } else if status.phase == OperationPhase::InProgress {
+            self.remedy(
+                "As the last way, delete pods despite the budget",
+                &format!("force {name} --for 30m"),
+            );
+        }
     }
 
     /// Adds the command that stops the Operation, if that helps.

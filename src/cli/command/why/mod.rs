@@ -19,6 +19,7 @@ use crate::{
         terminal::output,
     },
     machinery::clock,
+    provider,
 };
 
 use in_the_way::InTheWay;
@@ -46,6 +47,8 @@ pub struct Facts {
     pub pools: Vec<AgentPool>,
     /// The operations in flight on the cluster, if the Operation waits for its turn.
     pub lock: Vec<OperationInFlight>,
+    /// Whether the Operation's provider can delete pods that a budget protects.
+    pub can_force: bool,
 }
 
 /// The object in question.
@@ -107,7 +110,12 @@ impl Facts {
             }
             _ => Vec::new(),
         };
+        let can_force = match (&in_flight, &in_the_way) {
+            (Some(operation), Some(_)) => can_force(session, &operation.spec.target).await,
+            _ => false,
+        };
         Ok(Self {
+            can_force,
             subject,
             operation: in_flight,
             in_the_way,
@@ -122,6 +130,15 @@ async fn lock_of(session: &Session, target: &OperationTarget) -> Vec<OperationIn
     let cluster = target::cluster_of(session, target).await.ok();
     let status = cluster.and_then(|cluster| cluster.status);
     status.map(|status| status.operations).unwrap_or_default()
+}
+
+/// Returns whether the provider of a target's cluster can delete pods that a budget protects.
+async fn can_force(session: &Session, target: &OperationTarget) -> bool {
+    let cluster = target::cluster_of(session, target).await.ok();
+    cluster.is_some_and(|cluster| {
+        let rules = provider::rules_of(&cluster.spec.provider);
+        rules.instead_of_force().is_none()
+    })
 }
 
 async fn read_operation(
