@@ -56,6 +56,11 @@ pub struct Flags {
     #[arg(long, env = "BELAY_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
 
+    /// How long a `PodDisruptionBudget` has to refuse an eviction before a force deletes the pod, in seconds. For
+    /// tests.
+    #[arg(long, env = "BELAY_FORCE_AFTER_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600), hide = true)]
+    pub force_after_seconds: u64,
+
     #[command(flatten)]
     pub aws: AwsFlags,
 

@@ -2,7 +2,7 @@
 
 mod flags;
 
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use belay::{
@@ -98,6 +98,7 @@ async fn operate(flags: Flags) -> anyhow::Result<()> {
         leader_election_namespace: flags.leader_election_namespace,
         shards: flags.shards,
         otlp_endpoint: flags.otlp_endpoint,
+        force_after: Duration::from_secs(flags.force_after_seconds),
         aws: flags.aws.into(),
         azure: flags.azure.into(),
     };

@@ -8,6 +8,7 @@ mod abort;
 mod cel;
 mod cluster_changes;
 mod cluster_creation;
+mod force;
 mod labels;
 mod marks;
 mod mutation;
@@ -49,6 +50,7 @@ fn validating() -> Vec<Policy> {
         labels::policy(),
         nodes::policy(),
         abort::policy(),
+        force::policy(),
     ]
 }
 
@@ -62,6 +64,7 @@ pub fn policy_files() -> Result<Vec<(String, String)>, Error> {
         files.push(file(policy.name, &policy.policy(), &policy.binding())?);
     }
     files.push(mutating(&requested_by::policy())?);
+    files.push(mutating(&force::requested_by())?);
     files.push(("roles.yaml".to_owned(), documents(&roles::roles())?));
     Ok(files)
 }

@@ -1,5 +1,5 @@
-//! Roles for people, which aggregate to Kubernetes' own `view`, `edit` and `admin`. They separate two rights: to change
-//! a cluster, and to abort.
+//! Roles for people, which aggregate to Kubernetes' own `view`, `edit` and `admin`. They separate three rights: to change
+//! a cluster, to abort, and to force.
 
 use k8s_openapi::{
     api::rbac::v1::{AggregationRule, ClusterRole, PolicyRule},
@@ -16,7 +16,7 @@ const CHANGE: [&str; 2] = ["patch", "update"];
 const AGGREGATE_TO_BELAY_ADMIN: &str = "rbac.belay.dev/aggregate-to-belay-admin";
 
 /// The roles.
-pub fn roles() -> [ClusterRole; 4] {
+pub fn roles() -> [ClusterRole; 5] {
     let writes = ["create", "delete", "deletecollection", "patch", "update"];
     let aborts = KINDS.map(|kind| format!("{kind}/abort"));
     let aborts = aborts.each_ref().map(String::as_str);
@@ -46,8 +46,28 @@ pub fn roles() -> [ClusterRole; 4] {
                 rule(&aborts, &["update"]),
             ],
         ),
+        forcer(),
         admin(),
     ]
+}
+
+/// The role of people who may have pods deleted that a budget protects, also in other namespaces. Only administrators
+/// get it by aggregation.
+fn forcer() -> ClusterRole {
+    let labels = [(AGGREGATE_TO_BELAY_ADMIN.to_owned(), "true".to_owned())];
+    ClusterRole {
+        metadata: ObjectMeta {
+            name: Some("belay-forcer".to_owned()),
+            labels: Some(labels.into()),
+            ..ObjectMeta::default()
+        },
+        rules: Some(vec![
+            rule(&KINDS, &READ),
+            rule(&["operations"], &CHANGE),
+            rule(&["operations/force"], &["update"]),
+        ]),
+        aggregation_rule: None,
+    }
 }
 
 fn rule(resources: &[&str], verbs: &[&str]) -> PolicyRule {

@@ -7,6 +7,7 @@ mod aws;
 mod azure;
 mod cluster_api;
 mod common;
+mod force;
 mod kwok_control_plane;
 mod maintenance_window;
 mod managed_cluster;
@@ -18,6 +19,7 @@ pub use aws::*;
 pub use azure::*;
 pub use cluster_api::*;
 pub use common::*;
+pub use force::*;
 pub use kwok_control_plane::*;
 pub use maintenance_window::*;
 pub use managed_cluster::*;
@@ -40,6 +42,10 @@ pub const ABORT_REQUESTED_BY_ANNOTATION: &str = "belay.dev/abort-requested-by";
 pub const ABORT_POLICY_AFTER_STEP: &str = "AfterStep";
 /// The abort policy that stops the step in progress where it is.
 pub const ABORT_POLICY_NOW: &str = "Now";
+/// Lets Belay delete pods that a `PodDisruptionBudget` protects, until the time in its value (RFC 3339).
+pub const FORCE_ANNOTATION: &str = "belay.dev/force-until";
+/// Who set that annotation, as the API server saw it. It is stamped at admission.
+pub const FORCE_REQUESTED_BY_ANNOTATION: &str = "belay.dev/force-requested-by";
 /// The maximum length of a text that a person or another program wrote, in characters: an abort's reason, an error.
 pub const LONGEST_TEXT: usize = 1024;
 

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AbortPolicy, AskedFor, OperationPhase, OperationReference, OperationTarget, OperationType,
+    AbortPolicy, AskedFor, Force, OperationPhase, OperationReference, OperationTarget,
+    OperationType,
 };
 
 /// A change to a ManagedCluster or an AgentPool. It shows its progress and what blocks it. While it runs, no
@@ -141,6 +142,12 @@ pub struct OperationStatus {
     /// A fingerprint of the last abort request that Belay decided on, accepted or refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_abort: Option<String>,
+    /// Whether pods that PodDisruptionBudgets protect are deleted, by annotation `belay.dev/force-until`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub force: Option<Force>,
+    /// A fingerprint of the annotation `belay.dev/force-until` that Belay decided on last, accepted or refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_force: Option<String>,
     /// The place of the Operation in the order of arrival: the resourceVersion that it had when Belay first saw it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arrival: Option<i64>,

@@ -28,7 +28,7 @@ use cluster::{
 use command::{
     abort, adopt,
     change::{Change, ScaleFlags, TargetFlags, VersionFlags},
-    check, completion, operation, pause, plan, reference, report, status, wait, why,
+    check, completion, force, operation, pause, plan, reference, report, status, wait, why,
 };
 use terminal::output;
 
@@ -61,6 +61,7 @@ enum Command {
     Abort(abort::AbortFlags),
     Pause(pause::PauseFlags),
     Resume(pause::ResumeFlags),
+    Force(force::ForceFlags),
     Adopt(adopt::AdoptFlags),
     Operation(operation::OperationFlags),
     Report(report::ReportFlags),
@@ -115,6 +116,7 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Abort(flags) => return abort::run(&session().await?, flags).await,
         Command::Pause(flags) => return pause::pause(&session().await?, flags).await,
         Command::Resume(flags) => return pause::resume(&session().await?, flags).await,
+        Command::Force(flags) => return force::run(&session().await?, flags).await,
         Command::Adopt(flags) => return adopt::run(&session().await?, flags).await,
         Command::Operation(flags) => return operation::run(&session().await?, flags).await,
         Command::Report(flags) => return report::run(&session().await?, flags).await,

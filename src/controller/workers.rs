@@ -170,14 +170,15 @@ impl Workers {
         );
     }
 
-    /// Notes what the statuses of these Operations store about their steps, for work that waits for that.
+    /// Notes what the statuses of these Operations store about their steps and their force, for the work that depends on
+    /// that.
     pub fn note_kept(&self, operations: &[Arc<Operation>]) {
         let workers = self.lock();
         for operation in operations {
             let uid = operation.metadata.uid.as_ref();
             let worker = uid.and_then(|uid| workers.by_uid.get(uid));
-            if let (Some(worker), Some(status)) = (worker, &operation.status) {
-                let now = Kept::of(&status.steps);
+            if let (Some(worker), true) = (worker, operation.status.is_some()) {
+                let now = Kept::of_operation(operation);
                 worker.kept.send_if_modified(|kept| {
                     let is_new = *kept != now;
                     *kept = now;

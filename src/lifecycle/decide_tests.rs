@@ -4,6 +4,7 @@ mod abort;
 mod aspects;
 mod autoscaled;
 mod engine;
+mod force;
 mod hold;
 mod identity;
 mod kept;

@@ -1,6 +1,7 @@
 //! A cluster in memory, for the tests of the core: what people do to it (`people`), what the shell does with the
 //! decisions (`shell`), and machines that take time (`work`). Only this folder knows how the objects are built.
 
+mod forcing;
 mod key;
 mod people;
 mod reading;

@@ -1,6 +1,8 @@
 //! The texts that people's scripts depend on. The texts of refusals follow the AKS page on `OperationNotAllowed`
 //! errors (design.md, section 4).
 
+pub mod force;
+
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};

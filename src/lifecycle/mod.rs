@@ -54,6 +54,7 @@ pub mod windows;
 
 pub use action::Action;
 pub use decide::{decide, due_at};
+pub use facts::forced_until;
 pub use finalizers::owned_by_nothing;
 pub use gate::{SpecChange, excludes, is_too_old, refusal};
 pub use names::suffixed;

@@ -38,6 +38,14 @@ pub trait Rules: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Returns what to do instead of a force, which deletes pods that a budget protects. None if Belay evicts the pods
+    /// itself, so that it can delete them.
+    fn instead_of_force(&self) -> Option<&'static str> {
+        Some(
+            "the provider of this cluster evicts the pods itself, so Belay can't delete pods that a PodDisruptionBudget protects: change the budget, or delete these pods",
+        )
+    }
+
     /// Whether a deletion of that pool, or with `None` of the cluster and all its pools, leaves the resources at the
     /// engine.
     fn retains(&self, provider: &ProviderSpec, pool: Option<&str>) -> bool {

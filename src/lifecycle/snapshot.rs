@@ -9,8 +9,8 @@ use std::{
 use kube::ResourceExt as _;
 
 use crate::api::{
-    AbortPolicy, AgentPool, KubernetesVersion, ManagedCluster, Operation, OperationError,
-    OperationInFlight, StepPhase,
+    AbortPolicy, AgentPool, ForcedPod, KubernetesVersion, ManagedCluster, Operation,
+    OperationError, OperationInFlight, StepPhase,
 };
 
 use super::{
@@ -213,6 +213,8 @@ pub struct Progress {
     pub blocked: Option<(String, String)>,
     /// What will be in the way, as it was seen when the work began. None until somebody has looked.
     pub preflight: Option<Preflight>,
+    /// The pods that it deletes by force once the Operation's status names them.
+    pub forcing: Vec<ForcedPod>,
     /// What couldn't be cleaned up when the work stopped: a name, such as a node's, and the reason in the words of
     /// the API server or the provider.
     pub left: Vec<(String, String)>,

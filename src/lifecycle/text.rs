@@ -3,7 +3,7 @@
 //! apply isn't valid YAML. An operation that can't be written never ends.
 
 use crate::api::{
-    Blocked, Cancellation, ErrorDetail, LONGEST_TEXT, OperationError, OperationStatus, Step,
+    Blocked, Cancellation, ErrorDetail, Force, LONGEST_TEXT, OperationError, OperationStatus, Step,
 };
 
 /// Returns the text, cut to [`LONGEST_TEXT`] characters, with blanks for characters that YAML doesn't allow.
@@ -48,6 +48,8 @@ pub fn bound_status(status: &mut OperationStatus) {
         error,
         cancellation,
         observed_abort: _,
+        force,
+        observed_force: _,
         arrival: _,
         target_generation: _,
         asked_before: _,
@@ -68,6 +70,21 @@ pub fn bound_status(status: &mut OperationStatus) {
     }
     if let Some(error) = error {
         bound_error(error);
+    }
+    if let Some(Force {
+        status: _,
+        until: _,
+        requested_by,
+        accepted_at: _,
+        ended_at: _,
+        message,
+        pod_count: _,
+        // Kubernetes has checked these names.
+        pods: _,
+    }) = force
+    {
+        bound(requested_by);
+        bound(message);
     }
     if let Some(Cancellation {
         status: _,

@@ -54,6 +54,7 @@ impl Parts {
             azure: azure::provider(&client, azure).context("failed to set up Azure")?,
         };
         Ok(Instance {
+            force_after: self.options.force_after,
             client,
             scope: scope.clone(),
             clouds,
@@ -65,6 +66,7 @@ impl Parts {
 
 /// An operator. It connects to nothing before it runs.
 pub struct Instance {
+    force_after: Duration,
     client: Client,
     scope: Scope,
     clouds: Clouds,
@@ -89,7 +91,7 @@ impl Instance {
         self,
         shutdown: CancellationToken,
     ) -> (BoxFuture<'static, ()>, BoxFuture<'static, ()>) {
-        let (kwok, watches) = kwok::provider(&self.client, &self.scope);
+        let (kwok, watches) = kwok::provider(&self.client, &self.scope, self.force_after);
         let providers = Providers {
             kwok: Arc::new(kwok),
             cluster_api: Arc::new(cluster_api::provider(&self.client, &self.scope)),

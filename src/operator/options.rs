@@ -1,6 +1,6 @@
 //! How the operator runs.
 
-use std::{net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use crate::{
     machinery::{shard::Shard, watches::Scope},
@@ -38,6 +38,8 @@ pub struct Options {
     pub shards: u32,
     /// The OpenTelemetry collector that receives the traces. None for no traces.
     pub otlp_endpoint: Option<String>,
+    /// How long a budget has to refuse an eviction before a force deletes the pod.
+    pub force_after: Duration,
     /// How AWS is asked, and how often.
     pub aws: aws::Settings,
     /// Where Azure is reached, and how often.

@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    api::{Step, StepPhase},
-    lifecycle::{Preflight, Progress, StepReport, Stop},
+    api::{ForcedPod, Operation, Step, StepPhase},
+    lifecycle::{Preflight, Progress, StepReport, Stop, forced_until},
 };
 
 /// How the work of a job ended.
@@ -32,9 +33,25 @@ pub struct Kept {
     begun: BTreeSet<String>,
     /// Their handles.
     handles: BTreeSet<String>,
+    /// Until when pods that a budget protects are deleted.
+    forced_until: Option<Timestamp>,
+    /// The uids of the pods that are deleted by force.
+    forced: BTreeSet<String>,
 }
 
 impl Kept {
+    /// Returns what an Operation's status keeps, as the API server has stored it.
+    pub fn of_operation(operation: &Operation) -> Self {
+        let status = operation.status.as_ref();
+        let pods = status.and_then(|status| status.force.as_ref());
+        let pods = pods.iter().flat_map(|force| &force.pods);
+        Self {
+            forced_until: forced_until(operation),
+            forced: pods.map(|pod| pod.uid.clone()).collect(),
+            ..Self::of(status.map_or(&[], |status| &status.steps))
+        }
+    }
+
     /// Returns what these steps keep.
     pub fn of(steps: &[Step]) -> Self {
         let begun = steps.iter().filter(|step| step.phase != StepPhase::Pending);
@@ -42,6 +59,7 @@ impl Kept {
         Self {
             begun: begun.map(|step| step.name.clone()).collect(),
             handles: handles.collect(),
+            ..Self::default()
         }
     }
 }
@@ -146,6 +164,41 @@ impl Control {
     pub async fn keep_begun(&self, step: &str) {
         self.wake(true);
         self.until_kept(|kept| kept.begun.contains(step)).await;
+    }
+
+    /// Returns until when pods that a budget protects are deleted, as the Operation's status says. That time may have
+    /// passed.
+    pub fn forced_until(&self) -> Option<Timestamp> {
+        self.kept.borrow().forced_until
+    }
+
+    /// Waits until [`forced_until`](Self::forced_until) is no longer `known`.
+    pub async fn until_force_changes(&self, known: Option<Timestamp>) {
+        self.until_kept(|kept| kept.forced_until != known).await;
+    }
+
+    /// Reports a pod that is about to be deleted by force, and waits until the Operation's status names it. Returns
+    /// false if the force ends before that, or if the controller asks for a stop.
+    pub async fn keep_forced(&self, pod: &ForcedPod) -> bool {
+        self.note_forcing(pod.clone());
+        self.wake(true);
+        let is_kept = |kept: &Kept| kept.forced.contains(&pod.uid);
+        self.until_kept(|kept| is_kept(kept) || kept.forced_until.is_none())
+            .await;
+        let kept = self.kept.borrow();
+        is_kept(&kept) && kept.forced_until.is_some()
+    }
+
+    fn note_forcing(&self, pod: ForcedPod) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.forcing.retain(|known| known.uid != pod.uid);
+        progress.forcing.push(pod);
+    }
+
+    /// No longer reports that pod: it is deleted, or stays.
+    pub fn forget_forced(&self, uid: &str) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.forcing.retain(|known| known.uid != uid);
     }
 
     async fn until_kept(&self, is_so: impl Fn(&Kept) -> bool) {

@@ -5,6 +5,7 @@
 
 mod abandoned;
 mod build;
+mod forced;
 mod inventory;
 mod leading;
 pub mod log;
@@ -28,6 +29,7 @@ use crate::{
 };
 
 pub use abandoned::Abandoned;
+use forced::Forced;
 use inventory::Inventory;
 pub use leading::Leading;
 use operations::Operations;
@@ -42,6 +44,7 @@ pub use traces::Traces;
 #[derive(Clone)]
 pub struct Telemetry {
     operations: Operations,
+    forced: Forced,
     /// The number of Operations.
     pub inventory: Inventory,
     /// The number of quarantined nodes.
@@ -78,6 +81,7 @@ impl Telemetry {
         build::register(&mut registry);
         Self {
             operations: Operations::registered(&mut registry),
+            forced: Forced::registered(&mut registry),
             inventory: Inventory::registered(&mut registry),
             quarantine: Quarantine::registered(&mut registry),
             reconciles: Reconciles::registered(&mut registry),
@@ -94,6 +98,7 @@ impl Telemetry {
     /// Reports what changed because an Operation's status was written.
     pub fn wrote(&self, operation: &Operation, after: &OperationStatus) {
         self.operations.wrote(operation, after);
+        self.forced.wrote(operation, after);
         self.traces.wrote(operation, after);
     }
 

@@ -11,12 +11,13 @@ use crate::stage::NAMESPACE;
 
 /// Rights for requests that this test doesn't have. An admission plugin that is off by default needs the first right,
 /// and policies need the second and the third one. The operator uses the fourth right if a volume is attached to a node
-/// that it drains.
-const NOT_IN_THIS_TEST: [&str; 4] = [
+/// that it drains, and the fifth one if a person forces an operation.
+const NOT_IN_THIS_TEST: [&str; 5] = [
     "update belay.dev/managedclusters/finalizers",
     "operate belay.dev/managedclusters",
     "operate belay.dev/nodes",
     "get /persistentvolumeclaims",
+    "delete /pods",
 ];
 
 #[derive(Deserialize)]

@@ -1,6 +1,6 @@
 //! An operator in the test's process. It can be killed between any two of its requests.
 
-use std::thread::JoinHandle;
+use std::{thread::JoinHandle, time::Duration};
 
 use belay::{
     controller,
@@ -76,12 +76,15 @@ impl Drop for Operator {
     }
 }
 
+/// As the operator's default.
+const FORCE_AFTER: Duration = Duration::from_mins(1);
+
 async fn work(config: Config, namespace: String, faults: OfOperator, fence: Fence) {
     let connection = connection::builder(connection::bounded(config)).expect("a connection");
     // A request that gets a fault has already passed the fence.
     let client = connection.with_layer(&faults).with_layer(&fence).build();
     let scope = Scope::of([namespace]);
-    let (kwok, watches) = kwok::provider(&client, &scope);
+    let (kwok, watches) = kwok::provider(&client, &scope, FORCE_AFTER);
     let providers = Providers {
         kwok: std::sync::Arc::new(kwok),
         cluster_api: std::sync::Arc::new(cluster_api::provider(&client, &scope)),

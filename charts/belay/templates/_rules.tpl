@@ -79,6 +79,10 @@
 - apiGroups: [""]
   resources: [pods/eviction]
   verbs: [create]
+# A person can force an operation: then pods that a budget protects are deleted. Belay deletes no other pods.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [delete]
 # A node is deleted once the volumes of its pods are detached. A claim shows which volume a pod that stays uses.
 - apiGroups: [storage.k8s.io]
   resources: [volumeattachments]

@@ -119,7 +119,7 @@ async fn names(words: &[String]) -> Option<Vec<String>> {
     let kinds: &[&str] = match place.as_slice() {
         ["status"] => &["cluster"],
         ["why"] => &["cluster", "pool", "operation"],
-        ["operation", "show" | "wait"] => &["operation"],
+        ["operation", "show" | "wait"] | ["force"] => &["operation"],
         ["operation", "list" | "show-latest", kind] | [_, kind] => &[*kind],
         _ => return None,
     };

@@ -7,6 +7,7 @@ pub mod adopt;
 pub mod change;
 pub mod check;
 pub mod completion;
+pub mod force;
 pub mod operation;
 pub mod pause;
 pub mod plan;

@@ -5,15 +5,15 @@ use kube::ResourceExt as _;
 
 use crate::{
     api::{
-        Blocked, Cancellation, CancellationStatus, Operation, OperationPhase, OperationStatus,
-        Step, StepAction, StepPhase,
+        Blocked, Cancellation, CancellationStatus, ForceStatus, Operation, OperationPhase,
+        OperationStatus, Step, StepAction, StepPhase,
     },
     cli::{
         cluster::view::{self, condition, phase, status},
         display::foreseen,
         terminal::{look::Look, text},
     },
-    lifecycle::messages::reason,
+    lifecycle::messages::{force::asked_by, reason},
 };
 
 /// Returns a line for a log or a pipe. It has everything of an Operation that may change.
@@ -143,6 +143,41 @@ pub fn refusal(refused: &Cancellation) -> String {
     format!("Its abort was refused, and it goes on: {reason}.")
 }
 
+/// Says what a force does or did, as a sentence. None if there was none, and if it did nothing before it ended.
+pub fn forced(status: &OperationStatus, now: Timestamp) -> Option<String> {
+    let force = status.force.as_ref()?;
+    let by = asked_by(&force.requested_by);
+    let names: Vec<_> = force.pods.iter().map(|pod| pod.name.as_str()).collect();
+    let count = usize::try_from(force.pod_count).unwrap_or_default();
+    let pods = match count {
+        0 => String::new(),
+        _ if names.len() == count => format!(
+            " It deleted {} by force: {}.",
+            text::count(count, "pod"),
+            text::list(&names)
+        ),
+        _ => format!(" It deleted {} by force.", text::count(count, "pod")),
+    };
+    let sentence = match (force.status, &force.until) {
+        (ForceStatus::InEffect, Some(until)) if until.0 > now => format!(
+            "Forced until {}{by}: pods that a PodDisruptionBudget protects are deleted after a minute.",
+            text::at(until, now)
+        ),
+        (ForceStatus::Refused, _) => {
+            format!("Not forced: {}.", force.message.trim_end_matches('.'))
+        }
+        _ if count == 0 => return None,
+        _ => format!("It was forced{by}."),
+    };
+    Some(format!("{sentence}{pods}"))
+}
+
+/// Whether a force is in effect.
+pub fn is_forced(status: &OperationStatus) -> bool {
+    let force = status.force.as_ref();
+    force.is_some_and(|force| force.status == ForceStatus::InEffect)
+}
+
 /// Whether an abort after the step in progress would leave something undone.
 pub fn has_more_to_begin(status: &OperationStatus) -> bool {
     let mut steps = status.steps.iter();
@@ -248,6 +283,9 @@ pub fn details(operation: &Operation, look: &Look, now: Timestamp) -> String {
         };
         let text = format!("In the way when it began: {first}.{more}");
         lines.push(look.warn(&look.wrap("  ", "  ", &text)));
+    }
+    if let Some(forced) = forced(&status, now) {
+        lines.push(look.warn(&look.wrap("  ", "  ", &forced)));
     }
     if status.phase == OperationPhase::Canceling
         && let Some(cancellation) = &status.cancellation

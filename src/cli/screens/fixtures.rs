@@ -88,6 +88,19 @@ pub fn refused_abort() -> Operation {
     from(operation)
 }
 
+/// The same upgrade, forced by alice. It has deleted a pod.
+pub fn forced_upgrade() -> Operation {
+    let mut operation = json!(hanging_upgrade());
+    let status = &mut operation["status"];
+    status["force"] = json!({"status": "InEffect", "until": "2026-11-24T21:45:00Z", "requestedBy": "alice",
+        "acceptedAt": "2026-11-24T21:14:00Z", "podCount": 1, "pods": [{"name": "default/web-c5bb4bf86-2wz7k",
+        "uid": "p1", "budget": "default/web", "decidedAt": "2026-11-24T21:15:00Z"}]});
+    status["blocked"]["message"] = json!(format!(
+        "{BLOCKED}; by force, the pod is deleted at 2026-11-24T21:16:05Z"
+    ));
+    from(operation)
+}
+
 /// An Operation that has only this step.
 pub fn operation_at(type_: &str, step: &Value) -> Operation {
     let mut operation = json!(hanging_upgrade());

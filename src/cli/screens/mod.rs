@@ -14,6 +14,7 @@ use crate::{
         cluster::view::View,
         command::{
             abort::{AbortKind, Stop, left_behind, preview_text},
+            force,
             operation::{self, record},
             why::{Facts, Subject, explain, in_the_way::InTheWay},
         },
@@ -62,7 +63,11 @@ fn status_after_a_refused_abort() {
 fn why_goes_on_what_could_not_be_aborted() {
     let view = fixtures::refused();
     let operation = view.operations.first().cloned();
-    let facts = facts(view, operation, Some(fixtures::in_the_way()));
+    // Only EKS refuses an abort like this, and it drains the nodes itself.
+    let facts = Facts {
+        can_force: false,
+        ..facts(view, operation, Some(fixtures::in_the_way()))
+    };
     assert_snapshot!(explain(&facts, &fixtures::wide(80), fixtures::now()));
 }
 
@@ -230,6 +235,7 @@ fn facts(view: View, operation: Option<Operation>, in_the_way: Option<InTheWay>)
         pools: view.pools,
         lock: Vec::new(),
         windows: Vec::new(),
+        can_force: true,
     }
 }
 
@@ -289,6 +295,7 @@ fn why_an_operation_was_canceled() {
         pools: Vec::new(),
         lock: Vec::new(),
         windows: Vec::new(),
+        can_force: true,
     };
     assert_snapshot!(explain(&facts, &fixtures::wide(80), fixtures::now()));
 }
@@ -313,6 +320,7 @@ fn why_an_operation_waits() {
             pools: Vec::new(),
             lock,
             windows: Vec::new(),
+            can_force: false,
         };
         explain(&facts, &fixtures::wide(80), fixtures::now())
     };
@@ -373,6 +381,49 @@ fn why_an_abort_that_lets_the_step_finish_takes_long() {
         pools: Vec::new(),
         lock: Vec::new(),
         windows: Vec::new(),
+        can_force: true,
     };
     assert_snapshot!(explain(&facts, &fixtures::wide(80), fixtures::now()));
+}
+
+#[test]
+fn what_a_force_passes_over() {
+    let until = "2026-11-24T21:45:00Z".parse().expect("a time");
+    let passed = |budget: &str, pods: &[&str]| force::Passed {
+        budget: budget.into(),
+        pods: pods.iter().map(|pod| (*pod).to_owned()).collect(),
+    };
+    let passed = Ok(vec![
+        passed("default/web", &["default/web-0", "default/web-1"]),
+        passed("shop/db", &["shop/db-0"]),
+    ]);
+    let operation = fixtures::hanging_upgrade();
+    assert_snapshot!(at_each_width(|look| force::preview(
+        &operation, &passed, until, look
+    )));
+    let none = force::preview(&operation, &Ok(Vec::new()), until, &fixtures::wide(80));
+    assert!(none.contains("every budget allows the evictions"), "{none}");
+}
+
+#[test]
+fn an_operation_that_is_forced() {
+    let operation = fixtures::forced_upgrade();
+    let look = fixtures::wide(80);
+    let view = View {
+        operations: vec![operation.clone()],
+        ..fixtures::hanging()
+    };
+    let facts = facts(
+        view.clone(),
+        Some(operation.clone()),
+        Some(fixtures::in_the_way()),
+    );
+    assert_snapshot!(
+        [
+            cluster_text::all(&view, &look, fixtures::now()),
+            operation::text_of(&operation, &look, fixtures::now()),
+            explain(&facts, &look, fixtures::now()),
+        ]
+        .join("\n----\n")
+    );
 }

@@ -4,6 +4,7 @@
 mod abort;
 mod asked;
 mod coverage;
+mod force;
 mod hold;
 mod operation;
 mod target;
@@ -18,6 +19,7 @@ use super::{snapshot::Snapshot, windows::Windows};
 
 pub use abort::{AbortRequest, deletion_in_the_way, is_deletion, observed_abort, was_decided};
 pub use coverage::{Coverage, coverage};
+pub use force::{ForceRequest, forced_until};
 pub use hold::held_back;
 pub use operation::{Arrival, Operation, Origin, PlanState};
 pub use target::{Pool, Target};

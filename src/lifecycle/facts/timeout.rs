@@ -33,14 +33,15 @@ impl Operation<'_> {
         self.hurries_at(facts).is_some_and(|due| facts.now >= due)
     }
 
-    /// Returns when its timeout does something next. None if nothing of it is due later.
+    /// Returns when its timeout does something next, or its force ends. None if neither is due later.
     pub fn due_at(&self, facts: &Facts<'_>) -> Option<Timestamp> {
         let due = match self.phase() {
             OperationPhase::InProgress => self.times_out_at(facts),
             OperationPhase::Canceling => self.hurries_at(facts),
             _ => None,
         };
-        due.filter(|due| *due > facts.now)
+        let due = due.into_iter().chain(self.force_ends_at());
+        due.filter(|due| *due > facts.now).min()
     }
 
     /// Returns how long it may be InProgress.

@@ -1,10 +1,14 @@
 //! Which transition of an Operation is published as an Event.
 
+use jiff::Timestamp;
+
 use crate::{
-    api::{CancellationStatus, OperationPhase, OperationStatus, TargetKind},
+    api::{
+        CancellationStatus, ForceStatus, ForcedPod, OperationPhase, OperationStatus, TargetKind,
+    },
     lifecycle::{
         facts::{Facts, Operation},
-        messages::{self, reason},
+        messages::{self, force, reason},
         preflight::PREFLIGHT,
         transition::Transition,
         windows::Windows,
@@ -34,6 +38,7 @@ pub fn notes(facts: &Facts<'_>, transition: &Transition<'_, '_>) -> Vec<Note> {
     let (before, after) = (operation.status.as_ref(), &transition.status);
     let events = of_preflight(before, after)
         .into_iter()
+        .chain(of_force(before, after))
         .chain(of_transition(facts, transition));
     events.map(|event| note(facts, transition, event)).collect()
 }
@@ -108,6 +113,46 @@ fn of_block(before: &OperationStatus, after: &OperationStatus) -> Option<Event> 
         }
         _ => None,
     }
+}
+
+/// Returns the Events about a force: its beginning, the pods that are deleted, and its end.
+fn of_force(before: &OperationStatus, after: &OperationStatus) -> Vec<Event> {
+    let Some(now) = &after.force else {
+        return Vec::new();
+    };
+    let was = before.force.as_ref();
+    let until = now.until.as_ref().map_or(Timestamp::MAX, |until| until.0);
+    let by = &now.requested_by;
+    let mut events = Vec::new();
+    let is_new = before.observed_force != after.observed_force && after.observed_force.is_some();
+    match now.status {
+        ForceStatus::Refused if is_new => events.push((
+            force::REFUSED,
+            format!("force refused: {}", now.message),
+            true,
+        )),
+        ForceStatus::InEffect if is_new => {
+            let text = format!("force accepted: {}", force::accepted(until, by));
+            let is_shortened = !now.message.is_empty();
+            let text = if is_shortened {
+                format!("{text}. {}", now.message)
+            } else {
+                text
+            };
+            events.push((force::ACCEPTED, text, is_shortened));
+        }
+        _ => {}
+    }
+    let was_known =
+        |pod: &ForcedPod| was.is_some_and(|was| was.pods.iter().any(|known| known.uid == pod.uid));
+    let forced = now.pods.iter().filter(|pod| !was_known(pod));
+    events.extend(forced.map(|pod| (force::POD_FORCED, force::pod_forced(pod, until, by), true)));
+    let was_in_effect = was.is_some_and(|was| was.status == ForceStatus::InEffect);
+    if was_in_effect && now.status == ForceStatus::Ended {
+        let text = format!("force ended: {}", now.message);
+        events.push((force::ENDED, text, false));
+    }
+    events
 }
 
 /// Returns in which window an operation begins, and what it goes on with, as the end of a sentence. Empty if it needs no

@@ -2,6 +2,7 @@
 //! still be stopped.
 
 mod decision;
+mod force;
 mod status;
 
 use crate::{
@@ -55,6 +56,7 @@ impl<'f, 'a> Transition<'f, 'a> {
             change: None,
             waits: String::new(),
         };
+        force::update(&mut this.status, operation, facts);
         let request = operation
             .abort_request(facts)
             .or_else(|| replacement(facts, operation))
@@ -68,6 +70,9 @@ impl<'f, 'a> Transition<'f, 'a> {
             None => Decision::Stay,
         };
         this.carry_out(facts, decision, &request.unwrap_or_default());
+        if abort != Abort::Now {
+            force::record(&mut this.status, operation.work, facts.now);
+        }
         this.status.observed_generation = operation.object.metadata.generation;
         this.status.arrival = operation.status.arrival.or(operation.arrival_number());
         this.status

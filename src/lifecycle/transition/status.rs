@@ -13,13 +13,15 @@ use crate::{
         errors,
         facts::{AbortRequest, Operation},
         gate::Replacement,
-        messages,
+        messages::{self, force::OPERATION_ENDED},
         plan::Plan,
         snapshot::{Progress, Work},
         steps,
         text::{bound_status, bounded},
     },
 };
+
+use super::force;
 
 /// The maximum number of named things that couldn't be cleaned up.
 const MOST_LEFT: usize = 20;
@@ -202,6 +204,7 @@ fn end(status: &mut OperationStatus, phase: OperationPhase, now: Timestamp) {
     let plan = Plan::of_text(status.plan.as_deref()).ok();
     status.plan = plan.and_then(|plan| plan.once_ended().to_text().ok());
     status.blocked = None;
+    force::end(status, OPERATION_ENDED, now);
     status.end_time = Some(steps::end_of(status.start_time.as_ref(), now));
 }
 

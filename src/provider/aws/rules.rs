@@ -29,6 +29,12 @@ impl Rules for ByEks {
         Some("EKS ends an update at the first node that can't be drained")
     }
 
+    fn instead_of_force(&self) -> Option<&'static str> {
+        Some(
+            "EKS drains the nodes itself, and can be forced only when an update begins: change the budget, delete the pods that it protects, or abort this operation and run aws eks update-nodegroup-version --force",
+        )
+    }
+
     fn retains(&self, provider: &ProviderSpec, pool: Option<&str>) -> bool {
         let settings = provider.aws.as_ref();
         // A cluster always stays, and its nodegroups stay with it.

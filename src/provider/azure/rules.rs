@@ -26,6 +26,12 @@ impl Rules for ByAks {
         }
     }
 
+    fn instead_of_force(&self) -> Option<&'static str> {
+        Some(
+            "AKS drains the nodes itself, and Belay can't make it pass over a PodDisruptionBudget (its forceUpgrade passes over checks of deprecated APIs): change the budget, delete the pods that it protects, or set undrainableNodeBehavior on the node pool",
+        )
+    }
+
     fn retains(&self, provider: &ProviderSpec, pool: Option<&str>) -> bool {
         let settings = provider.azure.as_ref();
         // A cluster always stays, and its node pools stay with it.

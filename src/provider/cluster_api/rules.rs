@@ -30,6 +30,12 @@ impl Rules for ByClusterApi {
         Some("Cluster API deletes a node that can't be drained within drainTimeout")
     }
 
+    fn instead_of_force(&self) -> Option<&'static str> {
+        Some(
+            "Cluster API drains the nodes itself: change the budget, delete the pods that it protects, or set a shorter spec.upgradeSettings.drainTimeout, after which Cluster API deletes the Machine",
+        )
+    }
+
     fn retains(&self, provider: &ProviderSpec, _: Option<&str>) -> bool {
         let settings = provider.cluster_api.as_ref();
         settings.is_none_or(|settings| settings.deletion_policy() == DeletionPolicy::Retain)

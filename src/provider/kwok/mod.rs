@@ -24,9 +24,13 @@ use super::{
 use control_plane::Records;
 
 /// Returns the provider on the cluster that `client` reaches, for the clusters of these namespaces, and the future that
-/// keeps its watches running.
-pub fn provider(client: &Client, scope: &Scope) -> (NodeProvider, BoxFuture<'static, ()>) {
-    NodeProvider::new(client.clone(), scope, |changed| {
+/// keeps its watches running. `force_after` is how long a PDB has to refuse an eviction before a force deletes the pod.
+pub fn provider(
+    client: &Client,
+    scope: &Scope,
+    force_after: Duration,
+) -> (NodeProvider, BoxFuture<'static, ()>) {
+    NodeProvider::new(client.clone(), scope, force_after, |changed| {
         let (records, watching) = Records::new(client, scope, changed);
         (Kwok { records }, watching)
     })

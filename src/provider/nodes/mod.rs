@@ -117,6 +117,7 @@ pub struct NodeProvider {
     client: Client,
     stores: Stores,
     machines: Arc<dyn Machines>,
+    force_after: Duration,
     changes: Changes,
 }
 
@@ -125,9 +126,11 @@ impl NodeProvider {
     /// that keeps its watches running. `machines` sends the clusters whose control planes changed.
     ///
     /// `client` must not retry by itself: if a PDB refuses an eviction, that has to be reported, not repeated.
+    /// `force_after` is how long a PDB has to refuse an eviction before a force deletes the pod.
     pub fn new<M: Machines + 'static>(
         client: Client,
         scope: &Scope,
+        force_after: Duration,
         machines: impl FnOnce(Changed) -> (M, BoxFuture<'static, ()>),
     ) -> (Self, BoxFuture<'static, ()>) {
         let (changed, changes) = Changes::new();
@@ -137,6 +140,7 @@ impl NodeProvider {
             client,
             stores,
             machines: Arc::new(machines),
+            force_after,
             changes,
         };
         let watching = futures::future::join(nodes, control_planes);
@@ -227,7 +231,8 @@ impl NodeProvider {
         control: &Control,
     ) -> Result<PoolEnd, OperationError> {
         let (client, stores, machines) = (&self.client, &self.stores, &self.machines);
-        let work = PoolWork::new(client, stores, machines, job, goal, control);
+        let after = self.force_after;
+        let work = PoolWork::new(client, stores, machines, job, goal, control, after);
         work.run().await
     }
 }
@@ -340,6 +345,10 @@ pub async fn look(
 pub struct NodeByNode;
 
 impl Rules for NodeByNode {
+    fn instead_of_force(&self) -> Option<&'static str> {
+        None
+    }
+
     fn steps(&self, goal: &PoolGoal, uid: &str, nodes: &[NodeView], most: usize) -> Vec<Step> {
         steps::plan(goal, uid, nodes, most)
     }

@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub job: Arc<Job>,
     pub goal: Arc<PoolGoal>,
     pub control: Control,
+    /// How long a budget has to refuse an eviction before a force deletes the pod.
+    pub force_after: Duration,
     pub reported: Arc<Mutex<Reported>>,
     pub changed: watch::Sender<u64>,
 }

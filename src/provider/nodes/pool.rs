@@ -69,6 +69,7 @@ impl PoolWork {
         job: &Job,
         goal: &PoolGoal,
         control: &Control,
+        force_after: Duration,
     ) -> Self {
         let shared = Shared {
             client: client.clone(),
@@ -77,6 +78,7 @@ impl PoolWork {
             job: Arc::new(job.clone()),
             goal: Arc::new(goal.clone()),
             control: control.clone(),
+            force_after,
             reported: Arc::default(),
             changed: watch::channel(0).0,
         };

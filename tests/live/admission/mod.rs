@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod differential;
+pub mod force;
 pub mod labels;
 pub mod nodes;
 pub mod race;

@@ -4,6 +4,7 @@ pub mod concurrency;
 pub mod create;
 pub mod delete;
 pub mod failure;
+pub mod force;
 pub mod history;
 pub mod hold;
 pub mod preflight;

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod commands;
 pub mod fleet;
+pub mod force;
 pub mod pause;
 pub mod plain;
 pub mod plan;

@@ -283,6 +283,9 @@ pub fn text_of(operation: &Operation, look: &Look, now: Timestamp) -> String {
     if let Some(refused) = progress::refused_abort(&status) {
         parts.push(look.wrap("  ", "  ", &progress::refusal(refused)));
     }
+    if let Some(forced) = progress::forced(&status, now) {
+        parts.push(look.wrap("  ", "  ", &forced));
+    }
     if !status.steps.is_empty() {
         let mut table = Table::new(&[
             ("STEP", 0),

@@ -6,12 +6,18 @@ use k8s_openapi::{api::core::v1::Event, apimachinery::pkg::apis::meta::v1::Time}
 use kube::ResourceExt as _;
 
 use crate::{
-    api::{BEGUN_BY_ANNOTATION, FOR_GENERATION_LABEL, Operation, OperationStatus, Step},
+    api::{
+        BEGUN_BY_ANNOTATION, FOR_GENERATION_LABEL, Force, ForcedPod, Operation, OperationStatus,
+        Step,
+    },
     cli::{
         cluster::view::{self, target_name, what_it_does},
         terminal::text,
     },
-    lifecycle::{PREFLIGHT, messages::reason},
+    lifecycle::{
+        PREFLIGHT,
+        messages::{force, reason},
+    },
 };
 
 /// The width of the timeline, in its own units.
@@ -169,6 +175,12 @@ fn facts(operation: &Operation, status: &OperationStatus, now: Timestamp) -> Vec
     if let Some(error) = &status.error {
         add("Error", format!("{}: {}", error.code, error.message));
     }
+    if let Some(force) = &status.force {
+        add("Force", forced(force));
+        let line = |pod: &ForcedPod| format!("{} despite {}", pod.name, pod.budget);
+        let pods: Vec<_> = force.pods.iter().map(line).collect();
+        add("Deleted by force", pods.join("; "));
+    }
     if let Some(cancellation) = &status.cancellation {
         let by = match cancellation.requested_by.as_str() {
             "" => String::new(),
@@ -194,6 +206,29 @@ fn facts(operation: &Operation, status: &OperationStatus, now: Timestamp) -> Vec
         add("Left behind", left.join("; "));
     }
     facts
+}
+
+/// Describes a force: its state, who asked for it, and when it was in effect.
+fn forced(of: &Force) -> String {
+    let by = force::asked_by(&of.requested_by);
+    let time = |head: &str, time: Option<&Time>| {
+        time.map_or_else(String::new, |time| format!(", {head} {}", shown(time.0)))
+    };
+    let why = match of.message.as_str() {
+        "" => String::new(),
+        message => format!(": {message}"),
+    };
+    format!(
+        "{:?}{}{}{}{why}",
+        of.status,
+        if by.is_empty() {
+            by
+        } else {
+            format!(", asked for{by}")
+        },
+        time("from", of.accepted_at.as_ref()),
+        time("until", of.ended_at.as_ref().or(of.until.as_ref()))
+    )
 }
 
 /// Returns where the Operation comes from.

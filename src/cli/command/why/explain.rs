@@ -278,7 +278,26 @@ impl Chain<'_> {
                 )),
             }
         }
+        if let Some(forced) = progress::forced(&status, self.now) {
+            self.say(forced);
+        }
         self.abort(&name, &status);
+        if facts.can_force && in_the_way.is_some() {
+            self.force(&name, &status);
+        }
+    }
+
+    /// Adds the command that passes over a budget, as the last way.
+    fn force(&mut self, name: &str, status: &OperationStatus) {
+        if progress::is_forced(status) {
+            let end = format!("force {name} --end");
+            self.remedy("End the force, and wait for the budget", &end);
+        } else if status.phase == OperationPhase::InProgress {
+            self.remedy(
+                "As the last way, delete pods despite the budget",
+                &format!("force {name} --for 30m"),
+            );
+        }
     }
 
     /// Adds the command that stops the Operation, if that helps.

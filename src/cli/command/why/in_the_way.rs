@@ -25,6 +25,8 @@ pub struct InTheWay {
 pub fn names(message: &str) -> Option<((String, String), (String, String))> {
     let rest = message.strip_prefix("eviction of ")?;
     let (pod, budget) = rest.split_once(" would violate PodDisruptionBudget ")?;
+    // More may follow the name.
+    let budget = budget.split([',', ';', ' ']).next()?;
     let parts = |name: &str| {
         let (namespace, name) = name.split_once('/')?;
         Some((namespace.to_owned(), name.to_owned()))

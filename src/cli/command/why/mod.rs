@@ -25,6 +25,7 @@ use crate::{
     },
     lifecycle::messages::reason,
     machinery::clock,
+    provider,
 };
 
 use in_the_way::InTheWay;
@@ -54,6 +55,8 @@ pub struct Facts {
     pub lock: Vec<OperationInFlight>,
     /// The maintenance windows of the cluster.
     pub windows: Vec<MaintenanceWindow>,
+    /// Whether the Operation's provider can delete pods that a budget protects.
+    pub can_force: bool,
 }
 
 /// The object in question.
@@ -124,8 +127,10 @@ impl Facts {
             .as_ref()
             .is_some_and(|operation| view::phase(operation) == OperationPhase::Pending);
         let lock = cluster.as_ref().filter(|_| is_pending).map(lock_of);
+        let can_force = in_the_way.is_some() && cluster.as_ref().is_some_and(can_force);
         let windows = cluster.map(|cluster| cluster.spec.maintenance_windows);
         Ok(Self {
+            can_force,
             subject,
             operation: in_flight,
             in_the_way,
@@ -164,6 +169,12 @@ async fn awaited(session: &Session, subject: &Subject) -> anyhow::Result<Option<
     let operations = target::operations_on(session, &target).await?;
     let waits = |operation: &Operation| progress::window(&view::status(operation)).is_some();
     Ok(operations.into_iter().find(waits))
+}
+
+/// Returns whether the provider of a cluster can delete pods that a budget protects.
+fn can_force(cluster: &ManagedCluster) -> bool {
+    let rules = provider::rules_of(&cluster.spec.provider);
+    rules.instead_of_force().is_none()
 }
 
 async fn read_operation(

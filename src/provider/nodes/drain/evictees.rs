@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Resource as _, ResourceExt as _};
+use tokio::time::Instant;
 
 use crate::{
     machinery::{clock, index::Change, watches::full_name},
     provider::requests::Blocked,
 };
 
-use super::{BLOCKED_BY_POD, BLOCKED_BY_VOLUME, Draining};
+use super::{BLOCKED_BY_BUDGET, BLOCKED_BY_POD, BLOCKED_BY_VOLUME, Draining};
 
 /// How long a pod may still exist after its grace period before that is reported.
 const SLACK: Duration = Duration::from_secs(5);
@@ -24,6 +25,8 @@ pub enum Answer {
     Gone,
     /// The pod may not be evicted now.
     Refused(Blocked),
+    /// A budget, with that namespace and name, doesn't allow the eviction now.
+    Protected(Blocked, String),
 }
 
 /// The pods that have to go.
@@ -42,6 +45,26 @@ struct Evictee {
     /// When it should have ended. None until it is being deleted.
     ends: Option<Timestamp>,
     refused: Option<Blocked>,
+    /// The budget that protects it. None if the last attempt wasn't refused by a budget.
+    protected: Option<Protected>,
+}
+
+/// Since when a budget has refused the eviction of a pod, and no answer was another one.
+#[derive(Clone)]
+struct Protected {
+    budget: String,
+    since: Instant,
+    /// The same, as people read it.
+    since_time: Timestamp,
+}
+
+/// A force that is in effect.
+#[derive(Clone, Copy)]
+pub struct InForce {
+    /// Until when.
+    pub until: Timestamp,
+    /// How long a budget has to refuse an eviction before the pod is deleted.
+    pub after: Duration,
 }
 
 impl Evictees {
@@ -52,11 +75,14 @@ impl Evictees {
                 let key = full_name(pod.as_ref());
                 let before = self.pods.remove(&key);
                 let same = before.filter(|before| before.pod.uid() == pod.uid());
-                let (ending, refused) = same.map_or((None, None), |same| (same.ends, same.refused));
+                let (ending, refused, protected) = same.map_or((None, None, None), |same| {
+                    (same.ends, same.refused, same.protected)
+                });
                 let ends = pod.meta().deletion_timestamp.as_ref().map(|ends| ends.0);
                 let evictee = Evictee {
                     ends: ends.or(ending),
                     refused,
+                    protected,
                     pod,
                 };
                 self.pods.insert(key, evictee);
@@ -104,8 +130,55 @@ impl Evictees {
             Answer::Refused(blocked) => {
                 if let Some(evictee) = self.pods.get_mut(key) {
                     evictee.refused = Some(blocked);
+                    evictee.protected = None;
                 }
             }
+            Answer::Protected(blocked, budget) => {
+                if let Some(evictee) = self.pods.get_mut(key) {
+                    let before = evictee.protected.take();
+                    let (since, since_time) = before.map_or_else(
+                        || (Instant::now(), clock::now()),
+                        |before| (before.since, before.since_time),
+                    );
+                    evictee.refused = Some(blocked);
+                    evictee.protected = Some(Protected {
+                        budget,
+                        since,
+                        since_time,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Returns the pods that a budget has protected for long enough, with their budgets.
+    pub fn due_for_force(&self, after: Duration) -> Vec<(String, String)> {
+        let is_due = |protected: &&Protected| protected.since.elapsed() >= after;
+        let due = self.pods.iter().filter_map(|(key, evictee)| {
+            let protected = evictee.protected.as_ref().filter(is_due)?;
+            let refused = evictee.refused.as_ref();
+            let is_by_budget = refused.is_some_and(|(reason, _)| reason == BLOCKED_BY_BUDGET);
+            is_by_budget.then(|| (key.clone(), protected.budget.clone()))
+        });
+        due.collect()
+    }
+
+    /// Notes why a deletion by force failed. The pod is tried again with the next eviction.
+    pub fn not_forced(&mut self, key: &str, blocked: Blocked) {
+        if let Some(evictee) = self.pods.get_mut(key) {
+            evictee.refused = Some(blocked);
+        }
+    }
+
+    /// Waits until the next pod is due for a force.
+    pub async fn until_due_for_force(&self, after: Duration) {
+        let due = self.pods.values().filter_map(|evictee| {
+            let protected = evictee.protected.as_ref()?;
+            Some(protected.since + after)
+        });
+        match due.filter(|due| *due > Instant::now()).min() {
+            None => std::future::pending().await,
+            Some(due) => tokio::time::sleep_until(due).await,
         }
     }
 
@@ -127,9 +200,9 @@ impl Evictees {
         self.volume = Some((BLOCKED_BY_VOLUME.to_owned(), message));
     }
 
-    /// Returns how far the drain is.
-    pub fn draining(&self) -> Draining {
-        let refused = || self.pods.values().find_map(|it| it.refused.clone());
+    /// Returns how far the drain is. With a force, it says when a pod is deleted.
+    pub fn draining(&self, force: Option<InForce>) -> Draining {
+        let refused = || self.pods.values().find_map(|it| it.refused(force));
         let overdue = || self.pods.values().find_map(Evictee::overdue);
         Draining {
             left: self.pods.len(),
@@ -161,6 +234,24 @@ impl Evictees {
 }
 
 impl Evictee {
+    /// Returns why the pod may not be evicted now. With a force, it says when the pod is deleted.
+    fn refused(&self, force: Option<InForce>) -> Option<Blocked> {
+        let (reason, message) = self.refused.clone()?;
+        let is_by_budget = reason == BLOCKED_BY_BUDGET;
+        let deleted_at = self
+            .protected
+            .as_ref()
+            .filter(|_| is_by_budget)
+            .zip(force)
+            .map(|(it, force)| (clock::after(it.since_time, force.after), force.until))
+            .filter(|(at, until)| at < until);
+        let message = match deleted_at {
+            Some((at, _)) => format!("{message}; by force, the pod is deleted at {at:.0}"),
+            None => message,
+        };
+        Some((reason, message))
+    }
+
     /// Returns when the pod should be gone. None if it isn't being deleted.
     fn due(&self) -> Option<Timestamp> {
         self.ends.map(|ends| clock::after(ends, SLACK))
@@ -194,4 +285,96 @@ pub fn has_to_go(pod: &Pod) -> bool {
     let is_of_daemon_set =
         owners.any(|owner| owner.controller == Some(true) && owner.kind == "DaemonSet");
     !is_over && !is_mirror && !is_of_daemon_set
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+    const KEY: &str = "team-a/web-0";
+
+    fn pod(uid: &str) -> Arc<Pod> {
+        let pod = json!({"metadata": {"name": "web-0", "namespace": "team-a", "uid": uid}});
+        Arc::new(serde_json::from_value(pod).expect("a pod"))
+    }
+
+    fn by_budget() -> Answer {
+        let blocked = (BLOCKED_BY_BUDGET.to_owned(), "it would violate".to_owned());
+        Answer::Protected(blocked, "team-a/web".into())
+    }
+
+    fn protected() -> Evictees {
+        let mut evictees = Evictees::default();
+        evictees.note(Change::Applied(pod("1")));
+        evictees.answered(KEY, by_budget());
+        evictees
+    }
+
+    async fn wait(seconds: u64) {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_is_due_for_a_force_after_a_budget_has_refused_for_a_minute() {
+        let mut evictees = protected();
+        wait(59).await;
+        assert!(evictees.due_for_force(MINUTE).is_empty());
+        evictees.release(|_| true);
+        evictees.answered(KEY, by_budget());
+        wait(1).await;
+        let due = evictees.due_for_force(MINUTE);
+        assert_eq!(due, [(KEY.to_owned(), "team-a/web".to_owned())]);
+        // A change of the same pod changes nothing. Another pod of that name has a minute of its own.
+        evictees.note(Change::Applied(pod("1")));
+        assert_eq!(evictees.due_for_force(MINUTE).len(), 1);
+        evictees.note(Change::Applied(pod("2")));
+        evictees.answered(KEY, by_budget());
+        assert!(evictees.due_for_force(MINUTE).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_something_else_refuses_is_never_due_for_a_force() {
+        let mut evictees = protected();
+        wait(50).await;
+        let forbidden = ("Forbidden".to_owned(), "a webhook refuses".to_owned());
+        evictees.answered(KEY, Answer::Refused(forbidden));
+        wait(3600).await;
+        assert!(evictees.due_for_force(MINUTE).is_empty());
+        // The minute begins again.
+        evictees.answered(KEY, by_budget());
+        assert!(evictees.due_for_force(MINUTE).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_deletion_is_reported_and_tried_after_the_next_refusal() {
+        let mut evictees = protected();
+        wait(60).await;
+        let failed = ("EvictionFailed".to_owned(), "it failed".to_owned());
+        evictees.not_forced(KEY, failed.clone());
+        assert_eq!(evictees.draining(None).blocked, Some(failed));
+        assert!(evictees.due_for_force(MINUTE).is_empty());
+        evictees.release(|_| true);
+        evictees.answered(KEY, by_budget());
+        assert_eq!(evictees.due_for_force(MINUTE).len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_block_says_when_a_force_deletes_the_pod_if_it_lasts_that_long() {
+        let evictees = protected();
+        let message = |seconds: i64| {
+            let until = clock::after(clock::now(), clock::seconds(seconds));
+            let force = InForce {
+                until,
+                after: MINUTE,
+            };
+            evictees.draining(Some(force)).blocked.expect("a block").1
+        };
+        assert!(message(300).contains("by force, the pod is deleted at "));
+        assert_eq!(message(30), "it would violate");
+        let without = evictees.draining(None).blocked.expect("a block");
+        assert_eq!(without.1, "it would violate");
+    }
 }

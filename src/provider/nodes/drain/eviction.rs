@@ -38,7 +38,7 @@ pub async fn evict(shared: &Shared, pod: &Pod) -> Result<Answer, NodeEnd> {
             Ok(Ok(_)) => Answer::Accepted,
             // The pod is gone, or another pod has its name.
             Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Answer::Gone,
-            Ok(Err(kube::Error::Api(status))) => Answer::Refused(refusal(shared, pod, &status)),
+            Ok(Err(kube::Error::Api(status))) => refusal(shared, pod, &status),
             Ok(Err(error)) => failed(error.to_string()),
             Err(_) => failed("the API server doesn't answer".into()),
         }),
@@ -67,8 +67,8 @@ fn eviction_of(pod: &Pod) -> Eviction {
     }
 }
 
-/// Returns why a pod may not be evicted: a reason and a message.
-fn refusal(shared: &Shared, pod: &Pod, status: &Status) -> (String, String) {
+/// Returns why a pod may not be evicted.
+fn refusal(shared: &Shared, pod: &Pod, status: &Status) -> Answer {
     let name = full_name(pod);
     let budgets = budgets::of(&shared.stores.budgets, pod);
     if budgets.len() > 1 && status.code == 500 {
@@ -80,7 +80,7 @@ fn refusal(shared: &Shared, pod: &Pod, status: &Status) -> (String, String) {
             "eviction of {name} is impossible: more than one {BLOCKED_BY_BUDGET} selects it ({}), but the Eviction API supports only one: delete one, or narrow its selector",
             names.join(", ")
         );
-        return (BLOCKED_BY_BUDGET.into(), message);
+        return Answer::Refused((BLOCKED_BY_BUDGET.into(), message));
     }
     if !is_by_budget(status) {
         let reason = match status.code {
@@ -88,7 +88,7 @@ fn refusal(shared: &Shared, pod: &Pod, status: &Status) -> (String, String) {
             _ => BLOCKED_BY_ERROR,
         };
         let message = format!("eviction of {name} failed: {}", status.message);
-        return (reason.into(), message);
+        return Answer::Refused((reason.into(), message));
     }
     let in_the_way = budgets
         .iter()
@@ -101,7 +101,11 @@ fn refusal(shared: &Shared, pod: &Pod, status: &Status) -> (String, String) {
         }
         None => format!("eviction of {name} was refused: {}", status.message),
     };
-    (BLOCKED_BY_BUDGET.into(), message)
+    let budget = in_the_way.map_or_else(
+        || "(unknown)".to_owned(),
+        |budget| full_name(budget.as_ref()),
+    );
+    Answer::Protected((BLOCKED_BY_BUDGET.into(), message), budget)
 }
 
 /// Returns whether a budget refused the eviction, and not the API server's own throttling.

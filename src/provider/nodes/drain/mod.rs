@@ -4,6 +4,7 @@
 mod budgets;
 mod evictees;
 mod eviction;
+mod forcing;
 mod time;
 mod volumes;
 
@@ -32,7 +33,7 @@ pub use budgets::{
     allowed as budget_allows, in_the_way as budget_in_the_way, selects as budget_selects,
 };
 pub use evictees::has_to_go;
-use evictees::{Answer, Evictees};
+use evictees::{Answer, Evictees, InForce};
 use time::TimeAtWork;
 
 /// The reason for a block by a `PodDisruptionBudget`.
@@ -108,9 +109,12 @@ impl Drain<'_> {
         let mut time = TimeAtWork::since(node::drained_for(self.node));
         let mut noted = tokio::time::interval(NOTE);
         noted.tick().await;
+        let control = &self.shared.control;
         loop {
             budgets_changed.mark_unchanged();
+            let known = control.forced_until();
             self.evict(&mut evictees).await?;
+            self.force(&mut evictees).await?;
             self.look_for_overdue(&mut evictees).await;
             if evictees.is_done() {
                 let attached = volumes::attached(self.shared, &self.node.name_any()).await?;
@@ -119,7 +123,8 @@ impl Drain<'_> {
                 }
                 evictees.wait_for_volumes(&attached);
             }
-            let draining = evictees.draining();
+            let (force, after) = (self.in_force(), self.shared.force_after);
+            let draining = evictees.draining(force);
             let is_blocked = draining.blocked.is_some();
             (self.report)(draining);
             tokio::select! {
@@ -129,6 +134,8 @@ impl Drain<'_> {
                 },
                 _ = budgets_changed.changed() => evictees.release(|pod| budgets::allow(budgets, pod)),
                 () = tokio::time::sleep(RETRY), if is_blocked => evictees.release(|_| true),
+                () = evictees.until_due_for_force(after), if force.is_some() => evictees.release(|_| true),
+                () = control.until_force_changes(known) => evictees.release(|_| true),
                 () = evictees.until_overdue() => {}
                 _ = noted.tick() => {
                     let seconds = time.seconds();
@@ -137,7 +144,7 @@ impl Drain<'_> {
                 () = time.is_up(self.shared.goal.drain_timeout) => {
                     return Err(NodeEnd::Undrained(Box::new(self.took_too_long(&evictees))));
                 }
-                () = self.shared.control.until_stop(Stop::Now) => return Err(NodeEnd::Stopped),
+                () = control.until_stop(Stop::Now) => return Err(NodeEnd::Stopped),
             }
         }
     }
@@ -152,6 +159,33 @@ impl Drain<'_> {
             evictees.answered(&key, evicted?);
         }
         Ok(())
+    }
+
+    /// Deletes each pod that a budget has protected for long enough, while a force is in effect.
+    async fn force(&self, evictees: &mut Evictees) -> Result<(), NodeEnd> {
+        if self.in_force().is_none() {
+            return Ok(());
+        }
+        for (key, budget) in evictees.due_for_force(self.shared.force_after) {
+            let Some(pod) = evictees.pod(&key) else {
+                continue;
+            };
+            match forcing::delete(self.shared, pod, &budget).await? {
+                Some(Answer::Refused(blocked) | Answer::Protected(blocked, _)) => {
+                    evictees.not_forced(&key, blocked);
+                }
+                Some(answer) => evictees.answered(&key, answer),
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    fn in_force(&self) -> Option<InForce> {
+        forcing::until(self.shared).map(|until| InForce {
+            until,
+            after: self.shared.force_after,
+        })
     }
 
     /// Asks the API server for the pods that should have ended by now: a watch may have missed their end, for example
@@ -176,7 +210,7 @@ impl Drain<'_> {
     }
 
     fn took_too_long(&self, evictees: &Evictees) -> Undrained {
-        let why = evictees.draining().blocked;
+        let why = evictees.draining(None).blocked;
         let details = evictees.in_the_way().map(|(pod, blocked)| {
             let (code, message) =
                 blocked.unwrap_or((BLOCKED_BY_POD.to_owned(), "has not ended yet".to_owned()));
@@ -187,7 +221,7 @@ impl Drain<'_> {
             }
         });
         let blocked = why.unwrap_or_else(|| {
-            let left = evictees.draining().left;
+            let left = evictees.draining(None).left;
             (BLOCKED_BY_POD.into(), format!("{left} pods have not ended"))
         });
         let message = format!(
