@@ -70,12 +70,11 @@ pub struct Checked {
 /// Returns an error if the clusters can't be read.
 pub async fn run(session: &Session, flags: &CheckFlags) -> anyhow::Result<ExitCode> {
     let api = session.api::<ManagedCluster>();
-    let clusters = match &flags.cluster {
-        Some(name) => vec![errors::get(&api, name).await?],
-        None => {
-            let listed = api.list(&ListParams::default()).await;
-            listed.context("failed to read the clusters")?.items
-        }
+    let clusters = if let Some(name) = &flags.cluster {
+        vec![errors::get(&api, name).await?]
+    } else {
+        let listed = api.list(&ListParams::default()).await;
+        listed.context("failed to read the clusters")?.items
     };
     let mut checked = Vec::new();
     for cluster in &clusters {

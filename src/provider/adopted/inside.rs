@@ -131,7 +131,7 @@ pub async fn pods_and_budgets(
         }
         let (pools, budgets) =
             tokio::try_join!(read::pods(&client, &drained), read::budgets(&client))
-                .map_err(unread)?;
+                .map_err(|error| unread(&error))?;
         let volumes = Vec::new();
         Ok::<_, EngineError>(preflight::Seen {
             pools,
@@ -220,11 +220,13 @@ async fn listed<K: Clone>(
     list: impl Future<Output = kube::Result<kube::api::ObjectList<K>>>,
 ) -> Result<Vec<K>, EngineError> {
     let listed = list.await;
-    listed.map(|list| list.items).map_err(unread)
+    listed
+        .map(|list| list.items)
+        .map_err(|error| unread(&error))
 }
 
-fn unread(error: kube::Error) -> EngineError {
-    Failure::Passing(passing(&error))
+fn unread(error: &kube::Error) -> EngineError {
+    Failure::Passing(passing(error))
 }
 
 #[cfg(test)]

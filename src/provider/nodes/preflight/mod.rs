@@ -54,13 +54,13 @@ impl Seen {
     /// Returns the pods that a drain has to evict and that aren't being deleted yet, each with its pool.
     fn going(&self) -> impl Iterator<Item = (&str, &Pod)> {
         self.pools.iter().flat_map(|of| {
-            let going = of.pods.iter().filter(is_to_be_evicted);
+            let going = of.pods.iter().filter(|pod| is_to_be_evicted(pod));
             going.map(|pod| (of.pool.as_str(), pod))
         })
     }
 }
 
-fn is_to_be_evicted(pod: &&Pod) -> bool {
+fn is_to_be_evicted(pod: &Pod) -> bool {
     has_to_go(pod) && pod.metadata.deletion_timestamp.is_none()
 }
 

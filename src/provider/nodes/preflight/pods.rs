@@ -24,8 +24,8 @@ pub fn findings(seen: &Seen) -> Vec<Finding> {
     findings
 }
 
-fn chosen<'a>(pool: &'a PoolPods, is_chosen: impl Fn(&Pod) -> bool) -> Vec<&'a Pod> {
-    let going = pool.pods.iter().filter(is_to_be_evicted);
+fn chosen(pool: &PoolPods, is_chosen: impl Fn(&Pod) -> bool) -> Vec<&Pod> {
+    let going = pool.pods.iter().filter(|pod| is_to_be_evicted(pod));
     going.filter(|pod| is_chosen(pod)).collect()
 }
 
@@ -125,12 +125,11 @@ fn on_this_node(seen: &Seen, pod: &Pod) -> Vec<Finding> {
 pub fn claims_of(pod: &Pod) -> Vec<String> {
     let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
     let volumes = volumes.into_iter().flatten();
-    let claims = volumes.filter_map(|volume| match &volume.persistent_volume_claim {
-        Some(claim) => Some(claim.claim_name.clone()),
-        None => {
-            let is_ephemeral = volume.ephemeral.is_some();
-            is_ephemeral.then(|| format!("{}-{}", pod.name_any(), volume.name))
-        }
+    let claims = volumes.filter_map(|volume| {
+        let named = volume.persistent_volume_claim.as_ref();
+        let own = volume.ephemeral.as_ref();
+        let own = own.map(|_| format!("{}-{}", pod.name_any(), volume.name));
+        named.map(|claim| claim.claim_name.clone()).or(own)
     });
     claims.collect()
 }

@@ -158,7 +158,7 @@ fn pods_that_the_eviction_api_lets_go_do_not_wait_for_a_budget() {
     let blocking = || budget("web", &json!({"minAvailable": 2}), [2, 2, 2, 0]);
     let always = json!({"minAvailable": 2, "unhealthyPodEvictionPolicy": "AlwaysAllow"});
     let short = [1, 2, 2, 0];
-    for (what, pod, budget, is_found) in [
+    let cases = vec![
         ("a Ready pod", pod("a", &json!({})), blocking(), true),
         (
             "not Ready, enough healthy",
@@ -217,7 +217,8 @@ fn pods_that_the_eviction_api_lets_go_do_not_wait_for_a_budget() {
             blocking(),
             false,
         ),
-    ] {
+    ];
+    for (what, pod, budget, is_found) in cases {
         let found = of_pods(&seen(vec![pod], vec![budget]));
         assert_eq!(!found.is_empty(), is_found, "{what}: {found:#?}");
     }
