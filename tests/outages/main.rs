@@ -18,6 +18,9 @@ mod belay;
 #[path = "../live/stage/operators.rs"]
 mod operators;
 #[allow(dead_code, reason = "shared with tests/live, which uses all of it")]
+#[path = "../live/stage/refusing.rs"]
+mod refusing;
+#[allow(dead_code, reason = "shared with tests/live, which uses all of it")]
 #[path = "../live/stage/seen.rs"]
 mod seen;
 #[allow(dead_code, reason = "shared with tests/live, which uses all of it")]

@@ -15,6 +15,9 @@ mod actions;
 #[path = "../live/stage/belay.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod belay;
+#[path = "../live/stage/refusing.rs"]
+#[allow(dead_code, reason = "other tests need the rest")]
+mod refusing;
 #[path = "../live/stage/seen.rs"]
 #[allow(dead_code, reason = "other tests need the rest")]
 mod seen;

@@ -7,6 +7,7 @@ pub mod changes;
 pub mod operators;
 pub mod plugin;
 pub mod proxy;
+pub mod refusing;
 pub mod seen;
 pub mod state;
 pub mod terminal;
