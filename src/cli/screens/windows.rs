@@ -81,6 +81,7 @@ fn why(subject: Subject, operation: Option<Operation>) -> String {
         pools: Vec::new(),
         lock: Vec::new(),
         windows: windows(),
+        can_force: false,
     };
     at_each_width(|look| explain(&facts, look, fixtures::now()))
 }

@@ -105,11 +105,13 @@ pub fn makes_room_for<'f, 'a>(
     let takes_a_place = |waiting: &&Operation<'_>| {
         let makes_a_pool = waiting.is_from_spec() && waiting.spec.type_ == OperationType::Create;
         // What waited for a maintenance window is older than what was asked for meanwhile.
-        let is_older = waiting.needs_window() && waiting.arrival < in_flight.arrival;
+        let is_older = facts.windows != Windows::None
+            && waiting.needs_window()
+            && waiting.arrival < in_flight.arrival;
         excludes(&waiting.spec.target, &in_flight.spec.target)
             && !waiting.is_asked_to_abort()
             && !makes_a_pool
-            && !(is_older && facts.windows != Windows::None)
+            && !is_older
             && can_be_done(facts, &Request::of(facts, waiting))
     };
     facts.waiting().find(takes_a_place)

@@ -213,16 +213,16 @@ impl Chain<'_> {
         let (name, what) = (operation.name_any(), what_it_does(operation));
         let ran = text::since(status.start_time.as_ref(), self.now);
         match status.phase {
-            OperationPhase::Pending => match progress::window(&status) {
-                Some(waits) => {
-                    self.say(format!("Operation {name} ({what}) {waits}."));
+            OperationPhase::Pending => {
+                let window = progress::window(&status);
+                let waits = window.unwrap_or("waits for its turn");
+                self.say(format!("Operation {name} ({what}) {waits}."));
+                if window.is_some() {
                     self.window(operation, &facts.windows);
-                }
-                None => {
-                    self.say(format!("Operation {name} ({what}) waits for its turn."));
+                } else {
                     self.turn(operation, &facts.lock);
                 }
-            },
+            }
             OperationPhase::InProgress => {
                 self.say(format!(
                     "Operation {name} ({what}) is at {}%, after {ran}.",
