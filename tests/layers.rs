@@ -91,6 +91,7 @@ const TESTS: &[&str] = &[
     "decide_tests",
     "fixtures",
     "invariants",
+    "k9s_tests",
     "model",
     "properties",
     "rollout_tests",
