@@ -49,7 +49,8 @@ pub async fn with_cordon_an_upgrade_quarantines_the_node_and_replaces_the_others
     world: Arc<World>,
 ) {
     let belay = Belay::start(&world).await;
-    let settings = json!({"drainTimeout": "1s", "undrainableNodeBehavior": "Cordon"});
+    // Long enough for a pod that may be evicted to end.
+    let settings = json!({"drainTimeout": "10s", "undrainableNodeBehavior": "Cordon"});
     let (upgrade, error) = upgrade_past_one_node(&belay, settings).await;
     let [left] = &old_nodes(&belay).await[..] else {
         panic!("one node is left: {:?}", belay.nodes().await);
