@@ -150,7 +150,7 @@ impl Fleet {
         .await;
     }
 
-    /// Waits until the ApplicationSet reports that Applications wait for their step.
+    /// Waits until the `ApplicationSet` reports that Applications wait for their step.
     pub async fn waits_for_step(&self, applications: &[&str], step: &str) {
         let set = format!("{}-fleet", self.namespace);
         let get = ["get", "applicationset", &set, "-n", "argocd", "-o", "json"];

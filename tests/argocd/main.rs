@@ -1,5 +1,5 @@
 //! GitOps with the real controllers of Argo CD: users change a repository, and see Argo CD's status. The control plane,
-//! Belay, Argo CD's application controller, its controller of ApplicationSets, its repository server, a store in memory
+//! Belay, Argo CD's application controller, its controller of `ApplicationSets`, its repository server, a store in memory
 //! and the Git server are local processes.
 
 #[path = "../harness/mod.rs"]

@@ -1,4 +1,4 @@
-//! One Application for each cluster, which an ApplicationSet syncs in steps.
+//! One Application for each cluster, which an `ApplicationSet` syncs in steps.
 
 use std::{collections::BTreeSet, sync::Arc};
 
