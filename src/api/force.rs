@@ -1,6 +1,7 @@
 //! The force of an [`Operation`](super::Operation): the permission to delete pods that `PodDisruptionBudgets` protect,
 //! until a given time.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,19 @@ pub struct Force {
     /// The newest 50 of these pods. Belay writes a pod here before it deletes it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pods: Vec<ForcedPod>,
+}
+
+impl Force {
+    /// Whether it is in effect, as far as Belay has decided.
+    pub fn is_in_effect(&self) -> bool {
+        self.status == ForceStatus::InEffect
+    }
+
+    /// Returns when it ends by itself. None if it isn't in effect.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        let until = self.until.as_ref().filter(|_| self.is_in_effect());
+        until.map(|until| until.0)
+    }
 }
 
 /// Whether a force is in effect.

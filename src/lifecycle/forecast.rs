@@ -309,13 +309,10 @@ fn drained(stage: &Stage, uid: &str, snapshot: &Snapshot) -> Vec<String> {
 }
 
 fn most_nodes(stage: &Stage, snapshot: &Snapshot) -> usize {
-    let all: usize = snapshot.observed.nodes.values().map(Vec::len).sum();
+    let nodes = &snapshot.observed.nodes;
     match stage {
-        Stage::ControlPlane(_) | Stage::Follow(_) => all,
-        Stage::Pool(goal) => {
-            let nodes = snapshot.nodes(&goal.pool);
-            all - nodes.len() + goal.most_nodes(nodes)
-        }
+        Stage::ControlPlane(_) | Stage::Follow(_) => nodes.values().map(Vec::len).sum(),
+        Stage::Pool(goal) => goal.most_nodes(nodes),
     }
 }
 

@@ -6,8 +6,9 @@
 //!
 //! Dependencies go in one direction: a module uses only modules above it in this list.
 //!
-//! 1. `observed`: what a provider observes. `preflight`: what will be in the way of an operation. `plan`: what an Operation has to bring about, as its status records it.
-//!    `rules`: what the core asks a provider about itself. `snapshot`: the complete input.
+//! 1. `observed`: what a provider observes. `preflight`: what will be in the way of an operation. `plan`: what an
+//!    Operation has to bring about, as its status records it. `rules`: what the core asks a provider about itself.
+//!    `snapshot`: the complete input.
 //! 2. `steps`: the steps of an operation. `windows`: when maintenance windows are open.
 //! 3. `facts`: the desired and the observed state of each target; who asked for each Operation, and when.
 //! 4. `desired`: what each target needs.

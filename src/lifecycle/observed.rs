@@ -130,6 +130,11 @@ pub struct Undrainable {
 }
 
 impl NodeView {
+    /// Whether it stays in its pool and counts as one of its nodes.
+    pub fn stays(&self) -> bool {
+        !self.deleting && !self.quarantined
+    }
+
     /// Whether the Operation of that uid gave up draining the node.
     pub fn was_given_up_by(&self, uid: &str) -> bool {
         let undrainable = self.undrainable.as_ref();

@@ -1,7 +1,10 @@
 //! What an Operation has to bring about, as a provider gets it: stages, one after the other. Belay plans once, when
 //! the Operation begins, and stores the plan in the Operation's status.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -184,11 +187,14 @@ pub struct PoolGoal {
 }
 
 impl PoolGoal {
-    /// Returns the highest number of nodes that the pool has at the same time on the way from these nodes to the goal.
-    pub fn most_nodes(&self, nodes: &[NodeView]) -> usize {
+    /// Returns the highest number of nodes that a cluster with these nodes, by pool, has at the same time on the way to
+    /// the pool's goal.
+    pub fn most_nodes(&self, by_pool: &BTreeMap<String, Vec<NodeView>>) -> usize {
+        let nodes = by_pool.get(&self.pool).map_or(&[][..], Vec::as_slice);
+        let others: usize = by_pool.values().map(Vec::len).sum::<usize>() - nodes.len();
         let is_outdated = |node: &&NodeView| self.replace_outdated && node.version != self.version;
         let outdated = nodes.iter().filter(is_outdated).count();
-        nodes.len().max(self.count + self.surge.min(outdated))
+        others + nodes.len().max(self.count + self.surge.min(outdated))
     }
 
     /// Returns a Ready node of this pool with that name.

@@ -100,7 +100,7 @@ impl Windows {
 
 /// The times of a cluster's maintenance windows.
 #[derive(Clone, Debug)]
-pub struct Calendar(Vec<Window>);
+struct Calendar(Vec<Window>);
 
 #[derive(Clone, Debug)]
 struct Window {
@@ -126,27 +126,10 @@ impl Calendar {
     /// # Errors
     /// Returns what is wrong with the first window whose times can't be known: its time zone isn't in the IANA database,
     /// or its start isn't a time.
-    pub fn of(windows: &[MaintenanceWindow]) -> Result<Self, String> {
+    fn of(windows: &[MaintenanceWindow]) -> Result<Self, String> {
         let windows = windows.iter().enumerate();
         let windows = windows.map(|(at, window)| Window::of(at, window));
         windows.collect::<Result<_, _>>().map(Self)
-    }
-
-    /// Whether a window is open.
-    pub fn is_open(&self, now: Timestamp) -> bool {
-        self.around(now).open().is_some()
-    }
-
-    /// Returns when a window opens next, after `now`. None if there is no window, or if one is always open.
-    pub fn opens_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let around = self.around(now);
-        Some(around.next()?.opens)
-    }
-
-    /// Returns when the window that is open closes. None if none is open, or if one is always open.
-    pub fn closes_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let around = self.around(now);
-        around.known(around.open()?.closes)
     }
 
     fn around(&self, now: Timestamp) -> Around {

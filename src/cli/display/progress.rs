@@ -5,7 +5,7 @@ use kube::ResourceExt as _;
 
 use crate::{
     api::{
-        Blocked, Cancellation, CancellationStatus, ForceStatus, Operation, OperationPhase,
+        Blocked, Cancellation, CancellationStatus, Force, ForceStatus, Operation, OperationPhase,
         OperationStatus, Step, StepAction, StepPhase,
     },
     cli::{
@@ -174,8 +174,7 @@ pub fn forced(status: &OperationStatus, now: Timestamp) -> Option<String> {
 
 /// Whether a force is in effect.
 pub fn is_forced(status: &OperationStatus) -> bool {
-    let force = status.force.as_ref();
-    force.is_some_and(|force| force.status == ForceStatus::InEffect)
+    status.force.as_ref().is_some_and(Force::is_in_effect)
 }
 
 /// Whether an abort after the step in progress would leave something undone.

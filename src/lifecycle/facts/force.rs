@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::{
     api::{
         AbortPolicy, CancellationStatus, FORCE_ANNOTATION, FORCE_REQUESTED_BY_ANNOTATION,
-        ForceStatus, Operation as Object,
+        Operation as Object,
     },
     lifecycle::{messages::force, names::fingerprint},
 };
@@ -33,9 +33,7 @@ impl Operation<'_> {
 
     /// Returns when its force ends by itself, if one is in effect.
     pub(super) fn force_ends_at(&self) -> Option<Timestamp> {
-        let force = self.status.force.as_ref();
-        let force = force.filter(|force| force.status == ForceStatus::InEffect)?;
-        force.until.as_ref().map(|until| until.0)
+        self.status.force.as_ref()?.ends_at()
     }
 }
 
@@ -65,6 +63,5 @@ pub fn forced_until(operation: &Object) -> Option<Timestamp> {
     let accepted = accepted.filter(|it| it.status == CancellationStatus::InProgress);
     let mut policies = asked.into_iter().chain(accepted.map(|it| it.policy));
     let stops = policies.any(|policy| policy == AbortPolicy::Now);
-    let until = force.until.as_ref().map(|until| until.0);
-    until.filter(|_| force.status == ForceStatus::InEffect && is_same && !stops)
+    force.ends_at().filter(|_| is_same && !stops)
 }

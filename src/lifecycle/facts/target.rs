@@ -146,8 +146,7 @@ impl<'a> Target<'a> {
         let power = status.and_then(|status| status.power_state);
         let shown_power = power.unwrap_or_default().code;
         let in_flight = status.and_then(|status| status.operation.as_ref());
-        let stays = |node: &&NodeView| !node.deleting && !node.quarantined;
-        let stay = lasting.clone().filter(stays).count();
+        let stay = lasting.clone().filter(|node| node.stays()).count();
         let name = object.metadata.name.as_deref().unwrap_or_default();
         let kept = snapshot.observed.kept.get(name).copied();
         let scaled_by = snapshot.observed.scaled_by_others.get(name);
@@ -288,8 +287,7 @@ impl<'a> Target<'a> {
     /// Whether all nodes that stay have the desired settings.
     pub fn has_its_settings(&self, snapshot: &Snapshot) -> bool {
         self.pool.as_ref().is_none_or(|pool| {
-            let stays = |node: &&NodeView| !node.deleting && !node.quarantined;
-            let mut nodes = snapshot.lasting(pool.nodes).filter(stays);
+            let mut nodes = snapshot.lasting(pool.nodes).filter(|node| node.stays());
             nodes.all(|node| node.settings == pool.settings)
         })
     }

@@ -36,13 +36,17 @@ pub fn check_beginning(
     before: &OperationStatus,
     after: &OperationStatus,
 ) -> Result<(), Broken> {
-    let begins =
-        before.phase == OperationPhase::Pending && after.phase == OperationPhase::InProgress;
-    let snapshot = world.snapshot();
-    match snapshot.operation(name).filter(|_| begins) {
+    if !begins(before, after) {
+        return Ok(());
+    }
+    match world.snapshot().operation(name) {
         Some(operation) if !is_about_nothing_held(operation) => check_held(world, operation),
         _ => Ok(()),
     }
+}
+
+fn begins(before: &OperationStatus, after: &OperationStatus) -> bool {
+    before.phase == OperationPhase::Pending && after.phase == OperationPhase::InProgress
 }
 
 /// Checks that what waits for a maintenance window begins only while one is open.
@@ -52,14 +56,15 @@ pub fn check_window(
     before: &OperationStatus,
     after: &OperationStatus,
 ) -> Result<(), Broken> {
-    let begins =
-        before.phase == OperationPhase::Pending && after.phase == OperationPhase::InProgress;
+    if !begins(before, after) {
+        return Ok(());
+    }
     let snapshot = world.snapshot();
     let facts = Facts::of(&snapshot, world.now());
     let operation = facts.operations.iter().find(|it| it.name == name);
     let is_early =
         operation.is_some_and(facts::Operation::needs_window) && facts.windows.keep_waiting();
-    holds(WINDOW, !(begins && is_early), || {
+    holds(WINDOW, !is_early, || {
         format!(
             "{name} begins at {} although no window is open",
             world.now()

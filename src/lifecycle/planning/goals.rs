@@ -118,8 +118,10 @@ pub fn gone_with_pool(pool: &str, nodes: &[NodeView]) -> PoolGoal {
 
 /// Returns what happens to nodes that can't be drained, in a pool of `count` nodes.
 fn undrainable(upgrades: &UpgradeSettings, count: usize) -> UndrainableNodes {
-    let blocked = upgrades.max_blocked_nodes.as_ref();
-    let most = resolve(blocked.unwrap_or(&upgrades.max_surge), count, true);
+    let most = match &upgrades.max_blocked_nodes {
+        Some(blocked) => resolve(blocked, count, true),
+        None => surge_of(upgrades, count),
+    };
     match upgrades.undrainable_node_behavior {
         None => UndrainableNodes::Fail,
         Some(UndrainableNodeBehavior::Schedule) => UndrainableNodes::Schedule,

@@ -4,12 +4,14 @@ use jiff::Timestamp;
 
 use crate::{
     api::{
-        CancellationStatus, ForceStatus, ForcedPod, OperationPhase, OperationStatus, TargetKind,
+        CancellationStatus, Force, ForceStatus, ForcedPod, OperationPhase, OperationStatus,
+        TargetKind,
     },
     lifecycle::{
         facts::{Facts, Operation},
         messages::{self, force, reason},
         preflight::PREFLIGHT,
+        text::join_sentences,
         transition::Transition,
         windows::Windows,
     },
@@ -135,7 +137,7 @@ fn of_force(before: &OperationStatus, after: &OperationStatus) -> Vec<Event> {
             let text = format!("force accepted: {}", force::accepted(until, by));
             let is_shortened = !now.message.is_empty();
             let text = if is_shortened {
-                format!("{text}. {}", now.message)
+                join_sentences(&text, &now.message)
             } else {
                 text
             };
@@ -147,8 +149,7 @@ fn of_force(before: &OperationStatus, after: &OperationStatus) -> Vec<Event> {
         |pod: &ForcedPod| was.is_some_and(|was| was.pods.iter().any(|known| known.uid == pod.uid));
     let forced = now.pods.iter().filter(|pod| !was_known(pod));
     events.extend(forced.map(|pod| (force::POD_FORCED, force::pod_forced(pod, until, by), true)));
-    let was_in_effect = was.is_some_and(|was| was.status == ForceStatus::InEffect);
-    if was_in_effect && now.status == ForceStatus::Ended {
+    if was.is_some_and(Force::is_in_effect) && now.status == ForceStatus::Ended {
         let text = format!("force ended: {}", now.message);
         events.push((force::ENDED, text, false));
     }

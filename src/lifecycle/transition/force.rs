@@ -43,7 +43,7 @@ pub(super) fn update(status: &mut OperationStatus, operation: &Operation<'_>, fa
         }
         Some(_) => {}
     }
-    if let Some(until) = until(status)
+    if let Some(until) = status.force.as_ref().and_then(Force::ends_at)
         && until <= now
     {
         end(status, force::TIME_IS_UP, until);
@@ -92,7 +92,7 @@ fn decided(
 
 /// Records the pods that the work is about to delete by force. The work deletes none before it is stored here.
 pub(super) fn record(status: &mut OperationStatus, work: Option<&Work>, now: Timestamp) {
-    let Some(force) = status.force.as_mut().filter(|it| is_in_effect(it)) else {
+    let Some(force) = status.force.as_mut().filter(|it| it.is_in_effect()) else {
         return;
     };
     let asked = work.map_or(&[][..], |work| &work.progress().forcing);
@@ -112,19 +112,9 @@ pub(super) fn record(status: &mut OperationStatus, work: Option<&Work>, now: Tim
 
 /// Ends the force, if one is in effect.
 pub(super) fn end(status: &mut OperationStatus, why: &str, at: Timestamp) {
-    if let Some(force) = status.force.as_mut().filter(|it| is_in_effect(it)) {
+    if let Some(force) = status.force.as_mut().filter(|it| it.is_in_effect()) {
         force.status = ForceStatus::Ended;
         force.ended_at = Some(Time(at));
         why.clone_into(&mut force.message);
     }
-}
-
-fn is_in_effect(force: &Force) -> bool {
-    force.status == ForceStatus::InEffect
-}
-
-/// Returns until when the force of a status is in effect.
-fn until(status: &OperationStatus) -> Option<Timestamp> {
-    let force = status.force.as_ref().filter(|it| is_in_effect(it))?;
-    force.until.as_ref().map(|until| until.0)
 }

@@ -21,6 +21,25 @@ const ZONES: [&str; 9] = [
     "Africa/Casablanca",
 ];
 
+impl Calendar {
+    /// Whether a window is open.
+    fn is_open(&self, now: Timestamp) -> bool {
+        self.around(now).open().is_some()
+    }
+
+    /// Returns when a window opens next, after `now`. None if there is no window, or if one is always open.
+    fn opens_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let around = self.around(now);
+        Some(around.next()?.opens)
+    }
+
+    /// Returns when the window that is open closes. None if none is open, or if one is always open.
+    fn closes_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let around = self.around(now);
+        around.known(around.open()?.closes)
+    }
+}
+
 fn window(days: &[&str], start: &str, duration: &str, zone: &str) -> MaintenanceWindow {
     let mut window = json!({"start": start, "duration": duration, "timeZone": zone});
     if !days.is_empty() {

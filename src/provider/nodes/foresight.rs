@@ -42,18 +42,10 @@ impl Foresight {
         if drained.is_empty() {
             return None;
         }
-        let all: usize = nodes.values().map(Vec::len).sum();
-        let most = goals.iter().map(|goal| {
-            let nodes = of(goal);
-            all - nodes.len() + goal.most_nodes(nodes)
-        });
+        let most = goals.iter().map(|goal| goal.most_nodes(nodes)).max();
         let cluster = (job.namespace.as_str(), job.cluster.as_str());
         let mut findings = Vec::new();
-        findings.extend(preflight::of_room(
-            cluster,
-            most.max().unwrap_or(all),
-            quota,
-        ));
+        findings.extend(preflight::of_room(cluster, most.unwrap_or_default(), quota));
         if let Some(version) = job.control_plane().or(control_plane) {
             let is_left = |pool: &str| {
                 let mut changed = goals.iter().filter(|goal| goal.replace_outdated);

@@ -332,7 +332,7 @@ fn waits_for_cluster(pool: &AgentPool) -> String {
     )
 }
 
-/// Says why nothing that needs a maintenance window will begin, if that is so.
+/// Returns a note if it isn't known when a maintenance window opens. None otherwise.
 fn unknown(windows: &Windows) -> Option<String> {
     match windows {
         Windows::Unknown(why) => Some(format!("No change of a version begins by itself: {why}")),

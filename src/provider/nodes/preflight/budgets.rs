@@ -122,7 +122,8 @@ fn why_not(budget: &PodDisruptionBudget) -> Option<(FindingKind, String)> {
     Some((BudgetAllowsNoneNow, why))
 }
 
-/// Returns why Kubernetes can't count a budget's pods: for example, a pod has no controller that tells their number.
+/// Returns the error if Kubernetes can't count a budget's pods, for example because a pod has no controller. None if it
+/// can.
 fn uncountable(status: &PodDisruptionBudgetStatus) -> Option<&str> {
     let mut conditions = status.conditions.iter().flatten();
     let failed = conditions.find(|it| it.type_ == "DisruptionAllowed" && it.reason == "SyncFailed");

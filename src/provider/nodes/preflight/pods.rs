@@ -10,7 +10,7 @@ use crate::{
 
 use super::{PoolPods, Seen, counted, is_to_be_evicted, on_nodes_of};
 
-/// The label by which a volume selects its node.
+/// The label with a node's name. A volume that requires it exists on one node only.
 const HOSTNAME: &str = "kubernetes.io/hostname";
 
 /// Returns the findings about pods without a controller, volumes and directories of nodes.
