@@ -5,12 +5,17 @@ use std::{io::IsTerminal as _, path::PathBuf, time::Duration};
 use anyhow::Context as _;
 use clap::Args;
 use kube::{
-    Api, Client, Config, Resource,
+    Api, Client, Config, Resource, ResourceExt as _,
+    api::{Patch, PatchParams},
     config::{KubeConfigOptions, Kubeconfig},
     core::NamespaceResourceScope,
 };
+use serde_json::{Value, json};
 
-use crate::cli::{cluster::connection, terminal::look::Look};
+use crate::{
+    api::Operation,
+    cli::{cluster::connection, terminal::look::Look},
+};
 
 /// The field manager of everything that the plugin writes.
 pub const FIELD_MANAGER: &str = "kubectl-belay";
@@ -87,6 +92,27 @@ impl Session {
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
         Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Writes annotations of this very Operation, by its uid. Another Operation may get its name in the meantime.
+    ///
+    /// # Errors
+    /// Returns an error if the API server refuses it.
+    pub async fn annotate(
+        &self,
+        operation: &Operation,
+        annotations: Value,
+        dry_run: bool,
+    ) -> kube::Result<()> {
+        let patch = json!({"metadata": {"uid": operation.uid(), "annotations": annotations}});
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.into()),
+            dry_run,
+            ..PatchParams::default()
+        };
+        let operations = self.api::<Operation>();
+        let (name, patch) = (operation.name_any(), Patch::Merge(patch));
+        operations.patch(&name, &params, &patch).await.map(|_| ())
     }
 
     /// Returns the API for the objects of a kind in all namespaces, or else in the namespace.

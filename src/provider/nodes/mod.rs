@@ -40,7 +40,7 @@ use crate::{
 };
 
 use super::{Changed, Changes, Control, End, LeftBehind, Provider};
-pub use drain::{budget_in_the_way, has_to_go, pods_of};
+pub use drain::{budget_in_the_way, has_to_go, pods_of, protecting_budget};
 use foresight::Foresight;
 use mend::Mender;
 pub use mend::bounded;

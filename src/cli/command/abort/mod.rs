@@ -7,10 +7,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use kube::{
-    ResourceExt as _,
-    api::{Patch, PatchParams},
-};
+use kube::ResourceExt as _;
 use serde_json::json;
 
 use crate::{
@@ -21,7 +18,7 @@ use crate::{
     cli::{
         cluster::{
             errors, pause,
-            session::{FIELD_MANAGER, Session},
+            session::Session,
             target::{self, Kind},
             view::{self, View, phase, target_words},
         },
@@ -363,24 +360,18 @@ pub fn preview_text(
     lines.join("\n")
 }
 
-/// Requests the abort of this very Operation, by its uid. Another Operation may get its name in the meantime.
 async fn request(session: &Session, flags: &Stop, operation: &Operation) -> anyhow::Result<()> {
     // The policy is always written, so that it overrides an earlier abort that waits for its step.
     let policy = flags.policy_word();
     let annotations = json!({ABORT_ANNOTATION: flags.reason, ABORT_POLICY_ANNOTATION: policy});
-    let patch = json!({"metadata": {"uid": operation.uid(), "annotations": annotations}});
-    let params = PatchParams {
-        field_manager: Some(FIELD_MANAGER.into()),
-        dry_run: flags.dry_run == Some(DryRun::Server),
-        ..PatchParams::default()
-    };
-    let name = operation.name_any();
-    session
-        .api::<Operation>()
-        .patch(&name, &params, &Patch::Merge(patch))
-        .await
-        .with_context(|| format!("the abort of Operation {name} was refused"))?;
-    Ok(())
+    let is_trial = flags.dry_run == Some(DryRun::Server);
+    let requested = session.annotate(operation, annotations, is_trial).await;
+    requested.with_context(|| {
+        format!(
+            "the abort of Operation {} was refused",
+            operation.name_any()
+        )
+    })
 }
 
 /// Waits until an Operation whose abort was requested has stopped. Success only if it is Canceled.

@@ -3,25 +3,21 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use futures::{StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::{
-    core::v1::{Node, Pod},
-    policy::v1::PodDisruptionBudget,
-};
-use kube::{Api, ResourceExt as _, api::ListParams};
+use k8s_openapi::api::{core::v1::Pod, policy::v1::PodDisruptionBudget};
 
 use crate::{
-    api::{AGENT_POOL_LABEL, CLUSTER_LABEL, NAMESPACE_LABEL, Operation, TargetKind},
+    api::{Operation, TargetKind},
     cli::{
         cluster::session::Session,
-        command::why::in_the_way::names,
         terminal::{look::Look, text},
     },
-    provider::nodes::{budget_in_the_way, has_to_go, pods_of},
+    machinery::watches::full_name,
+    provider::nodes::{
+        has_to_go, look,
+        preflight::read::{self, Drained},
+        protecting_budget,
+    },
 };
-
-/// How many lists are read concurrently.
-const AT_ONCE: usize = 8;
 
 /// A budget that a force passes over.
 #[derive(Clone, Debug)]
@@ -42,45 +38,34 @@ pub async fn of(
     operation: &Operation,
 ) -> anyhow::Result<Vec<Passed>> {
     let client = &session.client;
-    let namespace = &session.namespace;
-    let of_cluster = format!("{CLUSTER_LABEL}={cluster},{NAMESPACE_LABEL}={namespace}");
+    let nodes = look(client, &session.namespace, cluster).await;
+    let nodes = nodes.context("failed to read the nodes")?;
     let target = &operation.spec.target;
-    let labels = match target.kind {
-        TargetKind::ManagedCluster => of_cluster,
-        TargetKind::AgentPool => format!("{of_cluster},{AGENT_POOL_LABEL}={}", target.name),
-    };
-    let nodes = Api::<Node>::all(client.clone());
-    let nodes = nodes.list(&ListParams::default().labels(&labels)).await;
-    let nodes = nodes.context("failed to read the nodes")?.items;
-    let budgets = Api::<PodDisruptionBudget>::all(client.clone());
-    let budgets = budgets.list(&ListParams::default()).await;
-    let budgets = budgets
-        .context("failed to read the PodDisruptionBudgets")?
-        .items;
-    let pods: Vec<_> = futures::stream::iter(nodes)
-        .map(|node| {
-            let pods = Api::<Pod>::all(client.clone());
-            async move { pods.list(&pods_of(&node.name_any())).await }
-        })
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await
-        .context("failed to read the pods")?;
-    Ok(passed(
-        pods.into_iter().flat_map(|list| list.items),
-        &budgets,
-    ))
+    let is_concerned =
+        |pool: &String| target.kind == TargetKind::ManagedCluster || *pool == target.name;
+    let concerned = nodes.into_iter().filter(|(pool, _)| is_concerned(pool));
+    let concerned = concerned.map(|(pool, nodes)| Drained {
+        pool,
+        nodes: nodes.into_iter().map(|node| node.name).collect(),
+    });
+    let concerned: Vec<_> = concerned.collect();
+    let budgets = read::budgets(client).await;
+    let budgets = budgets.context("failed to read the PodDisruptionBudgets")?;
+    let pools = read::pods(client, &concerned).await;
+    let pools = pools.context("failed to read the pods")?;
+    let pods = pools.into_iter().flat_map(|pool| pool.pods);
+    Ok(passed(pods, budgets.iter().map(AsRef::as_ref)))
 }
 
-fn passed(pods: impl Iterator<Item = Pod>, budgets: &[PodDisruptionBudget]) -> Vec<Passed> {
+fn passed<'b>(
+    pods: impl Iterator<Item = Pod>,
+    budgets: impl Iterator<Item = &'b PodDisruptionBudget> + Clone,
+) -> Vec<Passed> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for pod in pods.filter(has_to_go) {
-        let blocked = budget_in_the_way(budgets, &pod);
-        let named = blocked.and_then(|(_, message)| names(&message));
-        if let Some((pod, budget)) = named {
-            let budget = format!("{}/{}", budget.0, budget.1);
-            let pods = all.entry(budget).or_default();
-            pods.push(format!("{}/{}", pod.0, pod.1));
+        if let Some(budget) = protecting_budget(budgets.clone(), &pod) {
+            let pods = all.entry(full_name(budget)).or_default();
+            pods.push(full_name(&pod));
         }
     }
     all.into_iter()

@@ -7,10 +7,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use jiff::Timestamp;
-use kube::{
-    ResourceExt as _,
-    api::{Patch, PatchParams},
-};
+use kube::ResourceExt as _;
 use serde_json::json;
 
 use crate::{
@@ -18,7 +15,7 @@ use crate::{
     cli::{
         cluster::{
             errors,
-            session::{FIELD_MANAGER, Session},
+            session::Session,
             target,
             view::{self, phase},
         },
@@ -165,21 +162,18 @@ pub fn preview(
     lines.join("\n")
 }
 
-/// Sets or removes the annotation of this very Operation, by its uid. Another Operation may get its name in the meantime.
+/// Sets or removes the annotation.
 async fn write(
     session: &Session,
     operation: &Operation,
     until: Option<Timestamp>,
 ) -> anyhow::Result<()> {
     let annotations = json!({FORCE_ANNOTATION: until.map(|until| until.to_string())});
-    let patch = json!({"metadata": {"uid": operation.uid(), "annotations": annotations}});
-    let params = PatchParams {
-        field_manager: Some(FIELD_MANAGER.into()),
-        ..PatchParams::default()
-    };
-    let name = operation.name_any();
-    let operations = session.api::<Operation>();
-    let patched = operations.patch(&name, &params, &Patch::Merge(patch)).await;
-    patched.with_context(|| format!("the force of Operation {name} was refused"))?;
-    Ok(())
+    let written = session.annotate(operation, annotations, false).await;
+    written.with_context(|| {
+        format!(
+            "the force of Operation {} was refused",
+            operation.name_any()
+        )
+    })
 }

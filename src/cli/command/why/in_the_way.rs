@@ -1,10 +1,12 @@
 //! Details about a PodDisruptionBudget and its pods, if they block an eviction.
 
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod, policy::v1::PodDisruptionBudget};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{Api, Client, ResourceExt as _};
 
-use crate::{cli::terminal::look::Look, provider::nodes::preflight::rule_of};
+use crate::{
+    cli::terminal::look::Look,
+    provider::nodes::preflight::{keeps_a_number, rule_of},
+};
 
 /// A pod that can't be evicted, and the budget that prevents it.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +24,7 @@ pub struct InTheWay {
 }
 
 /// Returns the pod and the budget that the message of a block names.
-pub fn names(message: &str) -> Option<((String, String), (String, String))> {
+fn names(message: &str) -> Option<((String, String), (String, String))> {
     let rest = message.strip_prefix("eviction of ")?;
     let (pod, budget) = rest.split_once(" would violate PodDisruptionBudget ")?;
     // More may follow the name.
@@ -124,13 +126,6 @@ impl InTheWay {
 fn lacks_pods(budget: &PodDisruptionBudget) -> bool {
     let status = budget.status.as_ref();
     status.is_some_and(|status| status.current_healthy < status.desired_healthy)
-}
-
-/// Whether one more pod would allow one eviction. With a percentage of all pods, it wouldn't.
-fn keeps_a_number(budget: &PodDisruptionBudget) -> bool {
-    let spec = budget.spec.as_ref();
-    let least = spec.and_then(|spec| spec.min_available.as_ref());
-    matches!(least, Some(IntOrString::Int(_)))
 }
 
 fn budget_sentence(budget: &PodDisruptionBudget) -> String {

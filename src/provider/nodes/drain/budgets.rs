@@ -50,10 +50,18 @@ pub fn cut_off(budget: &PodDisruptionBudget, pod: &Pod) -> String {
     })
 }
 
+/// Returns the budget that doesn't allow the eviction of a pod now. None if each of these allows it.
+pub fn protecting<'b>(
+    budgets: impl IntoIterator<Item = &'b PodDisruptionBudget>,
+    pod: &Pod,
+) -> Option<&'b PodDisruptionBudget> {
+    let protects = |budget: &&PodDisruptionBudget| allowed(budget) <= 0 && selects(budget, pod);
+    budgets.into_iter().find(protects)
+}
+
 /// Returns what blocks a pod among these budgets. None if each of them allows its eviction now.
 pub fn in_the_way(budgets: &[PodDisruptionBudget], pod: &Pod) -> Option<Blocked> {
-    let holds = |budget: &&PodDisruptionBudget| allowed(budget) <= 0 && selects(budget, pod);
-    let budget = budgets.iter().find(holds)?;
+    let budget = protecting(budgets, pod)?;
     let message = would_violate(&full_name(pod), budget);
     Some((BLOCKED_BY_BUDGET.to_owned(), message))
 }

@@ -30,7 +30,8 @@ use super::{
     undrainable::{CODE, Undrained},
 };
 pub use budgets::{
-    allowed as budget_allows, in_the_way as budget_in_the_way, selects as budget_selects,
+    allowed as budget_allows, in_the_way as budget_in_the_way, protecting as protecting_budget,
+    selects as budget_selects,
 };
 pub use evictees::has_to_go;
 use evictees::{Answer, Evictees, InForce};

@@ -142,6 +142,13 @@ fn never_by_its_rule(budget: &PodDisruptionBudget) -> bool {
     most || spec.min_available.is_some_and(|it| is(&it, None, "100%"))
 }
 
+/// Whether one more pod would allow one eviction. With a percentage of all pods, it wouldn't.
+pub fn keeps_a_number(budget: &PodDisruptionBudget) -> bool {
+    let spec = budget.spec.as_ref();
+    let least = spec.and_then(|spec| spec.min_available.as_ref());
+    matches!(least, Some(IntOrString::Int(_)))
+}
+
 /// Returns the rule of a budget, such as `minAvailable 2`.
 pub fn rule_of(budget: &PodDisruptionBudget) -> String {
     let number = |value: &IntOrString| match value {
@@ -193,10 +200,7 @@ impl Group<'_> {
                 None => format!("kubectl -n {namespace} get pdb {name}"),
             };
         }
-        let spec = budget.spec.as_ref();
-        let is_number =
-            spec.is_some_and(|it| matches!(it.min_available, Some(IntOrString::Int(_))));
-        match self.owner().filter(|_| is_number) {
+        match self.owner().filter(|_| keeps_a_number(budget)) {
             Some((kind, owner)) => {
                 let [_, least, _] = counts(&budget.status.clone().unwrap_or_default());
                 let more = least + 1;

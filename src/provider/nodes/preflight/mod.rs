@@ -22,7 +22,7 @@ use crate::{
 };
 
 use super::drain::has_to_go;
-pub use budgets::rule_of;
+pub use budgets::{keeps_a_number, rule_of};
 pub use rest::{of_room, of_versions};
 
 /// How long the operator looks at most. Work doesn't wait for it.
