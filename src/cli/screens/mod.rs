@@ -39,24 +39,26 @@ pub fn at_each_width(show: impl Fn(&Look) -> String) -> String {
     WIDTHS.map(at).join("\n")
 }
 
+/// Returns the output of `status` at each width.
+fn status(view: &View) -> String {
+    at_each_width(|look| cluster_text::all(view, look, fixtures::now()))
+}
+
+/// Returns the output of `why` at each width.
+fn why(facts: &Facts) -> String {
+    at_each_width(|look| explain(facts, look, fixtures::now()))
+}
+
 #[test]
 fn status_of_a_hanging_upgrade() {
     let view = fixtures::hanging();
-    assert_snapshot!(at_each_width(|look| cluster_text::all(
-        &view,
-        look,
-        fixtures::now()
-    )));
+    assert_snapshot!(status(&view));
 }
 
 #[test]
 fn status_after_a_refused_abort() {
     let view = fixtures::refused();
-    assert_snapshot!(at_each_width(|look| cluster_text::all(
-        &view,
-        look,
-        fixtures::now()
-    )));
+    assert_snapshot!(status(&view));
 }
 
 #[test]
@@ -80,11 +82,7 @@ fn status_in_a_pipe_has_no_bar_and_breaks_no_line() {
 #[test]
 fn status_after_an_abort() {
     let view = fixtures::canceled();
-    assert_snapshot!(at_each_width(|look| cluster_text::all(
-        &view,
-        look,
-        fixtures::now()
-    )));
+    assert_snapshot!(status(&view));
 }
 
 #[test]
@@ -175,34 +173,26 @@ fn paused() -> View {
 #[test]
 fn status_of_a_paused_upgrade_says_how_much_is_left() {
     let view = paused();
-    assert_snapshot!(at_each_width(|look| cluster_text::all(
-        &view,
-        look,
-        fixtures::now()
-    )));
+    assert_snapshot!(status(&view));
 }
 
 #[test]
 fn why_an_upgrade_is_paused() {
     let view = paused();
     let facts = facts(view, None, None);
-    assert_snapshot!(at_each_width(|look| explain(&facts, look, fixtures::now())));
+    assert_snapshot!(why(&facts));
 }
 
 #[test]
 fn status_shows_quarantined_nodes() {
     let view = fixtures::quarantined();
-    assert_snapshot!(at_each_width(|look| cluster_text::all(
-        &view,
-        look,
-        fixtures::now()
-    )));
+    assert_snapshot!(status(&view));
 }
 
 #[test]
 fn why_says_what_keeps_nodes_quarantined() {
     let facts = facts(fixtures::quarantined(), None, None);
-    assert_snapshot!(at_each_width(|look| explain(&facts, look, fixtures::now())));
+    assert_snapshot!(why(&facts));
 }
 
 #[test]
@@ -244,17 +234,16 @@ fn why_an_upgrade_hangs() {
     let view = fixtures::hanging();
     let operation = view.operations.first().cloned();
     let facts = facts(view, operation, Some(fixtures::in_the_way()));
-    assert_snapshot!(at_each_width(|look| explain(&facts, look, fixtures::now())));
+    assert_snapshot!(why(&facts));
 }
 
 #[test]
 fn an_upgrade_that_will_hang() {
     let view = fixtures::foreseen();
     let operation = view.operations.first().cloned();
-    let (text, now) = (cluster_text::all, fixtures::now());
-    let status = at_each_width(|look| text(&view, look, now));
+    let status = status(&view);
     let facts = facts(view.clone(), operation, None);
-    let why = at_each_width(|look| explain(&facts, look, now));
+    let why = why(&facts);
     assert_snapshot!(format!("{status}\n{why}"));
 }
 
@@ -275,7 +264,7 @@ fn why_an_upgrade_hangs_on_pods_that_are_not_healthy() {
 #[test]
 fn why_a_cluster_is_left_alone() {
     let facts = facts(fixtures::canceled(), None, None);
-    assert_snapshot!(at_each_width(|look| explain(&facts, look, fixtures::now())));
+    assert_snapshot!(why(&facts));
 }
 
 #[test]

@@ -7,12 +7,12 @@ use crate::{
     api::{MaintenanceWindow, Operation, OperationPhase},
     cli::{
         cluster::view::View,
-        command::why::{Facts, Subject, explain},
-        display::{cluster_text, progress},
+        command::why::{Facts, Subject},
+        display::progress,
     },
 };
 
-use super::{at_each_width, fixtures};
+use super::{fixtures, status};
 
 const WAITS: &str = "waits for the window that opens at 2026-11-28T21:00:00Z";
 
@@ -83,27 +83,19 @@ fn why(subject: Subject, operation: Option<Operation>) -> String {
         windows: windows(),
         can_force: false,
     };
-    at_each_width(|look| explain(&facts, look, fixtures::now()))
+    super::why(&facts)
 }
 
 #[test]
 fn a_cluster_whose_new_version_waits() {
     let view = waiting();
-    assert_snapshot!(at_each_width(|look| cluster_text::all(
-        &view,
-        look,
-        fixtures::now()
-    )));
+    assert_snapshot!(status(&view));
 }
 
 #[test]
 fn a_cluster_that_its_window_paused() {
     let view = paused();
-    assert_snapshot!(at_each_width(|look| cluster_text::all(
-        &view,
-        look,
-        fixtures::now()
-    )));
+    assert_snapshot!(status(&view));
 }
 
 #[test]

@@ -56,6 +56,19 @@ fn ready(world: &World) -> (String, String, String) {
     (status.into(), reason.into(), message)
 }
 
+/// Returns a cluster whose pool np1 has a version of its own, and the Operation that waits to upgrade the pool.
+fn pool_waits() -> (World, String) {
+    let mut world = World::settled();
+    world
+        .set_pool_version("np1", Some(OLD))
+        .set_version(NEW)
+        .settle();
+    world.edit_cluster(&nightly("Continue")).settle();
+    world.set_pool_version("np1", Some(NEW)).settle();
+    let upgrade = only_unfinished(&world);
+    (world, upgrade)
+}
+
 #[test]
 fn a_new_version_in_a_spec_waits_for_the_window_without_the_lock() {
     let mut world = with_window();
@@ -94,14 +107,7 @@ fn a_cluster_whose_change_waits_is_ready_and_says_what_waits() {
 
 #[test]
 fn a_rollback_and_the_upgrade_of_a_pool_wait_too() {
-    let mut world = World::settled();
-    world
-        .set_pool_version("np1", Some(OLD))
-        .set_version(NEW)
-        .settle();
-    world.edit_cluster(&nightly("Continue")).settle();
-    world.set_pool_version("np1", Some(NEW)).settle();
-    let upgrade = only_unfinished(&world);
+    let (mut world, upgrade) = pool_waits();
     assert_eq!(
         (world.spec(&upgrade).type_, world.phase(&upgrade)),
         (Upgrade, Pending)
@@ -162,14 +168,7 @@ fn changes_that_replace_no_node_do_not_wait() {
 
 #[test]
 fn a_pool_is_scaled_while_its_own_new_version_waits() {
-    let mut world = World::settled();
-    world
-        .set_pool_version("np1", Some(OLD))
-        .set_version(NEW)
-        .settle();
-    world.edit_cluster(&nightly("Continue")).settle();
-    world.set_pool_version("np1", Some(NEW)).settle();
-    let upgrade = only_unfinished(&world);
+    let (mut world, upgrade) = pool_waits();
     for count in [3, 4] {
         world.set_count("np1", count).settle();
     }

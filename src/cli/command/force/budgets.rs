@@ -1,6 +1,6 @@
 //! Which budgets a force passes over: those that now protect a pod on a node of the Operation's target.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
 use k8s_openapi::api::{core::v1::Pod, policy::v1::PodDisruptionBudget};
@@ -54,16 +54,13 @@ pub async fn of(
     let pools = read::pods(client, &concerned).await;
     let pools = pools.context("failed to read the pods")?;
     let pods = pools.into_iter().flat_map(|pool| pool.pods);
-    Ok(passed(pods, budgets.iter().map(AsRef::as_ref)))
+    Ok(passed(pods, &budgets))
 }
 
-fn passed<'b>(
-    pods: impl Iterator<Item = Pod>,
-    budgets: impl Iterator<Item = &'b PodDisruptionBudget> + Clone,
-) -> Vec<Passed> {
+fn passed(pods: impl Iterator<Item = Pod>, budgets: &[Arc<PodDisruptionBudget>]) -> Vec<Passed> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for pod in pods.filter(has_to_go) {
-        if let Some(budget) = protecting_budget(budgets.clone(), &pod) {
+        if let Some(budget) = protecting_budget(budgets.iter().map(AsRef::as_ref), &pod) {
             let pods = all.entry(full_name(budget)).or_default();
             pods.push(full_name(&pod));
         }
