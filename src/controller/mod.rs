@@ -45,7 +45,7 @@ use crate::{
     lifecycle::{self, Snapshot},
     machinery::{clock, watches::Scope},
     provider::Providers,
-    telemetry::{Health, Outcome, Telemetry},
+    telemetry::{Health, Objects, Outcome, Telemetry},
 };
 
 use backoff::Backoff;
@@ -184,12 +184,14 @@ pub async fn run(
 ) {
     let (stores, touched, clusters, filling) = Stores::new(&client, scope);
     let queue = telemetry.queue.clone();
-    let (counted, pools) = (stores.clone(), stores.clone());
+    let counted = stores.clone();
     let (synced, looking) = (stores.clone(), providers.clone());
     let _sources = (
         queue.follow(clusters.clone()),
-        telemetry.inventory.follow(move || counted.own_operations()),
-        telemetry.quarantine.follow(move || pools.own_pools()),
+        telemetry.inventory.follow(move || Objects {
+            operations: counted.own_operations(),
+            pools: counted.own_pools(),
+        }),
         health.follow(move || {
             synced.are_ready() && looking.all().iter().all(|provider| provider.is_ready())
         }),

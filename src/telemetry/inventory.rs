@@ -1,4 +1,4 @@
-//! The number of Operations, counted from the store at each scrape.
+//! The number of Operations and of quarantined nodes, counted from the stores at each scrape.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -16,12 +16,20 @@ use super::{
     sources::{Source, Sources},
 };
 use crate::{
-    api::{Operation, OperationPhase, OperationType},
+    api::{AgentPool, Operation, OperationPhase, OperationType},
     machinery::clock,
 };
 
-/// Returns the Operations that one operator manages.
-type Read = Box<dyn Fn() -> Vec<Arc<Operation>> + Send + Sync>;
+/// The objects that one operator manages.
+pub struct Objects {
+    /// The Operations.
+    pub operations: Vec<Arc<Operation>>,
+    /// The pools.
+    pub pools: Vec<Arc<AgentPool>>,
+}
+
+/// Returns the objects that one operator manages.
+type Read = Box<dyn Fn() -> Objects + Send + Sync>;
 
 /// Counts the objects in the stores.
 #[derive(Clone, Default)]
@@ -109,12 +117,9 @@ impl Inventory {
         this
     }
 
-    /// Counts these Operations as well, until the returned value is dropped.
-    pub fn follow(
-        &self,
-        operations: impl Fn() -> Vec<Arc<Operation>> + Send + Sync + 'static,
-    ) -> Source<Read> {
-        self.0.add(Box::new(operations))
+    /// Counts these objects as well, until the returned value is dropped.
+    pub fn follow(&self, objects: impl Fn() -> Objects + Send + Sync + 'static) -> Source<Read> {
+        self.0.add(Box::new(objects))
     }
 }
 
@@ -130,8 +135,9 @@ impl Collector for Inventory {
         if stores.is_empty() {
             return Ok(());
         }
-        let operations: Vec<_> = stores.iter().flat_map(|store| store()).collect();
-        let groups = Groups::of(operations.iter().map(AsRef::as_ref), clock::now());
+        let owned: Vec<_> = stores.iter().map(|store| store()).collect();
+        let operations = owned.iter().flat_map(|owned| &owned.operations);
+        let groups = Groups::of(operations.map(AsRef::as_ref), clock::now());
         let phases = groups.by_phase.iter();
         let phases = phases.map(|((type_, phase), group)| {
             (
@@ -164,8 +170,26 @@ impl Collector for Inventory {
             "belay_operations_blocked_oldest_seconds",
             "How long the Operation that has been blocked longest has been blocked, by reason",
             reasons,
-        )
+        )?;
+        let pools = owned.iter().flat_map(|owned| &owned.pools);
+        quarantined(&mut encoder, pools.map(AsRef::as_ref))
     }
+}
+
+fn quarantined<'a>(
+    encoder: &mut DescriptorEncoder,
+    pools: impl Iterator<Item = &'a AgentPool>,
+) -> fmt::Result {
+    let statuses = pools.filter_map(|pool| pool.status.as_ref());
+    let nodes: usize = statuses.map(|status| status.quarantined_nodes.len()).sum();
+    let gauge = ConstGauge::new(i64::try_from(nodes).unwrap_or(i64::MAX));
+    let metric = encoder.encode_descriptor(
+        "belay_quarantined_nodes",
+        "Number of nodes that couldn't be drained and stay cordoned",
+        None,
+        gauge.metric_type(),
+    )?;
+    gauge.encode(metric)
 }
 
 fn is_unfinished(phase: &str) -> bool {

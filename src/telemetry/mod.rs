@@ -11,7 +11,6 @@ mod leading;
 pub mod log;
 mod operations;
 mod plain_http;
-mod quarantine;
 mod queue;
 mod reconciles;
 mod requests;
@@ -31,9 +30,9 @@ use crate::{
 pub use abandoned::Abandoned;
 use forced::Forced;
 use inventory::Inventory;
+pub use inventory::Objects;
 pub use leading::Leading;
 use operations::Operations;
-use quarantine::Quarantine;
 pub use queue::Queue;
 pub use reconciles::{Outcome, Reconciles};
 pub use requests::Requests;
@@ -45,10 +44,8 @@ pub use traces::Traces;
 pub struct Telemetry {
     operations: Operations,
     forced: Forced,
-    /// The number of Operations.
+    /// The number of Operations and of quarantined nodes.
     pub inventory: Inventory,
-    /// The number of quarantined nodes.
-    pub quarantine: Quarantine,
     /// How reconciles went.
     pub reconciles: Reconciles,
     /// Clusters that wait to be reconciled.
@@ -83,7 +80,6 @@ impl Telemetry {
             operations: Operations::registered(&mut registry),
             forced: Forced::registered(&mut registry),
             inventory: Inventory::registered(&mut registry),
-            quarantine: Quarantine::registered(&mut registry),
             reconciles: Reconciles::registered(&mut registry),
             queue: Queue::registered(&mut registry),
             requests: Requests::registered(&mut registry),
