@@ -91,13 +91,7 @@ pub async fn an_operation_that_exceeds_a_quota_fails_and_names_it(world: Arc<Wor
 pub async fn an_upgrade_that_failed_in_a_drain_continues_only_by_a_reconcile(world: Arc<World>) {
     let belay = Belay::start(&world).await;
     belay.cluster_with_blocked_drains(2).await;
-    belay
-        .set_pool("np1", json!({"upgradeSettings": {"drainTimeout": "1s"}}))
-        .await;
-    belay.pool_is_ready("np1").await;
-    belay.lock_is_free().await;
-    belay.set_version("1.36.3").await;
-    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    let upgrade = belay.upgrade_with(json!({"drainTimeout": "1s"})).await;
     let error = belay.fails(&upgrade).await;
     assert_eq!(
         (error.code.as_str(), error.subcode.as_str()),

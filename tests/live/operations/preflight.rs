@@ -34,14 +34,19 @@ impl Belay {
         let budget = json!({"minAvailable": 1, "selector": selector});
         self.create_object::<PodDisruptionBudget>(name, budget)
             .await;
-        let budgets = self.api::<PodDisruptionBudget>();
-        self.eventually("the budget's pod is healthy", || async {
-            let budget = budgets.get(name).await.expect("the budget");
-            let status = budget.status.unwrap_or_default();
-            status.current_healthy == Some(1)
-                && status.observed_generation == budget.metadata.generation
-        })
-        .await;
+        self.budget_counts(name, 1).await;
+    }
+
+    /// Creates a ready cluster with two pools of one node: np1, and np2, which pins its version. On each runs a pod that is
+    /// never evicted: web, and db.
+    pub async fn guarded_pools(&self, provisioning_milliseconds: u32) {
+        self.ready_cluster(provisioning_milliseconds, 1).await;
+        let pinned = json!({"count": 1, "kubernetesVersion": "1.35.7"});
+        self.create_pool_with("np2", pinned).await;
+        self.pool_is_ready("np2").await;
+        self.lock_is_free().await;
+        self.protected_pod("web", "np1").await;
+        self.protected_pod("db", "np2").await;
     }
 
     /// Waits until an Operation has the condition. Returns it.
@@ -63,13 +68,7 @@ pub async fn an_upgrade_reports_a_budget_in_its_way_but_none_of_pools_that_it_le
 ) {
     let belay = Belay::start(&world).await;
     // The new node comes up slowly, so the drain begins later.
-    belay.ready_cluster(3000, 1).await;
-    let pinned = json!({"count": 1, "kubernetesVersion": "1.35.7"});
-    belay.create_pool_with("np2", pinned).await;
-    belay.pool_is_ready("np2").await;
-    belay.lock_is_free().await;
-    belay.protected_pod("web", "np1").await;
-    belay.protected_pod("db", "np2").await;
+    belay.guarded_pools(3000).await;
     belay.set_version("1.36.3").await;
     let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
     let preflight = belay.preflight(&upgrade).await;

@@ -16,13 +16,7 @@ use crate::stage::{
 async fn upgrade_past_one_node(belay: &Belay, settings: Value) -> (String, OperationError) {
     belay.ready_cluster(0, 3).await;
     belay.create_workload(1, 1).await;
-    belay
-        .set_pool("np1", json!({"upgradeSettings": settings}))
-        .await;
-    belay.pool_is_ready("np1").await;
-    belay.lock_is_free().await;
-    belay.set_version("1.36.3").await;
-    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    let upgrade = belay.upgrade_with(settings).await;
     let error = belay.fails(&upgrade).await;
     belay.lock_is_free().await;
     (upgrade, error)
@@ -119,13 +113,7 @@ pub async fn an_upgrade_fails_at_the_node_after_max_blocked_nodes(world: Arc<Wor
     belay.cluster_with_blocked_drains(3).await;
     let settings =
         json!({"drainTimeout": "1s", "undrainableNodeBehavior": "Cordon", "maxBlockedNodes": 1});
-    belay
-        .set_pool("np1", json!({"upgradeSettings": settings}))
-        .await;
-    belay.pool_is_ready("np1").await;
-    belay.lock_is_free().await;
-    belay.set_version("1.36.3").await;
-    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    let upgrade = belay.upgrade_with(settings).await;
     let error = belay.fails(&upgrade).await;
     assert_eq!(error.code, "PodDrainFailure");
     belay.lock_is_free().await;
@@ -142,13 +130,7 @@ pub async fn an_abort_leaves_quarantined_nodes_as_they_are_even_after_a_restart(
     belay.cluster_with_blocked_drains(3).await;
     let settings =
         json!({"drainTimeout": "5s", "undrainableNodeBehavior": "Cordon", "maxBlockedNodes": 3});
-    belay
-        .set_pool("np1", json!({"upgradeSettings": settings}))
-        .await;
-    belay.pool_is_ready("np1").await;
-    belay.lock_is_free().await;
-    belay.set_version("1.36.3").await;
-    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    let upgrade = belay.upgrade_with(settings).await;
     let is_quarantined = || async {
         let nodes = belay.nodes().await;
         nodes.iter().any(|node| quarantine(node).is_some())

@@ -48,6 +48,16 @@ async fn ready_with(belay: &Belay, windows: &Value, nodes: usize) {
     belay.lock_is_free().await;
 }
 
+/// Begins an upgrade in a window that pauses at its end. A budget blocks its first drain. Returns its name.
+async fn blocked_in_a_window(belay: &Belay) -> String {
+    ready_with(belay, &open("Pause"), 2).await;
+    belay.create_workload(2, 2).await;
+    belay.set_version("1.36.3").await;
+    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
+    belay.is_blocked(&upgrade).await;
+    upgrade
+}
+
 /// Waits until the cluster is Ready with a reason and with a message that ends so.
 async fn is_ready_and_waits(belay: &Belay, end: &str) {
     belay
@@ -127,11 +137,7 @@ pub async fn the_newest_version_waits_and_begins_when_the_window_opens(world: Ar
 
 pub async fn a_window_that_closes_pauses_an_upgrade_and_the_next_one_resumes_it(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    ready_with(&belay, &open("Pause"), 2).await;
-    belay.create_workload(2, 2).await;
-    belay.set_version("1.36.3").await;
-    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
-    belay.is_blocked(&upgrade).await;
+    let upgrade = blocked_in_a_window(&belay).await;
     let (windows, opens) = closed("Pause");
     belay
         .set_cluster(json!({"maintenanceWindows": windows}))
@@ -180,11 +186,7 @@ pub async fn a_window_that_closes_pauses_an_upgrade_and_the_next_one_resumes_it(
 
 pub async fn a_persons_pause_lasts_when_the_window_opens_again(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    ready_with(&belay, &open("Pause"), 2).await;
-    belay.create_workload(2, 2).await;
-    belay.set_version("1.36.3").await;
-    let upgrade = belay.operation(OperationType::Upgrade, "demo").await;
-    belay.is_blocked(&upgrade).await;
+    let upgrade = blocked_in_a_window(&belay).await;
     belay.abort(&upgrade, "paused: lunch").await;
     belay.is_canceled(&upgrade).await;
     for windows in [closed("Pause").0, open("Pause")] {

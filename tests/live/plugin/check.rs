@@ -47,13 +47,7 @@ fn findings(preflight: &Value) -> (Vec<String>, String) {
 
 pub async fn a_plan_and_a_check_list_what_would_be_in_the_way(world: Arc<World>) {
     let belay = Belay::start(&world).await;
-    belay.ready_cluster(0, 1).await;
-    let pinned = json!({"count": 1, "kubernetesVersion": "1.35.7"});
-    belay.create_pool_with("np2", pinned).await;
-    belay.pool_is_ready("np2").await;
-    belay.lock_is_free().await;
-    belay.protected_pod("web", "np1").await;
-    belay.protected_pod("db", "np2").await;
+    belay.guarded_pools(0).await;
     let budget = |name: &str| format!("PodDisruptionBudget {}/{name} ", belay.namespace);
     let both = ["BudgetNeverAllows", "NoController"].map(ToOwned::to_owned);
 

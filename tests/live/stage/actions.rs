@@ -96,16 +96,22 @@ impl Belay {
         self.workload_is_healthy(pods).await;
     }
 
-    /// Waits until the PDB's status counts this many healthy pods.
+    /// Waits until the workload's PDB counts this many healthy pods.
     pub async fn workload_is_healthy(&self, pods: usize) {
+        self.budget_counts("web", pods).await;
+    }
+
+    /// Waits until the status of a PDB counts this many healthy pods.
+    pub async fn budget_counts(&self, budget: &str, pods: usize) {
         let budgets = self.api::<PodDisruptionBudget>();
         let is_healthy = || async {
-            let budget = budgets.get("web").await.expect("the budget");
+            let budget = budgets.get(budget).await.expect("the budget");
             let status = budget.status.unwrap_or_default();
             status.current_healthy == i32::try_from(pods).ok()
                 && status.observed_generation == budget.metadata.generation
         };
-        self.eventually("the workload is healthy", is_healthy).await;
+        let what = format!("the budget {budget} counts {pods} healthy pods");
+        self.eventually(&what, is_healthy).await;
     }
 
     /// Changes the PDB's minAvailable.

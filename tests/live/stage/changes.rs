@@ -136,6 +136,16 @@ impl Belay {
         upgrade
     }
 
+    /// Begins an upgrade of a Ready cluster, whose pool np1 first gets these upgrade settings. Returns its name.
+    pub async fn upgrade_with(&self, settings: Value) -> String {
+        self.set_pool("np1", json!({"upgradeSettings": settings}))
+            .await;
+        self.pool_is_ready("np1").await;
+        self.lock_is_free().await;
+        self.set_version("1.36.3").await;
+        self.operation(OperationType::Upgrade, "demo").await
+    }
+
     /// Creates a Ready cluster with pools np1 and np2, and a Scale of np1 that a disruption budget blocks. Returns its
     /// name.
     pub async fn blocked_scale(&self) -> String {
