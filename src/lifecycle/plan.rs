@@ -190,11 +190,12 @@ impl PoolGoal {
     /// Returns the highest number of nodes that a cluster with these nodes, by pool, has at the same time on the way to
     /// the pool's goal.
     pub fn most_nodes(&self, by_pool: &BTreeMap<String, Vec<NodeView>>) -> usize {
-        let nodes = by_pool.get(&self.pool).map_or(&[][..], Vec::as_slice);
-        let others: usize = by_pool.values().map(Vec::len).sum::<usize>() - nodes.len();
-        let is_outdated = |node: &&NodeView| self.replace_outdated && node.version != self.version;
-        let outdated = nodes.iter().filter(is_outdated).count();
-        others + nodes.len().max(self.count + self.surge.min(outdated))
+        let nodes = by_pool.get(&self.pool).into_iter().flatten();
+        let members: Vec<_> = nodes.filter(|node| !node.quarantined).collect();
+        let all: usize = by_pool.values().map(Vec::len).sum();
+        let is_outdated = |node: &&&NodeView| self.replace_outdated && node.version != self.version;
+        let outdated = members.iter().filter(is_outdated).count();
+        all - members.len() + members.len().max(self.count + self.surge.min(outdated))
     }
 
     /// Returns a Ready node of this pool with that name.
@@ -322,7 +323,24 @@ fn unreadable(why: &str) -> OperationError {
 
 #[cfg(test)]
 mod tests {
+    use crate::lifecycle::fixtures::{NEW, OLD, goal, node};
+
     use super::*;
+
+    #[test]
+    fn a_quarantined_node_takes_no_place_of_the_surge() {
+        let quarantined = || NodeView {
+            quarantined: true,
+            ..node("q", OLD)
+        };
+        let of = |version: &str| ["a", "b", "c"].map(|name| node(name, version));
+        for (nodes, most) in [(of(OLD), 5), (of(NEW), 4)] {
+            let mut nodes = nodes.to_vec();
+            nodes.push(quarantined());
+            let by_pool = BTreeMap::from([("np1".to_owned(), nodes)]);
+            assert_eq!(goal(3).most_nodes(&by_pool), most);
+        }
+    }
 
     #[test]
     fn a_plan_survives_writing_and_reading() {
