@@ -41,8 +41,8 @@ pub async fn only_who_has_the_right_may_force_and_an_editor_may_end_it(world: Ar
         let annotated = belay.try_as(user, &["annotate", &what, &until(3600)]);
         assert_eq!(refusal_message(annotated), refusal(user));
     }
-    // Creating an Operation with the annotation needs the right as well.
-    let forced = operation("forced", json!({"type": "Reconcile", "on": "demo"}));
+    // Creating an Operation with the annotation needs the right as well. Nothing else refuses this one.
+    let forced = operation("forced", json!({"type": "Reconcile", "on": "other"}));
     let mut forced: serde_json::Value = serde_json::from_str(&forced).expect("an operation");
     forced["metadata"]["annotations"] = json!({ANNOTATION: in_seconds(3600)});
     let created = belay.create_as("eve", &forced.to_string());
