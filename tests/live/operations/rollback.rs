@@ -159,6 +159,7 @@ pub async fn an_abort_is_refused_once_the_control_plane_rolls_back(world: Arc<Wo
         cancellation.reason,
         "the control plane's rollback has begun: it can no longer be aborted"
     );
+    belay.lock_is_free().await;
     assert_eq!(
         belay.cluster_status().await.kubernetes_version.as_deref(),
         Some("1.35.7")
